@@ -1,0 +1,1 @@
+"""fedproc: federated processing for EUCAIM."""
