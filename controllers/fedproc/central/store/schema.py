@@ -1,0 +1,239 @@
+"""The central database: SQLite on one machine, PostgreSQL in production. One schema for both.
+
+The database is the truth; the broker only carries. Times are stored as UTC seconds since 1970 (float), so that
+both databases compare and sort them the same way. JSON columns hold what is never searched.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("id", String(31), primary_key=True),
+    Column("site", Text, nullable=False, default=""),
+    Column("roles", JSON, nullable=False),
+    Column("location", Text, nullable=False, default=""),
+    Column("public_key", JSON, nullable=False),
+    Column("address", Text),
+    Column("domain", Text, nullable=False, default="fedproc.internal"),
+    Column("active", Boolean, nullable=False, default=True),
+    Column("enrolled", Float, nullable=False),
+    Column("epoch", String(64)),
+    Column("heartbeat", JSON),
+    Column("heard", Float),
+)
+"""A host as enrolled, and its last heartbeat (``heard``: when the centre took it in)."""
+
+tools = Table(
+    "tools",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("version", String(64), primary_key=True),
+    Column("digest", String(71), nullable=False, unique=True),
+    Column("signed", Text, nullable=False),
+    Column("bundle", String(64), nullable=False),
+    Column("approved", Boolean, nullable=False, default=True),
+    Column("added", Float, nullable=False),
+)
+"""Signed manifests; ``bundle`` is the sha256 of the packed source in the blob store."""
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("id", String(28), primary_key=True),
+    Column("owner", String(255), nullable=False),
+    Column("owner_name", Text, nullable=False, default=""),
+    Column("tool", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("digest", String(71), nullable=False),
+    Column("label", Text),
+    Column("request", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("created", Float, nullable=False),
+    Column("ended", Float),
+    Column("idempotency_key", String(255)),
+    UniqueConstraint("owner", "idempotency_key"),
+    Index("ix_experiments_owner_id", "owner", "id"),
+    Index("ix_experiments_state", "state"),
+    Index("ix_experiments_label", "label"),
+)
+"""``request`` is the ExperimentRequest as accepted (with hosts and defaults filled in)."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(28), primary_key=True),
+    Column("experiment", ForeignKey("experiments.id"), nullable=False),
+    Column("host", ForeignKey("hosts.id"), nullable=False),
+    Column("task", String(48), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("code", Text),
+    Column("reason", Text),
+    Column("ready", Boolean, nullable=False, default=False),
+    Column("order", JSON, nullable=False),
+    Column("parameters", JSON, nullable=False, default=dict),
+    Column("datasets", JSON, nullable=False, default=list),
+    Column("uploads_missing", Integer, nullable=False, default=0),
+    Column("epoch", String(64)),
+    Column("sequence", Integer, nullable=False, default=0),
+    Column("snapshot", JSON),
+    Column("told", JSON, nullable=False, default=list),
+    Column("start_by", Float, nullable=False),
+    Column("end_by", Float, nullable=False),
+    Column("release_by", Float, nullable=False),
+    Column("dispatched", Float),
+    Column("ended", Float),
+    Column("late", JSON),
+    CheckConstraint("sequence >= 0", name="sequence"),
+    Index("ix_jobs_experiment", "experiment"),
+    Index("ix_jobs_host_state", "host", "state"),
+    Index("ix_jobs_state", "state"),
+)
+"""``order``: what the JobOrder is built from. ``snapshot``: the host's last. ``told``: which control messages
+(``start``, ``finish``, ``cancel``) were already written for it. ``late``: what came after the terminal state."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("job", String(28), nullable=False),
+    Column("host", String(31), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("message", JSON, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("claimed", Float),
+    Column("claimed_by", String(64)),
+    Column("sent", Float),
+    Column("sha256", String(64)),
+    Index("ix_outbox_sent_id", "sent", "id"),
+    Index("ix_outbox_job", "job"),
+    sqlite_autoincrement=True,
+)
+"""Messages to hosts, written in the transaction that makes them true; ``kind`` is a message type. The relay
+claims a row (that is ``dispatched``), signs and publishes it, then marks it sent with the sha256 of the bytes."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("experiment", String(28), nullable=False),
+    Column("job", String(28)),
+    Column("host", String(31)),
+    Column("task", String(48)),
+    Column("time", Float, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("data", JSON, nullable=False),
+    Index("ix_events_experiment_id", "experiment", "id"),
+    sqlite_autoincrement=True,
+)
+"""What the event stream shows, append-only; ``kind`` is state, progress, metrics or log."""
+
+records = Table(
+    "records",
+    metadata,
+    Column("job", String(28), primary_key=True),
+    Column("epoch", String(64), primary_key=True),
+    Column("stream", String(8), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("event", BigId, nullable=False),
+)
+"""Which records of metrics and log lines were taken in, so that a redelivery adds nothing."""
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", String(28), primary_key=True),
+    Column("owner", String(255), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("experiment", String(28)),
+    Column("job", String(28)),
+    Column("host", String(31)),
+    Column("task", String(48)),
+    Column("output", String(48)),
+    Column("input", String(48)),
+    Column("recipient", String(31)),
+    Column("disclosure", String(16)),
+    Column("created", Float, nullable=False),
+    Index("ix_files_owner", "owner", "id"),
+    Index("ix_files_experiment", "experiment"),
+    Index("ix_files_job", "job"),
+)
+"""File entries. ``job`` with ``output`` is a job's result, ``job`` with ``input`` an upload for a job."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("time", Float, nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("method", String(8), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", Text),
+    Column("outcome", Integer, nullable=False),
+    Column("detail", Text),
+    Index("ix_audit_time", "time"),
+    sqlite_autoincrement=True,
+)
+"""Every act through the API: who, what, when, outcome."""
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("time", Float, nullable=False),
+    Column("host", String(31)),
+    Column("queue", Text, nullable=False),
+    Column("job", String(28)),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_dead_letters_sha256", "sha256"),
+    sqlite_autoincrement=True,
+)
+"""What a host could not read, with its reason."""
+
+relays = Table(
+    "relays",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("seen", Float, nullable=False),
+    Column("broker", Text, nullable=False, default=""),
+)
+"""Living relays: when each was last seen, and how it stands with the broker."""
