@@ -1,0 +1,87 @@
+"""Settings of the central programs: one TOML file, read once, frozen, unknown keys refused."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from fedproc.contract.errors import InvalidInput
+
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IssuerSettings(Section):
+    """The OIDC issuer whose tokens count, and how its claims are read."""
+
+    url: Url
+    discovery_url: Url | None = Field(None, description="where it is asked, if not at url (inside the centre)")
+    audience: str = "fedproc-api"
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "PS256")
+    role_claims: tuple[str, ...] = ("realm_access.roles", "eduperson_entitlement")
+    roles: dict[str, tuple[str, ...]] = Field(
+        {"researcher": ("researcher",), "operator": ("operator",), "admin": ("admin",)},
+        description="our role: the claim values that give it",
+    )
+    host_claim: str = "fedproc_host"
+    ca_file: Path | None = None
+    client_id: str = Field("fedproc-api", description="our own client, for POST /token and token exchange")
+    client_key: Path | None = Field(None, description="PEM, for private_key_jwt")
+    dashboard_client_id: str = "fedproc-dashboard"
+    cli_client_id: str = "fedproc-cli"
+
+
+class BrokerSettings(Section):
+    """How the relay reaches the broker; it signs in with a token of its own client, never with a password."""
+
+    host: str = "127.0.0.1"
+    port: int = 5671
+    vhost: str = "/"
+    tls: bool = True
+    ca_file: Path | None = None
+    client_id: str = "fedproc-relay"
+    client_key: Path = Field(description="PEM, for private_key_jwt")
+
+
+class CentralSettings(Section):
+    """All of the centre. The API and the relay read the same file."""
+
+    database: str = Field(description="sqlite:///PATH or postgresql+psycopg://…")
+    files: Path = Field(description="folder of the file store")
+    runtime: Path = Field(description="folder for sockets by which the central programs wake each other")
+    public_url: Url = Field(description="the API's address as users and hosts see it")
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 8000
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    dispatch_key: Path = Field(description="PEM, P-256: signs what goes to hosts")
+    catalogue_keys: tuple[Path, ...] = Field(description="PEM, public: whose manifests are taken in")
+    issuer: IssuerSettings
+    broker: BrokerSettings
+    aggregator: str = Field("EUCAIM", description="host on which server tasks are placed")
+    heartbeat_seconds: float = 10
+    release_days: float = Field(14, description="how long after its run a job may await its release")
+    hold_seconds: float = Field(600, description="how long a gang's job waits prepared for the others")
+    max_upload_mb: int = Field(10_000, description="largest file taken in, MB")
+    metrics_port: int | None = Field(None, description="relay: loopback port of /metrics")
+    log_level: str = "INFO"
+
+
+def load(path: Path) -> CentralSettings:
+    """Read and check the file. Raises :class:`InvalidInput` naming file, key and fault."""
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text())
+        return CentralSettings.model_validate(values)
+    except OSError as fault:
+        raise InvalidInput(f"settings {path}: cannot be read: {fault.strerror}") from fault
+    except tomllib.TOMLDecodeError as fault:
+        raise InvalidInput(f"settings {path}: not TOML: {fault}") from fault
+    except ValidationError as fault:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors(include_url=False)]
+        raise InvalidInput(f"settings {path}: " + "; ".join(lines)) from fault

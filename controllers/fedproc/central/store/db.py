@@ -1,0 +1,70 @@
+"""Opening the central database, and the two kinds of transaction: :func:`reading` and :func:`writing`.
+
+On SQLite a writing transaction takes the write lock at its start (BEGIN IMMEDIATE), because a lock that is
+upgraded later can fail at once instead of waiting. On PostgreSQL both are ordinary READ COMMITTED transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+
+from fedproc.contract.errors import Unavailable
+
+BUSY_MS = 10_000
+
+
+def connect(url: str) -> Engine:
+    """An engine for ``sqlite:///PATH`` or ``postgresql+psycopg://…``; nothing is opened yet."""
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10)
+
+
+def is_sqlite(engine: Engine) -> bool:
+    return engine.dialect.name == "sqlite"
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads; sees one state of the database throughout on SQLite."""
+    with _available(), engine.connect() as connection:
+        yield connection
+        connection.rollback()
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes: commits at the end of the block, rolls back if the block raises."""
+    with _available(), engine.connect().execution_options(fedproc_writes=True) as connection:
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as fault:
+        raise Unavailable(
+            f"the central database does not answer: {fault.orig}; try again, and see the database's log",
+            code="unavailable.database",
+        ) from fault
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("fedproc_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
