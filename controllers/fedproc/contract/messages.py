@@ -159,6 +159,16 @@ class Used(Wire):
     seconds: float | None = Field(None, description="of running, monotonic")
 
 
+class ConnectionUse(Wire):
+    """What went over one declared connection of a job, for the record."""
+
+    task: Name
+    host: HostId
+    sent: int = Field(0, description="bytes that left this host")
+    received: int = Field(0, description="bytes that came in")
+    cut: str | None = Field(None, description="why this host cut it, if it did")
+
+
 class Snapshot(Wire):
     """``type: snapshot``. A job's whole state as its host knows it; the highest ``sequence`` of an epoch wins."""
 
@@ -180,6 +190,7 @@ class Snapshot(Wire):
     used: Used = Used()
     outputs: tuple[Output, ...] = ()
     artefacts: tuple[Output, ...] = ()
+    connections: tuple[ConnectionUse, ...] = ()
 
 
 class Record(Wire):

@@ -1,0 +1,205 @@
+"""The host's journal: what it has taken on, how far it is, and what it still has to tell the centre.
+
+One SQLite file with ``synchronous=FULL``. All access goes through one thread that commits waiting writes
+together, so that a burst of jobs costs few disk flushes and the event loop never waits for the disk. A write
+that was answered is on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fedproc.contract.errors import SystemFault
+from fedproc.contract.states import TERMINAL
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, state TEXT NOT NULL, open INTEGER NOT NULL, doc TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS jobs_open ON jobs (open) WHERE open = 1;
+CREATE TABLE IF NOT EXISTS tombstones (job TEXT PRIMARY KEY, doc TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL
+);
+"""
+_TERMINAL = {state.value for state in TERMINAL}
+
+
+class JournalError(SystemFault):
+    """The journal cannot be written or read; the host holds until it can."""
+
+    code = "journal"
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message to the centre, not yet confirmed by the broker."""
+
+    id: int
+    kind: str
+    body: str
+
+
+class Journal:
+    """See the module. Opened by :meth:`open`, ended by :meth:`close`; every method may be awaited anywhere."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.epoch = ""
+        self._waiting: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._connection: sqlite3.Connection
+
+    async def open(self) -> None:
+        """Open or make the journal; a new one gets a new epoch. Raises :class:`JournalError`."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._connection = _connect(self.path)
+            self.epoch = _epoch(self._connection)
+        except (sqlite3.Error, OSError) as fault:
+            raise JournalError(
+                f"journal {self.path} cannot be opened: {fault}; check the disk and its rights"
+            ) from fault
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Commit what waits and close."""
+        self._waiting.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._connection.close()
+
+    async def write(self, work: Work[T]) -> T:
+        """Run ``work`` in the next transaction; returns when that is on the disk. Raises :class:`JournalError`."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.put((work, future))
+        return await future
+
+    read = write
+
+    async def accept(self, job: str, doc: dict[str, Any], events: list[tuple[str, str]]) -> bool:
+        """Take on a job unless it is known already; says whether it was new."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            added = connection.execute(
+                "INSERT OR IGNORE INTO jobs VALUES (?, ?, 1, ?)", (job, doc["state"], json.dumps(doc))
+            ).rowcount
+            if added:
+                _add_events(connection, events)
+            return bool(added)
+
+        return await self.write(work)
+
+    async def save(self, job: str, doc: dict[str, Any], events: list[tuple[str, str]]) -> None:
+        """Replace what is known of a job, and put messages to the centre, in one transaction."""
+        text, state = json.dumps(doc), doc["state"]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE jobs SET state = ?, open = ?, doc = ? WHERE id = ?", (state, state not in _TERMINAL, text, job)
+            )
+            _add_events(connection, events)
+
+        await self.write(work)
+
+    async def emit(self, events: list[tuple[str, str]]) -> None:
+        """Put messages to the centre: (kind, JSON body)."""
+        await self.write(lambda connection: _add_events(connection, events))
+
+    async def known(self, job: str) -> dict[str, Any] | None:
+        """What is known of a job, ended ones included."""
+        row = await self.read(lambda c: c.execute("SELECT doc FROM jobs WHERE id = ?", (job,)).fetchone())
+        return json.loads(row[0]) if row else None
+
+    async def open_jobs(self) -> list[dict[str, Any]]:
+        """Everything that has not ended."""
+        rows = await self.read(lambda c: c.execute("SELECT doc FROM jobs WHERE open = 1 ORDER BY id").fetchall())
+        return [json.loads(row[0]) for row in rows]
+
+    async def bury(self, job: str, doc: dict[str, Any]) -> None:
+        """Leave a tombstone: this job is to be cancelled when it comes."""
+        text = json.dumps(doc)
+        await self.write(lambda c: c.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (job, text)) and None)
+
+    async def tombstone(self, job: str) -> dict[str, Any] | None:
+        """The cancel message that came before its job, if one did."""
+        row = await self.read(lambda c: c.execute("SELECT doc FROM tombstones WHERE job = ?", (job,)).fetchone())
+        return json.loads(row[0]) if row else None
+
+    async def outgoing(self, after: int, limit: int = 200) -> list[Outgoing]:
+        """Messages to the centre with an id above ``after``, in order."""
+        sql = "SELECT id, kind, body FROM outbox WHERE id > ? ORDER BY id LIMIT ?"
+        rows = await self.read(lambda c: c.execute(sql, (after, limit)).fetchall())
+        return [Outgoing(*row) for row in rows]
+
+    async def confirmed(self, ids: list[int]) -> None:
+        """The broker has these: forget them."""
+        await self.write(lambda c: c.executemany("DELETE FROM outbox WHERE id = ?", [(i,) for i in ids]) and None)
+
+    def _serve(self) -> None:
+        while True:
+            batch = [self._waiting.get()]
+            while batch[-1] is not None and not self._waiting.empty():
+                batch.append(self._waiting.get())
+            ended = batch[-1] is None
+            self._commit([item for item in batch if item is not None])
+            if ended:
+                return
+
+    def _commit(self, batch: list[tuple[Work[Any], asyncio.Future[Any]]]) -> None:
+        answers: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
+        fault: sqlite3.Error | None = None
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for work, future in batch:
+                answers.append((future, work(self._connection), None))
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as raised:
+            fault = raised
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        if fault is not None:
+            error = JournalError(f"journal {self.path} cannot be written: {fault}; make room or mend the disk")
+            answers = [(future, None, error) for _, future in batch]
+        self._loop.call_soon_threadsafe(_answer, answers)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.executescript(_SCHEMA)
+    return connection
+
+
+def _epoch(connection: sqlite3.Connection) -> str:
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex,))
+    return str(connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0])
+
+
+def _add_events(connection: sqlite3.Connection, events: list[tuple[str, str]]) -> None:
+    connection.executemany("INSERT INTO outbox (kind, body) VALUES (?, ?)", events)
+
+
+def _answer(answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+    for future, value, error in answers:
+        if future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)

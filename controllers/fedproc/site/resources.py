@@ -1,0 +1,168 @@
+"""What the machine has for jobs, who holds how much, and who waits: first come, first served."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedproc.contract.errors import Refused
+from fedproc.contract.messages import Capacity, GpuInfo
+from fedproc.contract.tool import Resources
+from fedproc.site.settings import CapacitySettings
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one job holds: CPUs, bytes of memory and disk, UUIDs of GPUs."""
+
+    cpus: float
+    memory: int
+    disk: int
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass
+class _Waiter:
+    job: str
+    wanted: Resources
+    granted: asyncio.Future[Share] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Pool:
+    """The machine's resources. A job that could never fit is refused at once, with what is missing."""
+
+    def __init__(self, total: Capacity) -> None:
+        self._total = total
+        self._held: dict[str, Share] = {}
+        self._queue: deque[_Waiter] = deque()
+
+    def capacity(self) -> Capacity:
+        """What there is and how much of it is free, as the heartbeat tells it."""
+        held = self._held.values()
+        taken = {gpu for share in held for gpu in share.gpus}
+        return self._total.model_copy(
+            update={
+                "cpus_free": self._total.cpus - sum(share.cpus for share in held),
+                "memory_free": self._total.memory - sum(share.memory for share in held),
+                "disk_free": self._total.disk - sum(share.disk for share in held),
+                "gpus": tuple(g.model_copy(update={"free": g.uuid not in taken}) for g in self._total.gpus),
+            }
+        )
+
+    async def acquire(self, job: str, wanted: Resources) -> Share:
+        """Wait for the job's turn. Raises :class:`Refused` if the machine is too small for it altogether."""
+        if job in self._held:
+            return self._held[job]
+        _check_fits(self._total, wanted)
+        waiter = _Waiter(job, wanted)
+        self._queue.append(waiter)
+        self._grant()
+        try:
+            return await waiter.granted
+        except asyncio.CancelledError:
+            if waiter in self._queue:
+                self._queue.remove(waiter)
+            self.release(job)
+            raise
+
+    def adopt(self, job: str, share: Share) -> None:
+        """A job that runs already (after a restart) holds what it was granted, whatever is free."""
+        self._held[job] = share
+
+    def release(self, job: str) -> None:
+        """Give back what the job holds; nothing happens if it holds nothing."""
+        self._held.pop(job, None)
+        self._grant()
+
+    def _grant(self) -> None:
+        while self._queue:
+            share = _share(self.capacity(), self._queue[0].wanted)
+            if share is None:
+                return
+            waiter = self._queue.popleft()
+            if not waiter.granted.done():
+                self._held[waiter.job] = share
+                waiter.granted.set_result(share)
+
+
+def _suitable(gpus: tuple[GpuInfo, ...], wanted: Resources) -> list[GpuInfo]:
+    if wanted.gpu is None:
+        return []
+    vram, capability = wanted.gpu.vram_gb * 1e9, wanted.gpu.compute_capability
+    return [g for g in gpus if g.vram >= vram and (g.compute_capability or 0) >= capability]
+
+
+def _check_fits(total: Capacity, wanted: Resources) -> None:
+    missing = []
+    if wanted.cpus > total.cpus:
+        missing.append(f"{wanted.cpus} CPUs (there are {total.cpus})")
+    if wanted.memory_mb * MB > total.memory:
+        missing.append(f"{wanted.memory_mb} MB of memory (there are {total.memory // MB})")
+    if wanted.disk_mb * MB > total.disk:
+        missing.append(f"{wanted.disk_mb} MB of disk (there are {total.disk // MB})")
+    if wanted.gpu and len(_suitable(total.gpus, wanted)) < wanted.gpu.count:
+        missing.append(f"{wanted.gpu.count} GPU(s) with {wanted.gpu.vram_gb} GB (there are {len(total.gpus)} GPUs)")
+    if missing:
+        raise Refused("needs more than this host has for jobs: " + ", ".join(missing), code="policy.too_large")
+
+
+def _share(free: Capacity, wanted: Resources) -> Share | None:
+    gpus = [g for g in _suitable(free.gpus, wanted) if g.free]
+    count = wanted.gpu.count if wanted.gpu else 0
+    share = Share(wanted.cpus, wanted.memory_mb * MB, wanted.disk_mb * MB, tuple(g.uuid for g in gpus[:count]))
+    enough = (
+        share.cpus <= free.cpus_free + 1e-9
+        and share.memory <= free.memory_free
+        and share.disk <= free.disk_free
+        and len(share.gpus) == count
+    )
+    return share if enough else None
+
+
+def measure(settings: CapacitySettings, folder: Path) -> Capacity:
+    """What the machine has, bounded by the settings; a tenth of memory and disk stays the system's own."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    disk = shutil.disk_usage(folder).free
+    cpus = settings.cpus or float(len(os.sched_getaffinity(0)))
+    memory = settings.memory_mb * MB if settings.memory_mb else memory * 9 // 10
+    disk = settings.disk_mb * MB if settings.disk_mb else disk * 9 // 10
+    gpus = find_gpus(settings.gpus)
+    return Capacity(cpus=cpus, cpus_free=cpus, memory=memory, memory_free=memory, disk=disk, disk_free=disk, gpus=gpus)
+
+
+def find_gpus(allowed: tuple[str, ...] | None) -> tuple[GpuInfo, ...]:
+    """The GPUs that NVML shows; none where there is no driver. A driver that fails is an error, not "none"."""
+    if allowed == ():
+        return ()
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
+        return ()
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        found = tuple(_gpu(pynvml, handle) for handle in handles)
+    finally:
+        pynvml.nvmlShutdown()
+    return tuple(gpu for gpu in found if allowed is None or gpu.uuid in allowed)
+
+
+def _gpu(nvml: object, handle: object) -> GpuInfo:
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)  # type: ignore[attr-defined]
+    return GpuInfo(
+        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),  # type: ignore[attr-defined]
+        name=_text(nvml.nvmlDeviceGetName(handle)),  # type: ignore[attr-defined]
+        vram=nvml.nvmlDeviceGetMemoryInfo(handle).total,  # type: ignore[attr-defined]
+        compute_capability=major + minor / 10,
+    )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,120 @@
+"""Settings of a host's programs: one TOML file, read once, frozen, unknown keys refused (docs/site.md)."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedproc.contract.errors import InvalidInput
+from fedproc.contract.ids import DatasetId, HostId
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CentreSettings(Section):
+    """Where the centre is and which of its keys this host trusts (pinned at onboarding)."""
+
+    api_url: str = Field(pattern=r"^https?://")
+    issuer_url: str = Field(pattern=r"^https?://")
+    broker_host: str
+    broker_port: int = 443
+    broker_tls: bool = True
+    vhost: str = "/"
+    ca_file: Path | None = Field(None, description="whose certificates the API, issuer and broker show")
+    dispatch_keys: tuple[Path, ...] = Field(min_length=1, description="PEM, public: sign messages to this host")
+    catalogue_keys: tuple[Path, ...] = Field(min_length=1, description="PEM, public: sign tools")
+
+
+class ConnectionSettings(Section):
+    """The ends of connections between tasks: this host's enrolment certificate, and where it listens."""
+
+    certificate: Path
+    ca_file: Path = Field(description="who issued the enrolment certificates of the other hosts")
+    listen_host: str = "127.0.0.1"
+    listen_port: int | None = Field(None, description="aggregators only: where server tasks are reached")
+
+
+class CapacitySettings(Section):
+    """What of the machine jobs may use in all; what is left out is measured at start."""
+
+    cpus: float | None = Field(None, gt=0)
+    memory_mb: int | None = Field(None, gt=0)
+    disk_mb: int | None = Field(None, gt=0)
+    gpus: tuple[str, ...] | None = Field(None, description="UUIDs; all that NVML shows unless given")
+
+
+class DatasetSettings(Section):
+    """One dataset of a host whose Data API is folders; ``dataset.json`` in it may give version and description."""
+
+    path: Path
+    version: str | None = None
+    description: str | None = None
+
+
+class SandboxSettings(Section):
+    python: Path = Field(Path("/usr/bin/python3"), description="interpreter of tool environments")
+    pip_arguments: tuple[str, ...] = Field((), description="e.g. --index-url of the centre's package store")
+
+
+class DockerSettings(Section):
+    socket: str = "unix:///var/run/docker.sock"
+    base_image: str | None = Field(None, description="base image given to tools' Dockerfiles as BASE_IMAGE")
+
+
+class SiteSettings(Section):
+    """All of one host."""
+
+    host: HostId
+    state: Path = Field(description="folder of the journal, job folders, caches and sockets")
+    journal: Path | None = Field(None, description="folder of the journal, if it has a place of its own")
+    key: Path = Field(description="PEM, P-256, 0600: this host's one key")
+    centre: CentreSettings
+    connections: ConnectionSettings | None = None
+    policy: Path = Field(description="the site's policy file")
+    executor: str = Field("sandbox", pattern=r"^(sandbox|docker)$")
+    sandbox: SandboxSettings = SandboxSettings()
+    docker: DockerSettings = DockerSettings()
+    capacity: CapacitySettings = CapacitySettings()
+    datasets: dict[DatasetId, DatasetSettings] = {}
+    heartbeat_seconds: float = Field(10, ge=1)
+    keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
+    metrics_port: int | None = None
+    log_level: str = "INFO"
+
+    @property
+    def journal_folder(self) -> Path:
+        return self.journal or self.state / "journal"
+
+    @property
+    def runner_folder(self) -> Path:
+        return self.state / "runner"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.state / "site.sock"
+
+
+def load(path: Path) -> SiteSettings:
+    """Read and check the settings. Raises :class:`InvalidInput` naming file, key and fault."""
+    return read_toml(path, SiteSettings)
+
+
+def read_toml(path: Path, model: type[M]) -> M:
+    """Read a TOML file into ``model``. Raises :class:`InvalidInput` naming file, key and fault."""
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text())
+        return model.model_validate(values)
+    except OSError as fault:
+        raise InvalidInput(f"{path}: cannot be read: {fault.strerror}") from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise InvalidInput(f"{path}: not TOML: {fault}") from fault
+    except ValidationError as fault:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors(include_url=False)]
+        raise InvalidInput(f"{path}: " + "; ".join(lines)) from fault
