@@ -1,0 +1,263 @@
+"""Connections between tasks of one experiment: the only network that a job has (DESIGN.md, "Network").
+
+A client task's bytes come from its namespace by a unix socket; this host dials the gateway (or the aggregator)
+over TLS with its enrolment certificate. The aggregator lets in the peers of a running job only, and passes the
+bytes to the server task's own unix socket. Both ends count, and cut where the site's policy says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from fedproc.contract.errors import SystemFault
+from fedproc.contract.messages import ConnectionUse, Peer
+from fedproc.site.settings import ConnectionSettings
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 1 << 16
+_SNI = re.compile(r"^(?P<port>\d{1,5})-(?P<job>j-[0-9a-v]{26})\.")
+_KEEPALIVE_SECONDS = 30
+_DIAL_SECONDS = 20
+
+Changed = Callable[[], None]
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a peer's port is reached: the address to dial, the name to ask TLS for, the host it must be."""
+
+    host: str
+    address: str
+    server_name: str
+
+
+def route_to(peer: Peer, port: str) -> Route:
+    """The way to a peer's named port. Raises :class:`SystemFault` if the start message gave none."""
+    if peer.address is None or port not in peer.server_names:
+        raise SystemFault(f"the start message gives no way to port {port} of task {peer.task} on {peer.host}")
+    return Route(peer.host, peer.address, peer.server_names[port])
+
+
+@dataclass
+class Meter:
+    """Bytes over one job's connections with one task of one host, and the most that may go each way."""
+
+    task: str
+    host: str
+    budget: int
+    sent: int = 0
+    received: int = 0
+    cut: str | None = None
+
+    def use(self) -> ConnectionUse:
+        return ConnectionUse(task=self.task, host=self.host, sent=self.sent, received=self.received, cut=self.cut)
+
+
+@dataclass
+class _Admission:
+    """A running server job: where its ports are, and who may come in."""
+
+    sockets: dict[int, Path]
+    meters: dict[str, Meter]
+    changed: Changed
+    streams: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+@dataclass
+class _Forwards:
+    servers: list[asyncio.Server] = field(default_factory=list)
+    streams: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Connections:
+    """All connections of this host's jobs."""
+
+    def __init__(self, settings: ConnectionSettings, key: Path) -> None:
+        self._settings = settings
+        self._client = _context(ssl.PROTOCOL_TLS_CLIENT, settings, key)
+        self._client.check_hostname = False  # the peer is pinned by its host id, see _dial
+        self._names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
+        self._server_context = _context(ssl.PROTOCOL_TLS_SERVER, settings, key)
+        self._server_context.sni_callback = self._remember_name
+        self._listener: asyncio.Server | None = None
+        self._admitted: dict[str, _Admission] = {}
+        self._forwards: dict[str, _Forwards] = {}
+
+    async def listen(self) -> None:
+        """Take connections for server tasks, if this host is an aggregator."""
+        if self._settings.listen_port is None:
+            return
+        self._listener = await asyncio.start_server(
+            self._come_in, self._settings.listen_host, self._settings.listen_port, ssl=self._server_context
+        )
+
+    async def close(self) -> None:
+        """End everything."""
+        if self._listener is not None:
+            self._listener.close()
+        for job in [*self._admitted, *self._forwards]:
+            await self.drop(job)
+
+    def admit(self, job: str, sockets: dict[int, Path], meters: list[Meter], changed: Changed) -> None:
+        """Let the peers named by ``meters`` reach the ports of a running server job."""
+        self._admitted[job] = _Admission(sockets, {meter.host: meter for meter in meters}, changed)
+
+    async def forward(self, job: str, at: Path, route: Route, meter: Meter, changed: Changed) -> None:
+        """Carry what connects to the unix socket ``at`` along ``route``."""
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                out_reader, out_writer = await self._dial(route)
+            except (OSError, ssl.SSLError, SystemFault, TimeoutError) as fault:
+                log.warning("connection failed", extra={"job": job, "peer": route.host, "reason": str(fault)})
+                writer.close()
+                return
+            await _carry((reader, writer), (out_reader, out_writer), meter, changed)
+
+        forwards = self._forwards.setdefault(job, _Forwards())
+        server = await asyncio.start_unix_server(_tracked(connected, forwards.streams), str(at))
+        await asyncio.to_thread(at.chmod, 0o666)
+        forwards.servers.append(server)
+
+    async def drop(self, job: str) -> None:
+        """Close all connections of a job, and let nobody in any more."""
+        streams: set[asyncio.Task[None]] = set()
+        if admission := self._admitted.pop(job, None):
+            streams |= admission.streams
+        if forwards := self._forwards.pop(job, None):
+            for server in forwards.servers:
+                server.close()
+            streams |= forwards.streams
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+
+    def _remember_name(self, stream: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        self._names[stream] = name or ""
+
+    async def _dial(self, route: Route) -> Stream:
+        host, _, number = route.address.rpartition(":")
+        async with asyncio.timeout(_DIAL_SECONDS):
+            reader, writer = await asyncio.open_connection(
+                host, int(number), ssl=self._client, server_hostname=route.server_name
+            )
+        shown = _shown_host(writer)
+        if shown != route.host:
+            writer.close()
+            raise SystemFault(f"{route.address} shows the certificate of {shown}, not of {route.host}")
+        _keep_alive(writer)
+        return reader, writer
+
+    async def _come_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stream = writer.get_extra_info("ssl_object")
+        named = _SNI.match(self._names.get(stream, ""))
+        admission = self._admitted.get(named["job"]) if named else None
+        host = _shown_host(writer)
+        meter = admission.meters.get(host) if admission else None
+        path = admission.sockets.get(int(named["port"])) if admission and named else None
+        if admission is None or meter is None or path is None:
+            log.warning("connection not let in", extra={"host_of_peer": host, "name": self._names.get(stream)})
+            writer.close()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        admission.streams.add(task)
+        try:
+            _keep_alive(writer)
+            in_reader, in_writer = await asyncio.open_unix_connection(str(path))
+            await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
+        except OSError as fault:
+            log.warning("server task does not listen", extra={"name": self._names.get(stream), "reason": str(fault)})
+        finally:
+            admission.streams.discard(task)
+            writer.close()
+
+
+async def _carry(job: Stream, net: Stream, meter: Meter, changed: Changed) -> None:
+    """Carry bytes both ways until one side ends or the budget is used up, then close both."""
+
+    def count_sent(size: int) -> bool:
+        meter.sent += size
+        return meter.sent <= meter.budget
+
+    def count_received(size: int) -> bool:
+        meter.received += size
+        return meter.received <= meter.budget
+
+    ways = {
+        asyncio.create_task(_pump(job[0], net[1], count_sent)),
+        asyncio.create_task(_pump(net[0], job[1], count_received)),
+    }
+    try:
+        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        if any(not way.result() for way in done):
+            meter.cut = f"more than the {meter.budget} bytes that the site's policy allows"
+            changed()
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        for _, writer in (job, net):
+            writer.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counted: Callable[[int], bool]) -> bool:
+    """Copy until the end; False if the count forbade to go on."""
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        while chunk := await reader.read(_CHUNK):
+            if not counted(len(chunk)):
+                return False
+            writer.write(chunk)
+            await writer.drain()
+    return True
+
+
+def _tracked(handler: Handler, streams: set[asyncio.Task[None]]) -> Handler:
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        streams.add(task)
+        try:
+            await handler(reader, writer)
+        finally:
+            streams.discard(task)
+
+    return run
+
+
+def _context(protocol: int, settings: ConnectionSettings, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if protocol == ssl.PROTOCOL_TLS_CLIENT:
+        context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(str(settings.ca_file))
+    context.load_cert_chain(str(settings.certificate), str(key))
+    return context
+
+
+def _shown_host(writer: asyncio.StreamWriter) -> str:
+    """The host id in the verified certificate of the other end (its common name)."""
+    certificate = writer.get_extra_info("peercert") or {}
+    names = {key: value for part in certificate.get("subject", ()) for key, value in part}
+    return str(names.get("commonName", ""))
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
