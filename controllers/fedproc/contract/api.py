@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from fedproc.contract.ids import DatasetRef, ExperimentId, FileId, HostId, JobId, Name, Sha256, ToolId
+from fedproc.contract.ids import DatasetRef, ExperimentId, FileId, HostId, JobId, Name, Sha256, ToolId, is_safe_path
 from fedproc.contract.messages import AdmittedTool, Capacity, OpenJob
+from fedproc.contract.plain import plain_json
 from fedproc.contract.states import ExperimentState, JobState
 from fedproc.contract.tool import Condition, Disclosure, Placement, Resources, TaskKind
+
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""Text of a person, without control characters."""
+
+PlainJson = Annotated[dict[str, Any], AfterValidator(plain_json)]
+"""A JSON object that every store and reader takes (:func:`fedproc.contract.plain.plain_json`)."""
+
+MediaType = Annotated[str, StringConstraints(pattern=r"^[\w.+-]+/[\w.+-]+$", max_length=127)]
 
 
 class Request(BaseModel):
@@ -46,19 +55,18 @@ class Token(View):
     scope: str | None = None
 
 
-class ExperimentRequest(Request):
-    """``POST /experiments``. Hosts left out are those of the datasets."""
+class RunRequest(Request):
+    """``POST /tools/job/{tool_name}``: what ``POST /experiments`` takes; the path names the tool."""
 
-    tool: ToolId
-    version: str | None = Field(None, description="the newest approved one unless given")
+    version: str | None = Field(None, max_length=64, description="the newest approved one unless given")
     hosts: list[HostId] = Field(default_factory=list, max_length=2000)
     datasets: list[DatasetRef] = Field(default_factory=list, max_length=5000)
-    parameters: dict[str, Any] = {}
-    host_parameters: dict[HostId, dict[str, Any]] = {}
-    label: str | None = Field(None, max_length=200)
-    project: str | None = Field(None, max_length=200)
-    permit: str | None = Field(None, max_length=200)
-    purpose: str | None = Field(None, max_length=500)
+    parameters: PlainJson = {}
+    host_parameters: dict[HostId, PlainJson] = {}
+    label: Line | None = Field(None, max_length=200)
+    project: Line | None = Field(None, max_length=200)
+    permit: Line | None = Field(None, max_length=200)
+    purpose: Line | None = Field(None, max_length=500)
     start_within: int = Field(24 * 3600, ge=10, le=90 * 86400, description="seconds; else jobs expire")
 
     @model_validator(mode="after")
@@ -67,6 +75,12 @@ class ExperimentRequest(Request):
             if len(set(values)) != len(values):
                 raise ValueError(f"{what}: each may be named once only")
         return self
+
+
+class ExperimentRequest(RunRequest):
+    """``POST /experiments``. Hosts left out are those of the datasets."""
+
+    tool: ToolId
 
 
 class JobView(View):
@@ -104,7 +118,10 @@ class ExperimentView(View):
 
 
 class Page(View):
-    """A page of experiments, newest first. ``next`` is the value for ``cursor`` of the following page."""
+    """A page of experiments, newest first, without their jobs.
+
+    ``next`` is the value for ``cursor`` of the following page.
+    """
 
     items: list[ExperimentView]
     next: str | None = None
@@ -129,6 +146,24 @@ class EventView(View):
     progress: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     log: dict[str, Any] | None = Field(None, description="stream and lines")
+
+
+class LogLines(View):
+    """Lines that one job wrote, as far as its host's policy lets log lines out."""
+
+    time: AwareDatetime
+    job: JobId
+    host: HostId
+    task: str
+    stream: str = Field(description="stdout or stderr")
+    lines: list[str]
+
+
+class Logs(View):
+    """``GET /experiments/{id}/logs``, oldest first. ``next`` is the ``cursor`` of what follows."""
+
+    items: list[LogLines]
+    next: int | None = None
 
 
 class FileView(View):
@@ -163,12 +198,18 @@ class Access(View):
     size: int
 
 
+def _safe(path: str) -> str:
+    if not is_safe_path(path):
+        raise ValueError("must be a relative path without . or .. segments, control characters or backslashes")
+    return path
+
+
 class NewFile(Request):
     """Body of ``PUT /data/file/{file_path}``."""
 
-    size: int = Field(ge=0, description="bytes that will be sent")
+    size: int = Field(ge=0, le=2**53, description="bytes that will be sent")
     sha256: Sha256
-    media_type: str = Field("application/octet-stream", pattern=r"^[\w.+-]+/[\w.+-]+$")
+    media_type: MediaType = "application/octet-stream"
 
 
 class NewUpload(Request):
@@ -176,11 +217,11 @@ class NewUpload(Request):
 
     job: JobId
     output: Name
-    path: str
-    size: int = Field(ge=0)
+    path: Annotated[str, AfterValidator(_safe)]
+    size: int = Field(ge=0, le=2**53, description="bytes")
     sha256: Sha256
-    media_type: str = "application/octet-stream"
-    recipient: HostId | None = None
+    media_type: MediaType = "application/octet-stream"
+    recipient: HostId | None = Field(None, description="for an artefact: the host to whose key it is encrypted")
 
 
 class TaskView(View):
@@ -260,14 +301,16 @@ class HostView(View):
 class HostEnrolment(Request):
     """``PUT /hosts/{host_id}`` by an operator or admin: who the host is, and the key that it made itself."""
 
-    site: str = ""
-    roles: list[Literal["data", "compute", "aggregator"]] = Field(min_length=1)
-    location: str = ""
-    public_key: dict[str, Any] = Field(description="public JWK, P-256")
+    site: Line = Field("", max_length=200)
+    roles: list[Literal["data", "compute", "aggregator"]] = Field(min_length=1, max_length=3)
+    location: Line = Field("", max_length=200)
+    public_key: PlainJson = Field(description="public JWK, P-256")
     address: str | None = Field(
-        None, description="host:port at which an aggregator's server tasks are dialled (the gateway, in production)"
+        None,
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):[1-9][0-9]{0,4}$",
+        description="host:port at which an aggregator's server tasks are dialled (the gateway, in production)",
     )
-    domain: str = "fedproc.internal"
+    domain: str = Field("fedproc.internal", pattern=r"^[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$")
     active: bool = True
 
 
@@ -322,6 +365,13 @@ class AuditEntry(View):
     target: str | None = None
     outcome: int = Field(description="HTTP status")
     detail: str | None = None
+
+
+class AuditPage(View):
+    """``GET /audit``, newest first. ``next`` is the ``cursor`` of what follows."""
+
+    items: list[AuditEntry]
+    next: int | None = None
 
 
 class Inventory(Request):
