@@ -81,16 +81,23 @@ def seal(
     message: Wire, key: ECKey, *, iss: str, aud: str, exp: float | None = None, crit: tuple[str, ...] = ()
 ) -> bytes:
     """The signed bytes of one message as they go to the broker."""
+    body = message.model_dump(mode="json", exclude_defaults=True)
+    return seal_body(TYPE_OF[type(message)], body, key, iss=iss, aud=aud, exp=exp, crit=crit)
+
+
+def seal_body(
+    type_: str,
+    body: dict[str, Any],
+    key: ECKey,
+    *,
+    iss: str,
+    aud: str,
+    exp: float | None = None,
+    crit: tuple[str, ...] = (),
+) -> bytes:
+    """As :func:`seal`, for a body that is JSON already."""
     envelope = Envelope(
-        v=VERSION,
-        type=TYPE_OF[type(message)],
-        iss=iss,
-        aud=aud,
-        iat=time.time(),
-        exp=exp,
-        jti=uuid.uuid4().hex,
-        crit=crit,
-        body=message.model_dump(mode="json", exclude_defaults=True),
+        v=VERSION, type=type_, iss=iss, aud=aud, iat=time.time(), exp=exp, jti=uuid.uuid4().hex, crit=crit, body=body
     )
     return sign(envelope.model_dump_json().encode(), key, typ=MESSAGE_TYP).encode()
 

@@ -159,6 +159,12 @@ class Used(Wire):
     seconds: float | None = Field(None, description="of running, monotonic")
 
 
+class AskInventory(Wire):
+    """``type: inventory``. The centre's books differ from the host's digest: send the list of open jobs."""
+
+    host: HostId
+
+
 class ConnectionUse(Wire):
     """What went over one declared connection of a job, for the record."""
 
@@ -273,7 +279,7 @@ class Unread(Wire):
     queue: str
 
 
-ToHost = JobOrder | Start | Finish | Cancel
+ToHost = JobOrder | Start | Finish | Cancel | AskInventory
 FromHost = Snapshot | Record | Heartbeat | Unread
 
 TYPES: dict[str, type[Wire]] = {
@@ -281,6 +287,7 @@ TYPES: dict[str, type[Wire]] = {
     "start": Start,
     "finish": Finish,
     "cancel": Cancel,
+    "inventory": AskInventory,
     "snapshot": Snapshot,
     "record": Record,
     "heartbeat": Heartbeat,

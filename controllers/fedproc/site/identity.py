@@ -13,6 +13,7 @@ import logging
 import ssl
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +50,37 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
 
 
 class Clock:
-    """How far this host's clock is from the centre's. Unknown counts as right until the first token came."""
+    """The centre's time, as far as this host knows it.
+
+    It starts from this host's clock; once the issuer has signed a time, it goes on from there by the boot-time
+    clock, so that a jump of the host's clock changes no deadline.
+    """
 
     def __init__(self) -> None:
-        self.skew = 0.0
+        self._origin = time.time() - _boot_seconds()
 
     def compare(self, signed_time: float) -> None:
-        """Take over the time that the issuer just signed."""
-        self.skew = time.time() - signed_time
+        """Take over the time that the issuer just signed (whole seconds: half a second is added)."""
+        self._origin = signed_time + 0.5 - _boot_seconds()
         if not self.trusted:
             log.error("clock is off", extra={"skew_seconds": round(self.skew, 1), "cure": "synchronise it (NTP)"})
+
+    def now(self) -> datetime:
+        """The centre's present time, aware, UTC."""
+        return datetime.fromtimestamp(self._origin + _boot_seconds(), UTC)
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which this host's clock is ahead of the centre's."""
+        return time.time() - self._origin - _boot_seconds()
 
     @property
     def trusted(self) -> bool:
         return abs(self.skew) <= MAX_SKEW
+
+
+def _boot_seconds() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Identity:
@@ -109,7 +127,7 @@ class Identity:
         self._keep(answer.json())
 
     def _request(self, endpoint: str) -> dict[str, str]:
-        issued = int(time.time() - self.clock.skew)
+        issued = int(self.clock.now().timestamp())
         claims: dict[str, Any] = {
             "iss": self.client_id,
             "sub": self.client_id,

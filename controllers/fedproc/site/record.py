@@ -52,6 +52,8 @@ class JobRecord(BaseModel):
     step: int = 0
     """which of the prepare steps and the command ``handle`` belongs to"""
     sealed: dict[str, str] | None = None
+    tails: dict[str, tuple[int, int]] = {}
+    """by stream: how many bytes of it were told, in how many records"""
     decision: Decision | None = None
 
     @property

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -50,26 +50,39 @@ class Workspace:
         if self.root.exists():
             shutil.rmtree(self.root)
 
-    def seal(self, task: Task) -> dict[str, str]:
-        """Copy the declared outputs to ``sealed``: regular files only, no link followed.
+    def seal(self, outputs: Iterable[OutputDecl], target: Path) -> dict[str, str]:
+        """Copy the given outputs to ``target``: regular files only, no link followed.
 
-        Returns sha256 by path under ``sealed`` (``<output>/<path>``). Raises :class:`ToolFault` naming the
+        Returns sha256 by path under ``target`` (``<output>/<path>``). Raises :class:`ToolFault` naming the
         output that is missing, too large, or not a regular file.
         """
-        partial = self.root / "sealing"
-        for folder in (partial, self.sealed):
+        partial = target.with_name(target.name + ".part")
+        for folder in (partial, target):
             if folder.exists():
                 shutil.rmtree(folder)
         hashes: dict[str, str] = {}
         base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            for output in task.outputs:
+            for output in outputs:
                 hashes |= _copy_output(base, output, partial / output.name)
         finally:
             os.close(base)
         partial.mkdir(exist_ok=True)
-        partial.rename(self.sealed)
+        partial.rename(target)
         return hashes
+
+    def read_work(self, path: str, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes of a file below the work folder, no link followed; empty if it is not there."""
+        base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            with os.fdopen(_open_below(base, path, _OPEN), "rb") as source:
+                if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                    return b""
+                return os.pread(source.fileno(), size, offset)
+        except OSError:
+            return b""  # the tool has not written it, or made something else of it
+        finally:
+            os.close(base)
 
     def probe_result(self, file: str) -> Any:
         """The JSON of the tool's own status file under the output folder. Raises :class:`ToolFault`."""

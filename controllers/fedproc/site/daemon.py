@@ -1,0 +1,162 @@
+"""``fedproc orchestrator``: puts one host's services together and runs them until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+from joserfc.jwk import ECKey
+
+from fedproc.contract.errors import InvalidInput
+from fedproc.jsonlog import log_json
+from fedproc.site import policy, settings
+from fedproc.site.broker import Broker
+from fedproc.site.connections import Connections
+from fedproc.site.control import ControlSocket, Route
+from fedproc.site.data_api import FolderDataApi
+from fedproc.site.executors import make_executor
+from fedproc.site.heartbeat import HeartbeatSender
+from fedproc.site.host import Host
+from fedproc.site.identity import Identity, read_key, tls_context
+from fedproc.site.journal import Journal
+from fedproc.site.orchestrator import Orchestrator
+from fedproc.site.outbox import OutboxPublisher
+from fedproc.site.resources import Pool, measure
+from fedproc.site.settings import SiteSettings
+from fedproc.site.toolbox import Toolbox
+from fedproc.site.transfer import Transfer
+
+log = logging.getLogger(__name__)
+
+
+def serve(path: Path) -> None:
+    """Run the orchestrator that the settings file describes. Raises :class:`InvalidInput` before it starts."""
+    loaded = settings.load(path)
+    log_json(loaded.log_level, host=loaded.host)
+    asyncio.run(_serve(loaded))
+
+
+async def _serve(loaded: SiteSettings) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    context = tls_context(loaded.centre.ca_file)
+    async with httpx.AsyncClient(verify=context, timeout=httpx.Timeout(30, connect=10)) as http:
+        host = await _host(loaded, http)
+        try:
+            await _run(host, ended)
+        finally:
+            await host.journal.close()
+
+
+async def _host(loaded: SiteSettings, http: httpx.AsyncClient) -> Host:
+    loaded.state.mkdir(parents=True, exist_ok=True)
+    journal = Journal(loaded.journal_folder / "journal.sqlite")
+    await journal.open()
+    identity = Identity(loaded, http)
+    transfer = Transfer(loaded.centre.api_url, identity, http)
+    executor, runtimes = make_executor(loaded)
+    ends = loaded.connections
+    return Host(
+        settings=loaded,
+        identity=identity,
+        journal=journal,
+        pool=Pool(measure(loaded.capacity, loaded.state)),
+        toolbox=Toolbox(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
+        runtimes=runtimes,
+        executor=executor,
+        data=FolderDataApi(loaded.datasets),
+        transfer=transfer,
+        policy=policy.load(loaded.policy),
+        connections=Connections(ends, loaded.key) if ends else None,
+    )
+
+
+async def _run(host: Host, ended: asyncio.Event) -> None:
+    orchestrator = Orchestrator(host, read_keys(host.settings.centre.dispatch_keys))
+    broker = Broker(host.settings, host.identity, orchestrator)
+    outbox = OutboxPublisher(host.journal, broker, host.identity)
+    orchestrator.accept_jobs = broker.accept_jobs
+    orchestrator.ring_outbox = outbox.ring
+    _reload_on_hangup(host)
+    if host.connections is not None:
+        await host.connections.listen()
+    await orchestrator.resume()
+    services = [
+        broker.run(),
+        outbox.run(),
+        HeartbeatSender(host, orchestrator, broker, lambda: None).run(),
+        ControlSocket(host.settings.control_socket, _routes(host, orchestrator)).run(),
+    ]
+    tasks = [asyncio.create_task(service) for service in services]
+    log.info("orchestrator started", extra={"epoch": host.journal.epoch, "executor": host.executor.name})
+    try:
+        waiting = asyncio.create_task(ended.wait())
+        done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await orchestrator.close()
+        if host.connections is not None:
+            await host.connections.close()
+    log.info("orchestrator ended; running jobs go on")
+
+
+def _reload_on_hangup(host: Host) -> None:
+    """SIGHUP: read the policy file again. A file with a fault changes nothing."""
+
+    def reload() -> None:
+        try:
+            host.policy = policy.load(host.settings.policy)
+            log.info("policy read again")
+        except InvalidInput as fault:
+            log.error("policy not changed", extra={"reason": fault.message})
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+def read_keys(paths: tuple[Path, ...]) -> dict[str, ECKey]:
+    """Public keys from PEM files, by their thumbprint."""
+    keys = [read_key(path) for path in paths]
+    return {key.thumbprint(): key for key in keys}
+
+
+def _routes(host: Host, orchestrator: Orchestrator) -> list[Route]:
+    async def status(_match: re.Match[str], _body: dict[str, Any]) -> Any:
+        return {
+            "host": host.settings.host,
+            "stopped": orchestrator.stopped,
+            "held": orchestrator.held,
+            "clock_skew_seconds": round(host.identity.clock.skew, 1),
+            "capacity": host.pool.capacity().model_dump(mode="json"),
+            "jobs": orchestrator.status(),
+        }
+
+    async def releases(_match: re.Match[str], _body: dict[str, Any]) -> Any:
+        return orchestrator.releases()
+
+    async def decide(match: re.Match[str], body: dict[str, Any]) -> Any:
+        decision, reason = body.get("decision"), body.get("reason")
+        if decision not in ("release", "refuse") or not isinstance(reason, str):
+            raise InvalidInput("give decision ('release' or 'refuse') and reason (text)")
+        await orchestrator.decide(match[1], release=decision == "release", reason=reason)
+        return {"job": match[1], "decision": decision}
+
+    async def switch(match: re.Match[str], _body: dict[str, Any]) -> Any:
+        orchestrator.switch(stop=match[1] == "stop")
+        return {"stopped": orchestrator.stopped}
+
+    return [
+        ("GET", re.compile("/status"), status),
+        ("GET", re.compile("/releases"), releases),
+        ("POST", re.compile("/releases/([a-z0-9-]+)"), decide),
+        ("POST", re.compile("/(stop|start)"), switch),
+    ]

@@ -1,0 +1,78 @@
+"""The heartbeat: that the host lives, what it has and offers, and a digest of its open jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, Literal
+
+from fedproc.contract.errors import FedprocError, Unavailable
+from fedproc.contract.jws import CENTRAL, seal
+from fedproc.contract.messages import Heartbeat, OfferedDataset, now
+from fedproc.site.broker import Broker
+from fedproc.site.host import Host
+from fedproc.site.orchestrator import Orchestrator
+
+log = logging.getLogger(__name__)
+Check = Callable[[], dict[str, Any] | None]
+
+
+class HeartbeatSender:
+    """Sends one heartbeat at connecting and then one every ``heartbeat_seconds``."""
+
+    def __init__(self, host: Host, orchestrator: Orchestrator, broker: Broker, check: Check) -> None:
+        self._host = host
+        self._orchestrator = orchestrator
+        self._broker = broker
+        self._check = check
+
+    async def run(self) -> None:
+        """Send until cancelled; while the broker is away there is nothing to send to."""
+        while True:
+            await self._broker.connected.wait()
+            await self._orchestrator.probe_journal()
+            try:
+                message = await self._heartbeat()
+                body = seal(message, self._host.identity.key, iss=message.host, aud=CENTRAL)
+                await self._broker.publish("heartbeat", body)
+            except Unavailable as fault:
+                log.warning("heartbeat not sent", extra={"reason": fault.message})
+            await asyncio.sleep(self._host.settings.heartbeat_seconds)
+
+    async def _heartbeat(self) -> Heartbeat:
+        condition, text = self._condition()
+        return Heartbeat(
+            host=self._host.settings.host,
+            epoch=self._host.journal.epoch,
+            time=now(),
+            interval=self._host.settings.heartbeat_seconds,
+            software=version("fedproc"),
+            condition=condition,
+            condition_text=text,
+            capacity=self._host.pool.capacity(),
+            executors=(self._host.executor.name,),
+            tools=self._host.policy.admitted(),
+            datasets=await self._datasets(),
+            open_jobs=len(self._orchestrator.open_jobs()),
+            open_jobs_digest=self._orchestrator.digest(),
+            check=self._check(),
+        )
+
+    def _condition(self) -> tuple[Literal["accepting", "holding", "stopped"], str]:
+        if self._orchestrator.stopped:
+            return "stopped", "the site stopped all work on this host"
+        if self._orchestrator.held is not None:
+            return "holding", self._orchestrator.held
+        clock = self._host.identity.clock
+        if not clock.trusted:
+            return "holding", f"this host's clock is {clock.skew:.0f} s off; nothing starts until it is right"
+        return "accepting", ""
+
+    async def _datasets(self) -> tuple[OfferedDataset, ...]:
+        try:
+            return await self._host.data.offers()
+        except FedprocError as fault:
+            log.error("datasets", extra={"reason": fault.message})
+            return ()

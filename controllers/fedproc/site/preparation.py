@@ -1,0 +1,149 @@
+"""From an admitted job to a spec that an executor can run: what is laid out, and the filled-in command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedproc.contract.errors import SystemFault
+from fedproc.contract.ids import is_safe_path
+from fedproc.contract.messages import FileRef
+from fedproc.contract.tool import PLACEHOLDER, InputDecl, Task
+from fedproc.site.executors.base import ALIAS_DOMAIN, INPUT, SOURCE, Forward, Limits, Mount, Port, Spec, Stop
+from fedproc.site.host import Host
+from fedproc.site.record import JobRecord
+from fedproc.site.resources import Share
+from fedproc.site.toolbox import Installed, Runtime
+from fedproc.site.transfer import Waiting
+from fedproc.site.workspace import SPEC, Workspace, placeholders
+
+ARTEFACTS = "artefacts"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is needed to make the specs of a job's steps."""
+
+    task: Task
+    installed: Installed
+    runtime: Runtime
+    workspace: Workspace
+    datasets: tuple[Mount, ...]
+    share: Share
+    host: str
+
+
+async def lay_out(host: Host, record: JobRecord, workspace: Workspace, waiting: Waiting) -> None:
+    """Make the job's folders afresh and fetch its input files."""
+    order = record.order
+    hosts = {name: list(ids) for name, ids in order.hosts.items()}
+    await asyncio.to_thread(workspace.make, order.parameters, hosts)
+    for ref in order.inputs:
+        await fetch(host, ref, workspace.input / (ref.input or "files"), waiting)
+
+
+async def materialise(host: Host, record: JobRecord, task: Task, workspace: Workspace) -> tuple[Mount, ...]:
+    """Have the Data API lay the job's datasets out; returns where the job sees them. Safe to repeat."""
+    mounts: list[Mount] = []
+    for declared in (entry for entry in task.inputs if entry.kind == "dataset"):
+        mounts += await _datasets(host, record, declared, workspace)
+    return tuple(mounts)
+
+
+async def fetch(host: Host, ref: FileRef, folder: Path, waiting: Waiting) -> None:
+    """Fetch one file below ``folder``. Raises :class:`SystemFault` if its path is not a safe one."""
+    if not is_safe_path(ref.path):
+        raise SystemFault(f"file {ref.file} has the path {ref.path!r}, which is not accepted here")
+    await host.transfer.fetch(ref, folder / ref.path, waiting)
+
+
+async def _datasets(host: Host, record: JobRecord, declared: InputDecl, workspace: Workspace) -> list[Mount]:
+    if not record.order.datasets and not declared.optional:
+        raise SystemFault(f"input {declared.name} needs a dataset, and the order names none", code="data.missing")
+    mounts = []
+    for use in record.order.datasets:
+        laid_out = await host.data.materialise(use, record.job)
+        await asyncio.to_thread((workspace.input / declared.name / use.id).mkdir, parents=True, exist_ok=True)
+        mounts.append(Mount(laid_out.path, INPUT / declared.name / use.id))
+    return mounts
+
+
+def make_spec(record: JobRecord, prepared: Prepared, step: int) -> Spec:
+    """The spec of one step: the prepare commands in their order, then the command itself.
+
+    A prepare step has no connections. Each step is a submission of its own, named ``JOB-STEP`` but for the
+    last, which is named after the job.
+    """
+    task, workspace = prepared.task, prepared.workspace
+    last = step == len(task.prepare)
+    values = _values(record, prepared)
+    share = prepared.share
+    return Spec(
+        job=record.job if last else f"{record.job}-{step}",
+        command=tuple(_fill(text, values) for text in (task.command if last else task.prepare[step])),
+        environment={name: _fill(text, values) for name, text in task.environment.items()},
+        runtime=prepared.runtime.reference,
+        workspace=workspace.work,
+        limits=Limits(share.cpus, share.memory, share.disk, pids=task.resources.pids, gpus=share.gpus),
+        mounts=(
+            Mount(prepared.installed.source, SOURCE),
+            Mount(workspace.input, INPUT),
+            Mount(workspace.spec, SPEC),
+            *prepared.datasets,
+        ),
+        forwards=forwards(task, workspace, record) if last else (),
+        ports=ports(task, workspace) if last else (),
+        stop=Stop(task.stop.signal, task.stop.grace_seconds),
+    )
+
+
+def forwards(task: Task, workspace: Workspace, record: JobRecord) -> tuple[Forward, ...]:
+    """The declared outgoing connections, each with its socket in the job's folder."""
+    return tuple(
+        Forward(
+            f"{c.task}.{ALIAS_DOMAIN}", c.listen or _peer_port(record, c.task, c.port), workspace.connections / c.name
+        )
+        for c in task.connections
+    )
+
+
+def ports(task: Task, workspace: Workspace) -> tuple[Port, ...]:
+    """The declared server ports, each with its socket in the job's folder."""
+    return tuple(Port(p.name, p.port, workspace.connections / f"port-{p.name}") for p in task.ports)
+
+
+def _peer_port(record: JobRecord, task: str, port: str) -> int:
+    """The peer's port number, which its TLS name begins with."""
+    for peer in record.start.peers if record.start else ():
+        if peer.task == task and port in peer.server_names:
+            return int(peer.server_names[port].partition("-")[0])
+    raise SystemFault(f"the start message names no peer with port {port} of task {task}")
+
+
+def _values(record: JobRecord, prepared: Prepared) -> dict[str, str]:
+    order = record.order
+    values = placeholders(prepared.task) | {
+        "python": prepared.runtime.python,
+        "source": str(SOURCE),
+        "host": prepared.host,
+        "job": order.job,
+        "experiment": order.experiment,
+    }
+    for name, value in order.parameters.items():
+        values[f"parameter.{name}"] = value if isinstance(value, str) else json.dumps(value)
+    ways = forwards(prepared.task, prepared.workspace, record) if record.start else ()
+    for forward, connection in zip(ways, prepared.task.connections, strict=False):
+        prefix = f"connection.{connection.name}"
+        values |= {
+            f"{prefix}.host": forward.alias,
+            f"{prefix}.port": str(forward.port),
+            f"{prefix}.address": f"{forward.alias}:{forward.port}",
+        }
+    return values
+
+
+def _fill(text: str, values: dict[str, str]) -> str:
+    """Put values in place of placeholders, once: what a value holds is never looked into."""
+    return PLACEHOLDER.sub(lambda match: values[match.group(1)], text)

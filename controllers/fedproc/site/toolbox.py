@@ -1,0 +1,96 @@
+"""The tools that this host has fetched: manifests verified, sources unpacked, environments built."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from joserfc.jwk import ECKey
+
+from fedproc.catalog import unpack, verify_manifest
+from fedproc.contract.errors import SystemFault
+from fedproc.contract.tool import Manifest, Task, ToolRef
+from fedproc.site.transfer import Transfer, Waiting
+
+
+@dataclass(frozen=True)
+class Installed:
+    """One tool version on this host: its verified manifest and its read-only source."""
+
+    manifest: Manifest
+    source: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a task runs in: a reference for the executor, the interpreter inside, and a name for reports."""
+
+    reference: str
+    python: str
+    label: str
+
+
+class Runtimes(Protocol):
+    """Makes what a task runs in ready on this host; one per executor."""
+
+    async def ready(self, installed: Installed, task: Task) -> Runtime:
+        """Build or find it. Raises :class:`SystemFault` if it cannot be had."""
+        ...
+
+
+class Toolbox:
+    """Fetches a tool once and keeps it by its digest."""
+
+    def __init__(self, folder: Path, keys: dict[str, ECKey], transfer: Transfer) -> None:
+        self._folder = folder
+        self._keys = keys
+        self._transfer = transfer
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._known: dict[str, Installed] = {}
+
+    async def get(self, tool: ToolRef, waiting: Waiting) -> Installed:
+        """The tool of exactly this digest, signed by the catalogue.
+
+        Raises :class:`fedproc.contract.errors.Unreadable` or :class:`SystemFault` if what comes is something else.
+        """
+        async with self._locks.setdefault(tool.digest, asyncio.Lock()):
+            if tool.digest not in self._known:
+                self._known[tool.digest] = await self._install(tool, waiting)
+            return self._known[tool.digest]
+
+    async def _install(self, tool: ToolRef, waiting: Waiting) -> Installed:
+        home = self._folder / tool.digest.replace(":", "-")
+        signed = home / "manifest.jws"
+        if await asyncio.to_thread(signed.exists):
+            return self._verified(tool, await asyncio.to_thread(signed.read_text), home)
+        text = await self._transfer.manifest(tool, waiting)
+        installed = self._verified(tool, text, home)
+        bundle = await self._transfer.bundle(tool, waiting)
+        await asyncio.to_thread(_lay_out, home, text, bundle, installed.manifest)
+        return installed
+
+    def _verified(self, tool: ToolRef, text: str, home: Path) -> Installed:
+        manifest, digest = verify_manifest(text, self._keys)
+        if digest != tool.digest:
+            raise SystemFault(
+                f"tool {tool.id}: the catalogue gave digest {digest}, ordered was {tool.digest}",
+                code="system_fault.digest",
+            )
+        return Installed(manifest, home / "source", digest)
+
+
+def _lay_out(home: Path, signed: str, bundle: bytes, manifest: Manifest) -> None:
+    """The manifest is written last: a home with a manifest is a complete one."""
+    partial = home.with_name(f"{home.name}.{os.getpid()}")
+    for folder in (partial, home):
+        if folder.exists():
+            shutil.rmtree(folder)
+    partial.mkdir(parents=True)
+    unpack(bundle, manifest, partial / "source")
+    (partial / "manifest.jws").write_text(signed)
+    partial.rename(home)
