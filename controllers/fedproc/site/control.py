@@ -15,7 +15,7 @@ from typing import Any
 
 import h11
 
-from fedproc.contract.errors import FedprocError, InvalidInput, NotFound
+from fedproc.contract.errors import FedprocError, InvalidInput
 
 Answer = tuple[int, dict[str, Any]]
 Act = Callable[[re.Match[str], dict[str, Any]], Awaitable[Any]]
@@ -63,11 +63,9 @@ class ControlSocket:
             for verb, pattern, act in self._routes:
                 if verb == method and (match := pattern.fullmatch(path)):
                     return 200, {"result": await act(match, _json(body))}
-            raise NotFound(f"{method} {path}: no such thing here")
-        except NotFound as fault:
-            return 404, {"detail": fault.message}
         except FedprocError as fault:
             return 409, {"detail": fault.message}
+        return 404, {"detail": f"{method} {path}: no such thing here"}
 
 
 async def _read(connection: h11.Connection, reader: asyncio.StreamReader) -> tuple[h11.Request, bytes]:

@@ -1,0 +1,123 @@
+"""The site's policy: what it admits, what it refuses and with which reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from fedproc.contract.errors import InvalidInput, Refused
+from fedproc.contract.ids import new_id
+from fedproc.contract.messages import Deadlines, JobOrder, User, now
+from fedproc.contract.tool import OutputDecl, Task, ToolRef
+from fedproc.site import policy as module
+from fedproc.site.policy import Policy, connection_budget
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def order(**changes) -> JobOrder:
+    soon = now() + timedelta(hours=1)
+    values = {
+        "job": new_id("j"),
+        "experiment": new_id("e"),
+        "task": "local",
+        "tool": ToolRef(id="km", version="1.0.0", digest=DIGEST),
+        "user": User(sub="alice"),
+        "deadlines": Deadlines(start_by=soon, end_by=soon, release_by=soon),
+    }
+    return JobOrder(**(values | changes))
+
+
+def task(**changes) -> Task:
+    values = {"name": "local", "placement": "client", "runtime": {"requirements": "r.lock"}, "command": ["true"]}
+    return Task.model_validate(values | changes)
+
+
+def policy(**rule) -> Policy:
+    return Policy.model_validate({"tools": [{"id": "km", "digest": DIGEST} | rule]})
+
+
+@pytest.mark.parametrize(
+    ("rules", "changes", "code"),
+    [
+        (Policy(), {}, "policy.tool_unknown"),
+        (policy(digest="sha256:" + "b" * 64), {}, "policy.digest"),
+        (policy(users=["bob"]), {}, "policy.user"),
+        (
+            Policy.model_validate({"purposes": ["research"], "tools": [{"id": "km", "digest": "*"}]}),
+            {},
+            "policy.purpose",
+        ),
+    ],
+)
+def test_refusals_of_an_order(rules, changes, code):
+    with pytest.raises(Refused) as caught:
+        rules.rule(order(**changes))
+    assert caught.value.code == code
+
+
+def test_admission_by_digest_by_star_and_by_user_pattern():
+    assert policy().rule(order()).id == "km"
+    assert policy(digest="*").rule(order()).digest == "*"
+    assert policy(users=["al*"]).rule(order())
+
+
+@pytest.mark.parametrize(
+    ("maximum", "within", "beyond"),
+    [
+        ({"memory_mb": 100}, {"memory_mb": 100}, {"memory_mb": 101}),
+        ({"run_seconds": 10}, {"run_seconds": 10}, {"run_seconds": 11}),
+        ({"gpus": 0}, {}, {"gpu": {"count": 1}}),
+        ({"cpus": 1}, {"cpus": 1}, {"cpus": 1.5}),
+    ],
+)
+def test_too_large(maximum, within, beyond):
+    rules = Policy.model_validate({"maximum": maximum, "tools": [{"id": "km", "digest": "*"}]})
+    rules.check_task(rules.tools[0], task(resources=within))
+    with pytest.raises(Refused, match="this site's limit") as caught:
+        rules.check_task(rules.tools[0], task(resources=beyond))
+    assert caught.value.code == "policy.too_large"
+
+
+def test_a_connection_is_refused_unless_named_with_a_budget():
+    wanting = task(connections=[{"name": "server", "task": "server", "port": "grpc"}])
+    with pytest.raises(Refused) as caught:
+        policy().check_task(policy().tools[0], wanting)
+    assert caught.value.code == "policy.network"
+    allowing = policy(connections=[{"task": "server", "max_mb": 2}])
+    allowing.check_task(allowing.tools[0], wanting)
+    assert connection_budget(allowing.tools[0], "server") == 2_000_000
+    assert connection_budget(allowing.tools[0], "other") == 0
+
+
+def test_serving_a_port_is_a_connection_too():
+    with pytest.raises(Refused, match="connection"):
+        policy().check_task(policy().tools[0], task(ports=[{"name": "grpc", "port": 8080}]))
+
+
+def test_received_code_must_be_allowed():
+    running = task(runs_received_code=True)
+    with pytest.raises(Refused) as caught:
+        policy().check_task(policy().tools[0], running)
+    assert caught.value.code == "policy.code"
+    allowing = policy(received_code=True)
+    allowing.check_task(allowing.tools[0], running)
+
+
+def test_release_by_class_and_what_is_not_named_never_leaves():
+    def out(disclosure):
+        return OutputDecl(name="o", path="o", disclosure=disclosure)
+
+    rules = policy(release={"aggregate": "automatic"})
+    assert rules.release_of(rules.tools[0], out("aggregate")) == "automatic"
+    assert rules.release_of(rules.tools[0], out("model")) == "manual"
+    assert rules.release_of(rules.tools[0], out("individual")) == "never"
+
+
+def test_a_misspelt_key_is_named(tmp_path):
+    (tmp_path / "policy.toml").write_text("minimum_counts = 3\n")
+    with pytest.raises(InvalidInput, match=r"minimum_counts"):
+        module.load(tmp_path / "policy.toml")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        module.load(tmp_path / "absent.toml")

@@ -1,0 +1,95 @@
+"""The pool: no more is given than there is, first come first served, nothing is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fedproc.contract.errors import Refused
+from fedproc.contract.messages import Capacity, GpuInfo
+from fedproc.contract.tool import Gpu, Resources
+from fedproc.site.resources import MB, Pool, Share
+
+GPU = GpuInfo(uuid="GPU-1", name="x", vram=16_000_000_000, compute_capability=8.0)
+
+
+def pool(cpus=2.0, gpus=()) -> Pool:
+    memory = disk = 1000 * MB
+    return Pool(
+        Capacity(cpus=cpus, cpus_free=cpus, memory=memory, memory_free=memory, disk=disk, disk_free=disk, gpus=gpus)
+    )
+
+
+def want(cpus=1.0, **more) -> Resources:
+    return Resources.model_validate({"cpus": cpus, "memory_mb": 100, "disk_mb": 100, **more})
+
+
+async def test_jobs_wait_until_there_is_room_in_their_order():
+    ours = pool()
+    await ours.acquire("a", want(2))
+    big = asyncio.create_task(ours.acquire("b", want(2)))
+    small = asyncio.create_task(ours.acquire("c", want(1)))
+    await asyncio.sleep(0)
+    ours.release("a")
+    await big
+    assert not small.done(), "a small job must not overtake one that waits for room"
+    ours.release("b")
+    assert (await small).cpus == 1
+    assert ours.capacity().cpus_free == 1
+
+
+async def test_what_can_never_fit_is_refused_with_what_is_missing():
+    with pytest.raises(Refused, match=r"3\.0 CPUs \(there are 2\.0\)"):
+        await pool().acquire("a", want(3))
+    with pytest.raises(Refused, match="GPU"):
+        await pool().acquire("a", want(gpu=Gpu()))
+
+
+async def test_gpus_by_memory_and_capability_and_one_holder_each():
+    ours = pool(gpus=(GPU,))
+    with pytest.raises(Refused):
+        await ours.acquire("a", want(gpu=Gpu(vram_gb=24)))
+    with pytest.raises(Refused):
+        await ours.acquire("a", want(gpu=Gpu(compute_capability=9.0)))
+    assert (await ours.acquire("b", want(gpu=Gpu(vram_gb=12)))).gpus == ("GPU-1",)
+    second = asyncio.create_task(ours.acquire("c", want(gpu=Gpu())))
+    await asyncio.sleep(0)
+    assert not second.done()
+    assert [gpu.free for gpu in ours.capacity().gpus] == [False]
+    ours.release("b")
+    await second
+
+
+async def test_a_waiter_that_gives_up_takes_nothing_with_it():
+    ours = pool()
+    await ours.acquire("a", want(2))
+    waiting = asyncio.create_task(ours.acquire("b", want(2)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    ours.release("a")
+    assert (await ours.acquire("c", want(2))).cpus == 2
+
+
+async def test_cancelled_in_the_very_moment_of_the_grant():
+    ours = pool()
+    await ours.acquire("a", want(2))
+    waiting = asyncio.create_task(ours.acquire("b", want(2)))
+    await asyncio.sleep(0)
+    ours.release("a")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ours.capacity().cpus_free == 2
+
+
+async def test_adopted_jobs_count_even_beyond_what_there_is():
+    ours = pool()
+    ours.adopt("old", Share(2.0, 100, 100))
+    waiting = asyncio.create_task(ours.acquire("new", want(1)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    ours.release("old")
+    await waiting

@@ -1,0 +1,113 @@
+"""The sealed copy: regular files only, no link followed, nothing beyond what was declared."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+
+from fedproc.contract.errors import ToolFault
+from fedproc.contract.tool import OutputDecl
+from fedproc.site.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    made = Workspace(tmp_path, "j-1")
+    made.make({"a": 1}, {"local": ["UB"]})
+    (tmp_path / "secret").write_text("of the host")
+    return made
+
+
+def out(path: str, **more) -> OutputDecl:
+    return OutputDecl.model_validate({"name": "result", "path": path, "disclosure": "aggregate", **more})
+
+
+def seal(workspace: Workspace, output: OutputDecl) -> dict[str, str]:
+    return workspace.seal([output], workspace.sealed)
+
+
+def test_a_file_and_a_folder_of_files(workspace):
+    output = workspace.work / "output"
+    (output / "model" / "deep").mkdir(parents=True)
+    (output / "model" / "a.bin").write_bytes(b"a")
+    (output / "model" / "deep" / "b.bin").write_bytes(b"b")
+    (output / "undeclared").write_bytes(b"stays")
+    hashes = seal(workspace, out("model", folder=True))
+    assert hashes == {
+        "result/model/a.bin": hashlib.sha256(b"a").hexdigest(),
+        "result/model/deep/b.bin": hashlib.sha256(b"b").hexdigest(),
+    }
+    assert (workspace.sealed / "result/model/deep/b.bin").read_bytes() == b"b"
+    assert not list(workspace.sealed.rglob("undeclared"))
+
+
+def test_sealing_again_takes_the_present_bytes(workspace):
+    target = workspace.work / "output" / "r"
+    target.write_bytes(b"one")
+    seal(workspace, out("r"))
+    target.write_bytes(b"two")
+    assert seal(workspace, out("r"))["result/r"] == hashlib.sha256(b"two").hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["link", "link_in_the_way", "fifo", "folder", "socketless_device"])
+def test_what_is_no_regular_file_is_the_tools_fault(workspace, tmp_path, kind):
+    target = workspace.work / "output" / "r"
+    match kind:
+        case "link":
+            target.symlink_to(tmp_path / "secret")
+        case "link_in_the_way":
+            (workspace.work / "output").rmdir()
+            (workspace.work / "output").symlink_to(tmp_path)
+            (tmp_path / "r").write_text("of the host")
+        case "fifo":
+            os.mkfifo(target)
+        case "folder":
+            target.mkdir()
+        case "socketless_device":
+            if os.geteuid() != 0:
+                pytest.skip("making a device node needs root")
+            os.mknod(target, 0o020666, os.makedev(1, 5))
+    with pytest.raises(ToolFault) as caught:
+        seal(workspace, out("r"))
+    assert caught.value.code == "tool_fault.output_kind"
+    assert not list(workspace.root.rglob("sealed/**/r"))
+
+
+def test_a_link_inside_a_declared_folder_is_refused(workspace, tmp_path):
+    folder = workspace.work / "output" / "model"
+    folder.mkdir()
+    (folder / "x").symlink_to(tmp_path / "secret")
+    with pytest.raises(ToolFault) as caught:
+        seal(workspace, out("model", folder=True))
+    assert caught.value.code == "tool_fault.output_kind"
+
+
+def test_missing_optional_and_too_large(workspace):
+    with pytest.raises(ToolFault, match="did not write r") as caught:
+        seal(workspace, out("r"))
+    assert caught.value.code == "tool_fault.output_missing"
+    assert seal(workspace, out("r", optional=True)) == {}
+    (workspace.work / "output" / "r").write_bytes(b"x" * 1001)
+    with pytest.raises(ToolFault) as caught:
+        seal(workspace, out("r", max_mb=0.001))
+    assert caught.value.code == "tool_fault.output_size"
+
+
+def test_metrics_are_read_without_following_links(workspace, tmp_path):
+    assert workspace.read_work("metrics.jsonl", 0, 10) == b""
+    (workspace.work / "metrics.jsonl").symlink_to(tmp_path / "secret")
+    assert workspace.read_work("metrics.jsonl", 0, 10) == b""
+    (workspace.work / "metrics.jsonl").unlink()
+    (workspace.work / "metrics.jsonl").write_bytes(b"0123456789")
+    assert workspace.read_work("metrics.jsonl", 4, 3) == b"456"
+
+
+def test_make_removes_what_an_earlier_attempt_left(workspace):
+    (workspace.work / "output" / "old").write_text("x")
+    workspace.make({}, {})
+    assert not (workspace.work / "output" / "old").exists()
+    workspace.remove()
+    workspace.remove()
+    assert not workspace.root.exists()
