@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -83,12 +84,14 @@ experiments = Table(
     Column("created", Float, nullable=False),
     Column("ended", Float),
     Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64)),
     UniqueConstraint("owner", "idempotency_key"),
     Index("ix_experiments_owner_id", "owner", "id"),
     Index("ix_experiments_state", "state"),
     Index("ix_experiments_label", "label"),
 )
-"""``request`` is the ExperimentRequest as accepted (with hosts and defaults filled in)."""
+"""``request`` is the ExperimentRequest as accepted (with hosts and defaults filled in); ``fingerprint`` the sha256
+of what was sent under ``idempotency_key``."""
 
 jobs = Table(
     "jobs",
@@ -190,6 +193,14 @@ files = Table(
     Column("disclosure", String(16)),
     Column("created", Float, nullable=False),
     Index("ix_files_owner", "owner", "id"),
+    Index(
+        "uq_files_owner_path",
+        "owner",
+        "path",
+        unique=True,
+        sqlite_where=text("job IS NULL"),
+        postgresql_where=text("job IS NULL"),
+    ),
     Index("ix_files_experiment", "experiment"),
     Index("ix_files_job", "job"),
 )
