@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedproc.contract import routing
-from fedproc.contract.messages import TYPES, VERSION, Envelope
+from fedproc.contract.messages import TYPES, VERSION, Envelope, Wire
 
 _CHANNELS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "jobs": (routing.jobs_queue("{host}"), "Jobs for one host: quorum queue, consumed by that host alone.", ("job",)),
@@ -73,7 +73,8 @@ def _message(name: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     schemas: dict[str, Any] = {}
-    for model in (Envelope, *TYPES.values()):
+    models: list[type[Wire]] = [Envelope, *TYPES.values()]
+    for model in models:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema

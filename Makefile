@@ -1,0 +1,77 @@
+# fedproc: `make demo` runs a whole federation on this machine, `make test` passes the tests. `make` lists all.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_DIR ?= .demo
+EXECUTOR ?= sandbox
+TOOLS ?=
+export DEMO_DIR EXECUTOR TOOLS
+
+.PHONY: help
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# -- set-up: system packages once, then the Python environment whenever its lock file changes
+
+.PHONY: system
+system:
+	@scripts/install-system-packages demo
+
+$(VENV)/installed: requirements/dev.lock pyproject.toml
+	@echo "==> Python environment in $(VENV) (about a minute the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: setup
+setup: system $(VENV)/installed
+
+# -- the federation on one machine
+
+.PHONY: demo
+demo: setup ## run two experiments in a federation of four hosts on this machine, then end it
+	@$(BIN)/python -m fedproc.demo run
+
+.PHONY: demo-up
+demo-up: setup ## start that federation and leave it running (TOOLS=folder offers your own tools, too)
+	@$(BIN)/python -m fedproc.demo up
+
+.PHONY: demo-status
+demo-status: ## how its processes are
+	@$(BIN)/python -m fedproc.demo status
+
+.PHONY: demo-down
+demo-down: ## end it; results stay
+	@$(BIN)/python -m fedproc.demo down
+
+# -- tests
+
+.PHONY: test
+test: setup ## unit, contract and integration tests, with a real RabbitMQ, PostgreSQL and SQLite
+	@scripts/install-system-packages test
+	@$(BIN)/pytest tests/unit tests/contract tests/tools tests/onboarding tests/integration $(ARGS)
+	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."
+
+.PHONY: lint
+lint: $(VENV)/installed ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: host-check
+host-check: $(VENV)/installed ## build dist/fedproc-check.pyz, the check of a machine before anything is installed
+	@$(BIN)/python -m fedproc.onboarding.build_zipapp dist/fedproc-check.pyz
+
+.PHONY: docs
+docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI
+	@$(BIN)/python -m fedproc.contract.asyncapi docs/asyncapi.json
+	@$(BIN)/python -m fedproc.central.openapi docs/openapi.json
+
+.PHONY: lock
+lock: ## pin the dependencies again
+	@$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --all-extras --allow-unsafe -o requirements/dev.lock pyproject.toml

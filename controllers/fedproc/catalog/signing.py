@@ -1,0 +1,46 @@
+"""The manifest's digest, and its signature by the catalogue's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from joserfc.jwk import ECKey
+from pydantic import ValidationError
+
+from fedproc.contract.errors import Unreadable
+from fedproc.contract.jws import MANIFEST_TYP, canonical, digest, sign, verify
+from fedproc.contract.tool import Manifest
+
+
+def canonical_content(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as data, defaults left out: a later version of this program that knows more keys, each with a
+    default, finds the same digest for the same tool."""
+    return manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def tool_digest(manifest: Manifest) -> str:
+    """``sha256:…`` over the canonical JSON of the manifest."""
+    return digest(canonical_content(manifest))
+
+
+def sign_manifest(manifest: Manifest, key: ECKey) -> str:
+    """A compact JWS over the canonical manifest."""
+    return sign(canonical(canonical_content(manifest)), key, typ=MANIFEST_TYP)
+
+
+def verify_manifest(token: str, keys: Mapping[str, ECKey]) -> tuple[Manifest, str]:
+    """The manifest that one of the catalogue's ``keys`` (by kid) signed, and its digest.
+
+    Raises :class:`Unreadable` if the signature, the content or its canonical form is not right.
+    """
+    payload = verify(token, keys, typ=MANIFEST_TYP)
+    try:
+        manifest = Manifest.model_validate_json(payload)
+    except ValidationError as fault:
+        first = fault.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Unreadable(f"manifest: {where}: {first['msg']}", code="unreadable.schema") from fault
+    if canonical(canonical_content(manifest)) != payload:
+        raise Unreadable("manifest is not in canonical form: sign it again with this version of fedproc")
+    return manifest, tool_digest(manifest)
