@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import socket
 import ssl
+import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,8 +129,7 @@ class Connections:
             await _carry((reader, writer), (out_reader, out_writer), meter, changed)
 
         forwards = self._forwards.setdefault(job, _Forwards())
-        server = await asyncio.start_unix_server(_tracked(connected, forwards.streams), str(at))
-        await asyncio.to_thread(at.chmod, 0o666)
+        server = await asyncio.start_unix_server(_tracked(connected, forwards.streams), sock=_socket_for_all(at))
         forwards.servers.append(server)
 
     async def drop(self, job: str) -> None:
@@ -176,13 +177,36 @@ class Connections:
         admission.streams.add(task)
         try:
             _keep_alive(writer)
-            in_reader, in_writer = await asyncio.open_unix_connection(str(path))
+            in_reader, in_writer = await _open_job_socket(path)
             await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
         except OSError as fault:
             log.warning("server task does not listen", extra={"name": self._names.get(stream), "reason": str(fault)})
         finally:
             admission.streams.discard(task)
             writer.close()
+
+
+def _socket_for_all(at: Path) -> socket.socket:
+    """A socket to which the job's user, whoever that is, may connect."""
+    at.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX)
+    before = os.umask(0)
+    try:
+        made.bind(str(at))
+    finally:
+        os.umask(before)
+    return made
+
+
+async def _open_job_socket(path: Path) -> Stream:
+    """Connect to a socket that a job made. The job may have put anything in its place, so no link is followed."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError(f"{path.name} is no socket")
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 async def _carry(job: Stream, net: Stream, meter: Meter, changed: Changed) -> None:

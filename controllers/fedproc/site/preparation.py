@@ -102,16 +102,14 @@ def make_spec(record: JobRecord, prepared: Prepared, step: int) -> Spec:
 def forwards(task: Task, workspace: Workspace, record: JobRecord) -> tuple[Forward, ...]:
     """The declared outgoing connections, each with its socket in the job's folder."""
     return tuple(
-        Forward(
-            f"{c.task}.{ALIAS_DOMAIN}", c.listen or _peer_port(record, c.task, c.port), workspace.connections / c.name
-        )
+        Forward(f"{c.task}.{ALIAS_DOMAIN}", c.listen or _peer_port(record, c.task, c.port), workspace.outgoing / c.name)
         for c in task.connections
     )
 
 
 def ports(task: Task, workspace: Workspace) -> tuple[Port, ...]:
     """The declared server ports, each with its socket in the job's folder."""
-    return tuple(Port(p.name, p.port, workspace.connections / f"port-{p.name}") for p in task.ports)
+    return tuple(Port(p.name, p.port, workspace.incoming / p.name) for p in task.ports)
 
 
 def _peer_port(record: JobRecord, task: str, port: str) -> int:

@@ -60,6 +60,7 @@ class DatasetSettings(Section):
 
 class SandboxSettings(Section):
     python: Path = Field(Path("/usr/bin/python3"), description="interpreter of tool environments")
+    environments: Path | None = Field(None, description="folder of built environments, if shared by several hosts")
     pip_arguments: tuple[str, ...] = Field((), description="e.g. --index-url of the centre's package store")
 
 

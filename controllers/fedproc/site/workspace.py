@@ -1,7 +1,8 @@
 """A job's folders on the host, and the sealed copy of what it wrote.
 
 ``STATE/jobs/JOB/`` holds ``work`` (the job's writable folder), ``input`` (what is laid out for it), ``spec``
-(parameters and hosts), ``conn`` (sockets of its connections) and ``sealed`` (the copy taken after its end).
+(parameters and hosts), ``connections`` (sockets: ``out`` are the
+orchestrator's, in ``in`` the job makes its own) and ``sealed`` (the copy taken after its end).
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ class Workspace:
         self.work = self.root / "work"
         self.input = self.root / "input"
         self.spec = self.root / "spec"
-        self.connections = self.root / "conn"
+        self.outgoing = self.root / "connections" / "out"
+        self.incoming = self.root / "connections" / "in"
         self.sealed = self.root / "sealed"
 
     def make(self, parameters: dict[str, Any], hosts: dict[str, Any]) -> None:
         """Lay the folders out afresh; what an earlier attempt left is removed."""
         self.remove()
-        for folder in (self.work / "output", self.input, self.spec, self.connections):
+        for folder in (self.work / "output", self.input, self.spec, self.outgoing, self.incoming):
             folder.mkdir(parents=True)
         (self.spec / "parameters.json").write_text(json.dumps(parameters))
         (self.spec / "hosts.json").write_text(json.dumps(hosts))

@@ -1,0 +1,96 @@
+"""Virtual environments for tools, built once from a hash-locked requirements file and kept by what they are of."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from pathlib import Path
+
+from fedproc.contract.errors import SystemFault
+from fedproc.contract.tool import Task
+from fedproc.site.executors.base import ENVIRONMENT
+from fedproc.site.toolbox import Installed, Runtime
+
+log = logging.getLogger(__name__)
+_BUILD_SECONDS = 1800
+
+
+class EnvironmentFault(SystemFault):
+    """A tool's environment cannot be built."""
+
+    code = "system_fault.environment"
+
+
+class Environments:
+    """Implements :class:`fedproc.site.toolbox.Runtimes` for the sandbox.
+
+    ``folder`` may be shared by several hosts of one machine: a build holds a lock, and appears in one step.
+    """
+
+    def __init__(self, folder: Path, python: Path, pip_arguments: tuple[str, ...] = ()) -> None:
+        self._folder = folder
+        self._python = python
+        self._pip_arguments = pip_arguments
+
+    async def ready(self, installed: Installed, task: Task) -> Runtime:
+        """The environment of the task's requirements. Raises :class:`EnvironmentFault` with pip's last words."""
+        name = task.runtime.requirements
+        if name is None:
+            raise EnvironmentFault(
+                f"task {task.name} runs in an image only; this host's executor, the sandbox, needs 'requirements'",
+                code="system_fault.runtime",
+            )
+        requirements = installed.source / name
+        content = await asyncio.to_thread(requirements.read_bytes)
+        key = hashlib.sha256(content + str(self._python).encode()).hexdigest()
+        place = self._folder / key
+        if not (place / "complete").exists():
+            await self._build(place, requirements, content)
+        return Runtime(str(place), str(ENVIRONMENT / "bin" / "python"), f"venv sha256:{key}")
+
+    async def _build(self, place: Path, requirements: Path, content: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / f"{place.name}.lock").open("w") as lock:
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            if (place / "complete").exists():
+                return
+            partial = place.with_name(f"{place.name}.part")
+            await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
+            log.info("building environment", extra={"requirements": requirements.name, "environment": place.name})
+            await self._run(str(self._python), "-m", "venv", "--without-pip", str(partial))
+            if _lists_something(content):
+                await self._install(partial, requirements)
+            (partial / "complete").touch()
+            await asyncio.to_thread(partial.rename, place)
+
+    async def _install(self, place: Path, requirements: Path) -> None:
+        await self._run(
+            sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install",
+            "--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes", "--only-binary", ":all:",
+            *self._pip_arguments, "-r", str(requirements),
+        )  # fmt: skip
+
+    async def _run(self, *command: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FEDPROC_")}
+        process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=kept)
+        try:
+            async with asyncio.timeout(_BUILD_SECONDS):
+                output, _ = await process.communicate()
+        except (TimeoutError, asyncio.CancelledError):
+            process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            said = output.decode(errors="replace").strip().splitlines()
+            raise EnvironmentFault(f"the tool's environment cannot be built: {' / '.join(said[-4:])}")
+
+
+def _lists_something(content: bytes) -> bool:
+    lines = (line.strip() for line in content.splitlines())
+    return any(line and not line.startswith(b"#") for line in lines)

@@ -1,0 +1,17 @@
+"""Executors: how a host runs jobs (docs/executors.md)."""
+
+from __future__ import annotations
+
+from fedproc.site.executors.base import Executor
+from fedproc.site.settings import SiteSettings
+from fedproc.site.toolbox import Runtimes
+
+
+def make_executor(settings: SiteSettings) -> tuple[Executor, Runtimes]:
+    """The executor that the settings name, with what makes its runtimes ready."""
+    from fedproc.site.environments import Environments
+    from fedproc.site.executors.sandbox import SandboxExecutor
+
+    folder = settings.sandbox.environments or settings.state / "environments"
+    environments = Environments(folder, settings.sandbox.python, settings.sandbox.pip_arguments)
+    return SandboxExecutor(settings.runner_folder), environments

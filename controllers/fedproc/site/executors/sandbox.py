@@ -1,0 +1,206 @@
+"""The sandbox executor: bubblewrap and a virtual environment, for machines without a container engine.
+
+The processes belong to the host's runner (:mod:`fedproc.site.runner`); this is its client. Inside, the tool is user
+10001 in namespaces of its own; outside, each job has a user id of its own where the runner is root. There is no
+seccomp filter: what the kernel gives an unprivileged user is what a job may ask of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fedproc.site.executors.base import (
+    ENVIRONMENT,
+    WORK,
+    ExecutorError,
+    Handle,
+    Observation,
+    Phase,
+    Spec,
+    Usage,
+)
+from fedproc.site.runner.server import VERSION
+
+CONNECTIONS_OUT = PurePosixPath("/fedproc/connections/out")
+CONNECTIONS_IN = PurePosixPath("/fedproc/connections/in")
+CONNECT = PurePosixPath("/fedproc/connect.py")
+PATIENCE = 15.0
+"""seconds that a runner which does not answer is waited for: its supervisor starts it again"""
+_LOG_CHUNK = 1 << 16
+_inside = Path(__file__).parent.parent / "inside" / "connect.py"
+
+
+class SandboxExecutor:
+    """Implements :class:`fedproc.site.executors.base.Executor` over the runner's socket."""
+
+    name = "sandbox"
+
+    def __init__(self, runner: Path) -> None:
+        self._folder = runner
+        self._link = _Link(runner / "runner.sock")
+
+    async def submit(self, spec: Spec) -> Handle:
+        await self._ask(op="submit", spec=request_of(spec))
+        return {"job": spec.job, "folder": str(self._folder / "jobs" / spec.job)}
+
+    async def poll(self, handle: Handle, *, until_exit: bool = False) -> Observation:
+        return _observation(await self._ask(op="poll", job=handle["job"], until_exit=until_exit))
+
+    async def logs(self, handle: Handle, stream: str = "stdout", *, offset: int = 0) -> AsyncIterator[bytes]:
+        path = Path(handle["folder"]) / ("stderr" if stream == "stderr" else "stdout")
+        with contextlib.suppress(FileNotFoundError), await asyncio.to_thread(path.open, "rb") as source:
+            source.seek(offset)
+            while chunk := await asyncio.to_thread(source.read, _LOG_CHUNK):
+                yield chunk
+
+    async def cancel(self, handle: Handle) -> None:
+        await self._ask(op="cancel", job=handle["job"])
+
+    async def discard(self, handle: Handle) -> None:
+        await self._ask(op="discard", job=handle["job"])
+
+    async def _ask(self, **request: Any) -> Any:
+        """Every request may be repeated: when a runner is lost, its successor is asked, with bounded patience."""
+        while True:
+            with contextlib.suppress(_LinkLostError):
+                return await self._link.ask(**request)
+
+
+def request_of(spec: Spec) -> dict[str, Any]:
+    """What the runner is asked to start."""
+    forwards = [(f"127.0.1.{index}", forward) for index, forward in enumerate(spec.forwards, 1)]
+    mounts = [(str(mount.source), str(mount.target)) for mount in spec.mounts]
+    if spec.runtime:
+        mounts.append((spec.runtime, str(ENVIRONMENT)))
+    writable = [(str(spec.workspace), str(WORK))]
+    command = list(spec.command)
+    if spec.forwards or spec.ports:
+        mounts.append((str(_inside), str(CONNECT)))
+        mounts += {(str(f.socket.parent), str(CONNECTIONS_OUT)) for f in spec.forwards}
+        writable += {(str(p.socket.parent), str(CONNECTIONS_IN)) for p in spec.ports}
+        declared = {
+            "forwards": [(ip, f.port, str(CONNECTIONS_OUT / f.socket.name)) for ip, f in forwards],
+            "ports": [(p.port, str(CONNECTIONS_IN / p.socket.name)) for p in spec.ports],
+        }
+        command = ["/usr/bin/python3", "-I", str(CONNECT), json.dumps(declared), "--", *command]
+    return {
+        "job": spec.job,
+        "command": command,
+        "environment": spec.environment | _gpu_environment(spec.limits.gpus),
+        "mounts": sorted(mounts, key=lambda mount: mount[1].count("/")),
+        "writable": writable,
+        "chdir": str(WORK),
+        "chdir_source": str(spec.workspace),
+        "hosts": [(ip, forward.alias) for ip, forward in forwards],
+        "cpus": spec.limits.cpus,
+        "memory": spec.limits.memory,
+        "disk": spec.limits.disk,
+        "pids": spec.limits.pids,
+        "log": spec.limits.log,
+        "gpus": _gpu_nodes(spec.limits.gpus),
+        "signal": spec.stop.signal,
+        "grace": spec.stop.grace,
+    }
+
+
+def _gpu_environment(uuids: tuple[str, ...]) -> dict[str, str]:
+    return {"CUDA_VISIBLE_DEVICES": ",".join(uuids), "NVIDIA_VISIBLE_DEVICES": ",".join(uuids)} if uuids else {}
+
+
+def _gpu_nodes(uuids: tuple[str, ...]) -> list[str]:
+    if not uuids:
+        return []
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids]
+        return [f"/dev/nvidia{pynvml.nvmlDeviceGetMinorNumber(handle)}" for handle in handles]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _observation(answer: dict[str, Any]) -> Observation:
+    if answer["phase"] == Phase.absent:
+        return Observation(Phase.absent)
+    return Observation(
+        phase=Phase(answer["phase"]),
+        exit_code=answer["exit_code"],
+        started=answer["started"],
+        ended=answer["ended"],
+        seconds=answer["seconds"],
+        usage=Usage(answer["cpu_seconds"], answer["memory_peak"]),
+        limit=answer["limit"],
+        cancelled=answer["cancelled"],
+        detail=answer["detail"],
+    )
+
+
+class _LinkLostError(Exception):
+    """The connection to the runner ended while an answer was awaited."""
+
+
+class _Link:
+    """One connection to the runner for all that is asked; made again when it is lost."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: asyncio.StreamWriter | None = None
+        self._ids = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._lock = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def ask(self, **request: Any) -> Any:
+        """Ask and return the result. Raises :class:`ExecutorError` if the runner says no or is not there."""
+        writer = await self._connected()
+        number = next(self._ids)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        try:
+            writer.write(json.dumps({"v": VERSION, "id": number, **request}).encode() + b"\n")
+            return await answer
+        finally:
+            self._asked.pop(number, None)
+
+    async def _connected(self) -> asyncio.StreamWriter:
+        async with self._lock:
+            if self._writer is None or self._writer.is_closing():
+                reader, self._writer = await self._dial()
+                self._reading = asyncio.create_task(self._read(reader, self._writer))
+            return self._writer
+
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        until = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            try:
+                return await asyncio.open_unix_connection(str(self._path), limit=1 << 20)
+            except OSError as fault:
+                if asyncio.get_running_loop().time() > until:
+                    raise ExecutorError(
+                        f"the job runner does not answer at {self._path} ({fault.strerror}): start it (fedproc runner)",
+                        code="system_fault.runner",
+                    ) from fault
+                await asyncio.sleep(0.1)
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, ValueError):
+            while line := await reader.readline():
+                answer = json.loads(line)
+                waiting = self._asked.get(answer["id"])
+                if waiting is None or waiting.done():
+                    continue
+                if "error" in answer:
+                    waiting.set_exception(ExecutorError(f"the job runner: {answer['error']}"))
+                else:
+                    waiting.set_result(answer["result"])
+        writer.close()
+        for waiting in self._asked.values():
+            if not waiting.done():
+                waiting.set_exception(_LinkLostError())

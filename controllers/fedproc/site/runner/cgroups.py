@@ -1,0 +1,211 @@
+"""Limits and accounts of a job's processes by control groups, version 1 or 2."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+_V1_CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
+_CPU_PERIOD = 100_000
+
+
+class CGroupError(Exception):
+    """No control groups that this process may use; says what to do."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a group used, and which of its limits ended or hindered something."""
+
+    cpu_seconds: float | None
+    memory_peak: int | None
+    out_of_memory: bool
+    out_of_pids: bool
+
+
+class CGroup:
+    """One job's group. ``folders`` are its directories: one on version 2, one per controller on version 1."""
+
+    def __init__(self, folders: list[Path], v2: bool) -> None:
+        self.folders = folders
+        self._v2 = v2
+
+    def limit(self, *, cpus: float, memory: int, pids: int) -> None:
+        """Set the limits; swap is counted as memory where the kernel lets it be."""
+        quota = max(1000, int(cpus * _CPU_PERIOD))
+        if self._v2:
+            self._write("memory.max", str(memory))
+            self._try("memory.swap.max", "0")
+            self._try("memory.oom.group", "1")
+            self._write("cpu.max", f"{quota} {_CPU_PERIOD}")
+            self._write("pids.max", str(pids))
+        else:
+            self._write("memory.limit_in_bytes", str(memory))
+            self._try("memory.memsw.limit_in_bytes", str(memory))
+            self._write("cpu.cfs_period_us", str(_CPU_PERIOD))
+            self._write("cpu.cfs_quota_us", str(quota))
+            self._write("pids.max", str(pids))
+
+    def join(self) -> None:
+        """Put the calling process into the group; called between fork and exec."""
+        for folder in self.folders:
+            descriptor = os.open(folder / "cgroup.procs", os.O_WRONLY)
+            os.write(descriptor, b"0")
+            os.close(descriptor)
+
+    def account(self) -> Account:
+        """What the group has used by now."""
+        if self._v2:
+            usage = self._pairs("cpu.stat").get("usage_usec")
+            events = self._pairs("memory.events")
+            return Account(
+                cpu_seconds=usage / 1e6 if usage is not None else None,
+                memory_peak=self._number("memory.peak"),
+                out_of_memory=events.get("oom_kill", 0) > 0,
+                out_of_pids=self._pairs("pids.events").get("max", 0) > 0,
+            )
+        nanoseconds = self._number("cpuacct.usage")
+        return Account(
+            cpu_seconds=nanoseconds / 1e9 if nanoseconds is not None else None,
+            memory_peak=self._number("memory.max_usage_in_bytes"),
+            out_of_memory=self._pairs("memory.oom_control").get("oom_kill", 0) > 0,
+            out_of_pids=self._pairs("pids.events").get("max", 0) > 0,
+        )
+
+    def kill(self) -> None:
+        """SIGKILL to everything in it, again and again until nothing is left (at most 5 s)."""
+        until = time.monotonic() + 5
+        while (found := self.processes()) and time.monotonic() < until:
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
+
+    def processes(self) -> list[int]:
+        """The ids of the processes in it."""
+        with contextlib.suppress(OSError):
+            return [int(line) for line in (self.folders[0] / "cgroup.procs").read_text().split()]
+        return []
+
+    def remove(self) -> None:
+        """Remove the group; it must be empty."""
+        for folder in self.folders:
+            until = time.monotonic() + 2
+            while folder.exists():
+                try:
+                    folder.rmdir()
+                except OSError:
+                    if time.monotonic() > until:
+                        raise
+                    time.sleep(0.002)  # the kernel lets go of the last process a moment after it was reaped
+
+    def _write(self, name: str, value: str) -> None:
+        for folder in self.folders:
+            if (folder / name).exists():
+                (folder / name).write_text(value)
+                return
+        raise CGroupError(f"control group {self.folders[0]} has no {name}: enable the controllers memory, cpu and pids")
+
+    def _try(self, name: str, value: str) -> None:
+        with contextlib.suppress(OSError, CGroupError):
+            self._write(name, value)
+
+    def _number(self, name: str) -> int | None:
+        for folder in self.folders:
+            with contextlib.suppress(OSError, ValueError):
+                return int((folder / name).read_text())
+        return None
+
+    def _pairs(self, name: str) -> dict[str, int]:
+        for folder in self.folders:
+            with contextlib.suppress(OSError, ValueError):
+                lines = (line.split() for line in (folder / name).read_text().splitlines())
+                return {line[0]: int(line[1]) for line in lines if len(line) == 2}
+        return {}
+
+
+class CGroups:
+    """The groups of one runner, below the group that it was itself started in."""
+
+    def __init__(self, name: str) -> None:
+        self._v2 = (ROOT / "cgroup.controllers").exists()
+        self._parents = _parents_v2(name) if self._v2 else _parents_v1(name)
+
+    def make(self, job: str) -> CGroup:
+        """A fresh group for a job. Raises :class:`CGroupError`."""
+        group = self.find(job)
+        try:
+            for folder in group.folders:
+                folder.mkdir()
+        except OSError as fault:
+            raise CGroupError(f"control group {group.folders[0]} cannot be made: {fault.strerror}") from fault
+        return group
+
+    def find(self, job: str) -> CGroup:
+        """The group of a job, whether it is there or not."""
+        return CGroup([parent / job for parent in self._parents], self._v2)
+
+    def names(self) -> list[str]:
+        """The jobs that have a group."""
+        return [folder.name for folder in self._parents[0].iterdir() if folder.is_dir()]
+
+    def close(self) -> None:
+        """Remove the parents, if no job's group is left in them."""
+        for parent in self._parents:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+
+
+def _own() -> dict[str, str]:
+    """This process's group by controller; version 2's under the empty name."""
+    own: dict[str, str] = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        own |= dict.fromkeys(controllers.split(","), path)
+    return own
+
+
+def _parents_v1(name: str) -> list[Path]:
+    own = _own()
+    missing = [c for c in _V1_CONTROLLERS if not (ROOT / c).is_dir()]
+    if missing:
+        raise CGroupError(f"this machine has no control groups for {', '.join(missing)}; jobs cannot be limited here")
+    folders = list(dict.fromkeys((ROOT / c).resolve() / own.get(c, "/").lstrip("/") / name for c in _V1_CONTROLLERS))
+    return _made(folders)
+
+
+def _parents_v2(name: str) -> list[Path]:
+    path = _own().get("", "/").lstrip("/")
+    mine = ROOT / path
+    try:
+        if path:  # a group with processes may not hand controllers on: move ourselves into a leaf
+            leaf = mine / f"{name}-runner"
+            leaf.mkdir(exist_ok=True)
+            (leaf / "cgroup.procs").write_text(str(os.getpid()))
+        (mine / "cgroup.subtree_control").write_text("+memory +cpu +pids")
+        (folder,) = _made([mine / name])
+        (folder / "cgroup.subtree_control").write_text("+memory +cpu +pids")
+    except OSError as fault:
+        raise CGroupError(_refused(mine, fault)) from fault
+    return [folder]
+
+
+def _made(folders: list[Path]) -> list[Path]:
+    try:
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+    except OSError as fault:
+        raise CGroupError(_refused(folders[0], fault)) from fault
+    return folders
+
+
+def _refused(folder: Path, fault: OSError) -> str:
+    return (
+        f"control group {folder} cannot be written ({fault.strerror}), so jobs could not be limited: run the runner "
+        "as root, or as a systemd unit with Delegate=yes"
+    )
