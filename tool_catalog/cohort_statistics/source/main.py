@@ -1,0 +1,49 @@
+"""Federated summary statistics and one Kaplan-Meier curve: the two tasks of this tool.
+
+Exit codes: 0 done; 2 the input cannot be used (the last line of standard error says why).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import combine
+import local
+from faults import Fault
+from request import read_request
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one task; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        request = read_request(options.parameters)
+        if options.task == "local":
+            local.run(options.datasets, request, options.host, options.output)
+        else:
+            combine.run(options.sites, options.hosts, request, options.output)
+    except Fault as fault:
+        print(f"cohort-statistics {options.task}: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    tasks = parser.add_subparsers(dest="task", required=True)
+    site = tasks.add_parser("local", help="at a site: summarise one dataset")
+    site.add_argument("--datasets", type=Path, required=True, help="folder with one dataset's folder")
+    site.add_argument("--host", required=True)
+    pooled = tasks.add_parser("combine", help="at the aggregator: put the sites' answers together")
+    pooled.add_argument("--sites", type=Path, required=True, help="folder with one folder per host")
+    pooled.add_argument("--hosts", type=Path, required=True, help="JSON file: hosts by task")
+    for task in (site, pooled):
+        task.add_argument("--parameters", type=Path, required=True)
+        task.add_argument("--output", type=Path, required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Logistic regression trained with Flower over hosts that keep their rows: the two tasks of this tool.
+
+Exit codes: 0 done; 2 the input cannot be used; 3 the training failed because a host, a reply or the connection
+was lost. The last line of standard error says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from faults import Fault
+from request import expected_hosts, read_request
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one task; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except Fault as fault:
+        print(f"flower-logistic {options.task}: {fault}", file=sys.stderr)
+        return fault.exit_code
+    return 0
+
+
+def _client(options: argparse.Namespace) -> None:
+    from table import read_site
+
+    request = read_request(options.parameters)
+    data = read_site(options.datasets, request.target)
+
+    import client  # after the data was checked: Flower takes a second or two to load
+
+    client.run(options.server, options.host, data, request)
+
+
+def _server(options: argparse.Namespace) -> None:
+    request = read_request(options.parameters)
+    hosts = expected_hosts(options.hosts, "client")
+    least = len(hosts) if options.min_hosts is None else options.min_hosts
+    if not 1 <= least <= len(hosts):
+        raise Fault(f"--min-hosts: must be from 1 to {len(hosts)}, the number of hosts")
+
+    import server
+
+    server.run(options.port, hosts, least, request, options.output, options.metrics)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    tasks = parser.add_subparsers(dest="task", required=True)
+    site = tasks.add_parser("client", help="at a site: train on one dataset")
+    site.add_argument("--datasets", type=Path, required=True, help="folder with one dataset's folder")
+    site.add_argument("--host", required=True)
+    site.add_argument("--server", required=True, help="host:port at which the server is found")
+    centre = tasks.add_parser("server", help="at the aggregator: drive the training")
+    centre.add_argument("--port", type=int, required=True)
+    centre.add_argument("--hosts", type=Path, required=True, help="JSON file: hosts by task")
+    centre.add_argument("--min-hosts", type=int, help="how many must reply in every round; all unless given")
+    centre.add_argument("--output", type=Path, required=True)
+    centre.add_argument("--metrics", type=Path, required=True, help="file to which each round's measures are appended")
+    for task, run in ((site, _client), (centre, _server)):
+        task.add_argument("--parameters", type=Path, required=True)
+        task.set_defaults(run=run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

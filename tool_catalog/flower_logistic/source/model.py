@@ -1,0 +1,86 @@
+"""Logistic regression on standardised features, in numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number of rows, and by feature their mean and sum of squared deviations from it."""
+
+    n: int
+    mean: Array
+    m2: Array
+
+    @staticmethod
+    def of(rows: Array) -> Moments:
+        mean = rows.mean(axis=0)
+        return Moments(len(rows), mean, ((rows - mean) ** 2).sum(axis=0))
+
+    def __add__(self, other: Moments) -> Moments:
+        """The moments of both groups' rows, without ever subtracting large sums (Chan et al., 1983)."""
+        n = self.n + other.n
+        gap = other.mean - self.mean
+        return Moments(n, self.mean + gap * other.n / n, self.m2 + other.m2 + gap**2 * self.n * other.n / n)
+
+    def deviation(self) -> Array:
+        """Standard deviation by feature; 1 for a feature that never varies, so that dividing by it is harmless."""
+        deviation = np.sqrt(self.m2 / self.n)
+        return np.where(deviation > 0, deviation, 1.0)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Coefficients and intercept for features from which ``mean`` was taken and which were divided by ``scale``."""
+
+    coef: Array
+    intercept: Array
+    mean: Array
+    scale: Array
+
+    @staticmethod
+    def start(moments: Moments) -> Model:
+        """The model that knows nothing yet, with the scaling of all training rows together."""
+        return Model(np.zeros(len(moments.mean)), np.zeros(1), moments.mean, moments.deviation())
+
+    @staticmethod
+    def from_arrays(arrays: list[npt.NDArray[Any]]) -> Model:
+        return Model(*(np.asarray(array, dtype=np.float64) for array in arrays))
+
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        return [self.coef, self.intercept, self.mean, self.scale]
+
+    def trained(self, features: Array, labels: Array, *, steps: int, rate: float, l2: float) -> Model:
+        """This model after ``steps`` full-batch gradient steps on the penalised mean log loss."""
+        rows = self._standardised(features)
+        coef, intercept = self.coef.copy(), self.intercept.copy()
+        for _ in range(steps):
+            error = _sigmoid(rows @ coef + intercept) - labels
+            coef -= rate * (rows.T @ error / len(rows) + l2 * coef)
+            intercept -= rate * error.mean()
+        return Model(coef, intercept, self.mean, self.scale)
+
+    def loss(self, features: Array, labels: Array) -> float:
+        """Mean log loss (natural logarithm), without overflow at any distance from the boundary."""
+        margin = self._margin(features)
+        return float(np.mean(np.logaddexp(0.0, margin) - labels * margin))
+
+    def accuracy(self, features: Array, labels: Array) -> float:
+        return float(np.mean((self._margin(features) > 0) == (labels > 0.5)))
+
+    def _margin(self, features: Array) -> Array:
+        return np.asarray(self._standardised(features) @ self.coef + self.intercept, dtype=np.float64)
+
+    def _standardised(self, features: Array) -> Array:
+        return (features - self.mean) / self.scale
+
+
+def _sigmoid(margin: Array) -> Array:
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * margin)), dtype=np.float64)
