@@ -1,0 +1,239 @@
+"""The demo's data: two real cohorts that Python packages ship, dealt out to the hosts, and what they say pooled.
+
+``breast-cohort`` are the 686 patients of the German Breast Cancer Study Group's trial 2 as scikit-survival has
+them (M. Schumacher et al., J Clin Oncol 12 (1994) 2086-2093); ``wisconsin`` the 569 tumours of the diagnostic
+breast-cancer data as scikit-learn has them (doi:10.24432/C5DW2B). Both come with the packages: no network is used.
+
+The pooled reference goes another way than the catalogue's tools: scikit-survival's estimator on the whole cohort
+and numpy's moments, never a sum over hosts.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SHARES: Mapping[str, float] = {"UB": 0.42, "BSC": 0.33, "FORTH": 0.25}
+"""How much of each cohort a host has."""
+
+TEST_SHARE = 0.25
+"""How much of its Wisconsin rows each host holds out."""
+
+YEAR = 365.25
+
+COHORT_PARAMETERS: Mapping[str, Any] = {
+    "time_grid": {"step": YEAR, "end": 6 * YEAR},
+    "variables": [
+        {"name": "age", "edges": [40, 50, 60, 70]},
+        {"name": "tumour_size", "edges": [20, 30, 40]},
+        {"name": "positive_nodes", "edges": [2, 4, 10]},
+        {"name": "menopause"},
+        {"name": "hormone_therapy"},
+        {"name": "grade"},
+    ],
+}
+"""What the demo asks ``cohort-statistics`` for."""
+
+_SHUFFLE = 6
+"""The first shuffle after which no host's yearly event table holds a small count: the demo's grid stays whole."""
+
+_COHORT_COLUMNS: tuple[dict[str, Any], ...] = (
+    {"name": "age", "type": "integer", "unit": "a", "description": "age"},
+    {"name": "menopause", "type": "category", "values": ["Pre", "Post"], "description": "menopausal status"},
+    {"name": "hormone_therapy", "type": "category", "values": ["no", "yes"], "description": "tamoxifen"},
+    {"name": "tumour_size", "type": "integer", "unit": "mm", "description": "tumour size"},
+    {"name": "grade", "type": "category", "values": ["I", "II", "III"], "description": "tumour grade"},
+    {"name": "positive_nodes", "type": "integer", "unit": "1", "description": "positive lymph nodes"},
+    {"name": "progesterone_receptor", "type": "integer", "unit": "fmol/mg", "description": "progesterone receptor"},
+    {"name": "oestrogen_receptor", "type": "integer", "unit": "fmol/mg", "description": "oestrogen receptor"},
+    {"name": "time", "type": "number", "unit": "d", "description": "recurrence-free time since surgery"},
+    {"name": "event", "type": "boolean", "description": "recurrence or death (1), or still free of it (0)"},
+)
+_SOURCE_NAMES = {
+    "menopause": "menostat",
+    "hormone_therapy": "horTh",
+    "tumour_size": "tsize",
+    "grade": "tgrade",
+    "positive_nodes": "pnodes",
+    "progesterone_receptor": "progrec",
+    "oestrogen_receptor": "estrec",
+}
+
+Row = list[Any]
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What the whole breast cohort says, computed with all its rows in one place.
+
+    ``survival``, ``variance`` (Greenwood), ``lower`` and ``upper`` (95 %, log(-log)) are the Kaplan-Meier
+    estimate at the times ``grid`` with every time moved up to the next of them. ``means`` and ``deviations``
+    (n - 1) are by variable, ``counts`` by variable and category.
+    """
+
+    grid: tuple[float, ...]
+    survival: tuple[float, ...]
+    variance: tuple[float, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    means: Mapping[str, float]
+    deviations: Mapping[str, float]
+    counts: Mapping[str, Mapping[str, int]]
+
+
+def write_datasets(root: Path) -> None:
+    """Make ``root/HOST/breast-cohort`` and ``root/HOST/wisconsin`` for every host, each row at one host only.
+
+    The same call writes the same bytes. Raises ImportError if the extra ``demo`` is not installed.
+    """
+    cohort, tumours = _breast_cohort(), _wisconsin()
+    for host, rows in _dealt(cohort, "breast-cohort").items():
+        _write(root / host / "breast-cohort", _cohort_description(host), {"cohort": rows})
+    for host, rows in _dealt(tumours, "wisconsin").items():
+        held_out = round(len(rows) * TEST_SHARE)
+        _write(
+            root / host / "wisconsin", _wisconsin_description(host), {"train": rows[held_out:], "test": rows[:held_out]}
+        )
+
+
+def pooled_reference(grid: Sequence[float]) -> Pooled:
+    """The pooled breast cohort on the time points ``grid`` (rising, days).
+
+    Take the ``grid`` of the federated result: sites may have had to join bins with few persons.
+    """
+    import numpy as np
+
+    names = [column["name"] for column in _COHORT_COLUMNS]
+    columns = dict(zip(names, zip(*_breast_cohort(), strict=True), strict=True))
+    times, events = np.array(columns["time"], dtype=float), np.array(columns["event"], dtype=bool)
+    numeric = {c["name"]: np.array(columns[c["name"]], dtype=float) for c in _COHORT_COLUMNS if c["type"] == "integer"}
+    categories = [column["name"] for column in _COHORT_COLUMNS if column["type"] == "category"]
+    return Pooled(
+        grid=tuple(grid),
+        **_pooled_curve(np.asarray(grid, dtype=float), times, events),
+        means={name: float(values.mean()) for name, values in numeric.items()},
+        deviations={name: float(values.std(ddof=1)) for name, values in numeric.items()},
+        counts={name: {value: columns[name].count(value) for value in set(columns[name])} for name in categories},
+    )
+
+
+def differences(result: Mapping[str, Any]) -> dict[str, float]:
+    """How far a ``result.json`` of ``cohort-statistics`` over all hosts is from the pooled cohort.
+
+    The largest absolute difference by quantity: ``survival``, ``variance``, ``lower``, ``upper``, and
+    ``VARIABLE mean``, ``VARIABLE sd`` or ``VARIABLE counts`` for each variable that it has.
+    """
+    pooled = pooled_reference(result["grid"])
+    curves = {name: getattr(pooled, name) for name in ("survival", "variance", "lower", "upper")}
+    found = {
+        name: max(abs(point[name] - value) for point, value in zip(result["kaplan_meier"], curve, strict=True))
+        for name, curve in curves.items()
+    }
+    for variable in result["variables"]:
+        found |= _variable_differences(variable, pooled)
+    return found
+
+
+def _variable_differences(variable: Mapping[str, Any], pooled: Pooled) -> dict[str, float]:
+    name = variable["name"]
+    if variable["kind"] == "number":
+        mean, deviation = abs(variable["mean"] - pooled.means[name]), abs(variable["sd"] - pooled.deviations[name])
+        return {f"{name} mean": mean, f"{name} sd": deviation}
+    expected = pooled.counts[name]
+    gaps = [abs(group["count"] - sum(expected[value] for value in group["values"])) for group in variable["counts"]]
+    return {f"{name} counts": float(max(gaps))}
+
+
+def _pooled_curve(grid: np.ndarray, times: np.ndarray, events: np.ndarray) -> dict[str, tuple[float, ...]]:
+    import numpy as np
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    beyond = grid[-1] + 1
+    moved = np.append(grid, beyond)[np.searchsorted(grid, times, side="left")]
+    happened = events & (moved < beyond)
+    at, survival, interval = kaplan_meier_estimator(happened, moved, conf_type="log-log")
+    index = np.searchsorted(at, grid, side="right") - 1
+    died = np.array([(happened & (moved == time)).sum() for time in grid])
+    at_risk = np.array([(moved >= time).sum() for time in grid])
+    variance = survival[index] ** 2 * np.cumsum(died / (at_risk * (at_risk - died)))
+    curves = {
+        "survival": survival[index],
+        "variance": variance,
+        "lower": interval[0][index],
+        "upper": interval[1][index],
+    }
+    return {name: tuple(map(float, curve)) for name, curve in curves.items()}
+
+
+def _breast_cohort() -> list[Row]:
+    from sksurv.datasets import load_gbsg2
+
+    patients, outcome = load_gbsg2()
+    by_name = {c["name"]: patients[_SOURCE_NAMES.get(c["name"], c["name"])].tolist() for c in _COHORT_COLUMNS[:-2]}
+    by_name |= {"time": outcome["time"].tolist(), "event": outcome["cens"].astype(int).tolist()}
+    whole = {column["name"] for column in _COHORT_COLUMNS if column["type"] == "integer"}
+    columns = [[int(v) for v in values] if name in whole else values for name, values in by_name.items()]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _wisconsin() -> list[Row]:
+    from sklearn.datasets import load_breast_cancer
+
+    features, benign = load_breast_cancer(return_X_y=True)
+    return [[*row, 1 - int(label)] for row, label in zip(features.tolist(), benign, strict=True)]
+
+
+def _dealt(rows: Sequence[Row], name: str) -> dict[str, list[Row]]:
+    """The rows by host, in an order that depends on ``name`` alone, not on a random generator's version."""
+    shuffled = sorted(
+        range(len(rows)), key=lambda index: hashlib.sha256(f"{name} {_SHUFFLE} {index}".encode()).digest()
+    )
+    ends = [round(len(rows) * share) for share in accumulate(SHARES.values(), initial=0.0)]
+    return {host: [rows[i] for i in shuffled[a:b]] for host, (a, b) in zip(SHARES, pairwise(ends), strict=True)}
+
+
+def _cohort_description(host: str) -> dict[str, Any]:
+    return {
+        "id": "breast-cohort",
+        "version": "1.0.0",
+        "description": f"Breast cancer patients at {host}: recurrence-free survival and seven covariates at surgery",
+        "source": "GBSG2 trial as shipped by scikit-survival",
+        "tables": {"cohort": "cohort.csv"},
+        "columns": list(_COHORT_COLUMNS),
+    }
+
+
+def _wisconsin_description(host: str) -> dict[str, Any]:
+    from sklearn.datasets import load_breast_cancer
+
+    features = [str(name).replace(" ", "_") for name in load_breast_cancer().feature_names]
+    return {
+        "id": "wisconsin",
+        "version": "1.0.0",
+        "description": f"Breast tumours at {host}: 30 measures of cell nuclei, and whether malignant",
+        "source": "Diagnostic Wisconsin breast cancer database as shipped by scikit-learn",
+        "tables": {"train": "train.csv", "test": "test.csv"},
+        "columns": [
+            *({"name": name, "type": "number"} for name in features),
+            {"name": "malignant", "type": "boolean", "description": "malignant (1) or benign (0)"},
+        ],
+    }
+
+
+def _write(folder: Path, description: Mapping[str, Any], tables: Mapping[str, Iterable[Row]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+    (folder / "dataset.json").write_text(text, encoding="utf-8")
+    names = [column["name"] for column in description["columns"]]
+    for table, rows in tables.items():
+        with (folder / description["tables"][table]).open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([names, *rows])
