@@ -1,0 +1,5 @@
+"""A whole federation on one machine: broker, issuer, centre and four hosts, supervised, in one folder.
+
+Same code, messages and policy as a federation of many machines; only the settings differ (DESIGN.md, "One
+machine").
+"""

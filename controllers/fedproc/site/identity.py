@@ -12,24 +12,22 @@ import json
 import logging
 import ssl
 import time
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
-from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from fedproc.contract.assertion import client_assertion
 from fedproc.contract.errors import InvalidInput, Unavailable
-from fedproc.contract.jws import ALGORITHM, load_key
+from fedproc.contract.jws import load_key
 from fedproc.site.settings import SiteSettings
 
 log = logging.getLogger(__name__)
 
 MAX_SKEW = 60.0
 _EARLY = 30.0
-_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def read_key(path: Path) -> ECKey:
@@ -128,20 +126,9 @@ class Identity:
 
     def _request(self, endpoint: str) -> dict[str, str]:
         issued = int(self.clock.now().timestamp())
-        claims: dict[str, Any] = {
-            "iss": self.client_id,
-            "sub": self.client_id,
-            "aud": endpoint,
-            "jti": uuid.uuid4().hex,
-            "iat": issued,
-            "exp": issued + 60,
-        }
-        header = {"alg": ALGORITHM, "kid": self.key.thumbprint()}
         return {
             "grant_type": "client_credentials",
-            "client_id": self.client_id,
-            "client_assertion_type": _ASSERTION_TYPE,
-            "client_assertion": jwt.encode(header, claims, self.key, algorithms=[ALGORITHM]),
+            **client_assertion(self.client_id, endpoint, self.key, issued),
         }
 
     def _keep(self, answer: dict[str, Any]) -> None:

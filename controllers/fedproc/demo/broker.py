@@ -1,0 +1,111 @@
+"""A RabbitMQ node of the federation's own: loopback only, TLS, and OAuth2 tokens as the only way to sign in.
+
+Works with RabbitMQ 3.10 (Debian 12) and 4 (Debian 13). Tokens are checked with the issuer's public key, which is
+given as a file; scopes come in the claim :data:`SCOPE_CLAIM`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedproc.contract.errors import Unavailable
+from fedproc.contract.routing import RESOURCE_SERVER
+from fedproc.demo.keys import KeyPair
+from fedproc.demo.waiting import wait_until
+
+SCOPE_CLAIM = "rabbitmq_scope"
+_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+
+@dataclass(frozen=True)
+class BrokerPlan:
+    """Where a node lives and which ports of the loopback interface are its own."""
+
+    folder: Path
+    port: int
+    distribution_port: int
+    epmd_port: int
+    ca_file: Path
+
+    def environment(self) -> dict[str, str]:
+        """The environment in which the node and its epmd run."""
+        name = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:10]
+        folder = self.folder.resolve()
+        return {
+            "HOME": str(folder),
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "RABBITMQ_NODENAME": f"fedproc-{name}@localhost",
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
+            "ERL_EPMD_PORT": str(self.epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none "
+            "-kernel inet_dist_use_interface {127,0,0,1}",
+        }
+
+    def node_command(self) -> list[str]:
+        """Runs the node in the foreground. Raises :class:`Unavailable` if RabbitMQ is not installed."""
+        if not _SERVER.exists():
+            raise Unavailable("RabbitMQ is not installed: run scripts/install-system-packages demo")
+        return [str(_SERVER)]
+
+    def epmd_command(self) -> list[str]:
+        """Runs the Erlang port mapper of this node in the foreground, so that it ends with the federation."""
+        found = shutil.which("epmd") or next(map(str, Path("/usr/lib/erlang").glob("erts-*/bin/epmd")), "epmd")
+        return [found, "-port", str(self.epmd_port), "-address", "127.0.0.1"]
+
+
+def write_configuration(plan: BrokerPlan, server: KeyPair, issuer_key: Path) -> None:
+    """Write the node's configuration files below its folder."""
+    for folder in (plan.folder, plan.folder / "data", plan.folder / "log"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (plan.folder / "rabbitmq-env.conf").write_text("")
+    (plan.folder / "enabled_plugins").write_text("[rabbitmq_auth_backend_oauth2].\n")
+    (plan.folder / "rabbitmq.conf").write_text(
+        f"""listeners.tcp = none
+listeners.ssl.1 = 127.0.0.1:{plan.port}
+ssl_options.cacertfile = {plan.ca_file.resolve()}
+ssl_options.certfile = {server.certificate.resolve()}
+ssl_options.keyfile = {server.private.resolve()}
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
+ssl_options.versions.1 = tlsv1.3
+ssl_options.versions.2 = tlsv1.2
+auth_backends.1 = rabbit_auth_backend_oauth2
+auth_oauth2.resource_server_id = {RESOURCE_SERVER}
+auth_oauth2.additional_scopes_key = {SCOPE_CLAIM}
+auth_oauth2.default_key = issuer
+auth_oauth2.signing_keys.issuer = {issuer_key.resolve()}
+auth_oauth2.algorithms.1 = RS256
+log.file = false
+log.console = true
+log.console.level = warning
+consumer_timeout = 86400000
+"""
+    )
+
+
+def wait_for(plan: BrokerPlan, seconds: float = 60) -> None:
+    """Return when the node speaks AMQP over TLS. Raises :class:`Unavailable` after ``seconds``."""
+    context = ssl.create_default_context(cafile=str(plan.ca_file))
+
+    def speaks() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", plan.port), timeout=2) as plain:
+                with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                    secure.sendall(b"AMQP\x00\x00\x09\x01")
+                    return bool(secure.recv(1))
+        except OSError:
+            return False
+
+    wait_until(speaks, seconds, f"the broker on port {plan.port} does not answer; see its log")

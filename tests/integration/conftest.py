@@ -1,0 +1,145 @@
+"""Real parts for the integration tests: keys, an issuer and a RabbitMQ node of their own, once per session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from werkzeug.security import generate_password_hash
+
+from fedproc.contract.jws import load_key, public_jwk
+from fedproc.contract.routing import host_scopes, relay_scopes
+from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
+from fedproc.demo.issuer import DEVICE_GRANT, Client, IssuerSettings, User
+from fedproc.demo.keys import Keyring
+from fedproc.demo.waiting import free_ports, wait_until
+
+HOSTS = ("UB", "BSC", "FORTH", "EUCAIM")
+PASSWORDS = {"alice": "wonderland", "bob": "builder", "olga": "operates"}
+
+
+@dataclass(frozen=True)
+class IssuerAt:
+    url: str
+    keys: Keyring
+
+    def user_token(self, name: str) -> str:
+        form = {"grant_type": "password", "username": name, "password": PASSWORDS[name], "client_id": "fedproc-test"}
+        return self._token(form)
+
+    def machine_token(self, client_id: str, key: str) -> str:
+        from fedproc.contract.assertion import client_assertion
+
+        private = load_key(self.keys.key(key).private.read_bytes())
+        return self._token(
+            {"grant_type": "client_credentials", **client_assertion(client_id, f"{self.url}/token", private)}
+        )
+
+    def host_token(self, host: str) -> str:
+        return self.machine_token(f"host-{host}", host)
+
+    def _token(self, form: dict[str, str]) -> str:
+        answer = httpx.post(f"{self.url}/token", data=form)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
+    ring = Keyring(tmp_path_factory.mktemp("keys"))
+    assert ring.ca_file.exists()
+    return ring
+
+
+def _clients(ring: Keyring) -> tuple[Client, ...]:
+    def jwk(name: str) -> dict[str, object]:
+        return public_jwk(load_key(ring.key(name).private.read_bytes()))
+
+    both = ("fedproc-api", "rabbitmq")
+    hosts = [
+        Client(
+            client_id=f"host-{host}",
+            public_key=jwk(host),
+            grants=("client_credentials",),
+            audience=both,
+            host=host,
+            broker_scopes=host_scopes(host),
+        )
+        for host in HOSTS
+    ]
+    return (
+        *hosts,
+        Client(
+            client_id="fedproc-relay",
+            public_key=jwk("relay"),
+            grants=("client_credentials",),
+            audience=both,
+            broker_scopes=relay_scopes(),
+        ),
+        Client(client_id="fedproc-api", public_key=jwk("api"), grants=("password", "refresh_token")),
+        Client(client_id="fedproc-cli", grants=(DEVICE_GRANT, "refresh_token")),
+        Client(client_id="fedproc-test", grants=("password", "refresh_token")),
+    )
+
+
+@pytest.fixture(scope="session")
+def issuer(keys: Keyring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IssuerAt]:
+    folder = tmp_path_factory.mktemp("issuer")
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    settings = IssuerSettings(
+        url=url,
+        port=port,
+        key=keys.key("issuer", rsa_bits=2048).private,
+        users=tuple(
+            User(
+                name=name,
+                password_hash=generate_password_hash(word),
+                roles=("operator" if name == "olga" else "researcher",),
+            )
+            for name, word in PASSWORDS.items()
+        ),
+        clients=_clients(keys),
+    )
+    path = folder / "issuer.json"
+    path.touch(mode=0o600)
+    path.write_text(settings.model_dump_json())
+    process = subprocess.Popen([sys.executable, "-m", "fedproc.demo.issuer", "--config", str(path)])
+    try:
+        wait_until(lambda: _answers(url), 20, "the issuer does not answer")
+        yield IssuerAt(url, keys)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/jwks").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def broker(keys: Keyring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerPlan]:
+    folder = tmp_path_factory.mktemp("broker")
+    plan = BrokerPlan(folder, *free_ports(3), ca_file=keys.ca_file)
+    write_configuration(plan, keys.server("broker"), keys.key("issuer", rsa_bits=2048).public)
+    environment = plan.environment()
+    log = (folder / "output").open("wb")
+    epmd = subprocess.Popen(plan.epmd_command(), env=environment, stdout=log, stderr=log)
+    node = subprocess.Popen(plan.node_command(), env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for(plan)
+        yield plan
+    finally:
+        os.killpg(node.pid, 15)
+        node.wait(30)
+        epmd.terminate()
+        epmd.wait(10)
+        log.close()
