@@ -1,0 +1,7 @@
+"""``python -m fedproc.onboarding``."""
+
+import sys
+
+from fedproc.onboarding import main
+
+sys.exit(main())

@@ -1,0 +1,27 @@
+"""Writing a file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+class CannotWrite(Exception):
+    """A file could not be written. The text says which, why, and what to do."""
+
+
+def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Put ``data`` at ``path`` in one step, in place of what was there. Raises :class:`CannotWrite`."""
+    draft = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        draft = Path(name)
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+        draft.chmod(mode)
+        draft.replace(path)
+    except OSError as fault:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        raise CannotWrite(f"{path} cannot be written: {fault.strerror}; choose another place") from fault

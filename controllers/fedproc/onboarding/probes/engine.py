@@ -1,0 +1,130 @@
+"""Container engines and sandboxes: which are installed, and whether they answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedproc.onboarding.facts import Engine, EngineFacts
+
+SECONDS = 5.0
+LONGEST_ANSWER = 4 << 20
+
+
+@dataclass(frozen=True)
+class Socket:
+    """Where an engine with Docker's API (Docker itself, or Podman) may listen."""
+
+    name: str
+    path: Path
+
+
+def probe() -> EngineFacts:
+    """All engines found on this machine; an empty list where there is none."""
+    found = (*map(_docker_like, ("docker", "podman")), *map(_apptainer, ("apptainer", "singularity")), _bwrap())
+    return EngineFacts(tuple(engine for engine in found if engine is not None))
+
+
+def sockets(name: str) -> list[Socket]:
+    """Candidates in the order in which the engine's own client looks for them."""
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    if name == "podman":
+        return [Socket(name, Path("/run/podman/podman.sock")), Socket(name, runtime / "podman/podman.sock")]
+    named = os.environ.get("DOCKER_HOST", "")
+    first = [Socket(name, Path(named.removeprefix("unix://")))] if named.startswith("unix://") else []
+    return [*first, Socket(name, Path("/var/run/docker.sock")), Socket(name, runtime / "docker.sock")]
+
+
+def _docker_like(name: str) -> Engine | None:
+    reasons = []
+    denied = False
+    for candidate in (s for s in sockets(name) if s.path.exists()):
+        try:
+            return _from_api(name, _get(candidate.path, "/version"), _get(candidate.path, "/info"))
+        except PermissionError:
+            denied = True
+            reasons.append(f"{candidate.path}: this user may not open it")
+        except (OSError, ValueError, http.client.HTTPException) as fault:
+            reasons.append(f"{candidate.path}: {fault}")
+    client = shutil.which(name)
+    if not reasons and client is None:
+        return None
+    reasons = reasons or [f"{client} is installed, but no engine listens on its socket"]
+    return Engine(name, _version([name, "--version"]), "denied" if denied else "broken", "; ".join(reasons))
+
+
+def _get(path: Path, resource: str) -> dict[str, Any]:
+    """Raises :class:`OSError` where nothing answers, :class:`ValueError` where the answer is not the engine's."""
+    connection = http.client.HTTPConnection("localhost", timeout=SECONDS)
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(SECONDS)
+        channel.connect(str(path))
+        connection.sock = channel
+        connection.request("GET", resource)
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            raise ValueError(f"answers {response.status} {response.reason}")
+        answer = json.loads(response.read(LONGEST_ANSWER))
+    if not isinstance(answer, dict):
+        raise ValueError("answers, but not as a container engine does")  # noqa: TRY004 - bad data
+    return answer
+
+
+def _from_api(name: str, version: dict[str, Any], info: dict[str, Any]) -> Engine:
+    components = version.get("Components") or [{}]
+    kind = "podman" if "Podman" in str(components[0].get("Name")) else name
+    options = [str(option) for option in info.get("SecurityOptions") or []]
+    runtimes = ", ".join(sorted(info.get("Runtimes") or {})) or "not stated"
+    detail = f"cgroup v{info.get('CgroupVersion', '1')}, runtimes: {runtimes}"
+    rootless = any("rootless" in option for option in options)
+    return Engine(kind, str(version.get("Version", "")), "usable", detail, rootless)
+
+
+def _apptainer(name: str) -> Engine | None:
+    if shutil.which(name) is None:
+        return None
+    run = _run([name, "--version"])
+    if run.returncode:
+        return Engine(name, "", "broken", f"'{name} --version' fails: {(run.stderr or run.stdout).strip()[:300]}")
+    return Engine(name, run.stdout.split()[-1] if run.stdout.split() else "", "usable", "answers", True)
+
+
+def _bwrap() -> Engine | None:
+    """Bubblewrap of fedproc's ``sandbox`` executor, tried for real: it depends on the kernel's settings."""
+    if shutil.which("bwrap") is None:
+        return None
+    run = _run(["bwrap", "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent", "true"])
+    state = "broken" if run.returncode else "usable"
+    detail = f"cannot make a sandbox: {run.stderr.strip()[:300]}" if run.returncode else "makes a sandbox"
+    return Engine("bubblewrap", _version(["bwrap", "--version"]), state, detail, True)
+
+
+def _version(command: list[str]) -> str:
+    if shutil.which(command[0]) is None:
+        return ""
+    words = _run(command).stdout.replace(",", " ").split()
+    return next((word for word in words if word[0].isdigit()), "")
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"no answer within {SECONDS:g} s")
+    except OSError as fault:
+        return subprocess.CompletedProcess(command, 126, "", str(fault))
