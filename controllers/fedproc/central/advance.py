@@ -1,0 +1,270 @@
+"""Carrying out what the coordinator decides, in the transaction in which the facts changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
+
+from fedproc.central.coordinator import Decision, Facts, JobFacts, decide, partners, state_of, waiting_gang_hosts
+from fedproc.central.store import events, tools
+from fedproc.central.store.schema import experiments, files, hosts, jobs, outbox
+from fedproc.contract.ids import dns_label
+from fedproc.contract.messages import Cancel, FileRef, Finish, Peer, Start, Wire
+from fedproc.contract.routing import server_name
+from fedproc.contract.states import TERMINAL, ExperimentState, JobState
+from fedproc.contract.tool import Task
+
+_EXPERIMENT = select(experiments).where(experiments.c.id == bindparam("id"))
+_JOBS = select(jobs).where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
+_OUT = insert(outbox)
+_OPEN = (ExperimentState.queued, ExperimentState.running)
+HOLD_SECONDS = 600.0
+_MOST_WAITING = 200
+
+
+def advance(connection: Connection, experiment_id: str, now: float) -> None:
+    """Tell the experiment's hosts what follows from the present facts, and write the experiment's state.
+
+    Called in the transaction that changed the facts. When a gang has got its hosts, or has gone, gangs of other
+    experiments that waited for them are advanced too.
+    """
+    advancing = _Advancing(connection, experiment_id, now)
+    advancing.run()
+    if advancing.freed:
+        advance_waiting(connection, now)
+
+
+def advance_waiting(connection: Connection, now: float) -> None:
+    """Let gangs that wait for hosts go, first come first served: an earlier one keeps its hosts from later ones."""
+    reserved: frozenset[str] = frozenset()
+    for experiment_id in _waiting(connection, before=None):
+        advancing = _Advancing(connection, experiment_id, now)
+        advancing.reserved = reserved
+        advancing.run()
+        reserved |= waiting_gang_hosts(advancing.facts())
+
+
+def _waiting(connection: Connection, before: str | None) -> list[str]:
+    """Experiments with a gang that was not dispatched yet, the earliest first."""
+    query = select(jobs.c.experiment, jobs.c.order, jobs.c.told).where(jobs.c.state == JobState.queued)
+    if before is not None:
+        query = query.where(jobs.c.experiment < before)
+    found = [row.experiment for row in connection.execute(query) if row.order.get("gang") and "job" not in row.told]
+    return sorted(set(found))[:_MOST_WAITING]
+
+
+class _Advancing:
+    """One experiment being advanced."""
+
+    def __init__(self, connection: Connection, experiment_id: str, now: float) -> None:
+        self._connection = connection
+        self._now = now
+        self._experiment: Row[Any] = connection.execute(_EXPERIMENT.with_for_update(), {"id": experiment_id}).one()
+        self._rows: Sequence[Row[Any]] = connection.execute(_JOBS, {"id": experiment_id}).all()
+        self._tool = tools.of_job(connection, self._rows[0])
+        self.reserved: frozenset[str] | None = None
+        self.freed = False
+
+    def run(self) -> None:
+        """Decide and carry out until nothing more follows (a job that is ended here changes the facts)."""
+        if self._experiment.state not in _OPEN:
+            return
+        while decisions := decide(self.facts()):
+            ended = [self._apply(decision) for decision in decisions]
+            self._rows = self._connection.execute(_JOBS, {"id": self._experiment.id}).all()
+            if not any(ended):
+                break
+        self._write_state()
+        self.freed = any(row.order.get("gang") and (row.state in TERMINAL or "start" in row.told) for row in self._rows)
+
+    def facts(self) -> Facts:
+        """The experiment as the coordinator sees it."""
+        found = tuple(
+            JobFacts(
+                id=row.id,
+                host=row.host,
+                task=row.task,
+                state=JobState(row.state),
+                ready=row.ready,
+                uploads_missing=row.uploads_missing,
+                told=frozenset(row.told),
+                reason=row.reason or "",
+            )
+            for row in self._rows
+        )
+        return Facts(self._tool, found, bool(self._experiment.cancel_requested), self._busy())
+
+    def _busy(self) -> frozenset[str]:
+        """Hosts on which another gang acquires just now, or for which an earlier one waits."""
+        if not any(
+            row.order.get("gang") and row.state == JobState.queued and "job" not in row.told for row in self._rows
+        ):
+            return frozenset()
+        reserved = self.reserved
+        if reserved is None:
+            reserved = frozenset()
+            for earlier in _waiting(self._connection, before=self._experiment.id):
+                reserved |= waiting_gang_hosts(_Advancing(self._connection, earlier, self._now).facts_alone())
+        return reserved | self._acquiring()
+
+    def facts_alone(self) -> Facts:
+        """The facts without asking who else waits."""
+        self.reserved = frozenset()
+        return self.facts()
+
+    def _acquiring(self) -> frozenset[str]:
+        query = select(jobs.c.host, jobs.c.order, jobs.c.told).where(
+            jobs.c.host.in_({row.host for row in self._rows}),
+            jobs.c.state.in_(_ACQUIRING),
+            jobs.c.experiment != self._experiment.id,
+        )
+        return frozenset(
+            row.host
+            for row in self._connection.execute(query)
+            if row.order.get("gang") and "job" in row.told and "start" not in row.told and "cancel" not in row.told
+        )
+
+    # -- carrying out ----------------------------------------------------------------------------
+
+    def _apply(self, decision: Decision) -> bool:
+        """Write the message; says whether a job was ended here instead, because it was never claimed."""
+        row = next(row for row in self._rows if row.id == decision.job)
+        match decision.kind:
+            case "job":
+                self._order(row)
+            case "start":
+                self._put(row, "start", self._start(row))
+            case "finish":
+                self._put(row, "finish", Finish(job=row.id))
+            case "cancel":
+                if self._end_unclaimed(row, decision):
+                    return True
+                self._put(row, "cancel", Cancel(job=row.id, code=decision.code, reason=decision.reason))
+        return False
+
+    def _put(self, row: Row[Any], kind: str, message: Wire | dict[str, Any]) -> None:
+        body = message if isinstance(message, dict) else message.model_dump(mode="json", exclude_defaults=True)
+        values = {"job": row.id, "host": row.host, "kind": kind, "message": body, "created": self._now}
+        self._connection.execute(_OUT, values)
+        told = [*row.told, kind]
+        self._connection.execute(update(jobs).where(jobs.c.id == row.id).values(told=told))
+
+    def _order(self, row: Row[Any]) -> None:
+        task = self._tool.task(row.task)
+        inputs = [ref.model_dump(mode="json", exclude_defaults=True) for ref in self._inputs(row, task)]
+        order = {**row.order, "inputs": inputs, "recipients": self._recipients(row, task)}
+        if order.get("gang"):
+            until = datetime.fromtimestamp(self._now, UTC) + timedelta(seconds=HOLD_SECONDS)
+            order["deadlines"] = {**order["deadlines"], "hold_until": until.isoformat()}
+        self._put(row, "job", order)
+
+    def _end_unclaimed(self, row: Row[Any], decision: Decision) -> bool:
+        """End a queued job whose message no relay has claimed; both happen or neither."""
+        if row.state != JobState.queued:
+            return False
+        claimed = select(outbox.c.id).where(outbox.c.job == row.id, outbox.c.claimed.is_not(None))
+        if self._connection.execute(claimed).first() is not None:
+            return False
+        self._connection.execute(delete(outbox).where(outbox.c.job == row.id, outbox.c.claimed.is_(None)))
+        left = update(jobs).where(jobs.c.id == row.id, jobs.c.state == JobState.queued)
+        values = {"state": JobState.cancelled, "code": decision.code, "reason": decision.reason, "ended": self._now}
+        if self._connection.execute(left.values(**values)).rowcount == 0:
+            return False
+        events.add_state(self._connection, row, JobState.cancelled, decision.code, decision.reason, self._now)
+        return True
+
+    def _inputs(self, row: Row[Any], task: Task) -> list[FileRef]:
+        refs: list[FileRef] = []
+        for entry in task.inputs:
+            if entry.kind == "upload":
+                wanted = (files.c.job == row.id) & (files.c.input == entry.name)
+            elif entry.kind == "output":
+                given = [
+                    other.id for other in self._rows if other.task == entry.task and other.state == JobState.succeeded
+                ]
+                wanted = files.c.job.in_(given) & or_(files.c.recipient.is_(None), files.c.recipient == row.host)
+                wanted = wanted & (files.c.output == entry.output if entry.output else files.c.output.is_not(None))
+            else:
+                continue
+            query = select(files).where(wanted, files.c.state == "complete").order_by(files.c.id)
+            refs += [_ref(file, entry.name) for file in self._connection.execute(query)]
+        return refs
+
+    def _recipients(self, row: Row[Any], task: Task) -> dict[str, Any]:
+        wanted = {name for output in task.outputs for name in output.artefact_for}
+        ids = {other.host for other in self._rows if other.task in wanted}
+        if not ids:
+            return {}
+        query = select(hosts.c.id, hosts.c.public_key).where(hosts.c.id.in_(ids))
+        return {found.id: found.public_key for found in self._connection.execute(query)}
+
+    def _start(self, row: Row[Any]) -> Start:
+        task = self._tool.task(row.task)
+        peers = [self._peer_to_dial(other) for other in self._rows if _connects(task, other.task)]
+        peers += [
+            Peer(task=other.task, job=other.id, host=other.host)
+            for other in self._rows
+            if other.state not in TERMINAL and _connects(self._tool.task(other.task), row.task)
+        ]
+        return Start(job=row.id, peers=tuple(peers), artefacts=tuple(self._artefacts(row, task)))
+
+    def _peer_to_dial(self, other: Row[Any]) -> Peer:
+        where = self._connection.execute(
+            select(hosts.c.address, hosts.c.domain).where(hosts.c.id == other.host)
+        ).one()  # fmt: skip
+        ports = self._tool.task(other.task).ports
+        names = {port.name: server_name(port.port, other.id, dns_label(other.host), where.domain) for port in ports}
+        return Peer(task=other.task, job=other.id, host=other.host, address=where.address, server_names=names)
+
+    def _artefacts(self, row: Row[Any], task: Task) -> list[FileRef]:
+        """What the tasks of its gang made for it: named by their last snapshots, encrypted to this host."""
+        given = partners(task) | {other.name for other in self._tool.tasks if task.name in partners(other)}
+        ids = [other.id for other in self._rows if other.task in given]
+        query = select(files).where(files.c.job.in_(ids), files.c.recipient == row.host, files.c.state == "complete")
+        return [_ref(file, None) for file in self._connection.execute(query.order_by(files.c.id))]
+
+    def _write_state(self) -> None:
+        state = state_of(self.facts_alone())
+        if state == self._experiment.state:
+            return
+        values: dict[str, Any] = {"state": state}
+        if state not in _OPEN:
+            values["ended"] = self._now
+        where = experiments.c.id == self._experiment.id
+        self._connection.execute(update(experiments).where(where).values(**values))
+        data = {"state": state.value, "code": None, "reason": None}
+        events.add(self._connection, "state", data, experiment=self._experiment.id, now=self._now)
+
+
+_ACQUIRING = (
+    JobState.queued,
+    JobState.dispatched,
+    JobState.accepted,
+    JobState.materialising,
+    JobState.prepared,
+)
+
+
+def _connects(task: Task, other: str) -> bool:
+    return any(connection.task == other for connection in task.connections)
+
+
+def _ref(file: Row[Any], entry: str | None) -> FileRef:
+    place = file.path if file.job is not None and file.input is not None else f"{file.host}/{file.path}"
+    if entry is None:
+        place = f"{file.task}/{file.output}/{file.path}"
+    return FileRef(
+        file=file.id,
+        sha256=file.sha256,
+        size=file.size,
+        media_type=file.media_type,
+        input=entry,
+        host=file.host,
+        task=file.task,
+        output=file.output,
+        path=place,
+        encrypted_for=file.recipient,
+    )

@@ -1,0 +1,278 @@
+"""What hosts report, taken into the database: verified, in order, each thing once.
+
+The highest sequence within an epoch wins; a terminal state absorbs, and what comes after it is kept beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from joserfc.jwk import ECKey
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from fedproc.central.advance import advance
+from fedproc.central.store import events
+from fedproc.central.store.schema import dead_letters, files, hosts, jobs, records
+from fedproc.contract import jws
+from fedproc.contract.errors import Unreadable
+from fedproc.contract.messages import Envelope, Heartbeat, Record, Snapshot, Unread, Wire
+from fedproc.contract.states import TERMINAL, JobState, may_be_reported
+
+log = logging.getLogger(__name__)
+
+_HOST = select(hosts).where(hosts.c.id == bindparam("id"))
+_JOB = select(jobs).where(jobs.c.id == bindparam("id"))
+_LATE_KEPT = 20
+
+
+@dataclass
+class Taken:
+    """What a batch changed."""
+
+    experiments: set[str] = field(default_factory=set)
+    events: bool = False
+    heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
+
+
+class Intake:
+    """Takes batches of raw messages in within one transaction of the caller's."""
+
+    def __init__(self, connection: Connection, now: float) -> None:
+        self._connection = connection
+        self._now = now
+        self._hosts: dict[str, Row[Any] | None] = {}
+        self.taken = Taken()
+
+    def take(self, host: str, raw: bytes) -> None:
+        """Take one message of a host's events queue in; what cannot be read is kept as a dead letter."""
+        try:
+            self._apply(host, self._read(host, raw))
+        except Unreadable as fault:
+            log.error("event cannot be read", extra={"host": host, "code": fault.code, "reason": fault.message})
+            self._keep_dead(host, raw, fault)
+
+    def finish(self) -> Taken:
+        """Advance the experiments that changed."""
+        for experiment in sorted(self.taken.experiments):
+            advance(self._connection, experiment, self._now)
+        return self.taken
+
+    def _host(self, host: str) -> Row[Any] | None:
+        if host not in self._hosts:
+            self._hosts[host] = self._connection.execute(_HOST, {"id": host}).one_or_none()
+        return self._hosts[host]
+
+    def _read(self, host: str, raw: bytes) -> Wire:
+        row = self._host(host)
+        if row is None:
+            raise Unreadable(f"host {host} is not enrolled", code="unreadable.host")
+        key = _key(row.public_key)
+        envelope, body = jws.unseal(raw, {key.thumbprint(): key}, aud=jws.CENTRAL)
+        if envelope.iss != host or getattr(body, "host", host) != host:
+            raise Unreadable(f"is signed by {host}, but speaks for another host", code="unreadable.host")
+        return body
+
+    def _apply(self, host: str, body: Wire) -> None:
+        match body:
+            case Snapshot():
+                self._snapshot(body)
+            case Record():
+                self._record(body)
+            case Heartbeat():
+                self._heartbeat(body)
+            case Unread():
+                self._unread(body)
+            case _:
+                raise Unreadable(f"a {type(body).__name__} does not come from a host", code="unreadable.type")
+
+    # -- snapshots -------------------------------------------------------------------------------
+
+    def _snapshot(self, snapshot: Snapshot) -> None:
+        job = self._job(snapshot.job)
+        if job is None or job.host != snapshot.host or job.experiment != snapshot.experiment:
+            log.warning("snapshot of a job that is not this host's", extra={"job": snapshot.job, "host": snapshot.host})
+            return
+        if job.epoch not in (None, snapshot.epoch):
+            self._lose_journal(job)
+            return
+        if job.sequence >= snapshot.sequence:
+            return
+        if JobState(job.state) in TERMINAL:
+            self._keep_late(job, snapshot)
+        elif may_be_reported(JobState(job.state), snapshot.state):
+            self._take_over(job, snapshot)
+
+    def _take_over(self, job: Row[Any], snapshot: Snapshot) -> None:
+        state, code, reason = snapshot.state, snapshot.code, snapshot.reason
+        if missing := self._missing(snapshot):
+            state, code = JobState.error, "system_fault.output_lost"
+            reason = f"the host names file {missing} as output, which the centre does not have"
+        values: dict[str, Any] = {
+            "state": state,
+            "code": code,
+            "reason": reason,
+            "ready": snapshot.ready,
+            "epoch": snapshot.epoch,
+            "sequence": snapshot.sequence,
+            "snapshot": snapshot.model_dump(mode="json", exclude_defaults=True),
+        }
+        if state in TERMINAL:
+            values["ended"] = self._now
+        self._connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
+        if state != job.state:
+            events.add_state(self._connection, job, state, code, reason, self._now)
+        waiting = snapshot.waiting_for
+        if waiting != (job.snapshot or {}).get("waiting_for") and waiting is not None:
+            self._event("progress", {"waiting_for": waiting}, job)
+        if state != job.state or snapshot.ready != job.ready:
+            self.taken.experiments.add(job.experiment)
+        self.taken.events = True
+
+    def _missing(self, snapshot: Snapshot) -> str | None:
+        """A file that the snapshot names and the centre does not have whole, if there is one."""
+        named = {output.file for output in (*snapshot.outputs, *snapshot.artefacts)}
+        if not named:
+            return None
+        query = select(files.c.id).where(
+            files.c.id.in_(named), files.c.job == snapshot.job, files.c.state == "complete"
+        )
+        return next(iter(named - set(self._connection.execute(query).scalars())), None)
+
+    def _lose_journal(self, job: Row[Any]) -> None:
+        if JobState(job.state) in TERMINAL:
+            return
+        reason = f"host {job.host} has lost its journal, and with it this job; start the experiment again"
+        end_job(self._connection, job, JobState.error, "journal_lost", reason, self._now)
+        self.taken.experiments.add(job.experiment)
+        self.taken.events = True
+
+    def _keep_late(self, job: Row[Any], snapshot: Snapshot) -> None:
+        late = [*(job.late or []), snapshot.model_dump(mode="json", exclude_defaults=True)][-_LATE_KEPT:]
+        values = {"late": late, "sequence": snapshot.sequence}
+        self._connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
+
+    def _job(self, job: str) -> Row[Any] | None:
+        return self._connection.execute(_JOB.with_for_update(), {"id": job}).one_or_none()
+
+    # -- records, heartbeats, what could not be read ---------------------------------------------
+
+    def _record(self, record: Record) -> None:
+        job = self._job(record.job)
+        if job is None or job.host != record.host:
+            return
+        identity = {"job": record.job, "epoch": record.epoch, "stream": record.stream, "sequence": record.sequence}
+        same = (records.c[name] == value for name, value in identity.items())
+        if self._connection.execute(select(records.c.event).where(*same)).first() is not None:
+            return
+        if record.stream == "metrics":
+            event = self._event("metrics", record.metrics or {}, job)
+        else:
+            event = self._event("log", {"stream": record.stream, "lines": list(record.lines)}, job)
+        self._connection.execute(insert(records).values(**identity, event=event))
+
+    def _event(self, kind: events.Kind, data: dict[str, Any], job: Row[Any]) -> int:
+        self.taken.events = True
+        return events.add(self._connection, kind, data, experiment=job.experiment, job=job, now=self._now)
+
+    def _heartbeat(self, heartbeat: Heartbeat) -> None:
+        row = self._host(heartbeat.host)
+        assert row is not None
+        if row.epoch not in (None, heartbeat.epoch):
+            self._new_epoch(heartbeat.host, heartbeat.epoch)
+        values = {
+            "heartbeat": heartbeat.model_dump(mode="json", exclude_defaults=True),
+            "heard": self._now,
+            "epoch": heartbeat.epoch,
+        }
+        self._connection.execute(update(hosts).where(hosts.c.id == heartbeat.host).values(**values))
+        self._hosts.pop(heartbeat.host)
+        self.taken.heartbeats[heartbeat.host] = heartbeat
+
+    def _new_epoch(self, host: str, epoch: str) -> None:
+        """The host's journal is a new one: what it had taken on under the old one is gone."""
+        known = jobs.c.epoch.is_not(None) & (jobs.c.epoch != epoch)
+        query = select(jobs).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL), known)
+        lost = self._connection.execute(query).all()
+        log.error("host has a new journal", extra={"host": host, "jobs_lost": len(lost)})
+        for job in lost:
+            self._lose_journal(job)
+
+    def _unread(self, unread: Unread) -> None:
+        """The reason may come before or after the dead letter itself; whichever comes second finds the first."""
+        where = dead_letters.c.sha256 == unread.sha256
+        values = {"code": unread.code, "reason": unread.reason, "host": unread.host}
+        if self._connection.execute(update(dead_letters).where(where).values(**values)).rowcount == 0:
+            row = {"time": self._now, "queue": unread.queue, "sha256": unread.sha256, "body": b"", **values}
+            self._connection.execute(insert(dead_letters).values(**row))
+
+    def _keep_dead(self, host: str, raw: bytes, fault: Unreadable) -> None:
+        row = {
+            "time": self._now,
+            "host": host,
+            "queue": f"events.{host}",
+            "code": fault.code,
+            "reason": fault.message,
+            "sha256": hashlib.sha256(raw).hexdigest(),
+            "body": raw[:65536],
+        }
+        self._connection.execute(insert(dead_letters).values(**row))
+
+
+_keys: dict[str, ECKey] = {}
+
+
+def _key(jwk: dict[str, Any]) -> ECKey:
+    """Parsed keys are kept: reading one costs more than verifying with it."""
+    name = f"{jwk.get('x')}.{jwk.get('y')}"
+    if name not in _keys:
+        try:
+            _keys[name] = jws.load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
+        except (ValueError, KeyError) as fault:
+            raise Unreadable(f"the host's enrolled key cannot be used: {fault}", code="unreadable.key") from fault
+    return _keys[name]
+
+
+def end_job(connection: Connection, job: Row[Any], state: JobState, code: str, reason: str, now: float) -> None:
+    """Write a terminal state that the centre may write (DESIGN.md, "Exactly one terminal state per job")."""
+    values = {"state": state, "code": code, "reason": reason, "ended": now}
+    still = jobs.c.state.not_in(TERMINAL)
+    if connection.execute(update(jobs).where(jobs.c.id == job.id, still).values(**values)).rowcount:
+        events.add_state(connection, job, state, code, reason, now)
+
+
+def take_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]], key: ECKey, now: float) -> set[str]:
+    """Keep what hosts dead-lettered: (queue, bytes) each. A job of ours that can never be read ends as ``error``.
+
+    Returns the experiments that changed.
+    """
+    changed: set[str] = set()
+    for queue, raw in raws:
+        job = _our_job(raw, key)
+        digest = hashlib.sha256(raw).hexdigest()
+        row = connection.execute(_JOB, {"id": job}).one_or_none() if job else None
+        values = {"time": now, "queue": queue, "job": job, "body": raw[:65536]}
+        found = update(dead_letters).where(dead_letters.c.sha256 == digest)
+        if connection.execute(found.values(**values)).rowcount == 0:
+            unknown = {"code": "unreadable", "reason": "the host has not said why yet", "sha256": digest}
+            connection.execute(insert(dead_letters).values(**values, **unknown))
+        if row is not None and row.snapshot is None and row.state == JobState.dispatched:
+            why = connection.execute(select(dead_letters.c.reason).where(dead_letters.c.sha256 == digest)).scalar()
+            end_job(
+                connection, row, JobState.error, "unreadable", f"host {row.host} could not read its job: {why}", now
+            )
+            changed.add(row.experiment)
+    return changed
+
+
+def _our_job(raw: bytes, key: ECKey) -> str | None:
+    """The job of these bytes, if the dispatch key signed them as a job; else nobody's."""
+    try:
+        payload = jws.verify(raw, {key.thumbprint(): key}, typ=jws.MESSAGE_TYP)
+        envelope = Envelope.model_validate_json(payload)
+    except (Unreadable, ValueError):
+        return None
+    return str(envelope.body.get("job")) if envelope.type == "job" else None

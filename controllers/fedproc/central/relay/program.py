@@ -1,0 +1,49 @@
+"""The relay as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+from prometheus_client import start_http_server
+
+from fedproc.central import settings
+from fedproc.central.bell import bell_for
+from fedproc.central.logs import configure
+from fedproc.central.relay.service import Relay
+from fedproc.central.settings import CentralSettings
+from fedproc.central.store.db import connect
+from fedproc.contract.errors import InvalidInput
+from fedproc.contract.jws import load_key
+
+log = logging.getLogger(__name__)
+
+
+def run(path: Path) -> None:
+    """Run until SIGTERM. Raises :class:`InvalidInput` before it starts, if the settings are not right."""
+    loaded = settings.load(path)
+    configure("relay", loaded.log_level)
+    asyncio.run(_run(loaded))
+
+
+async def _run(loaded: CentralSettings) -> None:
+    try:
+        key = load_key(loaded.dispatch_key.read_bytes())
+    except (OSError, ValueError) as fault:
+        raise InvalidInput(f"dispatch_key {loaded.dispatch_key}: {fault}") from fault
+    engine = connect(loaded.database)
+    relay = Relay(loaded, engine, bell_for(engine, loaded.runtime), key)
+    if loaded.metrics_port is not None:
+        start_http_server(loaded.metrics_port, addr="127.0.0.1")
+    task = asyncio.create_task(relay.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    log.info("relay started")
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.info("relay ended")
+    finally:
+        engine.dispose()

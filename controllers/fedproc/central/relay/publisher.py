@@ -1,0 +1,127 @@
+"""From the outbox to the broker: claimed in the database, signed, published with confirms, marked as sent.
+
+A row that was claimed but not marked is published again after its claimer died: a host knows a job or a control
+message that it has seen, so twice is as good as once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aio_pika
+from aio_pika.exceptions import DeliveryError, PublishError
+from joserfc.jwk import ECKey
+from sqlalchemy import Connection, Engine, Row, bindparam, or_, select, update
+
+from fedproc.central.relay.topology import Topology
+from fedproc.central.store import events
+from fedproc.central.store.db import is_sqlite, writing
+from fedproc.central.store.schema import jobs, outbox
+from fedproc.contract.jws import CENTRAL, seal_body
+from fedproc.contract.states import JobState
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 20.0
+BATCH = 500
+_PERSISTENT = aio_pika.DeliveryMode.PERSISTENT
+_SENT = update(outbox).where(outbox.c.id == bindparam("row")).values(sent=bindparam("at"), sha256=bindparam("hash"))
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A row of the outbox that this relay publishes."""
+
+    id: int
+    host: str
+    kind: str
+    body: dict[str, Any]
+    expires: float | None
+
+
+class Publisher:
+    """Publishes for one relay. Methods that touch the database block; they run in threads."""
+
+    def __init__(self, engine: Engine, name: str, key: ECKey, hold_seconds: float) -> None:
+        self._engine = engine
+        self._name = name
+        self._key = key
+        self._hold = hold_seconds
+
+    def take_back(self) -> None:
+        """On SQLite there is one relay: what an earlier one had claimed and not sent is this one's now."""
+        if is_sqlite(self._engine):
+            with writing(self._engine) as connection:
+                connection.execute(update(outbox).where(outbox.c.sent.is_(None)).values(claimed_by=None))
+
+    async def publish_all(self, topology: Topology, now: float) -> int:
+        """Publish all that waits; how many were sent. Raises what the broker's connection raises."""
+        total = 0
+        while claimed := await asyncio.to_thread(self._claim, now):
+            results = await asyncio.gather(*(self._publish(topology, row) for row in claimed), return_exceptions=True)
+            sent = [(row.id, digest) for row, digest in zip(claimed, results, strict=True) if isinstance(digest, str)]
+            await asyncio.to_thread(self._mark_sent, sent, now)
+            total += len(sent)
+            for fault in results:
+                if isinstance(fault, BaseException):
+                    raise fault
+        return total
+
+    async def _publish(self, topology: Topology, row: Claimed) -> str:
+        raw = seal_body(row.kind, row.body, self._key, iss=CENTRAL, aud=row.host, exp=row.expires)
+        exchange = topology.jobs if row.kind == "job" else topology.control
+        message = aio_pika.Message(raw, content_type="application/jose", delivery_mode=_PERSISTENT)
+        try:
+            await exchange.publish(message, row.host, mandatory=True, timeout=30)
+        except (DeliveryError, PublishError) as fault:
+            log.warning("the broker did not take a message", extra={"host": row.host, "reason": str(fault)})
+            raise
+        return hashlib.sha256(raw).hexdigest()
+
+    def _claim(self, now: float) -> list[Claimed]:
+        free = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < now - LEASE_SECONDS)
+        query = select(outbox).where(outbox.c.sent.is_(None), free).order_by(outbox.c.id).limit(BATCH)
+        with writing(self._engine) as connection:
+            rows = connection.execute(query.with_for_update(skip_locked=True)).all()
+            if rows:
+                ids = [row.id for row in rows]
+                values = {"claimed": now, "claimed_by": self._name}
+                connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(**values))
+            _dispatched(connection, [row.job for row in rows if row.kind == "job"], now)
+            return [self._claimed(row, now) for row in rows]
+
+    def _claimed(self, row: Row[Any], now: float) -> Claimed:
+        body, expires = dict(row.message), None
+        if row.kind == "job":
+            deadlines = dict(body["deadlines"])
+            expires = datetime.fromisoformat(deadlines["release_by"]).timestamp()
+            if body.get("gang"):  # the time to wait for the others counts from now, not from when it was written
+                deadlines["hold_until"] = (datetime.fromtimestamp(now, UTC) + timedelta(seconds=self._hold)).isoformat()
+            body["deadlines"] = deadlines
+        return Claimed(row.id, row.host, row.kind, body, expires)
+
+    def _mark_sent(self, sent: Sequence[tuple[int, str]], now: float) -> None:
+        if not sent:
+            return
+        with writing(self._engine) as connection:
+            connection.execute(_SENT, [{"row": row, "at": now, "hash": digest} for row, digest in sent])
+
+
+def _dispatched(connection: Connection, ids: list[str], now: float) -> None:
+    if not ids:
+        return
+    query = select(jobs).where(jobs.c.id.in_(ids), jobs.c.state == JobState.queued)
+    rows = connection.execute(query.with_for_update()).all()
+    if not rows:
+        return
+    found = [row.id for row in rows]
+    values = {"state": JobState.dispatched, "dispatched": now}
+    connection.execute(update(jobs).where(jobs.c.id.in_(found)).values(**values))
+    for row in rows:
+        events.add_state(connection, row, JobState.dispatched, None, None, now)
