@@ -15,7 +15,7 @@ from pooling import common_bins, variable
 from request import Request
 from survival import Point, kaplan_meier, median
 
-COLUMNS = ("time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper")
+COLUMNS = ("time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "life_table")
 
 
 def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
@@ -70,4 +70,4 @@ def _write_csv(path: Path, points: Sequence[Point]) -> None:
 
 def _cells(point: Point) -> tuple[float | int | None, ...]:
     counts = (point.bin.time, point.bin.at_risk, point.bin.events, point.bin.censored)
-    return (*counts, point.survival, point.variance, point.lower, point.upper)
+    return (*counts, point.survival, point.variance, point.lower, point.upper, point.life_table)

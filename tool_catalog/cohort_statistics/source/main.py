@@ -1,6 +1,7 @@
 """Federated summary statistics and one Kaplan-Meier curve: the two tasks of this tool.
 
-Exit codes: 0 done; 2 the input cannot be used (the last line of standard error says why).
+Exit codes: 0 done; 1 the output cannot be written; 2 the input cannot be used. The last line of standard error
+says why.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Fault as fault:
         print(f"cohort-statistics {options.task}: {fault}", file=sys.stderr)
         return 2
+    except OSError as fault:
+        print(f"cohort-statistics {options.task}: {fault.filename or 'output'}: {fault.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -9,10 +9,11 @@ from xml.sax.saxutils import escape
 from survival import Point
 
 WIDTH, HEIGHT = 760, 480
-LEFT, RIGHT, TOP, BOTTOM = 70, 30, 50, 90
+LEFT, RIGHT, TOP, BOTTOM = 70, 30, 56, 90
 STYLE = (
     "text{font:12px sans-serif;fill:#222}.title{font-size:15px}.curve{fill:none;stroke:#1b5e9b;stroke-width:2}"
-    ".band{fill:#1b5e9b;fill-opacity:.15}.axis{stroke:#444}.grid{stroke:#ddd}"
+    ".life{fill:none;stroke:#a33;stroke-dasharray:5 4}.band{fill:#1b5e9b;fill-opacity:.15}"
+    ".axis{stroke:#444}.grid{stroke:#ddd}"
 )
 
 
@@ -28,6 +29,8 @@ def survival_plot(points: Sequence[Point], hosts: Sequence[str]) -> str:
         *frame.at_risk(points),
         f'<path class="band" d="{frame.band(points)}"/>',
         f'<path class="curve" d="{frame.steps((p.bin.time, p.survival) for p in points)}"/>',
+        f'<path class="life" d="{frame.line((p.bin.time, p.life_table) for p in points)}"/>',
+        f'<text x="{LEFT}" y="40">solid: on the grid, with 95 % interval; dashed: life-table estimate</text>',
     ]
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
     return "\n".join((head, *body, "</svg>\n"))
@@ -45,6 +48,10 @@ class _Frame:
         for time, level in levels:
             path.append(f"H{self._x(time)}V{self._y(level)}")
         return "".join(path)
+
+    def line(self, levels: Iterable[tuple[float, float]]) -> str:
+        """A straight path from 1 through each level at its time."""
+        return f"M{self._x(0)},{self._y(1)}" + "".join(f"L{self._x(time)},{self._y(level)}" for time, level in levels)
 
     def band(self, points: Sequence[Point]) -> str:
         upper = self.steps((p.bin.time, p.survival if p.upper is None else p.upper) for p in points)

@@ -1,7 +1,7 @@
 """Logistic regression trained with Flower over hosts that keep their rows: the two tasks of this tool.
 
-Exit codes: 0 done; 2 the input cannot be used; 3 the training failed because a host, a reply or the connection
-was lost. The last line of standard error says why.
+Exit codes: 0 done; 1 the output cannot be written; 2 the input cannot be used; 3 the training failed because a
+host, a reply or the connection was lost. The last line of standard error says why.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Fault as fault:
         print(f"flower-logistic {options.task}: {fault}", file=sys.stderr)
         return fault.exit_code
+    except OSError as fault:
+        print(f"flower-logistic {options.task}: {fault.filename or 'output'}: {fault.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 

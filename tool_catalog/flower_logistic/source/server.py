@@ -54,6 +54,7 @@ def _train(port: int, strategy: HostsAveraging, request: Request) -> None:
         keepalive_time_ms=KEEPALIVE_MS,
     )
     try:
+        print(f"waiting on port {port} for {', '.join(strategy.hosts)}", flush=True)
         server = Server(client_manager=clients, strategy=strategy)
         run_fl(server, ServerConfig(num_rounds=request.rounds, round_timeout=request.round_seconds))
     finally:

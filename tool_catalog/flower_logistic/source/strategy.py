@@ -54,7 +54,7 @@ class HostsAveraging(FedAvg):
         self.model: Model | None = None
         self.features: tuple[str, ...] = ()
         self.rounds: list[Round] = []
-        self._hosts = frozenset(hosts)
+        self.hosts = tuple(sorted(hosts))
         self._least = least
         self._request = request
         self._report = report
@@ -64,12 +64,12 @@ class HostsAveraging(FedAvg):
 
     def initialize_parameters(self, client_manager: ClientManager) -> Parameters:
         """Wait for the hosts, then standardise by the moments of all their training rows together."""
-        client_manager.wait_for(len(self._hosts), timeout=self._request.join_seconds)
+        client_manager.wait_for(len(self.hosts), timeout=self._request.join_seconds)
         self._began = time.monotonic()
         ask = FitIns(Parameters([], "numpy.ndarray"), {"phase": "moments"})
         clients = [(client, ask) for client in client_manager.all().values()]
         replies, _ = fit_clients(clients, None, self._request.round_seconds, 0)
-        known = [self._introduced(client, reply) for client, reply in replies]
+        known = [entry for client, reply in replies if (entry := self._introduced(client, reply))]
         self._demand(0, set(self._host_of.values()))
         self.features = _same_features(known)
         return self._take(Model.start(reduce(Moments.__add__, (entry.moments for entry in known))))
@@ -108,14 +108,18 @@ class HostsAveraging(FedAvg):
         replied = self._trained & set(told)
         seconds = time.monotonic() - self._began
         metrics = {**_weighted(list(told.values())), "hosts": len(replied), "seconds": round(seconds, 3)}
-        done = Round(server_round, tuple(sorted(replied)), tuple(sorted(self._hosts - replied)), metrics)
+        done = Round(server_round, tuple(sorted(replied)), tuple(sorted(set(self.hosts) - replied)), metrics)
         self.rounds.append(done)
         self._report(done)
         return metrics["loss"], {}
 
-    def _introduced(self, client: ClientProxy, reply: FitRes) -> Introduction:
-        entry = introduction(reply)
-        if entry.host not in self._hosts or entry.host in self._host_of.values():
+    def _introduced(self, client: ClientProxy, reply: FitRes) -> Introduction | None:
+        try:
+            entry = introduction(reply)
+        except Unusable as fault:
+            print(f"a client's first reply is not used: {fault}", file=sys.stderr, flush=True)
+            return None
+        if entry.host not in self.hosts or entry.host in self._host_of.values():
             raise Broken(f"a client says that it is {entry.host!r}, which is not expected, or is here already")
         self._host_of[client.cid] = entry.host
         return entry
@@ -138,10 +142,10 @@ class HostsAveraging(FedAvg):
     def _demand(self, number: int, hosts: set[str]) -> None:
         if len(hosts) >= self._least:
             return
-        lost = tuple(sorted(self._hosts - hosts))
+        lost = tuple(sorted(set(self.hosts) - hosts))
         self.rounds.append(Round(number, tuple(sorted(hosts)), lost))
         raise Broken(
-            f"round {number}: no good reply from {', '.join(lost)}; {len(hosts)} of {len(self._hosts)} hosts are left "
+            f"round {number}: no good reply from {', '.join(lost)}; {len(hosts)} of {len(self.hosts)} hosts are left "
             f"and at least {self._least} must take part. See the client's log there"
         )
 

@@ -1,8 +1,8 @@
 """One job that looks at its host from inside: what it can reach, see and use.
 
 Writes ``report.json`` first, then works for as long as the parameter ``seconds`` says, telling its progress, and
-ends with the exit code that the parameter ``exit_code`` says, whatever was found. Exit code 2 with a message on
-standard error: the parameters cannot be used.
+ends with the exit code that the parameter ``exit_code`` says, whatever was found. With a message on standard error:
+1 the output cannot be written, 2 the parameters cannot be used.
 """
 
 from __future__ import annotations
@@ -44,9 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     job = Job(options.job, options.input, Path.cwd(), addresses)
     findings = list(run(CHECKS, job))
-    _write(options.output / "report.json", options.host, job, findings)
-    _summarise(options.host, findings)
-    _work(seconds, options.metrics)
+    try:
+        _write(options.output / "report.json", options.host, job, findings)
+        _summarise(options.host, findings)
+        _work(seconds, options.metrics)
+    except OSError as fault:
+        print(f"host-acceptance: {fault.filename or 'output'}: {fault.strerror}", file=sys.stderr)
+        return 1
     return exit_code
 
 

@@ -1,0 +1,64 @@
+"""Every tool's folder: its description validates, its command line is the program's, its examples hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from fedproc.catalog.folder import load_catalogue
+
+CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
+TOOLS = {"cohort-statistics", "flower-logistic", "host-acceptance"}
+MANIFESTS = {name: versions[-1] for name, versions in load_catalogue(CATALOGUE).items()}
+
+
+def _folder(tool: str) -> Path:
+    return CATALOGUE / tool.replace("-", "_")
+
+
+def test_the_catalogue_has_the_demos_tools() -> None:
+    assert MANIFESTS.keys() >= TOOLS
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_what_runs_is_part_of_the_manifest_and_no_test_data_is(tool: str) -> None:
+    manifest = MANIFESTS[tool]
+    files = {file.path for file in manifest.files}
+    for task in manifest.tool.tasks:
+        script = next(part for part in task.command if part.startswith("{source}/"))
+        assert script.removeprefix("{source}/") in files
+    assert not [path for path in files if path.startswith("test/")]
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_locked_requirements_are_hashed_and_name_no_index(tool: str) -> None:
+    lock = (_folder(tool) / "requirements.lock").read_text()
+    for requirement in re.split(r"^(?=[a-z])", re.sub(r"^ *#.*\n", "", lock, flags=re.MULTILINE), flags=re.MULTILINE)[
+        1:
+    ]:
+        assert re.match(r"[\w.-]+==[\w.]+ \\\n    --hash=sha256:[0-9a-f]{64}", requirement), requirement
+    assert "http" not in lock
+    assert "--index" not in lock
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_there_is_an_example_of_every_tasks_parameters(tool: str) -> None:
+    from jsonschema import Draft202012Validator
+
+    manifest = MANIFESTS[tool].tool
+    for task in manifest.tasks:
+        parameters = _folder(tool) / "test" / "example_input" / task.name / "parameters.json"
+        if parameters.exists():
+            Draft202012Validator(manifest.parameters).validate(json.loads(parameters.read_text()))
+    assert any((_folder(tool) / "test" / "example_output").iterdir())
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_its_container_runs_as_an_ordinary_user(tool: str) -> None:
+    lines = (_folder(tool) / "Dockerfile").read_text().splitlines()
+    users = [line for line in lines if line.startswith("USER ")]
+    assert users == ["USER 10001:10001"]
+    assert "FROM ${BASE_IMAGE}" in lines

@@ -1,0 +1,437 @@
+"""``cohort-statistics`` on real data: the federated result against the pooled one, and what leaves a site."""
+
+from __future__ import annotations
+
+import csv
+import filecmp
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedproc.demo.data import COHORT_PARAMETERS, SHARES, YEAR, differences
+
+from .conftest import ToolProgram
+
+Write = Callable[[str, Any], Path]
+HALF_YEARS = {**COHORT_PARAMETERS, "time_grid": {"step": YEAR / 2, "end": 7 * YEAR}}
+COUNTS = ("at_risk", "events", "censored", "n", "missing", "count", "persons")
+
+
+class Federation:
+    """The three sites and the aggregator of one run."""
+
+    def __init__(self, tool: ToolProgram, data: Path, root: Path) -> None:
+        self.tool, self.data, self.root = tool, data, root
+        self.sites, self.output = root / "sites", root / "output"
+        self.output.mkdir()
+        self.hosts = root / "hosts.json"
+        self.hosts.write_text(json.dumps({"local": list(SHARES), "combine": ["EUCAIM"]}))
+
+    def run(self, parameters: Path) -> dict[str, Any]:
+        for host in SHARES:
+            ended = self.local(host, parameters)
+            assert ended.returncode == 0, ended.stderr
+        ended = self.combine(parameters)
+        assert ended.returncode == 0, ended.stderr
+        return json.loads((self.output / "result.json").read_text())
+
+    def local(self, host: str, parameters: Path) -> Any:
+        (self.sites / host).mkdir(parents=True, exist_ok=True)
+        datasets = self.data / host / "breast-cohort"
+        return self.tool.run(
+            *("local", "--datasets", datasets, "--host", host, "--parameters", parameters),
+            *("--output", self.sites / host),
+        )
+
+    def combine(self, parameters: Path) -> Any:
+        return self.tool.run(
+            *("combine", "--sites", self.sites, "--hosts", self.hosts, "--parameters", parameters),
+            *("--output", self.output),
+        )
+
+    def answer(self, host: str) -> dict[str, Any]:
+        return json.loads((self.sites / host / "statistics.json").read_text())
+
+    def change(self, host: str, edit: Callable[[dict[str, Any]], None]) -> None:
+        changed = self.answer(host)
+        edit(changed)
+        (self.sites / host / "statistics.json").write_text(json.dumps(changed))
+
+
+@pytest.fixture
+def federation(statistics: ToolProgram, data: Path, tmp_path: Path) -> Federation:
+    return Federation(statistics, data, tmp_path)
+
+
+@pytest.fixture
+def answered(federation: Federation, write_json: Write) -> tuple[Federation, Path]:
+    """A federation whose sites have answered the demo's request."""
+    parameters = write_json("parameters.json", dict(COHORT_PARAMETERS))
+    federation.run(parameters)
+    return federation, parameters
+
+
+def _counts(value: Any, under: str = "") -> Iterator[int]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _counts(part, name)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _counts(part, under)
+    elif under in COUNTS:
+        yield value
+
+
+def test_the_demos_result_equals_the_pooled_one_on_the_grid_that_was_asked_for(
+    answered: tuple[Federation, Path],
+) -> None:
+    federation, _ = answered
+    result = json.loads((federation.output / "result.json").read_text())
+    assert result["merged_points"] == []
+    assert result["grid"] == pytest.approx([YEAR * year for year in range(1, 7)])
+    assert result["persons"] == 686
+    found = differences(result)
+    assert len(found) == 14
+    assert max(found.values()) < 1e-9, found
+
+
+@pytest.mark.parametrize("least", [3, 5, 10])
+def test_joined_bins_lose_points_but_no_exactness(federation: Federation, write_json: Write, least: int) -> None:
+    result = federation.run(write_json("parameters.json", {**HALF_YEARS, "min_cell": least}))
+    assert result["merged_points"]
+    assert len(result["grid"]) >= 2
+    assert sorted(result["grid"] + result["merged_points"]) == pytest.approx([YEAR / 2 * n for n in range(1, 15)])
+    assert max(differences(result).values()) < 1e-9
+    for host in SHARES:
+        assert [count for count in _counts(federation.answer(host)) if 0 < count < least] == []
+
+
+def test_no_value_of_a_single_person_leaves_a_site(answered: tuple[Federation, Path]) -> None:
+    federation, _ = answered
+    answer = federation.answer("FORTH")
+    with (federation.data / "FORTH/breast-cohort/breast-cohort/cohort.csv").open(newline="") as stream:
+        ages = [int(row["age"]) for row in csv.DictReader(stream)]
+    age = next(entry for entry in answer["variables"] if entry["name"] == "age")
+    told = {age[key] for key in ("mean", "m2")} | {edge for b in age["histogram"] for edge in (b["from"], b["to"])}
+    assert not told & {min(ages), max(ages)}
+    assert {row["to"] for row in answer["survival"]["rows"]} <= set(answer["request"]["grid"])
+
+
+def test_the_curve_is_there_as_csv_and_as_a_picture_without_scripts(answered: tuple[Federation, Path]) -> None:
+    federation, _ = answered
+    with (federation.output / "kaplan_meier.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    result = json.loads((federation.output / "result.json").read_text())
+    assert [float(row["survival"]) for row in rows] == [point["survival"] for point in result["kaplan_meier"]]
+    picture = ET.parse(federation.output / "kaplan_meier.svg").getroot()
+    names = {element.tag.rpartition("}")[2] for element in picture.iter()}
+    assert names == {"svg", "title", "desc", "style", "rect", "text", "path"}
+    assert "href" not in (federation.output / "kaplan_meier.svg").read_text()
+
+
+@pytest.mark.parametrize("task", ["local", "combine"])
+def test_the_example_gives_the_example_output(statistics: ToolProgram, tmp_path: Path, task: str) -> None:
+    example = statistics.folder / "test" / "example_input" / task
+    inputs = {
+        "local": ("--datasets", example / "input/cohort", "--host", "UB"),
+        "combine": ("--sites", example / "input/sites", "--hosts", example / "hosts.json"),
+    }[task]
+    ended = statistics.run(task, *inputs, "--parameters", example / "parameters.json", "--output", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    expected = statistics.folder / "test" / "example_output" / task
+    names = sorted(path.name for path in expected.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    _, different, missing = filecmp.cmpfiles(expected, tmp_path, names, shallow=False)
+    assert not different
+    assert not missing
+
+
+# -- what a site's data can be like
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    """A copy of one host's cohort that a test may spoil."""
+    return tmp_path / "datasets" / "cohort"
+
+
+def _spoiled(data: Path, cohort: Path, edit: Callable[[list[list[str]]], None]) -> Path:
+    shutil.copytree(data / "UB/breast-cohort/breast-cohort", cohort)
+    with (cohort / "cohort.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    edit(rows)
+    with (cohort / "cohort.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return cohort.parent
+
+
+def _local(tool: ToolProgram, datasets: Path, parameters: Path, output: Path) -> Any:
+    return tool.run("local", "--datasets", datasets, "--host", "UB", "--parameters", parameters, "--output", output)
+
+
+def _set(row: int, column: str, text: str) -> Callable[[list[list[str]]], None]:
+    def edit(rows: list[list[str]]) -> None:
+        rows[row][rows[0].index(column)] = text
+
+    return edit
+
+
+def _drop_age(rows: list[list[str]]) -> None:
+    for row in rows:
+        del row[0]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (_drop_age, "has no column 'age'"),
+        (lambda rows: rows.clear(), "is empty"),
+        (lambda rows: rows.__delitem__(slice(1, None)), "has no rows"),
+        (lambda rows: rows.__delitem__(slice(4, None)), "fewer than 5 persons"),
+        (_set(7, "time", "nan"), "line 8, column time: not a finite number"),
+        (_set(7, "time", "-1"), "line 8, column time: a negative time"),
+        (_set(7, "time", ""), "line 8, column time: no time"),
+        (_set(7, "time", "soon"), "line 8, column time: not a number"),
+        (_set(7, "event", "2"), "line 8, column event: neither 0 nor 1"),
+        (_set(7, "event", ""), "line 8, column event: neither 0 nor 1"),
+        (_set(7, "age", "1e999"), "line 8, column age: not a finite number"),
+        (_set(7, "grade", "IV"), "line 8, column grade: a value that dataset.json does not list"),
+        (lambda rows: rows[7].pop(), "line 8: 9 cells, but 10 columns"),
+        (_set(0, "age", "time"), "a column name stands twice"),
+    ],
+)
+def test_data_that_cannot_be_right_is_refused_with_place_and_reason(
+    statistics: ToolProgram, data: Path, cohort: Path, tmp_path: Path, write_json: Write,
+    edit: Callable[[list[list[str]]], None], message: str,
+) -> None:  # fmt: skip
+    datasets = _spoiled(data, cohort, edit)
+    ended = _local(statistics, datasets, write_json("parameters.json", dict(COHORT_PARAMETERS)), tmp_path)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "statistics.json").exists()
+
+
+@pytest.mark.parametrize("text", ["1e999", "soon", "-17.25"])
+def test_a_refusal_never_quotes_a_value(
+    statistics: ToolProgram, data: Path, cohort: Path, tmp_path: Path, write_json: Write, text: str
+) -> None:
+    datasets = _spoiled(data, cohort, _set(3, "time", text))
+    ended = _local(statistics, datasets, write_json("parameters.json", dict(COHORT_PARAMETERS)), tmp_path)
+    assert ended.returncode == 2
+    assert text not in ended.stderr + ended.stdout
+
+
+@pytest.mark.parametrize(("missing", "told"), [(0, True), (2, False), (5, True), (287, False), (288, True)])
+def test_a_small_number_with_or_without_a_value_withholds_the_variable(
+    statistics: ToolProgram, data: Path, cohort: Path, tmp_path: Path, write_json: Write, missing: int, told: bool
+) -> None:
+    def edit(rows: list[list[str]]) -> None:
+        for row in rows[1 : 1 + missing]:
+            row[0] = ""
+
+    parameters = write_json("parameters.json", {"time_grid": {"points": [YEAR]}, "variables": [{"name": "age"}]})
+    ended = _local(statistics, _spoiled(data, cohort, edit), parameters, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    answer = json.loads((tmp_path / "statistics.json").read_text())
+    (age,) = answer["variables"]
+    assert ("withheld" not in age) is told
+    assert age.get("missing") == (missing if told else None)
+    assert [count for count in _counts(answer) if 0 < count < 5] == []
+
+
+def test_small_categories_are_put_together(
+    statistics: ToolProgram, data: Path, cohort: Path, tmp_path: Path, write_json: Write
+) -> None:
+    def edit(rows: list[list[str]]) -> None:
+        grade = rows[0].index("grade")
+        for number, row in enumerate(rows[1:]):
+            row[grade] = "III" if number < 2 else "II" if number < 20 else "I"
+
+    parameters = write_json("parameters.json", {"time_grid": {"points": [YEAR]}, "variables": [{"name": "grade"}]})
+    ended = _local(statistics, _spoiled(data, cohort, edit), parameters, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    (grade,) = json.loads((tmp_path / "statistics.json").read_text())["variables"]
+    assert grade["counts"] == [{"values": ["I"], "count": 268}, {"values": ["II", "III"], "count": 20}]
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        (None, "cannot read dataset.json"),
+        ("[1]", "must hold a JSON object"),
+        ("{", "is not JSON"),
+        ('{"tables": {"cohort": "../../secret.csv"}, "columns": [{"name": "a", "type": "number"}]}', "name the table"),
+        ('{"tables": {"cohort": "none.csv"}, "columns": [{"name": "a", "type": "number"}]}', "cannot read none.csv"),
+        ('{"tables": {"cohort": "cohort.csv"}, "columns": []}', "must have 'columns'"),
+        ('{"tables": {"cohort": "cohort.csv"}, "columns": [{"name": "a", "type": "blob"}]}', "needs a name and a type"),
+        ("[" * 100_000, "is not JSON"),
+    ],
+)
+def test_a_description_that_cannot_be_used_is_refused(
+    statistics: ToolProgram, data: Path, cohort: Path, tmp_path: Path, write_json: Write,
+    described: str | None, message: str,
+) -> None:  # fmt: skip
+    datasets = _spoiled(data, cohort, lambda rows: None)
+    (cohort / "dataset.json").unlink()
+    if described is not None:
+        (cohort / "dataset.json").write_text(described)
+    ended = _local(statistics, datasets, write_json("parameters.json", dict(COHORT_PARAMETERS)), tmp_path)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b'a,"b\n', b"a,b\n1,\x00\n"])
+def test_a_table_that_is_no_csv_is_refused(
+    statistics: ToolProgram, data: Path, cohort: Path, tmp_path: Path, write_json: Write, content: bytes
+) -> None:
+    datasets = _spoiled(data, cohort, lambda rows: None)
+    (cohort / "cohort.csv").write_bytes(content)
+    ended = _local(statistics, datasets, write_json("parameters.json", dict(COHORT_PARAMETERS)), tmp_path)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("names", [(), ("one", "two")])
+def test_exactly_one_dataset_is_wanted(
+    statistics: ToolProgram, tmp_path: Path, write_json: Write, names: tuple[str, ...]
+) -> None:
+    datasets = tmp_path / "datasets"
+    for name in names:
+        (datasets / name).mkdir(parents=True)
+    ended = _local(statistics, datasets, write_json("parameters.json", dict(COHORT_PARAMETERS)), tmp_path)
+    assert ended.returncode == 2
+    assert f"choose one dataset per host; this one was given {', '.join(names) or 'none'}" in ended.stderr
+
+
+# -- what a researcher can ask for
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time_grid": {"step": 0, "end": 10}}, "step must be above 0"),
+        ({"time_grid": {"step": 3, "end": 10}}, "end must be a multiple of step"),
+        ({"time_grid": {"step": 1, "end": 10_000}}, "more than 400 steps"),
+        ({"time_grid": {"step": "1", "end": 10}}, "must be a finite number"),
+        ({"time_grid": {"points": []}}, "a list of 1 to 400 numbers"),
+        ({"time_grid": {"points": [2, 1]}}, "the numbers must rise"),
+        ({"time_grid": {"points": [0, 1]}}, "the numbers must rise from above 0"),
+        ({"time_grid": None}, "give either {step, end} or {points"),
+        ({"time_column": "days"}, "no column 'days'"),
+        ({"variables": [{"name": "age"}, {"name": "age"}]}, "stands there twice"),
+        ({"variables": [{"name": "grade", "edges": [1]}]}, "the column is a category"),
+        ({"min_cell": 1}, "min_cell: must be a whole number from 3"),
+        ({"min_cell": True}, "min_cell: must be a whole number from 3"),
+        ({"mincell": 5}, "unknown mincell"),
+    ],
+)
+def test_parameters_that_cannot_be_met_are_refused(
+    federation: Federation, write_json: Write, change: dict[str, Any], message: str
+) -> None:
+    ended = federation.local("UB", write_json("parameters.json", {**COHORT_PARAMETERS, **change}))
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_place_that_cannot_be_written_is_said(statistics: ToolProgram, data: Path, write_json: Write) -> None:
+    parameters = write_json("parameters.json", dict(COHORT_PARAMETERS))
+    ended = _local(statistics, data / "UB/breast-cohort", parameters, Path("/proc/none"))
+    assert ended.returncode == 1
+    assert "No such file or directory" in ended.stderr
+
+
+# -- what an aggregator must not believe
+
+
+def _first_row(**change: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda answer: answer["survival"]["rows"][0].update(change)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda a: a.update(host="BSC"), "schema_version or host"),
+        (lambda a: a["request"]["grid"].pop(), "it answers another request"),
+        (_first_row(events=3), "events is a small count"),
+        (_first_row(events=-7), "events must be a count"),
+        (_first_row(events=7.5), "events must be a count"),
+        (_first_row(events=1000), "rows do not follow"),
+        (_first_row(to=400.0), "no point of the grid"),
+        (lambda a: a["survival"]["rows"].pop(1), "rows do not follow"),
+        (lambda a: a["survival"]["rows"].pop(0), "does not start at 0"),
+        (lambda a: a["survival"]["after"].update(at_risk=50), "rows do not follow"),
+        (lambda a: a["variables"].pop(), "its variables are not those"),
+        (lambda a: a["variables"][0].update(m2=-1.0), "m2 is negative"),
+        (lambda a: a["variables"][0].update(mean="x"), "mean must be a finite number"),
+        (lambda a: a["variables"][0]["histogram"].pop(1), "the bins do not follow"),
+        (lambda a: a["variables"][0]["histogram"][0].update(count=99), "do not add up"),
+        (lambda a: a["variables"][5]["counts"].pop(), "do not add up"),
+        (lambda a: a["variables"][5].update(kind="blob"), "neither number nor category"),
+        (lambda a: a.pop("survival"), "survival must be an object"),
+    ],
+)
+def test_an_answer_that_cannot_be_right_is_refused_with_host_and_field(
+    answered: tuple[Federation, Path], edit: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    federation, parameters = answered
+    federation.change("UB", edit)
+    ended = federation.combine(parameters)
+    assert ended.returncode == 2
+    assert "answer of UB" in ended.stderr
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_host_too_few_or_too_many_is_refused(answered: tuple[Federation, Path]) -> None:
+    federation, parameters = answered
+    shutil.move(federation.sites / "BSC", federation.sites / "OTHER")
+    ended = federation.combine(parameters)
+    assert ended.returncode == 2
+    assert "missing ['BSC'], not expected ['OTHER']" in ended.stderr
+
+
+def test_categories_that_one_site_joined_stay_joined(answered: tuple[Federation, Path]) -> None:
+    federation, parameters = answered
+
+    def join(answer: dict[str, Any]) -> None:
+        first, second, third = answer["variables"][5]["counts"]
+        together = {"values": first["values"] + third["values"], "count": first["count"] + third["count"]}
+        answer["variables"][5]["counts"] = [together, second]
+
+    federation.change("UB", join)
+    assert federation.combine(parameters).returncode == 0
+    result = json.loads((federation.output / "result.json").read_text())
+    assert result["variables"][5]["counts"] == [
+        {"values": ["I", "III"], "count": 242},
+        {"values": ["II"], "count": 444},
+    ]
+
+
+def test_a_variable_that_a_site_withholds_is_pooled_over_the_others(answered: tuple[Federation, Path]) -> None:
+    federation, parameters = answered
+    kept = federation.answer("BSC")["variables"][0]["n"] + federation.answer("FORTH")["variables"][0]["n"]
+    federation.change(
+        "UB", lambda a: a["variables"].__setitem__(0, {"name": "age", "kind": "number", "withheld": "few"})
+    )
+    assert federation.combine(parameters).returncode == 0
+    age = json.loads((federation.output / "result.json").read_text())["variables"][0]
+    assert age["hosts"] == ["BSC", "FORTH"]
+    assert age["withheld"] == {"UB": "few"}
+    assert age["n"] == kept
+
+
+def test_sites_without_a_common_time_point_give_no_curve(federation: Federation, write_json: Write) -> None:
+    parameters = write_json("parameters.json", {"time_grid": {"points": [1, 2]}})
+    for host in SHARES:
+        assert federation.local(host, parameters).returncode == 0
+        federation.change(host, lambda a: a["survival"].update(rows=[], after={"at_risk": 100}))
+    ended = federation.combine(parameters)
+    assert ended.returncode == 2
+    assert "ask for a coarser time_grid" in ended.stderr
