@@ -43,6 +43,9 @@ COHORT_PARAMETERS: Mapping[str, Any] = {
 }
 """What the demo asks ``cohort-statistics`` for."""
 
+CURVES = ("survival", "variance", "lower", "upper", "life_table")
+"""The quantities that a result has at every time point."""
+
 _SHUFFLE = 6
 """The first shuffle after which no host's yearly event table holds a small count: the demo's grid stays whole."""
 
@@ -76,7 +79,8 @@ class Pooled:
     """What the whole breast cohort says, computed with all its rows in one place.
 
     ``survival``, ``variance`` (Greenwood), ``lower`` and ``upper`` (95 %, log(-log)) are the Kaplan-Meier
-    estimate at the times ``grid`` with every time moved up to the next of them. ``means`` and ``deviations``
+    estimate at the times ``grid`` with every time moved up to the next of them, ``life_table`` the actuarial one
+    on the same table. ``means`` and ``deviations``
     (n - 1) are by variable, ``counts`` by variable and category.
     """
 
@@ -85,6 +89,7 @@ class Pooled:
     variance: tuple[float, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
+    life_table: tuple[float, ...]
     means: Mapping[str, float]
     deviations: Mapping[str, float]
     counts: Mapping[str, Mapping[str, int]]
@@ -129,18 +134,20 @@ def pooled_reference(grid: Sequence[float]) -> Pooled:
 def differences(result: Mapping[str, Any]) -> dict[str, float]:
     """How far a ``result.json`` of ``cohort-statistics`` over all hosts is from the pooled cohort.
 
-    The largest absolute difference by quantity: ``survival``, ``variance``, ``lower``, ``upper``, and
+    The largest absolute difference by quantity: each of :data:`CURVES`, and
     ``VARIABLE mean``, ``VARIABLE sd`` or ``VARIABLE counts`` for each variable that it has.
     """
     pooled = pooled_reference(result["grid"])
-    curves = {name: getattr(pooled, name) for name in ("survival", "variance", "lower", "upper")}
-    found = {
-        name: max(abs(point[name] - value) for point, value in zip(result["kaplan_meier"], curve, strict=True))
-        for name, curve in curves.items()
-    }
+    found = {name: _curve_difference(result["kaplan_meier"], name, getattr(pooled, name)) for name in CURVES}
     for variable in result["variables"]:
         found |= _variable_differences(variable, pooled)
     return found
+
+
+def _curve_difference(points: Sequence[Mapping[str, Any]], name: str, curve: Sequence[float]) -> float:
+    """Intervals are None where the estimate is 0 or 1; there is nothing to compare then."""
+    pairs = zip(points, curve, strict=True)
+    return max((abs(point[name] - value) for point, value in pairs if point[name] is not None), default=0.0)
 
 
 def _variable_differences(variable: Mapping[str, Any], pooled: Pooled) -> dict[str, float]:
@@ -161,17 +168,15 @@ def _pooled_curve(grid: np.ndarray, times: np.ndarray, events: np.ndarray) -> di
     moved = np.append(grid, beyond)[np.searchsorted(grid, times, side="left")]
     happened = events & (moved < beyond)
     at, survival, interval = kaplan_meier_estimator(happened, moved, conf_type="log-log")
-    index = np.searchsorted(at, grid, side="right") - 1
+    curve, interval = np.append(1.0, survival), np.hstack([np.ones((2, 1)), interval])
+    index = np.searchsorted(at, grid, side="right")
     died = np.array([(happened & (moved == time)).sum() for time in grid])
     at_risk = np.array([(moved >= time).sum() for time in grid])
-    variance = survival[index] ** 2 * np.cumsum(died / (at_risk * (at_risk - died)))
-    curves = {
-        "survival": survival[index],
-        "variance": variance,
-        "lower": interval[0][index],
-        "upper": interval[1][index],
-    }
-    return {name: tuple(map(float, curve)) for name, curve in curves.items()}
+    left = np.array([(moved == time).sum() for time in grid])
+    variance = curve[index] ** 2 * np.cumsum(died / (at_risk * (at_risk - died)))
+    life_table = np.cumprod(1 - died / (at_risk - (left - died) / 2))
+    curves = (curve[index], variance, interval[0][index], interval[1][index], life_table)
+    return {name: tuple(map(float, values)) for name, values in zip(CURVES, curves, strict=True)}
 
 
 def _breast_cohort() -> list[Row]:
