@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from fedproc.onboarding import check, diagnose, page, profile, report, text
 from fedproc.onboarding.judges import TOPICS
-from fedproc.onboarding.output import CannotWrite, write
+from fedproc.onboarding.output import CannotWrite, show, write
 from fedproc.onboarding.progress import Progress
 from fedproc.onboarding.targets import WORK_FOLDER, BadInput, Targets, from_settings, service
 
@@ -54,24 +54,23 @@ def _run(argv: list[str]) -> int:
         raise BadInput("this system is not Linux: a host of the federation is a Linux machine, run the check there")
     options = _parser().parse_args(argv)
     if options.command == "profiles":
-        print(profile.text_of(options.id) if options.id else "\n".join(profile.built_in()))
+        show(profile.text_of(options.id) if options.id else "\n".join(profile.built_in()) + "\n")
         return 0
     return _diagnose(options) if options.command == "diagnose" else _check(options)
 
 
 def _check(options: argparse.Namespace) -> int:
     found = _report(options)
-    document = json.dumps(report.to_json(found), indent=2, ensure_ascii=False)
     if options.html:
         write(options.html, page.render(found).encode())
-    print(document if options.json else text.render(found, _style()), end="\n" if options.json else "")
+    show(json.dumps(report.to_json(found), indent=2) + "\n" if options.json else text.render(found, _style()))
     return found.exit_code
 
 
 def _diagnose(options: argparse.Namespace) -> int:
     found = _report(options)
     archive = diagnose.pack(found, options.settings, options.output)
-    print(f"{archive}: packed for the helper, without secrets. Look through it before you send it.")
+    show(f"{archive}: packed for the helper, without secrets. Look through it before you send it.\n")
     return found.exit_code
 
 

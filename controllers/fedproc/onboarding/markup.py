@@ -24,7 +24,8 @@ th, td { text-align: left; vertical-align: top; padding: .4rem .5rem; border: 1p
 thead th { background: #eee; }
 tbody th { font-weight: 600; }
 .wide { overflow-x: auto; }
-.verdict { white-space: normal; font-weight: 700; border-left-width: .55rem; }
+.verdict { font-weight: 700; padding-left: .5rem; }
+tbody .group { background: #f4f4f4; }
 .meets-recommended { color: #00492f; border-left: .55rem solid #00492f; }
 .meets-minimum { color: #003f70; border-left: .55rem double #003f70; }
 .fails { color: #8a2d00; border-left: .55rem dashed #8a2d00; }
@@ -38,8 +39,8 @@ tbody th { font-weight: 600; }
   body { font-size: 9pt; margin: 0; max-width: none; padding: 0; }
   thead { display: table-header-group; }
   tr, .conclusion, .sign { break-inside: avoid; }
-  h2 { break-after: avoid; }
-  .wide { overflow: visible; }
+  h2, .group { break-after: avoid; }
+  .wide { overflow: visible; padding-right: 1px; }
 }
 """
 
@@ -60,22 +61,18 @@ def text(value: str) -> str:
 
 
 def verdict_cell(verdict: Verdict) -> str:
-    """A cell with mark and words."""
-    return f'<td class="verdict {verdict.value}">{verdict_text(verdict)}</td>'
-
-
-def verdict_text(verdict: Verdict) -> str:
-    """Mark (which a screen reader skips) and words."""
-    return f'<span aria-hidden="true">{MARKS[verdict]}</span> {text(verdict.words)}'
+    """A cell with a mark, which a screen reader skips, and words."""
+    mark = f'<span aria-hidden="true">{MARKS[verdict]}</span>'
+    return f'<td><div class="verdict {verdict.value}">{mark} {text(verdict.words)}</div></td>'
 
 
 def table(caption: str, widths: tuple[int, ...], heads: tuple[str, ...], rows: list[str]) -> str:
-    """``rows`` are HTML of whole ``<tr>``; ``widths`` in percent."""
+    """``rows`` are HTML of whole ``<tr>`` or ``<tbody>``; ``widths`` in percent."""
     columns = "".join(f'<col style="width:{width}%">' for width in widths)
     head = "".join(f'<th scope="col">{text(h)}</th>' for h in heads)
-    body = "\n".join(rows)
+    body = "\n".join(rows if rows and rows[0].startswith("<tbody>") else ["<tbody>", *rows, "</tbody>"])
     return (
         f'<div class="wide" role="region" aria-label="{text(caption)}" tabindex="0">\n<table>\n'
         f"<caption>{text(caption)}</caption>\n<colgroup>{columns}</colgroup>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
+        f"<thead><tr>{head}</tr></thead>\n{body}\n</table>\n</div>\n"
     )

@@ -1,8 +1,9 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and to standard output whatever becomes of it."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,3 +26,15 @@ def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         if draft is not None:
             draft.unlink(missing_ok=True)
         raise CannotWrite(f"{path} cannot be written: {fault.strerror}; choose another place") from fault
+
+
+def show(text: str) -> None:
+    """Print. A reader that has gone is no fault; anything else raises :class:`CannotWrite`."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as fault:
+        raise CannotWrite(f"standard output cannot be written: {fault.strerror}; send it elsewhere") from fault

@@ -18,10 +18,8 @@ def render(report: Report) -> str:
     """A whole HTML document without anything from elsewhere."""
     title = f"Host check of {report.host}"
     parts = [f"<h1>{text(title)}</h1>\n", _about(report), _conclusion(report)]
-    for topic, lines in groupby(report.lines, key=lambda line: line.topic):
-        heading = HEADINGS.get(topic, topic)
-        parts.append(f"<h2>{text(heading)}</h2>\n")
-        parts.append(table(f"Requirements: {heading}", WIDTHS, HEADS, [_row(line) for line in lines]))
+    groups = groupby(report.lines, key=lambda line: line.topic)
+    parts.append(table("Requirements", WIDTHS, HEADS, [_group(topic, list(lines)) for topic, lines in groups]))
     parts += [_machine(report), _foot(report), _signature()]
     return document(title, "".join(parts))
 
@@ -35,6 +33,12 @@ def _about(report: Report) -> str:
 def _conclusion(report: Report) -> str:
     style = CLASSES[report.exit_code].value
     return f'<p class="conclusion {style}">{text(overview.conclusion(report))}</p>\n'
+
+
+def _group(topic: str, lines: list[Line]) -> str:
+    heading = text(HEADINGS.get(topic, topic))
+    head = f'<tr class="group"><th scope="rowgroup" colspan="{len(HEADS)}">{heading}</th></tr>'
+    return f"<tbody>{head}{''.join(map(_row, lines))}</tbody>"
 
 
 def _row(line: Line) -> str:

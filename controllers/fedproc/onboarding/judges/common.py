@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fedproc.onboarding import words
 from fedproc.onboarding.facts import Facts
 from fedproc.onboarding.report import Line, Verdict
 
@@ -68,6 +69,12 @@ def grade(requirement: Requirement, meets: Callable[[Any], bool | None]) -> Verd
 def unknown(check: str, requirement: Requirement, text: str, reason: str, cure: str) -> Line:
     """A line for what could not be measured."""
     return line(check, requirement, text, Finding(reason, lambda threshold: None, cure))
+
+
+def nominal(requirement: Requirement) -> str:
+    """``at least X GB`` of a nominal size, with its tolerance stated."""
+    phrase = asks(requirement, lambda size: f"at least {words.number(size)} GB")
+    return f"{phrase} (nominal: up to {requirement.tolerance}% less is accepted)"
 
 
 def asks(requirement: Requirement, phrase: Callable[[Any], str]) -> str:

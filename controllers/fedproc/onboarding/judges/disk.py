@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedproc.onboarding import words
 from fedproc.onboarding.facts import DataFacts, Disk, DiskFacts, Facts, Unknown
-from fedproc.onboarding.judges.common import Check, Finding, Requirement, asks, line, unknown
+from fedproc.onboarding.judges.common import Check, Finding, Requirement, asks, line, nominal, unknown
 from fedproc.onboarding.report import Line
 
 AGAIN = "see why the filesystem does not answer ('df -h'), then run the check again"
@@ -13,8 +13,7 @@ AGAIN = "see why the filesystem does not answer ('df -h'), then run the check ag
 def system(requirement: Requirement, facts: Facts) -> list[Line]:
     """The drive that holds the operating system."""
     tolerance = requirement.tolerance
-    phrase = asks(requirement, lambda n: f"at least {words.number(n)} GB (nominal, -{tolerance} %)")
-    text = f"operating system drive: {phrase}"
+    text = f"operating system drive: {nominal(requirement)}"
     found = _disks(facts)
     if isinstance(found, Unknown):
         return [unknown("disk.system", requirement, text, found.unknown, AGAIN)]

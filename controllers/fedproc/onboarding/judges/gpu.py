@@ -7,7 +7,7 @@ from typing import Any
 
 from fedproc.onboarding import words
 from fedproc.onboarding.facts import Facts, Gpu, GpuFacts, Unknown
-from fedproc.onboarding.judges.common import Check, Finding, Requirement, asks, line, unknown
+from fedproc.onboarding.judges.common import Check, Finding, Requirement, asks, line, nominal, unknown
 from fedproc.onboarding.report import Line
 
 NO_GPU_CURE = "use a machine with an NVIDIA GPU, or a profile that allows hosts without one (d6.1-cpu, tier2)"
@@ -50,7 +50,7 @@ def describe(gpu: Gpu) -> str:
 def vram(requirement: Requirement, facts: Facts) -> list[Line]:
     """Memory of the GPU, in nominal GB."""
     tolerance = requirement.tolerance
-    text = "VRAM of one GPU: " + asks(requirement, lambda n: f"at least {words.number(n)} GB (nominal, -{tolerance} %)")
+    text = f"VRAM of one GPU: {nominal(requirement)}"
     return _of_best(
         "gpu.vram",
         requirement,

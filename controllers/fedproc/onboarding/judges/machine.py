@@ -6,7 +6,7 @@ from typing import Any
 
 from fedproc.onboarding import words
 from fedproc.onboarding.facts import CpuFacts, Facts, MemoryFacts, Unknown
-from fedproc.onboarding.judges.common import Check, Finding, Requirement, asks, line, unknown
+from fedproc.onboarding.judges.common import Check, Finding, Requirement, asks, line, nominal, unknown
 from fedproc.onboarding.report import Line
 
 PROC_CURE = "run the check on the host itself, where /proc and /sys can be read"
@@ -54,7 +54,7 @@ def _all_of(cpu: CpuFacts, choice: dict[str, float]) -> bool | None:
 def size(requirement: Requirement, facts: Facts) -> list[Line]:
     """Main memory in nominal GB: what firmware and kernel keep for themselves is within the tolerance."""
     tolerance = requirement.tolerance
-    text = "RAM: " + asks(requirement, lambda n: f"at least {words.number(n)} GB (nominal, -{tolerance} %)")
+    text = f"RAM: {nominal(requirement)}"
     found = facts.memory
     if found is None or isinstance(found, Unknown):
         return [_memory_unknown("memory.size", requirement, text, found)]

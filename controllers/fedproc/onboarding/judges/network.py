@@ -29,6 +29,8 @@ CURES = {
     "tls-cut": "a firewall may cut TLS by server name: have {host} port {port} allowed without inspection",
     "tls-intercepted": "have {host} exempted from TLS inspection (tell the firewall's operator all its names); "
     "if this issuer is the centre's own CA, give its file by --ca",
+    "unknown-issuer": "if this issuer is the centre's own CA, give its file by --ca; "
+    "if it is the site's own inspection, have {host} exempted from it",
     "wrong-ca": "get the CA file from the centre again and compare its fingerprint (--ca-sha256); "
     "if this issuer is the site's own inspection, have {host} exempted from it",
     "certificate-expired": "tell the centre's operator to renew it; if it is your CA file, get the present one",

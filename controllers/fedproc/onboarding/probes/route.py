@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import ipaddress
+import os
 import selectors
 import socket
 import threading
@@ -181,11 +182,7 @@ def _tcp_fault(silent: dict[socket.socket, str], failed: list[tuple[int, str]], 
         return Fault("tcp-timeout", f"{target} ({where}) does not answer within {CONNECT_SECONDS:g} s")
     code, address = failed[0]
     timed_out = code == errno.ETIMEDOUT
-    return Fault("tcp-timeout" if timed_out else "tcp-unreachable", f"{target} ({address}): {_os_text(code)}")
-
-
-def _os_text(code: int) -> str:
-    return OSError(code, "").strerror or errno.errorcode.get(code, str(code))
+    return Fault("tcp-timeout" if timed_out else "tcp-unreachable", f"{target} ({address}): {os.strerror(code)}")
 
 
 def _ask_proxy(channel: socket.socket, proxy: Proxy, host: str, port: int) -> None:

@@ -163,27 +163,39 @@ def _unknown_issuer(seen: _Seen, route: Route, trust: Trust) -> Fault:
     if evidence := _inspection(seen, route, trust):
         return Fault("tls-intercepted", f"{issuer}, which is not in {trust.shown}: {evidence}")
     if trust.ca_file is None:
-        return Fault("tls-intercepted", f"{issuer}, whom this machine does not know")
+        return Fault("unknown-issuer", f"{issuer}, whom this machine does not know")
     return Fault("wrong-ca", f"{issuer}, but {trust.ca_file} holds only {trust.names()}")
 
 
 def _inspection(seen: _Seen, route: Route, trust: Trust) -> str | None:
     if trust.ca_file and trust.sha256:
         return "the CA file is the right one (its fingerprint is confirmed), so someone in between signs in its place"
-    if route.proxy:
-        return f"the proxy {route.proxy.shown} shows its own certificate in place of the service's"
     if seen.via:
         return f"the answer came through '{seen.via[:80]}'"
+    if route.proxy and _shows_certificate(Route(f"{_invented()}.invalid", route.port, route.proxy)):
+        return f"the proxy {route.proxy.shown} itself answers with a certificate, even for a host that does not exist"
     if _minted(route):
         return "whoever answers makes a certificate for any name that is asked for"
     return None
+
+
+def _invented() -> str:
+    return f"check-{secrets.token_hex(6)}"
+
+
+def _shows_certificate(route: Route) -> bool:
+    try:
+        _look(route, route.host, speaks_http=False)
+    except (Fault, ValueError, OSError):
+        return False  # as it should be: nobody is there
+    return True
 
 
 def _minted(route: Route) -> bool:
     """Asks for a name that nobody can hold a certificate for; who shows one all the same makes them as asked."""
     if is_address(route.host):
         return False
-    invented = f"check-{secrets.token_hex(6)}.{route.host}"
+    invented = f"{_invented()}.{route.host}"
     try:
         return invented in _look(route, invented, speaks_http=False).leaf.names
     except (Fault, ValueError, OSError):
