@@ -184,7 +184,7 @@ class Intake:
         if row.epoch not in (None, heartbeat.epoch):
             self._new_epoch(heartbeat.host, heartbeat.epoch)
         values = {
-            "heartbeat": heartbeat.model_dump(mode="json", exclude_defaults=True),
+            "heartbeat": heartbeat.model_dump(mode="json"),
             "heard": self._now,
             "epoch": heartbeat.epoch,
         }

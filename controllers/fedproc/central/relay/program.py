@@ -12,6 +12,7 @@ from prometheus_client import start_http_server
 from fedproc.central import settings
 from fedproc.central.bell import bell_for
 from fedproc.central.logs import configure
+from fedproc.central.migrate import ready
 from fedproc.central.relay.service import Relay
 from fedproc.central.settings import CentralSettings
 from fedproc.central.store.db import connect
@@ -34,6 +35,7 @@ async def _run(loaded: CentralSettings) -> None:
     except (OSError, ValueError) as fault:
         raise InvalidInput(f"dispatch_key {loaded.dispatch_key}: {fault}") from fault
     engine = connect(loaded.database)
+    ready(engine)
     relay = Relay(loaded, engine, bell_for(engine, loaded.runtime), key)
     if loaded.metrics_port is not None:
         start_http_server(loaded.metrics_port, addr="127.0.0.1")

@@ -1,0 +1,114 @@
+"""Hosts of the federation, what they offer, and how the whole stands (D6.1)."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import Query, Request
+from pydantic import TypeAdapter
+from starlette.responses import Response
+
+from fedproc.central.audit import act_of
+from fedproc.central.context import centre_of
+from fedproc.central.health import look
+from fedproc.central.relay import reconcile
+from fedproc.central.routes.common import HostCaller, HostPath, Operator, Researcher, also, answer, answer_list, router
+from fedproc.central.store import hosts
+from fedproc.central.store.db import reading, writing
+from fedproc.central.views import dataset_views, host_view
+from fedproc.contract.api import DatasetView, Health, HostEnrolment, HostView, Inventory, InventoryAnswer
+from fedproc.contract.errors import Forbidden, InvalidInput, NotFound
+from fedproc.contract.jws import load_key, public_jwk
+
+routes = router("hosts")
+
+_HOSTS = TypeAdapter(list[HostView])
+_DATASETS = TypeAdapter(list[DatasetView])
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+
+@routes.get("/hosts/", response_model=list[HostView])
+def list_hosts(
+    request: Request,
+    caller: Researcher,
+    all: Annotated[bool, Query(description="for operators: revoked ones, too")] = False,
+) -> Response:
+    """The active hosts of the federation."""
+    centre = centre_of(request)
+    if all and not caller.operates:
+        raise Forbidden("?all=true is for operators; without it you see the active hosts", code="forbidden.role")
+    with reading(centre.engine) as connection:
+        rows = hosts.listed(connection, everyone=all)
+    return answer_list(_HOSTS, [host_view(row, centre.silent_after) for row in rows])
+
+
+@routes.get("/hosts/health/", response_model=Health, responses={503: {"model": Health}})
+async def get_health(request: Request) -> Response:
+    """Looks at database, broker, issuer and relay, and tells when each host was heard of. 503 if the centre fails."""
+    health = await look(centre_of(request))
+    return answer(health, 200 if health.status == "ok" else 503, {"Cache-Control": "no-store"})
+
+
+@routes.get("/hosts/{host_id}", response_model=HostView)
+def get_host(request: Request, host_id: HostPath, caller: Researcher) -> Response:
+    """One host: its roles, location, how it is reached, resources, tools that its policy admits."""
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        row = hosts.one(connection, host_id)
+    if row is None:
+        raise NotFound(f"host {host_id} is not enrolled; GET /hosts/ lists the hosts there are")
+    return answer(host_view(row, centre.silent_after))
+
+
+@routes.put("/hosts/{host_id}", response_model=HostView, responses={201: {"model": HostView}})
+def enrol_host(request: Request, host_id: HostPath, body: HostEnrolment, caller: Operator) -> Response:
+    """Enrol a host, or change what is known of it; ``active: false`` revokes it at once."""
+    centre = centre_of(request)
+    if _PRIVATE & body.public_key.keys():
+        raise InvalidInput(
+            "public_key holds the private half, which must never leave its host: make a new key there",
+            code="key.private",
+        )
+    try:
+        key = public_jwk(load_key(body.public_key))
+    except ValueError as fault:
+        raise InvalidInput(f"public_key: {fault}", code="key") from fault
+    with writing(centre.engine) as connection:
+        status = 201 if hosts.enrol(connection, host_id, body, key, time.time()) else 200
+        act_of(request).done(connection, status, host_id, f"active={body.active} roles={body.roles} key={key['kid']}")
+        row = hosts.one(connection, host_id)
+    assert row is not None
+    centre.bell.ring("hosts")
+    return answer(host_view(row, centre.silent_after), status)
+
+
+@routes.post("/hosts/{host_id}/inventory", response_model=InventoryAnswer)
+def take_inventory(request: Request, host_id: HostPath, body: Inventory, caller: HostCaller) -> Response:
+    """A host tells all its open jobs, after its books and the centre's were found to differ."""
+    centre = centre_of(request)
+    if caller.host != host_id:
+        raise Forbidden(f"the token is of host {caller.host}, not of {host_id}", code="forbidden.host")
+    with writing(centre.engine) as connection:
+        result = reconcile.answer(connection, host_id, body)
+        act_of(request).done(connection, 200, host_id, f"epoch={body.epoch} jobs={len(body.jobs)}")
+    centre.bell.ring("outbox")
+    centre.bell.ring("events")
+    return answer(result)
+
+
+@routes.get("/datasets", response_model=list[DatasetView])
+def list_datasets(
+    request: Request,
+    caller: Researcher,
+    host: Annotated[str | None, Query(max_length=31, description="only of this host")] = None,
+) -> Response:
+    """What the active hosts offer, by their last heartbeats."""
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        rows = [row for row in hosts.listed(connection, everyone=False) if host in {None, row.id}]
+    return answer_list(_DATASETS, [view for row in rows for view in dataset_views(row, centre.silent_after)])
+
+
+also(routes, "/hosts", list_hosts)
+also(routes, "/hosts/health", get_health)

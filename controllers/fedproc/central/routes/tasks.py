@@ -1,0 +1,131 @@
+"""Jobs under D6.1's name for them: one job, its uploaded inputs, its outputs."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from fedproc.central import inputs
+from fedproc.central.audit import act_of
+from fedproc.central.auth import Caller
+from fedproc.central.blobs import Incoming
+from fedproc.central.content import FileContent, zipped
+from fedproc.central.context import Centre, centre_of
+from fedproc.central.gate import bounded_by
+from fedproc.central.receiving import pour, sha256_of_headers
+from fedproc.central.routes.common import JobPath, Researcher, answer, answer_list, owner_filter, router
+from fedproc.central.store import experiments, files, tools
+from fedproc.central.store.db import reading, writing
+from fedproc.central.uploads import MB
+from fedproc.central.views import file_view, job_view
+from fedproc.contract.api import FileView, JobView
+from fedproc.contract.errors import InvalidInput, NotFound
+from fedproc.contract.ids import SHA256_PATTERN
+from fedproc.contract.tool import InputDecl
+
+routes = router("tasks")
+
+_FILES = TypeAdapter(list[FileView])
+_BINARY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+@routes.get("/tasks/{task_id}", response_model=JobView)
+def get_job(request: Request, task_id: JobPath, caller: Researcher) -> Response:
+    """One job."""
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        row = experiments.job(connection, task_id, owner_filter(caller))
+    return answer(job_view(row, row.created, centre.silent_after))
+
+
+@routes.put("/tasks/{task_id}/input", response_model=FileView, openapi_extra=_BINARY)
+@bounded_by(float("inf"))
+async def put_input(
+    request: Request,
+    task_id: JobPath,
+    caller: Researcher,
+    input: Annotated[str | None, Query(max_length=48, description="which, if the task takes several")] = None,
+    sha256: Annotated[str | None, Query(pattern=SHA256_PATTERN)] = None,
+) -> Response:
+    """Send the bytes of a declared input. The job stays queued until all that it needs are there.
+
+    Their sha256, if given (``Content-Digest`` or ``Repr-Digest``, RFC 9530, or the query), is checked. Sent
+    again before the dispatch, it replaces what was sent; afterwards it is refused (409).
+    """
+    centre = centre_of(request)
+    if "content-range" in request.headers:
+        raise InvalidInput("send the whole input: Content-Range is not taken with PUT", code="bad_request")
+    announced = sha256 or sha256_of_headers(request.headers.get("repr-digest"), request.headers.get("content-digest"))
+    declared, row = await run_in_threadpool(_expect, centre, task_id, caller, input)
+    with centre.blobs.writing(row.id) as incoming:
+        actual = await _receive(request, incoming, declared, announced)
+        media_type = _media_type(request.headers.get("content-type"))
+        arrived = inputs.Arrived(row, actual, media_type)
+        done = functools.partial(act_of(request).done, outcome=200, target=task_id, detail=f"{row.input} {actual}")
+        await run_in_threadpool(inputs.finish, centre, arrived, incoming, done, time.time())
+    return await run_in_threadpool(_entry, centre, row.id)
+
+
+def _expect(centre: Centre, job_id: str, caller: Caller, name: str | None) -> tuple[InputDecl, Row[Any]]:
+    with writing(centre.engine) as connection:
+        experiments.job(connection, job_id, owner_filter(caller))
+        job = experiments.locked_job(connection, job_id)
+        declared = inputs.declared_upload(tools.of_job(connection, job).task(job.task), name)
+        return declared, inputs.expect(connection, centre, job, declared.name, time.time())
+
+
+async def _receive(request: Request, incoming: Incoming, declared: InputDecl, announced: str | None) -> str:
+    await run_in_threadpool(incoming.cut, 0)
+    taken, ended = await pour(request.stream(), incoming, declared.max_mb * MB)
+    actual = taken.hexdigest()
+    if ended and announced in {None, actual}:
+        return actual
+    await run_in_threadpool(incoming.cut, 0)
+    if not ended:
+        raise InvalidInput("the input was cut off; nothing of it was kept: send it again", code="timeout")
+    raise InvalidInput(
+        f"the bytes have sha256 {actual}, announced was {announced}; nothing of them was kept: send them again",
+        code="file.sha256",
+    )
+
+
+def _media_type(header: str | None) -> str:
+    kind = (header or "").partition(";")[0].strip().lower()
+    plain = "/" in kind and kind.isascii() and len(kind) <= 127 and kind.isprintable() and " " not in kind
+    return kind if plain else "application/octet-stream"
+
+
+def _entry(centre: Centre, file: str) -> Response:
+    with reading(centre.engine) as connection:
+        return answer(file_view(centre, files.existing(connection, file)))
+
+
+@routes.get("/tasks/{task_id}/output", response_class=Response)
+def get_output(
+    request: Request,
+    task_id: JobPath,
+    caller: Researcher,
+    output: Annotated[str | None, Query(max_length=48, description="only this declared output")] = None,
+) -> Response:
+    """The job's released outputs: one file as it is, several as a zip; ``Accept: application/json`` lists them."""
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        job = experiments.job(connection, task_id, owner_filter(caller))
+        rows = [row for row in files.outputs(connection, job=task_id) if output in {None, row.output}]
+    if request.headers.get("accept", "").startswith("application/json"):
+        return answer_list(_FILES, [file_view(centre, row) for row in rows])
+    act_of(request).is_act = True
+    if not rows:
+        raise NotFound(f"job {task_id} has no such output yet; it is {job.state}", code="not_found.output")
+    if len(rows) == 1:
+        return FileContent(centre.blobs, rows[0], request.headers)
+    return zipped(centre.blobs, rows, f"{task_id}.zip")

@@ -1,0 +1,50 @@
+"""Enrolled hosts, and what their last heartbeat said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from fedproc.central.placement import HostFacts
+from fedproc.central.store.schema import hosts
+from fedproc.contract.api import HostEnrolment
+
+_ACTIVE = select(hosts.c.active).where(hosts.c.id == bindparam("id"))
+_ONE = select(hosts).where(hosts.c.id == bindparam("id"))
+
+
+def is_active(connection: Connection, host: str) -> bool:
+    """Whether the host is enrolled and not revoked."""
+    return bool(connection.execute(_ACTIVE, {"id": host}).scalar())
+
+
+def one(connection: Connection, host: str) -> Row[Any] | None:
+    return connection.execute(_ONE, {"id": host}).one_or_none()
+
+
+def listed(connection: Connection, *, everyone: bool) -> Sequence[Row[Any]]:
+    """The active hosts, or all that were ever enrolled, by id."""
+    query = select(hosts).order_by(hosts.c.id)
+    return connection.execute(query if everyone else query.where(hosts.c.active)).all()
+
+
+def facts(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:
+    """What placement has to know of those of ``ids`` that are enrolled."""
+    query = select(hosts.c.id, hosts.c.active, hosts.c.roles, hosts.c.heartbeat).where(hosts.c.id.in_(sorted(ids)))
+    return {row.id: _facts(row) for row in connection.execute(query)}
+
+
+def _facts(row: Any) -> HostFacts:
+    offered = None if row.heartbeat is None else {d["id"]: d["version"] for d in row.heartbeat.get("datasets", [])}
+    return HostFacts(row.id, row.active, frozenset(row.roles), offered)
+
+
+def enrol(connection: Connection, host: str, values: HostEnrolment, public_key: dict[str, Any], now: float) -> bool:
+    """Write down who the host is; True if it is new. What is known of its journal and heartbeats stays."""
+    columns = {**values.model_dump(exclude={"public_key"}), "public_key": public_key}
+    if connection.execute(update(hosts).where(hosts.c.id == host).values(**columns)).rowcount:
+        return False
+    connection.execute(insert(hosts).values(id=host, enrolled=now, **columns))
+    return True

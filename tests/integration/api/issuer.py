@@ -1,0 +1,99 @@
+"""A small OIDC issuer on loopback: discovery, published keys, password and refresh grants."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl
+
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+AUDIENCE = "fedproc-api"
+
+
+class TestIssuer:
+    """What it answers can be changed while it runs."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.key = RSAKey.generate_key(2048, {"kid": "one", "use": "sig", "alg": "RS256"})
+        self.keys = [self.key]
+        self.grant_types = ["password", "refresh_token", "client_credentials"]
+        self.passwords = {"rosa": "correct horse"}
+        self.asked: list[dict[str, str]] = []
+        self.key_fetches = 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> TestIssuer:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def token(
+        self, sub: str, *roles: str, key: RSAKey | None = None, header: dict[str, Any] | None = None, **claims: Any
+    ) -> str:
+        """A signed access token; ``claims`` replace the usual ones, None leaves one out."""
+        now = int(time.time())
+        usual: dict[str, Any] = {
+            "iss": self.url, "aud": AUDIENCE, "sub": sub, "iat": now, "exp": now + 600,
+            "preferred_username": sub, "realm_access": {"roles": list(roles)},
+        }  # fmt: skip
+        values = {name: value for name, value in {**usual, **claims}.items() if value is not None}
+        signing = key or self.key
+        return jwt.encode(header or {"alg": "RS256", "kid": signing.kid, "typ": "JWT"}, values, signing)
+
+    def answer(self, method: str, path: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        if path == "/.well-known/openid-configuration":
+            return 200, {
+                "issuer": self.url,
+                "jwks_uri": f"{self.url}/keys",
+                "token_endpoint": f"{self.url}/token",
+                "device_authorization_endpoint": f"{self.url}/device",
+                "grant_types_supported": self.grant_types,
+            }
+        if path == "/keys":
+            self.key_fetches += 1
+            return 200, {"keys": [key.as_dict(private=False) for key in self.keys]}
+        if path == "/token" and method == "POST":
+            return self._grant(form)
+        return 404, {}
+
+    def _grant(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        self.asked.append(form)
+        user = form.get("username", "")
+        right = form["grant_type"] == "password" and self.passwords.get(user) == form.get("password")
+        if right or form.get("refresh_token") == "again":
+            token = self.token(user or "rosa", "researcher")
+            return 200, {"access_token": token, "token_type": "Bearer", "expires_in": 600, "refresh_token": "again"}
+        return 400, {"error": "invalid_grant", "error_description": "Invalid user credentials"}
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _reply(self) -> None:
+                length = int(self.headers.get("content-length", 0))
+                form = dict(parse_qsl(self.rfile.read(length).decode()))
+                status, body = issuer.answer(self.command, self.path, form)
+                content = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = _reply
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        return Handler
