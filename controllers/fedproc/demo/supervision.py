@@ -26,6 +26,8 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     order: int = 100
     stop_seconds: int = 20
+    later: bool = False
+    """not started with the others, but by :meth:`Supervisor.start_programs`"""
     group: bool = False
     """end the whole process group with it (a program that starts others which are its own)"""
 
@@ -69,6 +71,7 @@ command=/bin/sh -c "{script}"
 directory={self._folder}
 environment={environment}
 priority={program.order}
+autostart={"false" if program.later else "true"}
 autorestart=true
 startsecs=1
 startretries=100
@@ -94,6 +97,11 @@ stdout_logfile_backups=1
         if done.returncode != 0:
             raise SystemFault(f"supervisord did not start: {done.stderr.strip()[-500:]}")
         wait_until(self.is_running, 10, "supervisord does not answer")
+
+    def start_programs(self, names: list[str]) -> None:
+        """Start programs that wait for it. Raises :class:`SystemFault` naming one that does not start."""
+        for name in names:
+            self._call("startProcess", name, False)
 
     def is_running(self) -> bool:
         """Whether supervisord answers."""
@@ -122,12 +130,12 @@ stdout_logfile_backups=1
         for path in self._run.iterdir():
             path.unlink()
 
-    def _call(self, method: str) -> list[dict[str, str]]:
+    def _call(self, method: str, *arguments: object) -> list[dict[str, str]]:
         if not self._socket.exists():
             raise Unavailable(f"nothing runs in {self._folder}")
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
         try:
-            return getattr(ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)()  # type: ignore[no-any-return]
+            return getattr(ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)(*arguments)  # type: ignore[no-any-return]
         except (OSError, Fault) as fault:
             raise Unavailable(f"supervisord of {self._folder} does not answer: {fault}") from fault
 

@@ -1,0 +1,5 @@
+"""``python -m fedproc.cli`` is ``fedproc``."""
+
+from fedproc.cli.main import main
+
+main()

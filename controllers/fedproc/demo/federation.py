@@ -1,0 +1,346 @@
+"""Setting up a federation in one folder: keys, settings of every program, enrolled hosts, published tools."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from werkzeug.security import generate_password_hash
+
+from fedproc.catalog import load_catalogue, pack, sign_manifest, tool_digest
+from fedproc.cli.client import Client
+from fedproc.contract.api import HostEnrolment
+from fedproc.contract.errors import FedprocError, InvalidInput, Unavailable
+from fedproc.contract.jws import load_key, public_jwk
+from fedproc.contract.routing import host_scopes, relay_scopes
+from fedproc.contract.tool import Manifest
+from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
+from fedproc.demo.issuer import DEVICE_GRANT, IssuerSettings, User
+from fedproc.demo.issuer import Client as OidcClient
+from fedproc.demo.keys import Keyring
+from fedproc.demo.supervision import Program, Supervisor
+from fedproc.demo.waiting import free_ports, wait_until
+
+DATA_HOSTS = ("UB", "BSC", "FORTH")
+AGGREGATOR = "EUCAIM"
+HOSTS = (*DATA_HOSTS, AGGREGATOR)
+LOCATIONS = {"UB": "Barcelona", "BSC": "Barcelona", "FORTH": "Heraklion", AGGREGATOR: "the centre"}
+DATASETS = ("breast-cohort", "wisconsin")
+USERS = {"researcher": ("researcher",), "colleague": ("researcher",), "operator": ("operator", "researcher")}
+DOMAIN = "fedproc.internal"
+_PYTHON = Path("/usr/bin/python3")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ports:
+    broker: int
+    distribution: int
+    epmd: int
+    issuer: int
+    api: int
+    aggregator: int
+
+
+class Federation:
+    """One federation below ``folder``; ``cache`` keeps what every start would have to make or download again."""
+
+    def __init__(self, folder: Path, cache: Path, catalogues: list[Path], executor: str = "sandbox") -> None:
+        self.folder = folder.resolve()
+        self.results = self.folder / "results"
+        self._cache = cache.resolve()
+        self._catalogues = catalogues
+        self._executor = executor
+        self.supervisor = Supervisor(self.folder)
+
+    # -- up and down -----------------------------------------------------------------------------
+
+    def up(self, say: Say) -> None:
+        """Set everything up and start it; returns when every host is heard of and takes jobs."""
+        if self.supervisor.is_running():
+            raise FedprocError(f"a federation runs in {self.folder} already; make demo-down ends it")
+        tools = self._tools()
+        self._clear()
+        self._keys = Keyring(self.folder / "keys")
+        self._ports = Ports(*free_ports(6))
+        self._passwords = {name: secrets.token_urlsafe(12) for name in USERS}
+        say("making the data: two public cancer data sets, split over UB, BSC and FORTH")
+        self._make_data()
+        say("making keys and settings of every program")
+        broker = self._broker()
+        self._write_issuer()
+        self._write_central()
+        for host in HOSTS:
+            self._write_host(host, tools)
+        self._write_env()
+        self.supervisor.write(self._programs(broker))
+        say("starting broker, issuer, API and relay")
+        self.supervisor.start()
+        wait_for(broker)
+        operator = self.client("operator")
+        wait_until(lambda: _healthy(operator), 60, f"the centre does not become healthy; see {self.folder}/log")
+        say("enrolling the hosts and publishing the tools")
+        self._enrol(operator)
+        for folder, manifest in tools:
+            self._publish(operator, folder, manifest)
+        say("starting the orchestrators of " + ", ".join(HOSTS))
+        self.supervisor.start_programs([f"{kind}-{host}" for host in HOSTS for kind in ("runner", "orchestrator")])
+        wait_until(lambda: _all_alive(operator), 60, f"not every host reports; see {self.folder}/log")
+        operator.close()
+
+    def down(self) -> None:
+        """End every process and take away everything but the results."""
+        self.supervisor.stop()
+        self._clear()
+
+    def client(self, user: str) -> Client:
+        """A client signed in as one of :data:`USERS`."""
+        env = read_env(self.folder)
+        prefix = "FEDPROC_OPERATOR_" if user == "operator" else "FEDPROC_"
+        return Client(env["FEDPROC_URL"], username=env[prefix + "USERNAME"], password=env[prefix + "PASSWORD"])
+
+    def _clear(self) -> None:
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True)
+        for path in self.folder.iterdir():
+            if path == self.results:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    # -- tools and data --------------------------------------------------------------------------
+
+    def _tools(self) -> list[tuple[Path, Manifest]]:
+        found = []
+        for root in self._catalogues:
+            if not root.is_dir():
+                raise InvalidInput(f"{root} is no folder of tools: give a folder that holds one folder per tool")
+            folders = {path.parent for path in root.glob("*/tool.yaml")}
+            if not folders:
+                raise InvalidInput(f"{root} holds no tool: each tool is a folder with a tool.yaml")
+            load_catalogue(root)
+            from fedproc.catalog import load_tool
+
+            found += [(folder, load_tool(folder)) for folder in sorted(folders)]
+        return found
+
+    def _publish(self, operator: Client, folder: Path, manifest: Manifest) -> None:
+        key = load_key(self._keys.key("catalogue").private.read_bytes())
+        operator.add_tool(sign_manifest(manifest, key), pack(folder, manifest))
+
+    def _make_data(self) -> None:
+        made = self._cache / "data"
+        if not (made / "complete").exists():
+            from fedproc.demo.data import write_datasets
+
+            shutil.rmtree(made, ignore_errors=True)
+            write_datasets(made)
+            (made / "complete").touch()
+        shutil.copytree(made, self.folder / "data")
+
+    # -- settings --------------------------------------------------------------------------------
+
+    def _jwk(self, name: str) -> dict[str, Any]:
+        return public_jwk(load_key(self._keys.key(name).private.read_bytes()))
+
+    @property
+    def _issuer_url(self) -> str:
+        return f"http://127.0.0.1:{self._ports.issuer}"
+
+    @property
+    def _api_url(self) -> str:
+        return f"http://127.0.0.1:{self._ports.api}"
+
+    def _broker(self) -> BrokerPlan:
+        ports = self._ports
+        ca = self._keys.ca_file
+        plan = BrokerPlan(self.folder / "broker", ports.broker, ports.distribution, ports.epmd, ca)
+        write_configuration(plan, self._keys.server("broker"), self._keys.key("issuer", rsa_bits=2048).public)
+        return plan
+
+    def _write_issuer(self) -> None:
+        both = ("fedproc-api", "rabbitmq")
+        machines = [
+            OidcClient(
+                client_id=f"host-{host}",
+                public_key=self._jwk(host),
+                grants=("client_credentials",),
+                audience=both,
+                host=host,
+                broker_scopes=host_scopes(host),
+            )
+            for host in HOSTS
+        ]
+        relay = OidcClient(
+            client_id="fedproc-relay",
+            public_key=self._jwk("relay"),
+            grants=("client_credentials",),
+            audience=both,
+            broker_scopes=relay_scopes(),
+        )
+        api = OidcClient(client_id="fedproc-api", public_key=self._jwk("api"), grants=("password", "refresh_token"))
+        cli = OidcClient(client_id="fedproc-cli", grants=(DEVICE_GRANT, "refresh_token"))
+        users = [
+            User(name=name, password_hash=generate_password_hash(self._passwords[name]), roles=roles)
+            for name, roles in USERS.items()
+        ]
+        settings = IssuerSettings(
+            url=self._issuer_url,
+            port=self._ports.issuer,
+            key=self._keys.key("issuer", rsa_bits=2048).private,
+            users=tuple(users),
+            clients=(*machines, relay, api, cli),
+        )
+        _write_secret(self.folder / "issuer.json", settings.model_dump_json(indent=1))
+
+    def _write_central(self) -> None:
+        keys = self._keys
+        (self.folder / "central").mkdir(parents=True)
+        settings = {
+            "database": f"sqlite:///{self.folder}/central/central.sqlite",
+            "files": f"{self.folder}/central/files",
+            "runtime": f"{self.folder}/central/run",
+            "public_url": self._api_url,
+            "listen_port": self._ports.api,
+            "dispatch_key": str(keys.key("dispatch").private),
+            "catalogue_keys": [str(keys.key("catalogue").public)],
+            "aggregator": AGGREGATOR,
+            "issuer": {"url": self._issuer_url, "client_key": str(keys.key("api").private)},
+            "broker": {
+                "host": "localhost",
+                "port": self._ports.broker,
+                "ca_file": str(keys.ca_file),
+                "client_key": str(keys.key("relay").private),
+            },
+        }
+        _write_secret(self.folder / "central.toml", tomli_w.dumps(settings))
+
+    def _write_host(self, host: str, tools: list[tuple[Path, Manifest]]) -> None:
+        pair, keys = self._keys.host(host), self._keys
+        connections: dict[str, Any] = {"certificate": str(pair.certificate), "ca_file": str(keys.ca_file)}
+        if host == AGGREGATOR:
+            connections["listen_port"] = self._ports.aggregator
+        settings: dict[str, Any] = {
+            "host": host,
+            "state": f"{self.folder}/hosts/{host}",
+            "key": str(pair.private),
+            "policy": f"{self.folder}/policy-{host}.toml",
+            "executor": self._executor,
+            "heartbeat_seconds": 5,
+            "centre": {
+                "api_url": self._api_url,
+                "issuer_url": self._issuer_url,
+                "broker_host": "localhost",
+                "broker_port": self._ports.broker,
+                "ca_file": str(keys.ca_file),
+                "dispatch_keys": [str(keys.key("dispatch").public)],
+                "catalogue_keys": [str(keys.key("catalogue").public)],
+            },
+            "connections": connections,
+            "sandbox": {"python": str(_PYTHON), "environments": f"{self._cache}/environments"},
+            "capacity": {"cpus": 4, "memory_mb": 4000, "disk_mb": 4000},
+        }
+        if host in DATA_HOSTS:
+            settings["datasets"] = {name: {"path": f"{self.folder}/data/{host}/{name}"} for name in DATASETS}
+        _write_secret(self.folder / f"host-{host}.toml", tomli_w.dumps(settings))
+        (self.folder / f"policy-{host}.toml").write_text(tomli_w.dumps(policy_of(tools)))
+
+    def _write_env(self) -> None:
+        values = {
+            "FEDPROC_URL": self._api_url,
+            "FEDPROC_USERNAME": "researcher",
+            "FEDPROC_PASSWORD": self._passwords["researcher"],
+            "FEDPROC_OPERATOR_USERNAME": "operator",
+            "FEDPROC_OPERATOR_PASSWORD": self._passwords["operator"],
+            "FEDPROC_ISSUER": self._issuer_url,
+        }
+        _write_secret(self.folder / "env", "".join(f"export {name}='{value}'\n" for name, value in values.items()))
+
+    # -- programs --------------------------------------------------------------------------------
+
+    def _programs(self, broker: BrokerPlan) -> list[Program]:
+        fedproc = [sys.executable, "-m", "fedproc.cli"]
+        central = ["--config", str(self.folder / "central.toml")]
+        issuer = [sys.executable, "-m", "fedproc.demo.issuer", "--config", str(self.folder / "issuer.json")]
+        programs = [
+            Program("epmd", broker.epmd_command(), broker.environment(), order=10),
+            Program("broker", broker.node_command(), broker.environment(), order=20, stop_seconds=40, group=True),
+            Program("issuer", issuer, order=30),
+            Program("api", [*fedproc, "api", *central], order=40),
+            Program("relay", [*fedproc, "relay", *central], order=50),
+        ]
+        for host in HOSTS:
+            runner = [sys.executable, "-m", "fedproc.site.runner", "--dir", f"{self.folder}/hosts/{host}/runner"]
+            site = ["--config", str(self.folder / f"host-{host}.toml")]
+            programs.append(Program(f"runner-{host}", runner, order=60, later=True))
+            programs.append(Program(f"orchestrator-{host}", [*fedproc, "orchestrator", *site], order=70, later=True))
+        return programs
+
+    def _enrol(self, operator: Client) -> None:
+        for host in HOSTS:
+            enrolment = HostEnrolment(
+                site=host,
+                roles=["aggregator", "compute"] if host == AGGREGATOR else ["data"],
+                location=LOCATIONS[host],
+                public_key=self._jwk(host),
+                address=f"127.0.0.1:{self._ports.aggregator}" if host == AGGREGATOR else None,
+                domain=DOMAIN,
+            )
+            operator.enrol(host, enrolment)
+
+
+def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:
+    """The demo's site policy: exactly these tools, their connections with a budget, aggregates and models leave."""
+    rules = []
+    for _, manifest in tools:
+        tool = manifest.tool
+        peers = {connection.task for task in tool.tasks for connection in task.connections}
+        peers |= {task.name for task in tool.tasks if task.ports}
+        rules.append(
+            {
+                "id": tool.id,
+                "digest": tool_digest(manifest),
+                "connections": [{"task": name, "max_mb": 100.0} for name in sorted(peers)],
+                "received_code": any(task.runs_received_code for task in tool.tasks),
+            }
+        )
+    release = dict.fromkeys(("public", "report", "aggregate", "model"), "automatic")
+    return {"tools": rules, "release": release, "minimum_count": 5, "metrics": True, "logs": True}
+
+
+def read_env(folder: Path) -> dict[str, str]:
+    """What ``FOLDER/env`` says. Raises :class:`Unavailable` if nothing runs there."""
+    path = folder / "env"
+    if not path.exists():
+        raise Unavailable(f"no federation runs in {folder}: make demo-up starts one")
+    lines = (line.removeprefix("export ").partition("=") for line in path.read_text().splitlines())
+    return {name: value.strip("'") for name, _, value in lines}
+
+
+def _write_secret(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as target:
+        target.write(text)
+
+
+def _healthy(operator: Client) -> bool:
+    try:
+        return operator.health().status == "ok"
+    except (FedprocError, json.JSONDecodeError):
+        return False
+
+
+def _all_alive(operator: Client) -> bool:
+    found = {host.id: host for host in operator.hosts()}
+    return all(host in found and found[host].alive and found[host].condition == "accepting" for host in HOSTS)
