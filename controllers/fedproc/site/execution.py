@@ -80,12 +80,14 @@ class Execution:
     async def _watch(self, handle: dict[str, Any]) -> Observation:
         observed = await self._executor.poll(handle)
         companions = [asyncio.create_task(self._companion(work)) for work in self._companions(handle, observed)]
-        exit_ = asyncio.create_task(self._executor.poll(handle, until_exit=True))
+        exit_: asyncio.Task[Any] = asyncio.create_task(self._executor.poll(handle, until_exit=True))
         try:
-            await asyncio.wait([exit_, *companions], return_when=asyncio.FIRST_EXCEPTION)
-            for companion in companions:
-                if companion.done() and not companion.cancelled() and (fault := companion.exception()):
-                    raise fault
+            beside = set(companions)
+            while not exit_.done():
+                ended, _ = await asyncio.wait({exit_, *beside}, return_when=asyncio.FIRST_COMPLETED)
+                for companion in ended & beside:
+                    companion.result()
+                beside -= ended
             observed = await exit_
         finally:
             for task in (exit_, *companions):
