@@ -165,12 +165,13 @@ class Client:
                 for event in self._stream(experiment, after):
                     after, pause = event.id, 0.2
                     yield event
-                return
             except httpx.TransportError as fault:
                 if pause > 20:
                     raise Unavailable(f"the event stream of {self.url} does not come back: {fault}") from fault
                 time.sleep(pause)
                 pause *= 2
+            else:
+                return
 
     def _stream(self, experiment: str, after: int) -> Iterator[EventView]:
         headers = {**self._authorization(), "Accept": "text/event-stream"}

@@ -80,11 +80,12 @@ class Execution:
     async def _watch(self, handle: dict[str, Any]) -> Observation:
         observed = await self._executor.poll(handle)
         companions = [asyncio.create_task(self._companion(work)) for work in self._companions(handle, observed)]
-        exit_: asyncio.Task[Any] = asyncio.create_task(self._executor.poll(handle, until_exit=True))
+        exit_ = asyncio.create_task(self._executor.poll(handle, until_exit=True))
         try:
             beside = set(companions)
             while not exit_.done():
-                ended, _ = await asyncio.wait({exit_, *beside}, return_when=asyncio.FIRST_COMPLETED)
+                awaited: set[asyncio.Task[Any]] = {exit_, *beside}
+                ended, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
                 for companion in ended & beside:
                     companion.result()
                 beside -= ended
