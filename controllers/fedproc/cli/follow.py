@@ -10,13 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from fedproc.cli.show import coloured
 from fedproc.contract.api import EventView
 from fedproc.contract.states import TERMINAL, JobState
 
 _STEPS = {state: step for step, state in enumerate(state for state in JobState if state not in TERMINAL)}
-_COLOURS = {"succeeded": "green", "cancelled": "yellow"} | dict.fromkeys(
-    ("failed", "error", "refused", "expired", "lost"), "red"
-)
 _SHORT = 100
 _TAIL = 5
 
@@ -114,11 +112,6 @@ class _Bars(_Lines):
 def who(event: EventView) -> str:
     """``TASK@HOST``, or ``experiment`` for an event of the whole."""
     return f"{event.task}@{event.host}" if event.job else "experiment"
-
-
-def coloured(state: str) -> str:
-    """The state in its colour; the word alone says it, too."""
-    return f"[{_COLOURS.get(state, 'cyan')}]{state}[/]"
 
 
 def metrics_text(metrics: dict[str, Any]) -> str:

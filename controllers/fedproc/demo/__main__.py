@@ -102,7 +102,7 @@ By hand:
   source {folder}/env                 # address, user and password, for the command line and for curl
   .venv/bin/fedproc hosts             # who is there
   .venv/bin/fedproc data              # which datasets
-  .venv/bin/fedproc tools             # which tools; fedproc tools cohort-statistics shows one
+  .venv/bin/fedproc tools             # which tools; fedproc tools show cohort-statistics tells more
   .venv/bin/fedproc run host-acceptance --host UB
   curl -s -d "username=$FEDPROC_USERNAME&password=$FEDPROC_PASSWORD" "$FEDPROC_URL/token"
 Logs are in {folder}/log. make demo-status shows the processes, make demo-down ends them."""
