@@ -15,6 +15,9 @@ from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
 
+_WIDE = 500
+"""columns of output that goes to a file or a pipe: nothing is folded there"""
+
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -37,10 +40,13 @@ def _plain(value: Any) -> Any:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:
     """A table without frames; ``none`` is printed where there are no rows."""
-    shown = Table(*head, box=None, header_style="bold", pad_edge=False)
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for number, title in enumerate(head):
+        shown.add_column(title, no_wrap=number == 0, overflow="fold")
     for row in rows:
         shown.add_row(*(str(cell) for cell in row))
-    Console(highlight=False).print(shown) if shown.row_count else console.print(none)
+    plain = Console(highlight=False, width=None if console.is_terminal else _WIDE)
+    plain.print(shown) if shown.row_count else console.print(none)
 
 
 def size(count: int | None) -> str:
