@@ -12,6 +12,7 @@ import httpx
 import uvicorn
 from joserfc.jwk import ECKey
 from sqlalchemy import Engine, select, update
+from tests.integration.api.issuer import TestIssuer
 
 from fedproc.catalog.bundle import pack
 from fedproc.catalog.folder import load_tool
@@ -22,7 +23,6 @@ from fedproc.central.settings import CentralSettings
 from fedproc.central.store.db import connect, writing
 from fedproc.central.store.schema import experiments, hosts, jobs
 from fedproc.contract.jws import public_jwk
-from tests.integration.api.issuer import TestIssuer
 
 HOSTS = {"UB": ["data"], "BSC": ["data"], "FORTH": ["data", "compute"], "EUCAIM": ["aggregator"]}
 TOOLS = Path(__file__).parent / "tools"

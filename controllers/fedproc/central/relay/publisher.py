@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, or_, select, update
 
 from fedproc.central.relay.topology import Topology
 from fedproc.central.store import events
-from fedproc.central.store.db import is_sqlite, writing
+from fedproc.central.store.db import deciding, is_sqlite, writing
 from fedproc.central.store.schema import jobs, outbox
 from fedproc.contract.jws import CENTRAL, seal_body
 from fedproc.contract.states import JobState
@@ -87,7 +87,7 @@ class Publisher:
     def _claim(self, now: float) -> list[Claimed]:
         free = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < now - LEASE_SECONDS)
         query = select(outbox).where(outbox.c.sent.is_(None), free).order_by(outbox.c.id).limit(BATCH)
-        with writing(self._engine) as connection:
+        with deciding(self._engine) as connection:
             rows = connection.execute(query.with_for_update(skip_locked=True)).all()
             if rows:
                 ids = [row.id for row in rows]
