@@ -13,7 +13,11 @@ def test_an_experiment_is_placed_and_read_back(federation: Federation) -> None:
         assert made.status_code == 201, made.text
         view = made.json()
         assert made.headers["location"] == f"http://centre.test/experiments/{view['id']}"
-        assert [(job["task"], job["host"]) for job in view["jobs"]] == [("local", "UB"), ("local", "BSC"), ("total", "EUCAIM")]
+        assert [(job["task"], job["host"]) for job in view["jobs"]] == [
+            ("local", "UB"),
+            ("local", "BSC"),
+            ("total", "EUCAIM"),
+        ]
         print(view)
         assert rosa.get(f"/experiments/{view['id']}").json() == view
         job = view["jobs"][0]

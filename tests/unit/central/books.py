@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,6 +92,8 @@ class Books:
         self.settings = settings
         self.dispatch_key = dispatch_key
         self.hosts = Hosts()
+        self.changed: Callable[[], None] = lambda: None
+        """called after each change: wakes whoever listens"""
 
     # -- what the API does
 
@@ -128,6 +130,7 @@ class Books:
         """Publish all that waits: the messages that hosts get, verified, in order."""
         belt = Belt()
         asyncio.run(self.publisher().publish_all(belt, at or time.time()))  # type: ignore[arg-type]
+        self.changed()
         return [(host, self.opened(host, raw)) for host, raw in belt.carried]
 
     def opened(self, host: str, raw: bytes) -> Wire:
@@ -139,7 +142,9 @@ class Books:
             intake = Intake(connection, at or time.time())
             for host, raw in messages:
                 intake.take(host, raw)
-            return intake.finish()
+            taken = intake.finish()
+        self.changed()
+        return taken
 
     # -- what hosts do
 
