@@ -74,7 +74,8 @@ def test_a_task_template_has_all_that_its_command_is_built_from(rosa: httpx.Clie
 @pytest.mark.parametrize(
     "path",
     ["/tools/nonesuch", "/tools/tasks?tool=nonesuch", "/tools/count?version=9.9.9",
-     "/tools/count/manifest?version=0.0.1", "/tools/Count", "/tools/..%2fcount", "/tools/tasks?tool=%00", "/tools/count?version=%00",
+     "/tools/count/manifest?version=0.0.1", "/tools/Count", "/tools/..%2fcount",
+     "/tools/tasks?tool=%00", "/tools/count?version=%00",
      "/tools/count/bundle?digest=sha256:" + "0" * 64, "/tools/count/manifest?digest=abc"],
 )  # fmt: skip
 def test_tools_and_versions_that_are_not_there(rosa: httpx.Client, path: str) -> None:

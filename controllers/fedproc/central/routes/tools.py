@@ -35,7 +35,7 @@ from fedproc.central.routes.common import (
 )
 from fedproc.central.routes.experiments import IdempotencyKey, start
 from fedproc.central.store import tools
-from fedproc.central.store.db import reading, writing
+from fedproc.central.store.db import reading, tried_twice, writing
 from fedproc.central.store.tools import tool_of
 from fedproc.central.views import task_view, tool_summary, tool_view
 from fedproc.contract.api import ExperimentRequest, ExperimentView, RunRequest, TaskView, ToolSummary, ToolView
@@ -239,14 +239,17 @@ def _add(request: Request, manifest: str, packed: bytes) -> Response:
     centre = centre_of(request)
     read, digest = verify_manifest(manifest, centre.catalogue_keys)
     name = _stored(centre, packed, read)
-    with writing(centre.engine) as connection:
-        status = _take_in(connection, read, digest, manifest, name)
-        act_of(request).done(connection, status, f"{read.tool.id} {read.tool.version}", digest)
-        row = tools.by_digest(connection, digest)
-        there = [other.version for other in tools.versions(connection, read.tool.id)]
-    assert row is not None
-    location = centre.url(f"/tools/{row.id}?version={row.version}")
-    return answer(tool_view(centre, row, there), status, {"Location": location})
+
+    def write() -> tuple[int, ToolView]:
+        with writing(centre.engine) as connection:
+            status = _take_in(connection, read, digest, manifest, name)
+            act_of(request).done(connection, status, f"{read.tool.id} {read.tool.version}", digest)
+            row = tools.by_digest(connection, digest)
+            assert row is not None
+            return status, tool_view(centre, row, [v.version for v in tools.versions(connection, row.id)])
+
+    status, view = tried_twice(write)
+    return answer(view, status, {"Location": view.href})
 
 
 def _stored(centre: Centre, packed: bytes, manifest: Manifest) -> str:
