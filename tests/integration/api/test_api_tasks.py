@@ -27,13 +27,14 @@ def rosa(federation: Federation) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def waiting(federation: Federation, rosa: httpx.Client) -> dict[str, Any]:
-    """A job that wants two uploads, 'weights' and 'mask', and takes a 'note'."""
+def waiting(federation: Federation, rosa: httpx.Client) -> Iterator[dict[str, Any]]:
+    """A job that wants two uploads, 'weights' and 'mask', and takes a 'note'; afterwards its hosts are free again."""
     federation.books.dispatch()
     made = rosa.post("/experiments", json={"tool": "train", "hosts": ["UB"]})
     assert made.status_code == 201, made.text
-    job: dict[str, Any] = next(job for job in made.json()["jobs"] if job["task"] == "client")
-    return job
+    yield next(job for job in made.json()["jobs"] if job["task"] == "client")
+    federation.books.dispatch()
+    federation.books.bring(made.json()["id"], "failed")
 
 
 def _put(client: httpx.Client, job: dict[str, Any], name: str, data: Any = TABLE, **headers: str) -> httpx.Response:
