@@ -67,12 +67,16 @@ class Facts:
 
     @cached_property
     def spared(self) -> frozenset[str]:
-        """Ids of failed jobs that the tool's ``on_host_lost`` lets go; of every job of a lost host."""
+        """Ids of failed jobs that the tool's ``on_host_lost`` lets go; of every job of a lost host.
+
+        A host on which the user's own cancel ended a job is not a lost one.
+        """
         rule = self.tool.on_host_lost
         if rule.action != "continue":
             return frozenset()
         ours = [job for job in self.jobs if self.tool.task(job.task).placement is not Placement.server]
-        lost = {job.host for job in ours if job.failed}
+        by_its_user = {JobState.cancelled} if self.cancel_requested else set()
+        lost = {job.host for job in ours if job.failed and job.state not in by_its_user}
         if len({job.host for job in ours} - lost) < rule.min_hosts:
             return frozenset()
         return frozenset(job.id for job in ours if job.host in lost)
