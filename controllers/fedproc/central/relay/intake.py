@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _HOST = select(hosts).where(hosts.c.id == bindparam("id"))
 _JOB = select(jobs).where(jobs.c.id == bindparam("id"))
 _LATE_KEPT = 20
+_UNREADABLE = "unreadable"
 
 
 @dataclass
@@ -208,6 +209,8 @@ class Intake:
         if self._connection.execute(update(dead_letters).where(where).values(**values)).rowcount == 0:
             row = {"time": self._now, "queue": unread.queue, "sha256": unread.sha256, "body": b"", **values}
             self._connection.execute(insert(dead_letters).values(**row))
+        ended = jobs.c.id.in_(select(dead_letters.c.job).where(where)) & (jobs.c.code == _UNREADABLE)
+        self._connection.execute(update(jobs).where(ended).values(reason=_could_not_read(unread.host, unread.reason)))
 
     def _keep_dead(self, host: str, raw: bytes, fault: Unreadable) -> None:
         row = {
@@ -261,11 +264,13 @@ def take_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]],
             connection.execute(insert(dead_letters).values(**values, **unknown))
         if row is not None and row.snapshot is None and row.state == JobState.dispatched:
             why = connection.execute(select(dead_letters.c.reason).where(dead_letters.c.sha256 == digest)).scalar()
-            end_job(
-                connection, row, JobState.error, "unreadable", f"host {row.host} could not read its job: {why}", now
-            )
+            end_job(connection, row, JobState.error, _UNREADABLE, _could_not_read(row.host, why), now)
             changed.add(row.experiment)
     return changed
+
+
+def _could_not_read(host: str, why: str | None) -> str:
+    return f"host {host} could not read its job: {why}"
 
 
 def _our_job(raw: bytes, key: ECKey) -> str | None:
