@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _HOST = select(hosts).where(hosts.c.id == bindparam("id"))
 _JOB = select(jobs).where(jobs.c.id == bindparam("id"))
 _LATE_KEPT = 20
+_UNREADABLE = "unreadable"
+_NOT_SAID = "unreadable.unexplained"
 
 
 @dataclass
@@ -206,8 +208,13 @@ class Intake:
         same = _same_letter(unread.queue, unread.sha256)
         values = {"code": unread.code, "reason": unread.reason, "host": unread.host}
         waiting = update(dead_letters).where(same, dead_letters.c.code == _NOT_SAID)
-        if self._connection.execute(waiting.values(**values)).rowcount:
-            return
+        if self._connection.execute(waiting.values(**values)).rowcount == 0:
+            self._announce(unread, values)
+        ended = jobs.c.id.in_(select(dead_letters.c.job).where(same)) & (jobs.c.code == _UNREADABLE)
+        self._connection.execute(update(jobs).where(ended).values(reason=_could_not_read(unread.host, unread.reason)))
+
+    def _announce(self, unread: Unread, values: dict[str, Any]) -> None:
+        same = _same_letter(unread.queue, unread.sha256)
         if self._connection.execute(select(dead_letters.c.id).where(same).limit(1)).first() is None:
             row = {"time": self._now, "queue": unread.queue, "sha256": unread.sha256, "body": b"", **values}
             self._connection.execute(insert(dead_letters).values(**row))
@@ -226,7 +233,6 @@ class Intake:
 
 
 _keys: dict[str, ECKey] = {}
-_NOT_SAID = "unreadable.unexplained"
 
 
 def _key(jwk: dict[str, Any]) -> ECKey:
@@ -260,10 +266,8 @@ def take_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]],
         row = connection.execute(_JOB, {"id": job}).one_or_none() if job else None
         _keep_letter(connection, {"time": now, "queue": queue, "job": job, "body": raw[:65536], "sha256": digest})
         if row is not None and row.snapshot is None and row.state == JobState.dispatched:
-            why = connection.execute(select(dead_letters.c.reason).where(dead_letters.c.sha256 == digest)).scalar()
-            end_job(
-                connection, row, JobState.error, "unreadable", f"host {row.host} could not read its job: {why}", now
-            )
+            why = connection.execute(select(dead_letters.c.reason).where(_same_letter(queue, digest))).scalar()
+            end_job(connection, row, JobState.error, _UNREADABLE, _could_not_read(row.host, why), now)
             changed.add(row.experiment)
     return changed
 
@@ -282,6 +286,10 @@ def _keep_letter(connection: Connection, values: dict[str, Any]) -> None:
     earlier = connection.execute(select(*columns).where(same).limit(1)).mappings().first()
     why = dict(earlier) if earlier else {"code": _NOT_SAID, "reason": "the host has not said why yet"}
     connection.execute(insert(dead_letters).values(**values, **why))
+
+
+def _could_not_read(host: str, why: str | None) -> str:
+    return f"host {host} could not read its job: {why}"
 
 
 def _our_job(raw: bytes, key: ECKey) -> str | None:
