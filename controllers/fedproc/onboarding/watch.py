@@ -10,7 +10,8 @@ disks only and ends: nothing stays in memory between two looks. Use::
 A look has
 
 ``time``, ``seconds``  when it was made (UTC, ISO 8601) and how long it took;
-``gpus``               the GPUs that can be used: ``uuid``, ``name``, ``memory_bytes``, ``mig`` (instances or null);
+``gpus``               the GPUs that can be used: ``uuid``, ``name``, ``memory_bytes``, ``compute_capability``,
+                       ``mig`` (instances or null);
 ``disks``              ``path``, ``total_bytes``, ``free_bytes``, ``ok``;
 ``alarms``             what is wrong now: ``code``, ``what``, ``cure``; none while all is well;
 ``unfit``              kinds of resource that no job should be given now, from the alarms: ``gpu``, ``disk``.
@@ -159,7 +160,8 @@ def _gpu(gpu: Gpu) -> dict[str, Any]:
     mig = (
         None if gpu.mig is None else [{"uuid": i.uuid, "name": i.name, "memory_bytes": i.memory_bytes} for i in gpu.mig]
     )
-    return {"uuid": gpu.uuid, "name": gpu.name, "memory_bytes": gpu.memory_bytes, "mig": mig}
+    names = ("uuid", "name", "memory_bytes", "compute_capability")
+    return {**{name: getattr(gpu, name) for name in names}, "mig": mig}
 
 
 def _disk(path: str, found: Disk | Unknown, reserve: int) -> tuple[dict[str, Any], dict[str, str] | None]:
