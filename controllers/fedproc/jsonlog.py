@@ -10,6 +10,9 @@ from typing import Any
 
 _OWN = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
 
+_NOISY = ("aio_pika", "aiormq", "alembic", "asyncio", "httpcore", "httpx", "multipart", "python_multipart")
+"""Libraries that say more than an operator wants to read; their warnings are shown."""
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and whatever ``extra`` gave."""
@@ -37,5 +40,5 @@ def log_json(level: str, **always: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(**always))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "aiormq", "aio_pika"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from joserfc.jwk import ECKey
 from starlette.middleware import Middleware
 
-from fedproc.central import logs, migrate, problems
+from fedproc.central import migrate, problems
 from fedproc.central.audit import Ledger
 from fedproc.central.auth import Verifier
 from fedproc.central.bell import bell_for
@@ -30,6 +30,7 @@ from fedproc.central.store.db import connect
 from fedproc.central.streams import Streams
 from fedproc.contract.errors import InvalidInput
 from fedproc.contract.jws import load_key
+from fedproc.jsonlog import log_json
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class _Server(uvicorn.Server):
 def serve(path: Path) -> None:
     """Run the API with the settings in ``path`` until SIGTERM or SIGINT; requests under way are finished."""
     settings = load(path)
-    logs.configure("api", settings.log_level)
+    log_json(settings.log_level, program="api")
     config = uvicorn.Config(
         create_app(settings),
         host=settings.listen_host,

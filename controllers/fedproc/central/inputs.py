@@ -12,7 +12,7 @@ from fedproc.central.advance import advance
 from fedproc.central.blobs import Incoming
 from fedproc.central.context import Centre
 from fedproc.central.store import experiments, files, tools
-from fedproc.central.store.db import writing
+from fedproc.central.store.db import deciding
 from fedproc.contract.errors import Conflict, InvalidInput
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool import InputDecl, Task
@@ -83,7 +83,7 @@ def finish(
     ``done`` is called in the transaction. Raises :class:`Conflict` if the job was dispatched meanwhile.
     """
     incoming.settle()
-    with writing(centre.engine) as connection:
+    with deciding(centre.engine) as connection:
         replaced = _take(connection, arrived, incoming.size)
         advance(connection, arrived.row.experiment, now)
         done(connection)

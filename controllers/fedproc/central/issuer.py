@@ -6,17 +6,16 @@ import asyncio
 import logging
 import ssl
 import time
-import uuid
 from typing import Any
 
 import httpx
-from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, Key
 
 from fedproc.central.settings import IssuerSettings
+from fedproc.contract.assertion import client_assertion
 from fedproc.contract.errors import InvalidInput, Unavailable
-from fedproc.contract.jws import ALGORITHM, load_key
+from fedproc.contract.jws import load_key
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +23,6 @@ _WELL_KNOWN = "/.well-known/openid-configuration"
 _KEYS_LIVE = 3600.0
 _BETWEEN_FETCHES = 10.0
 _AFTER_FAILURE = 1.0
-_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _TIMEOUT = httpx.Timeout(5.0)
 
 
@@ -110,13 +108,7 @@ class Issuer:
         client = self.settings.client_id
         if self._client_key is None:
             return {"client_id": client}
-        now = int(time.time())
-        claims: dict[str, Any] = {
-            "iss": client, "sub": client, "aud": endpoint, "jti": uuid.uuid4().hex, "iat": now, "exp": now + 60,
-        }  # fmt: skip
-        header = {"alg": ALGORITHM, "kid": self._client_key.thumbprint()}
-        assertion = jwt.encode(header, claims, self._client_key, algorithms=[ALGORITHM])
-        return {"client_id": client, "client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
+        return client_assertion(client, endpoint, self._client_key)
 
     async def _json(self, url: str) -> dict[str, Any]:
         try:

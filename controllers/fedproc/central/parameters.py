@@ -20,6 +20,8 @@ Fault = dict[str, str]
 """One fault of a request: ``where`` it is, ``what`` is wrong, and ``cure``."""
 
 _MOST_FAULTS = 50
+MAX_BYTES = 65_536
+"""of one job's parameters as JSON: they are written once per host, travel in its order, and stay in the database"""
 
 
 def fault(where: str, what: str, cure: str) -> Fault:
@@ -52,12 +54,14 @@ class Parameters:
         own = self._by_host.get(host, {})
         misplaced = [self._misplaced(host, name) for name in own if name not in self._may_differ]
         place = f"host_parameters.{host}" if own else "parameters"
-        cure = "GET /tools/{tool_id} shows the schema of its parameters"
+        cure = "GET /tools/{tool_id} shows the schema of its parameters; send larger input as a file"
         return misplaced + [fault(place + where, what, cure) for where, what in self._check(host, chosen)]
 
     def _check(self, host: str, chosen: bool) -> list[tuple[str, str]]:
         merged = self.of(host)
         key = canonical([merged, chosen])
+        if len(key) > MAX_BYTES:
+            return [("", f"a job's parameters may have {MAX_BYTES} bytes as JSON; these have {len(key)}")]
         if key not in self._checked:
             self._checked[key] = _errors(self._schema, merged, frozenset() if chosen else self._may_differ)
         return self._checked[key]

@@ -118,10 +118,18 @@ def _challenge(fault: FedprocError, error: str) -> str:
 
 def from_validation(errors: Iterable[Mapping[str, Any]], instance: str | None) -> ProblemResponse:
     """The answer to input of the wrong shape: every fault with its place, never the value itself."""
-    faults = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"], "code": e["type"]} for e in errors]
+    faults = [{"where": ".".join(map(str, e["loc"])), "what": _what(e), "code": e["type"]} for e in errors]
     first = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults[:3])
     detail = f"the request is not as the API takes it ({first}); /docs has the shape of each request"
     return problem(422, detail, InvalidInput.code, instance=instance, errors=faults[:100])
+
+
+def _what(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        return f"not JSON: {error.get('ctx', {}).get('error', error['msg'])}"
+    if tuple(error["loc"]) == ("body",):
+        return "must be a JSON object, sent with Content-Type: application/json"
+    return str(error["msg"])
 
 
 def install(app: FastAPI) -> None:
@@ -148,4 +156,6 @@ def _explain(request: Request, fault: HTTPException) -> str:
         return "there is nothing at this path; /docs lists what there is"
     if fault.status_code == 405:
         return f"{request.method} is not for this path; it takes {(fault.headers or {}).get('Allow', 'other methods')}"
+    if fault.status_code == 400:
+        return "the body cannot be read as what its Content-Type says; /docs has the shape of each request"
     return fault.detail

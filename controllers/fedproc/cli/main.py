@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from fedproc.contract.errors import FedprocError
 
-app = typer.Typer(
-    name="fedproc",
-    help="Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-Config = Annotated[Path, typer.Option("--config", help="settings file (TOML)")]
+_SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
 
 
-@app.command(rich_help_panel="Services")
-def api(config: Config) -> None:
-    """Run the central API."""
-    from fedproc.central.app import serve
-
-    serve(config)
-
-
-@app.command(rich_help_panel="Services")
-def relay(config: Config) -> None:
-    """Run the relay between the central database and the broker."""
-    from fedproc.central.relay import serve
-
-    serve(config)
-
-
-@app.command(rich_help_panel="Services")
-def orchestrator(config: Config) -> None:
-    """Run a host's orchestrator."""
-    from fedproc.site.daemon import serve
-
-    serve(config)
+def application(arguments: list[str]) -> typer.Typer:
+    """The application. For a service only the services are put in: a daemon stays as light as it can be."""
+    app = typer.Typer(
+        name="fedproc",
+        help="Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    service = bool(arguments) and arguments[0] in _SERVICES
+    for name in ("services",) if service else ("account", "browse", "experiments", "site_control", "services"):
+        importlib.import_module(f"fedproc.cli.{name}").mount(app)
+    return app
 
 
 def main() -> None:
     """Entry point: errors are printed as what, where and cure, never as a traceback."""
     try:
-        app()
+        application(sys.argv[1:])()
     except FedprocError as fault:
         sys.stderr.write(f"fedproc: {fault.message}\n")
         sys.exit(1)

@@ -21,9 +21,6 @@ RESOURCE_SERVER = "rabbitmq"
 
 EventKind = Literal["snapshot", "heartbeat", "record", "unread"]
 
-REASON_HEADER = "x-fedproc-reason"
-"""AMQP header under which a reader that dead-letters a message would give the reason, where it can."""
-
 
 def jobs_queue(host: str) -> str:
     return f"{JOBS}.{host}"

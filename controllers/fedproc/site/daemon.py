@@ -83,6 +83,8 @@ async def _run(host: Host, ended: asyncio.Event) -> None:
     outbox = OutboxPublisher(host.journal, broker, host.identity)
     orchestrator.accept_jobs = broker.accept_jobs
     orchestrator.ring_outbox = outbox.ring
+    heartbeat = HeartbeatSender(host, orchestrator, broker, lambda: None)
+    orchestrator.ring_heartbeat = heartbeat.ring
     _reload_on_hangup(host)
     if host.connections is not None:
         await host.connections.listen()
@@ -90,7 +92,7 @@ async def _run(host: Host, ended: asyncio.Event) -> None:
     services = [
         broker.run(),
         outbox.run(),
-        HeartbeatSender(host, orchestrator, broker, lambda: None).run(),
+        heartbeat.run(),
         ControlSocket(host.settings.control_socket, _routes(host, orchestrator)).run(),
     ]
     tasks = [asyncio.create_task(service) for service in services]

@@ -82,10 +82,13 @@ class Execution:
         companions = [asyncio.create_task(self._companion(work)) for work in self._companions(handle, observed)]
         exit_ = asyncio.create_task(self._executor.poll(handle, until_exit=True))
         try:
-            await asyncio.wait([exit_, *companions], return_when=asyncio.FIRST_EXCEPTION)
-            for companion in companions:
-                if companion.done() and not companion.cancelled() and (fault := companion.exception()):
-                    raise fault
+            beside = set(companions)
+            while not exit_.done():
+                awaited: set[asyncio.Task[Any]] = {exit_, *beside}
+                ended, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                for companion in ended & beside:
+                    companion.result()
+                beside -= ended
             observed = await exit_
         finally:
             for task in (exit_, *companions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
@@ -20,18 +21,24 @@ Check = Callable[[], dict[str, Any] | None]
 
 
 class HeartbeatSender:
-    """Sends one heartbeat at connecting and then one every ``heartbeat_seconds``."""
+    """Sends one heartbeat at connecting and then one every ``heartbeat_seconds``, and when it is rung for."""
 
     def __init__(self, host: Host, orchestrator: Orchestrator, broker: Broker, check: Check) -> None:
         self._host = host
         self._orchestrator = orchestrator
         self._broker = broker
         self._check = check
+        self._now = asyncio.Event()
+
+    def ring(self) -> None:
+        """What the host says of itself has changed: send it now."""
+        self._now.set()
 
     async def run(self) -> None:
         """Send until cancelled; while the broker is away there is nothing to send to."""
         while True:
             await self._broker.connected.wait()
+            self._now.clear()
             await self._orchestrator.probe_journal()
             try:
                 message = await self._heartbeat()
@@ -39,7 +46,8 @@ class HeartbeatSender:
                 await self._broker.publish("heartbeat", body)
             except Unavailable as fault:
                 log.warning("heartbeat not sent", extra={"reason": fault.message})
-            await asyncio.sleep(self._host.settings.heartbeat_seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._now.wait(), self._host.settings.heartbeat_seconds)
 
     async def _heartbeat(self) -> Heartbeat:
         condition, text = self._condition()

@@ -52,6 +52,7 @@ class Orchestrator:
         self._stop_file = host.settings.state / _STOP_FILE
         self.accept_jobs: AcceptJobs = lambda accept: None
         self.ring_outbox: Callable[[], None] = lambda: None
+        self.ring_heartbeat: Callable[[], None] = lambda: None
         self.held: str | None = None
 
     # -- start and end ---------------------------------------------------------------------------
@@ -111,6 +112,7 @@ class Orchestrator:
         else:
             self._stop_file.unlink(missing_ok=True)
             self.accept_jobs(self.held is None)
+        self.ring_heartbeat()
 
     def _journalled(self, worked: bool) -> None:
         self.ring_outbox()
@@ -118,6 +120,7 @@ class Orchestrator:
             log.warning("taking jobs again")
             self.held = None
             self.accept_jobs(not self.stopped)
+            self.ring_heartbeat()
         elif not worked:
             self._hold(f"the journal in {self._host.settings.journal_folder} cannot be written")
 
@@ -126,6 +129,7 @@ class Orchestrator:
             log.error("holding: no new jobs are taken", extra={"reason": reason})
             self.held = reason
             self.accept_jobs(False)
+            self.ring_heartbeat()
 
     async def probe_journal(self) -> None:
         """While holding: try to write, so that holding ends when the cause is gone."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.integration.api.federation import Federation
 from tests.integration.api.issuer import TestIssuer
 from tests.integration.conftest_postgres import Postgres

@@ -1,45 +1,37 @@
-"""A running central API for tests: settings, server, hosts, tools, and callers of every kind."""
+"""A running central API for tests: settings, server, hosts, tools, and callers of every kind.
+
+The relay and the hosts are not there: what they would do to the database is done by ``books``, through the same
+functions.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
 from joserfc.jwk import ECKey
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine
+from tests.integration.api.issuer import TestIssuer
+from tests.unit.central.books import HOSTS, Books, settings_in
 
 from fedproc.catalog.bundle import pack
 from fedproc.catalog.folder import load_tool
 from fedproc.catalog.signing import sign_manifest
 from fedproc.central import migrate
 from fedproc.central.app import create_app
-from fedproc.central.settings import CentralSettings
-from fedproc.central.store.db import connect, writing
-from fedproc.central.store.schema import experiments, hosts, jobs
-from fedproc.contract.jws import public_jwk
-from tests.integration.api.issuer import TestIssuer
+from fedproc.central.store.db import connect
 
-HOSTS = {"UB": ["data"], "BSC": ["data"], "FORTH": ["data", "compute"], "EUCAIM": ["aggregator"]}
 TOOLS = Path(__file__).parent / "tools"
-
-
-def heartbeat(host: str, datasets: list[str]) -> dict[str, Any]:
-    """What the relay keeps of a host's last heartbeat."""
-    return {
-        "host": host,
-        "epoch": "one",
-        "software": "0.1.0",
-        "condition": "accepting",
-        "capacity": {"cpus": 4, "cpus_free": 4, "memory": 8 << 30, "memory_free": 8 << 30, "disk": 1, "disk_free": 1},
-        "executors": ["sandbox"],
-        "tools": [{"id": "count", "digest": None}],
-        "datasets": [{"id": name, "version": "1", "description": f"{name} of {host}"} for name in datasets],
-    }
+TUS = {"Tus-Resumable": "1.0.0"}
+PUBLIC = "http://centre.test"
 
 
 class Federation:
@@ -49,29 +41,17 @@ class Federation:
         self.folder = folder
         self.issuer = issuer
         self.catalogue_key = ECKey.generate_key("P-256")
-        self.settings = self._settings(database, settings)
+        (folder / "catalogue.pem").write_bytes(self.catalogue_key.as_pem(private=False))
+        own = {"issuer": {"url": issuer.url}, "catalogue_keys": [folder / "catalogue.pem"], "public_url": PUBLIC}
+        self.settings, key = settings_in(folder, database, **{**own, **settings})
         self.engine: Engine = connect(database)
+        self.books = Books(self.engine, self.settings, key)
         self.url = ""
-
-    def _settings(self, database: str, more: dict[str, Any]) -> CentralSettings:
-        dispatch = self.folder / "dispatch.pem"
-        dispatch.write_bytes(ECKey.generate_key("P-256").as_pem(private=True))
-        (self.folder / "catalogue.pem").write_bytes(self.catalogue_key.as_pem(private=False))
-        values = {
-            "database": database,
-            "files": self.folder / "files",
-            "runtime": self.folder / "run",
-            "public_url": "http://centre.test",
-            "dispatch_key": dispatch,
-            "catalogue_keys": [self.folder / "catalogue.pem"],
-            "issuer": {"url": self.issuer.url},
-            "broker": {"client_key": dispatch},
-        }
-        return CentralSettings.model_validate({**values, **more})
 
     def __enter__(self) -> Federation:
         migrate.migrate(self.engine)
         self.app = create_app(self.settings)
+        self.books.changed = lambda: self.app.state.centre.bell.ring("events")
         config = uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on")
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -108,10 +88,10 @@ class Federation:
     def enrol_everyone(self) -> None:
         """Four hosts that were just heard of, and the tools of the folder beside this file."""
         with self.operator() as client:
-            for host, roles in HOSTS.items():
-                key = public_jwk(ECKey.generate_key("P-256"))
-                assert client.put(f"/hosts/{host}", json={"roles": roles, "public_key": key}).status_code == 201
-                self.heard(host, ["cohort", "images"] if "data" in roles else [])
+            for host in HOSTS:
+                enrolment = self.books.hosts.enrolment(host).model_dump(mode="json")
+                assert client.put(f"/hosts/{host}", json=enrolment).status_code == 201
+                self.books.beat(host)
             for folder in sorted(TOOLS.iterdir()):
                 assert self.add_tool(folder, client).status_code == 201
 
@@ -121,23 +101,76 @@ class Federation:
         signed = sign_manifest(manifest, self.catalogue_key)
         return client.post("/tools", data={"manifest": signed}, files={"bundle": ("bundle.tar.gz", bundle)})
 
-    def heard(self, host: str, datasets: list[str], at: float | None = None) -> None:
-        """As if the relay had taken in a heartbeat."""
-        values = {"heartbeat": heartbeat(host, datasets), "heard": at or time.time(), "epoch": "one"}
-        with writing(self.engine) as connection:
-            connection.execute(update(hosts).where(hosts.c.id == host).values(**values))
+    def start(self, client: httpx.Client, **request: Any) -> dict[str, Any]:
+        """An experiment as its user starts it."""
+        made = client.post("/experiments", json={**COUNT, **request})
+        assert made.status_code == 201, made.text
+        view: dict[str, Any] = made.json()
+        return view
 
-    def set_jobs(self, experiment: str, state: str, **values: Any) -> list[str]:
-        """As if all jobs of an experiment had come to ``state``; their ids."""
-        with writing(self.engine) as connection:
-            connection.execute(
-                update(jobs).where(jobs.c.experiment == experiment).values(state=state, dispatched=time.time(), **values)
-            )
-            return list(connection.execute(select(jobs.c.id).where(jobs.c.experiment == experiment)).scalars())
+    def local(self, uri: str) -> str:
+        """The same address at the port where the API listens here."""
+        assert uri.startswith(PUBLIC), uri
+        return self.url + uri.removeprefix(PUBLIC)
 
-    def set_experiment(self, experiment: str, **values: Any) -> None:
-        with writing(self.engine) as connection:
-            connection.execute(update(experiments).where(experiments.c.id == experiment).values(**values))
+    def upload_output(self, job: Any, output: str, path: str, data: bytes, **more: Any) -> dict[str, Any]:
+        """As the job's host does with a released output: announce it, send its bytes; the complete entry."""
+        values = {"job": job.id, "output": output, "path": path, **described(data), **more}
+        with self.host(job.host) as host:
+            made = host.post("/uploads", json=values)
+            assert made.status_code == 201, made.text
+            if data:
+                sent = send(host, self.local(made.headers["location"]), data)
+                assert sent.status_code == 204, sent.text
+        view: dict[str, Any] = made.json()
+        return view
+
+
+COUNT = {"tool": "count", "datasets": ["UB:cohort", "BSC:cohort"], "parameters": {"column": "age"}}
+
+
+def described(data: bytes) -> dict[str, Any]:
+    """What is announced of bytes before they are sent."""
+    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def send(client: httpx.Client, url: str, data: bytes, offset: int = 0, **headers: str) -> httpx.Response:
+    """One PATCH of tus with these bytes at this offset."""
+    own = {**TUS, "Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset), **headers}
+    return client.patch(url, content=data, headers=own)
+
+
+def problem(answer: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """The problem document of an answer, after a look that it is one (RFC 9457)."""
+    assert answer.status_code == status, f"{answer.status_code} {answer.text}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status
+    assert body["title"]
+    assert len(body["detail"]) > 10
+    if code is not None:
+        assert body["code"] == code, body
+    return body
+
+
+@contextmanager
+def streamed(client: httpx.Client, path: str, **headers: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """The events of a server-sent stream as they come; each also carries the ``sse`` id it was sent under."""
+    with client.stream("GET", path, headers=headers) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield _events(answer.iter_lines())
+
+
+def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        elif "data" in fields:
+            yield {**json.loads(fields["data"]), "sse": fields.get("id")}
+            fields = {}
 
 
 class _Server(uvicorn.Server):
@@ -148,5 +181,3 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         self.ready.set()
-
-

@@ -35,11 +35,15 @@ class TestIssuer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Answer nobody any more; may be said twice."""
         self._server.shutdown()
         self._server.server_close()
 
     def token(
-        self, sub: str, *roles: str, key: RSAKey | None = None, header: dict[str, Any] | None = None, **claims: Any
+        self, sub: str, /, *roles: str, key: RSAKey | None = None, header: dict[str, Any] | None = None, **claims: Any
     ) -> str:
         """A signed access token; ``claims`` replace the usual ones, None leaves one out."""
         now = int(time.time())

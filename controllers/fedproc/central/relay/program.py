@@ -11,13 +11,13 @@ from prometheus_client import start_http_server
 
 from fedproc.central import settings
 from fedproc.central.bell import bell_for
-from fedproc.central.logs import configure
 from fedproc.central.migrate import ready
 from fedproc.central.relay.service import Relay
 from fedproc.central.settings import CentralSettings
 from fedproc.central.store.db import connect
 from fedproc.contract.errors import InvalidInput
 from fedproc.contract.jws import load_key
+from fedproc.jsonlog import log_json
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def run(path: Path) -> None:
     """Run until SIGTERM. Raises :class:`InvalidInput` before it starts, if the settings are not right."""
     loaded = settings.load(path)
-    configure("relay", loaded.log_level)
+    log_json(loaded.log_level, program="relay")
     asyncio.run(_run(loaded))
 
 

@@ -21,10 +21,10 @@ from sqlalchemy import Connection, Engine, Row, bindparam, or_, select, update
 
 from fedproc.central.relay.topology import Topology
 from fedproc.central.store import events
-from fedproc.central.store.db import is_sqlite, writing
-from fedproc.central.store.schema import jobs, outbox
+from fedproc.central.store.db import deciding, is_sqlite, writing
+from fedproc.central.store.schema import experiments, jobs, outbox
 from fedproc.contract.jws import CENTRAL, seal_body
-from fedproc.contract.states import JobState
+from fedproc.contract.states import ExperimentState, JobState
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Publisher:
     def _claim(self, now: float) -> list[Claimed]:
         free = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < now - LEASE_SECONDS)
         query = select(outbox).where(outbox.c.sent.is_(None), free).order_by(outbox.c.id).limit(BATCH)
-        with writing(self._engine) as connection:
+        with deciding(self._engine) as connection:
             rows = connection.execute(query.with_for_update(skip_locked=True)).all()
             if rows:
                 ids = [row.id for row in rows]
@@ -125,3 +125,12 @@ def _dispatched(connection: Connection, ids: list[str], now: float) -> None:
     connection.execute(update(jobs).where(jobs.c.id.in_(found)).values(**values))
     for row in rows:
         events.add_state(connection, row, JobState.dispatched, None, None, now)
+    _running(connection, {row.experiment for row in rows}, now)
+
+
+def _running(connection: Connection, ids: set[str], now: float) -> None:
+    """An experiment is running from its first dispatch on."""
+    begun = update(experiments).where(experiments.c.id.in_(ids), experiments.c.state == ExperimentState.queued)
+    for row in connection.execute(begun.values(state=ExperimentState.running).returning(experiments.c.id)).all():
+        data = {"state": ExperimentState.running.value, "code": None, "reason": None}
+        events.add(connection, "state", data, experiment=row.id, now=now)

@@ -24,7 +24,7 @@ from fedproc.central.relay.intake import Intake, Taken, take_dead_letters
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.settings import CentralSettings
-from fedproc.central.store.db import reading, writing
+from fedproc.central.store.db import deciding, reading, writing
 from fedproc.central.store.schema import hosts, relays
 from fedproc.contract import routing
 from fedproc.contract.errors import FedprocError, Unavailable
@@ -190,7 +190,7 @@ class Relay:
                 await self._compare(host, taken, topology)
 
     def _write(self, batch: list[tuple[str, bytes]]) -> Taken:
-        with writing(self._engine) as connection:
+        with deciding(self._engine) as connection:
             intake = Intake(connection, time.time())
             for host, raw in batch:
                 intake.take(host, raw)
@@ -235,7 +235,7 @@ class Relay:
         from fedproc.central.advance import advance
 
         now = time.time()
-        with writing(self._engine) as connection:
+        with deciding(self._engine) as connection:
             changed = take_dead_letters(connection, [(queue, raw)], self._key, now)
             for experiment in changed:
                 advance(connection, experiment, now)
@@ -256,7 +256,7 @@ class Relay:
                 self._outbox.set()
 
     def _pass_deadlines(self) -> bool:
-        with writing(self._engine) as connection:
+        with deciding(self._engine) as connection:
             return deadlines.pass_deadlines(connection, time.time())
 
     async def _sign_of_life(self) -> None:

@@ -17,7 +17,7 @@ from fedproc.central.auth import Caller
 from fedproc.central.context import Centre, centre_of
 from fedproc.central.routes.common import ExperimentPath, JobPath, Researcher, answer, answer_list, owner_filter, router
 from fedproc.central.store import experiments, files
-from fedproc.central.store.db import reading, writing
+from fedproc.central.store.db import deciding, reading
 from fedproc.central.submission import earlier, submit
 from fedproc.central.views import experiment_view, file_view, job_view, log_lines, report
 from fedproc.contract.api import (
@@ -67,7 +67,7 @@ def start(request: Request, body: ExperimentRequest, caller: Caller, key: str | 
 
 
 def _write(centre: Centre, act: Act, body: ExperimentRequest, caller: Caller, key: str | None) -> ExperimentView:
-    with writing(centre.engine) as connection:
+    with deciding(centre.engine) as connection:
         known = None if key is None else earlier(connection, caller, key, body)
         experiment = known or submit(connection, centre.settings, caller, body, key, time.time())
         act.done(connection, 201, experiment, "repeated" if known else None)
@@ -127,7 +127,7 @@ def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: R
     Asking again changes nothing; an experiment that has ended cannot be cancelled (409).
     """
     centre = centre_of(request)
-    with writing(centre.engine) as connection:
+    with deciding(centre.engine) as connection:
         experiments.find(connection, experiment_id, owner_filter(caller))
         row = experiments.request_cancel(connection, experiment_id)
         if row.ended is not None:

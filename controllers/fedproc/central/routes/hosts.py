@@ -15,7 +15,7 @@ from fedproc.central.health import look
 from fedproc.central.relay import reconcile
 from fedproc.central.routes.common import HostCaller, HostPath, Operator, Researcher, also, answer, answer_list, router
 from fedproc.central.store import hosts
-from fedproc.central.store.db import reading, writing
+from fedproc.central.store.db import deciding, reading, writing
 from fedproc.central.views import dataset_views, host_view
 from fedproc.contract.api import DatasetView, Health, HostEnrolment, HostView, Inventory, InventoryAnswer
 from fedproc.contract.errors import Forbidden, InvalidInput, NotFound
@@ -89,7 +89,7 @@ def take_inventory(request: Request, host_id: HostPath, body: Inventory, caller:
     centre = centre_of(request)
     if caller.host != host_id:
         raise Forbidden(f"the token is of host {caller.host}, not of {host_id}", code="forbidden.host")
-    with writing(centre.engine) as connection:
+    with deciding(centre.engine) as connection:
         result = reconcile.answer(connection, host_id, body)
         act_of(request).done(connection, 200, host_id, f"epoch={body.epoch} jobs={len(body.jobs)}")
     centre.bell.ring("outbox")

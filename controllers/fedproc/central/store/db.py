@@ -1,4 +1,4 @@
-"""Opening the central database, and the two kinds of transaction: :func:`reading` and :func:`writing`.
+"""Opening the central database, and its kinds of transaction: :func:`reading`, :func:`writing`, :func:`deciding`.
 
 On SQLite a writing transaction takes the write lock at its start (BEGIN IMMEDIATE), because a lock that is
 upgraded later can fail at once instead of waiting. On PostgreSQL both are ordinary READ COMMITTED transactions.
@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from fedproc.contract.errors import Unavailable
 
 BUSY_MS = 10_000
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7203392)")
 
 
 def connect(url: str) -> Engine:
@@ -46,6 +47,20 @@ def writing(engine: Engine) -> Iterator[Connection]:
     with _available(), engine.connect().execution_options(fedproc_writes=True) as connection:
         with connection.begin():
             yield connection
+
+
+@contextmanager
+def deciding(engine: Engine) -> Iterator[Connection]:
+    """A writing transaction in which jobs change their state: one at a time in the whole centre.
+
+    So a gang is admitted by what the hosts have, not by what they had before another gang was; the ids of events
+    grow in the order in which they become visible, by which streams are resumed; and no two writers lock each
+    other out over an experiment and its jobs.
+    """
+    with writing(engine) as connection:
+        if not is_sqlite(engine):
+            connection.execute(_ONE_AT_A_TIME)
+        yield connection
 
 
 @contextmanager

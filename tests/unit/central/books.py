@@ -1,0 +1,222 @@
+"""The central database as API and relay keep it, without either of them running.
+
+Everything is written through the functions that they use: requests are submitted, messages are claimed and
+published (to a belt instead of a broker), and hosts speak by signed messages that are taken in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from joserfc.jwk import ECKey
+from sqlalchemy import Engine, Row, select
+
+from fedproc.catalog.signing import sign_manifest, tool_digest
+from fedproc.central.auth import Caller
+from fedproc.central.relay.intake import Intake, Taken
+from fedproc.central.relay.publisher import Publisher
+from fedproc.central.settings import CentralSettings
+from fedproc.central.store import hosts as host_store
+from fedproc.central.store import tools as tool_store
+from fedproc.central.store.db import deciding, reading, writing
+from fedproc.central.store.schema import events, experiments, jobs, outbox
+from fedproc.central.submission import submit
+from fedproc.contract.api import ExperimentRequest, HostEnrolment
+from fedproc.contract.jws import CENTRAL, public_jwk, seal, unseal
+from fedproc.contract.messages import Capacity, Heartbeat, OfferedDataset, Record, Snapshot, Wire, now, open_jobs_digest
+from fedproc.contract.states import TERMINAL, JobState
+from fedproc.contract.tool import Manifest, Tool
+
+HOSTS = {"UB": ["data"], "BSC": ["data"], "FORTH": ["data", "compute"], "EUCAIM": ["aggregator"]}
+DATASETS = ("cohort", "images")
+_CAPACITY = Capacity(cpus=4, cpus_free=4, memory=8 << 30, memory_free=8 << 30, disk=1 << 40, disk_free=1 << 40)
+
+
+class Belt:
+    """In the place of the broker's exchanges: keeps what is published, in order, as (host, raw)."""
+
+    def __init__(self) -> None:
+        self.carried: list[tuple[str, bytes]] = []
+        self.jobs = self.control = SimpleNamespace(publish=self._publish)
+
+    async def _publish(self, message: Any, routing_key: str, **_: Any) -> None:
+        self.carried.append((routing_key, message.body))
+
+
+class Hosts:
+    """The hosts' side: their keys, and the messages that they sign."""
+
+    def __init__(self) -> None:
+        self.keys = {host: ECKey.generate_key("P-256") for host in HOSTS}
+        self.sequences: dict[str, int] = {}
+
+    def enrolment(self, host: str) -> HostEnrolment:
+        address = "127.0.0.1:7000" if "aggregator" in HOSTS[host] else None
+        return HostEnrolment(roles=HOSTS[host], public_key=public_jwk(self.keys[host]), address=address)  # type: ignore[arg-type]
+
+    def seal(self, host: str, message: Wire) -> bytes:
+        return seal(message, self.keys[host], iss=host, aud=CENTRAL)
+
+    def heartbeat(self, host: str, datasets: Sequence[str] | None = None, epoch: str = "one", **more: Any) -> Heartbeat:
+        names = (DATASETS if "data" in HOSTS[host] else ()) if datasets is None else datasets
+        offered = tuple(OfferedDataset(id=name, version="1", description=f"{name} of {host}") for name in names)
+        usual: dict[str, Any] = {
+            "host": host, "epoch": epoch, "time": now(), "interval": 10, "software": "0.1.0", "capacity": _CAPACITY,
+            "executors": ("sandbox",), "datasets": offered, "open_jobs_digest": open_jobs_digest([]),
+        }  # fmt: skip
+        return Heartbeat(**{**usual, **more})
+
+    def snapshot(self, job: Row[Any], state: str, epoch: str = "one", **more: Any) -> Snapshot:
+        self.sequences[job.id] = self.sequences.get(job.id, 0) + 1
+        usual = {"sequence": self.sequences[job.id], "times": {state: now()}}
+        identity = {"host": job.host, "epoch": epoch, "job": job.id, "experiment": job.experiment}
+        return Snapshot(**{**identity, **usual, "state": JobState(state), **more})
+
+    def record(self, job: Row[Any], stream: str, sequence: int, **more: Any) -> Record:
+        return Record(
+            host=job.host, epoch="one", job=job.id, experiment=job.experiment, stream=stream,  # type: ignore[arg-type]
+            sequence=sequence, time=now(), **more,
+        )  # fmt: skip
+
+
+class Books:
+    """One database with its hosts; the clock is real unless ``at`` is given."""
+
+    def __init__(self, engine: Engine, settings: CentralSettings, dispatch_key: ECKey) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.dispatch_key = dispatch_key
+        self.hosts = Hosts()
+        self.changed: Callable[[], None] = lambda: None
+        """called after each change: wakes whoever listens"""
+
+    # -- what the API does
+
+    def enrol_everyone(self) -> None:
+        for host in HOSTS:
+            self.enrol(host)
+            self.beat(host)
+
+    def enrol(self, host: str) -> None:
+        enrolment = self.hosts.enrolment(host)
+        with writing(self.engine) as connection:
+            host_store.enrol(connection, host, enrolment, enrolment.public_key, time.time())
+
+    def add_tool(self, tool: Tool, key: ECKey | None = None) -> None:
+        manifest = Manifest(tool=tool, files=())
+        signed = sign_manifest(manifest, key or self.dispatch_key)
+        with writing(self.engine) as connection:
+            tool_store.add(
+                connection, tool, digest=tool_digest(manifest), signed=signed, bundle="0" * 64, now=time.time()
+            )
+
+    def submit(self, sub: str = "rosa", at: float | None = None, **request: Any) -> str:
+        caller = Caller(sub, sub.title(), frozenset({"researcher"}), None, time.time() + 60)
+        with deciding(self.engine) as connection:
+            asked = ExperimentRequest.model_validate(request)
+            return submit(connection, self.settings, caller, asked, None, at or time.time())
+
+    # -- what the relay does
+
+    def publisher(self, name: str = "relay-one") -> Publisher:
+        return Publisher(self.engine, name, self.dispatch_key, self.settings.hold_seconds)
+
+    def dispatch(self, at: float | None = None) -> list[tuple[str, Wire]]:
+        """Publish all that waits: the messages that hosts get, verified, in order."""
+        belt = Belt()
+        asyncio.run(self.publisher().publish_all(belt, at or time.time()))  # type: ignore[arg-type]
+        self.changed()
+        return [(host, self.opened(host, raw)) for host, raw in belt.carried]
+
+    def opened(self, host: str, raw: bytes) -> Wire:
+        return unseal(raw, {self.dispatch_key.thumbprint(): self.dispatch_key}, aud=host)[1]
+
+    def take(self, *messages: tuple[str, bytes], at: float | None = None) -> Taken:
+        """Take in what came through hosts' events queues: (host, raw) each."""
+        with deciding(self.engine) as connection:
+            intake = Intake(connection, at or time.time())
+            for host, raw in messages:
+                intake.take(host, raw)
+            taken = intake.finish()
+        self.changed()
+        return taken
+
+    # -- what hosts do
+
+    def beat(self, host: str, datasets: Sequence[str] | None = None, at: float | None = None, **more: Any) -> Taken:
+        return self.take((host, self.hosts.seal(host, self.hosts.heartbeat(host, datasets, **more))), at=at)
+
+    def report(self, job: str, state: str, at: float | None = None, **more: Any) -> Taken:
+        """The job's host reports the next snapshot of it."""
+        row = self.job(job)
+        return self.take((row.host, self.hosts.seal(row.host, self.hosts.snapshot(row, state, **more))), at=at)
+
+    def bring(self, experiment: str, *states: str, task: str | None = None, **more: Any) -> None:
+        """All jobs of an experiment (or of one task of it) that have not ended report these states in turn."""
+        for state in states:
+            for row in self.jobs(experiment):
+                if row.state not in TERMINAL and task in {None, row.task}:
+                    self.report(row.id, state, **more)
+
+    def say(self, job: str, stream: str, sequence: int, **more: Any) -> Taken:
+        """The job's host sends a record: metrics, or lines of a stream."""
+        row = self.job(job)
+        return self.take((row.host, self.hosts.seal(row.host, self.hosts.record(row, stream, sequence, **more))))
+
+    # -- what stands there
+
+    def jobs(self, experiment: str) -> Sequence[Row[Any]]:
+        with reading(self.engine) as connection:
+            return connection.execute(select(jobs).where(jobs.c.experiment == experiment).order_by(jobs.c.id)).all()
+
+    def job(self, job: str) -> Row[Any]:
+        with reading(self.engine) as connection:
+            return connection.execute(select(jobs).where(jobs.c.id == job)).one()
+
+    def job_on(self, experiment: str, host: str, task: str | None = None) -> Row[Any]:
+        return next(row for row in self.jobs(experiment) if row.host == host and task in {None, row.task})
+
+    def states(self, experiment: str) -> dict[str, str]:
+        return {f"{row.task}@{row.host}": row.state for row in self.jobs(experiment)}
+
+    def experiment(self, experiment: str) -> Row[Any]:
+        with reading(self.engine) as connection:
+            return connection.execute(select(experiments).where(experiments.c.id == experiment)).one()
+
+    def events(self, experiment: str) -> Sequence[Row[Any]]:
+        with reading(self.engine) as connection:
+            return connection.execute(
+                select(events).where(events.c.experiment == experiment).order_by(events.c.id)
+            ).all()
+
+    def outbox(self) -> Sequence[Row[Any]]:
+        with reading(self.engine) as connection:
+            return connection.execute(select(outbox).order_by(outbox.c.id)).all()
+
+
+def settings_in(folder: Path, database: str, **more: Any) -> tuple[CentralSettings, ECKey]:
+    """Settings of a centre that lives in ``folder``, and its dispatch key."""
+    key = ECKey.generate_key("P-256")
+    path = folder / "dispatch.pem"
+    path.write_bytes(key.as_pem(private=True))
+    values: dict[str, Any] = {
+        "database": database,
+        "files": folder / "files",
+        "runtime": folder / "run",
+        "public_url": "http://centre.test",
+        "dispatch_key": path,
+        "catalogue_keys": [],
+        "issuer": {"url": "http://issuer.test"},
+        "broker": {"client_key": path},
+    }
+    return CentralSettings.model_validate({**values, **more}), key
+
+
+def kinds(messages: Sequence[tuple[str, Wire]]) -> list[tuple[str, str]]:
+    """(kind of message, host) of what was published."""
+    return [(type(message).__name__, host) for host, message in messages]
