@@ -104,6 +104,7 @@ async def _measure(folders: tuple[Path, ...]) -> Any:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
+            await child.wait()
 
 
 def _environment() -> dict[str, str]:
