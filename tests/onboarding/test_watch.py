@@ -95,7 +95,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_disk_that_fills_is_told_until_there_is_room_again(small_disk: Path) -> None:
-    settings = WatchSettings((small_disk,), reserve_bytes=8 << 20)
+    (small_disk / "sub").mkdir()
+    settings = WatchSettings((small_disk, small_disk / "sub"), reserve_bytes=8 << 20)
     assert codes(await look_once(settings)) == []
     (small_disk / "big").write_bytes(bytes(9 << 20))
     full = await look_once(settings)

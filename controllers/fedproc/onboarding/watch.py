@@ -124,7 +124,8 @@ def judge(measured: Any, settings: WatchSettings, known: dict[str, str]) -> dict
         return {"gpus": [], "disks": [], "alarms": [alarm], "unfit": ["gpu", "disk"] if known else ["disk"]}
     usable = [gpu for gpu in gpus.gpus if memory(gpu)] if isinstance(gpus, GpuFacts) else []
     shown = [_disk(path, found, settings.reserve_bytes) for path, found in disks.items()]
-    alarms = [*_gpu_alarms(gpus, usable, known), *(alarm for _, alarm in shown if alarm)]
+    of_disks = {alarm["what"]: alarm for _, alarm in shown if alarm}  # two folders on one disk are one alarm
+    alarms = [*_gpu_alarms(gpus, usable, known), *of_disks.values()]
     unfit = [kind for kind, bad in (("gpu", known and not usable), ("disk", any(a for _, a in shown))) if bad]
     return {"gpus": [_gpu(gpu) for gpu in usable], "disks": [d for d, _ in shown], "alarms": alarms, "unfit": unfit}
 
