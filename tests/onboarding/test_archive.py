@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -97,54 +99,56 @@ def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def python_alone(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The interpreter below the virtual environment, which sees no package and no variable of this process."""
-    bare = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
-    command = [str(bare), "-I", "-S", *arguments]
+@pytest.fixture(params=[11, 12, 13])
+def bare_python(request: pytest.FixtureRequest) -> str:
+    """An interpreter of each supported version that is installed; this process's own is."""
+    if request.param == sys.version_info.minor:
+        return str(Path(sys.base_prefix) / "bin" / f"python3.{request.param}")
+    shown = ["-c", "import sys; print(sys.executable)"]
+    found = shutil.which(f"python3.{request.param}") or "no such program"
+    try:
+        return subprocess.run([found, *shown], capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"Python 3.{request.param} is not installed")
+
+
+def alone(python: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run so that it sees no installed package and no variable of this process; a warning is an error."""
+    command = [python, "-W", "error", "-I", "-S", *arguments]
+    path = {"PATH": "/usr/bin:/bin:/usr/sbin"}
     return subprocess.run(
-        command,
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin:/usr/sbin"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+        command, cwd=cwd, env=path | environment, capture_output=True, text=True, check=False, timeout=60
     )
 
 
-def test_the_zipapp_runs_with_a_bare_python_in_an_empty_folder(zipapp: Path, tmp_path: Path) -> None:
-    done = python_alone(str(zipapp), "--html", "page.html", cwd=tmp_path)
+def test_the_zipapp_runs_with_a_bare_python_in_an_empty_folder(zipapp: Path, tmp_path: Path, bare_python: str) -> None:
+    done = alone(bare_python, str(zipapp), "--html", "page.html", "--service", "api=https://api.invalid", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "")
     assert "Profile d6.1: D6.1, non functional requirements" in done.stdout
     assert "fedproc-check 0." in done.stdout
+    assert "the name 'api.invalid' cannot be resolved" in done.stdout
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
-    assert python_alone(str(zipapp), "diagnose", "--only", "os", cwd=tmp_path).returncode == 0
+    packed = alone(bare_python, str(zipapp), "diagnose", "--only", "os", cwd=tmp_path)
+    assert (packed.returncode, packed.stderr) == (0, "")
     assert len(list(tmp_path.glob("fedproc-diagnose-*.tar.gz"))) == 1
 
 
-def test_the_zipapp_says_the_same_as_the_package(zipapp: Path, tmp_path: Path, check: Any) -> None:
-    only = ("--only", "gpu,cpu,os", "--json", "--profile", "tier3")
-    alone, installed = python_alone(str(zipapp), "check", *only, cwd=tmp_path), check.run("check", *only)
-    lines = [
-        re.sub(r"Python [\d.]+", "", re.search(r'"lines": \[.*?\n  \]', t.stdout, re.DOTALL)[0])
-        for t in (alone, installed)
-    ]  # type: ignore[index]
-    assert lines[0] == lines[1]
+def test_the_zipapp_says_the_same_as_the_package(zipapp: Path, tmp_path: Path, check: Any, bare_python: str) -> None:
+    only = ("--only", "gpu,cpu,os", "--profile", "tier3")
+    inside = json.loads(alone(bare_python, str(zipapp), "check", "--json", *only, cwd=tmp_path).stdout)
+    lines = [{**line, "measured": re.sub(r"Python [0-9.]+", "", line["measured"])} for line in inside["lines"]]
+    outside = [
+        {**line, "measured": re.sub(r"Python [0-9.]+", "", line["measured"])} for line in check(*only).report["lines"]
+    ]
+    assert lines == outside
 
 
-def test_it_reads_gpus_through_the_binding_inside(zipapp: Path, tmp_path: Path, gpus: Any, gpu_line: Any) -> None:
+def test_it_reads_gpus_through_the_binding_inside(
+    zipapp: Path, tmp_path: Path, bare_python: str, gpus: Any, gpu_line: Any
+) -> None:
     stub = gpus()
     stub.say(gpu_line("NVIDIA A10", 23028))
-    bare = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
-    done = subprocess.run(
-        [str(bare), "-I", "-S", str(zipapp), "--only", "gpu"],
-        env=stub.environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = alone(bare_python, str(zipapp), "--only", "gpu", cwd=tmp_path, **stub.environment)
     assert (done.returncode, "1 GPU: GPU 0: NVIDIA A10, 22.5 GiB" in done.stdout) == (0, True), done.stdout
 
 
@@ -162,6 +166,6 @@ def test_an_older_python_is_told_what_is_needed(tmp_path: Path) -> None:
     """The entry is in a form that every Python 3 reads; here it is told that it runs on 3.8."""
     script = "import sys; sys.version_info = (3, 8, 1); exec(compile(open(sys.argv[1]).read(), 'x', 'exec'))"
     (tmp_path / "entry.py").write_text(build_zipapp.ENTRY)
-    done = python_alone("-c", script, "entry.py", cwd=tmp_path)
+    done = alone(sys.executable, "-c", script, "entry.py", cwd=tmp_path)
     assert done.returncode == 64
     assert "this is Python 3.8, it needs 3.11, 3.12 or 3.13" in done.stderr
