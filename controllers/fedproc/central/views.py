@@ -18,6 +18,7 @@ from fedproc.contract.api import (
     EventView,
     ExperimentView,
     FileView,
+    HostReportView,
     HostView,
     JobView,
     LogLines,
@@ -194,6 +195,10 @@ def host_view(row: Row[Any], silent_after: float) -> HostView:
         datasets=[f"{row.id}:{offered['id']}" for offered in heartbeat.get("datasets", [])],
         **{name: heartbeat[name] for name in names if name in heartbeat},
     )
+
+
+def host_report_view(row: Row[Any]) -> HostReportView:
+    return HostReportView(host=row.id, site=row.site, **(row.report or {}))
 
 
 def _reached_by(row: Row[Any]) -> str:

@@ -22,6 +22,7 @@ from fedproc.contract.api import (
     FileView,
     Health,
     HostEnrolment,
+    HostReportView,
     HostView,
     LogLines,
     Logs,
@@ -107,6 +108,9 @@ class Client:
 
     def hosts(self, *, everyone: bool = False) -> list[HostView]:
         return self._list(HostView, "/hosts/", params={"all": "true"} if everyone else None)
+
+    def host_reports(self) -> list[HostReportView]:
+        return self._list(HostReportView, "/hosts/reports")
 
     def host(self, host: str) -> HostView:
         return self._one(HostView, "GET", f"/hosts/{host}")

@@ -8,15 +8,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from fedproc.contract.ids import DatasetRef, ExperimentId, FileId, HostId, JobId, Name, Sha256, ToolId, is_safe_path
 from fedproc.contract.messages import AdmittedTool, Capacity, OpenJob
-from fedproc.contract.plain import plain_json
+from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import ExperimentState, JobState
 from fedproc.contract.tool import Condition, Disclosure, Placement, Resources, TaskKind
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 """Text of a person, without control characters."""
-
-PlainJson = Annotated[dict[str, Any], AfterValidator(plain_json)]
-"""A JSON object that every store and reader takes (:func:`fedproc.contract.plain.plain_json`)."""
 
 MediaType = Annotated[str, StringConstraints(pattern=r"^[\w.+-]+/[\w.+-]+$", max_length=127)]
 
@@ -296,6 +293,15 @@ class HostView(View):
     datasets: list[str] = []
     open_jobs: int = 0
     check: dict[str, Any] | None = None
+
+
+class HostReportView(View):
+    """``GET /hosts/reports``, for operators: the last whole check of one host, as its program wrote it."""
+
+    host: HostId
+    site: str = ""
+    time: AwareDatetime | None = Field(None, description="when the host sent it")
+    report: dict[str, Any] | None = Field(None, description="None before the first one has come")
 
 
 class HostEnrolment(Request):

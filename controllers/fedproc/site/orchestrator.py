@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 AcceptJobs = Callable[[bool], None]
 _STOP_FILE = "stopped"
+_JOURNAL = "journal"
 
 
 class Orchestrator:
@@ -53,7 +54,7 @@ class Orchestrator:
         self.accept_jobs: AcceptJobs = lambda accept: None
         self.ring_outbox: Callable[[], None] = lambda: None
         self.ring_heartbeat: Callable[[], None] = lambda: None
-        self.held: str | None = None
+        self._holds: dict[str, str] = {}
 
     # -- start and end ---------------------------------------------------------------------------
 
@@ -114,26 +115,35 @@ class Orchestrator:
             self.accept_jobs(self.held is None)
         self.ring_heartbeat()
 
+    @property
+    def held(self) -> str | None:
+        """Why no new jobs are taken just now, if so."""
+        return "; ".join(self._holds.values()) or None
+
+    def hold(self, cause: str, reason: str | None) -> None:
+        """Take no new jobs while ``cause`` has a reason to; None lifts it."""
+        before = self.held
+        if reason is None:
+            self._holds.pop(cause, None)
+        else:
+            self._holds[cause] = reason
+        if (before is None) == (self.held is None):
+            return
+        if self.held is None:
+            log.warning("taking jobs again")
+        else:
+            log.error("holding: no new jobs are taken", extra={"reason": reason})
+        self.accept_jobs(self.held is None and not self.stopped)
+        self.ring_heartbeat()
+
     def _journalled(self, worked: bool) -> None:
         self.ring_outbox()
-        if worked and self.held is not None:
-            log.warning("taking jobs again")
-            self.held = None
-            self.accept_jobs(not self.stopped)
-            self.ring_heartbeat()
-        elif not worked:
-            self._hold(f"the journal in {self._host.settings.journal_folder} cannot be written")
-
-    def _hold(self, reason: str) -> None:
-        if self.held is None:
-            log.error("holding: no new jobs are taken", extra={"reason": reason})
-            self.held = reason
-            self.accept_jobs(False)
-            self.ring_heartbeat()
+        fault = f"the journal in {self._host.settings.journal_folder} cannot be written"
+        self.hold(_JOURNAL, None if worked else fault)
 
     async def probe_journal(self) -> None:
         """While holding: try to write, so that holding ends when the cause is gone."""
-        if self.held is None:
+        if _JOURNAL not in self._holds:
             return
         try:
             await self._host.journal.write(
@@ -161,7 +171,7 @@ class Orchestrator:
         except Unreadable as fault:
             await self._dead_letter(message, queue, fault)
         except JournalError as fault:
-            self._hold(fault.message)
+            self.hold(_JOURNAL, fault.message)
             await message.nack(requeue=True)
         else:
             await message.ack()
@@ -221,7 +231,7 @@ class Orchestrator:
         try:
             await self._host.journal.emit([("unread", unread.model_dump_json(exclude_defaults=True))])
         except JournalError as broken:
-            self._hold(broken.message)
+            self.hold(_JOURNAL, broken.message)
             await message.nack(requeue=True)
             return
         self.ring_outbox()

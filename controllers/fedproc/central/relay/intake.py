@@ -19,7 +19,7 @@ from fedproc.central.store import events
 from fedproc.central.store.schema import dead_letters, files, hosts, jobs, records
 from fedproc.contract import jws
 from fedproc.contract.errors import Unreadable
-from fedproc.contract.messages import Envelope, Heartbeat, Record, Snapshot, Unread, Wire
+from fedproc.contract.messages import Envelope, Heartbeat, HostReport, Record, Snapshot, Unread, Wire
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,8 @@ class Intake:
                 self._record(body)
             case Heartbeat():
                 self._heartbeat(body)
+            case HostReport():
+                self._report(body)
             case Unread():
                 self._unread(body)
             case _:
@@ -193,6 +195,10 @@ class Intake:
         self._connection.execute(update(hosts).where(hosts.c.id == heartbeat.host).values(**values))
         self._hosts.pop(heartbeat.host)
         self.taken.heartbeats[heartbeat.host] = heartbeat
+
+    def _report(self, report: HostReport) -> None:
+        values = {"report": report.model_dump(mode="json", include={"time", "report"})}
+        self._connection.execute(update(hosts).where(hosts.c.id == report.host).values(**values))
 
     def _new_epoch(self, host: str, epoch: str) -> None:
         """The host's journal is a new one: what it had taken on under the old one is gone."""
