@@ -73,7 +73,7 @@ class Running:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     cache = Path(os.environ.get("DEMO_CACHE") or ROOT / ".cache")
-    catalogues = [ROOT / "tool_catalog", Path(__file__).parent / "tools"]
+    catalogues = [ROOT / "tool_catalog", ROOT / "docs" / "examples", Path(__file__).parent / "tools"]
     federation = Federation(tmp_path_factory.mktemp("federation"), cache, catalogues)
     begun = time.monotonic()
     try:

@@ -73,7 +73,7 @@ class Federation:
         shutil.rmtree(self._failed_log, ignore_errors=True)
         self._keys = Keyring(self.folder / "keys")
         self._ports = Ports(*free_ports(6))
-        self._passwords = {name: secrets.token_urlsafe(12) for name in USERS}
+        self.passwords = {name: secrets.token_urlsafe(12) for name in USERS}
         say("making the data: two public cancer data sets, split over UB, BSC and FORTH")
         self._make_data()
         say("making keys and settings of every program")
@@ -200,7 +200,7 @@ class Federation:
         api = OidcClient(client_id="fedproc-api", public_key=self._jwk("api"), grants=("password", "refresh_token"))
         cli = OidcClient(client_id="fedproc-cli", grants=(DEVICE_GRANT, "refresh_token"))
         users = [
-            User(name=name, password_hash=generate_password_hash(self._passwords[name]), roles=roles)
+            User(name=name, password_hash=generate_password_hash(self.passwords[name]), roles=roles)
             for name, roles in USERS.items()
         ]
         settings = IssuerSettings(
@@ -268,9 +268,9 @@ class Federation:
         values = {
             "FEDPROC_URL": self._api_url,
             "FEDPROC_USERNAME": "researcher",
-            "FEDPROC_PASSWORD": self._passwords["researcher"],
+            "FEDPROC_PASSWORD": self.passwords["researcher"],
             "FEDPROC_OPERATOR_USERNAME": "operator",
-            "FEDPROC_OPERATOR_PASSWORD": self._passwords["operator"],
+            "FEDPROC_OPERATOR_PASSWORD": self.passwords["operator"],
             "FEDPROC_ISSUER": self._issuer_url,
         }
         _write_secret(self.folder / "env", "".join(f"export {name}='{value}'\n" for name, value in values.items()))
