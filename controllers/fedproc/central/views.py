@@ -14,6 +14,7 @@ from fedproc.central.store.tools import tool_of
 from fedproc.contract.api import (
     AuditEntry,
     DatasetView,
+    DeadLetter,
     EventView,
     ExperimentView,
     FileView,
@@ -281,6 +282,10 @@ def _placeholder(name: str) -> str:
     family, _, rest = name.partition(".")
     last = rest.rpartition(".")[2]
     return HOST_PLACEHOLDER_FAMILIES.get(f"{family}.NAME.{last}") or HOST_PLACEHOLDER_FAMILIES[f"{family}.NAME"]
+
+
+def dead_letter(row: Row[Any]) -> DeadLetter:
+    return DeadLetter(**{**row._mapping, "time": moment(row.time)})
 
 
 def audit_entry(row: Row[Any]) -> AuditEntry:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from fedproc.contract.api import (
     DatasetView,
+    DeadLetter,
+    DeadLetterPage,
     EventView,
     ExperimentRequest,
     ExperimentView,
@@ -208,6 +210,10 @@ class Client:
             for line in answer.iter_lines():
                 if line.startswith("data:"):
                     yield EventView.model_validate_json(line[5:].strip())
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """The latest messages that could not be read (operators)."""
+        return self._one(DeadLetterPage, "GET", "/dead-letters").items
 
     # -- files -----------------------------------------------------------------------------------
 

@@ -380,6 +380,27 @@ class AuditPage(View):
     next: int | None = None
 
 
+class DeadLetter(View):
+    """A message that could not be read (``GET /dead-letters``, operators)."""
+
+    id: int
+    time: AwareDatetime
+    host: HostId | None = Field(None, description="who could not read it, or who sent it")
+    queue: str
+    job: JobId | None = None
+    code: str
+    reason: str
+    sha256: Sha256
+    size: int = Field(description="bytes that are kept; 0 until the letter itself has come")
+
+
+class DeadLetterPage(View):
+    """``GET /dead-letters``, newest first. ``next`` is the ``cursor`` of what follows."""
+
+    items: list[DeadLetter]
+    next: int | None = None
+
+
 class Inventory(Request):
     """``POST /hosts/{host_id}/inventory``: all open jobs of a host, when its digest differs from the centre's."""
 

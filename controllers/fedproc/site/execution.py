@@ -14,7 +14,7 @@ from fedproc.contract.errors import SystemFault, ToolFault
 from fedproc.contract.messages import Record, Used, now
 from fedproc.contract.states import JobState
 from fedproc.contract.tool import Ready, Task, TaskKind
-from fedproc.site.executors.base import Executor, Observation, Phase
+from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
 from fedproc.site.host import Host
 from fedproc.site.preparation import Prepared, make_spec, ports
 from fedproc.site.record import JobRecord
@@ -71,11 +71,21 @@ class Execution:
             spec = make_spec(record, self._prepared, record.step)
             record.command, record.executor = spec.command, self._executor.name
             record.runtime = self._prepared.runtime.label
-            record.handle = await self._executor.submit(spec)
+            record.handle = await self._submit(spec)
             if record.state is not JobState.running:
                 record.enter(JobState.running)
             self._save([])
         return await self._watch(record.handle)
+
+    async def _submit(self, spec: Spec) -> Handle:
+        """Submit, and know the handle also where this is cancelled meanwhile: what was started must be found again."""
+        submitting = asyncio.ensure_future(self._executor.submit(spec))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            self._record.handle = await submitting
+            self._save([])
+            raise
 
     async def _watch(self, handle: dict[str, Any]) -> Observation:
         observed = await self._executor.poll(handle)

@@ -13,7 +13,7 @@ from typing import Any
 from aio_pika.abc import AbstractIncomingMessage
 from joserfc.jwk import ECKey
 
-from fedproc.contract import jws
+from fedproc.contract import jws, routing
 from fedproc.contract.api import Inventory
 from fedproc.contract.errors import FedprocError, Unreadable
 from fedproc.contract.messages import (
@@ -157,18 +157,19 @@ class Orchestrator:
 
     async def job(self, message: AbstractIncomingMessage) -> None:
         """Journal, then ack. What can never be read is dead-lettered; what cannot be written stays queued."""
-        await self._receive(message, (JobOrder,))
+        await self._receive(message, routing.jobs_queue(self._host.settings.host), (JobOrder,))
 
     async def control(self, message: AbstractIncomingMessage) -> None:
         """start, finish, cancel, inventory."""
-        await self._receive(message, (Start, Finish, Cancel, AskInventory))
+        queue = routing.control_queue(self._host.settings.host)
+        await self._receive(message, queue, (Start, Finish, Cancel, AskInventory))
 
-    async def _receive(self, message: AbstractIncomingMessage, kinds: tuple[type[Wire], ...]) -> None:
+    async def _receive(self, message: AbstractIncomingMessage, queue: str, kinds: tuple[type[Wire], ...]) -> None:
         try:
             body = self._read(message.body, kinds)
             await self._take(body)
         except Unreadable as fault:
-            await self._dead_letter(message, fault)
+            await self._dead_letter(message, queue, fault)
         except JournalError as fault:
             self.hold(_JOURNAL, fault.message)
             await message.nack(requeue=True)
@@ -217,7 +218,7 @@ class Orchestrator:
         elif await self._host.journal.known(message.job) is None:
             await self._host.journal.bury(message.job, message.model_dump(mode="json"))
 
-    async def _dead_letter(self, message: AbstractIncomingMessage, fault: Unreadable) -> None:
+    async def _dead_letter(self, message: AbstractIncomingMessage, queue: str, fault: Unreadable) -> None:
         log.error("message cannot be read", extra={"code": fault.code, "reason": fault.message})
         unread = Unread(
             host=self._host.settings.host,
@@ -225,7 +226,7 @@ class Orchestrator:
             code=fault.code,
             reason=fault.message,
             sha256=hashlib.sha256(message.body).hexdigest(),
-            queue=message.routing_key or "",
+            queue=queue,
         )
         try:
             await self._host.journal.emit([("unread", unread.model_dump_json(exclude_defaults=True))])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 from pydantic import TypeAdapter
+from sqlalchemy import Row
 from starlette.responses import Response
 
 from fedproc.central.audit import act_of
@@ -15,7 +16,7 @@ from fedproc.central.health import look
 from fedproc.central.relay import reconcile
 from fedproc.central.routes.common import HostCaller, HostPath, Operator, Researcher, also, answer, answer_list, router
 from fedproc.central.store import hosts
-from fedproc.central.store.db import deciding, reading, writing
+from fedproc.central.store.db import deciding, reading, tried_twice, writing
 from fedproc.central.views import dataset_views, host_report_view, host_view
 from fedproc.contract.api import (
     DatasetView,
@@ -59,6 +60,9 @@ async def get_health(request: Request) -> Response:
     return answer(health, 200 if health.status == "ok" else 503, {"Cache-Control": "no-store"})
 
 
+also(routes, "/hosts/health", get_health)  # here, since the path of one host would match it, too
+
+
 @routes.get("/hosts/reports", response_model=list[HostReportView])
 def list_host_reports(request: Request, caller: Operator) -> Response:
     """The last whole check of every active host; for operators, because it tells where a hospital is weak."""
@@ -91,13 +95,18 @@ def enrol_host(request: Request, host_id: HostPath, body: HostEnrolment, caller:
         key = public_jwk(load_key(body.public_key))
     except ValueError as fault:
         raise InvalidInput(f"public_key: {fault}", code="key") from fault
-    with writing(centre.engine) as connection:
-        status = 201 if hosts.enrol(connection, host_id, body, key, time.time()) else 200
-        act_of(request).done(connection, status, host_id, f"active={body.active} roles={body.roles} key={key['kid']}")
-        row = hosts.one(connection, host_id)
-    assert row is not None
+    status, row = tried_twice(lambda: _enrol(request, host_id, body, key))
     centre.bell.ring("hosts")
     return answer(host_view(row, centre.silent_after), status)
+
+
+def _enrol(request: Request, host: str, body: HostEnrolment, key: dict[str, Any]) -> tuple[int, Row[Any]]:
+    with writing(centre_of(request).engine) as connection:
+        status = 201 if hosts.enrol(connection, host, body, key, time.time()) else 200
+        act_of(request).done(connection, status, host, f"active={body.active} roles={body.roles} key={key['kid']}")
+        row = hosts.one(connection, host)
+    assert row is not None
+    return status, row
 
 
 @routes.post("/hosts/{host_id}/inventory", response_model=InventoryAnswer)
@@ -128,4 +137,3 @@ def list_datasets(
 
 
 also(routes, "/hosts", list_hosts)
-also(routes, "/hosts/health", get_health)

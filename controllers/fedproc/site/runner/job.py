@@ -22,9 +22,9 @@ from fedproc.site.runner.record import Record, write_record
 from fedproc.site.runner.slots import Slot
 
 _LOOK_SECONDS = 0.5
-_LOOK_SHARE = 20
+_LOOK_SHARE = 10
 """a look at the disk may take one part in this many of the time"""
-_LOOK_PAUSE_MOST = 10.0
+_LOOK_PAUSE_MOST = 5.0
 _NOT_FOUND = 127
 _STATUS_BYTES = 4096
 _SAID_BYTES = 500
