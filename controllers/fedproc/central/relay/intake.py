@@ -209,7 +209,8 @@ class Intake:
         if self._connection.execute(update(dead_letters).where(where).values(**values)).rowcount == 0:
             row = {"time": self._now, "queue": unread.queue, "sha256": unread.sha256, "body": b"", **values}
             self._connection.execute(insert(dead_letters).values(**row))
-        ended = jobs.c.id.in_(select(dead_letters.c.job).where(where)) & (jobs.c.code == _UNREADABLE)
+        mine = (jobs.c.host == unread.host) & (jobs.c.code == _UNREADABLE)
+        ended = jobs.c.id.in_(select(dead_letters.c.job).where(where)) & mine
         self._connection.execute(update(jobs).where(ended).values(reason=_could_not_read(unread.host, unread.reason)))
 
     def _keep_dead(self, host: str, raw: bytes, fault: Unreadable) -> None:
