@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -120,6 +121,31 @@ def test_the_clock_warns_from_30_s_and_fails_from_60_s(world: Any, name: str, ve
     assert outcome.verdicts == {"network.api": "meets-recommended", "network.clock": verdict}
     assert outcome.faults == (set() if verdict == "meets-recommended" else {"clock"})
     assert f"s {side} api" in outcome.lines["network.clock"]["measured"]
+
+
+def with_clock_off_by(world: Any, shift: str) -> Any:
+    """The check, on a machine whose own clock is off."""
+    if shutil.which("faketime") is None:
+        pytest.skip("'faketime' is not installed: this machine's clock cannot be set wrong for one program")
+    right = world.check(FAKETIME_DONT_FAKE_MONOTONIC="1")
+    wrong = type(right)((*right.prefix, "faketime", "-f", shift), right.environment)
+    return wrong(*ONLY, "--service", "api=https://api.centre.test", "--ca", world.ca)
+
+
+@pytest.mark.parametrize(("shift", "seconds", "side"), [("+90s", 90, "ahead of"), ("-45s", 45, "behind")])
+def test_this_machines_own_clock_is_measured(world: Any, shift: str, seconds: int, side: str) -> None:
+    outcome = with_clock_off_by(world, shift)
+    assert outcome.faults == {"clock"}
+    measured = outcome.lines["network.clock"]["measured"]
+    assert f"s {side} api" in measured
+    assert abs(float(measured.split()[0]) - seconds) <= 2
+
+
+@pytest.mark.parametrize("shift", ["+2y", "-2y"])
+def test_a_clock_so_wrong_that_certificates_look_out_of_time_is_the_clock(world: Any, shift: str) -> None:
+    outcome = with_clock_off_by(world, shift)
+    assert outcome.faults == {"clock"}
+    assert "this machine's clock says" in outcome.lines["network.clock"]["measured"]
 
 
 def proxy(port: int, credentials: str = "") -> str:

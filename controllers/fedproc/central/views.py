@@ -14,9 +14,11 @@ from fedproc.central.store.tools import tool_of
 from fedproc.contract.api import (
     AuditEntry,
     DatasetView,
+    DeadLetter,
     EventView,
     ExperimentView,
     FileView,
+    HostReportView,
     HostView,
     JobView,
     LogLines,
@@ -195,6 +197,10 @@ def host_view(row: Row[Any], silent_after: float) -> HostView:
     )
 
 
+def host_report_view(row: Row[Any]) -> HostReportView:
+    return HostReportView(host=row.id, site=row.site, **(row.report or {}))
+
+
 def _reached_by(row: Row[Any]) -> str:
     own = "its own outgoing connections to broker and API"
     return f"{own}; server tasks at {row.address}" if row.address else own
@@ -276,6 +282,10 @@ def _placeholder(name: str) -> str:
     family, _, rest = name.partition(".")
     last = rest.rpartition(".")[2]
     return HOST_PLACEHOLDER_FAMILIES.get(f"{family}.NAME.{last}") or HOST_PLACEHOLDER_FAMILIES[f"{family}.NAME"]
+
+
+def dead_letter(row: Row[Any]) -> DeadLetter:
+    return DeadLetter(**{**row._mapping, "time": moment(row.time)})
 
 
 def audit_entry(row: Row[Any]) -> AuditEntry:

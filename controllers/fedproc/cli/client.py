@@ -14,13 +14,18 @@ from pydantic import BaseModel, TypeAdapter
 
 from fedproc.contract.api import (
     DatasetView,
+    DeadLetter,
+    DeadLetterPage,
     EventView,
     ExperimentRequest,
     ExperimentView,
     FileView,
     Health,
     HostEnrolment,
+    HostReportView,
     HostView,
+    LogLines,
+    Logs,
     NewFile,
     Page,
     Report,
@@ -104,6 +109,9 @@ class Client:
     def hosts(self, *, everyone: bool = False) -> list[HostView]:
         return self._list(HostView, "/hosts/", params={"all": "true"} if everyone else None)
 
+    def host_reports(self) -> list[HostReportView]:
+        return self._list(HostReportView, "/hosts/reports")
+
     def host(self, host: str) -> HostView:
         return self._one(HostView, "GET", f"/hosts/{host}")
 
@@ -154,8 +162,25 @@ class Client:
     def report(self, experiment: str) -> Report:
         return self._one(Report, "GET", f"/experiments/{experiment}/report")
 
-    def logs(self, experiment: str) -> Any:
-        return self._send("GET", f"/experiments/{experiment}/logs").json()
+    def logs(self, experiment: str) -> list[LogLines]:
+        """All log lines that the hosts let out so far."""
+        found: list[LogLines] = []
+        cursor: int | None = None
+        while True:
+            params = {} if cursor is None else {"cursor": cursor}
+            page = self._one(Logs, "GET", f"/experiments/{experiment}/logs", params=params)
+            found += page.items
+            if page.next is None:
+                return found
+            cursor = page.next
+
+    def put_input(self, job: str, name: str, source: Path) -> FileView:
+        """Send the bytes of an input that a queued job declares as an upload."""
+        with source.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+            content.seek(0)
+            params = {"input": name, "sha256": digest}
+            return self._one(FileView, "PUT", f"/tasks/{job}/input", params=params, content=content)
 
     def events(self, experiment: str, after: int = 0) -> Iterator[EventView]:
         """Every event of the experiment, live, until it has ended; a cut stream is taken up where it was cut."""
@@ -165,12 +190,13 @@ class Client:
                 for event in self._stream(experiment, after):
                     after, pause = event.id, 0.2
                     yield event
-                return
             except httpx.TransportError as fault:
                 if pause > 20:
                     raise Unavailable(f"the event stream of {self.url} does not come back: {fault}") from fault
                 time.sleep(pause)
                 pause *= 2
+            else:
+                return
 
     def _stream(self, experiment: str, after: int) -> Iterator[EventView]:
         headers = {**self._authorization(), "Accept": "text/event-stream"}
@@ -184,6 +210,10 @@ class Client:
             for line in answer.iter_lines():
                 if line.startswith("data:"):
                     yield EventView.model_validate_json(line[5:].strip())
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """The latest messages that could not be read (operators)."""
+        return self._one(DeadLetterPage, "GET", "/dead-letters").items
 
     # -- files -----------------------------------------------------------------------------------
 

@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from fedproc.contract.errors import FedprocError
 
-app = typer.Typer(
-    name="fedproc",
-    help="Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-Config = Annotated[Path, typer.Option("--config", help="settings file (TOML)")]
+_SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
+_HOST_CHECK = {("site", "check"), ("site", "diagnose"), ("site", "profiles")}
+_ALL = ("account", "browse", "survey", "experiments", "site_control", "services")
 
 
-@app.command(rich_help_panel="Services")
-def api(config: Config) -> None:
-    """Run the central API."""
-    from fedproc.central.app import serve
-
-    serve(config)
-
-
-@app.command(rich_help_panel="Services")
-def relay(config: Config) -> None:
-    """Run the relay between the central database and the broker."""
-    from fedproc.central.relay import serve
-
-    serve(config)
+def application(arguments: list[str]) -> typer.Typer:
+    """The application. For a service, or the host check, it alone is put in: so that it stays as light as it can be."""
+    app = typer.Typer(
+        name="fedproc",
+        help="Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    for name in _modules(arguments):
+        importlib.import_module(f"fedproc.cli.{name}").mount(app)
+    return app
 
 
-@app.command(rich_help_panel="Services")
-def orchestrator(config: Config) -> None:
-    """Run a host's orchestrator."""
-    from fedproc.site.daemon import serve
-
-    serve(config)
+def _modules(arguments: list[str]) -> tuple[str, ...]:
+    if arguments and arguments[0] in _SERVICES:
+        return ("services",)
+    return ("site",) if tuple(arguments[:2]) in _HOST_CHECK else _ALL
 
 
 def main() -> None:
     """Entry point: errors are printed as what, where and cure, never as a traceback."""
     try:
-        app()
+        application(sys.argv[1:])()
     except FedprocError as fault:
         sys.stderr.write(f"fedproc: {fault.message}\n")
         sys.exit(1)

@@ -19,10 +19,7 @@ DEAD = "dead"
 EVENTS_MAX_LENGTH = 100_000
 RESOURCE_SERVER = "rabbitmq"
 
-EventKind = Literal["snapshot", "heartbeat", "record", "unread"]
-
-REASON_HEADER = "x-fedproc-reason"
-"""AMQP header under which a reader that dead-letters a message would give the reason, where it can."""
+EventKind = Literal["snapshot", "heartbeat", "record", "report", "unread"]
 
 
 def jobs_queue(host: str) -> str:

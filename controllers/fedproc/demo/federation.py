@@ -15,7 +15,7 @@ from typing import Any
 import tomli_w
 from werkzeug.security import generate_password_hash
 
-from fedproc.catalog import load_catalogue, pack, sign_manifest, tool_digest
+from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest, tool_digest
 from fedproc.cli.client import Client
 from fedproc.contract.api import HostEnrolment
 from fedproc.contract.errors import FedprocError, InvalidInput, Unavailable
@@ -70,6 +70,7 @@ class Federation:
             raise FedprocError(f"a federation runs in {self.folder} already; make demo-down ends it")
         tools = self._tools()
         self._clear()
+        shutil.rmtree(self._failed_log, ignore_errors=True)
         self._keys = Keyring(self.folder / "keys")
         self._ports = Ports(*free_ports(6))
         self._passwords = {name: secrets.token_urlsafe(12) for name in USERS}
@@ -102,6 +103,15 @@ class Federation:
         self.supervisor.stop()
         self._clear()
 
+    def keep_logs(self) -> None:
+        """Move the logs to where :meth:`down` leaves them, for whoever has to find out why."""
+        if (self.folder / "log").is_dir():
+            shutil.copytree(self.folder / "log", self._failed_log, dirs_exist_ok=True)
+
+    @property
+    def _failed_log(self) -> Path:
+        return self.results / "log"
+
     def client(self, user: str) -> Client:
         """A client signed in as one of :data:`USERS`."""
         env = read_env(self.folder)
@@ -130,8 +140,6 @@ class Federation:
             if not folders:
                 raise InvalidInput(f"{root} holds no tool: each tool is a folder with a tool.yaml")
             load_catalogue(root)
-            from fedproc.catalog import load_tool
-
             found += [(folder, load_tool(folder)) for folder in sorted(folders)]
         return found
 

@@ -16,6 +16,7 @@ from typing import Any
 import waitress
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import grants
+from authlib.oauth2.rfc6749.errors import InvalidGrantError
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint, DeviceCodeGrant
 from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
@@ -132,13 +133,13 @@ class Issuer:
         fits = check_password_hash(user.password_hash if user else _NO_PASSWORD, password)
         return user if fits else None
 
-    def first_use(self, jti: str) -> bool:
-        """Whether this id of a client assertion was not seen before, within the time that one lives."""
+    def first_use(self, jti: str, until: float) -> bool:
+        """Whether this id of a client assertion, which is valid ``until`` then, was not seen before."""
         now = time.time()
         self._used = {key: until for key, until in self._used.items() if until > now}
         if jti in self._used:
             return False
-        self._used[jti] = now + 300
+        self._used[jti] = until
         return True
 
     def refresh_token(self, client: Client, user: User) -> str:
@@ -208,8 +209,8 @@ def _client_assertion(issuer: Issuer) -> JWTBearerClientAssertion:
         def get_audiences(self) -> list[str]:
             return [issuer.settings.url, f"{issuer.settings.url}/token"]
 
-        def validate_jti(self, _claims: dict[str, Any], jti: str) -> bool:
-            return issuer.first_use(jti)
+        def validate_jti(self, claims: dict[str, Any], jti: str) -> bool:
+            return issuer.first_use(jti, float(claims["exp"]))
 
         def resolve_client_public_key(self, client: Client) -> ECKey:
             return ECKey.import_key(client.public_key or {})
@@ -223,8 +224,10 @@ def _grants(issuer: Issuer) -> list[type]:
     class Password(grants.ResourceOwnerPasswordCredentialsGrant):  # type: ignore[misc]
         TOKEN_ENDPOINT_AUTH_METHODS = methods
 
-        def authenticate_user(self, username: str, password: str) -> User | None:
-            return issuer.authenticate(username, password)
+        def authenticate_user(self, username: str, password: str) -> User:
+            if (user := issuer.authenticate(username, password)) is None:
+                raise InvalidGrantError("user name or password is wrong")
+            return user
 
     class Refresh(grants.RefreshTokenGrant):  # type: ignore[misc]
         TOKEN_ENDPOINT_AUTH_METHODS = methods
@@ -251,6 +254,11 @@ def _grants(issuer: Issuer) -> list[type]:
 
         def query_user_grant(self, user_code: str) -> tuple[User, bool] | None:
             return next((d.answer for d in issuer.devices.values() if d.user_code == user_code), None)
+
+        def create_token_response(self) -> Any:
+            answer = super().create_token_response()
+            issuer.devices.pop(self.request.payload.data["device_code"], None)
+            return answer
 
         def should_slow_down(self, credential: DeviceRequest) -> bool:
             before, credential.asked = credential.asked, time.time()

@@ -103,6 +103,14 @@ stdout_logfile_backups=1
         for name in names:
             self._call("startProcess", name, False)
 
+    def stop_program(self, name: str) -> None:
+        """End one program and leave it ended. Raises :class:`Unavailable` if nothing runs."""
+        self._call("stopProcess", name, True)
+
+    def signal(self, name: str, signal: str) -> None:
+        """Send a signal (``STOP``, ``CONT``, ``KILL``) to one program."""
+        self._call("signalProcess", name, signal)
+
     def is_running(self) -> bool:
         """Whether supervisord answers."""
         try:

@@ -14,7 +14,7 @@ from fedproc.contract.errors import SystemFault, ToolFault
 from fedproc.contract.messages import Record, Used, now
 from fedproc.contract.states import JobState
 from fedproc.contract.tool import Ready, Task, TaskKind
-from fedproc.site.executors.base import Executor, Observation, Phase
+from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
 from fedproc.site.host import Host
 from fedproc.site.preparation import Prepared, make_spec, ports
 from fedproc.site.record import JobRecord
@@ -71,21 +71,34 @@ class Execution:
             spec = make_spec(record, self._prepared, record.step)
             record.command, record.executor = spec.command, self._executor.name
             record.runtime = self._prepared.runtime.label
-            record.handle = await self._executor.submit(spec)
+            record.handle = await self._submit(spec)
             if record.state is not JobState.running:
                 record.enter(JobState.running)
             self._save([])
         return await self._watch(record.handle)
+
+    async def _submit(self, spec: Spec) -> Handle:
+        """Submit, and know the handle also where this is cancelled meanwhile: what was started must be found again."""
+        submitting = asyncio.ensure_future(self._executor.submit(spec))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            self._record.handle = await submitting
+            self._save([])
+            raise
 
     async def _watch(self, handle: dict[str, Any]) -> Observation:
         observed = await self._executor.poll(handle)
         companions = [asyncio.create_task(self._companion(work)) for work in self._companions(handle, observed)]
         exit_ = asyncio.create_task(self._executor.poll(handle, until_exit=True))
         try:
-            await asyncio.wait([exit_, *companions], return_when=asyncio.FIRST_EXCEPTION)
-            for companion in companions:
-                if companion.done() and not companion.cancelled() and (fault := companion.exception()):
-                    raise fault
+            beside = set(companions)
+            while not exit_.done():
+                awaited: set[asyncio.Task[Any]] = {exit_, *beside}
+                ended, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                for companion in ended & beside:
+                    companion.result()
+                beside -= ended
             observed = await exit_
         finally:
             for task in (exit_, *companions):

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -50,7 +51,7 @@ class Workspace:
     def remove(self) -> None:
         """Remove everything; nothing happens if it is gone already."""
         if self.root.exists():
-            shutil.rmtree(self.root)
+            _remove(self.root)
 
     def seal(self, outputs: Iterable[OutputDecl], target: Path) -> dict[str, str]:
         """Copy the given outputs to ``target``: regular files only, no link followed.
@@ -97,6 +98,14 @@ class Workspace:
             raise ToolFault(f"status file {file}: {fault}", code="tool_fault.status") from fault
         finally:
             os.close(base)
+
+
+def _remove(folder: Path) -> None:
+    """A tool may have nested folders deeper than the standard library can follow; rm follows to any depth."""
+    try:
+        shutil.rmtree(folder)
+    except (RecursionError, OSError):
+        subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=True)
 
 
 def placeholders(task: Task) -> dict[str, str]:

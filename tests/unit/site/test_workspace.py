@@ -111,3 +111,14 @@ def test_make_removes_what_an_earlier_attempt_left(workspace):
     workspace.remove()
     workspace.remove()
     assert not workspace.root.exists()
+
+
+def test_folders_nested_without_end_are_removed(workspace):
+    inner = os.open(workspace.work, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=inner)
+        outer, inner = inner, os.open("d", os.O_RDONLY, dir_fd=inner)
+        os.close(outer)
+    os.close(inner)
+    workspace.remove()
+    assert not workspace.root.exists()

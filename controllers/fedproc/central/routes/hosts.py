@@ -17,14 +17,23 @@ from fedproc.central.relay import reconcile
 from fedproc.central.routes.common import HostCaller, HostPath, Operator, Researcher, also, answer, answer_list, router
 from fedproc.central.store import hosts
 from fedproc.central.store.db import deciding, reading, tried_twice, writing
-from fedproc.central.views import dataset_views, host_view
-from fedproc.contract.api import DatasetView, Health, HostEnrolment, HostView, Inventory, InventoryAnswer
+from fedproc.central.views import dataset_views, host_report_view, host_view
+from fedproc.contract.api import (
+    DatasetView,
+    Health,
+    HostEnrolment,
+    HostReportView,
+    HostView,
+    Inventory,
+    InventoryAnswer,
+)
 from fedproc.contract.errors import Forbidden, InvalidInput, NotFound
 from fedproc.contract.jws import load_key, public_jwk
 
 routes = router("hosts")
 
 _HOSTS = TypeAdapter(list[HostView])
+_REPORTS = TypeAdapter(list[HostReportView])
 _DATASETS = TypeAdapter(list[DatasetView])
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -52,6 +61,14 @@ async def get_health(request: Request) -> Response:
 
 
 also(routes, "/hosts/health", get_health)  # here, since the path of one host would match it, too
+
+
+@routes.get("/hosts/reports", response_model=list[HostReportView])
+def list_host_reports(request: Request, caller: Operator) -> Response:
+    """The last whole check of every active host; for operators, because it tells where a hospital is weak."""
+    with reading(centre_of(request).engine) as connection:
+        rows = hosts.listed(connection, everyone=False)
+    return answer_list(_REPORTS, [host_report_view(row) for row in rows])
 
 
 @routes.get("/hosts/{host_id}", response_model=HostView)

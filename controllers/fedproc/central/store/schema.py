@@ -52,8 +52,9 @@ hosts = Table(
     Column("epoch", String(64)),
     Column("heartbeat", JSON),
     Column("heard", Float),
+    Column("report", JSON),
 )
-"""A host as enrolled, and its last heartbeat (``heard``: when the centre took it in)."""
+"""A host as enrolled, its last heartbeat (``heard``: when the centre took it in) and its last :class:`HostReport`."""
 
 tools = Table(
     "tools",

@@ -1,8 +1,8 @@
 """The sandbox executor: bubblewrap and a virtual environment, for machines without a container engine.
 
 The processes belong to the host's runner (:mod:`fedproc.site.runner`); this is its client. Inside, the tool is user
-10001 in namespaces of its own; outside, each job has a user id of its own where the runner is root. There is no
-seccomp filter: what the kernel gives an unprivileged user is what a job may ask of it.
+10001 in namespaces of its own; outside, each job has a user id of its own where the runner is root. A
+seccomp filter keeps from it what namespaces do not.
 """
 
 from __future__ import annotations
@@ -95,15 +95,14 @@ def request_of(spec: Spec) -> dict[str, Any]:
         "environment": spec.environment | _gpu_environment(spec.limits.gpus),
         "mounts": sorted(mounts, key=lambda mount: mount[1].count("/")),
         "writable": writable,
-        "chdir": str(WORK),
-        "chdir_source": str(spec.workspace),
+        "directory": str(WORK),
         "hosts": [(ip, forward.alias) for ip, forward in forwards],
         "cpus": spec.limits.cpus,
         "memory": spec.limits.memory,
         "disk": spec.limits.disk,
         "pids": spec.limits.pids,
         "log": spec.limits.log,
-        "gpus": _gpu_nodes(spec.limits.gpus),
+        "devices": _gpu_nodes(spec.limits.gpus),
         "signal": spec.stop.signal,
         "grace": spec.stop.grace,
     }

@@ -9,17 +9,25 @@ import signal
 from pathlib import Path
 
 from fedproc.site.runner.server import Runner
+from fedproc.site.runner.slots import Slots
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM; then end the jobs that still run."""
     parser = argparse.ArgumentParser(prog="fedproc runner", description="starts and watches the sandbox's jobs")
     parser.add_argument("--dir", type=Path, required=True, help="folder of its socket and records")
-    parser.add_argument("--uid-base", type=int, default=61000, help="first user id for jobs (when run as root)")
+    parser.add_argument("--uids", type=_range, default=(61000, 64999), help="FIRST-LAST user id of jobs (when root)")
     parser.add_argument("--data-group", type=int, action="append", default=[], help="group that may read datasets")
     given = parser.parse_args(arguments)
-    asyncio.run(_serve(Runner(given.dir, uid_base=given.uid_base, groups=given.data_group)))
+    asyncio.run(_serve(Runner(given.dir, slots=Slots(*given.uids), groups=given.data_group)))
     return 0
+
+
+def _range(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    if not 0 < int(first) <= int(last):
+        raise ValueError(text)
+    return int(first), int(last)
 
 
 async def _serve(runner: Runner) -> None:

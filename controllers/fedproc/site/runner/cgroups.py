@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 _V1_CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
 _CPU_PERIOD = 100_000
+_PAUSE = 0.002
+_REMOVAL_SECONDS = 5
 
 
 class CGroupError(Exception):
@@ -78,13 +81,19 @@ class CGroup:
         )
 
     def kill(self) -> None:
-        """SIGKILL to everything in it, again and again until nothing is left (at most 5 s)."""
-        until = time.monotonic() + 5
-        while (found := self.processes()) and time.monotonic() < until:
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.005)
+        """SIGKILL to everything that is in it now."""
+        if self._v2 and (self.folders[0] / "cgroup.kill").exists():
+            self._write("cgroup.kill", "1")
+            return
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def empty(self) -> None:
+        """SIGKILL again and again until nothing is left in it."""
+        while self.processes():
+            self.kill()
+            await asyncio.sleep(_PAUSE)
 
     def processes(self) -> list[int]:
         """The ids of the processes in it."""
@@ -92,17 +101,17 @@ class CGroup:
             return [int(line) for line in (self.folders[0] / "cgroup.procs").read_text().split()]
         return []
 
-    def remove(self) -> None:
-        """Remove the group; it must be empty."""
+    async def remove(self) -> None:
+        """Remove the group, which is empty; nothing happens if it is gone already."""
+        until = time.monotonic() + _REMOVAL_SECONDS
         for folder in self.folders:
-            until = time.monotonic() + 2
             while folder.exists():
                 try:
                     folder.rmdir()
-                except OSError:
+                except OSError:  # the kernel lets go of the last process a moment after it was reaped
                     if time.monotonic() > until:
                         raise
-                    time.sleep(0.002)  # the kernel lets go of the last process a moment after it was reaped
+                    await asyncio.sleep(_PAUSE)
 
     def _write(self, name: str, value: str) -> None:
         for folder in self.folders:
@@ -150,9 +159,9 @@ class CGroups:
         """The group of a job, whether it is there or not."""
         return CGroup([parent / job for parent in self._parents], self._v2)
 
-    def names(self) -> list[str]:
-        """The jobs that have a group."""
-        return [folder.name for folder in self._parents[0].iterdir() if folder.is_dir()]
+    def all(self) -> list[CGroup]:
+        """The groups of all jobs."""
+        return [self.find(folder.name) for folder in self._parents[0].iterdir() if folder.is_dir()]
 
     def close(self) -> None:
         """Remove the parents, if no job's group is left in them."""

@@ -6,294 +6,256 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
-import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from fedproc.site.runner.bubblewrap import Sandbox, sandbox_for
-from fedproc.site.runner.cgroups import CGroup
+from fedproc.site.runner import disk
+from fedproc.site.runner.bubblewrap import sandbox_for
+from fedproc.site.runner.cgroups import Account, CGroup
+from fedproc.site.runner.launch import become_user, launch, limit_resources, stage
+from fedproc.site.runner.order import Order
+from fedproc.site.runner.output import Output
+from fedproc.site.runner.record import Record, write_record
+from fedproc.site.runner.slots import Slot
 
-_READ = 1 << 16
-_DISK_LOOK = 0.5
-_OPEN_FILES = 4096
+_LOOK_SECONDS = 0.5
+_LOOK_SHARE = 10
+"""a look at the disk may take one part in this many of the time"""
+_LOOK_PAUSE_MOST = 5.0
 _NOT_FOUND = 127
-
-
-@dataclass
-class Record:
-    """How it stands with a job, as kept on disk; see :class:`fedproc.site.executors.base.Observation`."""
-
-    job: str
-    phase: str = "running"
-    started: str = ""
-    ended: str | None = None
-    seconds: float | None = None
-    exit_code: int | None = None
-    cpu_seconds: float | None = None
-    memory_peak: int | None = None
-    limit: str | None = None
-    cancelled: bool = False
-    detail: str = ""
-    dropped: int = 0
+_STATUS_BYTES = 4096
+_SAID_BYTES = 500
 
 
 class Job:
-    """A started job. ``exited`` is set when its last process is gone and its record is on the disk."""
+    """A job's processes. ``exited`` is set when the last one is gone and the record says how it ended."""
 
-    def __init__(self, folder: Path, spec: dict[str, Any], cgroup: CGroup, uid: int | None) -> None:
-        self.folder = folder
-        self.record = Record(spec["job"], started=datetime.now(UTC).isoformat())
+    def __init__(self, folder: Path, order: Order, cgroup: CGroup, slot: Slot | None) -> None:
+        self.record = Record(order.job, started=datetime.now(UTC).isoformat())
         self.exited = asyncio.Event()
-        self.uid = uid
-        self._spec = spec
+        self._folder = folder
+        self._order = order
         self._cgroup = cgroup
+        self._slot = slot
         self._begun = time.monotonic()
-        self._ends: list[asyncio.Future[None]] = []
-        self._status = b""
+        self._outputs: list[Output] = []
+        self._abandoned = ""
         self._grace: asyncio.TimerHandle | None = None
-        self._process: subprocess.Popen[bytes]
+        self._sandbox = -1
+        self._status = -1
+        self._told = b""
 
-    def start(self, etc: Path, groups: list[int]) -> None:
-        """Start the processes. Raises OSError; then nothing runs."""
-        hosts = self.folder / "hosts"
-        hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{ip} {name}\n" for ip, name in self._spec["hosts"]))
-        if self.uid is not None:
-            for path, _ in self._spec["writable"]:
-                _give(path, self.uid)
-        status_read, status_write = os.pipe()
+    async def start(self, groups: Sequence[int], seccomp: bytes) -> None:
+        """Start the processes. Raises OSError or LaunchError; then nothing runs."""
+        if self._slot is not None:
+            for source, _ in self._order.writable:
+                await disk.own(source, self._slot.uid)
+        limits = self._order
+        self._cgroup.limit(cpus=limits.cpus, memory=limits.memory, pids=limits.pids)
+        write_record(self._folder, self.record)
+        self._launch(groups, seccomp)
+        self._ending = asyncio.create_task(self._wait())
+        self._watching = asyncio.create_task(self._watch())
+
+    def _launch(self, groups: Sequence[int], seccomp: bytes) -> None:
+        self._status, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            sandbox = sandbox_for(self._spec, etc, hosts, status_write)
-            self._write_record()
-            self._process = subprocess.Popen(
-                ["/usr/bin/bwrap", *sandbox.arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=[status_write],
-                env={},
-                cwd="/",
-                start_new_session=True,
-                preexec_fn=lambda: self._before_exec(sandbox, groups),  # noqa: PLW1509 (the runner has one thread)
-            )
+            for name in ("stdout", "stderr"):
+                self._outputs.append(Output(self._folder / name, self._order.log))
+            self._fork(groups, seccomp, told)
         except BaseException:
-            os.close(status_read)
+            os.close(self._status)
+            for output in self._outputs:
+                output.close()
             raise
         finally:
-            os.close(status_write)
-        self._watch(status_read)
+            os.close(told)
+            for output in self._outputs:
+                os.close(output.write_end)
 
-    def _before_exec(self, sandbox: Sandbox, groups: list[int]) -> None:
-        self._cgroup.join()
-        sandbox.stage()
-        disk = self._spec["disk"]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if self.uid is not None:
-            os.setgroups(groups)
-            os.setresgid(self.uid, self.uid, self.uid)
-            os.setresuid(self.uid, self.uid, self.uid)
+    def _fork(self, groups: Sequence[int], seccomp: bytes, told: int) -> None:
+        order, slot = self._order, self._slot
+        sandbox = sandbox_for(order, staging=slot is not None, seccomp=seccomp, status=told)
 
-    def _watch(self, status: int) -> None:
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        for stream, name in ((self._process.stdout, "stdout"), (self._process.stderr, "stderr")):
-            self._ends.append(_drain(stream.fileno(), _Kept(self.folder / name, self._spec["log"], self.record).add))
-        self._ends.append(_drain(status, self._take_status))
-        loop = asyncio.get_running_loop()
-        pidfd = os.pidfd_open(self._process.pid)
-        gone = loop.create_future()
-        loop.add_reader(pidfd, _settle, gone)
-        self._waiter = asyncio.create_task(self._wait(gone, pidfd, status))
-        self._disk_watch = asyncio.create_task(self._watch_disk())
+        def become() -> None:
+            self._cgroup.join()
+            if slot is not None:
+                stage(sandbox.sources)
+            limit_resources(order.disk)
+            if slot is not None:
+                become_user(slot.uid, groups)
 
-    def _take_status(self, data: bytes) -> None:
-        self._status += data[: 4096 - len(self._status)]
+        try:
+            command = sandbox.command(order.command)
+            output, errors = (output.write_end for output in self._outputs)
+            self._sandbox = launch(
+                command, output=output, errors=errors, keep=[told, *sandbox.descriptors], before=become
+            )
+        finally:
+            sandbox.close()
 
-    async def _wait(self, gone: asyncio.Future[None], pidfd: int, status: int) -> None:
-        await gone
-        asyncio.get_running_loop().remove_reader(pidfd)
-        os.close(pidfd)
-        self._disk_watch.cancel()
+    # -- the end ---------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        await _gone(self._sandbox)
+        self._watching.cancel()
         if self._grace is not None:
             self._grace.cancel()
-        self._process.wait()
+        code = _reap(self._sandbox)
         self._cgroup.kill()
-        await asyncio.gather(*self._ends)
-        os.close(status)
-        self._process.stdout.close()  # type: ignore[union-attr]
-        self._process.stderr.close()  # type: ignore[union-attr]
-        self._conclude()
-
-    def _conclude(self) -> None:
-        account = self._cgroup.account()
-        record = self.record
-        record.phase, record.ended = "exited", datetime.now(UTC).isoformat()
-        record.seconds = round(time.monotonic() - self._begun, 6)
-        record.cpu_seconds, record.memory_peak = account.cpu_seconds, account.memory_peak
-        record.exit_code = _exit_code(self._status)
-        if record.exit_code is None and record.limit is None:
-            record.detail = _tail(self.folder / "stderr") or "the sandbox ended before its command did"
-            if self._process.returncode < 0 or record.cancelled:
-                record.exit_code = 128 + abs(self._process.returncode)
-            elif record.detail.startswith("bwrap: execvp"):
-                record.exit_code = _NOT_FOUND
-        if account.out_of_memory:
-            record.limit, record.detail = "memory", f"{self._spec['memory']} bytes"
-        elif record.exit_code != 0 and record.limit is None and _used(self._spec["chdir_source"]) >= self._spec["disk"]:
-            record.limit, record.detail = "disk", f"it wrote {self._spec['disk']} bytes, which is all that it may"
-        elif account.out_of_pids and record.exit_code != 0 and not record.cancelled and record.limit is None:
-            record.limit, record.detail = "pids", f"{self._spec['pids']} processes"
-        self._write_record()
+        if (init := self._said("child-pid")) is not None and _is_child(init):
+            await _gone(init)  # the first process inside: the kernel has then ended all the others there
+            _reap(init)
+        await self._cgroup.empty()
+        for output in self._outputs:
+            output.end()
+        await self._note_disk()
+        self._conclude(code)
+        os.close(self._status)
         self.exited.set()
 
-    async def _watch_disk(self) -> None:
-        """No event tells how full a folder is; looking costs, so the pause grows with what a look took."""
+    def _conclude(self, sandbox_code: int) -> None:
+        record = self.record
+        record.phase, record.ended = "exited", datetime.now(UTC).isoformat()
+        record.seconds = round(self.seconds(), 6)
+        record.dropped = sum(output.dropped for output in self._outputs)
+        record.exit_code = self._said("exit-code")
+        if record.exit_code is None:
+            self._explain(sandbox_code)
+        account = self._note_account()
+        record.cpu_seconds, record.memory_peak = account.cpu_seconds, account.memory_peak
+        if self._abandoned:
+            record.exit_code, record.detail = None, self._abandoned
+        elif record.dropped and not record.detail:
+            record.detail = f"{_mb(record.dropped)} of output came after the {_mb(self._order.log)} that are kept"
+        write_record(self._folder, record)
+
+    def _explain(self, sandbox_code: int) -> None:
+        """The command told no exit code: it was killed together with its sandbox, or never came to be."""
+        record = self.record
+        if sandbox_code < 0:
+            record.exit_code = 128 - sandbox_code
+            return
+        record.detail = _end_of(self._folder / "stderr") or "the sandbox ended before its command did"
+        if record.detail.startswith("bwrap: execvp"):
+            record.exit_code = _NOT_FOUND
+
+    # -- while it runs ---------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Look whether a limit is passed, and end the job if so.
+
+        No event tells how full a folder is, and not every kernel tells that the others were met.
+        """
+        pause = _LOOK_SECONDS
         while True:
+            await asyncio.sleep(pause)
             begun = time.monotonic()
-            used = await asyncio.to_thread(_used, self._spec["chdir_source"])
-            if used > self._spec["disk"]:
-                self.record.limit = "disk"
-                self.record.detail = f"{used} bytes in the workspace, {self._spec['disk']} allowed"
+            self._note_account()
+            await self._note_disk()
+            if self.record.limit is not None:
                 self._cgroup.kill()
                 return
-            await asyncio.sleep(max(_DISK_LOOK, 20 * (time.monotonic() - begun)))
+            pause = min(max(_LOOK_SECONDS, _LOOK_SHARE * (time.monotonic() - begun)), _LOOK_PAUSE_MOST)
+
+    def _note_account(self) -> Account:
+        record, order, account = self.record, self._order, self._cgroup.account()
+        if record.limit is None and account.out_of_memory:
+            record.limit, record.detail = "memory", f"it needed more than {_mb(order.memory)}"
+        elif record.limit is None and account.out_of_pids and record.exit_code != 0:
+            record.limit, record.detail = "pids", f"it had {order.pids} processes and threads, and wanted more"
+        return account
+
+    async def _note_disk(self) -> None:
+        folders = [source for source, _ in self._order.writable]
+        try:
+            used = await disk.used(folders, self._order.disk, self._cgroup.processes())
+            fault = f"it wrote more than {_mb(self._order.disk)}" if used > self._order.disk else ""
+        except disk.TooDeepError as deep:
+            fault = str(deep)
+        if fault and self.record.limit is None:
+            self.record.limit, self.record.detail = "disk", fault
 
     def cancel(self) -> None:
-        """Signal the command; after the grace, SIGKILL to all."""
+        """Signal the command; after the grace, SIGKILL to all. What was asked before is not asked again."""
         if self.exited.is_set() or self._grace is not None:
             return
         self.record.cancelled = True
+        write_record(self._folder, self.record)
         for pid in self._commands():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, getattr(signal, self._spec["signal"]))
-        self._grace = asyncio.get_running_loop().call_later(self._spec["grace"], self._cgroup.kill)
+                os.kill(pid, signal.Signals[self._order.signal])
+        self._grace = asyncio.get_running_loop().call_later(self._order.grace, self._cgroup.kill)
 
-    def kill(self) -> None:
-        """SIGKILL to all of it."""
-        self._cgroup.kill()
+    async def end(self, reason: str = "") -> None:
+        """SIGKILL to all of it, and wait. With a ``reason`` the record says that the job is not to blame."""
+        if not self.exited.is_set():
+            self._abandoned = reason
+            self._cgroup.kill()
+            await self.exited.wait()
 
-    def remove_group(self) -> None:
-        """Remove the control group of a job that has exited."""
-        self._cgroup.remove()
+    async def remove(self) -> None:
+        """Give back the control group and the user id of a job that has exited."""
+        await self._cgroup.remove()
+        if self._slot is not None:
+            self._slot.release()
 
     def seconds(self) -> float:
-        """How long it has been running, monotonic."""
+        """How long it has been running, by the monotonic clock."""
         return time.monotonic() - self._begun
 
-    def _commands(self) -> Iterator[int]:
+    def _commands(self) -> list[int]:
         """The command is the one child of the sandbox's init; before it is there, the sandbox itself is meant."""
-        init = _field(self._status, "child-pid")
+        init = self._said("child-pid")
         children = Path(f"/proc/{init}/task/{init}/children")
-        found = children.read_text().split() if init and children.exists() else []
-        yield from map(int, found or [str(self._process.pid)])
+        with contextlib.suppress(OSError):
+            return [int(pid) for pid in children.read_text().split()] or [self._sandbox]
+        return [self._sandbox]
 
-    def _write_record(self) -> None:
-        write_record(self.folder, self.record)
-
-
-class _Kept:
-    """Keeps the first bytes of a stream in a file and counts the rest."""
-
-    def __init__(self, path: Path, limit: int, record: Record) -> None:
-        self._file = path.open("wb", buffering=0)
-        self._left = limit
-        self._record = record
-
-    def add(self, data: bytes) -> None:
-        if not data:
-            self._file.close()
-            return
-        self._file.write(data[: self._left])
-        self._record.dropped += max(0, len(data) - self._left)
-        self._left = max(0, self._left - len(data))
+    def _said(self, name: str) -> int | None:
+        """A number that the sandbox told on its status descriptor, if it told it yet."""
+        with contextlib.suppress(BlockingIOError):
+            self._told += os.read(self._status, _STATUS_BYTES)
+        for line in self._told.splitlines():
+            with contextlib.suppress(ValueError):
+                if (value := json.loads(line).get(name)) is not None:
+                    return int(value)
+        return None
 
 
-def _drain(descriptor: int, take: Any) -> asyncio.Future[None]:
-    """Give what comes on a pipe to ``take``, piece by piece, and an empty piece at its end."""
+async def _gone(process: int) -> None:
+    """Wait for the end of a child, which stays to be reaped."""
+    descriptor = os.pidfd_open(process)
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-    os.set_blocking(descriptor, False)
-
-    def readable() -> None:
-        data = os.read(descriptor, _READ)
-        try:
-            take(data)
-        except OSError:
-            data = data or b""  # the disk is full: go on reading, so that the tool does not hang on its output
-        if not data:
-            loop.remove_reader(descriptor)
-            ended.set_result(None)
-
-    loop.add_reader(descriptor, readable)
-    return ended
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _is_child(process: int) -> bool:
+    """Whether this process may reap it; else the sandbox did, whose child it was."""
+    try:
+        os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
-def _exit_code(status: bytes) -> int | None:
-    return _field(status, "exit-code")
+def _reap(process: int) -> int:
+    """The exit code of a child that has ended, -n for one that signal n ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def _field(status: bytes, name: str) -> int | None:
-    for line in status.splitlines():
-        with contextlib.suppress(ValueError):
-            if (value := json.loads(line).get(name)) is not None:
-                return int(value)
-    return None
+def _mb(size: int) -> str:
+    return f"{size / 1_000_000:.6g} MB"
 
 
-def _tail(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        return path.read_bytes()[-500:].decode(errors="replace").strip()
-    return ""
-
-
-def _used(folder: str) -> int:
-    total = 0
-    for _, _, files, descriptor in os.fwalk(folder, follow_symlinks=False):
-        for name in files:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_blocks * 512
-    return total
-
-
-def _give(path: str, uid: int) -> None:
-    """Make the job's user the owner of its folders; a link is changed itself, never followed."""
-    os.chown(path, uid, uid, follow_symlinks=False)
-    for _, folders, files, descriptor in os.fwalk(path, follow_symlinks=False):
-        for name in (*folders, *files):
-            os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
-
-
-def write_record(folder: Path, record: Record) -> None:
-    """Put the record in its place in one step."""
-    partial = folder / "record.part"
-    with partial.open("w") as target:
-        json.dump(asdict(record), target)
-        target.flush()
-        os.fsync(target.fileno())
-    partial.rename(folder / "record.json")
-
-
-def read_record(folder: Path) -> Record | None:
-    """The record of a job, or None if there is none."""
-    with contextlib.suppress(FileNotFoundError):
-        return Record(**json.loads((folder / "record.json").read_bytes()))
-    return None
-
-
-def forget(folder: Path) -> None:
-    """Remove a job's folder."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+def _end_of(path: Path) -> str:
+    return path.read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()

@@ -8,71 +8,85 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
-from fedproc.site.runner.bubblewrap import write_etc
 from fedproc.site.runner.cgroups import CGroupError, CGroups
-from fedproc.site.runner.job import Job, Record, forget, read_record, write_record
+from fedproc.site.runner.disk import TooDeepError
+from fedproc.site.runner.job import Job
+from fedproc.site.runner.launch import LaunchError
+from fedproc.site.runner.order import JOB_NAME, Order, order_of
+from fedproc.site.runner.record import forget, read_record, write_record
+from fedproc.site.runner.seccomp import SeccompError, make_filter
+from fedproc.site.runner.slots import NoSlotError, Slots
 
 VERSION = 1
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LINE = 1 << 20
+_BACKLOG = 256
+_SET_CHILD_SUBREAPER = 36
+
+Answer = dict[str, Any]
 
 
 class RunnerError(Exception):
     """What was asked cannot be done; the text goes to the caller."""
 
 
-class Runner:
-    """Keeps the jobs of one host below ``folder``."""
+_TOLD = (RunnerError, CGroupError, SeccompError, NoSlotError, LaunchError, TooDeepError)
 
-    def __init__(self, folder: Path, *, uid_base: int, groups: list[int]) -> None:
+
+class Runner:
+    """Keeps the jobs of one host below ``folder``. Where it is root, each has a user of its own from ``slots``."""
+
+    def __init__(self, folder: Path, *, slots: Slots, groups: Sequence[int]) -> None:
         self._folder = folder
-        self._jobs: dict[str, Job] = {}
-        self._uid_base = uid_base
-        self._uids: set[int] = set()
+        self._slots = slots if os.geteuid() == 0 else None
         self._groups = groups
+        self._jobs: dict[str, Job] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._cgroups: CGroups | None = None
-        self._no_cgroups = ""
+        self._seccomp = b""
+        self._unable: Exception | None = None
 
     async def serve(self, ended: asyncio.Event) -> None:
         """Serve until ``ended``; then what still runs is ended and recorded."""
         (self._folder / "jobs").mkdir(parents=True, exist_ok=True)
-        write_etc(self._folder / "etc")
-        try:
-            self._cgroups = CGroups("fedproc-" + hashlib.sha256(str(self._folder.resolve()).encode()).hexdigest()[:12])
-        except CGroupError as fault:
-            self._no_cgroups = str(fault)
-        self._end_what_was_left()
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what a sandbox leaves is reaped here
+        self._make_able()
+        await self._end_what_was_left()
         path = self._folder / "runner.sock"
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
-        server = await asyncio.start_unix_server(self._connected, str(path), limit=_LINE)
+        server = await asyncio.start_unix_server(self._connected, str(path), limit=_LINE, backlog=_BACKLOG)
         os.umask(before)
         async with server:
             await ended.wait()
-        for job in self._jobs.values():
-            job.record.detail = job.record.detail or "the runner was stopped"
-            job.kill()
-        await asyncio.gather(*(job.exited.wait() for job in self._jobs.values()))
+        await asyncio.gather(*(job.end("the runner was stopped while the job ran") for job in self._jobs.values()))
+        await asyncio.gather(*(job.remove() for job in self._jobs.values()))
         if self._cgroups is not None:
-            for name in self._cgroups.names():
-                self._cgroups.find(name).remove()
             self._cgroups.close()
 
-    def _end_what_was_left(self) -> None:
+    def _make_able(self) -> None:
+        """What limits and confines jobs. Where it cannot be had, submissions are refused with the reason."""
+        name = "fedproc-" + hashlib.sha256(str(self._folder.resolve()).encode()).hexdigest()[:12]
+        try:
+            self._cgroups = CGroups(name)
+            self._seccomp = make_filter()
+        except (CGroupError, SeccompError) as fault:
+            self._unable = fault
+
+    async def _end_what_was_left(self) -> None:
         """After a crash: nothing that an earlier runner started may go on without a record."""
-        for name in self._cgroups.names() if self._cgroups else []:
-            assert self._cgroups is not None
-            self._cgroups.find(name).kill()
-            self._cgroups.find(name).remove()
+        for group in self._cgroups.all() if self._cgroups else []:
+            await group.empty()
+            await group.remove()
         for folder in (self._folder / "jobs").iterdir():
             record = read_record(folder)
             if record is None:
@@ -80,6 +94,8 @@ class Runner:
             elif record.phase == "running":
                 record.phase, record.detail = "exited", "the runner was lost while the job ran"
                 write_record(folder, record)
+
+    # -- requests --------------------------------------------------------------------------------
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks: set[asyncio.Task[None]] = set()
@@ -98,8 +114,8 @@ class Runner:
         request: dict[str, Any] = {}
         try:
             request = json.loads(line)
-            answer = {"result": await self._operation(request)(request)}
-        except (RunnerError, CGroupError) as fault:
+            answer: Answer = {"result": await self._operation(request)(request)}
+        except _TOLD as fault:
             answer = {"error": str(fault)}
         except OSError as fault:
             answer = {"error": f"{fault.strerror or fault} ({fault.filename})"}
@@ -109,81 +125,71 @@ class Runner:
             writer.write(json.dumps({"id": request.get("id"), **answer}).encode() + b"\n")
             await writer.drain()
 
-    def _operation(self, request: dict[str, Any]) -> Callable[[dict[str, Any]], Awaitable[Any]]:
+    def _operation(self, request: dict[str, Any]) -> Callable[[dict[str, Any]], Awaitable[Answer]]:
         if request.get("v") != VERSION:
             raise RunnerError(f"protocol version {request.get('v')}; this runner speaks {VERSION}: restart it")
         operations = {"submit": self._submit, "poll": self._poll, "cancel": self._cancel, "discard": self._discard}
         return operations[request["op"]]
 
-    def _folder_of(self, job: str) -> Path:
-        if not _NAME.fullmatch(job):
-            raise RunnerError(f"{job!r} is no job name")
-        return self._folder / "jobs" / job
+    def _turn(self, name: str) -> asyncio.Lock:
+        """Held by who starts or discards the job of this name."""
+        return self._turns.setdefault(name, asyncio.Lock())
 
-    async def _submit(self, request: dict[str, Any]) -> Any:
-        spec = request["spec"]
-        name = spec["job"]
-        folder = self._folder_of(name)
-        if name in self._jobs or read_record(folder) is not None:
-            return {"job": name}
-        if self._cgroups is None:
-            raise RunnerError(self._no_cgroups)
+    async def _submit(self, request: dict[str, Any]) -> Answer:
+        order = order_of(request["spec"])
+        async with self._turn(order.job):
+            if order.job not in self._jobs and read_record(self._folder_of(order.job)) is None:
+                self._jobs[order.job] = await self._start(order)
+        return {"job": order.job}
+
+    async def _start(self, order: Order) -> Job:
+        if self._unable is not None or self._cgroups is None:
+            raise self._unable or RunnerError("no control groups")
+        folder = self._folder_of(order.job)
         forget(folder)
-        folder.mkdir()
-        uid = self._take_uid()
-        cgroup = self._cgroups.make(name)
-        job = Job(folder, spec, cgroup, uid)
+        cgroup = self._cgroups.make(order.job)
+        slot = None
         try:
-            cgroup.limit(cpus=spec["cpus"], memory=spec["memory"], pids=spec["pids"])
-            job.start(self._folder / "etc", self._groups)
+            folder.mkdir()
+            slot = self._slots.take() if self._slots else None
+            job = Job(folder, order, cgroup, slot)
+            await job.start(self._groups, self._seccomp)
         except BaseException:
-            cgroup.kill()
-            cgroup.remove()
+            await cgroup.empty()
+            await cgroup.remove()
             forget(folder)
-            self._uids.discard(uid or 0)
+            if slot is not None:
+                slot.release()
             raise
-        self._jobs[name] = job
-        return {"job": name}
+        return job
 
-    def _take_uid(self) -> int | None:
-        """A user of the job's own, as far as this runner may choose: two jobs at a time never share one."""
-        if os.geteuid() != 0:
-            return None
-        uid = next(n for n in range(self._uid_base, self._uid_base + 10_000) if n not in self._uids)
-        self._uids.add(uid)
-        return uid
-
-    async def _poll(self, request: dict[str, Any]) -> Any:
+    async def _poll(self, request: dict[str, Any]) -> Answer:
         job = self._jobs.get(request["job"])
         if job is None:
             record = read_record(self._folder_of(request["job"]))
             return asdict(record) if record else {"phase": "absent"}
         if request.get("until_exit"):
             await job.exited.wait()
-        return self._seen(job)
+        seen = asdict(job.record)
+        return seen if job.exited.is_set() else seen | {"seconds": job.seconds()}
 
-    @staticmethod
-    def _seen(job: Job) -> dict[str, Any]:
-        record: Record = job.record
-        seen = asdict(record)
-        if record.phase == "running":
-            seen["seconds"] = job.seconds()
-        return seen
-
-    async def _cancel(self, request: dict[str, Any]) -> Any:
+    async def _cancel(self, request: dict[str, Any]) -> Answer:
         if job := self._jobs.get(request["job"]):
             job.cancel()
         return {}
 
-    async def _discard(self, request: dict[str, Any]) -> Any:
+    async def _discard(self, request: dict[str, Any]) -> Answer:
         name = request["job"]
         folder = self._folder_of(name)
-        if job := self._jobs.get(name):
-            if not job.exited.is_set():
-                job.kill()
-                await job.exited.wait()
-            job.remove_group()
-            self._jobs.pop(name, None)
-            self._uids.discard(job.uid or 0)
-        forget(folder)
+        async with self._turn(name):
+            if job := self._jobs.get(name):
+                await job.end()
+                await job.remove()
+                del self._jobs[name]
+            forget(folder)
         return {}
+
+    def _folder_of(self, job: str) -> Path:
+        if not JOB_NAME.fullmatch(job):
+            raise RunnerError(f"{job!r} is no job name")
+        return self._folder / "jobs" / job

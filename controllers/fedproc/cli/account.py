@@ -1,0 +1,61 @@
+"""``fedproc login`` and ``logout``."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from fedproc.cli import session
+from fedproc.cli.client import Client
+from fedproc.cli.show import console
+from fedproc.contract.api import Token
+from fedproc.contract.errors import InvalidInput
+
+
+def login(
+    url: Annotated[str | None, typer.Option(help="address of the central API (or FEDPROC_URL)")] = None,
+    username: Annotated[str | None, typer.Option(help="asked for if not given")] = None,
+    device: Annotated[bool, typer.Option("--device", help="sign in with a browser, on any machine")] = False,
+    issuer: Annotated[str | None, typer.Option(help="with --device: address of the issuer (or FEDPROC_ISSUER)")] = None,
+    ca: Annotated[str | None, typer.Option(help="CA certificates for the API, if not the system's")] = None,
+) -> None:
+    """Sign in; tokens are kept, the password is not."""
+    place = session.address(url)
+    authority = ca or os.environ.get("FEDPROC_CA")
+    token = _by_browser(issuer, authority) if device else _by_password(place, username, authority)
+    session.keep(place, authority, token)
+    console.print(f"signed in at {place}")
+
+
+def _by_password(url: str, username: str | None, ca: str | None) -> Token:
+    name = username or os.environ.get("FEDPROC_USERNAME") or typer.prompt("user name")
+    word = os.environ.get("FEDPROC_PASSWORD") or typer.prompt("password", hide_input=True)
+    client = Client(url, username=name, password=word, ca_file=ca)
+    try:
+        return client.sign_in()
+    finally:
+        client.close()
+
+
+def _by_browser(issuer: str | None, ca: str | None) -> Token:
+    place = issuer or os.environ.get("FEDPROC_ISSUER")
+    if not place:
+        raise InvalidInput("which issuer? give --issuer, or set FEDPROC_ISSUER")
+
+    def tell(address: str, code: str) -> None:
+        console.print(f"open [bold]{address}[/] in a browser, sign in, and check that it shows [bold]{code}[/]")
+
+    return session.device_token(place, ca, tell)
+
+
+def logout() -> None:
+    """Forget the tokens."""
+    console.print("signed out" if session.forget() else "you were not signed in")
+
+
+def mount(app: typer.Typer) -> None:
+    """Add both to the application."""
+    app.command()(login)
+    app.command()(logout)

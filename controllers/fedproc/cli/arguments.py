@@ -1,0 +1,62 @@
+"""``NAME=VALUE`` arguments of ``fedproc run``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fedproc.contract.errors import InvalidInput
+
+
+def parameters(file: Path | None, given: Iterable[str]) -> dict[str, Any]:
+    """Parameters from a JSON file, then those ``given`` as ``NAME=VALUE`` (JSON; a text where it is no JSON)."""
+    return _object(file) | dict(map(_pair, given))
+
+
+def host_parameters(given: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """From ``HOST.NAME=VALUE``."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in given:
+        host, dot, rest = text.partition(".")
+        if not dot or "=" in host:
+            raise InvalidInput(f"{text!r}: give it as HOST.NAME=VALUE, for example UB.threshold=3")
+        name, value = _pair(rest)
+        found.setdefault(host, {})[name] = value
+    return found
+
+
+def files(given: Iterable[str]) -> dict[str, Path]:
+    """From ``NAME=FILE``; raises :class:`InvalidInput` for a file that is not there."""
+    found = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or not Path(path).is_file():
+            raise InvalidInput(f"{text!r}: give it as NAME=FILE, with a file that is there")
+        found[name] = Path(path)
+    return found
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InvalidInput(f"{text!r}: give it as NAME=VALUE, for example rounds=10")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _object(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        value = json.loads(file.read_bytes())
+    except OSError as fault:
+        raise InvalidInput(f"parameters {file}: {fault.strerror}") from fault
+    except ValueError as fault:
+        raise InvalidInput(f"parameters {file}: not JSON: {fault}") from fault
+    if not isinstance(value, dict):
+        raise InvalidInput(f"parameters {file}: must be a JSON object")
+    return value

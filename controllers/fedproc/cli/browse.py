@@ -1,0 +1,183 @@
+"""``fedproc hosts``, ``tools`` and ``data``: what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedproc.cli.session import signed_in
+from fedproc.cli.show import AsJson, as_json, clock, console, size, table
+from fedproc.contract.api import HostView, ToolView
+from fedproc.contract.errors import InvalidInput
+
+hosts = typer.Typer(help="The federation's hosts.", invoke_without_command=True)
+tools = typer.Typer(help="The approved tools.", invoke_without_command=True)
+data = typer.Typer(help="Datasets at the hosts, and your own files.", invoke_without_command=True)
+
+
+@hosts.callback()
+def _hosts(context: typer.Context, json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        list_hosts(json=json)
+
+
+@hosts.command("list")
+def list_hosts(
+    everyone: Annotated[bool, typer.Option("--all", help="also those that are not active (operators)")] = False,
+    json: AsJson = False,
+) -> None:
+    """All active hosts."""
+    with signed_in(operator=everyone) as client:
+        found = client.hosts(everyone=everyone)
+    if json:
+        return as_json(found)
+    rows = [
+        (host.id, ", ".join(host.roles), host.location, _condition(host), host.open_jobs, clock(host.last_heartbeat))
+        for host in found
+    ]
+    table(("host", "roles", "location", "says", "open jobs", "heard of"), rows, none="no host is active")
+
+
+@hosts.command("show")
+def show_host(host: str, json: AsJson = False) -> None:
+    """One host: what it has, what it lets run."""
+    with signed_in() as client:
+        found = client.host(host)
+    if json:
+        return as_json(found)
+    console.print(f"[bold]{found.id}[/]  {found.site}  {found.location}  ({', '.join(found.roles)})")
+    console.print(f"says       {_condition(found)}; heard of {clock(found.last_heartbeat)}; {found.reached_by}")
+    if found.capacity:
+        console.print("capacity   " + "  ".join(f"{k} {v}" for k, v in found.capacity.model_dump().items() if v))
+    console.print(f"executors  {', '.join(found.executors) or '-'}")
+    console.print(f"tools      {', '.join(f'{tool.id}' for tool in found.tools) or '-'}")
+    console.print(f"datasets   {', '.join(found.datasets) or '-'}")
+
+
+def _condition(host: HostView) -> str:
+    if not host.alive:
+        return "[red]unreachable[/]"
+    colour = "green" if host.condition == "accepting" else "yellow"
+    return f"[{colour}]{host.condition}[/] {host.condition_text}".strip()
+
+
+@tools.callback()
+def _tools(context: typer.Context, json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        list_tools(json=json)
+
+
+@tools.command("list")
+def list_tools(json: AsJson = False) -> None:
+    """All approved tools."""
+    with signed_in() as client:
+        found = client.tools()
+    if json:
+        return as_json(found)
+    rows = [(tool.id, tool.version, tool.mode, tool.description) for tool in found]
+    table(("tool", "version", "mode", "what it does"), rows, none="no tool is approved yet")
+
+
+@tools.command("show")
+def show_tool(tool: str, json: AsJson = False) -> None:
+    """One tool: parameters, tasks, what it takes and gives."""
+    with signed_in() as client:
+        found = client.tool(tool)
+        tasks = [task for task in client.tasks() if task.tool == tool and task.version == found.version]
+    if json:
+        return as_json(found)
+    console.print(f"[bold]{found.name}[/] ({found.id} {found.version}, {found.mode})\n{found.description}\n")
+    _parameters(found)
+    for task in tasks:
+        takes = ", ".join(f"{entry['name']} ({entry['kind']})" for entry in task.inputs) or "nothing"
+        gives = ", ".join(f"{entry['name']} ({entry['disclosure']})" for entry in task.outputs) or "nothing"
+        console.print(f"task [bold]{task.name}[/] ({task.placement}): {task.description}")
+        console.print(f"  takes {takes}; gives {gives}")
+
+
+def _parameters(tool: ToolView) -> None:
+    required = set(tool.parameters.get("required", []))
+    rows = [
+        (
+            f"{name}{' *' if name in required else ''}",
+            schema.get("type", schema.get("enum", "")),
+            schema.get("default", ""),
+            schema.get("description", ""),
+        )
+        for name, schema in tool.parameters.get("properties", {}).items()
+    ]
+    table(("parameter", "type", "default", "* = must be given"), rows, none="It takes no parameters.")
+
+
+@tools.command("add")
+def add_tool(
+    folder: Annotated[Path, typer.Argument(help="the tool's folder, with its tool.yaml")],
+    key: Annotated[Path, typer.Option(help="the catalogue's private key (PEM)")],
+) -> None:
+    """Approve a tool: check its folder, sign its manifest, publish it (operators)."""
+    from fedproc.catalog import load_tool, pack, sign_manifest
+    from fedproc.contract.jws import load_key
+
+    manifest = load_tool(folder)
+    try:
+        signed = sign_manifest(manifest, load_key(key.read_bytes()))
+    except (OSError, ValueError) as fault:
+        raise InvalidInput(f"catalogue key {key}: {fault}") from fault
+    with signed_in(operator=True) as client:
+        added = client.add_tool(signed, pack(folder, manifest))
+    console.print(f"published {added.id} {added.version}  {added.digest}")
+
+
+@data.callback()
+def _data(context: typer.Context, json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        list_datasets(json=json)
+
+
+@data.command("list")
+def list_datasets(json: AsJson = False) -> None:
+    """All datasets at the hosts."""
+    with signed_in() as client:
+        found = client.datasets()
+    if json:
+        return as_json(found)
+    rows = [
+        (entry.id, entry.version, size(entry.size), "" if entry.available else "not now", entry.description)
+        for entry in found
+    ]
+    table(("dataset", "version", "size", "", "what it is"), rows, none="no host offers a dataset")
+
+
+@data.command("files")
+def list_files(json: AsJson = False) -> None:
+    """Your files at the centre: what you uploaded, what your experiments gave."""
+    with signed_in() as client:
+        found = [client.file(uri.rstrip("/").rpartition("/")[2]) for uri in client.files()]
+    if json:
+        return as_json(found)
+    rows = [(entry.id, entry.path, size(entry.size), entry.state, entry.experiment or "") for entry in found]
+    table(("file", "path", "size", "", "experiment"), rows, none="you have no files at the centre")
+
+
+@data.command("put")
+def put_file(
+    source: Annotated[Path, typer.Argument(help="the file to upload")],
+    path: Annotated[str | None, typer.Argument(help="its path at the centre; its name unless given")] = None,
+    media_type: Annotated[str, typer.Option(help="media type")] = "application/octet-stream",
+    json: AsJson = False,
+) -> None:
+    """Upload a file of yours; an upload that was cut is taken up where it was cut."""
+    if not source.is_file():
+        raise InvalidInput(f"{source} is no file")
+    with signed_in() as client:
+        entry = client.put_file(path or source.name, source, media_type)
+    as_json(entry) if json else console.print(f"{entry.id}  {entry.path}  {size(entry.size)}")
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(hosts, name="hosts")
+    app.add_typer(tools, name="tools")
+    app.add_typer(data, name="data")

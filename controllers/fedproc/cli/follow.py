@@ -1,0 +1,134 @@
+"""An experiment as it goes on, in a terminal: a bar per job, metrics as they come; plain lines to a file or pipe."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from fedproc.cli.show import coloured
+from fedproc.contract.api import EventView
+from fedproc.contract.states import TERMINAL, JobState
+
+_STEPS = {state: step for step, state in enumerate(state for state in JobState if state not in TERMINAL)}
+_SHORT = 100
+_TAIL = 5
+
+
+def follow(events: Iterable[EventView], console: Console, *, logs: bool = False) -> str:
+    """Show ``events`` until they end; returns the last state of the experiment. ``logs`` shows log lines, too."""
+    shown = _Bars(console, logs) if console.is_terminal else _Lines(console, logs)
+    state = "queued"
+    with shown.live:
+        for event in events:
+            shown.show(event)
+            if event.job is None and event.state:
+                state = event.state
+    return state
+
+
+class _Lines:
+    """One line per event."""
+
+    def __init__(self, console: Console, logs: bool) -> None:
+        self._console = console
+        self._logs = logs
+        self._last: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_TAIL))
+        self.live: AbstractContextManager[Any] = nullcontext()
+
+    def show(self, event: EventView) -> None:
+        where = who(event)
+        if event.state:
+            self._state(event, where)
+        elif event.metrics:
+            self._say(f"  {where:<18} [bold]{metrics_text(event.metrics)}[/]")
+        elif event.progress:
+            self._progress(event, where)
+        elif event.log:
+            self._last[where].extend(event.log["lines"])
+            if self._logs:
+                self._said(where, event.log["lines"])
+
+    def _state(self, event: EventView, where: str) -> None:
+        self._say(f"  {where:<18} {coloured(event.state or '')}{reason_text(event)}")
+        self._explain(event, where)
+
+    def _explain(self, event: EventView, where: str) -> None:
+        """What a failed job said last, as far as its host lets that out."""
+        if event.state == JobState.failed and event.job and not self._logs:
+            self._said(where, self._last[where])
+
+    def _said(self, where: str, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._console.print(f"  {where:<18} | {line}", markup=False, highlight=False, soft_wrap=True)
+
+    def _progress(self, event: EventView, where: str) -> None:
+        self._say(f"  {where:<18} {progress_text(event.progress or {})}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+
+class _Bars(_Lines):
+    """A bar per job; what is no state is printed above the bars."""
+
+    def __init__(self, console: Console, logs: bool) -> None:
+        super().__init__(console, logs)
+        self._progress_bars = Progress(
+            TextColumn("  {task.description:<18}"), BarColumn(20), TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(), TextColumn("[dim]{task.fields[note]}"), console=console,
+        )  # fmt: skip
+        self._rows: dict[str, TaskID] = {}
+        self.live = self._progress_bars
+
+    def _state(self, event: EventView, where: str) -> None:
+        if event.job is None:
+            return
+        row, state = self._row(event, where), event.state or ""
+        terminal = JobState(state) in TERMINAL
+        step = _STEPS.get(JobState(state), len(_STEPS))
+        note = reason_text(event).strip()
+        self._progress_bars.update(row, completed=step, state=coloured(state), note=note[:_SHORT])
+        if terminal:
+            self._progress_bars.stop_task(row)
+            if note:
+                self._say(f"  {where:<18} {coloured(state)} {note}")
+                self._explain(event, where)
+
+    def _progress(self, event: EventView, where: str) -> None:
+        self._progress_bars.update(self._row(event, where), note=progress_text(event.progress or {})[:_SHORT])
+
+    def _row(self, event: EventView, where: str) -> TaskID:
+        job = event.job or ""
+        if job not in self._rows:
+            self._rows[job] = self._progress_bars.add_task(where, total=len(_STEPS), state="", note="")
+        return self._rows[job]
+
+
+def who(event: EventView) -> str:
+    """``TASK@HOST``, or ``experiment`` for an event of the whole."""
+    return f"{event.task}@{event.host}" if event.job else "experiment"
+
+
+def metrics_text(metrics: dict[str, Any]) -> str:
+    """``round 1  loss 0.2477``: numbers with four significant digits."""
+    shown = ((name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in metrics.items())
+    return "  ".join(f"{name} {value}" for name, value in shown)
+
+
+def progress_text(progress: dict[str, Any]) -> str:
+    """What a job waits for, or how far it is."""
+    if waits := progress.get("waiting_for"):
+        return f"waits for {waits}"
+    return metrics_text(progress)
+
+
+def reason_text(event: EventView) -> str:
+    """Why, where an event says so."""
+    if event.reason:
+        return f" ({event.code}) {event.reason}" if event.code else f" {event.reason}"
+    return ""

@@ -1,0 +1,63 @@
+"""``fedproc api``, ``relay``, ``orchestrator``, ``runner``: the services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PANEL = "Services"
+Config = Annotated[Path, typer.Option("--config", help="settings file (TOML)")]
+
+
+def api(config: Config) -> None:
+    """Run the central API."""
+    from fedproc.central.app import serve
+
+    serve(config)
+
+
+def relay(config: Config) -> None:
+    """Run the relay between the central database and the broker."""
+    from fedproc.central.relay import serve
+
+    serve(config)
+
+
+def orchestrator(config: Config) -> None:
+    """Run a host's orchestrator."""
+    from fedproc.site.daemon import serve
+
+    serve(config)
+
+
+def runner(
+    folder: Annotated[Path, typer.Option("--dir", help="folder of its socket and records")],
+    uid_base: Annotated[int, typer.Option(help="first user id for jobs, when run as root")] = 61000,
+    data_group: Annotated[list[int] | None, typer.Option(help="group that may read datasets")] = None,
+) -> None:
+    """Run a host's job runner, which the sandbox executor needs."""
+    from fedproc.site.runner.__main__ import main
+
+    groups = [word for group in data_group or [] for word in ("--data-group", str(group))]
+    raise typer.Exit(main(["--dir", str(folder), "--uid-base", str(uid_base), *groups]))
+
+
+def migrate(config: Config) -> None:
+    """Bring the central database to the present schema."""
+    from fedproc.central import settings
+    from fedproc.central.migrate import migrate as bring
+    from fedproc.central.migrate import revision
+    from fedproc.central.store.db import connect
+
+    engine = connect(settings.load(config).database)
+    before = revision(engine)
+    bring(engine)
+    typer.echo(f"central database: {before or 'empty'} -> {revision(engine)}")
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the services to the application."""
+    for command in (api, relay, orchestrator, runner, migrate):
+        app.command(rich_help_panel=PANEL)(command)

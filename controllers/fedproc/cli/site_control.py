@@ -1,0 +1,93 @@
+"""``fedproc site``: a host's own operator, without the centre."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedproc.cli.show import AsJson, as_json, coloured, console, table
+from fedproc.cli.site import site
+from fedproc.contract.errors import FedprocError, Unavailable
+
+Socket = Annotated[
+    Path, typer.Option("--socket", envvar="FEDPROC_SITE_SOCKET", help="the orchestrator's own socket (site.sock)")
+]
+Reason = Annotated[str, typer.Option(prompt=True, help="why; kept in the host's journal")]
+
+
+def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    import httpx
+
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://site") as http:
+        try:
+            answer = http.request(method, path, json=body)
+        except httpx.TransportError as fault:
+            raise Unavailable(f"no orchestrator answers at {socket} ({fault}): does it run, as you?") from fault
+    said = answer.json()
+    if answer.status_code != 200:
+        raise FedprocError(str(said.get("detail")))
+    return said["result"]
+
+
+@site.command()
+def status(socket: Socket, json: AsJson = False) -> None:
+    """The host's jobs, and whether it takes more."""
+    found = _ask(socket, "GET", "/status")
+    if json:
+        return as_json(found)
+    taking = "[red]stopped[/]" if found["stopped"] else found["held"] or "[green]takes jobs[/]"
+    console.print(f"[bold]{found['host']}[/]  {taking}  clock {found['clock_skew_seconds']} s off the centre's")
+    rows = [
+        (job["job"], job["tool"], job["task"], job["user"], coloured(job["state"]), job["waiting_for"] or "")
+        for job in found["jobs"]
+    ]
+    table(("job", "tool", "task", "of", "state", "waits for"), rows, none="no job is open")
+
+
+@site.command()
+def stop(socket: Socket) -> None:
+    """End all jobs and take no more; works without the centre, and outlives a restart."""
+    _ask(socket, "POST", "/stop")
+    console.print("stopped: its jobs are being ended, and none is taken until fedproc site start")
+
+
+@site.command()
+def start(socket: Socket) -> None:
+    """Take jobs again."""
+    _ask(socket, "POST", "/start")
+    console.print("takes jobs again")
+
+
+@site.command()
+def releases(socket: Socket, json: AsJson = False) -> None:
+    """What awaits a person's decision before it leaves."""
+    found = _ask(socket, "GET", "/releases")
+    if json:
+        return as_json(found)
+    rows = [
+        (entry["job"], entry["tool"], entry["user"], entry["release_by"], file["file"])
+        for entry in found
+        for file in entry["files"]
+    ]
+    table(("job", "tool", "of", "until", "look at"), rows, none="nothing awaits release")
+
+
+@site.command()
+def release(job: str, socket: Socket, reason: Reason) -> None:
+    """Let a job's results leave."""
+    _ask(socket, "POST", f"/releases/{job}", {"decision": "release", "reason": reason})
+    console.print(f"{job}: released")
+
+
+@site.command()
+def refuse(job: str, socket: Socket, reason: Reason) -> None:
+    """Keep a job's results inside; the job ends as refused."""
+    _ask(socket, "POST", f"/releases/{job}", {"decision": "refuse", "reason": reason})
+    console.print(f"{job}: refused")
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands, and those of the host check, to the application."""
+    app.add_typer(site, name="site")

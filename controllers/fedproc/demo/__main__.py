@@ -1,0 +1,144 @@
+"""``python -m fedproc.demo run|up|status|down``, as the Makefile calls it.
+
+From the environment: ``DEMO_DIR`` (where the federation lives), ``DEMO_CACHE`` (what is kept between runs: data and
+tools' environments), ``EXECUTOR`` (``sandbox`` or ``docker``), ``TOOLS`` (a folder with more tools).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from fedproc.contract.errors import FedprocError, InvalidInput
+from fedproc.demo.federation import Federation, read_env
+from fedproc.demo.story import tell
+
+_CATALOGUE = Path(__file__).parents[3] / "tool_catalog"
+
+
+def main(arguments: list[str]) -> int:
+    """Exit codes: 0 done, 1 it failed (the message says why), 2 wrong usage, 130 interrupted."""
+    acts = {"run": _run, "up": _up, "status": _status, "down": _down}
+    if len(arguments) != 1 or arguments[0] not in acts:
+        sys.stderr.write(f"usage: python -m fedproc.demo {'|'.join(acts)}\n")
+        return 2
+    console = Console(highlight=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        acts[arguments[0]](console)
+    except FedprocError as fault:
+        console.print(f"[red]{fault.message}[/]")
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return 130
+    return 0
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("DEMO_DIR") or ".demo")
+
+
+def _federation() -> Federation:
+    more = os.environ.get("TOOLS")
+    executor = os.environ.get("EXECUTOR") or "sandbox"
+    if executor not in ("sandbox", "docker"):
+        raise InvalidInput(f"EXECUTOR={executor}: choose sandbox or docker")
+    catalogues = [_CATALOGUE, *([Path(more)] if more else [])]
+    return Federation(_folder(), Path(os.environ.get("DEMO_CACHE") or ".cache"), catalogues, executor)
+
+
+def _run(console: Console) -> None:
+    federation, begun = _federation(), time.monotonic()
+    results = federation.results / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    with _ended_after(federation):
+        _start(federation, console)
+        client = federation.client("researcher")
+        console.print(f"==> a researcher signs in at {client.url} (POST /token) and runs two experiments")
+        tell(client, results, console)
+        client.close()
+        console.print("\n==> ending the federation")
+    console.print(f"==> done in {time.monotonic() - begun:.0f} s; nothing is left running")
+    console.print(f"""
+The results are files in [bold]{_short(results)}[/]; open cohort-statistics/EUCAIM/kaplan_meier.svg in a browser.
+Next: [bold]make demo-up[/] starts this federation and leaves it running, so that you can try it by hand;
+      docs/tools.md shows how to write a tool of your own, and TOOLS=folder offers it there.""")
+
+
+@contextlib.contextmanager
+def _ended_after(federation: Federation) -> Iterator[None]:
+    """End the federation whatever happens, but keep its logs if the demo failed."""
+    try:
+        yield
+    except BaseException as fault:
+        if not isinstance(fault, InvalidInput):
+            federation.keep_logs()
+        federation.down()
+        raise
+    federation.down()
+
+
+def _start(federation: Federation, console: Console) -> None:
+    federation.up(lambda text: console.print(f"==> {text}"))
+
+
+def _up(console: Console) -> None:
+    federation = _federation()
+    _start(federation, console)
+    env, folder = read_env(_folder()), _short(_folder())
+    url = env["FEDPROC_URL"]
+    console.print(
+        f"""
+The federation is up. The API is at [bold]{url}[/], its documentation at [bold]{url}/docs[/].
+By hand:
+  source {folder}/env                 # address, user and password, for the command line and for curl
+  .venv/bin/fedproc hosts             # who is there
+  .venv/bin/fedproc data              # which datasets
+  .venv/bin/fedproc tools             # which tools; fedproc tools show cohort-statistics tells more
+  .venv/bin/fedproc run host-acceptance --host UB
+  curl -s -d "username=$FEDPROC_USERNAME&password=$FEDPROC_PASSWORD" "$FEDPROC_URL/token"
+Logs are in {folder}/log. make demo-status shows the processes, make demo-down ends them."""
+    )
+
+
+def _status(console: Console) -> None:
+    from rich.table import Table
+
+    federation = Federation(_folder(), Path(".cache"), [_CATALOGUE])
+    table = Table("process", "state", "since", box=None)
+    for name, state, text in federation.supervisor.status():
+        table.add_row(name, "[green]running[/]" if state == "RUNNING" else f"[red]{state.lower()}[/]", text)
+    console.print(table)
+    hosts = Table("host", "heard of", "says", "open jobs", box=None)
+    client = federation.client("operator")
+    for host in client.hosts(everyone=True):
+        heard = host.last_heartbeat.strftime("%H:%M:%S UTC") if host.last_heartbeat else "never"
+        hosts.add_row(host.id, heard, f"{host.condition} {host.condition_text}", str(host.open_jobs))
+    console.print(hosts)
+    console.print(f"API {client.url}, its documentation {client.url}/docs")
+
+
+def _down(console: Console) -> None:
+    federation = Federation(_folder(), Path(".cache"), [_CATALOGUE])
+    running = federation.supervisor.is_running()
+    federation.down()
+    said = "ended; nothing is left running" if running else f"nothing was running in {_short(_folder())}"
+    console.print(f"==> {said}. Results, if any, stay in {_short(federation.results)}")
+
+
+def _short(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd()))
+    return str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

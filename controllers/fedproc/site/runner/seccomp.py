@@ -1,0 +1,96 @@
+"""The system calls that no job may make, as a filter program for bwrap, made by the system's libseccomp.
+
+The namespaces take away what the kernel keeps apart by namespace. This takes away what it does not: sockets to the
+hypervisor and to kernel services (``AF_VSOCK``, ``AF_ALG``, …), the kernel's key rings, and calls that an analysis
+has no use for and that are known for their bugs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+_ALLOW = 0x7FFF0000
+_ERRNO = 0x00050000
+_EQUAL, _GREATER_EQUAL = 4, 5
+_OPTIMIZE, _BY_TREE = 8, 2
+_FAMILIES = {1, 2, 10, 16}
+"""AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (of the job's own network)"""
+_FAMILIES_END = 64
+_REFUSED = """
+    add_key keyctl request_key bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register
+    mount umount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr setns
+    open_by_handle_at name_to_handle_at kexec_load kexec_file_load init_module finit_module delete_module
+    acct quotactl quotactl_fd reboot swapon swapoff syslog iopl ioperm settimeofday clock_settime lookup_dcookie
+    move_pages mbind migrate_pages vhangup fanotify_init
+""".split()  # noqa: SIM905 (a list this long reads better so)
+
+
+class SeccompError(Exception):
+    """No filter can be made on this machine."""
+
+
+class _Comparison(ctypes.Structure):
+    _fields_ = (
+        ("argument", ctypes.c_uint),
+        ("operator", ctypes.c_int),
+        ("value", ctypes.c_uint64),
+        ("second", ctypes.c_uint64),
+    )
+
+
+def make_filter() -> bytes:
+    """The filter program. Raises :class:`SeccompError` where libseccomp is missing."""
+    library = _library()
+    context = library.seccomp_init(_ALLOW)
+    if not context:
+        raise SeccompError("libseccomp does not know this machine's architecture; jobs cannot be confined here")
+    try:
+        library.seccomp_attr_set(context, _OPTIMIZE, _BY_TREE)
+        for name in _REFUSED:
+            number = library.seccomp_syscall_resolve_name(name.encode())
+            if number >= 0:
+                _refuse(library, context, errno.EPERM, number, [])
+        _refuse_families(library, context)
+        return _exported(library, context)
+    finally:
+        library.seccomp_release(context)
+
+
+def _refuse_families(library: ctypes.CDLL, context: int) -> None:
+    number = library.seccomp_syscall_resolve_name(b"socket")
+    refused = [_Comparison(0, _EQUAL, family) for family in range(_FAMILIES_END) if family not in _FAMILIES]
+    for comparison in (*refused, _Comparison(0, _GREATER_EQUAL, _FAMILIES_END)):
+        _refuse(library, context, errno.EAFNOSUPPORT, number, [comparison])
+
+
+def _refuse(library: ctypes.CDLL, context: int, error: int, number: int, when: list[_Comparison]) -> None:
+    array = (_Comparison * len(when))(*when)
+    result = library.seccomp_rule_add_array(context, _ERRNO | error, number, len(when), array)
+    if result != 0:
+        raise SeccompError(f"libseccomp refuses a rule: {os.strerror(-result)}")
+
+
+def _exported(library: ctypes.CDLL, context: int) -> bytes:
+    with os.fdopen(os.memfd_create("seccomp"), "rb") as program:
+        result = library.seccomp_export_bpf(context, program.fileno())
+        if result != 0:
+            raise SeccompError(f"libseccomp gives no program: {os.strerror(-result)}")
+        program.seek(0)
+        return program.read()
+
+
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError as fault:
+        raise SeccompError("libseccomp.so.2 is missing: install libseccomp2, or jobs cannot be confined") from fault
+    library.seccomp_init.restype = ctypes.c_void_p
+    library.seccomp_release.argtypes = [ctypes.c_void_p]
+    library.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
+    library.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    library.seccomp_rule_add_array.argtypes = [
+        ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_void_p,
+    ]  # fmt: skip
+    return library

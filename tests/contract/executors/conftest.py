@@ -1,0 +1,179 @@
+"""One suite for every executor (docs/executors.md): what is particular to one of them is in its ``Backend``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from fedproc.demo.waiting import wait_until
+from fedproc.site.executors.base import SOURCE, Executor, Handle, Limits, Mount, Observation, Phase, Spec
+from fedproc.site.executors.sandbox import SandboxExecutor
+
+PYTHON = "/usr/bin/python3"
+"""of the machine's own in the sandbox, of the image in a container"""
+INSIDE = Path(__file__).parent / "inside"
+SECRET = "4c1f-of-the-neighbour"
+LIMITS = Limits(cpus=1, memory=96_000_000, disk=20_000_000, pids=24, log=1_000_000)
+
+
+IDS: set[str] = set()
+"""of all jobs so far"""
+
+
+def job_id(name: str) -> str:
+    """An id as the centre makes them."""
+    made = "j-" + "".join("0123456789abcdefghijklmnopqrstuv"[byte % 32] for byte in sha256(name.encode()).digest()[:26])
+    IDS.add(made)
+    return made
+
+
+class Backend(Protocol):
+    """What a test of an executor needs besides the executor."""
+
+    runtime: str
+
+    def executor(self) -> Executor:
+        """A new one, as a daemon that has just been started makes it."""
+
+    def left(self) -> list[str]:
+        """What is left of jobs: processes, control groups, containers, records."""
+
+
+class SandboxBackend:
+    """A runner of its own in ``folder``."""
+
+    runtime = ""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        command = [sys.executable, "-m", "fedproc.site.runner", "--dir", str(folder)]
+        self._process = subprocess.Popen(command)
+        wait_until((folder / "runner.sock").exists, 20, "the runner does not start")
+
+    def executor(self) -> Executor:
+        return SandboxExecutor(self._folder)
+
+    def left(self) -> list[str]:
+        records = [path.name for path in (self._folder / "jobs").iterdir()]
+        groups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/j-*") if path.name in IDS]
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        return records + groups + children
+
+    def close(self) -> None:
+        self._process.terminate()
+        assert self._process.wait(20) == 0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended, and what it said."""
+
+    seen: Observation
+    out: bytes
+    errors: bytes
+
+    def json(self) -> Any:
+        """What it printed. Shows its errors where that is no JSON."""
+        assert self.seen.exit_code == 0, (self.seen, self.errors.decode(errors="replace"))
+        return json.loads(self.out)
+
+
+@dataclass
+class World:
+    """One host with one executor, for one test."""
+
+    backend: Backend
+    folder: Path
+    executor: Executor
+    _submitted: list[Handle] = field(default_factory=list)
+
+    def spec(self, job: str, *command: str, **more: Any) -> Spec:
+        """A spec with small limits; more of its fields by name, and ``limits`` as a dict of those that differ."""
+        workspace = self.folder / job / "work"
+        workspace.mkdir(parents=True, exist_ok=True)
+        limits = replace(LIMITS, **more.pop("limits", {}))
+        fields: dict[str, Any] = {"environment": {}, "runtime": self.backend.runtime, **more}
+        return Spec(job=job_id(job), command=command, workspace=workspace, limits=limits, **fields)
+
+    def program(self, job: str, source: str, *arguments: str, **more: Any) -> Spec:
+        """A spec that runs this Python text."""
+        place = self.folder / job / "source"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "program.py").write_text(source)
+        mounts = (Mount(place, SOURCE), *more.pop("mounts", ()))
+        return self.spec(job, PYTHON, "-I", f"{SOURCE}/program.py", *arguments, mounts=mounts, **more)
+
+    async def submit(self, spec: Spec) -> Handle:
+        """Submit; what is not discarded by the test is discarded at its end."""
+        handle = await self.executor.submit(spec)
+        self._submitted.append(handle)
+        return handle
+
+    async def end(self, handle: Handle) -> Ended:
+        """Wait for the end."""
+        seen = await self.executor.poll(handle, until_exit=True)
+        out, errors = [await self.log(handle, stream) for stream in ("stdout", "stderr")]
+        return Ended(seen, out, errors)
+
+    async def run(self, spec: Spec) -> Ended:
+        """Submit and wait for the end."""
+        return await self.end(await self.submit(spec))
+
+    async def log(self, handle: Handle, stream: str = "stdout", offset: int = 0) -> bytes:
+        return b"".join([part async for part in self.executor.logs(handle, stream, offset=offset)])
+
+    async def said(self, handle: Handle, text: bytes) -> bytes:
+        """Wait until the job has printed ``text``; returns all that it printed."""
+        async with asyncio.timeout(30):
+            while True:
+                seen = await self.executor.poll(handle)
+                if text in (out := await self.log(handle)):
+                    return out
+                assert seen.phase is Phase.running, (seen, await self.log(handle, "stderr"))
+                await asyncio.sleep(0.02)
+
+    @asynccontextmanager
+    async def neighbour(self, **more: Any) -> AsyncIterator[Handle]:
+        """A job that goes on meanwhile, and that nobody may disturb: told to end, it says that it is well."""
+        source = (INSIDE / "neighbour.py").read_text()
+        handle = await self.submit(self.program("neighbour", source, environment={"SECRET_TOKEN": SECRET}, **more))
+        await self.said(handle, b"here\n")
+        yield handle
+        (self.folder / "neighbour" / "work" / "end").touch()
+        ended = await self.end(handle)
+        assert (ended.seen.exit_code, ended.seen.limit, ended.out) == (0, None, b"here\nwell\n"), ended
+
+    async def close(self) -> None:
+        for handle in self._submitted:
+            await self.executor.discard(handle)
+
+
+@pytest.fixture(scope="session", params=["sandbox"])
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    with tempfile.TemporaryDirectory(prefix="fedproc-contract-") as folder:
+        made = SandboxBackend(Path(folder))
+        yield made
+        made.close()
+
+
+@pytest.fixture
+async def world(backend: Backend) -> AsyncIterator[World]:
+    """After each test nothing is left of its jobs."""
+    folder = Path(tempfile.mkdtemp(prefix="fedproc-"))
+    async with AsyncExitStack() as stack:
+        stack.callback(subprocess.run, ["/bin/rm", "-rf", str(folder)], check=True)
+        made = World(backend, folder, backend.executor())
+        stack.push_async_callback(made.close)
+        yield made
+    assert backend.left() == []

@@ -1,0 +1,182 @@
+"""What a job cannot reach, see or become, looked at from inside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fedproc.site.executors.base import INPUT, SOURCE, Forward, Mount, Port
+
+from .conftest import INSIDE, PYTHON, World, job_id
+
+TOOL = Path(__file__).parents[3] / "tool_catalog" / "host_acceptance"
+NOWHERE = ("192.0.2.1", "2001:db8::1", "8.8.8.8")
+REFUSED = {
+    "EPERM", "EACCES", "ENOENT", "ENOTDIR", "ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED", "EADDRNOTAVAIL", "ESRCH",
+    "EROFS", "EAFNOSUPPORT", "ENOSYS", "ESOCKTNOSUPPORT", "EPROTONOSUPPORT", "ENOSPC",
+}  # fmt: skip
+"""``ENOSPC`` is what the kernel says where no more user namespaces may be made."""
+
+
+def _own_addresses() -> list[str]:
+    """The addresses of this machine, by the routing table; nothing is sent."""
+    found = ["127.0.0.1", "::1"]
+    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((far, 9))
+            except OSError:
+                continue
+            found.append(probe.getsockname()[0])
+    return found
+
+
+@dataclass
+class Surroundings:
+    """What is there to be reached on this host, were a job not kept from it."""
+
+    addresses: list[tuple[str, int]]
+    abstract: list[str]
+    sockets: list[str]
+    files: list[str]
+    folders: list[str]
+    processes: list[int]
+
+
+@asynccontextmanager
+async def _surroundings(world: World) -> AsyncIterator[Surroundings]:
+    """Listeners as the centre and this host have them, and a neighbour with connections and files of its own."""
+    listeners = [socket.create_server(("0.0.0.0", 0)), socket.create_server(("::", 0), family=socket.AF_INET6)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    name = f"fedproc-{secrets.token_hex(8)}"
+    abstract = socket.socket(socket.AF_UNIX)
+    abstract.bind("\0" + name)
+    abstract.listen()
+    connections = world.folder / "neighbour" / "connections"
+    for folder in ("in", "out"):
+        (connections / folder).mkdir(parents=True)
+    outgoing = socket.socket(socket.AF_UNIX)
+    outgoing.bind(str(connections / "out" / "peer"))
+    outgoing.listen()
+    key = world.folder / "host.key"
+    key.write_text("the host's key")
+    ways: dict[str, Any] = {
+        "forwards": (Forward("server.fedproc.internal", 9092, connections / "out" / "peer"),),
+        "ports": (Port("tcp", 4711, connections / "in" / "tcp"),),
+    }
+    try:
+        async with world.neighbour(**ways):
+            addresses = [(host, ports[":" in host]) for host in _own_addresses()]
+            yield Surroundings(
+                addresses=[*addresses, *((host, 443) for host in NOWHERE), ("127.0.0.1", 4711), ("127.0.0.1", 9092)],
+                abstract=[name, "neighbour"],
+                sockets=[
+                    str(connections / "out" / "peer"), str(connections / "in" / "tcp"), "/fedproc/connections/out/peer",
+                    "/fedproc/connections/in/tcp", "/var/run/docker.sock", "/run/docker.sock",
+                ],
+                files=[
+                    str(key), str(world.folder / "neighbour" / "work" / "secret.txt"), "/tmp/neighbour", "/etc/shadow",
+                    "/root/.bashrc", "/proc/kcore", "/dev/mem",
+                ],
+                folders=[str(world.folder), str(world.folder / "neighbour"), "/root"],
+                processes=[os.getpid(), os.getppid()],
+            )  # fmt: skip
+    finally:
+        for each in (*listeners, abstract, outgoing):
+            each.close()
+
+
+async def test_attacks_from_inside_are_refused(world: World) -> None:
+    data = world.folder / "data"
+    data.mkdir(mode=0o777)
+    async with _surroundings(world) as around:
+        told = json.dumps({**vars(around), "readonly": ["/", "/usr", "/etc", str(SOURCE), "/fedproc", "/data", "/dev"]})
+        attacks = world.program(
+            "attacker", (INSIDE / "attacks.py").read_text(), told, mounts=(Mount(data, PurePosixPath("/data")),)
+        )
+        ended = await world.run(attacks)
+        found: dict[str, str] = ended.json()
+    assert list(data.iterdir()) == []
+    wrong = {name: came for name, came in found.items() if not _is_refusal(name, came)}
+    assert wrong == {}
+    assert len(found) > 60
+
+
+def _is_refusal(name: str, came: str) -> bool:
+    """Beside errors of the kernel: a name is not resolved, and who has no number here cannot be become."""
+    refusals = {"dns": "not known" in came.lower(), "become": came == "EINVAL"}
+    return came in REFUSED or refusals.get(name.split(maxsplit=1)[0], False)
+
+
+async def test_the_acceptance_tool_finds_nothing(world: World) -> None:
+    """The catalogue's own look from inside, with a dataset and a neighbour."""
+    work = world.folder / "looking" / "work"
+    (work / "output").mkdir(parents=True)
+    data = world.folder / "dataset"
+    data.mkdir()
+    (data / "images.csv").write_text("id\n1\n")
+    async with _surroundings(world) as around:
+        (world.folder / "parameters.json").write_text(
+            json.dumps({"probe_addresses": [f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in around.addresses]})
+        )
+        spec = world.spec(
+            "looking", PYTHON, f"{SOURCE}/source/main.py", "--host", "UB", "--job", job_id("looking"),
+            "--parameters", "/fedproc/spec/parameters.json", "--input", str(INPUT),
+            "--output", "/fedproc/work/output", "--metrics", "/fedproc/work/metrics.jsonl",
+            environment={"PYTHONDONTWRITEBYTECODE": "1"},
+            mounts=(
+                Mount(TOOL, SOURCE),
+                Mount(world.folder / "parameters.json", PurePosixPath("/fedproc/spec/parameters.json")),
+                Mount(data, INPUT / "dataset" / "cohort"),
+            ),
+        )  # fmt: skip
+        ended = await world.run(spec)
+    assert ended.seen.exit_code == 0, ended
+    report = json.loads((work / "output" / "report.json").read_text())
+    assert [finding for finding in report["findings"] if not finding["ok"]] == []
+    assert report["status"] == "ok"
+
+
+async def test_nothing_of_this_programs_environment_is_seen(world: World, monkeypatch: Any) -> None:
+    monkeypatch.setenv("FEDPROC_SECRET", "s3cret")
+    program = "import json, os, pathlib\nprint(json.dumps([dict(os.environ), [e.read_bytes().decode(errors='replace') "
+    program += "for e in pathlib.Path('/proc').glob('[0-9]*/environ') if os.access(e, os.R_OK)]]))"
+    seen, of_processes = (await world.run(world.program("curious", program, environment={"MINE": "yes"}))).json()
+    assert seen["MINE"] == "yes"
+    assert seen.keys() <= {"MINE", "PATH", "HOME", "TMPDIR", "PWD", "LC_CTYPE", "HOSTNAME", "LANG"}
+    assert "s3cret" not in str(of_processes)
+
+
+async def test_inputs_can_be_read_and_nothing_else_of_their_folder(world: World) -> None:
+    (world.folder / "a").mkdir()
+    (world.folder / "a" / "file").write_text("to be read")
+    (world.folder / "b").write_text("not to be read")
+    (world.folder / "a" / "link").symlink_to("../b")
+    program = """
+import json, os, pathlib
+tried = {}
+for path in ("/data/file", "/data/link", "/data/../b"):
+    try:
+        tried[path] = pathlib.Path(path).read_text()
+    except OSError as fault:
+        tried[path] = None
+print(json.dumps([tried, os.access("/data/file", os.W_OK), os.access("/data", os.W_OK)]))
+"""
+    spec = world.program("reader", program, mounts=(Mount(world.folder / "a", PurePosixPath("/data")),))
+    tried, *writable = (await world.run(spec)).json()
+    assert tried == {"/data/file": "to be read", "/data/link": None, "/data/../b": None}
+    assert writable == [False, False]
+
+
+async def test_what_one_job_leaves_in_scratch_is_not_there_for_the_next(world: World) -> None:
+    leave = "for place in ('/tmp', '/dev/shm'):\n    open(place + '/left', 'w').write('x')"
+    look = "import os\nprint(os.listdir('/tmp') + os.listdir('/dev/shm'))"
+    assert (await world.run(world.program("leaves", leave))).seen.exit_code == 0
+    assert (await world.run(world.program("looks", look))).out == b"[]\n"

@@ -1,0 +1,147 @@
+"""Limits: what goes beyond one is ended, is told by which, and disturbs nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Ended, World
+
+ONE_FILE = """
+block = bytes(1_000_000)
+with open("large", "wb") as file:
+    for _ in range(10_000):
+        file.write(block)
+"""
+MANY_FILES = """
+block = bytes(1_000_000)
+for number in range(10_000):
+    open(f"file-{number}", "wb").write(block)
+"""
+REMOVED_FILES = """
+import os, time
+block, kept = bytes(1_000_000), []
+for number in range(100):
+    kept.append(open(f"file-{number}", "wb"))
+    kept[-1].write(block)
+    kept[-1].flush()
+    os.unlink(f"file-{number}")
+time.sleep(1000)
+"""
+NO_CONTENT = """
+import os
+for folder in range(1000):
+    os.mkdir(str(folder))
+    for number in range(1000):
+        open(f"{folder}/{number}", "wb").close()
+"""
+FORKS = """
+import os, time
+while True:
+    try:
+        os.fork()
+    except OSError:
+        time.sleep(0.01)
+"""
+THREADS = """
+import threading, time
+while True:
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+"""
+MEMORY = "kept = [bytearray(10_000_000) for _ in range(1000)]"
+MEMORY_OF_A_CHILD = f"""
+import subprocess, sys, time
+subprocess.run([sys.executable, "-c", {MEMORY!r}])
+time.sleep(1000)
+"""
+MEMORY_AS_FILES = """
+import time
+block, kept = bytes(1_000_000), []
+for number in range(1000):
+    for folder in ("/tmp", "/dev/shm"):
+        try:
+            open(f"{folder}/{number}", "wb").write(block)
+        except OSError:
+            kept.append(bytearray(1_000_000))
+"""
+
+
+async def _limited(world: World, source: str, limit: str, **limits: float) -> Ended:
+    async with world.neighbour():
+        ended = await world.run(world.program("greedy", source, limits=limits))
+    assert ended.seen.limit == limit, ended
+    assert ended.seen.detail
+    return ended
+
+
+@pytest.mark.parametrize("source", [MEMORY, MEMORY_OF_A_CHILD, MEMORY_AS_FILES], ids=["one", "child", "files"])
+async def test_memory(world: World, source: str) -> None:
+    ended = await _limited(world, source, "memory")
+    assert "96 MB" in ended.seen.detail
+
+
+@pytest.mark.parametrize(
+    "source",
+    [ONE_FILE, MANY_FILES, REMOVED_FILES],
+    ids=["one-file", "many-files", "removed-files"],
+)
+async def test_disk(world: World, source: str) -> None:
+    ended = await _limited(world, source, "disk")
+    assert "20 MB" in ended.seen.detail
+    used = sum(path.stat().st_blocks * 512 for path in (world.folder / "greedy" / "work").rglob("*"))
+    assert used < 5_000_000_000
+
+
+async def test_files_without_content_count_too(world: World) -> None:
+    await _limited(world, NO_CONTENT, "disk", disk=5_000_000)
+
+
+async def test_folders_in_folders(world: World) -> None:
+    """They break those who clean up, so they are ended as a matter of disk."""
+    nest = "import os\nfor _ in range(2000):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    ended = await _limited(world, nest, "disk")
+    assert "nested" in ended.seen.detail
+
+
+@pytest.mark.parametrize("source", [FORKS, THREADS], ids=["forks", "threads"])
+async def test_processes(world: World, source: str) -> None:
+    ended = await _limited(world, source, "pids")
+    assert "24" in ended.seen.detail
+
+
+async def test_binary_megabytes_are_cut_and_counted(world: World) -> None:
+    program = "import os, sys\nfor _ in range(20):\n    os.write(1, bytes(range(256)) * 4000)\n    os.write(2, b'e')\n"
+    async with world.neighbour():
+        ended = await world.run(world.program("loud", program))
+    assert (ended.seen.exit_code, ended.seen.limit) == (0, None)
+    assert ended.out == (bytes(range(256)) * 4000)[:1_000_000]
+    assert ended.errors == b"e" * 20
+    assert "output" in ended.seen.detail
+
+
+async def test_processors_are_shared_out(world: World) -> None:
+    """Four that are busy for a second get half a second between them."""
+    program = """
+import multiprocessing, time
+def busy(seconds):
+    until, used = time.monotonic() + seconds, time.process_time()
+    while time.monotonic() < until:
+        pass
+    return time.process_time() - used
+with multiprocessing.Pool(4) as pool:
+    print(sum(pool.map(busy, [1.0] * 4)))
+"""
+    ended = await world.run(world.program("busy", program, limits={"cpus": 0.5}))
+    assert ended.seen.exit_code == 0, ended
+    assert float(ended.out) < 1.0
+
+
+async def test_what_stays_within_its_limits_is_left_alone(world: World) -> None:
+    program = """
+import subprocess
+block = bytearray(50_000_000)
+open("file", "wb").write(block[:18_000_000])
+children = [subprocess.Popen(["/bin/sleep", "1"]) for _ in range(10)]
+print(sum(child.wait() for child in children))
+"""
+    ended = await world.run(world.program("modest", program))
+    assert (ended.seen.exit_code, ended.seen.limit, ended.out) == (0, None, b"0\n"), ended

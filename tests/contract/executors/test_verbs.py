@@ -1,0 +1,248 @@
+"""The five verbs: what each promises in ``fedproc.site.executors.base``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import PurePosixPath
+
+import pytest
+
+from fedproc.site.executors.base import ExecutorError, Mount, Phase, Stop
+
+from .conftest import World, job_id
+
+COUNT_STARTS = """
+import pathlib, sys, time
+with open("starts", "a") as starts:
+    starts.write("x")
+print("started", flush=True)
+while not pathlib.Path("end").exists():
+    time.sleep(0.02)
+sys.exit(5)
+"""
+UNTIL_TOLD = """
+import signal, sys, time
+def told(number, frame):
+    print("asked by", signal.Signals(number).name, flush=True)
+    sys.exit(7)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, told)
+print("ready", flush=True)
+while True:
+    time.sleep(60)
+"""
+DEAF = """
+import signal, subprocess, time
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True)
+print("ready", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+async def test_a_job_has_its_command_environment_and_folder(world: World) -> None:
+    program = """
+import os, sys
+print(os.getcwd(), os.environ["GREETING"], sys.argv[1:])
+print("to errors", file=sys.stderr)
+open("output.txt", "w").write("written")
+"""
+    ended = await world.run(
+        world.program("plain", program, "a b", "$HOME; `id`", environment={"GREETING": "hello there"})
+    )
+    assert ended.seen.phase is Phase.exited
+    assert (ended.seen.exit_code, ended.seen.limit, ended.seen.cancelled) == (0, None, False)
+    assert ended.out.decode() == "/fedproc/work hello there ['a b', '$HOME; `id`']\n"
+    assert ended.errors == b"to errors\n"
+    assert (world.folder / "plain" / "work" / "output.txt").read_text() == "written"
+
+
+async def test_times_and_usage_are_told(world: World) -> None:
+    seen = (await world.run(world.program("busy", "x = bytearray(30_000_000)\nsum(range(3_000_000))"))).seen
+    assert seen.started is not None
+    assert seen.ended is not None
+    assert datetime.fromisoformat(seen.started) <= datetime.fromisoformat(seen.ended)
+    assert seen.seconds is not None
+    assert seen.seconds > 0
+    if seen.usage.cpu_seconds is not None:
+        assert seen.usage.cpu_seconds > 0
+    if seen.usage.memory_peak is not None:
+        assert seen.usage.memory_peak >= 30_000_000
+
+
+@pytest.mark.parametrize(("ending", "code"), [("exit 3", 3), ("kill -KILL $$", 137), ("kill -SEGV $$", 139)])
+async def test_exit_codes_follow_the_shell(world: World, ending: str, code: int) -> None:
+    ended = await world.run(world.spec("code", "/bin/sh", "-c", ending))
+    assert (ended.seen.exit_code, ended.seen.limit, ended.seen.cancelled) == (code, None, False)
+
+
+async def test_a_command_that_is_not_there_is_the_tools_fault(world: World) -> None:
+    ended = await world.run(world.spec("missing", "/no/such/command"))
+    assert ended.seen.exit_code == 127
+    assert "/no/such/command" in ended.seen.detail
+
+
+async def test_what_cannot_be_started_leaves_nothing(world: World) -> None:
+    spec = world.spec("broken", "/bin/true", mounts=(Mount(world.folder / "nowhere", PurePosixPath("/data")),))
+    with pytest.raises(ExecutorError, match="nowhere"):
+        await world.executor.submit(spec)
+    assert world.backend.left() == []
+    ended = await world.run(replace(spec, mounts=()))
+    assert ended.seen.exit_code == 0
+
+
+async def test_a_job_id_is_started_once(world: World) -> None:
+    spec = world.program("once", COUNT_STARTS)
+    first, second = await asyncio.gather(world.submit(spec), world.submit(spec))
+    assert first == second
+    await world.said(first, b"started")
+    assert await world.submit(spec) == first
+    (world.folder / "once" / "work" / "end").touch()
+    assert (await world.end(first)).seen.exit_code == 5
+    assert await world.submit(spec) == first
+    assert (await world.end(first)).out == b"started\n"
+    assert (world.folder / "once" / "work" / "starts").read_text() == "x"
+
+
+async def test_a_restarted_daemon_takes_up_what_runs(world: World) -> None:
+    spec = world.program("taken-up", COUNT_STARTS)
+    handle = json.loads(json.dumps(await world.submit(spec)))
+    await world.said(handle, b"started")
+    world.executor = world.backend.executor()
+    assert (await world.executor.poll(handle)).phase is Phase.running
+    assert await world.submit(spec) == handle
+    waiting = asyncio.create_task(world.executor.poll(handle, until_exit=True))
+    (world.folder / "taken-up" / "work" / "end").touch()
+    assert (await waiting).exit_code == 5
+    world.executor = world.backend.executor()
+    ended = await world.end(handle)
+    assert (ended.seen.exit_code, ended.out) == (5, b"started\n")
+
+
+async def test_what_ended_while_nobody_looked_is_known(world: World) -> None:
+    handle = await world.submit(world.spec("unseen", "/bin/sh", "-c", "echo done; exit 4"))
+    later = world.backend.executor()
+    seen = await later.poll(handle, until_exit=True)
+    assert (seen.phase, seen.exit_code) == (Phase.exited, 4)
+
+
+async def test_a_wait_can_be_given_up_and_begun_again(world: World) -> None:
+    handle = await world.submit(world.program("waited-for", COUNT_STARTS))
+    await world.said(handle, b"started")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await world.executor.poll(handle, until_exit=True)
+    seen = await world.executor.poll(handle)
+    assert (seen.phase, seen.exit_code) == (Phase.running, None)
+    both = [asyncio.create_task(world.executor.poll(handle, until_exit=True)) for _ in range(2)]
+    (world.folder / "waited-for" / "work" / "end").touch()
+    assert [(await wait).exit_code for wait in both] == [5, 5]
+
+
+async def test_what_is_not_known_is_absent(world: World) -> None:
+    handle = await world.submit(world.spec("gone", "/bin/true"))
+    await world.end(handle)
+    await world.executor.discard(handle)
+    assert (await world.executor.poll(handle)).phase is Phase.absent
+    assert (await world.executor.poll(handle, until_exit=True)).phase is Phase.absent
+    assert await world.log(handle) == b""
+    await world.executor.cancel(handle)
+    await world.executor.discard(handle)
+
+
+async def test_logs_are_read_from_an_offset_while_it_runs(world: World) -> None:
+    spec = world.program("talks", "import sys\nprint('oops', file=sys.stderr)\n" + COUNT_STARTS)
+    handle = await world.submit(spec)
+    await world.said(handle, b"started\n")
+    assert await world.log(handle, offset=5) == b"ed\n"
+    assert await world.log(handle, offset=100) == b""
+    assert await world.log(handle, "stderr") == b"oops\n"
+    (world.folder / "talks" / "work" / "end").touch()
+    await world.end(handle)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+async def test_cancel_asks_as_the_job_wants_to_be_asked(world: World, name: str) -> None:
+    handle = await world.submit(world.program("asked", UNTIL_TOLD, stop=Stop(name, 30)))
+    await world.said(handle, b"ready\n")
+    await world.executor.cancel(handle)
+    await world.executor.cancel(handle)
+    ended = await world.end(handle)
+    assert ended.out == f"ready\nasked by {name}\n".encode()
+    assert (ended.seen.exit_code, ended.seen.cancelled, ended.seen.limit) == (7, True, None)
+
+
+async def test_what_does_not_listen_is_killed_with_all_its_children(world: World) -> None:
+    async with world.neighbour():
+        handle = await world.submit(world.program("deaf", DEAF, stop=Stop("SIGTERM", 0.5)))
+        await world.said(handle, b"ready\n")
+        await world.executor.cancel(handle)
+        ended = await world.end(handle)
+        assert (ended.seen.exit_code, ended.seen.cancelled) == (137, True)
+
+
+async def test_cancel_at_once_and_cancel_too_late(world: World) -> None:
+    handle = await world.submit(world.spec("early", "/bin/sleep", "1000", stop=Stop("SIGTERM", 1)))
+    await world.executor.cancel(handle)
+    seen = (await world.end(handle)).seen
+    assert seen.cancelled
+    assert seen.exit_code in {137, 143}
+    handle = await world.submit(world.spec("late", "/bin/sh", "-c", "exit 3"))
+    await world.end(handle)
+    await world.executor.cancel(handle)
+    seen = await world.executor.poll(handle)
+    assert (seen.exit_code, seen.cancelled) == (3, False)
+
+
+async def test_discard_ends_what_runs_and_its_id_is_free_again(world: World) -> None:
+    async with world.neighbour():
+        spec = world.program("discarded", DEAF)
+        handle = await world.submit(spec)
+        await world.said(handle, b"ready\n")
+        waiting = asyncio.create_task(world.executor.poll(handle, until_exit=True))
+        await asyncio.sleep(0)
+        await world.executor.discard(handle)
+        assert (await waiting).phase is not Phase.running
+        assert (await world.executor.poll(handle)).phase is Phase.absent
+        again = await world.run(replace(spec, command=("/bin/sh", "-c", "echo anew")))
+        assert (again.seen.exit_code, again.out) == (0, b"anew\n")
+
+
+async def test_processes_left_behind_end_with_the_command(world: World) -> None:
+    program = """
+import subprocess
+for _ in range(3):
+    subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True)
+print("leaving")
+"""
+    async with world.neighbour():
+        ended = await world.run(world.program("parent", program))
+        assert (ended.seen.exit_code, ended.out) == (0, b"leaving\n")
+
+
+async def test_many_at_a_time_each_with_its_own_end(world: World) -> None:
+    specs = [world.spec(f"many-{n}", "/bin/sh", "-c", f"echo {n}; exit {n}") for n in range(20)]
+    ended = await asyncio.gather(*map(world.run, specs))
+    assert [(e.seen.exit_code, e.out) for e in ended] == [(n, f"{n}\n".encode()) for n in range(20)]
+
+
+async def test_a_step_finds_what_the_step_before_it_left(world: World) -> None:
+    """Also what a tool put there to trap whoever lays the folder out anew: links are left alone."""
+    outside = world.folder / "outside"
+    outside.write_text("not yours")
+    before = outside.stat()
+    trap = (
+        f"import os\nos.symlink({str(outside)!r}, 'link')\nos.symlink('/etc', 'folder')\nopen('left', 'w').write('x')"
+    )
+    assert (await world.run(world.program("steps", trap))).seen.exit_code == 0
+    spec = replace(
+        world.program("steps", "print(open('left').read())\nopen('left', 'w').write('y')"), job=job_id("steps") + "-1"
+    )
+    ended = await world.run(spec)
+    assert (ended.seen.exit_code, ended.out) == (0, b"x\n"), ended.errors
+    assert (outside.stat().st_uid, outside.read_text()) == (before.st_uid, "not yours")
