@@ -216,7 +216,8 @@ class Intake:
         waiting = update(dead_letters).where(same, dead_letters.c.code == _NOT_SAID)
         if self._connection.execute(waiting.values(**values)).rowcount == 0:
             self._announce(unread, values)
-        ended = jobs.c.id.in_(select(dead_letters.c.job).where(same)) & (jobs.c.code == _UNREADABLE)
+        mine = (jobs.c.host == unread.host) & (jobs.c.code == _UNREADABLE)
+        ended = jobs.c.id.in_(select(dead_letters.c.job).where(same)) & mine
         self._connection.execute(update(jobs).where(ended).values(reason=_could_not_read(unread.host, unread.reason)))
 
     def _announce(self, unread: Unread, values: dict[str, Any]) -> None:
