@@ -9,16 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+from tests.running import Running
 
 from fedproc.demo.waiting import wait_until
-from tests.running import TOOLS, Running
 
 
 def site(running: Running, host: str, act: str) -> None:
-    transport = httpx.HTTPTransport(uds=str(running.folder / "hosts" / host / "site.sock"))
-    with httpx.Client(transport=transport, base_url="http://site") as http:
-        assert http.post(f"/{act}").status_code == 200
+    running.site(host, "POST", f"/{act}")
     accepting = act == "start"
     wait_until(lambda: running.accepting(host) is accepting, 10, f"{host} does not {act}")
 
@@ -49,10 +46,10 @@ def lost_files(running: Running) -> Iterator[None]:
 
 
 @contextmanager
-def environment_being_built(running: Running) -> Iterator[None]:
-    """As if another process were building the environment of the tool ``letter``: it holds the build's lock."""
-    content = (TOOLS / "letter" / "requirements.lock").read_bytes()
-    place = running.cache / "environments" / hashlib.sha256(content + b"/usr/bin/python3").hexdigest()
+def environment_being_built(running: Running, requirements: Path) -> Iterator[None]:
+    """As if another process were building the environment of ``requirements``: it holds the build's lock."""
+    key = hashlib.sha256(requirements.read_bytes() + b"/usr/bin/python3").hexdigest()
+    place = running.cache / "environments" / key
     place.mkdir(parents=True, exist_ok=True)
     (place / "complete").unlink(missing_ok=True)
     with Path(f"{place}.lock").open("w") as lock:
@@ -61,3 +58,16 @@ def environment_being_built(running: Running) -> Iterator[None]:
             yield
         finally:
             shutil.rmtree(place)
+
+
+@contextmanager
+def full(running: Running, host: str) -> Iterator[None]:
+    """All CPUs of the host are taken."""
+    takers = [running.start("host-acceptance", hosts=[host], seconds=120) for _ in range(8)]
+    for experiment in takers:
+        running.wait_for(experiment, f"look@{host}", "running")
+    try:
+        yield
+    finally:
+        for experiment in takers:
+            running.researcher.cancel(experiment.id)

@@ -1,24 +1,24 @@
-"""The demo's federation for tests, driven as its users drive it; ``conftest.py`` of a folder imports the fixtures."""
+"""The demo's federation for tests, driven as its users drive it."""
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+import httpx
 
-from fedproc.cli.client import Client
 from fedproc.contract.api import EventView, ExperimentRequest, ExperimentView, JobView
+from fedproc.contract.errors import FedprocError
 from fedproc.contract.states import TERMINAL
-from fedproc.demo.federation import Federation
+from fedproc.demo.federation import HOSTS, Federation
 from fedproc.demo.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
-TOOLS = Path(__file__).parent / "e2e" / "tools"
 
 
 class Running:
@@ -65,25 +65,45 @@ class Running:
         finally:
             self.federation.supervisor.start_programs([program])
 
+    def pid(self, program: str) -> int:
+        return int((self.folder / "run" / f"{program}.pid").read_text())
+
+    def kill(self, program: str) -> None:
+        """SIGKILL a program, and return when its successor works."""
+        before = self.pid(program)
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: self.pid(program) != before, 20, f"{program} is not started again")
+        wait_until(self.works, 60, f"the federation does not work again after {program} was killed")
+
+    def works(self) -> bool:
+        """Whether the centre is whole and every host answers its own operator."""
+        try:
+            return self.operator.health().status == "ok" and all(map(self.site, HOSTS))
+        except (FedprocError, ValueError, httpx.TransportError):
+            return False
+
+    def site(self, host: str, method: str = "GET", path: str = "/status", **body: Any) -> dict[str, Any]:
+        """Ask an orchestrator as its own operator does."""
+        transport = httpx.HTTPTransport(uds=str(self.folder / "hosts" / host / "site.sock"))
+        with httpx.Client(transport=transport, base_url="http://site") as http:
+            answer = http.request(method, path, json=body or None)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json()["result"])
+
     def leftovers(self, host: str) -> list[str]:
         """What jobs left in a host's folders."""
         places = [self.folder / "hosts" / host / "jobs", self.folder / "hosts" / host / "runner" / "jobs"]
         return [str(path) for place in places if place.exists() for path in place.iterdir()]
 
 
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+@contextmanager
+def federation(folder: Path, *catalogues: Path) -> Iterator[Running]:
+    """A federation in ``folder`` that offers the tools of the catalogue and of ``catalogues``."""
     cache = Path(os.environ.get("DEMO_CACHE") or ROOT / ".cache")
-    catalogues = [ROOT / "tool_catalog", ROOT / "docs" / "examples", TOOLS]
-    federation = Federation(tmp_path_factory.mktemp("federation"), cache, catalogues)
+    made = Federation(folder, cache, [ROOT / "tool_catalog", *catalogues])
     begun = time.monotonic()
     try:
-        federation.up(lambda text: print(f"{time.monotonic() - begun:5.1f} s {text}"))
-        yield Running(federation, cache)
+        made.up(lambda text: print(f"{time.monotonic() - begun:5.1f} s {text}"))
+        yield Running(made, cache)
     finally:
-        federation.down()
-
-
-@pytest.fixture
-def researcher(running: Running) -> Client:
-    return running.researcher
+        made.down()

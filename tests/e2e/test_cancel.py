@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from tests.holding import environment_being_built, full, lost_files, stopped
 
 from fedproc.cli.client import ApiError
 from fedproc.demo.waiting import wait_until
-from tests.holding import environment_being_built, lost_files, stopped
 
+LETTER = Path(__file__).parent / "tools" / "letter"
 WISCONSIN = ["UB:wisconsin", "BSC:wisconsin"]
 
 
@@ -39,24 +42,19 @@ def test_dispatched_the_job_never_runs(running):
 
 
 def test_accepted_while_it_waits_for_room(running):
-    full = [running.start("host-acceptance", hosts=["UB"], seconds=60) for _ in range(8)]
-    for experiment in full:
-        running.wait_for(experiment, "look@UB", "running")
-    waiting = running.start("host-acceptance", hosts=["UB"], seconds=60)
-    running.wait_for(waiting, "look@UB", "accepted")
-    assert "CPUs" in running.jobs(waiting)["look@UB"].waiting_for
-    running.researcher.cancel(waiting.id)
-    assert running.end(waiting)[-1].state == "cancelled"
-    for experiment in full:
-        running.researcher.cancel(experiment.id)
-    assert {running.end(experiment)[-1].state for experiment in full} == {"cancelled"}
+    with full(running, "UB"):
+        waiting = running.start("host-acceptance", hosts=["UB"], seconds=60)
+        running.wait_for(waiting, "look@UB", "accepted")
+        assert "CPUs" in running.jobs(waiting)["look@UB"].waiting_for
+        running.researcher.cancel(waiting.id)
+        assert running.end(waiting)[-1].state == "cancelled"
     wait_until(lambda: not running.leftovers("UB"), 10, "a job left something behind")
 
 
 def test_materialising_while_another_builds_its_environment(running, tmp_path):
     letter = tmp_path / "letter.txt"
     letter.write_text("x")
-    with environment_being_built(running):
+    with environment_being_built(running, LETTER / "requirements.lock"):
         experiment = running.start("letter", hosts=["UB"])
         running.researcher.put_input(experiment.jobs[0].id, "letter", letter)
         running.wait_for(experiment, "answer@UB", "materialising")
