@@ -132,6 +132,7 @@ class _Orders:
             "host": job.host,
             "task": job.task.name,
             "state": "queued",
+            "gang": job.task.name in self._gang,
             "order": self._order(job_id, job, window).model_dump(mode="json", exclude_defaults=True),
             "parameters": job.parameters,
             "datasets": [use.model_dump(mode="json") for use in job.datasets],

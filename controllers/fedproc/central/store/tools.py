@@ -17,23 +17,19 @@ from fedproc.contract.tool import Manifest, Tool
 _OF_TOOL = select(tools).where(tools.c.id == bindparam("id"), tools.c.approved)
 _OF_DIGEST = select(tools).where(tools.c.digest == bindparam("digest"))
 _KEPT = 512
-_parsed: OrderedDict[str, Manifest] = OrderedDict()
-
-
-def manifest_of(row: Row[Any]) -> Manifest:
-    """The manifest in a row of the table; its signature was checked when it was taken in."""
-    manifest = _parsed.get(row.digest)
-    if manifest is None:
-        payload = row.signed.split(".")[1]
-        manifest = Manifest.model_validate_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        _parsed[row.digest] = manifest
-        if len(_parsed) > _KEPT:
-            _parsed.popitem(last=False)
-    return manifest
+_parsed: OrderedDict[str, Tool] = OrderedDict()
 
 
 def tool_of(row: Row[Any]) -> Tool:
-    return manifest_of(row).tool
+    """The tool in a row of the table; its signature was checked when it was taken in."""
+    tool = _parsed.get(row.digest)
+    if tool is None:
+        payload = row.signed.split(".")[1]
+        decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+        tool = _parsed[row.digest] = Manifest.model_validate_json(decoded).tool
+        if len(_parsed) > _KEPT:
+            _parsed.popitem(last=False)
+    return tool
 
 
 def newest_of_each(connection: Connection) -> list[Row[Any]]:
@@ -75,12 +71,20 @@ def by_digest(connection: Connection, digest: str) -> Row[Any] | None:
     return connection.execute(_OF_DIGEST, {"digest": digest}).one_or_none()
 
 
+def of_digest(connection: Connection, digest: str) -> Tool:
+    """The exact tool of an experiment. Raises :class:`NotFound` if the catalogue lost it."""
+    known = _parsed.get(digest)
+    if known is not None:
+        return known
+    row = by_digest(connection, digest)
+    if row is None:
+        raise NotFound(f"the tool with digest {digest} is not in the catalogue any more; tell the operator")
+    return tool_of(row)
+
+
 def of_job(connection: Connection, job: Row[Any]) -> Tool:
     """The exact tool of a job. Raises :class:`NotFound` if the catalogue lost it."""
-    row = by_digest(connection, job.order["tool"]["digest"])
-    if row is None:
-        raise NotFound(f"the tool of job {job.id} is not in the catalogue any more; tell the operator")
-    return tool_of(row)
+    return of_digest(connection, job.order["tool"]["digest"])
 
 
 def add(connection: Connection, tool: Tool, *, digest: str, signed: str, bundle: str, now: float) -> None:
