@@ -23,7 +23,7 @@ _EXPERIMENT = (
     .where(experiments.c.id == bindparam("id"))
     .with_for_update()
 )
-_FACTS = (
+_FACTS: tuple[Any, ...] = (
     jobs.c.id,
     jobs.c.experiment,
     jobs.c.host,
@@ -81,7 +81,7 @@ def _waiting(connection: Connection, before: str | None = None) -> Iterator[tupl
     ids = whole.order_by(jobs.c.experiment).limit(_MOST_WAITING)
     query = select(*_FACTS, experiments.c.digest, experiments.c.cancel_requested)
     query = query.join(experiments, experiments.c.id == jobs.c.experiment).where(jobs.c.experiment.in_(ids))
-    rows: Sequence[Any] = connection.execute(query.order_by(jobs.c.experiment, jobs.c.id)).all()
+    rows = connection.execute(query.order_by(jobs.c.experiment, jobs.c.id)).all()
     for experiment, group in groupby(rows, key=lambda row: str(row.experiment)):
         found = list(group)
         tool = tools.of_digest(connection, found[0].digest)
@@ -130,7 +130,7 @@ class _Advancing:
         self._read()
 
     def _read(self) -> None:
-        self._rows: Sequence[Any] = self._connection.execute(_JOBS, {"id": self._experiment.id}).all()
+        self._rows: Sequence[Row[Any]] = self._connection.execute(_JOBS, {"id": self._experiment.id}).all()
         self._told: dict[str, list[str]] = {row.id: list(row.told) for row in self._rows}
 
     def run(self) -> None:

@@ -12,7 +12,6 @@ from fedproc.central.auth import Caller
 from fedproc.central.placement import Placed, Plan, Window, gang_tasks, named_hosts, plan, windows
 from fedproc.central.settings import CentralSettings
 from fedproc.central.store import experiments, hosts, tools
-from fedproc.central.store.tools import tool_of
 from fedproc.central.views import moment
 from fedproc.contract.api import ExperimentRequest
 from fedproc.contract.errors import Conflict, InvalidInput, NotFound
@@ -58,7 +57,7 @@ def submit(
     Raises :class:`InvalidInput` that names every fault.
     """
     row = _tool(connection, request)
-    tool = tool_of(row)
+    tool = tools.of_digest(connection, row.digest)
     known = hosts.facts(connection, named_hosts(request, settings.aggregator))
     placed = plan(request, tool, known, settings.aggregator)
     experiment = new_id("e")
