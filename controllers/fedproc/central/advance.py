@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -81,7 +82,7 @@ def _waiting(connection: Connection, before: str | None = None) -> Iterator[tupl
     ids = whole.order_by(jobs.c.experiment).limit(_MOST_WAITING)
     query = select(*_FACTS, experiments.c.digest, experiments.c.cancel_requested)
     query = query.join(experiments, experiments.c.id == jobs.c.experiment).where(jobs.c.experiment.in_(ids))
-    rows = connection.execute(query.order_by(jobs.c.experiment, jobs.c.id)).all()
+    rows: Sequence[Any] = connection.execute(query.order_by(jobs.c.experiment, jobs.c.id)).all()
     for experiment, group in groupby(rows, key=lambda row: str(row.experiment)):
         found = list(group)
         tool = tools.of_digest(connection, found[0].digest)
@@ -174,6 +175,14 @@ class _Advancing:
             self._messages = []
         return any(ended)
 
+    @cached_property
+    def _hosts(self) -> dict[str, list[str]]:
+        """The experiment's hosts by task."""
+        found: dict[str, list[str]] = {}
+        for row in self._rows:
+            found.setdefault(row.task, []).append(row.host)
+        return found
+
     def _orders(self, ids: list[str]) -> Mapping[str, dict[str, Any]]:
         if not ids:
             return {}
@@ -204,7 +213,8 @@ class _Advancing:
     def _order(self, row: Row[Any], order: dict[str, Any]) -> dict[str, Any]:
         task = self._tool.task(row.task)
         inputs = [ref.model_dump(mode="json", exclude_defaults=True) for ref in self._inputs(row, task)]
-        order = {**order, "inputs": inputs, "recipients": self._recipients(row, task)}
+        more = {"inputs": inputs, "recipients": self._recipients(row, task), "hosts": self._hosts}
+        order = {**order, **more}
         if row.gang:
             until = datetime.fromtimestamp(self._now, UTC) + timedelta(seconds=HOLD_SECONDS)
             order["deadlines"] = {**order["deadlines"], "hold_until": until.isoformat()}
@@ -244,9 +254,9 @@ class _Advancing:
 
     def _recipients(self, row: Row[Any], task: Task) -> dict[str, Any]:
         wanted = {name for output in task.outputs for name in output.artefact_for}
-        ids = {other.host for other in self._rows if other.task in wanted}
-        if not ids:
+        if not wanted:
             return {}
+        ids = {other.host for other in self._rows if other.task in wanted}
         query = select(hosts.c.id, hosts.c.public_key).where(hosts.c.id.in_(ids))
         return {found.id: found.public_key for found in self._connection.execute(query)}
 

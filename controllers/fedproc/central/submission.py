@@ -97,7 +97,7 @@ def _experiment(placed: Plan, tool: Row[Any], caller: Caller, now: float) -> dic
 
 
 class _Orders:
-    """The rows of an experiment's jobs."""
+    """The rows of an experiment's jobs. What follows from all of them is put into an order when it is written."""
 
     def __init__(
         self,
@@ -114,7 +114,6 @@ class _Orders:
         self._tool = ToolRef(id=tool.id, version=tool.version, digest=digest)
         self._user = User(sub=caller.sub, name=caller.name)
         self._gang = gang_tasks(tool)
-        self._hosts = placed.hosts_by_task
         release = settings.release_days * _DAY
         self._windows = windows(tool, now, placed.request.start_within, settings.hold_seconds, release)
 
@@ -160,5 +159,4 @@ class _Orders:
                 release_by=moment(window.release_by),
             ),
             gang=job.task.name in self._gang,
-            hosts=self._hosts,
         )
