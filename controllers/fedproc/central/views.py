@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Row
 
 from fedproc.central.context import Centre
-from fedproc.central.store.tools import tool_of
 from fedproc.contract.api import (
     AuditEntry,
     DatasetView,
@@ -223,8 +222,8 @@ def dataset_views(row: Row[Any], silent_after: float) -> list[DatasetView]:
     ]
 
 
-def tool_summary(centre: Centre, row: Row[Any]) -> ToolSummary:
-    return ToolSummary(**_summary(centre, row, tool_of(row)))
+def tool_summary(centre: Centre, row: Row[Any], tool: Tool) -> ToolSummary:
+    return ToolSummary(**_summary(centre, row, tool))
 
 
 def _summary(centre: Centre, row: Row[Any], tool: Tool) -> dict[str, Any]:
@@ -239,8 +238,7 @@ def _summary(centre: Centre, row: Row[Any], tool: Tool) -> dict[str, Any]:
     }
 
 
-def tool_view(centre: Centre, row: Row[Any], versions: list[str]) -> ToolView:
-    tool = tool_of(row)
+def tool_view(centre: Centre, row: Row[Any], tool: Tool, versions: list[str]) -> ToolView:
     tasks = centre.url(f"/tools/tasks?tool={row.id}&version={row.version}&name=")
     return ToolView(
         **_summary(centre, row, tool),

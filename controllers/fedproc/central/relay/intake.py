@@ -25,7 +25,20 @@ from fedproc.contract.states import TERMINAL, JobState, may_be_reported
 log = logging.getLogger(__name__)
 
 _HOST = select(hosts).where(hosts.c.id == bindparam("id"))
-_JOB = select(jobs).where(jobs.c.id == bindparam("id"))
+_REPORTED: tuple[Any, ...] = (
+    jobs.c.id,
+    jobs.c.experiment,
+    jobs.c.host,
+    jobs.c.task,
+    jobs.c.state,
+    jobs.c.ready,
+    jobs.c.epoch,
+    jobs.c.sequence,
+    jobs.c.snapshot,
+    jobs.c.late,
+)
+"""What a report is held against: a job's order and parameters are large, and left where they are."""
+_JOB = select(*_REPORTED).where(jobs.c.id == bindparam("id"))
 _LATE_KEPT = 20
 _UNREADABLE = "unreadable"
 _NOT_SAID = "unreadable.unexplained"
@@ -203,7 +216,7 @@ class Intake:
     def _new_epoch(self, host: str, epoch: str) -> None:
         """The host's journal is a new one: what it had taken on under the old one is gone."""
         known = jobs.c.epoch.is_not(None) & (jobs.c.epoch != epoch)
-        query = select(jobs).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL), known)
+        query = select(*_REPORTED).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL), known)
         lost = self._connection.execute(query).all()
         log.error("host has a new journal", extra={"host": host, "jobs_lost": len(lost)})
         for job in lost:

@@ -36,7 +36,6 @@ from fedproc.central.routes.common import (
 from fedproc.central.routes.experiments import IdempotencyKey, start
 from fedproc.central.store import tools
 from fedproc.central.store.db import reading, tried_twice, writing
-from fedproc.central.store.tools import tool_of
 from fedproc.central.views import task_view, tool_summary, tool_view
 from fedproc.contract.api import ExperimentRequest, ExperimentView, RunRequest, TaskView, ToolSummary, ToolView
 from fedproc.contract.errors import Conflict, InvalidInput, NotFound
@@ -72,7 +71,8 @@ def list_tools(request: Request, caller: AnyCaller) -> Response:
     centre = centre_of(request)
     with reading(centre.engine) as connection:
         rows = tools.newest_of_each(connection)
-    return answer_list(_SUMMARIES, [tool_summary(centre, row) for row in rows])
+        found = [tool_summary(centre, row, tools.of_digest(connection, row.digest)) for row in rows]
+    return answer_list(_SUMMARIES, found)
 
 
 @routes.get("/tools/tasks", response_model=list[TaskView])
@@ -86,7 +86,8 @@ def list_tasks(
     """Every task template: all that is needed to build its command at a site, with the variables filled in there."""
     with reading(centre_of(request).engine) as connection:
         rows = tools.newest_of_each(connection) if tool is None else [tools.find(connection, tool, version)]
-    found = [task_view(t, task) for t in map(tool_of, rows) for task in t.tasks if name in {None, task.name}]
+        wanted = [tools.of_digest(connection, row.digest) for row in rows]
+    found = [task_view(entry, task) for entry in wanted for task in entry.tasks if name in {None, task.name}]
     return answer_list(_TASKS, found)
 
 
@@ -174,8 +175,12 @@ def get_tool(
     centre = centre_of(request)
     with reading(centre.engine) as connection:
         row = tools.find(connection, tool_id, version)
-        there = [other.version for other in tools.versions(connection, tool_id)]
-    return answer(tool_view(centre, row, there))
+        return answer(_view(connection, centre, row))
+
+
+def _view(connection: Connection, centre: Centre, row: Row[Any]) -> ToolView:
+    there = [other.version for other in tools.versions(connection, row.id)]
+    return tool_view(centre, row, tools.of_digest(connection, row.digest), there)
 
 
 @routes.get("/tools/{tool_id}/manifest", response_class=PlainTextResponse)
@@ -209,9 +214,7 @@ def get_bundle(
 
 
 def _exact(connection: Connection, tool: str, version: str | None, digest: str | None) -> Row[Any]:
-    if digest is None:
-        return tools.find(connection, tool, version)
-    row = tools.by_digest(connection, digest)
+    row = tools.by_digest(connection, digest or tools.find(connection, tool, version).digest)
     if row is None or row.id != tool or version not in {None, row.version}:
         raise NotFound(f"tool {tool} has no version with digest {digest}")
     return row
@@ -246,7 +249,7 @@ def _add(request: Request, manifest: str, packed: bytes) -> Response:
             act_of(request).done(connection, status, f"{read.tool.id} {read.tool.version}", digest)
             row = tools.by_digest(connection, digest)
             assert row is not None
-            return status, tool_view(centre, row, [v.version for v in tools.versions(connection, row.id)])
+            return status, _view(connection, centre, row)
 
     status, view = tried_twice(write)
     return answer(view, status, {"Location": view.href})
