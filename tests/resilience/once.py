@@ -25,4 +25,8 @@ def ended_once(running: Running, experiment: ExperimentView, folder: Path) -> No
         fetch_results(running.researcher, experiment.id, folder)
         written = json.loads((folder / job.host / "tally.json").read_text())["run"]
         assert printed == [f"run {written}"]
-        wait_until(lambda host=job.host: not running.leftovers(host), 20, "something was left behind")
+        wait_until(lambda: nothing_of(running, job.host, job.id), 20, f"job {job.id} left something behind")
+
+
+def nothing_of(running: Running, host: str, job: str) -> bool:
+    return not [path for path in running.leftovers(host) if job in path]
