@@ -18,6 +18,7 @@ help: ## what there is to make
 .PHONY: system
 system:
 	@scripts/install-system-packages demo
+	@if [ "$(EXECUTOR)" = docker ]; then scripts/install-system-packages docker; fi
 
 $(VENV)/installed: requirements/dev.lock pyproject.toml
 	@echo "==> Python environment in $(VENV) (about a minute the first time)"

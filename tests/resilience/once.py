@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from tests.running import Running
@@ -25,7 +26,7 @@ def ended_once(running: Running, experiment: ExperimentView, folder: Path) -> No
         fetch_results(running.researcher, experiment.id, folder)
         written = json.loads((folder / job.host / "tally.json").read_text())["run"]
         assert printed == [f"run {written}"]
-        wait_until(lambda: nothing_of(running, job.host, job.id), 20, f"job {job.id} left something behind")
+        wait_until(partial(nothing_of, running, job.host, job.id), 20, f"job {job.id} left something behind")
 
 
 def nothing_of(running: Running, host: str, job: str) -> bool:
