@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
+from tests.holding import environment_being_built, full, lost_files, stopped
 
 from fedproc.cli.client import ApiError
 from fedproc.demo.waiting import wait_until
 
+LETTER = Path(__file__).parent / "tools" / "letter"
 WISCONSIN = ["UB:wisconsin", "BSC:wisconsin"]
 
 
@@ -27,39 +23,6 @@ def cancelled(running, experiment, host="UB", code="cancelled"):
     assert sorted(ends) == sorted({job.id for job in experiment.jobs})
     assert {job.code for job in running.jobs(experiment).values()} <= {code, "peer_failed"}
     wait_until(lambda: not running.leftovers(host), 10, "a job left something behind")
-
-
-def site(running, host: str, act: str) -> None:
-    transport = httpx.HTTPTransport(uds=str(running.folder / "hosts" / host / "site.sock"))
-    with httpx.Client(transport=transport, base_url="http://site") as http:
-        assert http.post(f"/{act}").status_code == 200
-    accepting = act == "start"
-    wait_until(lambda: running.accepting(host) is accepting, 10, f"{host} does not {act}")
-
-
-@contextmanager
-def stopped(running, host: str) -> Iterator[None]:
-    site(running, host, "stop")
-    try:
-        yield
-    finally:
-        site(running, host, "start")
-
-
-@contextmanager
-def lost_files(running) -> Iterator[None]:
-    """The centre's folder of files is away: nothing can be uploaded or fetched."""
-    folder: Path = running.folder / "central" / "files"
-    aside = folder.with_name("files.aside")
-    folder.rename(aside)
-    try:
-        yield
-    finally:
-        if folder.exists():
-            for path in folder.iterdir():
-                path.rename(aside / path.name)
-            folder.rmdir()
-        aside.rename(folder)
 
 
 def test_queued(running):
@@ -79,39 +42,19 @@ def test_dispatched_the_job_never_runs(running):
 
 
 def test_accepted_while_it_waits_for_room(running):
-    full = [running.start("host-acceptance", hosts=["UB"], seconds=60) for _ in range(8)]
-    for experiment in full:
-        running.wait_for(experiment, "look@UB", "running")
-    waiting = running.start("host-acceptance", hosts=["UB"], seconds=60)
-    running.wait_for(waiting, "look@UB", "accepted")
-    assert "CPUs" in running.jobs(waiting)["look@UB"].waiting_for
-    running.researcher.cancel(waiting.id)
-    assert running.end(waiting)[-1].state == "cancelled"
-    for experiment in full:
-        running.researcher.cancel(experiment.id)
-    assert {running.end(experiment)[-1].state for experiment in full} == {"cancelled"}
+    with full(running, "UB"):
+        waiting = running.start("host-acceptance", hosts=["UB"], seconds=60)
+        running.wait_for(waiting, "look@UB", "accepted")
+        assert "CPUs" in running.jobs(waiting)["look@UB"].waiting_for
+        running.researcher.cancel(waiting.id)
+        assert running.end(waiting)[-1].state == "cancelled"
     wait_until(lambda: not running.leftovers("UB"), 10, "a job left something behind")
-
-
-@contextmanager
-def environment_being_built(running) -> Iterator[None]:
-    """As if another process were building the environment of the tool ``letter``: it holds the build's lock."""
-    content = (Path(__file__).parent / "tools" / "letter" / "requirements.lock").read_bytes()
-    place = running.cache / "environments" / hashlib.sha256(content + b"/usr/bin/python3").hexdigest()
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "complete").unlink(missing_ok=True)
-    with Path(f"{place}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            shutil.rmtree(place)
 
 
 def test_materialising_while_another_builds_its_environment(running, tmp_path):
     letter = tmp_path / "letter.txt"
     letter.write_text("x")
-    with environment_being_built(running):
+    with environment_being_built(running, LETTER / "requirements.lock"):
         experiment = running.start("letter", hosts=["UB"])
         running.researcher.put_input(experiment.jobs[0].id, "letter", letter)
         running.wait_for(experiment, "answer@UB", "materialising")

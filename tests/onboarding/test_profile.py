@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fedproc.onboarding import profile
+from fedproc.onboarding.judges import CHECKS
 from fedproc.onboarding.targets import BadInput
 
 HEAD = 'format = 1\nid = "ours"\ntitle = "Our hospital"\n'
@@ -118,3 +119,12 @@ def test_every_built_in_profile_can_be_printed_and_taken_as_ones_own(check: Any,
     for name in check.run("profiles").stdout.split():
         (tmp_path / "copy.toml").write_text(check.run("profiles", name).stdout)
         assert profile.load_file(tmp_path / "copy.toml").stamp() == profile.load(name).stamp()
+
+
+def test_the_documentation_has_a_profile_that_works_and_names_every_check(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "host-check.md").read_text()
+    example = next(part for part in text.split("```toml\n") if part.startswith("format")).split("```")[0]
+    made = load(tmp_path, example)
+    assert {r.check: r.minimum for r in made.requirements}["disk.work"] == 200
+    assert [check for check in CHECKS if f"`{check}`" not in text] == []
+    assert [name for name in profile.built_in() if f"`{name}`" not in text] == []

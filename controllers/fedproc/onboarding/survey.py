@@ -27,7 +27,7 @@ from fedproc.onboarding.report import Report, Verdict, from_json
 
 Entry = tuple[str, Any]
 HEADS = ("Host", "Checked", "Profile", "Verdict", "GPUs", "RAM", "CPU", "Free disk", "System", "Containers", "Missed")
-WIDTHS = (8, 8, 6, 12, 13, 6, 7, 7, 8, 11, 14)
+WIDTHS = (8, 9, 7, 14, 12, 6, 7, 7, 8, 10, 12)
 MISSED = -1
 UNTOLD = "could not tell"
 TEXT_WIDTH = 130

@@ -210,13 +210,18 @@ class Orchestrator:
         if await self._host.journal.accept(order.job, doc, events):
             self.ring_outbox()
             log.info("accepted", extra={"job": order.job, "experiment": order.experiment, "task": order.task})
-            self._run(record)
+            run = self._run(record)
+            # a cancel that came while this was written found no run, and left a tombstone
+            if record.cancel is None and (tombstone := await self._host.journal.tombstone(order.job)) is not None:
+                await run.cancel(Cancel.model_validate(tombstone))
 
     async def _cancel(self, message: Cancel) -> None:
         if run := self._runs.get(message.job):
             await run.cancel(message)
         elif await self._host.journal.known(message.job) is None:
             await self._host.journal.bury(message.job, message.model_dump(mode="json"))
+            if run := self._runs.get(message.job):  # its job was accepted meanwhile
+                await run.cancel(message)
 
     async def _dead_letter(self, message: AbstractIncomingMessage, queue: str, fault: Unreadable) -> None:
         log.error("message cannot be read", extra={"code": fault.code, "reason": fault.message})

@@ -74,7 +74,7 @@ class SandboxSettings(Section):
 
 
 class DockerSettings(Section):
-    socket: str = "unix:///var/run/docker.sock"
+    socket: str = Field("unix:///var/run/docker.sock", pattern="^unix://")
     base_image: str | None = Field(None, description="base image given to tools' Dockerfiles as BASE_IMAGE")
 
 

@@ -12,16 +12,27 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from shutil import which
 from typing import Any, Protocol
 
+import docker
 import pytest
 
+from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
+from fedproc.demo.images import BASE_IMAGE, make_base_image
 from fedproc.demo.waiting import wait_until
 from fedproc.site.executors.base import SOURCE, Executor, Handle, Limits, Mount, Observation, Phase, Spec
+from fedproc.site.executors.docker import LABEL, DockerExecutor, label_of
 from fedproc.site.executors.sandbox import SandboxExecutor
+from fedproc.site.images import image_id
 
 PYTHON = "/usr/bin/python3"
 """of the machine's own in the sandbox, of the image in a container"""
+ENGINE_CACHE = Path(__file__).parents[3] / ".cache" / "engine"
+needs_docker = pytest.mark.skipif(
+    which("dockerd") is None and not answers(MACHINES_OWN),
+    reason="no Docker engine: scripts/install-system-packages docker brings one",
+)
 INSIDE = Path(__file__).parent / "inside"
 SECRET = "4c1f-of-the-neighbour"
 LIMITS = Limits(cpus=1, memory=96_000_000, disk=20_000_000, pids=24, log=1_000_000)
@@ -42,9 +53,11 @@ class Backend(Protocol):
     """What a test of an executor needs besides the executor."""
 
     runtime: str
+    exact_usage: bool
+    """whether memory and processor time are counted to the end"""
 
     def executor(self) -> Executor:
-        """A new one, as a daemon that has just been started makes it."""
+        """A new one, as a daemon that has just been started makes it. The one before it is no more."""
 
     def left(self) -> list[str]:
         """What is left of jobs: processes, control groups, containers, records."""
@@ -54,6 +67,7 @@ class SandboxBackend:
     """A runner of its own in ``folder``."""
 
     runtime = ""
+    exact_usage = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -120,6 +134,10 @@ class World:
         self._submitted.append(handle)
         return handle
 
+    def restart(self) -> None:
+        """As when the daemon is lost and started again."""
+        self.executor = self.backend.executor()
+
     async def end(self, handle: Handle) -> Ended:
         """Wait for the end."""
         seen = await self.executor.poll(handle, until_exit=True)
@@ -159,12 +177,58 @@ class World:
             await self.executor.discard(handle)
 
 
-@pytest.fixture(scope="session", params=["sandbox"])
+class DockerBackend:
+    """An engine: the machine's own where one answers, else one that is started here and keeps the base image."""
+
+    exact_usage = False
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "containers"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket = MACHINES_OWN
+        if not answers(MACHINES_OWN):
+            plan = EnginePlan(ENGINE_CACHE, folder)
+            with (folder / "engine.log").open("wb") as log:
+                self._process = subprocess.Popen(plan.command(), stdout=log, stderr=log)
+            plan.wait()
+            self._socket = plan.socket
+        self._client = docker.DockerClient(f"unix://{self._socket}", version="auto", timeout=600)
+        make_base_image(self._client, print)
+        self.runtime = str(image_id(self._client, BASE_IMAGE))
+        self._executor: DockerExecutor | None = None
+
+    def executor(self) -> Executor:
+        if self._executor is not None:
+            self._executor.close()
+        self._executor = DockerExecutor(self._folder, f"unix://{self._socket}")
+        return self._executor
+
+    def left(self) -> list[str]:
+        records = [path.name for path in self._folder.iterdir()] if self._folder.exists() else []
+        label = f"{LABEL}={label_of(self._folder)}"
+        containers = self._client.api.containers(all=True, filters={"label": label})
+        return records + [name for container in containers for name in container["Names"]]
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.close()
+        self._client.close()
+        if self._process is not None:
+            self._process.terminate()
+            assert self._process.wait(60) == 0
+
+
+BACKENDS = {"sandbox": SandboxBackend, "docker": DockerBackend}
+
+
+@pytest.fixture(scope="session", params=["sandbox", pytest.param("docker", marks=needs_docker)])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     with tempfile.TemporaryDirectory(prefix="fedproc-contract-") as folder:
-        made = SandboxBackend(Path(folder))
-        yield made
-        made.close()
+        made = BACKENDS[request.param](Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ async def test_connections_outlive_a_restart_of_the_daemon(world: World) -> None
             world.program("client", program, "first.fedproc.internal", "9092", forwards=forwards)
         )
         await world.said(handle, b"waiting\n")
-    world.executor = world.backend.executor()
+    world.restart()
     (out / "first").unlink(missing_ok=True)
     async with _peer(out / "first", "restarted"):
         assert (await world.executor.poll(handle)).phase is Phase.running

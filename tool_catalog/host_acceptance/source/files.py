@@ -28,11 +28,9 @@ HOST_FILES = (
     "/var/lib/fedproc",
     "/var/lib/docker",
     "/var/lib/rabbitmq",
-    "/var/log",
-    "/var/spool",
     "/run/secrets",
 )
-SHARED_SCRATCH = ("/tmp", "/dev/shm")
+SHARED_SCRATCH = ("/tmp", "/dev/shm", "/dev/mqueue")
 """Writable besides the work folder: every executor gives a job its own."""
 
 JOB_NAME = re.compile(r"^j-[0-9a-v]{26}")

@@ -9,6 +9,12 @@ from fedproc.site.toolbox import Runtimes
 
 def make_executor(settings: SiteSettings) -> tuple[Executor, Runtimes]:
     """The executor that the settings name, with what makes its runtimes ready."""
+    if settings.executor == "docker":
+        from fedproc.site.executors.docker import DockerExecutor
+        from fedproc.site.images import Images
+
+        return DockerExecutor(settings.state / "containers", settings.docker.socket), Images(settings.docker)
+
     from fedproc.site.environments import Environments
     from fedproc.site.executors.sandbox import SandboxExecutor
 

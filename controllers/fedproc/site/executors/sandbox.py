@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from fedproc.site.executors.base import (
@@ -21,19 +21,14 @@ from fedproc.site.executors.base import (
     ExecutorError,
     Handle,
     Observation,
-    Phase,
     Spec,
-    Usage,
 )
+from fedproc.site.executors.records import kept_output, observation_of
+from fedproc.site.executors.world import world_of
 from fedproc.site.runner.server import VERSION
 
-CONNECTIONS_OUT = PurePosixPath("/fedproc/connections/out")
-CONNECTIONS_IN = PurePosixPath("/fedproc/connections/in")
-CONNECT = PurePosixPath("/fedproc/connect.py")
 PATIENCE = 15.0
 """seconds that a runner which does not answer is waited for: its supervisor starts it again"""
-_LOG_CHUNK = 1 << 16
-_inside = Path(__file__).parent.parent / "inside" / "connect.py"
 
 
 class SandboxExecutor:
@@ -50,14 +45,10 @@ class SandboxExecutor:
         return {"job": spec.job, "folder": str(self._folder / "jobs" / spec.job)}
 
     async def poll(self, handle: Handle, *, until_exit: bool = False) -> Observation:
-        return _observation(await self._ask(op="poll", job=handle["job"], until_exit=until_exit))
+        return observation_of(await self._ask(op="poll", job=handle["job"], until_exit=until_exit))
 
-    async def logs(self, handle: Handle, stream: str = "stdout", *, offset: int = 0) -> AsyncIterator[bytes]:
-        path = Path(handle["folder"]) / ("stderr" if stream == "stderr" else "stdout")
-        with contextlib.suppress(FileNotFoundError), await asyncio.to_thread(path.open, "rb") as source:
-            source.seek(offset)
-            while chunk := await asyncio.to_thread(source.read, _LOG_CHUNK):
-                yield chunk
+    def logs(self, handle: Handle, stream: str = "stdout", *, offset: int = 0) -> AsyncIterator[bytes]:
+        return kept_output(Path(handle["folder"]), stream, offset)
 
     async def cancel(self, handle: Handle) -> None:
         await self._ask(op="cancel", job=handle["job"])
@@ -74,29 +65,18 @@ class SandboxExecutor:
 
 def request_of(spec: Spec) -> dict[str, Any]:
     """What the runner is asked to start."""
-    forwards = [(f"127.0.1.{index}", forward) for index, forward in enumerate(spec.forwards, 1)]
-    mounts = [(str(mount.source), str(mount.target)) for mount in spec.mounts]
+    world = world_of(spec)
+    mounts = list(world.mounts)
     if spec.runtime:
-        mounts.append((spec.runtime, str(ENVIRONMENT)))
-    writable = [(str(spec.workspace), str(WORK))]
-    command = list(spec.command)
-    if spec.forwards or spec.ports:
-        mounts.append((str(_inside), str(CONNECT)))
-        mounts += {(str(f.socket.parent), str(CONNECTIONS_OUT)) for f in spec.forwards}
-        writable += {(str(p.socket.parent), str(CONNECTIONS_IN)) for p in spec.ports}
-        declared = {
-            "forwards": [(ip, f.port, str(CONNECTIONS_OUT / f.socket.name)) for ip, f in forwards],
-            "ports": [(p.port, str(CONNECTIONS_IN / p.socket.name)) for p in spec.ports],
-        }
-        command = ["/usr/bin/python3", "-I", str(CONNECT), json.dumps(declared), "--", *command]
+        mounts.insert(0, (spec.runtime, str(ENVIRONMENT)))
     return {
         "job": spec.job,
-        "command": command,
+        "command": world.command,
         "environment": spec.environment | _gpu_environment(spec.limits.gpus),
-        "mounts": sorted(mounts, key=lambda mount: mount[1].count("/")),
-        "writable": writable,
+        "mounts": mounts,
+        "writable": world.writable,
         "directory": str(WORK),
-        "hosts": [(ip, forward.alias) for ip, forward in forwards],
+        "hosts": world.hosts,
         "cpus": spec.limits.cpus,
         "memory": spec.limits.memory,
         "disk": spec.limits.disk,
@@ -123,22 +103,6 @@ def _gpu_nodes(uuids: tuple[str, ...]) -> list[str]:
         return [f"/dev/nvidia{pynvml.nvmlDeviceGetMinorNumber(handle)}" for handle in handles]
     finally:
         pynvml.nvmlShutdown()
-
-
-def _observation(answer: dict[str, Any]) -> Observation:
-    if answer["phase"] == Phase.absent:
-        return Observation(Phase.absent)
-    return Observation(
-        phase=Phase(answer["phase"]),
-        exit_code=answer["exit_code"],
-        started=answer["started"],
-        ended=answer["ended"],
-        seconds=answer["seconds"],
-        usage=Usage(answer["cpu_seconds"], answer["memory_peak"]),
-        limit=answer["limit"],
-        cancelled=answer["cancelled"],
-        detail=answer["detail"],
-    )
 
 
 class _LinkLostError(Exception):

@@ -170,17 +170,28 @@ class CGroups:
                 parent.rmdir()
 
 
-def _own() -> dict[str, str]:
-    """This process's group by controller; version 2's under the empty name."""
-    own: dict[str, str] = {}
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+def group_of(process: int) -> CGroup | None:
+    """The group in which a process is, to look at; None if it is gone or out of sight."""
+    try:
+        paths = _paths(str(process))
+    except OSError:
+        return None
+    if (ROOT / "cgroup.controllers").exists():
+        return CGroup([ROOT / paths.get("", "/").lstrip("/")], v2=True)
+    return CGroup([ROOT / c / paths.get(c, "/").lstrip("/") for c in _V1_CONTROLLERS], v2=False)
+
+
+def _paths(process: str) -> dict[str, str]:
+    """A process's group by controller; version 2's under the empty name."""
+    found: dict[str, str] = {}
+    for line in Path(f"/proc/{process}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        own |= dict.fromkeys(controllers.split(","), path)
-    return own
+        found |= dict.fromkeys(controllers.split(","), path)
+    return found
 
 
 def _parents_v1(name: str) -> list[Path]:
-    own = _own()
+    own = _paths("self")
     missing = [c for c in _V1_CONTROLLERS if not (ROOT / c).is_dir()]
     if missing:
         raise CGroupError(f"this machine has no control groups for {', '.join(missing)}; jobs cannot be limited here")
@@ -189,7 +200,7 @@ def _parents_v1(name: str) -> list[Path]:
 
 
 def _parents_v2(name: str) -> list[Path]:
-    path = _own().get("", "/").lstrip("/")
+    path = _paths("self").get("", "/").lstrip("/")
     mine = ROOT / path
     try:
         if path:  # a group with processes may not hand controllers on: move ourselves into a leaf

@@ -33,7 +33,7 @@ async def used(folders: Sequence[str], enough: int, processes: Iterable[int] = (
                 total += found.st_blocks * 512 + _ENTRY
                 if total > enough:
                     return total
-    devices = set(map(_device, folders))
+    devices = {found.st_dev for found in map(_stat, folders) if found}
     return total + await _removed_but_open(devices, processes, enough - total)
 
 
@@ -51,7 +51,10 @@ async def walk(folder: str) -> AsyncGenerator[tuple[int, str, os.stat_result], N
 
     Raises :class:`TooDeepError`. What disappears meanwhile is left out.
     """
-    levels = [_Level(os.open(folder, _FOLDER))]
+    try:
+        levels = [_Level(os.open(folder, _FOLDER))]
+    except FileNotFoundError:
+        return
     seen = 0
     try:
         while levels:
@@ -93,7 +96,7 @@ async def _removed_but_open(devices: set[int], processes: Iterable[int], enough:
         await asyncio.sleep(0)
         with suppress(OSError), os.scandir(f"/proc/{process}/fd") as descriptors:
             for descriptor in descriptors:
-                found = _stat(descriptor)
+                found = _stat(descriptor.path)
                 if found is None or found.st_nlink or found.st_dev not in devices or not stat.S_ISREG(found.st_mode):
                     continue
                 if found.st_ino not in known:
@@ -104,11 +107,7 @@ async def _removed_but_open(devices: set[int], processes: Iterable[int], enough:
     return total
 
 
-def _device(folder: str) -> int:
-    return Path(folder).stat().st_dev
-
-
-def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+def _stat(path: str) -> os.stat_result | None:
     with suppress(OSError):
-        return Path(entry.path).stat()
+        return Path(path).stat()
     return None

@@ -14,17 +14,14 @@ from pathlib import Path
 
 from fedproc.site.runner import disk
 from fedproc.site.runner.bubblewrap import sandbox_for
-from fedproc.site.runner.cgroups import Account, CGroup
+from fedproc.site.runner.cgroups import CGroup
+from fedproc.site.runner.guard import Guard
 from fedproc.site.runner.launch import become_user, launch, limit_resources, stage
 from fedproc.site.runner.order import Order
 from fedproc.site.runner.output import Output
 from fedproc.site.runner.record import Record, write_record
 from fedproc.site.runner.slots import Slot
 
-_LOOK_SECONDS = 0.5
-_LOOK_SHARE = 10
-"""a look at the disk may take one part in this many of the time"""
-_LOOK_PAUSE_MOST = 5.0
 _NOT_FOUND = 127
 _STATUS_BYTES = 4096
 _SAID_BYTES = 500
@@ -40,6 +37,8 @@ class Job:
         self._order = order
         self._cgroup = cgroup
         self._slot = slot
+        folders = [source for source, _ in order.writable]
+        self._guard = Guard(self.record, folders, memory=order.memory, disk=order.disk, pids=order.pids)
         self._begun = time.monotonic()
         self._outputs: list[Output] = []
         self._abandoned = ""
@@ -112,25 +111,24 @@ class Job:
         await self._cgroup.empty()
         for output in self._outputs:
             output.end()
-        await self._note_disk()
-        self._conclude(code)
-        os.close(self._status)
-        self.exited.set()
+        try:
+            await self._guard.note_disk(None)
+            self._conclude(code)
+        finally:
+            os.close(self._status)
+            self.exited.set()
 
     def _conclude(self, sandbox_code: int) -> None:
         record = self.record
         record.phase, record.ended = "exited", datetime.now(UTC).isoformat()
         record.seconds = round(self.seconds(), 6)
-        record.dropped = sum(output.dropped for output in self._outputs)
         record.exit_code = self._said("exit-code")
         if record.exit_code is None:
             self._explain(sandbox_code)
-        account = self._note_account()
-        record.cpu_seconds, record.memory_peak = account.cpu_seconds, account.memory_peak
+        self._guard.note_account(self._cgroup.account())
+        self._guard.note_output(sum(output.dropped for output in self._outputs), self._order.log)
         if self._abandoned:
             record.exit_code, record.detail = None, self._abandoned
-        elif record.dropped and not record.detail:
-            record.detail = f"{_mb(record.dropped)} of output came after the {_mb(self._order.log)} that are kept"
         write_record(self._folder, record)
 
     def _explain(self, sandbox_code: int) -> None:
@@ -146,38 +144,8 @@ class Job:
     # -- while it runs ---------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Look whether a limit is passed, and end the job if so.
-
-        No event tells how full a folder is, and not every kernel tells that the others were met.
-        """
-        pause = _LOOK_SECONDS
-        while True:
-            await asyncio.sleep(pause)
-            begun = time.monotonic()
-            self._note_account()
-            await self._note_disk()
-            if self.record.limit is not None:
-                self._cgroup.kill()
-                return
-            pause = min(max(_LOOK_SECONDS, _LOOK_SHARE * (time.monotonic() - begun)), _LOOK_PAUSE_MOST)
-
-    def _note_account(self) -> Account:
-        record, order, account = self.record, self._order, self._cgroup.account()
-        if record.limit is None and account.out_of_memory:
-            record.limit, record.detail = "memory", f"it needed more than {_mb(order.memory)}"
-        elif record.limit is None and account.out_of_pids and record.exit_code != 0:
-            record.limit, record.detail = "pids", f"it had {order.pids} processes and threads, and wanted more"
-        return account
-
-    async def _note_disk(self) -> None:
-        folders = [source for source, _ in self._order.writable]
-        try:
-            used = await disk.used(folders, self._order.disk, self._cgroup.processes())
-            fault = f"it wrote more than {_mb(self._order.disk)}" if used > self._order.disk else ""
-        except disk.TooDeepError as deep:
-            fault = str(deep)
-        if fault and self.record.limit is None:
-            self.record.limit, self.record.detail = "disk", fault
+        await self._guard.watch(self._cgroup)
+        self._cgroup.kill()
 
     def cancel(self) -> None:
         """Signal the command; after the grace, SIGKILL to all. What was asked before is not asked again."""
@@ -251,10 +219,6 @@ def _is_child(process: int) -> bool:
 def _reap(process: int) -> int:
     """The exit code of a child that has ended, -n for one that signal n ended."""
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1_000_000:.6g} MB"
 
 
 def _end_of(path: Path) -> str:

@@ -1,4 +1,5 @@
-"""The system calls that no job may make, as a filter program for bwrap, made by the system's libseccomp.
+"""The system calls that no job may make: as a filter program for bwrap, made by the system's libseccomp, and as a
+profile for container engines.
 
 The namespaces take away what the kernel keeps apart by namespace. This takes away what it does not: sockets to the
 hypervisor and to kernel services (``AF_VSOCK``, ``AF_ALG``, …), the kernel's key rings, and calls that an analysis
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from typing import Any
 
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
@@ -23,8 +25,13 @@ _REFUSED = """
     mount umount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr setns
     open_by_handle_at name_to_handle_at kexec_load kexec_file_load init_module finit_module delete_module
     acct quotactl quotactl_fd reboot swapon swapoff syslog iopl ioperm settimeofday clock_settime lookup_dcookie
-    move_pages mbind migrate_pages vhangup fanotify_init
+    move_pages mbind migrate_pages vhangup fanotify_init kcmp personality uselib ustat sysfs nfsservctl
+    vm86 vm86old modify_ldt
 """.split()  # noqa: SIM905 (a list this long reads better so)
+
+
+_NAMESPACES = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
+"""the flags of clone(2) that make a namespace"""
 
 
 class SeccompError(Exception):
@@ -58,9 +65,33 @@ def make_filter() -> bytes:
         library.seccomp_release(context)
 
 
+def engine_profile() -> dict[str, Any]:
+    """The same for a container engine (the OCI's ``linux.seccomp``), and no namespaces, which bwrap sees to itself."""
+    other = [{"index": 0, "op": "SCMP_CMP_EQ", "value": family} for family in _other_families()]
+    other.append({"index": 0, "op": "SCMP_CMP_GE", "value": _FAMILIES_END})
+    inner = [{"index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": flag, "valueTwo": flag} for flag in _NAMESPACES]
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            _refusal([*_REFUSED, "unshare"], errno.EPERM),
+            _refusal(["clone3"], errno.ENOSYS),
+            *(_refusal(["socket"], errno.EAFNOSUPPORT, when) for when in other),
+            *(_refusal(["clone"], errno.EPERM, when) for when in inner),
+        ],
+    }
+
+
+def _refusal(names: list[str], error: int, *when: dict[str, Any]) -> dict[str, Any]:
+    return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": error, "args": list(when)}
+
+
+def _other_families() -> list[int]:
+    return [family for family in range(_FAMILIES_END) if family not in _FAMILIES]
+
+
 def _refuse_families(library: ctypes.CDLL, context: int) -> None:
     number = library.seccomp_syscall_resolve_name(b"socket")
-    refused = [_Comparison(0, _EQUAL, family) for family in range(_FAMILIES_END) if family not in _FAMILIES]
+    refused = [_Comparison(0, _EQUAL, family) for family in _other_families()]
     for comparison in (*refused, _Comparison(0, _GREATER_EQUAL, _FAMILIES_END)):
         _refuse(library, context, errno.EAFNOSUPPORT, number, [comparison])
 

@@ -23,6 +23,8 @@ SHARED_KEY = 0x4C1F
 def outcome(attempt):
     try:
         attempt()
+    except socket.gaierror:
+        return "unresolved"
     except OSError as fault:
         return errno.errorcode.get(fault.errno, str(fault))
     return "done"

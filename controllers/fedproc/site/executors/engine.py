@@ -1,0 +1,142 @@
+"""A container engine that speaks Docker's API, on a unix socket: calls, one event stream, and attached output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import docker
+import docker.errors
+import requests
+
+from fedproc.site.executors.base import ExecutorError
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 15.0
+"""seconds that an engine which does not answer is waited for"""
+_CALL_SECONDS = 600
+_AT_A_TIME = 16
+_PAUSE = 0.5
+_HEADER = 16_384
+
+Happened = Callable[[str, str, dict[str, str]], None]
+
+
+class EngineRefusal(ExecutorError):
+    """The engine said no; ``status`` is HTTP's."""
+
+    def __init__(self, fault: docker.errors.APIError) -> None:
+        super().__init__(f"the container engine: {fault.explanation or fault}", code="system_fault.engine")
+        self.status = fault.status_code
+
+
+class Engine:
+    """One engine, for containers that carry ``label``.
+
+    ``happened`` is told the name of a container, what became of it, and the event's attributes; ``missed`` is called
+    when events may have been lost.
+    """
+
+    def __init__(self, url: str, label: str, happened: Happened, missed: Callable[[], None]) -> None:
+        self._url = url
+        self._filters = {"type": "container", "label": label, "event": ["die", "oom"]}
+        self._happened = happened
+        self._missed = missed
+        self._client: docker.APIClient | None = None
+        self._events: Any = None
+        self._closed = threading.Event()
+        self._threads = ThreadPoolExecutor(_AT_A_TIME, "engine")
+        self._lock = asyncio.Lock()
+
+    async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of :class:`docker.APIClient`, once the events are listened to.
+
+        Raises :class:`EngineRefusal`, or :class:`ExecutorError` if there is no engine for :data:`PATIENCE` seconds.
+        """
+        await self._connect()
+        return await self._patiently(partial(getattr(self._client, method), *arguments, **options))
+
+    async def attach(self, container: str, *, running: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The output of a container from its beginning on, as far as the engine has it: frames of Docker's format.
+
+        Without ``running`` it is what there is now; the stream of one that has ended would never end.
+        """
+        assert self._client is not None
+        reader, writer = await asyncio.open_unix_connection(self._url.removeprefix("unix://"))
+        wanted = f"logs=1&stream={int(running)}&stdout=1&stderr=1"
+        path = f"/v{self._client.api_version}/containers/{container}/attach?{wanted}"
+        lines = ("Host: engine", "Connection: Upgrade", "Upgrade: tcp", "Content-Length: 0")
+        writer.write("\r\n".join((f"POST {path} HTTP/1.1", *lines, "", "")).encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.split()[1] not in (b"101", b"200"):
+            writer.close()
+            raise ExecutorError(f"the container engine gives no output of {container}: {head.splitlines()[0].decode()}")
+        return reader, writer
+
+    def close(self) -> None:
+        """Let go of the engine; containers go on."""
+        self._closed.set()
+        if self._events is not None:
+            self._events.close()
+        self._threads.shutdown(wait=False)
+        if self._client is not None:
+            self._client.close()
+
+    # -- the connection --------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        async with self._lock:
+            if self._client is not None:
+                return
+            self._client = await self._patiently(
+                lambda: docker.APIClient(self._url, version="auto", timeout=_CALL_SECONDS, max_pool_size=_AT_A_TIME)
+            )
+            self._events = await self._patiently(self._listen)
+            arguments = (asyncio.get_running_loop(),)
+            threading.Thread(target=self._follow, args=arguments, daemon=True, name="engine events").start()
+
+    async def _patiently(self, ask: Callable[[], Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE
+        while True:
+            try:
+                return await loop.run_in_executor(self._threads, ask)
+            except docker.errors.APIError as fault:
+                raise EngineRefusal(fault) from fault
+            except (docker.errors.DockerException, requests.RequestException) as fault:
+                if loop.time() > until:
+                    raise ExecutorError(
+                        f"the container engine does not answer at {self._url}: start it, or name its socket in the "
+                        "settings (docker.socket)",
+                        code="system_fault.engine",
+                    ) from fault
+            await asyncio.sleep(_PAUSE)
+
+    def _listen(self) -> Any:
+        assert self._client is not None
+        return self._client.events(decode=True, filters=self._filters)
+
+    def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a thread of its own: pass events on, and listen again when the engine was lost."""
+        tell = loop.call_soon_threadsafe
+        while not self._closed.is_set():
+            try:
+                for event in self._events:
+                    attributes = event["Actor"]["Attributes"]
+                    tell(self._happened, attributes["name"], event["Action"], attributes)
+            except (requests.RequestException, docker.errors.DockerException, OSError, ValueError) as fault:
+                log.warning("events of the container engine", extra={"reason": str(fault)})
+            except RuntimeError:
+                return  # the loop has ended, and this program with it
+            if self._closed.wait(_PAUSE):
+                return
+            with contextlib.suppress(requests.RequestException, docker.errors.DockerException):
+                self._events = self._listen()
+                tell(self._missed)

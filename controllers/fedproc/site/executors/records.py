@@ -1,0 +1,39 @@
+"""What executors keep of a job on the host's disk: how it ended, and what it printed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fedproc.site.executors.base import Observation, Phase, Usage
+
+_CHUNK = 1 << 16
+
+
+def observation_of(record: dict[str, Any]) -> Observation:
+    """What a record (:class:`fedproc.site.runner.record.Record`) says."""
+    if record["phase"] == Phase.absent:
+        return Observation(Phase.absent)
+    return Observation(
+        phase=Phase(record["phase"]),
+        exit_code=record["exit_code"],
+        started=record["started"],
+        ended=record["ended"],
+        seconds=record["seconds"],
+        usage=Usage(record["cpu_seconds"], record["memory_peak"]),
+        limit=record["limit"],
+        cancelled=record["cancelled"],
+        detail=record["detail"],
+    )
+
+
+async def kept_output(folder: Path, stream: str, offset: int) -> AsyncIterator[bytes]:
+    """What is kept of ``stdout`` or ``stderr`` in a job's folder, from ``offset`` on."""
+    path = folder / ("stderr" if stream == "stderr" else "stdout")
+    with contextlib.suppress(FileNotFoundError), await asyncio.to_thread(path.open, "rb") as source:
+        source.seek(offset)
+        while chunk := await asyncio.to_thread(source.read, _CHUNK):
+            yield chunk
