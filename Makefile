@@ -18,6 +18,7 @@ help: ## what there is to make
 .PHONY: system
 system:
 	@scripts/install-system-packages demo
+	@if [ "$(EXECUTOR)" = docker ]; then scripts/install-system-packages docker; fi
 
 $(VENV)/installed: requirements/dev.lock pyproject.toml
 	@echo "==> Python environment in $(VENV) (about a minute the first time)"
@@ -50,9 +51,9 @@ demo-down: ## end it; results stay
 # -- tests
 
 .PHONY: test
-test: setup ## unit, contract and integration tests, with a real RabbitMQ, PostgreSQL and SQLite
+test: setup ## all tests: unit, contract, onboarding, tools, integration (RabbitMQ, PostgreSQL, SQLite), end to end
 	@scripts/install-system-packages test
-	@$(BIN)/pytest tests/unit tests/contract tests/tools tests/onboarding tests/integration $(ARGS)
+	@$(BIN)/pytest tests/unit tests/contract tests/tools tests/onboarding tests/integration tests/e2e $(ARGS)
 	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."
 
 .PHONY: lint

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -65,7 +66,7 @@ class Postgres:
                 _await_ready(server)
                 yield cls(folder)
             finally:
-                server.terminate()
+                server.send_signal(signal.SIGINT)  # it ends now, whoever is still connected
                 server.wait(20)
 
 

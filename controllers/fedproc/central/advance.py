@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from fedproc.central.coordinator import Decision, Facts, JobFacts, decide, partners, state_of, waiting_gang_hosts
 from fedproc.central.store import events, tools
@@ -17,12 +19,37 @@ from fedproc.contract.routing import server_name
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState
 from fedproc.contract.tool import Task
 
-_EXPERIMENT = select(experiments).where(experiments.c.id == bindparam("id"))
-_JOBS = select(jobs).where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
+_EXPERIMENT = (
+    select(experiments.c.id, experiments.c.state, experiments.c.cancel_requested, experiments.c.digest)
+    .where(experiments.c.id == bindparam("id"))
+    .with_for_update()
+)
+_FACTS: tuple[Any, ...] = (
+    jobs.c.id,
+    jobs.c.experiment,
+    jobs.c.host,
+    jobs.c.task,
+    jobs.c.state,
+    jobs.c.gang,
+    jobs.c.ready,
+    jobs.c.uploads_missing,
+    jobs.c.told,
+    jobs.c.reason,
+)
+"""What is decided by: the large columns of a job are left where they are."""
+_JOBS = select(*_FACTS).where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
 _OUT = insert(outbox)
+_TELL = update(jobs).where(jobs.c.id == bindparam("row")).values(told=bindparam("kinds"))
 _OPEN = (ExperimentState.queued, ExperimentState.running)
+_ACQUIRING = (
+    JobState.queued,
+    JobState.dispatched,
+    JobState.accepted,
+    JobState.materialising,
+    JobState.prepared,
+)
 HOLD_SECONDS = 600.0
-_MOST_WAITING = 200
+_MOST_WAITING = 1000
 
 
 def advance(connection: Connection, experiment_id: str, now: float) -> None:
@@ -39,102 +66,134 @@ def advance(connection: Connection, experiment_id: str, now: float) -> None:
 
 def advance_waiting(connection: Connection, now: float) -> None:
     """Let gangs that wait for hosts go, first come first served: an earlier one keeps its hosts from later ones."""
-    reserved: frozenset[str] = frozenset()
-    for experiment_id in _waiting(connection, before=None):
-        advancing = _Advancing(connection, experiment_id, now)
-        advancing.reserved = reserved
-        advancing.run()
-        reserved |= waiting_gang_hosts(advancing.facts())
+    taken = _acquiring(connection, but="")
+    for experiment_id, wanted in list(_waiting(connection)):
+        if not wanted & taken:
+            _Advancing(connection, experiment_id, now, busy=taken).run()
+        taken |= wanted
 
 
-def _waiting(connection: Connection, before: str | None) -> list[str]:
-    """Experiments with a gang that was not dispatched yet, the earliest first."""
-    query = select(jobs.c.experiment, jobs.c.order, jobs.c.told).where(jobs.c.state == JobState.queued)
+def _waiting(connection: Connection, before: str | None = None) -> Iterator[tuple[str, frozenset[str]]]:
+    """Experiments with a gang that lacks nothing but its hosts, the earliest first, each with those hosts."""
+    queued = select(jobs.c.experiment).where(jobs.c.gang, jobs.c.state == JobState.queued)
     if before is not None:
-        query = query.where(jobs.c.experiment < before)
-    found = [row.experiment for row in connection.execute(query) if row.order.get("gang") and "job" not in row.told]
-    return sorted(set(found))[:_MOST_WAITING]
+        queued = queued.where(jobs.c.experiment < before)
+    whole = queued.group_by(jobs.c.experiment).having(func.max(jobs.c.uploads_missing) == 0)
+    ids = whole.order_by(jobs.c.experiment).limit(_MOST_WAITING)
+    query = select(*_FACTS, experiments.c.digest, experiments.c.cancel_requested)
+    query = query.join(experiments, experiments.c.id == jobs.c.experiment).where(jobs.c.experiment.in_(ids))
+    rows: Sequence[Any] = connection.execute(query.order_by(jobs.c.experiment, jobs.c.id)).all()
+    for experiment, group in groupby(rows, key=lambda row: str(row.experiment)):
+        found = list(group)
+        tool = tools.of_digest(connection, found[0].digest)
+        facts = Facts(tool, tuple(_fact(row, row.told) for row in found), bool(found[0].cancel_requested))
+        if wanted := waiting_gang_hosts(facts):
+            yield experiment, wanted
+
+
+def _acquiring(connection: Connection, but: str) -> frozenset[str]:
+    """Hosts on which a gang acquires just now, those of the experiment ``but`` left out."""
+    query = select(jobs.c.host, jobs.c.told).where(
+        jobs.c.gang, jobs.c.state.in_(_ACQUIRING), jobs.c.experiment != but
+    )  # fmt: skip
+    return frozenset(
+        row.host
+        for row in connection.execute(query)
+        if "job" in row.told and "start" not in row.told and "cancel" not in row.told
+    )
+
+
+def _fact(row: Row[Any], told: Iterable[str]) -> JobFacts:
+    return JobFacts(
+        id=row.id,
+        host=row.host,
+        task=row.task,
+        state=JobState(row.state),
+        ready=row.ready,
+        uploads_missing=row.uploads_missing,
+        told=frozenset(told),
+        reason=row.reason or "",
+    )
 
 
 class _Advancing:
-    """One experiment being advanced."""
+    """One experiment being advanced. ``busy`` are the hosts that its gangs may not have, looked up unless given."""
 
-    def __init__(self, connection: Connection, experiment_id: str, now: float) -> None:
+    def __init__(
+        self, connection: Connection, experiment_id: str, now: float, busy: frozenset[str] | None = None
+    ) -> None:
         self._connection = connection
         self._now = now
-        self._experiment: Row[Any] = connection.execute(_EXPERIMENT.with_for_update(), {"id": experiment_id}).one()
-        self._rows: Sequence[Row[Any]] = connection.execute(_JOBS, {"id": experiment_id}).all()
-        self._tool = tools.of_job(connection, self._rows[0])
-        self.reserved: frozenset[str] | None = None
-        self.freed = False
+        self._given_busy = busy
+        self._experiment = connection.execute(_EXPERIMENT, {"id": experiment_id}).one()
+        self._tool = tools.of_digest(connection, self._experiment.digest)
+        self._messages: list[dict[str, Any]] = []
+        self._read()
+
+    def _read(self) -> None:
+        self._rows: Sequence[Row[Any]] = self._connection.execute(_JOBS, {"id": self._experiment.id}).all()
+        self._told: dict[str, list[str]] = {row.id: list(row.told) for row in self._rows}
 
     def run(self) -> None:
         """Decide and carry out until nothing more follows (a job that is ended here changes the facts)."""
         if self._experiment.state not in _OPEN:
             return
-        while decisions := decide(self.facts()):
-            ended = [self._apply(decision) for decision in decisions]
-            self._rows = self._connection.execute(_JOBS, {"id": self._experiment.id}).all()
-            if not any(ended):
+        while decisions := decide(self._facts(self._busy())):
+            if not self._carry_out(decisions):
                 break
+            self._read()
         self._write_state()
-        self.freed = any(row.order.get("gang") and (row.state in TERMINAL or "start" in row.told) for row in self._rows)
 
-    def facts(self) -> Facts:
-        """The experiment as the coordinator sees it."""
-        found = tuple(
-            JobFacts(
-                id=row.id,
-                host=row.host,
-                task=row.task,
-                state=JobState(row.state),
-                ready=row.ready,
-                uploads_missing=row.uploads_missing,
-                told=frozenset(row.told),
-                reason=row.reason or "",
-            )
-            for row in self._rows
-        )
-        return Facts(self._tool, found, bool(self._experiment.cancel_requested), self._busy())
+    @property
+    def freed(self) -> bool:
+        """Whether a gang of this experiment acquires no more: others may wait for that."""
+        return any(row.gang and (row.state in TERMINAL or "start" in self._told[row.id]) for row in self._rows)
+
+    def _facts(self, busy: frozenset[str] = frozenset()) -> Facts:
+        found = tuple(_fact(row, self._told[row.id]) for row in self._rows)
+        return Facts(self._tool, found, bool(self._experiment.cancel_requested), busy)
 
     def _busy(self) -> frozenset[str]:
         """Hosts on which another gang acquires just now, or for which an earlier one waits."""
-        if not any(
-            row.order.get("gang") and row.state == JobState.queued and "job" not in row.told for row in self._rows
-        ):
-            return frozenset()
-        reserved = self.reserved
-        if reserved is None:
-            reserved = frozenset()
-            for earlier in _waiting(self._connection, before=self._experiment.id):
-                reserved |= waiting_gang_hosts(_Advancing(self._connection, earlier, self._now).facts_alone())
-        return reserved | self._acquiring()
-
-    def facts_alone(self) -> Facts:
-        """The facts without asking who else waits."""
-        self.reserved = frozenset()
-        return self.facts()
-
-    def _acquiring(self) -> frozenset[str]:
-        query = select(jobs.c.host, jobs.c.order, jobs.c.told).where(
-            jobs.c.host.in_({row.host for row in self._rows}),
-            jobs.c.state.in_(_ACQUIRING),
-            jobs.c.experiment != self._experiment.id,
-        )
-        return frozenset(
-            row.host
-            for row in self._connection.execute(query)
-            if row.order.get("gang") and "job" in row.told and "start" not in row.told and "cancel" not in row.told
-        )
+        waits = any(r.gang and r.state == JobState.queued and "job" not in self._told[r.id] for r in self._rows)
+        if not waits or self._given_busy is not None:
+            return self._given_busy or frozenset()
+        earlier = (wanted for _, wanted in _waiting(self._connection, before=self._experiment.id))
+        return _acquiring(self._connection, but=self._experiment.id).union(*earlier)
 
     # -- carrying out ----------------------------------------------------------------------------
 
-    def _apply(self, decision: Decision) -> bool:
-        """Write the message; says whether a job was ended here instead, because it was never claimed."""
-        row = next(row for row in self._rows if row.id == decision.job)
+    def _carry_out(self, decisions: Sequence[Decision]) -> bool:
+        """Write the messages; says whether a job was ended here instead."""
+        rows = {row.id: row for row in self._rows}
+        orders = self._orders([decision.job for decision in decisions if decision.kind == "job"])
+        ended = [self._apply(rows[decision.job], decision, orders) for decision in decisions]
+        if self._messages:
+            self._connection.execute(_OUT, self._messages)
+            told = {message["job"]: self._told[message["job"]] for message in self._messages}
+            self._connection.execute(_TELL, [{"row": job, "kinds": kinds} for job, kinds in told.items()])
+            self._messages = []
+        return any(ended)
+
+    @cached_property
+    def _hosts(self) -> dict[str, list[str]]:
+        """The experiment's hosts by task."""
+        found: dict[str, list[str]] = {}
+        for row in self._rows:
+            found.setdefault(row.task, []).append(row.host)
+        return found
+
+    def _orders(self, ids: list[str]) -> Mapping[str, dict[str, Any]]:
+        if not ids:
+            return {}
+        query = select(jobs.c.id, jobs.c.order).where(jobs.c.experiment == self._experiment.id, jobs.c.id.in_(ids))
+        return {row.id: row.order for row in self._connection.execute(query)}
+
+    def _apply(self, row: Row[Any], decision: Decision, orders: Mapping[str, dict[str, Any]]) -> bool:
+        """Put the message; says whether the job was ended here instead, because it was never claimed."""
         match decision.kind:
             case "job":
-                self._order(row)
+                self._put(row, "job", self._order(row, orders[row.id]))
             case "start":
                 self._put(row, "start", self._start(row))
             case "finish":
@@ -148,18 +207,18 @@ class _Advancing:
     def _put(self, row: Row[Any], kind: str, message: Wire | dict[str, Any]) -> None:
         body = message if isinstance(message, dict) else message.model_dump(mode="json", exclude_defaults=True)
         values = {"job": row.id, "host": row.host, "kind": kind, "message": body, "created": self._now}
-        self._connection.execute(_OUT, values)
-        told = [*row.told, kind]
-        self._connection.execute(update(jobs).where(jobs.c.id == row.id).values(told=told))
+        self._messages.append(values)
+        self._told[row.id].append(kind)
 
-    def _order(self, row: Row[Any]) -> None:
+    def _order(self, row: Row[Any], order: dict[str, Any]) -> dict[str, Any]:
         task = self._tool.task(row.task)
         inputs = [ref.model_dump(mode="json", exclude_defaults=True) for ref in self._inputs(row, task)]
-        order = {**row.order, "inputs": inputs, "recipients": self._recipients(row, task)}
-        if order.get("gang"):
+        more = {"inputs": inputs, "recipients": self._recipients(row, task), "hosts": self._hosts}
+        order = {**order, **more}
+        if row.gang:
             until = datetime.fromtimestamp(self._now, UTC) + timedelta(seconds=HOLD_SECONDS)
             order["deadlines"] = {**order["deadlines"], "hold_until": until.isoformat()}
-        self._put(row, "job", order)
+        return order
 
     def _end_unclaimed(self, row: Row[Any], decision: Decision) -> bool:
         """End a queued job whose message no relay has claimed; both happen or neither."""
@@ -195,9 +254,9 @@ class _Advancing:
 
     def _recipients(self, row: Row[Any], task: Task) -> dict[str, Any]:
         wanted = {name for output in task.outputs for name in output.artefact_for}
-        ids = {other.host for other in self._rows if other.task in wanted}
-        if not ids:
+        if not wanted:
             return {}
+        ids = {other.host for other in self._rows if other.task in wanted}
         query = select(hosts.c.id, hosts.c.public_key).where(hosts.c.id.in_(ids))
         return {found.id: found.public_key for found in self._connection.execute(query)}
 
@@ -227,7 +286,7 @@ class _Advancing:
         return [_ref(file, None) for file in self._connection.execute(query.order_by(files.c.id))]
 
     def _write_state(self) -> None:
-        state = state_of(self.facts_alone())
+        state = state_of(self._facts())
         if state == self._experiment.state:
             return
         values: dict[str, Any] = {"state": state}
@@ -237,15 +296,6 @@ class _Advancing:
         self._connection.execute(update(experiments).where(where).values(**values))
         data = {"state": state.value, "code": None, "reason": None}
         events.add(self._connection, "state", data, experiment=self._experiment.id, now=self._now)
-
-
-_ACQUIRING = (
-    JobState.queued,
-    JobState.dispatched,
-    JobState.accepted,
-    JobState.materialising,
-    JobState.prepared,
-)
 
 
 def _connects(task: Task, other: str) -> bool:

@@ -6,7 +6,7 @@ again with the same facts it decides the same, and what was told already (``told
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -67,12 +67,16 @@ class Facts:
 
     @cached_property
     def spared(self) -> frozenset[str]:
-        """Ids of failed jobs that the tool's ``on_host_lost`` lets go; of every job of a lost host."""
+        """Ids of failed jobs that the tool's ``on_host_lost`` lets go; of every job of a lost host.
+
+        A host on which the user's own cancel ended a job is not a lost one.
+        """
         rule = self.tool.on_host_lost
         if rule.action != "continue":
             return frozenset()
         ours = [job for job in self.jobs if self.tool.task(job.task).placement is not Placement.server]
-        lost = {job.host for job in ours if job.failed}
+        by_its_user = {JobState.cancelled} if self.cancel_requested else set()
+        lost = {job.host for job in ours if job.failed and job.state not in by_its_user}
         if len({job.host for job in ours} - lost) < rule.min_hosts:
             return frozenset()
         return frozenset(job.id for job in ours if job.host in lost)
@@ -106,7 +110,8 @@ def decide(facts: Facts) -> list[Decision]:
     for group in _groups(facts.tool):
         decisions += _dispatch(facts, group)
         if len(group) > 1:
-            decisions += [*_start(facts, group), *_finish(facts, group)]
+            decisions += _start(facts, group)
+        decisions += _finish(facts, group)
     return decisions
 
 
@@ -195,13 +200,15 @@ def _needs_ready(facts: Facts, job: JobFacts) -> bool:
 
 
 def _finish(facts: Facts, group: list[Task]) -> Iterator[Decision]:
-    """When the batch tasks are over, the services are ended; a group of services alone ends when all others have."""
-    batch = [job for task in group if task.kind is TaskKind.batch for job in facts.by_task[task.name]]
-    names = {task.name for task in group}
-    over = batch or [job for job in facts.jobs if job.task not in names]
-    if not all(job.ended for job in over):
+    """When a group's batch tasks are over, its services are ended; services alone, when all batch tasks are."""
+    if not all(job.ended for job in _batch(facts, group) or _batch(facts, facts.tool.tasks)):
         return
     for task in group:
         for job in facts.by_task[task.name] if task.kind is TaskKind.service else ():
-            if "start" in job.told and not job.ended and "finish" not in job.told:
+            begun = "start" in job.told if len(group) > 1 else job.state is JobState.running
+            if begun and not job.ended and "finish" not in job.told:
                 yield Decision("finish", job.id)
+
+
+def _batch(facts: Facts, tasks: Iterable[Task]) -> list[JobFacts]:
+    return [job for task in tasks if task.kind is TaskKind.batch for job in facts.by_task[task.name]]

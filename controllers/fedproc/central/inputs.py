@@ -33,7 +33,7 @@ def declared_upload(task: Task, name: str | None) -> InputDecl:
 def expect(connection: Connection, centre: Centre, job: Row[Any], name: str, now: float) -> Row[Any]:
     """The pending entry for an input of a queued job. One that was sent before stays until this is complete.
 
-    Raises :class:`Conflict` once the job is dispatched.
+    Raises :class:`Conflict` once the job's order is written, because the order names the files.
     """
     _still_queued(job)
     if (row := files.input_of(connection, job.id, name, "pending")) is not None:
@@ -59,9 +59,10 @@ def expect(connection: Connection, centre: Centre, job: Row[Any], name: str, now
 
 
 def _still_queued(job: Row[Any]) -> None:
-    if job.state != "queued":
+    if job.state != "queued" or "job" in job.told:
+        how = job.state if job.state != "queued" else "about to be dispatched"
         raise Conflict(
-            f"job {job.id} is {job.state}: its inputs are fixed from its dispatch on; start a new experiment instead",
+            f"job {job.id} is {how}: its inputs are fixed now; start a new experiment instead",
             code="conflict.dispatched",
         )
 

@@ -45,14 +45,6 @@ class Plan:
     request: ExperimentRequest
     jobs: tuple[Placed, ...]
 
-    @property
-    def hosts_by_task(self) -> dict[str, tuple[str, ...]]:
-        """The experiment's hosts by task."""
-        hosts: dict[str, tuple[str, ...]] = {}
-        for job in self.jobs:
-            hosts[job.task.name] = (*hosts.get(job.task.name, ()), job.host)
-        return hosts
-
 
 def named_hosts(request: RunRequest, aggregator: str) -> frozenset[str]:
     """Every host that placement has to know about for this request."""

@@ -12,7 +12,6 @@ from fedproc.central.auth import Caller
 from fedproc.central.placement import Placed, Plan, Window, gang_tasks, named_hosts, plan, windows
 from fedproc.central.settings import CentralSettings
 from fedproc.central.store import experiments, hosts, tools
-from fedproc.central.store.tools import tool_of
 from fedproc.central.views import moment
 from fedproc.contract.api import ExperimentRequest
 from fedproc.contract.errors import Conflict, InvalidInput, NotFound
@@ -58,7 +57,7 @@ def submit(
     Raises :class:`InvalidInput` that names every fault.
     """
     row = _tool(connection, request)
-    tool = tool_of(row)
+    tool = tools.of_digest(connection, row.digest)
     known = hosts.facts(connection, named_hosts(request, settings.aggregator))
     placed = plan(request, tool, known, settings.aggregator)
     experiment = new_id("e")
@@ -98,7 +97,7 @@ def _experiment(placed: Plan, tool: Row[Any], caller: Caller, now: float) -> dic
 
 
 class _Orders:
-    """The rows of an experiment's jobs."""
+    """The rows of an experiment's jobs. What follows from all of them is put into an order when it is written."""
 
     def __init__(
         self,
@@ -115,7 +114,6 @@ class _Orders:
         self._tool = ToolRef(id=tool.id, version=tool.version, digest=digest)
         self._user = User(sub=caller.sub, name=caller.name)
         self._gang = gang_tasks(tool)
-        self._hosts = placed.hosts_by_task
         release = settings.release_days * _DAY
         self._windows = windows(tool, now, placed.request.start_within, settings.hold_seconds, release)
 
@@ -132,6 +130,7 @@ class _Orders:
             "host": job.host,
             "task": job.task.name,
             "state": "queued",
+            "gang": job.task.name in self._gang,
             "order": self._order(job_id, job, window).model_dump(mode="json", exclude_defaults=True),
             "parameters": job.parameters,
             "datasets": [use.model_dump(mode="json") for use in job.datasets],
@@ -160,5 +159,4 @@ class _Orders:
                 release_by=moment(window.release_by),
             ),
             gang=job.task.name in self._gang,
-            hosts=self._hosts,
         )

@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Row
 
 from fedproc.central.context import Centre
-from fedproc.central.store.tools import tool_of
 from fedproc.contract.api import (
     AuditEntry,
     DatasetView,
+    DeadLetter,
     EventView,
     ExperimentView,
     FileView,
+    HostReportView,
     HostView,
     JobView,
     LogLines,
@@ -195,6 +196,10 @@ def host_view(row: Row[Any], silent_after: float) -> HostView:
     )
 
 
+def host_report_view(row: Row[Any]) -> HostReportView:
+    return HostReportView(host=row.id, site=row.site, **(row.report or {}))
+
+
 def _reached_by(row: Row[Any]) -> str:
     own = "its own outgoing connections to broker and API"
     return f"{own}; server tasks at {row.address}" if row.address else own
@@ -217,8 +222,8 @@ def dataset_views(row: Row[Any], silent_after: float) -> list[DatasetView]:
     ]
 
 
-def tool_summary(centre: Centre, row: Row[Any]) -> ToolSummary:
-    return ToolSummary(**_summary(centre, row, tool_of(row)))
+def tool_summary(centre: Centre, row: Row[Any], tool: Tool) -> ToolSummary:
+    return ToolSummary(**_summary(centre, row, tool))
 
 
 def _summary(centre: Centre, row: Row[Any], tool: Tool) -> dict[str, Any]:
@@ -233,8 +238,7 @@ def _summary(centre: Centre, row: Row[Any], tool: Tool) -> dict[str, Any]:
     }
 
 
-def tool_view(centre: Centre, row: Row[Any], versions: list[str]) -> ToolView:
-    tool = tool_of(row)
+def tool_view(centre: Centre, row: Row[Any], tool: Tool, versions: list[str]) -> ToolView:
     tasks = centre.url(f"/tools/tasks?tool={row.id}&version={row.version}&name=")
     return ToolView(
         **_summary(centre, row, tool),
@@ -276,6 +280,10 @@ def _placeholder(name: str) -> str:
     family, _, rest = name.partition(".")
     last = rest.rpartition(".")[2]
     return HOST_PLACEHOLDER_FAMILIES.get(f"{family}.NAME.{last}") or HOST_PLACEHOLDER_FAMILIES[f"{family}.NAME"]
+
+
+def dead_letter(row: Row[Any]) -> DeadLetter:
+    return DeadLetter(**{**row._mapping, "time": moment(row.time)})
 
 
 def audit_entry(row: Row[Any]) -> AuditEntry:

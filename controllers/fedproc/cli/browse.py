@@ -111,25 +111,6 @@ def _parameters(tool: ToolView) -> None:
     table(("parameter", "type", "default", "* = must be given"), rows, none="It takes no parameters.")
 
 
-@tools.command("add")
-def add_tool(
-    folder: Annotated[Path, typer.Argument(help="the tool's folder, with its tool.yaml")],
-    key: Annotated[Path, typer.Option(help="the catalogue's private key (PEM)")],
-) -> None:
-    """Approve a tool: check its folder, sign its manifest, publish it (operators)."""
-    from fedproc.catalog import load_tool, pack, sign_manifest
-    from fedproc.contract.jws import load_key
-
-    manifest = load_tool(folder)
-    try:
-        signed = sign_manifest(manifest, load_key(key.read_bytes()))
-    except (OSError, ValueError) as fault:
-        raise InvalidInput(f"catalogue key {key}: {fault}") from fault
-    with signed_in(operator=True) as client:
-        added = client.add_tool(signed, pack(folder, manifest))
-    console.print(f"published {added.id} {added.version}  {added.digest}")
-
-
 @data.callback()
 def _data(context: typer.Context, json: AsJson = False) -> None:
     if context.invoked_subcommand is None:

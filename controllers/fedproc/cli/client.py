@@ -14,12 +14,15 @@ from pydantic import BaseModel, TypeAdapter
 
 from fedproc.contract.api import (
     DatasetView,
+    DeadLetter,
+    DeadLetterPage,
     EventView,
     ExperimentRequest,
     ExperimentView,
     FileView,
     Health,
     HostEnrolment,
+    HostReportView,
     HostView,
     LogLines,
     Logs,
@@ -105,6 +108,9 @@ class Client:
 
     def hosts(self, *, everyone: bool = False) -> list[HostView]:
         return self._list(HostView, "/hosts/", params={"all": "true"} if everyone else None)
+
+    def host_reports(self) -> list[HostReportView]:
+        return self._list(HostReportView, "/hosts/reports")
 
     def host(self, host: str) -> HostView:
         return self._one(HostView, "GET", f"/hosts/{host}")
@@ -204,6 +210,10 @@ class Client:
             for line in answer.iter_lines():
                 if line.startswith("data:"):
                     yield EventView.model_validate_json(line[5:].strip())
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """The latest messages that could not be read (operators)."""
+        return self._one(DeadLetterPage, "GET", "/dead-letters").items
 
     # -- files -----------------------------------------------------------------------------------
 

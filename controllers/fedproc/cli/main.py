@@ -10,10 +10,12 @@ import typer
 from fedproc.contract.errors import FedprocError
 
 _SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
+_HOST_CHECK = {("site", "check"), ("site", "diagnose"), ("site", "profiles")}
+_ALL = ("account", "browse", "survey", "experiments", "catalog", "site_control", "services")
 
 
 def application(arguments: list[str]) -> typer.Typer:
-    """The application. For a service only the services are put in: a daemon stays as light as it can be."""
+    """The application. For a service, or the host check, it alone is put in: so that it stays as light as it can be."""
     app = typer.Typer(
         name="fedproc",
         help="Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave.",
@@ -21,10 +23,15 @@ def application(arguments: list[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    service = bool(arguments) and arguments[0] in _SERVICES
-    for name in ("services",) if service else ("account", "browse", "experiments", "site_control", "services"):
+    for name in _modules(arguments):
         importlib.import_module(f"fedproc.cli.{name}").mount(app)
     return app
+
+
+def _modules(arguments: list[str]) -> tuple[str, ...]:
+    if arguments and arguments[0] in _SERVICES:
+        return ("services",)
+    return ("site",) if tuple(arguments[:2]) in _HOST_CHECK else _ALL
 
 
 def main() -> None:

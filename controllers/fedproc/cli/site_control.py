@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from fedproc.cli.show import AsJson, as_json, coloured, console, table
+from fedproc.cli.site import site
 from fedproc.contract.errors import FedprocError, Unavailable
 
-site = typer.Typer(help="On a host: what runs, what awaits release, the stop switch.", no_args_is_help=True)
 Socket = Annotated[
     Path, typer.Option("--socket", envvar="FEDPROC_SITE_SOCKET", help="the orchestrator's own socket (site.sock)")
 ]
@@ -89,5 +89,5 @@ def refuse(job: str, socket: Socket, reason: Reason) -> None:
 
 
 def mount(app: typer.Typer) -> None:
-    """Add the commands to the application."""
+    """Add the commands, and those of the host check, to the application."""
     app.add_typer(site, name="site")

@@ -8,15 +8,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from fedproc.contract.ids import DatasetRef, ExperimentId, FileId, HostId, JobId, Name, Sha256, ToolId, is_safe_path
 from fedproc.contract.messages import AdmittedTool, Capacity, OpenJob
-from fedproc.contract.plain import plain_json
+from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import ExperimentState, JobState
 from fedproc.contract.tool import Condition, Disclosure, Placement, Resources, TaskKind
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 """Text of a person, without control characters."""
-
-PlainJson = Annotated[dict[str, Any], AfterValidator(plain_json)]
-"""A JSON object that every store and reader takes (:func:`fedproc.contract.plain.plain_json`)."""
 
 MediaType = Annotated[str, StringConstraints(pattern=r"^[\w.+-]+/[\w.+-]+$", max_length=127)]
 
@@ -298,6 +295,15 @@ class HostView(View):
     check: dict[str, Any] | None = None
 
 
+class HostReportView(View):
+    """``GET /hosts/reports``, for operators: the last whole check of one host, as its program wrote it."""
+
+    host: HostId
+    site: str = ""
+    time: AwareDatetime | None = Field(None, description="when the host sent it")
+    report: dict[str, Any] | None = Field(None, description="None before the first one has come")
+
+
 class HostEnrolment(Request):
     """``PUT /hosts/{host_id}`` by an operator or admin: who the host is, and the key that it made itself."""
 
@@ -371,6 +377,27 @@ class AuditPage(View):
     """``GET /audit``, newest first. ``next`` is the ``cursor`` of what follows."""
 
     items: list[AuditEntry]
+    next: int | None = None
+
+
+class DeadLetter(View):
+    """A message that could not be read (``GET /dead-letters``, operators)."""
+
+    id: int
+    time: AwareDatetime
+    host: HostId | None = Field(None, description="who could not read it, or who sent it")
+    queue: str
+    job: JobId | None = None
+    code: str
+    reason: str
+    sha256: Sha256
+    size: int = Field(description="bytes that are kept; 0 until the letter itself has come")
+
+
+class DeadLetterPage(View):
+    """``GET /dead-letters``, newest first. ``next`` is the ``cursor`` of what follows."""
+
+    items: list[DeadLetter]
     next: int | None = None
 
 

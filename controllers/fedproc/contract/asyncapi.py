@@ -23,7 +23,7 @@ _CHANNELS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "events": (
         routing.events_key("{host}", "{kind}"),  # type: ignore[arg-type]
         "What a host reports, published under its own routing key on the topic exchange 'events'.",
-        ("snapshot", "record", "heartbeat", "unread"),
+        ("snapshot", "record", "heartbeat", "report", "unread"),
     ),
 }
 

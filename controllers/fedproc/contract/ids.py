@@ -52,4 +52,4 @@ def dns_label(host: str) -> str:
 
 def is_safe_path(path: str) -> bool:
     """Whether ``path`` is relative, without ``.`` or ``..`` segments, control characters or backslashes."""
-    return _RELATIVE_PATH.match(path) is not None and all(len(part) <= 128 for part in path.split("/"))
+    return _RELATIVE_PATH.fullmatch(path) is not None and all(len(part) <= 128 for part in path.split("/"))

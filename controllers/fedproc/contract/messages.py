@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from fedproc.contract.ids import DatasetId, ExperimentId, FileId, HostId, JobId, Name, Sha256
+from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import JobState
 from fedproc.contract.tool import ToolRef
 
@@ -265,7 +266,18 @@ class Heartbeat(Wire):
     datasets: tuple[OfferedDataset, ...] = ()
     open_jobs: int = 0
     open_jobs_digest: str = Field("", description=":func:`open_jobs_digest` of the host's open jobs")
-    check: dict[str, Any] | None = Field(None, description="the last host check, in short")
+    check: PlainJson | None = Field(
+        None, description="the last look at GPUs and disks, and the last whole check in short (docs/host-check.md)"
+    )
+
+
+class HostReport(Wire):
+    """``type: report``. The host's last whole check, as its program wrote it (docs/host-check.md)."""
+
+    host: HostId
+    epoch: str
+    time: AwareDatetime
+    report: PlainJson
 
 
 class Unread(Wire):
@@ -280,7 +292,7 @@ class Unread(Wire):
 
 
 ToHost = JobOrder | Start | Finish | Cancel | AskInventory
-FromHost = Snapshot | Record | Heartbeat | Unread
+FromHost = Snapshot | Record | Heartbeat | HostReport | Unread
 
 TYPES: dict[str, type[Wire]] = {
     "job": JobOrder,
@@ -291,6 +303,7 @@ TYPES: dict[str, type[Wire]] = {
     "snapshot": Snapshot,
     "record": Record,
     "heartbeat": Heartbeat,
+    "report": HostReport,
     "unread": Unread,
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 MAX_DEPTH = 32
 
@@ -40,3 +42,7 @@ def _text(value: str) -> None:
         raise ValueError("a text holds a NUL character")
     if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError("a text holds half of a surrogate pair")
+
+
+PlainJson = Annotated[dict[str, Any], AfterValidator(plain_json)]
+"""A JSON object that every store and reader takes (:func:`plain_json`)."""

@@ -19,7 +19,7 @@ DEAD = "dead"
 EVENTS_MAX_LENGTH = 100_000
 RESOURCE_SERVER = "rabbitmq"
 
-EventKind = Literal["snapshot", "heartbeat", "record", "unread"]
+EventKind = Literal["snapshot", "heartbeat", "record", "report", "unread"]
 
 
 def jobs_queue(host: str) -> str:

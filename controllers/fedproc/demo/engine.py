@@ -41,7 +41,7 @@ class EnginePlan:
         own = {
             "data-root": self.folder,
             "exec-root": self.run / "engine",
-            "pidfile": self.run / "engine.pid",
+            "pidfile": self.run / "dockerd.pid",
             "host": f"unix://{self.socket}",
             "bridge": "none",
             "iptables": "false",

@@ -23,6 +23,7 @@ from fedproc.contract.jws import load_key, public_jwk
 from fedproc.contract.routing import host_scopes, relay_scopes
 from fedproc.contract.tool import Manifest
 from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
+from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
 from fedproc.demo.issuer import DEVICE_GRANT, IssuerSettings, User
 from fedproc.demo.issuer import Client as OidcClient
 from fedproc.demo.keys import Keyring
@@ -36,6 +37,8 @@ LOCATIONS = {"UB": "Barcelona", "BSC": "Barcelona", "FORTH": "Heraklion", AGGREG
 DATASETS = ("breast-cohort", "wisconsin")
 USERS = {"researcher": ("researcher",), "colleague": ("researcher",), "operator": ("operator", "researcher")}
 DOMAIN = "fedproc.internal"
+BASE_IMAGE = "fedproc/base:bookworm-1"
+"""as :mod:`fedproc.demo.images` makes it"""
 _PYTHON = Path("/usr/bin/python3")
 
 Say = Callable[[str], None]
@@ -60,6 +63,9 @@ class Federation:
         self._cache = cache.resolve()
         self._catalogues = catalogues
         self._executor = executor
+        self._engine = EnginePlan(self._cache / "engine", self.folder / "run") if executor == "docker" else None
+        if self._engine is not None and answers(MACHINES_OWN):
+            self._engine = None
         self.supervisor = Supervisor(self.folder)
 
     # -- up and down -----------------------------------------------------------------------------
@@ -73,7 +79,7 @@ class Federation:
         shutil.rmtree(self._failed_log, ignore_errors=True)
         self._keys = Keyring(self.folder / "keys")
         self._ports = Ports(*free_ports(6))
-        self._passwords = {name: secrets.token_urlsafe(12) for name in USERS}
+        self.passwords = {name: secrets.token_urlsafe(12) for name in USERS}
         say("making the data: two public cancer data sets, split over UB, BSC and FORTH")
         self._make_data()
         say("making keys and settings of every program")
@@ -86,6 +92,8 @@ class Federation:
         self.supervisor.write(self._programs(broker))
         say("starting broker, issuer, API and relay")
         self.supervisor.start()
+        if self._executor == "docker":
+            self._make_images(tools, say)
         wait_for(broker)
         operator = self.client("operator")
         wait_until(lambda: _healthy(operator), 60, f"the centre does not become healthy; see {self.folder}/log")
@@ -128,6 +136,18 @@ class Federation:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    @property
+    def _engine_socket(self) -> Path:
+        return self._engine.socket if self._engine else MACHINES_OWN
+
+    def _make_images(self, tools: list[tuple[Path, Manifest]], say: Say) -> None:
+        from fedproc.demo.images import make_images
+
+        if self._engine is not None:
+            say("starting a Docker engine of its own, since none answers on this machine")
+            self._engine.wait()
+        make_images(tools, self._engine_socket, say)
 
     # -- tools and data --------------------------------------------------------------------------
 
@@ -200,7 +220,7 @@ class Federation:
         api = OidcClient(client_id="fedproc-api", public_key=self._jwk("api"), grants=("password", "refresh_token"))
         cli = OidcClient(client_id="fedproc-cli", grants=(DEVICE_GRANT, "refresh_token"))
         users = [
-            User(name=name, password_hash=generate_password_hash(self._passwords[name]), roles=roles)
+            User(name=name, password_hash=generate_password_hash(self.passwords[name]), roles=roles)
             for name, roles in USERS.items()
         ]
         settings = IssuerSettings(
@@ -257,6 +277,7 @@ class Federation:
             },
             "connections": connections,
             "sandbox": {"python": str(_PYTHON), "environments": f"{self._cache}/environments"},
+            "docker": {"socket": f"unix://{self._engine_socket}", "base_image": BASE_IMAGE},
             "capacity": {"cpus": 4, "memory_mb": 4000, "disk_mb": 4000},
         }
         if host in DATA_HOSTS:
@@ -268,9 +289,9 @@ class Federation:
         values = {
             "FEDPROC_URL": self._api_url,
             "FEDPROC_USERNAME": "researcher",
-            "FEDPROC_PASSWORD": self._passwords["researcher"],
+            "FEDPROC_PASSWORD": self.passwords["researcher"],
             "FEDPROC_OPERATOR_USERNAME": "operator",
-            "FEDPROC_OPERATOR_PASSWORD": self._passwords["operator"],
+            "FEDPROC_OPERATOR_PASSWORD": self.passwords["operator"],
             "FEDPROC_ISSUER": self._issuer_url,
         }
         _write_secret(self.folder / "env", "".join(f"export {name}='{value}'\n" for name, value in values.items()))
@@ -288,6 +309,8 @@ class Federation:
             Program("api", [*fedproc, "api", *central], order=40),
             Program("relay", [*fedproc, "relay", *central], order=50),
         ]
+        if self._engine is not None:
+            programs.append(Program("engine", self._engine.command(), order=5, stop_seconds=40))
         for host in HOSTS:
             runner = [sys.executable, "-m", "fedproc.site.runner", "--dir", f"{self.folder}/hosts/{host}/runner"]
             site = ["--config", str(self.folder / f"host-{host}.toml")]

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line with these arguments (``None``: the process's own); returns the exit code (:mod:`.cli`)."""
+def main(argv: Sequence[str] | None = None, *, program: str = "fedproc-check") -> int:
+    """The command line with these arguments (``None``: the process's own); returns the exit code (:mod:`.cli`).
+
+    ``program`` is what it is called by, for help and errors.
+    """
     # Here and not above: the watch mode's child process must not pay for a command line that it does not use.
     from fedproc.onboarding import cli
 
-    return cli.main(argv)
+    return cli.main(argv, program=program)
 
 
 __all__ = ["main"]

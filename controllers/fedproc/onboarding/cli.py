@@ -32,16 +32,16 @@ class _Parser(argparse.ArgumentParser):
         raise BadInput(f"{message}; see '{self.prog} --help'")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, program: str) -> int:
     """Run with these arguments (without the program's name; ``None``: the process's own) and return the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(given if given[:1] and given[0] in (*COMMANDS, "-h", "--help") else ["check", *given])
+        return _run(given if given[:1] and given[0] in (*COMMANDS, "-h", "--help") else ["check", *given], program)
     except BadInput as fault:
-        print(f"fedproc-check: {fault}", file=sys.stderr)
+        print(f"{program}: {fault}", file=sys.stderr)
         return USAGE
     except CannotWrite as fault:
-        print(f"fedproc-check: {fault}", file=sys.stderr)
+        print(f"{program}: {fault}", file=sys.stderr)
         return CANNOT_WRITE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -49,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], program: str) -> int:
     if not hasattr(os, "fork"):
         raise BadInput("this system is not Linux: a host of the federation is a Linux machine, run the check there")
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     if options.command == "profiles":
         show(profile.text_of(options.id) if options.id else "\n".join(profile.built_in()) + "\n")
         return 0
@@ -132,9 +132,9 @@ def _style() -> text.Style:
     return text.Style(width, terminal and not os.environ.get("NO_COLOR"), encoding.startswith("utf"))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="fedproc-check", description="Says whether a machine can join the federation, why not, and what to do."
+        prog=program, description="Says whether a machine can join the federation, why not, and what to do."
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     checking = commands.add_parser("check", help="check this machine (the default)")

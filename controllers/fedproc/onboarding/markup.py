@@ -17,13 +17,14 @@ body { font: 11pt/1.45 "Liberation Sans", Arial, sans-serif; color: #111; backgr
   max-width: 75rem; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; }
 h2 { font-size: 1.15rem; margin: 1.6rem 0 .4rem; }
-p { margin: .3rem 0; max-width: 60rem; }
-table { border-collapse: collapse; width: 100%; table-layout: fixed; }
+p { margin: .3rem 0; max-width: 60rem; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; min-width: 58rem; table-layout: fixed; }
 caption { text-align: left; padding: 0 0 .4rem; color: #333; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .5rem; border: 1px solid #777; overflow-wrap: anywhere; }
 thead th { background: #eee; }
 tbody th { font-weight: 600; }
 .wide { overflow-x: auto; }
+.wide:focus-visible { outline: 3px solid #003f70; outline-offset: 2px; }
 .verdict { font-weight: 700; padding-left: .5rem; }
 tbody .group { background: #f4f4f4; }
 .meets-recommended { color: #00492f; border-left: .55rem solid #00492f; }
@@ -31,14 +32,16 @@ tbody .group { background: #f4f4f4; }
 .fails { color: #8a2d00; border-left: .55rem dashed #8a2d00; }
 .could-not-tell { color: #6b2450; border-left: .55rem dotted #6b2450; }
 .conclusion { font-size: 1.15rem; font-weight: 700; padding: .6rem .8rem; }
-.facts th { width: 9rem; }
 .sign { margin-top: 2rem; display: flex; gap: 2rem; }
 .sign p { flex: 1; border-top: 1px solid #111; padding-top: .3rem; }
-@page { size: A4 landscape; margin: 12mm; }
+@page { size: A4 landscape; margin: 12mm;
+  @bottom-right { content: counter(page) " / " counter(pages); font: 8pt "Liberation Sans", Arial, sans-serif; } }
 @media print {
-  body { font-size: 9pt; margin: 0; max-width: none; padding: 0; }
+  body { font-size: 8.5pt; line-height: 1.3; margin: 0; max-width: none; padding: 0; }
+  th, td { padding: .25rem .4rem; }
+  table { min-width: 0; }
   thead { display: table-header-group; }
-  tr, .conclusion, .sign { break-inside: avoid; }
+  tr, section, .conclusion { break-inside: avoid; }
   h2, .group { break-after: avoid; }
   .wide { overflow: visible; padding-right: 1px; }
 }

@@ -6,12 +6,11 @@ from itertools import groupby
 
 from fedproc.onboarding import overview, words
 from fedproc.onboarding.markup import document, table, text, verdict_cell
-from fedproc.onboarding.report import Line, Report, Verdict
+from fedproc.onboarding.report import Line, Report
 from fedproc.onboarding.text import HEADINGS
 
 WIDTHS = (13, 23, 29, 21, 14)
 HEADS = ("Verdict", "Requirement", "Measured", "What to do", "Source")
-CLASSES = (Verdict.RECOMMENDED, Verdict.MINIMUM, Verdict.FAILS)
 
 
 def render(report: Report) -> str:
@@ -20,7 +19,7 @@ def render(report: Report) -> str:
     parts = [f"<h1>{text(title)}</h1>\n", _about(report), _conclusion(report)]
     groups = groupby(report.lines, key=lambda line: line.topic)
     parts.append(table("Requirements", WIDTHS, HEADS, [_group(topic, list(lines)) for topic, lines in groups]))
-    parts += [_machine(report), _foot(report), _signature()]
+    parts += ["<section>\n", _machine(report), _foot(report), _signature(), "</section>\n"]
     return document(title, "".join(parts))
 
 
@@ -31,8 +30,7 @@ def _about(report: Report) -> str:
 
 
 def _conclusion(report: Report) -> str:
-    style = CLASSES[report.exit_code].value
-    return f'<p class="conclusion {style}">{text(overview.conclusion(report))}</p>\n'
+    return f'<p class="conclusion {report.verdict.value}">{text(overview.conclusion(report))}</p>\n'
 
 
 def _group(topic: str, lines: list[Line]) -> str:

@@ -26,6 +26,14 @@ class Verdict(StrEnum):
         return self.value.replace("-", " ")
 
 
+EXIT_CODES = {
+    Verdict.RECOMMENDED: ALL_MET,
+    Verdict.MINIMUM: RECOMMENDATIONS_MISSED,
+    Verdict.FAILS: NOT_MET,
+    Verdict.UNKNOWN: NOT_MET,
+}
+
+
 @dataclass(frozen=True)
 class Line:
     """One requirement. ``required`` is false where the source only recommends; ``fault`` is a code for programs."""
@@ -64,12 +72,19 @@ class Report:
     facts: Facts
 
     @property
+    def verdict(self) -> Verdict:
+        """On the host as a whole: a requirement that fails counts more than one that could not be told."""
+        required = {line.verdict for line in self.lines if line.required}
+        for worst in (Verdict.FAILS, Verdict.UNKNOWN):
+            if worst in required:
+                return worst
+        met = all(line.verdict is Verdict.RECOMMENDED for line in self.lines)
+        return Verdict.RECOMMENDED if met else Verdict.MINIMUM
+
+    @property
     def exit_code(self) -> int:
         """0: all met. 1: only recommendations missed. 2: a requirement fails or could not be told."""
-        if any(line.required and line.verdict in (Verdict.FAILS, Verdict.UNKNOWN) for line in self.lines):
-            return NOT_MET
-        met = all(line.verdict is Verdict.RECOMMENDED for line in self.lines)
-        return ALL_MET if met else RECOMMENDATIONS_MISSED
+        return EXIT_CODES[self.verdict]
 
 
 def to_json(report: Report) -> dict[str, Any]:

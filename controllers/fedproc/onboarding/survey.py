@@ -6,6 +6,7 @@ listed all the same, with what is wrong.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +27,10 @@ from fedproc.onboarding.report import Report, Verdict, from_json
 
 Entry = tuple[str, Any]
 HEADS = ("Host", "Checked", "Profile", "Verdict", "GPUs", "RAM", "CPU", "Free disk", "System", "Containers", "Missed")
-WIDTHS = (8, 9, 7, 9, 14, 6, 7, 7, 10, 9, 14)
-VERDICTS = (Verdict.RECOMMENDED, Verdict.MINIMUM, Verdict.FAILS)
+WIDTHS = (8, 9, 7, 14, 12, 6, 7, 7, 8, 10, 12)
+MISSED = -1
 UNTOLD = "could not tell"
+TEXT_WIDTH = 130
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,29 @@ def rows(entries: Iterable[Entry]) -> list[Row]:
 
 
 def render_text(entries: Iterable[Entry]) -> str:
-    """A table for a terminal; columns are as wide as their content."""
+    """A table for a terminal; what a host misses stands below its row."""
     found = rows(entries)
-    table = [HEADS, *((row.host, *_cells(row)) for row in found)]
-    widths = [max(len(line[n]) for line in table) for n in range(len(HEADS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    table = [HEADS[:MISSED], *((row.host, *row.cells[:MISSED]) for row in found if row.cells)]
+    widths = [max(len(line[n]) for line in table) for n in range(len(table[0]))]
+    widths[0] = max(len(row.host) for row in (*found, Row(HEADS[0], None)))
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([lines[0], rule, *lines[1:], "", summary(found)]) + "\n"
+    body = [line for row in found for line in _text_lines(row, widths)]
+    return "\n".join([_columns(table[0], widths), rule, *body, "", summary(found)]) + "\n"
+
+
+def _text_lines(row: Row, widths: list[int]) -> list[str]:
+    indent = " " * (widths[0] + 2)
+    if not row.cells:
+        return textwrap.wrap(f"{row.host.ljust(widths[0])}  {row.note}", TEXT_WIDTH, subsequent_indent=indent)
+    lines = [_columns((row.host, *row.cells[:MISSED]), widths)]
+    if row.verdict is not Verdict.RECOMMENDED:
+        missed = f"{indent}missed: {row.cells[MISSED]}"
+        lines += textwrap.wrap(missed, TEXT_WIDTH, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+    return lines
+
+
+def _columns(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def render_html(entries: Iterable[Entry]) -> str:
@@ -78,15 +96,15 @@ def _row(host: str, data: Any) -> Row:
     try:
         report = from_json(data)
     except ValueError as fault:
-        return Row(host, None, note=f"report cannot be read: {fault}")
-    return Row(words.printable(host), VERDICTS[report.exit_code], _report_cells(report))
+        return Row(host, None, note=words.printable(f"report cannot be read: {fault}"))
+    return Row(words.printable(host), report.verdict, _report_cells(report))
 
 
 def _report_cells(report: Report) -> tuple[str, ...]:
     missed = [line.id for line in report.lines if line.verdict is not Verdict.RECOMMENDED]
     cells = (*_machine_cells(report.facts), ", ".join(missed) or "nothing")
-    verdict = VERDICTS[report.exit_code].words
-    return tuple(map(words.printable, (words.when(report.time), report.profile.id, verdict, *cells)))
+    first = (words.when(report.time), report.profile.id, report.verdict.words)
+    return tuple(map(words.printable, (*first, *cells)))
 
 
 def _machine_cells(facts: Facts) -> tuple[str, ...]:
@@ -112,10 +130,6 @@ def _gpus(found: tuple[Gpu, ...]) -> str:
 
 def _engines(found: EngineFacts) -> str:
     return ", ".join(f"{e.name} {e.version}" for e in found.engines if e.state == "usable") or "none that works"
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    return row.cells or ("", "", row.note, *[""] * (len(HEADS) - 4))
 
 
 def _html_row(row: Row) -> str:

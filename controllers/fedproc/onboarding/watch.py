@@ -10,7 +10,8 @@ disks only and ends: nothing stays in memory between two looks. Use::
 A look has
 
 ``time``, ``seconds``  when it was made (UTC, ISO 8601) and how long it took;
-``gpus``               the GPUs that can be used: ``uuid``, ``name``, ``memory_bytes``, ``mig`` (instances or null);
+``gpus``               the GPUs that can be used: ``uuid``, ``name``, ``memory_bytes``, ``compute_capability``,
+                       ``mig`` (instances or null);
 ``disks``              ``path``, ``total_bytes``, ``free_bytes``, ``ok``;
 ``alarms``             what is wrong now: ``code``, ``what``, ``cure``; none while all is well;
 ``unfit``              kinds of resource that no job should be given now, from the alarms: ``gpu``, ``disk``.
@@ -103,6 +104,7 @@ async def _measure(folders: tuple[Path, ...]) -> Any:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
+            await child.wait()
 
 
 def _environment() -> dict[str, str]:
@@ -122,7 +124,8 @@ def judge(measured: Any, settings: WatchSettings, known: dict[str, str]) -> dict
         return {"gpus": [], "disks": [], "alarms": [alarm], "unfit": ["gpu", "disk"] if known else ["disk"]}
     usable = [gpu for gpu in gpus.gpus if memory(gpu)] if isinstance(gpus, GpuFacts) else []
     shown = [_disk(path, found, settings.reserve_bytes) for path, found in disks.items()]
-    alarms = [*_gpu_alarms(gpus, usable, known), *(alarm for _, alarm in shown if alarm)]
+    of_disks = {alarm["what"]: alarm for _, alarm in shown if alarm}  # two folders on one disk are one alarm
+    alarms = [*_gpu_alarms(gpus, usable, known), *of_disks.values()]
     unfit = [kind for kind, bad in (("gpu", known and not usable), ("disk", any(a for _, a in shown))) if bad]
     return {"gpus": [_gpu(gpu) for gpu in usable], "disks": [d for d, _ in shown], "alarms": alarms, "unfit": unfit}
 
@@ -159,7 +162,8 @@ def _gpu(gpu: Gpu) -> dict[str, Any]:
     mig = (
         None if gpu.mig is None else [{"uuid": i.uuid, "name": i.name, "memory_bytes": i.memory_bytes} for i in gpu.mig]
     )
-    return {"uuid": gpu.uuid, "name": gpu.name, "memory_bytes": gpu.memory_bytes, "mig": mig}
+    names = ("uuid", "name", "memory_bytes", "compute_capability")
+    return {**{name: getattr(gpu, name) for name in names}, "mig": mig}
 
 
 def _disk(path: str, found: Disk | Unknown, reserve: int) -> tuple[dict[str, Any], dict[str, str] | None]:

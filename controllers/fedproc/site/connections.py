@@ -191,9 +191,11 @@ def _socket_for_all(at: Path) -> socket.socket:
     at.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX)
     before = os.umask(0)
+    folder = os.open(at.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        made.bind(str(at))
+        made.bind(f"/proc/self/fd/{folder}/{at.name}")  # the path of a socket may have 107 bytes, a folder's more
     finally:
+        os.close(folder)
         os.umask(before)
     return made
 

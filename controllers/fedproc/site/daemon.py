@@ -22,6 +22,7 @@ from fedproc.site.data_api import FolderDataApi
 from fedproc.site.executors import make_executor
 from fedproc.site.heartbeat import HeartbeatSender
 from fedproc.site.host import Host
+from fedproc.site.host_check import HostCheck
 from fedproc.site.identity import Identity, read_key, tls_context
 from fedproc.site.journal import Journal
 from fedproc.site.orchestrator import Orchestrator
@@ -38,10 +39,10 @@ def serve(path: Path) -> None:
     """Run the orchestrator that the settings file describes. Raises :class:`InvalidInput` before it starts."""
     loaded = settings.load(path)
     log_json(loaded.log_level, host=loaded.host)
-    asyncio.run(_serve(loaded))
+    asyncio.run(_serve(loaded, path))
 
 
-async def _serve(loaded: SiteSettings) -> None:
+async def _serve(loaded: SiteSettings, path: Path) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -49,7 +50,7 @@ async def _serve(loaded: SiteSettings) -> None:
     async with httpx.AsyncClient(verify=context, timeout=httpx.Timeout(30, connect=10)) as http:
         host = await _host(loaded, http)
         try:
-            await _run(host, ended)
+            await _run(host, path, ended)
         finally:
             await host.journal.close()
 
@@ -77,23 +78,26 @@ async def _host(loaded: SiteSettings, http: httpx.AsyncClient) -> Host:
     )
 
 
-async def _run(host: Host, ended: asyncio.Event) -> None:
+async def _run(host: Host, path: Path, ended: asyncio.Event) -> None:
     orchestrator = Orchestrator(host, read_keys(host.settings.centre.dispatch_keys))
     broker = Broker(host.settings, host.identity, orchestrator)
     outbox = OutboxPublisher(host.journal, broker, host.identity)
     orchestrator.accept_jobs = broker.accept_jobs
     orchestrator.ring_outbox = outbox.ring
-    heartbeat = HeartbeatSender(host, orchestrator, broker, lambda: None)
-    orchestrator.ring_heartbeat = heartbeat.ring
+    check = HostCheck(host, path, orchestrator)
+    heartbeat = HeartbeatSender(host, orchestrator, broker, check)
+    check.ring = orchestrator.ring_heartbeat = heartbeat.ring
     _reload_on_hangup(host)
     if host.connections is not None:
         await host.connections.listen()
+    await check.begin()
     await orchestrator.resume()
     services = [
         broker.run(),
         outbox.run(),
         heartbeat.run(),
-        ControlSocket(host.settings.control_socket, _routes(host, orchestrator)).run(),
+        check.run(),
+        ControlSocket(host.settings.control_socket, _routes(host, orchestrator, check)).run(),
     ]
     tasks = [asyncio.create_task(service) for service in services]
     log.info("orchestrator started", extra={"epoch": host.journal.epoch, "executor": host.executor.name})
@@ -131,7 +135,7 @@ def read_keys(paths: tuple[Path, ...]) -> dict[str, ECKey]:
     return {key.thumbprint(): key for key in keys}
 
 
-def _routes(host: Host, orchestrator: Orchestrator) -> list[Route]:
+def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Route]:
     async def status(_match: re.Match[str], _body: dict[str, Any]) -> Any:
         return {
             "host": host.settings.host,
@@ -139,6 +143,7 @@ def _routes(host: Host, orchestrator: Orchestrator) -> list[Route]:
             "held": orchestrator.held,
             "clock_skew_seconds": round(host.identity.clock.skew, 1),
             "capacity": host.pool.capacity().model_dump(mode="json"),
+            "check": check.shown(),
             "jobs": orchestrator.status(),
         }
 

@@ -5,25 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Literal
 
 from fedproc.contract.errors import FedprocError, Unavailable
 from fedproc.contract.jws import CENTRAL, seal
 from fedproc.contract.messages import Heartbeat, OfferedDataset, now
 from fedproc.site.broker import Broker
 from fedproc.site.host import Host
+from fedproc.site.host_check import HostCheck
 from fedproc.site.orchestrator import Orchestrator
 
 log = logging.getLogger(__name__)
-Check = Callable[[], dict[str, Any] | None]
 
 
 class HeartbeatSender:
     """Sends one heartbeat at connecting and then one every ``heartbeat_seconds``, and when it is rung for."""
 
-    def __init__(self, host: Host, orchestrator: Orchestrator, broker: Broker, check: Check) -> None:
+    def __init__(self, host: Host, orchestrator: Orchestrator, broker: Broker, check: HostCheck) -> None:
         self._host = host
         self._orchestrator = orchestrator
         self._broker = broker
@@ -65,7 +64,7 @@ class HeartbeatSender:
             datasets=await self._datasets(),
             open_jobs=len(self._orchestrator.open_jobs()),
             open_jobs_digest=self._orchestrator.digest(),
-            check=self._check(),
+            check=self._check.shown(),
         )
 
     def _condition(self) -> tuple[Literal["accepting", "holding", "stopped"], str]:
@@ -76,7 +75,7 @@ class HeartbeatSender:
         clock = self._host.identity.clock
         if not clock.trusted:
             return "holding", f"this host's clock is {clock.skew:.0f} s off; nothing starts until it is right"
-        return "accepting", ""
+        return "accepting", self._check.alarm
 
     async def _datasets(self) -> tuple[OfferedDataset, ...]:
         try:

@@ -251,7 +251,7 @@ class JobRun:
         try:
             await asyncio.sleep(0)
             if not waiting.done():
-                self._wait_for("CPUs, memory, disk or GPUs that other jobs hold")
+                self._wait_for(self._host.pool.withheld or "CPUs, memory, disk or GPUs that other jobs hold")
             share = await waiting
         finally:
             waiting.cancel()

@@ -13,7 +13,7 @@ from typing import Any
 from aio_pika.abc import AbstractIncomingMessage
 from joserfc.jwk import ECKey
 
-from fedproc.contract import jws
+from fedproc.contract import jws, routing
 from fedproc.contract.api import Inventory
 from fedproc.contract.errors import FedprocError, Unreadable
 from fedproc.contract.messages import (
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 AcceptJobs = Callable[[bool], None]
 _STOP_FILE = "stopped"
+_JOURNAL = "journal"
 
 
 class Orchestrator:
@@ -53,7 +54,7 @@ class Orchestrator:
         self.accept_jobs: AcceptJobs = lambda accept: None
         self.ring_outbox: Callable[[], None] = lambda: None
         self.ring_heartbeat: Callable[[], None] = lambda: None
-        self.held: str | None = None
+        self._holds: dict[str, str] = {}
 
     # -- start and end ---------------------------------------------------------------------------
 
@@ -114,26 +115,35 @@ class Orchestrator:
             self.accept_jobs(self.held is None)
         self.ring_heartbeat()
 
+    @property
+    def held(self) -> str | None:
+        """Why no new jobs are taken just now, if so."""
+        return "; ".join(self._holds.values()) or None
+
+    def hold(self, cause: str, reason: str | None) -> None:
+        """Take no new jobs while ``cause`` has a reason to; None lifts it."""
+        before = self.held
+        if reason is None:
+            self._holds.pop(cause, None)
+        else:
+            self._holds[cause] = reason
+        if (before is None) == (self.held is None):
+            return
+        if self.held is None:
+            log.warning("taking jobs again")
+        else:
+            log.error("holding: no new jobs are taken", extra={"reason": reason})
+        self.accept_jobs(self.held is None and not self.stopped)
+        self.ring_heartbeat()
+
     def _journalled(self, worked: bool) -> None:
         self.ring_outbox()
-        if worked and self.held is not None:
-            log.warning("taking jobs again")
-            self.held = None
-            self.accept_jobs(not self.stopped)
-            self.ring_heartbeat()
-        elif not worked:
-            self._hold(f"the journal in {self._host.settings.journal_folder} cannot be written")
-
-    def _hold(self, reason: str) -> None:
-        if self.held is None:
-            log.error("holding: no new jobs are taken", extra={"reason": reason})
-            self.held = reason
-            self.accept_jobs(False)
-            self.ring_heartbeat()
+        fault = f"the journal in {self._host.settings.journal_folder} cannot be written"
+        self.hold(_JOURNAL, None if worked else fault)
 
     async def probe_journal(self) -> None:
         """While holding: try to write, so that holding ends when the cause is gone."""
-        if self.held is None:
+        if _JOURNAL not in self._holds:
             return
         try:
             await self._host.journal.write(
@@ -147,20 +157,21 @@ class Orchestrator:
 
     async def job(self, message: AbstractIncomingMessage) -> None:
         """Journal, then ack. What can never be read is dead-lettered; what cannot be written stays queued."""
-        await self._receive(message, (JobOrder,))
+        await self._receive(message, routing.jobs_queue(self._host.settings.host), (JobOrder,))
 
     async def control(self, message: AbstractIncomingMessage) -> None:
         """start, finish, cancel, inventory."""
-        await self._receive(message, (Start, Finish, Cancel, AskInventory))
+        queue = routing.control_queue(self._host.settings.host)
+        await self._receive(message, queue, (Start, Finish, Cancel, AskInventory))
 
-    async def _receive(self, message: AbstractIncomingMessage, kinds: tuple[type[Wire], ...]) -> None:
+    async def _receive(self, message: AbstractIncomingMessage, queue: str, kinds: tuple[type[Wire], ...]) -> None:
         try:
             body = self._read(message.body, kinds)
             await self._take(body)
         except Unreadable as fault:
-            await self._dead_letter(message, fault)
+            await self._dead_letter(message, queue, fault)
         except JournalError as fault:
-            self._hold(fault.message)
+            self.hold(_JOURNAL, fault.message)
             await message.nack(requeue=True)
         else:
             await message.ack()
@@ -199,15 +210,20 @@ class Orchestrator:
         if await self._host.journal.accept(order.job, doc, events):
             self.ring_outbox()
             log.info("accepted", extra={"job": order.job, "experiment": order.experiment, "task": order.task})
-            self._run(record)
+            run = self._run(record)
+            # a cancel that came while this was written found no run, and left a tombstone
+            if record.cancel is None and (tombstone := await self._host.journal.tombstone(order.job)) is not None:
+                await run.cancel(Cancel.model_validate(tombstone))
 
     async def _cancel(self, message: Cancel) -> None:
         if run := self._runs.get(message.job):
             await run.cancel(message)
         elif await self._host.journal.known(message.job) is None:
             await self._host.journal.bury(message.job, message.model_dump(mode="json"))
+            if run := self._runs.get(message.job):  # its job was accepted meanwhile
+                await run.cancel(message)
 
-    async def _dead_letter(self, message: AbstractIncomingMessage, fault: Unreadable) -> None:
+    async def _dead_letter(self, message: AbstractIncomingMessage, queue: str, fault: Unreadable) -> None:
         log.error("message cannot be read", extra={"code": fault.code, "reason": fault.message})
         unread = Unread(
             host=self._host.settings.host,
@@ -215,12 +231,12 @@ class Orchestrator:
             code=fault.code,
             reason=fault.message,
             sha256=hashlib.sha256(message.body).hexdigest(),
-            queue=message.routing_key or "",
+            queue=queue,
         )
         try:
             await self._host.journal.emit([("unread", unread.model_dump_json(exclude_defaults=True))])
         except JournalError as broken:
-            self._hold(broken.message)
+            self.hold(_JOURNAL, broken.message)
             await message.nack(requeue=True)
             return
         self.ring_outbox()

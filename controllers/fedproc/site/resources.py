@@ -41,6 +41,25 @@ class Pool:
         self._total = total
         self._held: dict[str, Share] = {}
         self._queue: deque[_Waiter] = deque()
+        self._alarm = ""
+        self.withheld: str | None = None
+
+    def fit(self, gpus: tuple[GpuInfo, ...], *, alarm: str = "", withheld: str | None = None) -> None:
+        """What can be used by the last look at the machine: these GPUs (``alarm`` says why others cannot).
+
+        While something is ``withheld``, with its reason, nothing is granted. A waiting job that the machine has
+        become too small for is refused.
+        """
+        self._total = self._total.model_copy(update={"gpus": gpus})
+        self._alarm, self.withheld = alarm, withheld
+        for waiter in list(self._queue):
+            try:
+                _check_fits(self._total, waiter.wanted, alarm)
+            except Refused as fault:
+                self._queue.remove(waiter)
+                if not waiter.granted.done():
+                    waiter.granted.set_exception(fault)
+        self._grant()
 
     def capacity(self) -> Capacity:
         """What there is and how much of it is free, as the heartbeat tells it."""
@@ -59,7 +78,7 @@ class Pool:
         """Wait for the job's turn. Raises :class:`Refused` if the machine is too small for it altogether."""
         if job in self._held:
             return self._held[job]
-        _check_fits(self._total, wanted)
+        _check_fits(self._total, wanted, self._alarm)
         waiter = _Waiter(job, wanted)
         self._queue.append(waiter)
         self._grant()
@@ -81,7 +100,7 @@ class Pool:
         self._grant()
 
     def _grant(self) -> None:
-        while self._queue:
+        while self._queue and self.withheld is None:
             share = _share(self.capacity(), self._queue[0].wanted)
             if share is None:
                 return
@@ -98,7 +117,7 @@ def _suitable(gpus: tuple[GpuInfo, ...], wanted: Resources) -> list[GpuInfo]:
     return [g for g in gpus if g.vram >= vram and (g.compute_capability or 0) >= capability]
 
 
-def _check_fits(total: Capacity, wanted: Resources) -> None:
+def _check_fits(total: Capacity, wanted: Resources, alarm: str) -> None:
     missing = []
     if wanted.cpus > total.cpus:
         missing.append(f"{wanted.cpus} CPUs (there are {total.cpus})")
@@ -107,7 +126,9 @@ def _check_fits(total: Capacity, wanted: Resources) -> None:
     if wanted.disk_mb * MB > total.disk:
         missing.append(f"{wanted.disk_mb} MB of disk (there are {total.disk // MB})")
     if wanted.gpu and len(_suitable(total.gpus, wanted)) < wanted.gpu.count:
-        missing.append(f"{wanted.gpu.count} GPU(s) with {wanted.gpu.vram_gb} GB (there are {len(total.gpus)} GPUs)")
+        lost = f"; {alarm}" if alarm else ""
+        there = f"there are {len(total.gpus)} GPUs{lost}"
+        missing.append(f"{wanted.gpu.count} GPU(s) with {wanted.gpu.vram_gb} GB ({there})")
     if missing:
         raise Refused("needs more than this host has for jobs: " + ", ".join(missing), code="policy.too_large")
 
@@ -126,43 +147,13 @@ def _share(free: Capacity, wanted: Resources) -> Share | None:
 
 
 def measure(settings: CapacitySettings, folder: Path) -> Capacity:
-    """What the machine has, bounded by the settings; a tenth of memory and disk stays the system's own."""
+    """What the machine has, bounded by the settings; a tenth of memory and disk stays the system's own.
+
+    GPUs are left to :meth:`Pool.fit`, which is told of them by every look at the machine.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     disk = shutil.disk_usage(folder).free
     cpus = settings.cpus or float(len(os.sched_getaffinity(0)))
     memory = settings.memory_mb * MB if settings.memory_mb else memory * 9 // 10
     disk = settings.disk_mb * MB if settings.disk_mb else disk * 9 // 10
-    gpus = find_gpus(settings.gpus)
-    return Capacity(cpus=cpus, cpus_free=cpus, memory=memory, memory_free=memory, disk=disk, disk_free=disk, gpus=gpus)
-
-
-def find_gpus(allowed: tuple[str, ...] | None) -> tuple[GpuInfo, ...]:
-    """The GPUs that NVML shows; none where there is no driver. A driver that fails is an error, not "none"."""
-    if allowed == ():
-        return ()
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
-        return ()
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        found = tuple(_gpu(pynvml, handle) for handle in handles)
-    finally:
-        pynvml.nvmlShutdown()
-    return tuple(gpu for gpu in found if allowed is None or gpu.uuid in allowed)
-
-
-def _gpu(nvml: object, handle: object) -> GpuInfo:
-    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)  # type: ignore[attr-defined]
-    return GpuInfo(
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),  # type: ignore[attr-defined]
-        name=_text(nvml.nvmlDeviceGetName(handle)),  # type: ignore[attr-defined]
-        vram=nvml.nvmlDeviceGetMemoryInfo(handle).total,  # type: ignore[attr-defined]
-        compute_capability=major + minor / 10,
-    )
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return Capacity(cpus=cpus, cpus_free=cpus, memory=memory, memory_free=memory, disk=disk, disk_free=disk)

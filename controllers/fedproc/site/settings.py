@@ -50,6 +50,15 @@ class CapacitySettings(Section):
     gpus: tuple[str, ...] | None = Field(None, description="UUIDs; all that NVML shows unless given")
 
 
+class CheckSettings(Section):
+    """The host check of a running orchestrator (docs/host-check.md)."""
+
+    profile: str = Field("d6.1", description="a built-in profile, for the daily check")
+    profile_file: Path | None = Field(None, description="the site's own profile instead")
+    seconds: float = Field(60, ge=1, description="between two looks at GPUs and disks")
+    disk_reserve_mb: int = Field(5000, ge=0, description="with less than this free, no job starts")
+
+
 class DatasetSettings(Section):
     """One dataset of a host whose Data API is folders; ``dataset.json`` in it may give version and description."""
 
@@ -83,6 +92,7 @@ class SiteSettings(Section):
     sandbox: SandboxSettings = SandboxSettings()
     docker: DockerSettings = DockerSettings()
     capacity: CapacitySettings = CapacitySettings()
+    check: CheckSettings = CheckSettings()
     datasets: dict[DatasetId, DatasetSettings] = {}
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")

@@ -134,7 +134,9 @@ def described(data: bytes) -> dict[str, Any]:
     return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def send(client: httpx.Client, url: str, data: bytes, offset: int = 0, **headers: str) -> httpx.Response:
+def send(
+    client: httpx.Client, url: str, data: bytes | Iterator[bytes], offset: int = 0, **headers: str
+) -> httpx.Response:
     """One PATCH of tus with these bytes at this offset."""
     own = {**TUS, "Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset), **headers}
     return client.patch(url, content=data, headers=own)

@@ -93,3 +93,56 @@ async def test_adopted_jobs_count_even_beyond_what_there_is():
     assert not waiting.done()
     ours.release("old")
     await waiting
+
+
+async def test_a_gpu_that_is_lost_is_no_longer_given_and_whoever_needs_it_is_refused():
+    ours = pool(gpus=(GPU,))
+    await ours.acquire("a", want(gpu=Gpu()))
+    waiting = asyncio.create_task(ours.acquire("b", want(gpu=Gpu())))
+    behind = asyncio.create_task(ours.acquire("c", want(1)))
+    await asyncio.sleep(0)
+    ours.fit((), alarm="NVIDIA A10 fell off")
+    with pytest.raises(Refused, match="there are 0 GPUs; NVIDIA A10 fell off"):
+        await waiting
+    await behind
+    with pytest.raises(Refused, match="fell off"):
+        await ours.acquire("d", want(gpu=Gpu()))
+    assert ours.capacity().gpus == ()
+
+
+async def test_a_gpu_that_is_back_is_given_again():
+    ours = pool(gpus=(GPU,))
+    ours.fit(())
+    ours.fit((GPU,))
+    assert (await ours.acquire("a", want(gpu=Gpu()))).gpus == ("GPU-1",)
+
+
+async def test_one_gpu_of_two_serves_on():
+    other = GPU.model_copy(update={"uuid": "GPU-2"})
+    ours = pool(gpus=(GPU, other))
+    ours.fit((other,), alarm="x")
+    assert (await ours.acquire("a", want(gpu=Gpu()))).gpus == ("GPU-2",)
+    with pytest.raises(Refused, match="2 GPU"):
+        await ours.acquire("b", want(gpu=Gpu(count=2)))
+
+
+async def test_while_the_disk_is_full_nothing_is_given_and_nobody_is_refused():
+    ours = pool()
+    ours.fit((), withheld="no space left on /srv")
+    waiting = asyncio.create_task(ours.acquire("a", want()))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert ours.withheld == "no space left on /srv"
+    ours.fit(())
+    assert (await waiting).cpus == 1
+
+
+async def test_a_job_that_was_cancelled_in_the_moment_of_its_refusal_stays_cancelled():
+    ours = pool(gpus=(GPU,))
+    await ours.acquire("a", want(gpu=Gpu()))
+    waiting = asyncio.create_task(ours.acquire("b", want(gpu=Gpu())))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    ours.fit((), alarm="x")
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

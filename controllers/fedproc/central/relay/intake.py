@@ -12,21 +12,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc.jwk import ECKey
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, select, update
 
 from fedproc.central.advance import advance
 from fedproc.central.store import events
 from fedproc.central.store.schema import dead_letters, files, hosts, jobs, records
 from fedproc.contract import jws
 from fedproc.contract.errors import Unreadable
-from fedproc.contract.messages import Envelope, Heartbeat, Record, Snapshot, Unread, Wire
+from fedproc.contract.messages import Envelope, Heartbeat, HostReport, Record, Snapshot, Unread, Wire
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
 
 log = logging.getLogger(__name__)
 
 _HOST = select(hosts).where(hosts.c.id == bindparam("id"))
-_JOB = select(jobs).where(jobs.c.id == bindparam("id"))
+_REPORTED: tuple[Any, ...] = (
+    jobs.c.id,
+    jobs.c.experiment,
+    jobs.c.host,
+    jobs.c.task,
+    jobs.c.state,
+    jobs.c.ready,
+    jobs.c.epoch,
+    jobs.c.sequence,
+    jobs.c.snapshot,
+    jobs.c.late,
+)
+"""What a report is held against: a job's order and parameters are large, and left where they are."""
+_JOB = select(*_REPORTED).where(jobs.c.id == bindparam("id"))
 _LATE_KEPT = 20
+_UNREADABLE = "unreadable"
+_NOT_SAID = "unreadable.unexplained"
 
 
 @dataclass
@@ -84,6 +99,8 @@ class Intake:
                 self._record(body)
             case Heartbeat():
                 self._heartbeat(body)
+            case HostReport():
+                self._report(body)
             case Unread():
                 self._unread(body)
             case _:
@@ -192,10 +209,14 @@ class Intake:
         self._hosts.pop(heartbeat.host)
         self.taken.heartbeats[heartbeat.host] = heartbeat
 
+    def _report(self, report: HostReport) -> None:
+        values = {"report": report.model_dump(mode="json", include={"time", "report"})}
+        self._connection.execute(update(hosts).where(hosts.c.id == report.host).values(**values))
+
     def _new_epoch(self, host: str, epoch: str) -> None:
         """The host's journal is a new one: what it had taken on under the old one is gone."""
         known = jobs.c.epoch.is_not(None) & (jobs.c.epoch != epoch)
-        query = select(jobs).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL), known)
+        query = select(*_REPORTED).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL), known)
         lost = self._connection.execute(query).all()
         log.error("host has a new journal", extra={"host": host, "jobs_lost": len(lost)})
         for job in lost:
@@ -203,9 +224,18 @@ class Intake:
 
     def _unread(self, unread: Unread) -> None:
         """The reason may come before or after the dead letter itself; whichever comes second finds the first."""
-        where = dead_letters.c.sha256 == unread.sha256
+        same = _same_letter(unread.queue, unread.sha256)
         values = {"code": unread.code, "reason": unread.reason, "host": unread.host}
-        if self._connection.execute(update(dead_letters).where(where).values(**values)).rowcount == 0:
+        waiting = update(dead_letters).where(same, dead_letters.c.code == _NOT_SAID)
+        if self._connection.execute(waiting.values(**values)).rowcount == 0:
+            self._announce(unread, values)
+        mine = (jobs.c.host == unread.host) & (jobs.c.code == _UNREADABLE)
+        ended = jobs.c.id.in_(select(dead_letters.c.job).where(same)) & mine
+        self._connection.execute(update(jobs).where(ended).values(reason=_could_not_read(unread.host, unread.reason)))
+
+    def _announce(self, unread: Unread, values: dict[str, Any]) -> None:
+        same = _same_letter(unread.queue, unread.sha256)
+        if self._connection.execute(select(dead_letters.c.id).where(same).limit(1)).first() is None:
             row = {"time": self._now, "queue": unread.queue, "sha256": unread.sha256, "body": b"", **values}
             self._connection.execute(insert(dead_letters).values(**row))
 
@@ -254,18 +284,32 @@ def take_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]],
         job = _our_job(raw, key)
         digest = hashlib.sha256(raw).hexdigest()
         row = connection.execute(_JOB, {"id": job}).one_or_none() if job else None
-        values = {"time": now, "queue": queue, "job": job, "body": raw[:65536]}
-        found = update(dead_letters).where(dead_letters.c.sha256 == digest)
-        if connection.execute(found.values(**values)).rowcount == 0:
-            unknown = {"code": "unreadable", "reason": "the host has not said why yet", "sha256": digest}
-            connection.execute(insert(dead_letters).values(**values, **unknown))
+        _keep_letter(connection, {"time": now, "queue": queue, "job": job, "body": raw[:65536], "sha256": digest})
         if row is not None and row.snapshot is None and row.state == JobState.dispatched:
-            why = connection.execute(select(dead_letters.c.reason).where(dead_letters.c.sha256 == digest)).scalar()
-            end_job(
-                connection, row, JobState.error, "unreadable", f"host {row.host} could not read its job: {why}", now
-            )
+            why = connection.execute(select(dead_letters.c.reason).where(_same_letter(queue, digest))).scalar()
+            end_job(connection, row, JobState.error, _UNREADABLE, _could_not_read(row.host, why), now)
             changed.add(row.experiment)
     return changed
+
+
+def _same_letter(queue: str, digest: str) -> ColumnElement[bool]:
+    return and_(dead_letters.c.queue == queue, dead_letters.c.sha256 == digest)
+
+
+def _keep_letter(connection: Connection, values: dict[str, Any]) -> None:
+    """Complete the entry that a host's reason made, or make one; equal bytes are unreadable for an equal reason."""
+    same = _same_letter(values["queue"], values["sha256"])
+    announced = update(dead_letters).where(same, func.length(dead_letters.c.body) == 0)
+    if connection.execute(announced.values(**values)).rowcount:
+        return
+    columns = (dead_letters.c.host, dead_letters.c.code, dead_letters.c.reason)
+    earlier = connection.execute(select(*columns).where(same).limit(1)).mappings().first()
+    why = dict(earlier) if earlier else {"code": _NOT_SAID, "reason": "the host has not said why yet"}
+    connection.execute(insert(dead_letters).values(**values, **why))
+
+
+def _could_not_read(host: str, why: str | None) -> str:
+    return f"host {host} could not read its job: {why}"
 
 
 def _our_job(raw: bytes, key: ECKey) -> str | None:

@@ -116,15 +116,15 @@ class Publisher:
 def _dispatched(connection: Connection, ids: list[str], now: float) -> None:
     if not ids:
         return
-    query = select(jobs).where(jobs.c.id.in_(ids), jobs.c.state == JobState.queued)
-    rows = connection.execute(query.with_for_update()).all()
+    query = select(jobs.c.id, jobs.c.experiment, jobs.c.host, jobs.c.task)
+    waiting = query.where(jobs.c.id.in_(ids), jobs.c.state == JobState.queued).order_by(jobs.c.id)
+    rows = connection.execute(waiting.with_for_update()).all()
     if not rows:
         return
     found = [row.id for row in rows]
     values = {"state": JobState.dispatched, "dispatched": now}
     connection.execute(update(jobs).where(jobs.c.id.in_(found)).values(**values))
-    for row in rows:
-        events.add_state(connection, row, JobState.dispatched, None, None, now)
+    events.add_dispatched(connection, rows, now)
     _running(connection, {row.experiment for row in rows}, now)
 
 

@@ -62,9 +62,12 @@ class Relay:
     async def run(self) -> None:
         """Everything at once; a fault that no loop expects ends the program, and its supervisor starts it again."""
         await asyncio.to_thread(self._publisher.take_back)
-        async with asyncio.TaskGroup() as group:
-            for loop in (self._bell.listen(self._heard), self._connect(), self._clock(), self._sign_of_life()):
-                group.create_task(loop)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for loop in (self._bell.listen(self._heard), self._connect(), self._clock(), self._sign_of_life()):
+                    group.create_task(loop)
+        finally:
+            self._sign_off()
 
     def _heard(self, topic: str) -> None:
         if topic == "outbox":
@@ -274,6 +277,13 @@ class Relay:
             connection.execute(delete(relays).where(relays.c.seen < now - 3600))
             if connection.execute(update(relays).where(relays.c.id == self._name).values(**values)).rowcount == 0:
                 connection.execute(insert(relays).values(id=self._name, **values))
+
+    def _sign_off(self) -> None:
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(delete(relays).where(relays.c.id == self._name))
+        except FedprocError as fault:
+            log.warning("not signed off", extra={"reason": fault.message})
 
 
 async def _until_closed(connection: AbstractConnection) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 from pydantic import TypeAdapter
+from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -18,7 +19,7 @@ from fedproc.central.context import centre_of
 from fedproc.central.links import Grant
 from fedproc.central.routes.common import FilePath, HostCaller, Researcher, also, answer, answer_list, router
 from fedproc.central.store import files, hosts
-from fedproc.central.store.db import reading, writing
+from fedproc.central.store.db import reading, tried_twice, writing
 from fedproc.central.uploads import expect_file, finish_if_empty
 from fedproc.central.views import file_view, moment
 from fedproc.contract.api import Access, FileView, NewFile
@@ -129,10 +130,15 @@ def put_file(request: Request, file_path: str, body: NewFile, caller: Researcher
             "file_path must be relative, without . or .. segments, control characters or backslashes", code="path"
         )
     centre, now = centre_of(request), time.time()
-    with writing(centre.engine) as connection:
-        row = expect_file(connection, centre, caller, file_path, body, now)
-        status = 201 if row.created == now else 200
-        act_of(request).done(connection, status, row.id)
+
+    def write() -> tuple[int, Row[Any]]:
+        with writing(centre.engine) as connection:
+            row = expect_file(connection, centre, caller, file_path, body, now)
+            status = 201 if row.created == now else 200
+            act_of(request).done(connection, status, row.id)
+            return status, row
+
+    status, row = tried_twice(write)
     view = file_view(centre, finish_if_empty(centre, row))
     return answer(view, status, {"Location": view.uri, "Tus-Resumable": "1.0.0"})
 

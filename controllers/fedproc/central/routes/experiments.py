@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import Header, Query, Request
 from pydantic import TypeAdapter
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 from starlette.responses import PlainTextResponse, Response
 
 from fedproc.central.advance import advance
@@ -17,7 +16,7 @@ from fedproc.central.auth import Caller
 from fedproc.central.context import Centre, centre_of
 from fedproc.central.routes.common import ExperimentPath, JobPath, Researcher, answer, answer_list, owner_filter, router
 from fedproc.central.store import experiments, files
-from fedproc.central.store.db import deciding, reading
+from fedproc.central.store.db import deciding, reading, tried_twice
 from fedproc.central.submission import earlier, submit
 from fedproc.central.views import experiment_view, file_view, job_view, log_lines, report
 from fedproc.contract.api import (
@@ -57,10 +56,7 @@ def create_experiment(
 def start(request: Request, body: ExperimentRequest, caller: Caller, key: str | None = None) -> Response:
     """What every way to start an experiment does."""
     centre, act = centre_of(request), act_of(request)
-    try:
-        view = _write(centre, act, body, caller, key)
-    except IntegrityError:  # another request with the same key was first, between our look and our row
-        view = _write(centre, act, body, caller, key)
+    view = tried_twice(lambda: _write(centre, act, body, caller, key))
     centre.bell.ring("outbox")
     centre.bell.ring("events")
     return answer(view, 201, {"Location": centre.url(f"/experiments/{view.id}")})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 from pydantic import TypeAdapter
+from sqlalchemy import Row
 from starlette.responses import Response
 
 from fedproc.central.audit import act_of
@@ -15,15 +16,24 @@ from fedproc.central.health import look
 from fedproc.central.relay import reconcile
 from fedproc.central.routes.common import HostCaller, HostPath, Operator, Researcher, also, answer, answer_list, router
 from fedproc.central.store import hosts
-from fedproc.central.store.db import deciding, reading, writing
-from fedproc.central.views import dataset_views, host_view
-from fedproc.contract.api import DatasetView, Health, HostEnrolment, HostView, Inventory, InventoryAnswer
+from fedproc.central.store.db import deciding, reading, tried_twice, writing
+from fedproc.central.views import dataset_views, host_report_view, host_view
+from fedproc.contract.api import (
+    DatasetView,
+    Health,
+    HostEnrolment,
+    HostReportView,
+    HostView,
+    Inventory,
+    InventoryAnswer,
+)
 from fedproc.contract.errors import Forbidden, InvalidInput, NotFound
 from fedproc.contract.jws import load_key, public_jwk
 
 routes = router("hosts")
 
 _HOSTS = TypeAdapter(list[HostView])
+_REPORTS = TypeAdapter(list[HostReportView])
 _DATASETS = TypeAdapter(list[DatasetView])
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -50,6 +60,17 @@ async def get_health(request: Request) -> Response:
     return answer(health, 200 if health.status == "ok" else 503, {"Cache-Control": "no-store"})
 
 
+also(routes, "/hosts/health", get_health)  # here, since the path of one host would match it, too
+
+
+@routes.get("/hosts/reports", response_model=list[HostReportView])
+def list_host_reports(request: Request, caller: Operator) -> Response:
+    """The last whole check of every active host; for operators, because it tells where a hospital is weak."""
+    with reading(centre_of(request).engine) as connection:
+        rows = hosts.listed(connection, everyone=False)
+    return answer_list(_REPORTS, [host_report_view(row) for row in rows])
+
+
 @routes.get("/hosts/{host_id}", response_model=HostView)
 def get_host(request: Request, host_id: HostPath, caller: Researcher) -> Response:
     """One host: its roles, location, how it is reached, resources, tools that its policy admits."""
@@ -74,13 +95,18 @@ def enrol_host(request: Request, host_id: HostPath, body: HostEnrolment, caller:
         key = public_jwk(load_key(body.public_key))
     except ValueError as fault:
         raise InvalidInput(f"public_key: {fault}", code="key") from fault
-    with writing(centre.engine) as connection:
-        status = 201 if hosts.enrol(connection, host_id, body, key, time.time()) else 200
-        act_of(request).done(connection, status, host_id, f"active={body.active} roles={body.roles} key={key['kid']}")
-        row = hosts.one(connection, host_id)
-    assert row is not None
+    status, row = tried_twice(lambda: _enrol(request, host_id, body, key))
     centre.bell.ring("hosts")
     return answer(host_view(row, centre.silent_after), status)
+
+
+def _enrol(request: Request, host: str, body: HostEnrolment, key: dict[str, Any]) -> tuple[int, Row[Any]]:
+    with writing(centre_of(request).engine) as connection:
+        status = 201 if hosts.enrol(connection, host, body, key, time.time()) else 200
+        act_of(request).done(connection, status, host, f"active={body.active} roles={body.roles} key={key['kid']}")
+        row = hosts.one(connection, host)
+    assert row is not None
+    return status, row
 
 
 @routes.post("/hosts/{host_id}/inventory", response_model=InventoryAnswer)
@@ -111,4 +137,3 @@ def list_datasets(
 
 
 also(routes, "/hosts", list_hosts)
-also(routes, "/hosts/health", get_health)

@@ -17,8 +17,8 @@ from fedproc.central.openapi import document_bytes
 from fedproc.central.routes.common import Operator, answer, router
 from fedproc.central.store import audits
 from fedproc.central.store.db import reading
-from fedproc.central.views import audit_entry
-from fedproc.contract.api import AuditPage, Line
+from fedproc.central.views import audit_entry, dead_letter
+from fedproc.contract.api import AuditPage, DeadLetterPage, Line
 
 routes = router("system")
 
@@ -70,3 +70,17 @@ def get_audit(
         rows = audits.page(connection, filters, *times, cursor, limit + 1)
     items = [audit_entry(row) for row in rows[:limit]]
     return answer(AuditPage(items=items, next=items[-1].id if len(rows) > limit else None))
+
+
+@routes.get("/dead-letters", response_model=DeadLetterPage)
+def get_dead_letters(
+    request: Request,
+    caller: Operator,
+    cursor: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """Messages that a host or the centre could not read, with the reason; newest first."""
+    with reading(centre_of(request).engine) as connection:
+        rows = audits.dead_letter_page(connection, cursor, limit + 1)
+    items = [dead_letter(row) for row in rows[:limit]]
+    return answer(DeadLetterPage(items=items, next=items[-1].id if len(rows) > limit else None))

@@ -26,7 +26,7 @@ from fedproc.central.store.db import reading, writing
 from fedproc.central.uploads import MB
 from fedproc.central.views import file_view, job_view
 from fedproc.contract.api import FileView, JobView
-from fedproc.contract.errors import InvalidInput, NotFound
+from fedproc.contract.errors import Forbidden, InvalidInput, NotFound
 from fedproc.contract.ids import SHA256_PATTERN
 from fedproc.contract.tool import InputDecl
 
@@ -77,7 +77,8 @@ async def put_input(
 
 def _expect(centre: Centre, job_id: str, caller: Caller, name: str | None) -> tuple[InputDecl, Row[Any]]:
     with writing(centre.engine) as connection:
-        experiments.job(connection, job_id, owner_filter(caller))
+        if experiments.job(connection, job_id, owner_filter(caller)).owner != caller.sub:
+            raise Forbidden(f"only the user who started job {job_id} sends its inputs", code="forbidden.owner")
         job = experiments.locked_job(connection, job_id)
         declared = inputs.declared_upload(tools.of_job(connection, job).task(job.task), name)
         return declared, inputs.expect(connection, centre, job, declared.name, time.time())

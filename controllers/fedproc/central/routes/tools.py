@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Body, File, Form, Query, Request, UploadFile
+from fastapi import Body, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Row
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from fedproc.catalog.bundle import unpack
@@ -33,8 +35,7 @@ from fedproc.central.routes.common import (
 )
 from fedproc.central.routes.experiments import IdempotencyKey, start
 from fedproc.central.store import tools
-from fedproc.central.store.db import reading, writing
-from fedproc.central.store.tools import tool_of
+from fedproc.central.store.db import reading, tried_twice, writing
 from fedproc.central.views import task_view, tool_summary, tool_view
 from fedproc.contract.api import ExperimentRequest, ExperimentView, RunRequest, TaskView, ToolSummary, ToolView
 from fedproc.contract.errors import Conflict, InvalidInput, NotFound
@@ -44,6 +45,23 @@ routes = router("tools and tasks")
 
 _SUMMARIES = TypeAdapter(list[ToolSummary])
 _TASKS = TypeAdapter(list[TaskView])
+_NEW_VERSION: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["manifest", "bundle"],
+                    "properties": {
+                        "manifest": {"type": "string", "description": "the signed manifest, a compact JWS"},
+                        "bundle": {"type": "string", "format": "binary", "description": "the packed source (tar.gz)"},
+                    },
+                }
+            }
+        },
+    }
+}
 _NEVER_CHANGES = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -53,21 +71,23 @@ def list_tools(request: Request, caller: AnyCaller) -> Response:
     centre = centre_of(request)
     with reading(centre.engine) as connection:
         rows = tools.newest_of_each(connection)
-    return answer_list(_SUMMARIES, [tool_summary(centre, row) for row in rows])
+        found = [tool_summary(centre, row, tools.of_digest(connection, row.digest)) for row in rows]
+    return answer_list(_SUMMARIES, found)
 
 
 @routes.get("/tools/tasks", response_model=list[TaskView])
 def list_tasks(
     request: Request,
     caller: AnyCaller,
-    tool: Annotated[str | None, Query(max_length=64, description="only of this tool")] = None,
+    tool: Annotated[ToolPath | None, Query(description="only of this tool")] = None,
     version: Annotated[str | None, Query(max_length=64, description="with tool: the newest unless given")] = None,
     name: Annotated[str | None, Query(max_length=48, description="only the task of this name")] = None,
 ) -> Response:
     """Every task template: all that is needed to build its command at a site, with the variables filled in there."""
     with reading(centre_of(request).engine) as connection:
         rows = tools.newest_of_each(connection) if tool is None else [tools.find(connection, tool, version)]
-    found = [task_view(t, task) for t in map(tool_of, rows) for task in t.tasks if name in {None, task.name}]
+        wanted = [tools.of_digest(connection, row.digest) for row in rows]
+    found = [task_view(entry, task) for entry in wanted for task in entry.tasks if name in {None, task.name}]
     return answer_list(_TASKS, found)
 
 
@@ -155,8 +175,12 @@ def get_tool(
     centre = centre_of(request)
     with reading(centre.engine) as connection:
         row = tools.find(connection, tool_id, version)
-        there = [other.version for other in tools.versions(connection, tool_id)]
-    return answer(tool_view(centre, row, there))
+        return answer(_view(connection, centre, row))
+
+
+def _view(connection: Connection, centre: Centre, row: Row[Any]) -> ToolView:
+    there = [other.version for other in tools.versions(connection, row.id)]
+    return tool_view(centre, row, tools.of_digest(connection, row.digest), there)
 
 
 @routes.get("/tools/{tool_id}/manifest", response_class=PlainTextResponse)
@@ -190,38 +214,45 @@ def get_bundle(
 
 
 def _exact(connection: Connection, tool: str, version: str | None, digest: str | None) -> Row[Any]:
-    if digest is None:
-        return tools.find(connection, tool, version)
-    row = tools.by_digest(connection, digest)
+    row = tools.by_digest(connection, digest or tools.find(connection, tool, version).digest)
     if row is None or row.id != tool or version not in {None, row.version}:
         raise NotFound(f"tool {tool} has no version with digest {digest}")
     return row
 
 
-@routes.post("/tools", status_code=201, response_model=ToolView)
+@routes.post("/tools", status_code=201, response_model=ToolView, openapi_extra=_NEW_VERSION)
 @bounded_by(2 * MAX_BYTES)
-def add_tool(
-    request: Request,
-    caller: Operator,
-    manifest: Annotated[str, Form(description="the signed manifest, a compact JWS")],
-    bundle: Annotated[UploadFile, File(description="the packed source")],
-) -> Response:
+async def add_tool(request: Request, caller: Operator) -> Response:
     """Take a version into the catalogue: signed by a catalogue key, its source exactly as the manifest says.
 
     Sent again it changes nothing; another content under the same version is refused (409).
     """
+    # The form is read here, not as a parameter: that would be before it is known who sends it.
+    async with request.form(max_files=1, max_fields=1) as form:
+        manifest, bundle = form.get("manifest"), form.get("bundle")
+        if not isinstance(manifest, str) or not isinstance(bundle, UploadFile):
+            raise InvalidInput(
+                "send multipart/form-data with manifest (a text: the signed manifest) and bundle (a file: the source)",
+                code="form",
+            )
+        return await run_in_threadpool(_add, request, manifest.strip(), await bundle.read())
+
+
+def _add(request: Request, manifest: str, packed: bytes) -> Response:
     centre = centre_of(request)
-    read, digest = verify_manifest(manifest.strip(), centre.catalogue_keys)
-    packed = bundle.file.read()
+    read, digest = verify_manifest(manifest, centre.catalogue_keys)
     name = _stored(centre, packed, read)
-    with writing(centre.engine) as connection:
-        status = _take_in(connection, read, digest, manifest.strip(), name)
-        act_of(request).done(connection, status, f"{read.tool.id} {read.tool.version}", digest)
-        row = tools.by_digest(connection, digest)
-        there = [other.version for other in tools.versions(connection, read.tool.id)]
-    assert row is not None
-    location = centre.url(f"/tools/{row.id}?version={row.version}")
-    return answer(tool_view(centre, row, there), status, {"Location": location})
+
+    def write() -> tuple[int, ToolView]:
+        with writing(centre.engine) as connection:
+            status = _take_in(connection, read, digest, manifest, name)
+            act_of(request).done(connection, status, f"{read.tool.id} {read.tool.version}", digest)
+            row = tools.by_digest(connection, digest)
+            assert row is not None
+            return status, _view(connection, centre, row)
+
+    status, view = tried_twice(write)
+    return answer(view, status, {"Location": view.href})
 
 
 def _stored(centre: Centre, packed: bytes, manifest: Manifest) -> str:

@@ -1,13 +1,13 @@
-"""Reading the audit."""
+"""Reading the audit, and what could not be read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
-from fedproc.central.store.schema import audit
+from fedproc.central.store.schema import audit, dead_letters
 
 
 def page(
@@ -30,3 +30,13 @@ def page(
     if before is not None:
         query = query.where(audit.c.id < before)
     return connection.execute(query).all()
+
+
+def dead_letter_page(connection: Connection, before: int | None, most: int) -> Sequence[Row[Any]]:
+    """Newest first; of a body only its ``size``."""
+    columns: list[Any] = [column for column in dead_letters.c if column.name != "body"]
+    query = select(*columns, func.length(dead_letters.c.body).label("size"))
+    if before is not None:
+        query = query.where(dead_letters.c.id < before)
+    rows: Sequence[Any] = connection.execute(query.order_by(dead_letters.c.id.desc()).limit(most)).all()
+    return rows

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, insert
 
 from fedproc.central.store.schema import events
+from fedproc.contract.states import JobState
 
 Kind = Literal["state", "progress", "metrics", "log"]
 _ADD = insert(events)
@@ -22,6 +24,14 @@ def add(
     key = connection.execute(_ADD, values).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def add_dispatched(connection: Connection, rows: Sequence[Any], now: float) -> None:
+    """The jobs (rows with ``id``, ``experiment``, ``host``, ``task``) are dispatched: one event each, in order."""
+    data = {"state": JobState.dispatched.value, "code": None, "reason": None}
+    common = {"time": now, "kind": "state", "data": data}
+    values = [{"experiment": r.experiment, "job": r.id, "host": r.host, "task": r.task, **common} for r in rows]
+    connection.execute(_ADD, values)
 
 
 def add_state(connection: Connection, job: Any, state: str, code: str | None, reason: str | None, now: float) -> None:

@@ -52,8 +52,9 @@ hosts = Table(
     Column("epoch", String(64)),
     Column("heartbeat", JSON),
     Column("heard", Float),
+    Column("report", JSON),
 )
-"""A host as enrolled, and its last heartbeat (``heard``: when the centre took it in)."""
+"""A host as enrolled, its last heartbeat (``heard``: when the centre took it in) and its last :class:`HostReport`."""
 
 tools = Table(
     "tools",
@@ -101,6 +102,7 @@ jobs = Table(
     Column("host", ForeignKey("hosts.id"), nullable=False),
     Column("task", String(48), nullable=False),
     Column("state", String(20), nullable=False),
+    Column("gang", Boolean, nullable=False, default=False),
     Column("code", Text),
     Column("reason", Text),
     Column("ready", Boolean, nullable=False, default=False),
@@ -122,9 +124,11 @@ jobs = Table(
     Index("ix_jobs_experiment", "experiment"),
     Index("ix_jobs_host_state", "host", "state"),
     Index("ix_jobs_state", "state"),
+    Index("ix_jobs_gang_state", "gang", "state"),
 )
-"""``order``: what the JobOrder is built from. ``snapshot``: the host's last. ``told``: which control messages
-(``start``, ``finish``, ``cancel``) were already written for it. ``late``: what came after the terminal state."""
+"""``gang``: it starts together with others. ``order``: what the JobOrder is built from. ``snapshot``: the host's
+last. ``told``: which messages (``job``, ``start``, ``finish``, ``cancel``) were already written for it. ``late``: what
+came after the terminal state."""
 
 outbox = Table(
     "outbox",
@@ -219,6 +223,8 @@ audit = Table(
     Column("outcome", Integer, nullable=False),
     Column("detail", Text),
     Index("ix_audit_time", "time"),
+    Index("ix_audit_actor_id", "actor", "id"),
+    Index("ix_audit_target", "target"),
     sqlite_autoincrement=True,
 )
 """Every act through the API: who, what, when, outcome."""

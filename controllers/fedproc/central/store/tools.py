@@ -14,32 +14,18 @@ from fedproc.central.store.schema import tools
 from fedproc.contract.errors import NotFound
 from fedproc.contract.tool import Manifest, Tool
 
-_OF_TOOL = select(tools).where(tools.c.id == bindparam("id"), tools.c.approved)
+_ENTRY: tuple[Any, ...] = (tools.c.id, tools.c.version, tools.c.digest)
+"""What is looked through: the manifests themselves are large, and read once each."""
+_OF_TOOL = select(*_ENTRY).where(tools.c.id == bindparam("id"), tools.c.approved)
 _OF_DIGEST = select(tools).where(tools.c.digest == bindparam("digest"))
 _KEPT = 512
-_parsed: OrderedDict[str, Manifest] = OrderedDict()
-
-
-def manifest_of(row: Row[Any]) -> Manifest:
-    """The manifest in a row of the table; its signature was checked when it was taken in."""
-    manifest = _parsed.get(row.digest)
-    if manifest is None:
-        payload = row.signed.split(".")[1]
-        manifest = Manifest.model_validate_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        _parsed[row.digest] = manifest
-        if len(_parsed) > _KEPT:
-            _parsed.popitem(last=False)
-    return manifest
-
-
-def tool_of(row: Row[Any]) -> Tool:
-    return manifest_of(row).tool
+_parsed: OrderedDict[str, Tool] = OrderedDict()
 
 
 def newest_of_each(connection: Connection) -> list[Row[Any]]:
     """The newest approved version of every tool, by id."""
     newest: dict[str, Row[Any]] = {}
-    for row in connection.execute(select(tools).where(tools.c.approved).order_by(tools.c.id)):
+    for row in connection.execute(select(*_ENTRY).where(tools.c.approved).order_by(tools.c.id)):
         if row.id not in newest or version_key(row.version) > version_key(newest[row.id].version):
             newest[row.id] = row
     return list(newest.values())
@@ -53,7 +39,7 @@ def versions(connection: Connection, tool: str) -> Sequence[Row[Any]]:
 
 def all_versions(connection: Connection, tool: str) -> Sequence[Row[Any]]:
     """Every version that was ever taken in, approved or not."""
-    return connection.execute(select(tools).where(tools.c.id == tool)).all()
+    return connection.execute(select(*_ENTRY).where(tools.c.id == tool)).all()
 
 
 def find(connection: Connection, tool: str, version: str | None = None) -> Row[Any]:
@@ -71,16 +57,29 @@ def find(connection: Connection, tool: str, version: str | None = None) -> Row[A
 
 
 def by_digest(connection: Connection, digest: str) -> Row[Any] | None:
-    """One exact version, approved or not: hosts may still have orders for one that was withdrawn."""
+    """The whole row of one version, approved or not: hosts may still have orders for one that was withdrawn."""
     return connection.execute(_OF_DIGEST, {"digest": digest}).one_or_none()
+
+
+def of_digest(connection: Connection, digest: str) -> Tool:
+    """The tool of this digest. Raises :class:`NotFound` if the catalogue lost it."""
+    known = _parsed.get(digest)
+    if known is not None:
+        return known
+    row = by_digest(connection, digest)
+    if row is None:
+        raise NotFound(f"the tool with digest {digest} is not in the catalogue any more; tell the operator")
+    payload = row.signed.split(".")[1]  # its signature was checked when it was taken in
+    decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+    tool = _parsed[digest] = Manifest.model_validate_json(decoded).tool
+    if len(_parsed) > _KEPT:
+        _parsed.popitem(last=False)
+    return tool
 
 
 def of_job(connection: Connection, job: Row[Any]) -> Tool:
     """The exact tool of a job. Raises :class:`NotFound` if the catalogue lost it."""
-    row = by_digest(connection, job.order["tool"]["digest"])
-    if row is None:
-        raise NotFound(f"the tool of job {job.id} is not in the catalogue any more; tell the operator")
-    return tool_of(row)
+    return of_digest(connection, job.order["tool"]["digest"])
 
 
 def add(connection: Connection, tool: Tool, *, digest: str, signed: str, bundle: str, now: float) -> None:

@@ -93,9 +93,11 @@ def _public_problems(path: Path | None) -> Iterator[str]:
 
 def _folder_problems(path: Path) -> Iterator[str]:
     """Who may write into a folder above may put another file in the place of this one."""
+    owner = path.lstat().st_uid
     for folder in path.absolute().parents:
         found = folder.stat()
-        if found.st_mode & FOR_OTHERS_WRITE and not found.st_mode & stat.S_ISVTX:
+        open_to_all = found.st_mode & FOR_OTHERS_WRITE and not found.st_mode & stat.S_ISVTX
+        if open_to_all or found.st_uid not in (0, owner):
             shown = f"owner {_user(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}"
             yield f"the folder {folder} ({shown}) lets others replace {path.name}"
 

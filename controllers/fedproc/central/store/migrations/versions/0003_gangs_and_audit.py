@@ -1,0 +1,23 @@
+"""What is searched gets a column or an index: jobs of gangs, and the audit by who and by what."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.add_column("jobs", sa.Column("gang", sa.Boolean(), nullable=False, server_default=sa.false()))
+    jobs = sa.table("jobs", sa.column("order", sa.JSON()), sa.column("gang", sa.Boolean()))
+    op.execute(sa.update(jobs).where(jobs.c.order["gang"].as_boolean()).values(gang=sa.true()))
+    op.create_index("ix_jobs_gang_state", "jobs", ["gang", "state"])
+    op.create_index("ix_audit_actor_id", "audit", ["actor", "id"])
+    op.create_index("ix_audit_target", "audit", ["target"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_audit_target", "audit")
+    op.drop_index("ix_audit_actor_id", "audit")
+    op.drop_index("ix_jobs_gang_state", "jobs")
+    op.drop_column("jobs", "gang")

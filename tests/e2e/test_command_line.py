@@ -1,0 +1,149 @@
+"""The command line as a researcher uses it, mistakes included: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fedproc.demo.federation import read_env
+from fedproc.demo.waiting import wait_until
+
+
+@pytest.fixture
+def environment(running, tmp_path):
+    return {**os.environ, **read_env(running.folder), "XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "120"}
+
+
+@pytest.fixture
+def fedproc(environment):
+    def call(*arguments: str, code: int = 0, given: str = "", **changed: str):
+        command = [sys.executable, "-m", "fedproc.cli", *arguments]
+        merged = {**environment, **changed}
+        done = subprocess.run(command, env=merged, input=given, capture_output=True, text=True, timeout=90, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if code == 0 else done.stdout + done.stderr
+
+    return call
+
+
+def test_what_there_is_for_people_and_for_programs(fedproc):
+    assert "Barcelona" in fedproc("hosts")
+    assert {host["id"] for host in json.loads(fedproc("hosts", "--json"))} == {"UB", "BSC", "FORTH", "EUCAIM"}
+    assert "UB:breast-cohort" in fedproc("data")
+    assert {tool["id"] for tool in json.loads(fedproc("tools", "--json"))} >= {"cohort-statistics", "row-count"}
+    assert "rounds" in fedproc("tools", "show", "flower-logistic")
+    assert json.loads(fedproc("hosts", "show", "UB", "--json"))["executors"] == ["sandbox"]
+
+
+def test_the_documented_example_runs(fedproc, tmp_path):
+    said = fedproc(
+        "run", "row-count", "--data", "UB:breast-cohort", "--data", "BSC:breast-cohort",
+        "--data", "FORTH:breast-cohort", "--logs", "--to", str(tmp_path / "results"),
+    )  # fmt: skip
+    assert "add: 686 rows" in said
+    assert json.loads((tmp_path / "results" / "EUCAIM" / "total.json").read_text()) == {"rows": 686}
+
+
+def test_results_later_and_again(fedproc, tmp_path):
+    started = json.loads(fedproc("run", "host-acceptance", "--host", "UB", "--label", "later", "--no-wait", "--json"))
+    events = [json.loads(line) for line in fedproc("experiments", "follow", started["id"], "--json").splitlines()]
+    assert events[-1]["state"] == "succeeded"
+    for _ in range(2):
+        fedproc("results", started["id"], "--to", str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "UB" / "report.json").read_text())["host"] == "UB"
+    (tmp_path / "out" / "UB" / "report.json").write_text("mine")
+    assert "there already with other content" in fedproc(
+        "results", started["id"], "--to", str(tmp_path / "out"), code=1
+    )
+    (found,) = json.loads(fedproc("experiments", "list", "--label", "later", "--json"))
+    assert found["id"] == started["id"]
+    assert "look@UB" in fedproc("experiments", "show", started["id"])
+    assert "38 things" in fedproc("experiments", "logs", started["id"])
+    assert json.loads(fedproc("experiments", "report", started["id"], "--json"))["jobs"][0]["executor"] == "sandbox"
+
+
+def test_a_tool_that_exits_3(fedproc):
+    said = fedproc("run", "host-acceptance", "--host", "UB", "-p", "exit_code=3", code=3)
+    assert "exited with 3, expected 0" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "host-acceptance", "--host", "NOWHERE"], "NOWHERE is not enrolled"),
+        (["run", "no-such-tool", "--host", "UB"], "no-such-tool"),
+        (["run", "host-acceptance", "--host", "UB", "-p", "seconds=soon"], "parameters.seconds"),
+        (["run", "host-acceptance", "--host", "UB", "-p", "second=1"], "'second' was unexpected"),
+        (["run", "host-acceptance", "--host", "UB", "--host-parameter", "seconds=1"], "HOST.NAME=VALUE"),
+        (
+            ["run", "cohort-statistics", "--data", "UB:nothing", "-p", 'time_grid={"step":1,"end":2}'],
+            "UB offers no dataset 'nothing'",
+        ),
+        (["run", "cohort-statistics", "--data", "not a dataset"], "datasets"),
+        (["run", "host-acceptance", "--host", "UB", "-p", "seconds"], "NAME=VALUE"),
+        (["experiments", "show", "e-01k86kcjqvj6sttai0kuakn05j"], "e-01k86kcjqvj6sttai0kuakn05j"),
+        (["run", "letter", "--host", "UB", "--input", "letter=/no/such/file"], "a file that is there"),
+        (["catalog", "check", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_mistakes_are_told_in_one_line_with_what_to_do(fedproc, arguments, told):
+    said = fedproc(*arguments, code=1)
+    assert told in said
+    assert said.startswith("fedproc: ")
+
+
+def test_signing_in(fedproc, environment, tmp_path):
+    url, word = environment["FEDPROC_URL"], environment["FEDPROC_PASSWORD"]
+    nobody = {"FEDPROC_USERNAME": "", "FEDPROC_PASSWORD": ""}
+    assert "run fedproc login" in fedproc("hosts", code=1, **nobody)
+    assert "user name or password is wrong" in fedproc("hosts", code=1, FEDPROC_PASSWORD="wrong")
+    assert "signed in" in fedproc("login", "--url", url, "--username", "researcher")
+    kept = tmp_path / "fedproc" / "session.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert word not in kept.read_text()
+    assert "UB" in fedproc("hosts", **nobody)
+    assert "signed out" in fedproc("logout")
+    assert "run fedproc login" in fedproc("hosts", code=1, **nobody)
+    assert "does not answer" in fedproc("hosts", code=1, FEDPROC_URL="http://127.0.0.1:9")
+
+
+def test_an_interrupted_run_goes_on_and_can_be_cancelled(running, environment):
+    command = [sys.executable, "-m", "fedproc.cli", "run", "host-acceptance", "--host", "UB", "-p", "seconds=60"]
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    experiment = running.researcher.experiments(limit=1).items
+    wait_until(
+        lambda: (
+            running.researcher.experiments(limit=1).items != experiment
+            and running.jobs(running.researcher.experiments(limit=1).items[0])["look@UB"].state == "running"
+        ),
+        20,
+        "it does not run",
+    )
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    started = out.split()[1]
+    assert f"fedproc experiments cancel {started}" in err
+    assert running.researcher.experiment(started).state == "running"
+    running.researcher.cancel(started)
+    assert list(running.researcher.events(started))[-1].state == "cancelled"
+
+
+def test_another_users_experiment_is_not_there(running, fedproc):
+    experiment = running.start("host-acceptance", hosts=["UB"])
+    running.end(experiment)
+    colleague = running.federation.passwords["colleague"]
+    said = fedproc(
+        "experiments", "show", experiment.id, code=1, FEDPROC_USERNAME="colleague", FEDPROC_PASSWORD=colleague
+    )
+    assert experiment.id in said
+    fedproc("experiments", "show", experiment.id, FEDPROC_USERNAME="operator",
+            FEDPROC_PASSWORD=running.federation.passwords["operator"])  # fmt: skip

@@ -1,0 +1,89 @@
+"""A message that a host cannot read goes to the dead letters with its reason, and the next one is worked on."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+import tomllib
+import uuid
+
+import aio_pika
+import httpx
+import pytest
+
+from fedproc.contract import jws, routing
+from fedproc.contract.assertion import client_assertion
+from fedproc.contract.messages import Cancel, Envelope
+from fedproc.demo.waiting import wait_until
+
+
+def key(running, name):
+    return jws.load_key((running.folder / "keys" / f"{name}.key").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def relay_token(running) -> str:
+    issuer = json.loads((running.folder / "issuer.json").read_text())["url"]
+    form = client_assertion("fedproc-relay", f"{issuer}/token", key(running, "relay"))
+    answer = httpx.post(f"{issuer}/token", data={"grant_type": "client_credentials", **form})
+    return str(answer.json()["access_token"])
+
+
+@pytest.fixture
+async def channel(running, relay_token):
+    """A channel with the relay's rights: only it may publish to hosts."""
+    broker = tomllib.loads((running.folder / "central.toml").read_text())["broker"]
+    context = ssl.create_default_context(cafile=broker["ca_file"])
+    connection = await aio_pika.connect(
+        host="localhost",
+        port=broker["port"],
+        login="fedproc-relay",
+        password=relay_token,
+        ssl=True,
+        ssl_context=context,
+    )
+    async with connection:
+        yield await connection.channel()
+
+
+def sealed(running, *, aud="UB", name="dispatch"):
+    return jws.seal(Cancel(job="j-01k86kcjqvvkqq35q2ac93tvin"), key(running, name), iss="central", aud=aud)
+
+
+def other_version(running):
+    body = {"job": "j-01k86kcjqvvkqq35q2ac93tvin"}
+    envelope = Envelope(v=99, type="cancel", iss="central", aud="UB", iat=time.time(), jti=uuid.uuid4().hex, body=body)
+    return jws.sign(envelope.model_dump_json().encode(), key(running, "dispatch"), typ=jws.MESSAGE_TYP).encode()
+
+
+BODIES = {
+    "no JSON": (lambda running: b"\x00\x01 hello", "unreadable"),
+    "no signature": (lambda running: b'{"type": "cancel", "body": {}}', "unreadable"),
+    "signed by a stranger": (lambda running: sealed(running, name="catalogue"), "unreadable.key"),
+    "a wrong signature": (lambda running: sealed(running)[:-9] + b"AAAAAAAAA", "unreadable.signature"),
+    "for another host": (lambda running: sealed(running, aud="BSC"), "unreadable.audience"),
+    "of an unknown version": (other_version, "unreadable.version"),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("exchange", [routing.JOBS, routing.CONTROL])
+async def test_it_is_kept_with_its_reason_and_the_next_one_is_worked_on(running, channel, name, exchange):
+    make, code = BODIES[name]
+    body = make(running)
+    target = await channel.get_exchange(exchange, ensure=False)
+    before = {letter.id for letter in running.operator.dead_letters()}
+    await target.publish(aio_pika.Message(body), "UB")
+
+    def kept():
+        return [letter for letter in running.operator.dead_letters() if letter.id not in before and letter.size]
+
+    wait_until(lambda: bool(kept()) and "not said why" not in kept()[0].reason, 15, "no dead letter with its reason")
+    (letter,) = kept()
+    assert letter.code.startswith(code)
+    assert letter.host == "UB"
+    assert letter.queue == f"{exchange}.UB"
+    assert letter.size == len(body)
+    experiment = running.start("host-acceptance", hosts=["UB"])
+    assert running.end(experiment)[-1].state == "succeeded"

@@ -1,0 +1,79 @@
+"""Any program is killed at any phase of a job: the job ends once, with its result, and is never run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from tests.holding import environment_being_built, full, lost_files, stopped
+from tests.resilience.conftest import TALLY
+from tests.resilience.once import ended_once
+
+PROGRAMS = ("orchestrator-UB", "relay", "api", "broker")
+PHASES = ("dispatched", "accepted", "materialising", "running", "collecting")
+
+
+@contextmanager
+def held(running, phase) -> Iterator[object]:
+    """A job that stays in a phase for as long as the context lasts."""
+    match phase:
+        case "dispatched":
+            with stopped(running, "UB"):
+                yield started(running, phase)
+        case "accepted":
+            with full(running, "UB"):
+                yield started(running, phase)
+        case "materialising":
+            with environment_being_built(running, TALLY / "requirements.lock"):
+                yield started(running, phase)
+        case "running":
+            yield started(running, phase, seconds=12)
+        case "collecting":
+            experiment = started(running, "running", seconds=2)
+            with lost_files(running):
+                running.wait_for(experiment, "work@UB", "collecting")
+                yield experiment
+
+
+def started(running, phase, seconds=0):
+    experiment = running.start("tally", hosts=["UB"], seconds=seconds)
+    running.wait_for(experiment, "work@UB", phase)
+    return experiment
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed(running, tmp_path, phase, program):
+    with held(running, phase) as experiment:
+        running.kill(program)
+    ended_once(running, experiment, tmp_path)
+
+
+@pytest.mark.parametrize("program", ["orchestrator-UB", "orchestrator-EUCAIM", "relay", "broker"])
+def test_killed_while_a_gang_waits_prepared(running, program):
+    with stopped(running, "BSC"):
+        experiment = running.start("flower-logistic", datasets=["UB:wisconsin", "BSC:wisconsin"], rounds=2)
+        running.wait_for(experiment, "client@UB", "prepared")
+        running.wait_for(experiment, "server@EUCAIM", "prepared")
+        running.kill(program)
+    events = running.end(experiment)
+    assert events[-1].state == "succeeded", [event.reason for event in events if event.reason]
+    assert len([event for event in events if event.metrics and "loss" in event.metrics]) == 2
+
+
+def test_a_job_that_runs_while_its_orchestrator_is_dead_is_taken_up_not_restarted(running, tmp_path):
+    experiment = started(running, "running", seconds=4)
+    with running.without("orchestrator-UB"):
+        pass
+    ended_once(running, experiment, tmp_path)
+
+
+def test_the_runner_is_killed_its_jobs_are_lost_and_said_to_be(running):
+    experiment = started(running, "running", seconds=60)
+    running.kill("runner-UB")
+    running.end(experiment)
+    job = running.jobs(experiment)["work@UB"]
+    assert (job.state, job.code) == ("error", "system_fault.processes_lost")
+    again = started(running, "running")
+    assert running.end(again)[-1].state == "succeeded"

@@ -1,0 +1,80 @@
+"""The central database's schema, brought up step by step, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from fedproc.central import migrate
+from fedproc.central.store.db import connect, reading, writing
+from fedproc.central.store.schema import metadata
+from fedproc.contract.errors import InvalidInput
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database."""
+    sqlite = request.param == "sqlite"
+    made = connect(f"sqlite:///{tmp_path}/central.db" if sqlite else request.getfixturevalue("postgres").new_database())
+    yield made
+    made.dispose()
+
+
+def _to(engine: Engine, revision: str, verb: Any = command.upgrade) -> None:
+    with writing(engine) as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        verb(config, revision)
+
+
+def test_the_migrations_make_what_the_programs_work_with(engine: Engine) -> None:
+    migrate.migrate(engine)
+    migrate.migrate(engine)
+    assert migrate.revision(engine) == migrate.head()
+    with reading(engine) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_every_step_can_be_taken_back(engine: Engine) -> None:
+    migrate.migrate(engine)
+    _to(engine, "base", command.downgrade)
+    assert migrate.revision(engine) is None
+    migrate.migrate(engine)
+    assert migrate.revision(engine) == migrate.head()
+
+
+def test_jobs_of_gangs_are_known_as_such_after_an_update(engine: Engine) -> None:
+    _to(engine, "0002")
+    with writing(engine) as connection:
+        connection.execute(text("INSERT INTO hosts (id, site, roles, location, public_key, domain, active, enrolled)"
+                                " VALUES ('UB', '', '[]', '', '{}', 'x', TRUE, 0)"))  # fmt: skip
+        connection.execute(text("INSERT INTO experiments (id, owner, owner_name, tool, version, digest, request, state,"
+                                " cancel_requested, created) VALUES ('e', 'o', '', 't', '1', 'd', '{}', 'queued',"
+                                " FALSE, 0)"))  # fmt: skip
+        for job, order in (("a", '{"gang": true}'), ("b", '{"gang": false}'), ("c", "{}")):
+            connection.execute(
+                text("INSERT INTO jobs (id, experiment, host, task, state, ready, \"order\", parameters, datasets,"
+                     " uploads_missing, sequence, told, start_by, end_by, release_by) VALUES (:id, 'e', 'UB', 't',"
+                     " 'queued', FALSE, :order, '{}', '[]', 0, 0, '[]', 0, 0, 0)"),
+                {"id": job, "order": order},
+            )  # fmt: skip
+    migrate.migrate(engine)
+    with reading(engine) as connection:
+        rows = connection.execute(text("SELECT id, gang FROM jobs ORDER BY id")).all()
+    assert [(row.id, bool(row.gang)) for row in rows] == [("a", True), ("b", False), ("c", False)]
+
+
+def test_a_program_with_an_old_database_says_what_to_run(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        migrate.ready(engine)
+        assert migrate.revision(engine) == migrate.head()
+    else:
+        with pytest.raises(InvalidInput, match=r"fedproc\.central\.migrate"):
+            migrate.ready(engine)

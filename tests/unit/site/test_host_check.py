@@ -1,0 +1,171 @@
+"""What a running orchestrator makes of the host check: what it offers, when it holds, what it tells the centre."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from fedproc.contract.errors import SystemFault
+from fedproc.contract.messages import Capacity, HostReport
+from fedproc.onboarding.report import from_json
+from fedproc.site import host_check
+from fedproc.site.host import Host
+from fedproc.site.host_check import HostCheck, offered, watch_settings, whole_check
+from fedproc.site.journal import Journal
+from fedproc.site.orchestrator import Orchestrator
+from fedproc.site.resources import Pool
+from fedproc.site.settings import SiteSettings, load
+
+A10 = {"uuid": "GPU-a", "name": "NVIDIA A10", "memory_bytes": 22 << 30, "compute_capability": "8.6", "mig": None}
+MIG = [{"uuid": "MIG-1", "name": "A100 MIG 1g.5gb", "memory_bytes": 5 << 30}]
+A100 = {"uuid": "GPU-b", "name": "NVIDIA A100", "memory_bytes": 40 << 30, "compute_capability": "8.0", "mig": MIG}
+WELL: dict[str, Any] = {
+    "time": "2025-01-01T00:00:00+00:00",
+    "seconds": 0.1,
+    "gpus": [A10],
+    "disks": [],
+    "alarms": [],
+    "unfit": [],
+}
+LOST = WELL | {
+    "gpus": [],
+    "alarms": [{"code": "gpu-lost", "uuid": "GPU-a", "what": "A10 is gone", "cure": "restart"}],
+    "unfit": ["gpu"],
+}
+FULL = WELL | {
+    "alarms": [{"code": "disk-full", "what": "1.0 GB free on /", "cure": "free space on /"}],
+    "unfit": ["disk"],
+}
+
+
+def settings_in(folder: Path, more: str = "") -> Path:
+    path = folder / "site.toml"
+    path.write_text(
+        f'host = "UB"\nstate = "{folder}"\nkey = "{folder}/key.pem"\npolicy = "{folder}/policy.toml"\n{more}\n'
+        '[centre]\napi_url = "https://api.invalid"\nissuer_url = "https://id.invalid"\nbroker_host = "broker.invalid"\n'
+        f'dispatch_keys = ["{folder}/d.pem"]\ncatalogue_keys = ["{folder}/c.pem"]\n'
+        '[check]\nprofile = "fedproc"\ndisk_reserve_mb = 0\n'
+    )
+    return path
+
+
+class Site:
+    """Of a host, what the host check needs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = settings_in(folder)
+        self.settings: SiteSettings = load(self.file)
+        self.journal = Journal(folder / "journal.sqlite")
+        self.pool = Pool(Capacity(cpus=2, cpus_free=2, memory=10**9, memory_free=10**9, disk=10**9, disk_free=10**9))
+        self.orchestrator = Orchestrator(cast(Host, self), {})
+        self.accepting: list[bool] = []
+        self.orchestrator.accept_jobs = self.accepting.append
+        self.check = HostCheck(cast(Host, self), self.file, self.orchestrator)
+        self.rings = 0
+        self.check.ring = self._count
+
+    def _count(self) -> None:
+        self.rings += 1
+
+    def look(self, found: dict[str, Any]) -> None:
+        self.check._take(found)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+async def test_a_gpu_that_falls_off_is_told_at_once_and_not_offered_while_other_jobs_go_on(site: Site) -> None:
+    site.look(WELL)
+    assert ([g.uuid for g in site.pool.capacity().gpus], site.check.alarm) == (["GPU-a"], "")
+    site.look(LOST)
+    assert (site.pool.capacity().gpus, site.check.alarm) == ((), "A10 is gone (restart)")
+    assert (site.orchestrator.held, site.accepting, site.rings) == (None, [], 1)
+    site.look(LOST)
+    assert site.rings == 1, "the same alarm again is no news"
+    site.look(WELL)
+    assert ([g.uuid for g in site.pool.capacity().gpus], site.rings) == (["GPU-a"], 2)
+
+
+async def test_while_the_disk_is_full_the_host_holds(site: Site) -> None:
+    site.look(FULL)
+    assert site.orchestrator.held == "1.0 GB free on / (free space on /)"
+    assert site.pool.withheld == site.orchestrator.held
+    assert [g.uuid for g in site.pool.capacity().gpus] == ["GPU-a"]
+    site.look(WELL)
+    assert (site.orchestrator.held, site.pool.withheld, site.accepting) == (None, None, [False, True])
+
+
+async def test_a_journal_that_works_does_not_lift_the_hold_of_a_full_disk(site: Site) -> None:
+    site.look(FULL)
+    site.orchestrator._journalled(True)
+    assert site.accepting == [False]
+    site.orchestrator._journalled(False)
+    site.look(WELL)
+    assert "journal" in (site.orchestrator.held or "")
+    site.orchestrator._journalled(True)
+    assert (site.orchestrator.held, site.accepting) == (None, [False, True])
+
+
+async def test_a_host_that_its_site_stopped_takes_no_jobs_when_the_disk_is_free_again(site: Site) -> None:
+    site.look(FULL)
+    site.orchestrator.switch(stop=True)
+    site.look(WELL)
+    assert site.accepting[-1] is False
+
+
+def test_of_a_gpu_in_mig_mode_its_instances_are_offered() -> None:
+    look = WELL | {"gpus": [A10, A100]}
+    assert [(g.uuid, g.vram, g.compute_capability) for g in offered(look, None)] == [
+        ("GPU-a", 22 << 30, 8.6),
+        ("MIG-1", 5 << 30, 8.0),
+    ]
+    assert [g.uuid for g in offered(look, ("MIG-1",))] == ["MIG-1"]
+    assert offered(look, ()) == ()
+
+
+async def test_the_settings_say_what_is_watched(tmp_path: Path) -> None:
+    path = settings_in(tmp_path, f'journal = "{tmp_path}/elsewhere"')
+    path.write_text(path.read_text() + 'seconds = 5\n[capacity]\ngpus = ["GPU-a"]\n')
+    found = watch_settings(load(path))
+    assert found.disks == (tmp_path, tmp_path / "elsewhere")
+    assert (found.expected_gpus, found.interval, found.reserve_bytes) == (("GPU-a",), 5, 0)
+
+
+async def test_a_real_look_and_a_real_check_reach_heartbeat_and_outbox(site: Site) -> None:
+    await site.journal.open()
+    assert site.check.shown() is None
+    await site.check.begin()
+    running = asyncio.create_task(site.check.run())
+    told = asyncio.Event()
+    site.orchestrator.ring_outbox = told.set
+    async with asyncio.timeout(60):
+        await told.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    shown = site.check.shown()
+    assert shown and json.loads(json.dumps(shown)) == shown
+    assert shown["disks"][0]["path"] == str(site.settings.state)
+    assert shown["report"]["profile"] == "fedproc"
+    (entry,) = await site.journal.outgoing(0)
+    report = from_json(HostReport.model_validate_json(entry.body).report)
+    assert (entry.kind, report.profile.id, report.verdict) == ("report", "fedproc", shown["report"]["verdict"])
+    assert {"network.api", "network.broker", "disk.work"} <= {line.id for line in report.lines}
+    await site.journal.close()
+
+
+async def test_a_check_that_cannot_run_says_why(site: Site) -> None:
+    chosen = site.settings.check.model_copy(update={"profile": "d7"})
+    with pytest.raises(SystemFault, match=r"exit code 64.*there is no profile 'd7'"):
+        await whole_check(site.file, site.settings.model_copy(update={"check": chosen}))
+
+
+async def test_a_check_that_does_not_end_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_check, "_LONGEST", 0.0)
+    with pytest.raises(SystemFault, match="did not end within"):
+        await whole_check(site.file, site.settings)
