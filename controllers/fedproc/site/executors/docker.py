@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -164,9 +165,9 @@ class DockerExecutor:
         if container := self._containers.get(name):
             container.happened(action, attributes)
 
-    def _missed(self) -> None:
+    def _missed(self, since: datetime) -> None:
         for container in self._containers.values():
-            container.look_again()
+            container.look_again(since)
 
 
 def label_of(folder: Path) -> str:
