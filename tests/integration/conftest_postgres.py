@@ -44,6 +44,11 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
 
+    def close_connections(self, database: str) -> None:
+        """Close every connection to that database, as a restart or a firewall does."""
+        with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
+
     @classmethod
     @contextmanager
     def running(cls) -> Iterator[Postgres]:
