@@ -37,11 +37,11 @@ class Postgres:
     def __init__(self, socket_folder: Path) -> None:
         self._folder = socket_folder
 
-    def new_database(self) -> str:
-        """The SQLAlchemy URL of a new, empty database."""
+    def new_database(self, like: str = "template1") -> str:
+        """The SQLAlchemy URL of a new database: empty, or a copy of another of that name that nobody uses now."""
         name = f"fedproc_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
         return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
 
     def close_connections(self, database: str) -> None:
