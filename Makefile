@@ -59,7 +59,7 @@ test: setup ## all tests: unit, contract, onboarding, tools, integration (Rabbit
 .PHONY: resilience
 resilience: setup ## faults: programs killed at any phase, restores, full disks, jumping clocks, hostile tools (8 minutes)
 	@scripts/install-system-packages test
-	@$(BIN)/pytest tests/resilience $(ARGS)
+	@$(BIN)/pytest tests/resilience --timeout 300 $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/installed ## ruff, mypy, import-linter
