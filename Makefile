@@ -56,6 +56,11 @@ test: setup ## all tests: unit, contract, onboarding, tools, integration (Rabbit
 	@$(BIN)/pytest tests/unit tests/contract tests/tools tests/onboarding tests/integration tests/e2e $(ARGS)
 	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."
 
+.PHONY: resilience
+resilience: setup ## faults: programs killed at any phase, restores, full disks, jumping clocks, hostile tools (8 minutes)
+	@scripts/install-system-packages test
+	@$(BIN)/pytest tests/resilience $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/installed ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

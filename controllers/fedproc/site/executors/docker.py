@@ -79,7 +79,7 @@ class DockerExecutor:
                 del self._containers[handle["job"]]
             else:
                 await self._remove(handle["job"])
-            await asyncio.to_thread(forget, Path(handle["folder"]))
+            await asyncio.to_thread(forget, self._folder / handle["job"])
 
     def close(self) -> None:
         """Let go of the engine; containers go on."""
