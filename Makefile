@@ -56,6 +56,14 @@ test: setup ## all tests: unit, contract, onboarding, tools, integration (Rabbit
 	@$(BIN)/pytest tests/unit tests/contract tests/tools tests/onboarding tests/integration tests/e2e $(ARGS)
 	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."
 
+# -- what it costs
+
+.PHONY: bench
+bench: setup ## ratios to the plain thing beside us, into bench/results (ARGS=--quick for a first look)
+	@scripts/install-system-packages test
+	@scripts/install-system-packages docker
+	@$(BIN)/python -m bench $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/installed ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
