@@ -56,13 +56,11 @@ test: setup ## all tests: unit, contract, onboarding, tools, integration (Rabbit
 	@$(BIN)/pytest tests/unit tests/contract tests/tools tests/onboarding tests/integration tests/e2e $(ARGS)
 	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."
 
-# -- what it costs
-
-.PHONY: bench
-bench: setup ## ratios to the plain thing beside us, into bench/results (ARGS=--quick for a first look)
+.PHONY: resilience
+resilience: setup ## faults: programs killed at any phase, restores, full disks, jumping clocks, hostile tools (8 minutes)
 	@scripts/install-system-packages test
-	@scripts/install-system-packages docker
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/pytest tests/resilience $(ARGS)
+
 
 .PHONY: lint
 lint: $(VENV)/installed ## ruff, mypy, import-linter
@@ -74,6 +72,14 @@ lint: $(VENV)/installed ## ruff, mypy, import-linter
 .PHONY: host-check
 host-check: $(VENV)/installed ## build dist/fedproc-check.pyz, the check of a machine before anything is installed
 	@$(BIN)/python -m fedproc.onboarding.build_zipapp dist/fedproc-check.pyz
+
+# -- what it costs
+
+.PHONY: bench
+bench: setup ## ratios to the plain thing beside us, into bench/results (ARGS=--quick for a first look)
+	@scripts/install-system-packages test
+	@scripts/install-system-packages docker
+	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI

@@ -67,6 +67,8 @@ class Federation:
         if self._engine is not None and answers(MACHINES_OWN):
             self._engine = None
         self.supervisor = Supervisor(self.folder)
+        self.environments: dict[str, dict[str, str]] = {}
+        """more environment for programs, by their name; for who wants to see them fail"""
 
     # -- up and down -----------------------------------------------------------------------------
 
@@ -278,6 +280,7 @@ class Federation:
             "connections": connections,
             "sandbox": {"python": str(_PYTHON), "environments": f"{self._cache}/environments"},
             "docker": {"socket": f"unix://{self._engine_socket}", "base_image": BASE_IMAGE},
+            "check": {"disk_reserve_mb": 500},
             "capacity": {"cpus": 4, "memory_mb": 4000, "disk_mb": 4000},
         }
         if host in DATA_HOSTS:
@@ -315,7 +318,9 @@ class Federation:
             runner = [sys.executable, "-m", "fedproc.site.runner", "--dir", f"{self.folder}/hosts/{host}/runner"]
             site = ["--config", str(self.folder / f"host-{host}.toml")]
             programs.append(Program(f"runner-{host}", runner, order=60, later=True))
-            programs.append(Program(f"orchestrator-{host}", [*fedproc, "orchestrator", *site], order=70, later=True))
+            name = f"orchestrator-{host}"
+            more = self.environments.get(name, {})
+            programs.append(Program(name, [*fedproc, "orchestrator", *site], more, order=70, later=True))
         return programs
 
     def _enrol(self, operator: Client) -> None:

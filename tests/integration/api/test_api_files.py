@@ -285,7 +285,7 @@ def test_more_bytes_than_announced_are_not_taken(federation: Federation, rosa: h
 def test_a_checksum_of_one_piece(federation: Federation, rosa: httpx.Client) -> None:
     _, upload = _entry(federation, rosa)
     right = base64.b64encode(hashlib.sha256(DATA[:1000]).digest()).decode()
-    answer = send(rosa, upload, DATA[:999] + b"?", **{"Upload-Checksum": f"sha256 {right}"})
+    answer = send(rosa, upload, DATA[:999] + bytes([DATA[999] ^ 1]), **{"Upload-Checksum": f"sha256 {right}"})
     assert (answer.status_code, problem(answer, 460)["title"]) == (460, "Checksum Mismatch")
     assert rosa.head(upload, headers=TUS).headers["upload-offset"] == "0"
     assert send(rosa, upload, DATA[:1000], **{"Upload-Checksum": f"sha256 {right}"}).status_code == 204

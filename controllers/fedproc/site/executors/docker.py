@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -78,7 +79,7 @@ class DockerExecutor:
                 del self._containers[handle["job"]]
             else:
                 await self._remove(handle["job"])
-            await asyncio.to_thread(forget, Path(handle["folder"]))
+            await asyncio.to_thread(forget, self._folder / handle["job"])
 
     def close(self) -> None:
         """Let go of the engine; containers go on."""
@@ -164,9 +165,9 @@ class DockerExecutor:
         if container := self._containers.get(name):
             container.happened(action, attributes)
 
-    def _missed(self) -> None:
+    def _missed(self, since: datetime) -> None:
         for container in self._containers.values():
-            container.look_again()
+            container.look_again(since)
 
 
 def label_of(folder: Path) -> str:
