@@ -44,6 +44,9 @@ HOST_PLACEHOLDER_FAMILIES: dict[str, str] = {
 }
 
 
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
+
+
 class Placement(StrEnum):
     """On which hosts a task becomes jobs."""
 
