@@ -234,9 +234,7 @@ class Task(Model):
     prepare: tuple[tuple[str, ...], ...] = Field(
         (), description="commands run one after the other before the command, in the same sandbox and limits"
     )
-    environment: dict[Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")], str] = Field(
-        default_factory=dict
-    )
+    environment: dict[VariableName, str] = Field(default_factory=dict)
     needs: tuple[Need, ...] = ()
     ready: Ready | None = None
     ports: tuple[PortDecl, ...] = ()
