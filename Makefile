@@ -63,11 +63,12 @@ resilience: setup ## faults: programs killed at any phase, restores, full disks,
 
 
 .PHONY: lint
-lint: $(VENV)/installed ## ruff, mypy, import-linter
+lint: $(VENV)/installed ## ruff, mypy, import-linter, ansible-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q --offline
 
 .PHONY: host-check
 host-check: $(VENV)/installed ## build dist/fedproc-check.pyz, the check of a machine before anything is installed
