@@ -131,6 +131,8 @@ class Federation:
     def _clear(self) -> None:
         if not self.folder.exists():
             self.folder.mkdir(parents=True)
+        if self._engine is not None:
+            self._engine.clean_up()
         for path in self.folder.iterdir():
             if path == self.results:
                 continue

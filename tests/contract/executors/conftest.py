@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ from shutil import which
 from typing import Any, Protocol
 
 import docker
+import docker.errors
 import pytest
 
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
@@ -197,10 +198,10 @@ class DockerBackend:
         self._folder = folder / "containers"
         self._plan = EnginePlan(ENGINE_CACHE, folder)
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket = MACHINES_OWN
+        self.socket = MACHINES_OWN
         if not answers(MACHINES_OWN):
-            self._process, self._socket = self._started(), self._plan.socket
-        self._client = docker.DockerClient(f"unix://{self._socket}", version="auto", timeout=600)
+            self._process, self.socket = self._started(), self._plan.socket
+        self._client = docker.DockerClient(f"unix://{self.socket}", version="auto", timeout=600)
         make_base_image(self._client, print)
         self.runtime = str(image_id(self._client, BASE_IMAGE))
         self._executor: DockerExecutor | None = None
@@ -223,7 +224,7 @@ class DockerBackend:
     def executor(self) -> Executor:
         if self._executor is not None:
             self._executor.close()
-        self._executor = DockerExecutor(self._folder, f"unix://{self._socket}")
+        self._executor = DockerExecutor(self._folder, f"unix://{self.socket}")
         return self._executor
 
     def left(self) -> list[str]:
@@ -232,6 +233,11 @@ class DockerBackend:
         containers = self._client.api.containers(all=True, filters={"label": label})
         return records + [name for container in containers for name in container["Names"]]
 
+    def forget_image(self, name: str) -> None:
+        """Remove an image, if it was made."""
+        with suppress(docker.errors.ImageNotFound):
+            self._client.images.remove(name)
+
     def close(self) -> None:
         if self._executor is not None:
             self._executor.close()
@@ -239,6 +245,7 @@ class DockerBackend:
         if self._process is not None:
             self._process.terminate()
             assert self._process.wait(60) == 0
+            self._plan.clean_up()
 
 
 BACKENDS = {"sandbox": SandboxBackend, "docker": DockerBackend}
