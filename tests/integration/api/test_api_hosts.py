@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,6 @@ from fedproc.central.store.db import writing
 from fedproc.central.store.schema import relays
 from fedproc.contract.jws import public_jwk
 from fedproc.contract.messages import HostReport, now
-
-
-@pytest.fixture
-def rosa(federation: Federation) -> Iterator[httpx.Client]:
-    with federation.user() as client:
-        yield client
 
 
 def test_the_active_hosts(rosa: httpx.Client) -> None:
