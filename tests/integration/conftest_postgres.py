@@ -46,7 +46,7 @@ class Postgres:
 
     @classmethod
     @contextmanager
-    def running(cls) -> Iterator[Postgres]:
+    def running(cls, *, fsync: bool = False) -> Iterator[Postgres]:
         """Start it, and end it for sure: the kernel does so if the tests are killed."""
         with tempfile.TemporaryDirectory(prefix="fedproc-pg-") as name:
             folder = Path(name)
@@ -56,7 +56,8 @@ class Postgres:
                  "-E", "UTF8", "--locale=C.UTF-8"],
                 check=True, stdout=subprocess.DEVNULL, cwd=folder,
             )  # fmt: skip
-            settings = ["listen_addresses=", f"unix_socket_directories={folder}", "fsync=off", "max_connections=200"]
+            settings = ["listen_addresses=", f"unix_socket_directories={folder}", "max_connections=200"]
+            settings.append(f"fsync={'on' if fsync else 'off'}")
             options = [part for setting in settings for part in ("-c", setting)]
             server = subprocess.Popen(
                 [*as_postgres, _program("postgres"), "-D", folder / "data", *options],

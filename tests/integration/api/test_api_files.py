@@ -111,6 +111,7 @@ def test_two_users_have_paths_of_their_own(federation: Federation, rosa: httpx.C
 
 
 def test_an_empty_file_is_complete_at_once(federation: Federation, rosa: httpx.Client) -> None:
+    problem(rosa.put("/data/file/none.bin", json={**described(DATA), "size": 0}), 422, "file.sha256")
     entry, _ = _entry(federation, rosa, b"")
     assert (entry["state"], entry["size"]) == ("complete", 0)
     assert rosa.get(federation.local(entry["content"])).content == b""
@@ -414,6 +415,18 @@ def test_outputs_that_the_tool_does_not_declare(
 ) -> None:
     with federation.host("UB") as host:
         problem(host.post("/uploads", json=_announce(running, **change)), status, code)
+
+
+def test_all_files_of_an_output_together_are_bounded(federation: Federation, running: Any) -> None:
+    def announce(number: int, size: int) -> httpx.Response:
+        return host.post("/uploads", json=_announce(running, output="plots", path=f"plots/{number}.svg", size=size))
+
+    with federation.host("UB") as host:
+        assert [announce(number, 300_000).status_code for number in range(3)] == [201] * 3
+        assert "in all" in problem(announce(3, 200_000), 413)["detail"]
+        assert announce(0, 400_000).status_code == 200, "announced again it counts once"
+        assert announce(3, 1).status_code == 413
+        assert announce(3, 0).status_code == 422, "these are not the bytes of an empty file"
 
 
 def test_another_hosts_job_is_not_sent_for(federation: Federation, running: Any) -> None:
