@@ -236,7 +236,7 @@ class DockerBackend:
     def forget_image(self, name: str) -> None:
         """Remove an image, if it was made."""
         with suppress(docker.errors.ImageNotFound):
-            self._client.images.remove(name)
+            self._client.images.remove(name, force=True)
 
     def close(self) -> None:
         if self._executor is not None:
