@@ -18,6 +18,7 @@ help: ## what there is to make
 .PHONY: system
 system:
 	@scripts/install-system-packages demo
+	@if [ "$(EXECUTOR)" = docker ]; then scripts/install-system-packages docker; fi
 
 $(VENV)/installed: requirements/dev.lock pyproject.toml
 	@echo "==> Python environment in $(VENV) (about a minute the first time)"
@@ -55,16 +56,31 @@ test: setup ## all tests: unit, contract, onboarding, tools, integration (Rabbit
 	@$(BIN)/pytest tests/unit tests/contract tests/tools tests/onboarding tests/integration tests/e2e $(ARGS)
 	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."
 
+.PHONY: resilience
+resilience: setup ## faults: programs killed at any phase, restores, full disks, jumping clocks, hostile tools (8 minutes)
+	@scripts/install-system-packages test
+	@$(BIN)/pytest tests/resilience --timeout 300 $(ARGS)
+
+
 .PHONY: lint
-lint: $(VENV)/installed ## ruff, mypy, import-linter
+lint: $(VENV)/installed ## ruff, mypy, import-linter, ansible-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q --offline
 
 .PHONY: host-check
 host-check: $(VENV)/installed ## build dist/fedproc-check.pyz, the check of a machine before anything is installed
 	@$(BIN)/python -m fedproc.onboarding.build_zipapp dist/fedproc-check.pyz
+
+# -- what it costs
+
+.PHONY: bench
+bench: setup ## ratios to the plain thing beside us, into bench/results (ARGS=--quick for a first look)
+	@scripts/install-system-packages test
+	@scripts/install-system-packages docker
+	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI

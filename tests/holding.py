@@ -17,7 +17,7 @@ from fedproc.demo.waiting import wait_until
 def site(running: Running, host: str, act: str) -> None:
     running.site(host, "POST", f"/{act}")
     accepting = act == "start"
-    wait_until(lambda: running.accepting(host) is accepting, 40, f"{host} does not {act}")
+    wait_until(lambda: running.accepting(host) is accepting, 90, f"{host} does not {act}")
 
 
 @contextmanager

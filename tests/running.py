@@ -97,10 +97,13 @@ class Running:
 
 
 @contextmanager
-def federation(folder: Path, *catalogues: Path) -> Iterator[Running]:
+def federation(
+    folder: Path, *catalogues: Path, environments: dict[str, dict[str, str]] | None = None
+) -> Iterator[Running]:
     """A federation in ``folder`` that offers the tools of the catalogue and of ``catalogues``."""
     cache = Path(os.environ.get("DEMO_CACHE") or ROOT / ".cache")
     made = Federation(folder, cache, [ROOT / "tool_catalog", *catalogues])
+    made.environments = environments or {}
     begun = time.monotonic()
     try:
         made.up(lambda text: print(f"{time.monotonic() - begun:5.1f} s {text}"))

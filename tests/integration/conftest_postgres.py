@@ -37,16 +37,21 @@ class Postgres:
     def __init__(self, socket_folder: Path) -> None:
         self._folder = socket_folder
 
-    def new_database(self) -> str:
-        """The SQLAlchemy URL of a new, empty database."""
+    def new_database(self, like: str = "template1") -> str:
+        """The SQLAlchemy URL of a new database: empty, or a copy of another of that name that nobody uses now."""
         name = f"fedproc_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
         return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
+
+    def close_connections(self, database: str) -> None:
+        """Close every connection to that database, as a restart or a firewall does."""
+        with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
 
     @classmethod
     @contextmanager
-    def running(cls) -> Iterator[Postgres]:
+    def running(cls, *, fsync: bool = False) -> Iterator[Postgres]:
         """Start it, and end it for sure: the kernel does so if the tests are killed."""
         with tempfile.TemporaryDirectory(prefix="fedproc-pg-") as name:
             folder = Path(name)
@@ -56,7 +61,8 @@ class Postgres:
                  "-E", "UTF8", "--locale=C.UTF-8"],
                 check=True, stdout=subprocess.DEVNULL, cwd=folder,
             )  # fmt: skip
-            settings = ["listen_addresses=", f"unix_socket_directories={folder}", "fsync=off", "max_connections=200"]
+            settings = ["listen_addresses=", f"unix_socket_directories={folder}", "max_connections=200"]
+            settings.append(f"fsync={'on' if fsync else 'off'}")
             options = [part for setting in settings for part in ("-c", setting)]
             server = subprocess.Popen(
                 [*as_postgres, _program("postgres"), "-D", folder / "data", *options],

@@ -10,13 +10,27 @@ from tests.running import Running, federation
 
 from fedproc.demo.waiting import wait_until
 
+CLOCK_HOST = "FORTH"
 TALLY = Path(__file__).parent / "tools" / "tally"
 
 
 @pytest.fixture(scope="session")
 def federation_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with federation(tmp_path_factory.mktemp("federation"), TALLY.parent) as made:
+    folder = tmp_path_factory.mktemp("federation")
+    faked = {f"orchestrator-{CLOCK_HOST}": fake_clock(folder / "clock")}
+    with federation(folder, TALLY.parent, environments=faked) as made:
         yield made
+
+
+def fake_clock(file: Path) -> dict[str, str]:
+    """The environment of a program whose wall clock is as far off as ``file`` says; without the file it is right."""
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
 
 
 @pytest.fixture

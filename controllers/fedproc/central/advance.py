@@ -19,11 +19,6 @@ from fedproc.contract.routing import server_name
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState
 from fedproc.contract.tool import Task
 
-_EXPERIMENT = (
-    select(experiments.c.id, experiments.c.state, experiments.c.cancel_requested, experiments.c.digest)
-    .where(experiments.c.id == bindparam("id"))
-    .with_for_update()
-)
 _FACTS: tuple[Any, ...] = (
     jobs.c.id,
     jobs.c.experiment,
@@ -35,9 +30,13 @@ _FACTS: tuple[Any, ...] = (
     jobs.c.uploads_missing,
     jobs.c.told,
     jobs.c.reason,
+    experiments.c.digest,
+    experiments.c.cancel_requested,
+    experiments.c.state.label("whole"),
 )
 """What is decided by: the large columns of a job are left where they are."""
-_JOBS = select(*_FACTS).where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
+_WITH_EXPERIMENT = select(*_FACTS).join(experiments, experiments.c.id == jobs.c.experiment)
+_JOBS = _WITH_EXPERIMENT.where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
 _OUT = insert(outbox)
 _TELL = update(jobs).where(jobs.c.id == bindparam("row")).values(told=bindparam("kinds"))
 _OPEN = (ExperimentState.queued, ExperimentState.running)
@@ -80,9 +79,8 @@ def _waiting(connection: Connection, before: str | None = None) -> Iterator[tupl
         queued = queued.where(jobs.c.experiment < before)
     whole = queued.group_by(jobs.c.experiment).having(func.max(jobs.c.uploads_missing) == 0)
     ids = whole.order_by(jobs.c.experiment).limit(_MOST_WAITING)
-    query = select(*_FACTS, experiments.c.digest, experiments.c.cancel_requested)
-    query = query.join(experiments, experiments.c.id == jobs.c.experiment).where(jobs.c.experiment.in_(ids))
-    rows: Sequence[Any] = connection.execute(query.order_by(jobs.c.experiment, jobs.c.id)).all()
+    query = _WITH_EXPERIMENT.where(jobs.c.experiment.in_(ids)).order_by(jobs.c.experiment, jobs.c.id)
+    rows = connection.execute(query).all()
     for experiment, group in groupby(rows, key=lambda row: str(row.experiment)):
         found = list(group)
         tool = tools.of_digest(connection, found[0].digest)
@@ -125,18 +123,19 @@ class _Advancing:
         self._connection = connection
         self._now = now
         self._given_busy = busy
-        self._experiment = connection.execute(_EXPERIMENT, {"id": experiment_id}).one()
-        self._tool = tools.of_digest(connection, self._experiment.digest)
+        self._id = experiment_id
         self._messages: list[dict[str, Any]] = []
         self._read()
+        self._state = ExperimentState(self._rows[0].whole)
+        self._tool = tools.of_digest(connection, self._rows[0].digest)
 
     def _read(self) -> None:
-        self._rows: Sequence[Row[Any]] = self._connection.execute(_JOBS, {"id": self._experiment.id}).all()
+        self._rows: Sequence[Row[Any]] = self._connection.execute(_JOBS, {"id": self._id}).all()
         self._told: dict[str, list[str]] = {row.id: list(row.told) for row in self._rows}
 
     def run(self) -> None:
         """Decide and carry out until nothing more follows (a job that is ended here changes the facts)."""
-        if self._experiment.state not in _OPEN:
+        if self._state not in _OPEN:
             return
         while decisions := decide(self._facts(self._busy())):
             if not self._carry_out(decisions):
@@ -151,15 +150,15 @@ class _Advancing:
 
     def _facts(self, busy: frozenset[str] = frozenset()) -> Facts:
         found = tuple(_fact(row, self._told[row.id]) for row in self._rows)
-        return Facts(self._tool, found, bool(self._experiment.cancel_requested), busy)
+        return Facts(self._tool, found, bool(self._rows[0].cancel_requested), busy)
 
     def _busy(self) -> frozenset[str]:
         """Hosts on which another gang acquires just now, or for which an earlier one waits."""
         waits = any(r.gang and r.state == JobState.queued and "job" not in self._told[r.id] for r in self._rows)
         if not waits or self._given_busy is not None:
             return self._given_busy or frozenset()
-        earlier = (wanted for _, wanted in _waiting(self._connection, before=self._experiment.id))
-        return _acquiring(self._connection, but=self._experiment.id).union(*earlier)
+        earlier = (wanted for _, wanted in _waiting(self._connection, before=self._id))
+        return _acquiring(self._connection, but=self._id).union(*earlier)
 
     # -- carrying out ----------------------------------------------------------------------------
 
@@ -186,7 +185,7 @@ class _Advancing:
     def _orders(self, ids: list[str]) -> Mapping[str, dict[str, Any]]:
         if not ids:
             return {}
-        query = select(jobs.c.id, jobs.c.order).where(jobs.c.experiment == self._experiment.id, jobs.c.id.in_(ids))
+        query = select(jobs.c.id, jobs.c.order).where(jobs.c.experiment == self._id, jobs.c.id.in_(ids))
         return {row.id: row.order for row in self._connection.execute(query)}
 
     def _apply(self, row: Row[Any], decision: Decision, orders: Mapping[str, dict[str, Any]]) -> bool:
@@ -287,15 +286,15 @@ class _Advancing:
 
     def _write_state(self) -> None:
         state = state_of(self._facts())
-        if state == self._experiment.state:
+        if state == self._state:
             return
         values: dict[str, Any] = {"state": state}
         if state not in _OPEN:
             values["ended"] = self._now
-        where = experiments.c.id == self._experiment.id
+        where = experiments.c.id == self._id
         self._connection.execute(update(experiments).where(where).values(**values))
         data = {"state": state.value, "code": None, "reason": None}
-        events.add(self._connection, "state", data, experiment=self._experiment.id, now=self._now)
+        events.add(self._connection, "state", data, experiment=self._id, now=self._now)
 
 
 def _connects(task: Task, other: str) -> bool:

@@ -75,7 +75,7 @@ def _centre(settings: CentralSettings) -> Centre:
         blobs=blobs,
         links=Links(blobs.folder),
         metrics=metrics,
-        streams=Streams(bell, metrics),
+        streams=Streams(bell, metrics, engine),
         catalogue_keys={key.thumbprint(): key for key in map(_catalogue_key, settings.catalogue_keys)},
     )
 
@@ -90,7 +90,7 @@ def _catalogue_key(path: Path) -> ECKey:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     centre: Centre = app.state.centre
-    listener = asyncio.create_task(centre.streams.listen())
+    listener = asyncio.create_task(centre.streams.run())
     try:
         yield
     finally:

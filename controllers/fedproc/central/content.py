@@ -77,7 +77,7 @@ class FileContent(Response):
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await run_in_threadpool(source.seek, self._first)
-            rest = self._length if scope["method"] != "HEAD" else 0
+            rest = self._length
             while rest > 0:
                 chunk = await run_in_threadpool(source.read, min(_CHUNK, rest))
                 if not chunk:

@@ -12,6 +12,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from fedproc.contract.jws import canonical
 from fedproc.contract.tool import Tool
@@ -79,7 +80,10 @@ def _errors(schema: dict[str, Any], values: dict[str, Any], optional: frozenset[
     if optional:
         schema = {**schema, "required": [name for name in schema.get("required", []) if name not in optional]}
     found = _validator(canonical(schema)).iter_errors(values)
-    return [(_where(error), error.message[:300]) for error in islice(found, _MOST_FAULTS)]
+    try:
+        return [(_where(error), error.message[:300]) for error in islice(found, _MOST_FAULTS)]
+    except Unresolvable as fault:
+        return [("", f"the tool's own schema refers to {fault.ref!r}, which is not in it: tell the tool's provider")]
 
 
 def _where(error: ValidationError) -> str:

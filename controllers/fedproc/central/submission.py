@@ -132,7 +132,6 @@ class _Orders:
             "state": "queued",
             "gang": job.task.name in self._gang,
             "order": self._order(job_id, job, window).model_dump(mode="json", exclude_defaults=True),
-            "parameters": job.parameters,
             "datasets": [use.model_dump(mode="json") for use in job.datasets],
             "uploads_missing": sum(entry.kind == "upload" and not entry.optional for entry in job.task.inputs),
             "start_by": window.start_by,

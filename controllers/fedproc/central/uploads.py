@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,9 @@ from fedproc.contract.states import TERMINAL
 from fedproc.contract.tool import OutputDecl, Task
 
 MB = 1_000_000
+_SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
+_MOST_FILES = 10_000
+"""of one output of one job"""
 _JWE_GROWTH, _JWE_HEADER = 1.4, 4096
 """An artefact is encrypted before it is sent; as compact JWE it is larger than the file that the tool wrote."""
 
@@ -49,6 +53,7 @@ def expect_output(connection: Connection, centre: Centre, host: str, new: NewUpl
         raise Conflict(f"job {new.job} has ended as {job.state}; nothing is taken in for it any more")
     if row is not None and same:
         return row
+    _check_total(connection, new, declared, row)
     values = {
         **new.model_dump(exclude={"job"}),
         "owner": experiments.find(connection, job.experiment, None).owner,
@@ -72,10 +77,18 @@ def _declared(task: Task, new: NewUpload) -> OutputDecl:
         )
     if (new.recipient is not None) != bool(declared.artefact_for):
         raise InvalidInput(f"output {new.output}: artefacts, and only they, have a recipient", code="output.recipient")
-    most = declared.max_mb * MB
-    if new.size > (most * _JWE_GROWTH + _JWE_HEADER if new.recipient else most):
-        raise TooLarge(f"output {new.output} may have {declared.max_mb} MB; this has {new.size} bytes")
     return declared
+
+
+def _check_total(connection: Connection, new: NewUpload, declared: OutputDecl, replaced: Row[Any] | None) -> None:
+    """All files of an output together may have what the tool declares, and they are not without end in number."""
+    count, size = files.announced(connection, new.job, new.output, new.recipient)
+    size += new.size - (replaced.size if replaced is not None else 0)
+    most = declared.max_mb * MB
+    if size > (most * _JWE_GROWTH + _JWE_HEADER if new.recipient else most):
+        raise TooLarge(f"output {new.output} may have {declared.max_mb} MB in all; with this it has {size} bytes")
+    if count >= _MOST_FILES and replaced is None:
+        raise TooLarge(f"output {new.output} has {count} files; pack them into fewer")
 
 
 def expect_file(
@@ -97,6 +110,8 @@ def _expect(
     connection: Connection, centre: Centre, row: Row[Any] | None, values: dict[str, Any], now: float
 ) -> Row[Any]:
     check_size(centre, values["size"])
+    if not values["size"] and values["sha256"] != _SHA256_OF_NOTHING:
+        raise InvalidInput(f"a file of no bytes has the sha256 {_SHA256_OF_NOTHING}", code="file.sha256")
     if row is not None:
         with centre.blobs.writing(row.id) as incoming:
             incoming.cut(0)

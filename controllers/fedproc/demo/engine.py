@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import socket
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from fedproc.contract.errors import Unavailable
 from fedproc.demo.waiting import wait_until
@@ -24,24 +28,44 @@ def answers(at: Path) -> bool:
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """An engine that keeps its images and containers below ``folder``, and its sockets below ``run``."""
+    """An engine with its sockets below ``run``, whose images are kept below ``cache`` for the next one.
 
-    folder: Path
+    Two engines never share such a place: each takes the first ``cache-N`` that no running engine has.
+    """
+
+    cache: Path
     run: Path
 
     @property
     def socket(self) -> Path:
         return self.run / "docker.sock"
 
+    @property
+    def folder(self) -> Path:
+        """Where its images and containers are."""
+        if self._taken.is_symlink():
+            return self._taken.readlink()
+        places = (self.cache.with_name(f"{self.cache.name}-{number}") for number in itertools.count(1))
+        return next(place for place in places if not _is_used(place)).resolve()
+
+    @property
+    def _taken(self) -> Path:
+        return self.run / "engine-data"
+
     def command(self) -> list[str]:
         """Runs it in the foreground; needs root. Raises :class:`Unavailable` if Docker is not installed."""
         program = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/bin")
         if program is None:
             raise Unavailable("Docker is not installed: run scripts/install-system-packages docker")
+        folder = self.folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self.run.mkdir(parents=True, exist_ok=True)
+        if not self._taken.is_symlink():
+            self._taken.symlink_to(folder)
         own = {
-            "data-root": self.folder,
+            "data-root": folder,
             "exec-root": self.run / "engine",
-            "pidfile": self.run / "engine.pid",
+            "pidfile": _pid_file(folder),
             "host": f"unix://{self.socket}",
             "bridge": "none",
             "iptables": "false",
@@ -53,3 +77,21 @@ class EnginePlan:
     def wait(self) -> None:
         """Return when it answers. Raises :class:`Unavailable`."""
         wait_until(lambda: answers(self.socket), 60, f"the Docker engine does not answer at {self.socket}")
+
+    def clean_up(self) -> None:
+        """Unmount what an engine that was killed, and not asked to end, leaves mounted here."""
+        for partition in psutil.disk_partitions(all=True):
+            place = Path(partition.mountpoint)
+            if place == self.folder.resolve() or place.is_relative_to(self.run.resolve()):
+                subprocess.run(["/bin/umount", str(place)], check=True)
+
+
+def _pid_file(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.pid")
+
+
+def _is_used(folder: Path) -> bool:
+    try:
+        return str(psutil.Process(int(_pid_file(folder).read_text())).name()) == "dockerd"
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return False

@@ -23,6 +23,7 @@ from fedproc.contract.jws import load_key, public_jwk
 from fedproc.contract.routing import host_scopes, relay_scopes
 from fedproc.contract.tool import Manifest
 from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
+from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
 from fedproc.demo.issuer import DEVICE_GRANT, IssuerSettings, User
 from fedproc.demo.issuer import Client as OidcClient
 from fedproc.demo.keys import Keyring
@@ -36,6 +37,8 @@ LOCATIONS = {"UB": "Barcelona", "BSC": "Barcelona", "FORTH": "Heraklion", AGGREG
 DATASETS = ("breast-cohort", "wisconsin")
 USERS = {"researcher": ("researcher",), "colleague": ("researcher",), "operator": ("operator", "researcher")}
 DOMAIN = "fedproc.internal"
+BASE_IMAGE = "fedproc/base:bookworm-1"
+"""as :mod:`fedproc.demo.images` makes it"""
 _PYTHON = Path("/usr/bin/python3")
 
 Say = Callable[[str], None]
@@ -60,7 +63,12 @@ class Federation:
         self._cache = cache.resolve()
         self._catalogues = catalogues
         self._executor = executor
+        self._engine = EnginePlan(self._cache / "engine", self.folder / "run") if executor == "docker" else None
+        if self._engine is not None and answers(MACHINES_OWN):
+            self._engine = None
         self.supervisor = Supervisor(self.folder)
+        self.environments: dict[str, dict[str, str]] = {}
+        """more environment for programs, by their name; for who wants to see them fail"""
 
     # -- up and down -----------------------------------------------------------------------------
 
@@ -86,6 +94,8 @@ class Federation:
         self.supervisor.write(self._programs(broker))
         say("starting broker, issuer, API and relay")
         self.supervisor.start()
+        if self._executor == "docker":
+            self._make_images(tools, say)
         wait_for(broker)
         operator = self.client("operator")
         wait_until(lambda: _healthy(operator), 60, f"the centre does not become healthy; see {self.folder}/log")
@@ -121,6 +131,8 @@ class Federation:
     def _clear(self) -> None:
         if not self.folder.exists():
             self.folder.mkdir(parents=True)
+        if self._engine is not None:
+            self._engine.clean_up()
         for path in self.folder.iterdir():
             if path == self.results:
                 continue
@@ -128,6 +140,18 @@ class Federation:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    @property
+    def _engine_socket(self) -> Path:
+        return self._engine.socket if self._engine else MACHINES_OWN
+
+    def _make_images(self, tools: list[tuple[Path, Manifest]], say: Say) -> None:
+        from fedproc.demo.images import make_images
+
+        if self._engine is not None:
+            say("starting a Docker engine of its own, since none answers on this machine")
+            self._engine.wait()
+        make_images(tools, self._engine_socket, say)
 
     # -- tools and data --------------------------------------------------------------------------
 
@@ -257,6 +281,8 @@ class Federation:
             },
             "connections": connections,
             "sandbox": {"python": str(_PYTHON), "environments": f"{self._cache}/environments"},
+            "docker": {"socket": f"unix://{self._engine_socket}", "base_image": BASE_IMAGE},
+            "check": {"disk_reserve_mb": 500},
             "capacity": {"cpus": 4, "memory_mb": 4000, "disk_mb": 4000},
         }
         if host in DATA_HOSTS:
@@ -288,11 +314,15 @@ class Federation:
             Program("api", [*fedproc, "api", *central], order=40),
             Program("relay", [*fedproc, "relay", *central], order=50),
         ]
+        if self._engine is not None:
+            programs.append(Program("engine", self._engine.command(), order=5, stop_seconds=40))
         for host in HOSTS:
             runner = [sys.executable, "-m", "fedproc.site.runner", "--dir", f"{self.folder}/hosts/{host}/runner"]
             site = ["--config", str(self.folder / f"host-{host}.toml")]
             programs.append(Program(f"runner-{host}", runner, order=60, later=True))
-            programs.append(Program(f"orchestrator-{host}", [*fedproc, "orchestrator", *site], order=70, later=True))
+            name = f"orchestrator-{host}"
+            more = self.environments.get(name, {})
+            programs.append(Program(name, [*fedproc, "orchestrator", *site], more, order=70, later=True))
         return programs
 
     def _enrol(self, operator: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -136,8 +137,8 @@ stdout_logfile_backups=1
         _, left = psutil.wait_procs([main, *family], timeout=90)
         if left:
             raise SystemFault(f"these processes did not end: {', '.join(str(process.pid) for process in left)}")
-        for path in self._run.iterdir():
-            path.unlink()
+        _unmount_below(self._run)
+        shutil.rmtree(self._run)
 
     def _call(self, method: str, *arguments: object) -> list[dict[str, str]]:
         if not self._socket.exists():
@@ -147,6 +148,14 @@ stdout_logfile_backups=1
             return getattr(ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)(*arguments)  # type: ignore[no-any-return]
         except (OSError, Fault) as fault:
             raise Unavailable(f"supervisord of {self._folder} does not answer: {fault}") from fault
+
+
+def _unmount_below(folder: Path) -> None:
+    """A Docker engine leaves its network namespaces mounted when it ends."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for place in reversed(mounts):
+        if Path(place).is_relative_to(folder):
+            subprocess.run(["umount", place], check=True)
 
 
 def _quoted(word: str) -> str:

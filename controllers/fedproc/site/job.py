@@ -365,13 +365,7 @@ class JobRun:
 
     async def clean(self) -> None:
         """Take away all that an ended job left here; safe to repeat."""
-        record = self.record
-        if record.handle is not None:
-            await self._host.executor.discard(record.handle)
-        await self._host.data.discard(record.job)
-        if not self._host.settings.keep_job_folders:
-            await asyncio.to_thread(self._workspace.remove)
-        self._host.pool.release(record.job)
+        await self._host.take_away(self.record.job, self.record.handle)
 
     # -- deadlines -------------------------------------------------------------------------------
 

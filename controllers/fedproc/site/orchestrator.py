@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from joserfc.jwk import ECKey
 from fedproc.contract import jws, routing
 from fedproc.contract.api import Inventory
 from fedproc.contract.errors import FedprocError, Unreadable
+from fedproc.contract.ids import JOB_PATTERN
 from fedproc.contract.messages import (
     AskInventory,
     Cancel,
@@ -95,6 +97,9 @@ class Orchestrator:
             doc = await self._host.journal.known(name)
             if doc is not None:
                 await JobRun(self._host, JobRecord.model_validate(doc), self._journalled).clean()
+            elif re.fullmatch(JOB_PATTERN, name):
+                log.warning("ending a job that this journal does not know", extra={"job": name})
+                await self._host.take_away(name, {"job": name})
 
     # -- holding and stopping --------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ from shutil import which
 from typing import Any, Protocol
 
 import docker
+import docker.errors
 import pytest
 
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
@@ -59,6 +60,9 @@ class Backend(Protocol):
     def executor(self) -> Executor:
         """A new one, as a daemon that has just been started makes it. The one before it is no more."""
 
+    def crash(self) -> None:
+        """Kill what keeps the jobs, and start it again as a supervisor does."""
+
     def left(self) -> list[str]:
         """What is left of jobs: processes, control groups, containers, records."""
 
@@ -71,9 +75,17 @@ class SandboxBackend:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        command = [sys.executable, "-m", "fedproc.site.runner", "--dir", str(folder)]
-        self._process = subprocess.Popen(command)
-        wait_until((folder / "runner.sock").exists, 20, "the runner does not start")
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-m", "fedproc.site.runner", "--dir", str(self._folder)])
+        wait_until(lambda: answers(self._folder / "runner.sock"), 20, "the runner does not start")
+        return process
+
+    def crash(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._process = self._started()
 
     def executor(self) -> Executor:
         return SandboxExecutor(self._folder)
@@ -184,23 +196,35 @@ class DockerBackend:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "containers"
+        self._plan = EnginePlan(ENGINE_CACHE, folder)
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket = MACHINES_OWN
+        self.socket = MACHINES_OWN
         if not answers(MACHINES_OWN):
-            plan = EnginePlan(ENGINE_CACHE, folder)
-            with (folder / "engine.log").open("wb") as log:
-                self._process = subprocess.Popen(plan.command(), stdout=log, stderr=log)
-            plan.wait()
-            self._socket = plan.socket
-        self._client = docker.DockerClient(f"unix://{self._socket}", version="auto", timeout=600)
+            self._process, self.socket = self._started(), self._plan.socket
+        self._client = docker.DockerClient(f"unix://{self.socket}", version="auto", timeout=600)
         make_base_image(self._client, print)
         self.runtime = str(image_id(self._client, BASE_IMAGE))
         self._executor: DockerExecutor | None = None
 
+    def _started(self) -> subprocess.Popen[bytes]:
+        with (self._plan.run / "engine.log").open("ab") as log:
+            process = subprocess.Popen(self._plan.command(), stdout=log, stderr=log)
+        self._plan.wait()
+        return process
+
+    def crash(self) -> None:
+        if self._process is None:
+            pytest.skip("this machine's own engine is not killed for a test")
+        helper = Path("/proc") / (self._plan.run / "engine" / "containerd" / "containerd.pid").read_text().strip()
+        self._process.kill()
+        self._process.wait()
+        wait_until(lambda: not helper.exists(), 30, "the engine's containerd does not end with it")
+        self._process = self._started()
+
     def executor(self) -> Executor:
         if self._executor is not None:
             self._executor.close()
-        self._executor = DockerExecutor(self._folder, f"unix://{self._socket}")
+        self._executor = DockerExecutor(self._folder, f"unix://{self.socket}")
         return self._executor
 
     def left(self) -> list[str]:
@@ -209,6 +233,11 @@ class DockerBackend:
         containers = self._client.api.containers(all=True, filters={"label": label})
         return records + [name for container in containers for name in container["Names"]]
 
+    def forget_image(self, name: str) -> None:
+        """Remove an image, if it was made."""
+        with suppress(docker.errors.ImageNotFound):
+            self._client.images.remove(name, force=True)
+
     def close(self) -> None:
         if self._executor is not None:
             self._executor.close()
@@ -216,6 +245,7 @@ class DockerBackend:
         if self._process is not None:
             self._process.terminate()
             assert self._process.wait(60) == 0
+            self._plan.clean_up()
 
 
 BACKENDS = {"sandbox": SandboxBackend, "docker": DockerBackend}

@@ -246,3 +246,15 @@ async def test_a_step_finds_what_the_step_before_it_left(world: World) -> None:
     ended = await world.run(spec)
     assert (ended.seen.exit_code, ended.out) == (0, b"x\n"), ended.errors
     assert (outside.stat().st_uid, outside.read_text()) == (before.st_uid, "not yours")
+
+
+async def test_what_is_lost_with_its_keeper_is_said_to_be_lost(world: World) -> None:
+    """Not the tool's fault: no exit code, and the next job runs."""
+    handle = await world.submit(world.program("lost", UNTIL_TOLD))
+    await world.said(handle, b"ready\n")
+    waiting = asyncio.create_task(world.executor.poll(handle, until_exit=True))
+    await asyncio.to_thread(world.backend.crash)
+    seen = await waiting
+    assert (seen.phase, seen.exit_code, seen.cancelled) == (Phase.exited, None, False)
+    assert "while the job ran" in seen.detail
+    assert (await world.run(world.spec("next", "/bin/true"))).seen.exit_code == 0

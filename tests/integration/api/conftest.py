@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from tests.integration.api.federation import Federation
 from tests.integration.api.issuer import TestIssuer
@@ -40,6 +42,24 @@ def lone(tmp_path: Path, issuer: TestIssuer) -> Iterator[Federation]:
     with Federation(f"sqlite:///{tmp_path}/central.db", tmp_path, issuer) as running:
         running.enrol_everyone()
         yield running
+
+
+@pytest.fixture
+def rosa(federation: Federation) -> Iterator[httpx.Client]:
+    """A researcher."""
+    with federation.user() as client:
+        yield client
+
+
+@pytest.fixture
+def running(federation: Federation, rosa: httpx.Client) -> Any:
+    """A job of the tool 'count' that runs on UB."""
+    federation.books.dispatch()
+    experiment = federation.start(rosa)["id"]
+    federation.books.dispatch()
+    job = federation.books.job_on(experiment, "UB")
+    federation.books.report(job.id, "running")
+    return federation.books.job(job.id)
 
 
 def _database(request: pytest.FixtureRequest, folder: Path) -> str:

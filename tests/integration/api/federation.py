@@ -34,6 +34,9 @@ TUS = {"Tus-Resumable": "1.0.0"}
 PUBLIC = "http://centre.test"
 
 
+_numbers = iter(range(1_000_000))
+
+
 class Federation:
     """Started on entry, ended on exit; everything it writes is in ``folder``."""
 
@@ -112,6 +115,12 @@ class Federation:
         """The same address at the port where the API listens here."""
         assert uri.startswith(PUBLIC), uri
         return self.url + uri.removeprefix(PUBLIC)
+
+    def new_file(self, client: httpx.Client, data: bytes, path: str = "") -> tuple[dict[str, Any], str]:
+        """A new entry of the caller's for these bytes, and where they go."""
+        made = client.put(f"/data/file/{path or f'set/{next(_numbers)}.bin'}", json=described(data))
+        assert made.status_code == 201, made.text
+        return made.json(), self.local(made.json()["upload"] or PUBLIC)
 
     def upload_output(self, job: Any, output: str, path: str, data: bytes, **more: Any) -> dict[str, Any]:
         """As the job's host does with a released output: announce it, send its bytes; the complete entry."""

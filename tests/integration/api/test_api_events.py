@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -13,12 +12,6 @@ import pytest
 from tests.integration.api.federation import Federation, problem, streamed
 
 ONE = {"datasets": ["UB:cohort"]}
-
-
-@pytest.fixture
-def rosa(federation: Federation) -> Iterator[httpx.Client]:
-    with federation.user() as client:
-        yield client
 
 
 def _whole_run(federation: Federation, rosa: httpx.Client) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,12 +13,6 @@ from tests.integration.api.federation import COUNT, PUBLIC, Federation, problem
 from tests.unit.central.books import kinds
 
 from fedproc.contract.messages import Cancel, JobOrder
-
-
-@pytest.fixture
-def rosa(federation: Federation) -> Iterator[httpx.Client]:
-    with federation.user() as client:
-        yield client
 
 
 def test_an_experiment_is_placed_on_the_hosts_of_its_datasets(federation: Federation, rosa: httpx.Client) -> None:

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
-import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
 from tests.integration.api.federation import PUBLIC, TUS, Federation, described, problem, send
 
 from fedproc.central import links
-from fedproc.demo.waiting import wait_until
 
 DATA = os.urandom(300_000)
-LARGE = os.urandom(8 << 20)
-ARRIVED = 2 << 20
-
-
-@pytest.fixture
-def rosa(federation: Federation) -> Iterator[httpx.Client]:
-    with federation.user() as client:
-        yield client
-
-
-_numbers = iter(range(10_000))
-
-
-def _entry(
-    federation: Federation, client: httpx.Client, data: bytes = DATA, path: str = ""
-) -> tuple[dict[str, Any], str]:
-    """A new entry of the caller's, and where its bytes go."""
-    made = client.put(f"/data/file/{path or f'set/{next(_numbers)}.bin'}", json=described(data))
-    assert made.status_code == 201, made.text
-    return made.json(), federation.local(made.json()["upload"] or PUBLIC)
 
 
 # -- entries
@@ -74,7 +49,7 @@ def test_a_file_from_its_entry_to_its_bytes(federation: Federation, rosa: httpx.
 
 
 def test_the_same_entry_again_is_the_same_entry(federation: Federation, rosa: httpx.Client) -> None:
-    entry, upload = _entry(federation, rosa, path="again.bin")
+    entry, upload = federation.new_file(rosa, DATA, path="again.bin")
     again = rosa.put("/data/file/again.bin", json=described(DATA))
     assert (again.status_code, again.json()["id"]) == (200, entry["id"])
     send(rosa, upload, DATA[:1000])
@@ -96,10 +71,10 @@ def test_one_path_taken_by_two_at_once(federation: Federation, rosa: httpx.Clien
 
 
 def test_two_users_have_paths_of_their_own(federation: Federation, rosa: httpx.Client) -> None:
-    mine, upload = _entry(federation, rosa, path="same.bin")
+    mine, upload = federation.new_file(rosa, DATA, path="same.bin")
     send(rosa, upload, DATA)
     with federation.user("sven") as sven, federation.operator() as olga:
-        his, _ = _entry(federation, sven, b"his", "same.bin")
+        his, _ = federation.new_file(sven, b"his", "same.bin")
         assert his["id"] != mine["id"]
         for place in (f"/data/file/{mine['id']}", f"/data/file/{mine['id']}/content"):
             problem(sven.get(place), 404)
@@ -111,7 +86,8 @@ def test_two_users_have_paths_of_their_own(federation: Federation, rosa: httpx.C
 
 
 def test_an_empty_file_is_complete_at_once(federation: Federation, rosa: httpx.Client) -> None:
-    entry, _ = _entry(federation, rosa, b"")
+    problem(rosa.put("/data/file/none.bin", json={**described(DATA), "size": 0}), 422, "file.sha256")
+    entry, _ = federation.new_file(rosa, b"")
     assert (entry["state"], entry["size"]) == ("complete", 0)
     assert rosa.get(federation.local(entry["content"])).content == b""
 
@@ -147,10 +123,10 @@ def test_the_list_of_ones_files_comes_in_pages(federation: Federation) -> None:
     with federation.user("pia") as pia:
         made = []
         for _ in range(5):
-            entry, upload = _entry(federation, pia, b"x")
+            entry, upload = federation.new_file(pia, b"x")
             send(pia, upload, b"x")
             made.append(entry["uri"])
-        _entry(federation, pia, b"pending")
+        federation.new_file(pia, b"pending")
         assert pia.get("/data/files/").json() == made
         assert pia.get("/data/files").json() == made
         seen, url = [], f"{federation.url}/data/files/?limit=2"
@@ -177,7 +153,7 @@ def test_the_list_of_ones_files_comes_in_pages(federation: Federation) -> None:
 def test_parts_of_a_file(
     federation: Federation, rosa: httpx.Client, header: str, status: int, part: slice | None
 ) -> None:
-    entry, upload = _entry(federation, rosa)
+    entry, upload = federation.new_file(rosa, DATA)
     send(rosa, upload, DATA)
     answer = rosa.get(f"/data/file/{entry['id']}/content", headers={"Range": header})
     if part is None:
@@ -187,246 +163,6 @@ def test_parts_of_a_file(
         assert (answer.status_code, answer.content) == (status, DATA[part])
     changed = {"Range": "bytes=0-9", "If-Range": '"another"'}
     assert rosa.get(f"/data/file/{entry['id']}/content", headers=changed).status_code == 200
-
-
-# -- bytes by tus
-
-
-def test_what_the_server_speaks(federation: Federation) -> None:
-    with federation.caller(None) as anyone:
-        answer = anyone.options("/uploads")
-    assert answer.status_code == 204
-    assert answer.headers["tus-version"] == "1.0.0"
-    assert set(answer.headers["tus-extension"].split(",")) == {"creation", "checksum", "termination"}
-    assert answer.headers["tus-max-size"] == "10000000000"
-
-
-def test_bytes_in_pieces(federation: Federation, rosa: httpx.Client) -> None:
-    entry, upload = _entry(federation, rosa)
-    for start in range(0, len(DATA), 70_000):
-        answer = send(rosa, upload, DATA[start : start + 70_000], start)
-        assert answer.status_code == 204, answer.text
-        assert answer.headers["upload-offset"] == str(min(start + 70_000, len(DATA)))
-    assert rosa.get(f"/data/file/{entry['id']}").json()["state"] == "complete"
-    problem(send(rosa, upload, b"more", len(DATA)), 409, "conflict.complete")
-    told = rosa.head(upload, headers=TUS)
-    assert (told.headers["upload-offset"], told.headers["upload-length"]) == ("300000", "300000")
-
-
-def test_bytes_at_the_wrong_place(federation: Federation, rosa: httpx.Client) -> None:
-    _, upload = _entry(federation, rosa)
-    send(rosa, upload, DATA[:100])
-    for offset in (0, 99, 101, 300_000):
-        answer = send(rosa, upload, b"x", offset)
-        problem(answer, 409, "conflict.offset")
-        assert answer.headers["upload-offset"] == "100"
-    assert rosa.head(upload, headers=TUS).headers["upload-offset"] == "100"
-
-
-def test_a_cut_connection_keeps_what_came(federation: Federation, rosa: httpx.Client) -> None:
-    entry, upload = _entry(federation, rosa, LARGE)
-    with _half_sent(federation, rosa, entry):
-        pass
-    offset = _offset_after_the_cut(rosa, upload)
-    assert ARRIVED <= offset <= len(LARGE) // 2
-    assert rosa.get(f"/data/file/{entry['id']}").json()["received"] == offset
-    assert send(rosa, upload, LARGE[offset:], offset).status_code == 204
-    assert rosa.get(f"/data/file/{entry['id']}/content").content == LARGE
-
-
-def test_while_one_sends_another_waits(federation: Federation, rosa: httpx.Client) -> None:
-    entry, upload = _entry(federation, rosa, LARGE)
-    with _half_sent(federation, rosa, entry) as connection:
-        second = send(rosa, upload, b"x")
-        problem(second, 423, "locked")
-        assert "retry-after" in second.headers
-        connection.sendall(LARGE[len(LARGE) // 2 :])
-        assert connection.recv(100).startswith(b"HTTP/1.1 204")
-    assert rosa.get(f"/data/file/{entry['id']}").json()["state"] == "complete"
-
-
-@contextmanager
-def _half_sent(federation: Federation, client: httpx.Client, entry: dict[str, Any]) -> Iterator[socket.socket]:
-    """A connection over which half of LARGE was sent and begins to arrive; at the end it is cut."""
-    address = urlsplit(federation.url)
-    lines = [f"PATCH /uploads/{entry['id']} HTTP/1.1", f"Host: {address.netloc}", f"Content-Length: {len(LARGE)}",
-             f"Authorization: {client.headers['authorization']}", "Tus-Resumable: 1.0.0", "Upload-Offset: 0",
-             "Content-Type: application/offset+octet-stream"]  # fmt: skip
-    with socket.create_connection(("127.0.0.1", address.port or 0), timeout=20) as connection:
-        connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + LARGE[: len(LARGE) // 2])
-        wait_until(lambda: client.get(f"/data/file/{entry['id']}").json()["received"] >= ARRIVED, 20, "nothing arrives")
-        yield connection
-
-
-def _offset_after_the_cut(client: httpx.Client, upload: str) -> int:
-    """What is kept; until the server has noticed the cut, it says that another request holds the file."""
-    wait_until(lambda: client.head(upload, headers=TUS).status_code == 200, 20, "the cut is not noticed")
-    return int(client.head(upload, headers=TUS).headers["upload-offset"])
-
-
-def test_the_wrong_bytes_are_dropped_and_may_be_sent_again(federation: Federation, rosa: httpx.Client) -> None:
-    entry, upload = _entry(federation, rosa)
-    wrong = bytes(reversed(DATA))
-    body = problem(send(rosa, upload, wrong), 422, "file.sha256")
-    assert hashlib.sha256(wrong).hexdigest() in body["detail"]
-    assert rosa.head(upload, headers=TUS).headers["upload-offset"] == "0"
-    send(rosa, upload, DATA[:10])
-    problem(send(rosa, upload, wrong[10:], 10), 422, "file.sha256")
-    assert send(rosa, upload, DATA).status_code == 204
-    assert rosa.get(f"/data/file/{entry['id']}").json()["state"] == "complete"
-
-
-def test_more_bytes_than_announced_are_not_taken(federation: Federation, rosa: httpx.Client) -> None:
-    _, upload = _entry(federation, rosa)
-    problem(send(rosa, upload, DATA + b"1"), 413)
-    assert rosa.head(upload, headers=TUS).headers["upload-offset"] == "0"
-
-
-def test_a_checksum_of_one_piece(federation: Federation, rosa: httpx.Client) -> None:
-    _, upload = _entry(federation, rosa)
-    right = base64.b64encode(hashlib.sha256(DATA[:1000]).digest()).decode()
-    answer = send(rosa, upload, DATA[:999] + b"?", **{"Upload-Checksum": f"sha256 {right}"})
-    assert (answer.status_code, problem(answer, 460)["title"]) == (460, "Checksum Mismatch")
-    assert rosa.head(upload, headers=TUS).headers["upload-offset"] == "0"
-    assert send(rosa, upload, DATA[:1000], **{"Upload-Checksum": f"sha256 {right}"}).status_code == 204
-    for header in (f"md5 {right}", "sha256", "sha256 ???", "sha256 AAAA"):
-        problem(send(rosa, upload, b"x", 1000, **{"Upload-Checksum": header}), 400)
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Tus-Resumable": "0.2.2"}, 412),
-        ({"Content-Type": "application/json"}, 415),
-        ({"Upload-Offset": "-1"}, 400),
-        ({"Upload-Offset": "x"}, 400),
-        ({"Upload-Offset": "9" * 30}, 400),
-    ],
-)
-def test_headers_that_tus_does_not_know(
-    federation: Federation, rosa: httpx.Client, headers: dict[str, str], status: int
-) -> None:
-    _, upload = _entry(federation, rosa)
-    answer = send(rosa, upload, DATA, **headers)
-    problem(answer, status)
-    if status == 412:
-        assert answer.headers["tus-version"] == "1.0.0"
-
-
-def test_a_file_is_forgotten_when_its_owner_says_so(federation: Federation, rosa: httpx.Client) -> None:
-    entry, upload = _entry(federation, rosa, path="forget.bin")
-    send(rosa, upload, DATA)
-    assert rosa.delete(upload, headers=TUS).status_code == 204
-    for place in (f"/data/file/{entry['id']}", f"/data/file/{entry['id']}/content"):
-        problem(rosa.get(place), 404)
-    problem(rosa.delete(upload, headers=TUS), 404)
-    assert not federation.app.state.centre.blobs.path(entry["id"]).exists()
-    assert rosa.put("/data/file/forget.bin", json=described(DATA)).status_code == 201
-
-
-def test_what_came_before_the_api_died_is_there_when_it_lives_again(lone: Federation) -> None:
-    with lone.user() as rosa:
-        entry, _ = _entry(lone, rosa)
-        send(rosa, f"{lone.url}/uploads/{entry['id']}", DATA[:5000])
-        # All bytes are on the disk, but the API was killed before it could say so in the database.
-        blob = lone.app.state.centre.blobs.path(entry["id"])
-        blob.write_bytes(DATA)
-    lone.__exit__()
-    with lone, lone.user() as rosa:
-        told = rosa.head(f"/uploads/{entry['id']}", headers=TUS)
-        assert told.headers["upload-offset"] == str(len(DATA))
-        assert rosa.get(f"/data/file/{entry['id']}").json()["state"] == "complete"
-
-
-# -- what hosts send
-
-
-@pytest.fixture
-def running(federation: Federation, rosa: httpx.Client) -> Any:
-    """A job of the tool 'count' that runs on UB."""
-    federation.books.dispatch()
-    experiment = federation.start(rosa)["id"]
-    federation.books.dispatch()
-    job = federation.books.job_on(experiment, "UB")
-    federation.books.report(job.id, "running")
-    return federation.books.job(job.id)
-
-
-def _announce(job: Any, data: bytes = DATA, /, **change: Any) -> dict[str, Any]:
-    return {"job": job.id, "output": "counts", "path": "counts.json", **described(data), **change}
-
-
-def test_a_host_sends_an_output_of_its_job(federation: Federation, rosa: httpx.Client, running: Any) -> None:
-    with federation.host("UB") as host:
-        made = host.post("/uploads", json=_announce(running))
-        assert made.status_code == 201, made.text
-        upload = federation.local(made.headers["location"])
-        assert (made.headers["upload-offset"], made.json()["disclosure"]) == ("0", "aggregate")
-        send(host, upload, DATA[:100])
-        again = host.post("/uploads", json=_announce(running))
-        assert (again.status_code, again.headers["location"]) == (200, made.headers["location"])
-        assert again.headers["upload-offset"] == "100", "after a restart the host goes on from here"
-        assert rosa.get(f"/experiments/{running.experiment}/results").json() == []
-        assert send(host, upload, DATA[100:], 100).status_code == 204
-        done = host.post("/uploads", json=_announce(running))
-        assert (done.status_code, done.json()["state"]) == (200, "complete")
-        problem(host.post("/uploads", json=_announce(running, b"other")), 409)
-        problem(host.delete(upload, headers=TUS), 409, "conflict.complete")
-    (result,) = rosa.get(f"/experiments/{running.experiment}/results").json()
-    assert (result["host"], result["owner"], result["sha256"]) == ("UB", "rosa", described(DATA)["sha256"])
-    assert rosa.get(federation.local(result["content"])).content == DATA
-    problem(rosa.delete(f"/uploads/{result['id']}", headers=TUS), 404)
-
-
-def test_the_same_in_the_headers_of_tus(federation: Federation, running: Any) -> None:
-    values = {"job": running.id, "output": "plots", "path": "plots/ä.svg", "sha256": described(DATA)["sha256"]}
-    metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items())
-    headers = {**TUS, "Upload-Length": str(len(DATA)), "Upload-Metadata": metadata}
-    with federation.host("UB") as host:
-        made = host.post("/uploads", headers=headers)
-        assert (made.status_code, made.json()["path"]) == (201, "plots/ä.svg")
-        problem(host.post("/uploads", headers={**headers, "Upload-Length": "x"}), 400)
-        problem(host.post("/uploads", headers={**headers, "Upload-Metadata": "job !!!"}), 400)
-        problem(host.post("/uploads", headers={**headers, "Upload-Metadata": ""}), 422)
-        problem(host.post("/uploads", headers={"Upload-Length": "1"}), 412)
-
-
-@pytest.mark.parametrize(
-    ("change", "status", "code"),
-    [
-        ({"output": "nonesuch"}, 422, "output.unknown"),
-        ({"path": "other.json"}, 422, "output.path"),
-        ({"output": "plots", "path": "plots"}, 422, "output.path"),
-        ({"output": "plots", "path": "plotsx/a.svg"}, 422, "output.path"),
-        ({"output": "plots", "path": "plots/../../a"}, 422, "invalid_input"),
-        ({"path": "/counts.json"}, 422, "invalid_input"),
-        ({"recipient": "BSC"}, 422, "output.recipient"),
-        ({"size": 1_000_001}, 413, "too_large"),
-        ({"size": -1}, 422, "invalid_input"),
-        ({"sha256": "x"}, 422, "invalid_input"),
-        ({"job": "j-" + "0" * 26}, 404, "not_found"),
-        ({"job": "../j"}, 422, "invalid_input"),
-    ],
-    ids=str,
-)
-def test_outputs_that_the_tool_does_not_declare(
-    federation: Federation, running: Any, change: dict[str, Any], status: int, code: str
-) -> None:
-    with federation.host("UB") as host:
-        problem(host.post("/uploads", json=_announce(running, **change)), status, code)
-
-
-def test_another_hosts_job_is_not_sent_for(federation: Federation, running: Any) -> None:
-    with federation.host("BSC") as other, federation.host("UB") as host:
-        problem(other.post("/uploads", json=_announce(running)), 403, "forbidden.job")
-        made = host.post("/uploads", json=_announce(running))
-        problem(send(other, federation.local(made.headers["location"]), DATA), 404)
-
-
-def test_for_a_job_that_has_ended_nothing_is_taken(federation: Federation, running: Any) -> None:
-    federation.books.report(running.id, "failed")
-    with federation.host("UB") as host:
-        assert "has ended as failed" in problem(host.post("/uploads", json=_announce(running)), 409)["detail"]
 
 
 # -- who may fetch
@@ -466,7 +202,7 @@ def test_a_link_is_for_one_file_one_host_and_a_short_time(
     entry = federation.upload_output(running, "counts", "counts.json", DATA)
     federation.books.bring(running.experiment, "succeeded", task="local")
     federation.books.dispatch()
-    mine, upload = _entry(federation, rosa)
+    mine, upload = federation.new_file(rosa, DATA)
     send(rosa, upload, DATA)
     with federation.host("EUCAIM") as aggregator, federation.caller(None) as nobody:
         link = federation.local(aggregator.get(f"/data/file/{entry['id']}/access/").json()["uri"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,7 @@ from tests.integration.api.issuer import TestIssuer
 from fedproc.central.store.db import writing
 from fedproc.central.store.schema import relays
 from fedproc.contract.jws import public_jwk
-
-
-@pytest.fixture
-def rosa(federation: Federation) -> Iterator[httpx.Client]:
-    with federation.user() as client:
-        yield client
+from fedproc.contract.messages import HostReport, now
 
 
 def test_the_active_hosts(rosa: httpx.Client) -> None:
@@ -212,3 +207,32 @@ def test_a_hosts_inventory_is_answered(federation: Federation, rosa: httpx.Clien
         problem(host.post("/hosts/BSC/inventory", json={"epoch": "one", "jobs": []}), 403, "forbidden.host")
         problem(host.post("/hosts/UB/inventory", json={"epoch": "one", "jobs": [{"job": "x"}]}), 422)
     problem(rosa.post("/hosts/UB/inventory", json={"epoch": "one", "jobs": []}), 403)
+
+
+# -- what operators alone may see of hosts
+
+
+def test_whole_host_checks_are_for_operators(federation: Federation, rosa: httpx.Client) -> None:
+    report = HostReport(host="UB", epoch="one", time=now(), report={"verdict": "fit", "disk": {"free_gb": 7}})
+    federation.books.take(("UB", federation.books.hosts.seal("UB", report)))
+    problem(rosa.get("/hosts/reports"), 403, "forbidden.role")
+    with federation.operator() as olga:
+        found = {entry["host"]: entry for entry in olga.get("/hosts/reports").json()}
+    assert found["UB"]["report"] == {"verdict": "fit", "disk": {"free_gb": 7}}
+    assert found["UB"]["time"]
+    assert found["BSC"]["report"] is None
+
+
+def test_what_nobody_could_read_is_for_operators(federation: Federation, rosa: httpx.Client) -> None:
+    for number in range(3):
+        federation.books.take(("UB", b"no message %d" % number))
+    problem(rosa.get("/dead-letters"), 403, "forbidden.role")
+    with federation.operator() as olga:
+        page = olga.get("/dead-letters", params={"limit": 2}).json()
+        rest = olga.get("/dead-letters", params={"limit": 2, "cursor": page["next"]}).json()
+    letters = page["items"] + rest["items"]
+    assert [(letter["host"], letter["code"]) for letter in letters] == [("UB", "unreadable.signature")] * 3
+    assert letters[0]["sha256"] == hashlib.sha256(b"no message 2").hexdigest()
+    assert letters[0]["size"] == len(b"no message 2")
+    assert letters[0]["reason"]
+    assert rest["next"] is None

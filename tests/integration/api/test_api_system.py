@@ -210,3 +210,17 @@ def test_while_the_database_is_away_the_api_says_so(lone: Federation) -> None:
         (lone.folder / "central.db").rmdir()
         (lone.folder / "elsewhere.db").rename(lone.folder / "central.db")
         assert rosa.get("/tools").status_code == 200
+
+
+@pytest.mark.parametrize("federation", ["postgresql"], indirect=True)
+def test_connections_that_the_database_closed_are_replaced(
+    federation: Federation, request: pytest.FixtureRequest
+) -> None:
+    with federation.user() as rosa:
+        for ask in (lambda: rosa.get("/experiments"), lambda: rosa.post("/experiments", json=COUNT)):
+            assert ask().status_code < 300
+            request.getfixturevalue("postgres").close_connections(federation.engine.url.database)
+            first = ask()
+            if first.status_code >= 300:
+                problem(first, 503, "unavailable.database")
+            assert ask().status_code < 300

@@ -21,12 +21,6 @@ TABLE = os.urandom(5000)
 
 
 @pytest.fixture
-def rosa(federation: Federation) -> Iterator[httpx.Client]:
-    with federation.user() as client:
-        yield client
-
-
-@pytest.fixture
 def waiting(federation: Federation, rosa: httpx.Client) -> Iterator[dict[str, Any]]:
     """A job that wants two uploads, 'weights' and 'mask', and takes a 'note'; afterwards its hosts are free again."""
     federation.books.dispatch()

@@ -21,12 +21,6 @@ from fedproc.catalog.folder import load_tool
 from fedproc.catalog.signing import sign_manifest, verify_manifest
 
 
-@pytest.fixture
-def rosa(federation: Federation) -> Iterator[httpx.Client]:
-    with federation.user() as client:
-        yield client
-
-
 def test_the_list_of_tools(rosa: httpx.Client) -> None:
     tools = rosa.get("/tools").json()
     assert [(tool["id"], tool["version"], tool["mode"]) for tool in tools] == [

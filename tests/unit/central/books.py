@@ -18,7 +18,7 @@ from sqlalchemy import Engine, Row, select
 
 from fedproc.catalog.signing import sign_manifest, tool_digest
 from fedproc.central.auth import Caller
-from fedproc.central.relay.intake import Intake, Taken
+from fedproc.central.relay.intake import Taken, take_in
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.settings import CentralSettings
 from fedproc.central.store import hosts as host_store
@@ -138,11 +138,7 @@ class Books:
 
     def take(self, *messages: tuple[str, bytes], at: float | None = None) -> Taken:
         """Take in what came through hosts' events queues: (host, raw) each."""
-        with deciding(self.engine) as connection:
-            intake = Intake(connection, at or time.time())
-            for host, raw in messages:
-                intake.take(host, raw)
-            taken = intake.finish()
+        taken = take_in(self.engine, messages, at or time.time())
         self.changed()
         return taken
 

@@ -20,6 +20,15 @@ def postgres() -> Iterator[Postgres]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> str:
+    """The name of a database with the present schema, to be copied."""
+    engine = connect(postgres.new_database())
+    migrate.migrate(engine)
+    engine.dispose()
+    return str(engine.url.database)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
     """Four hosts that were just heard of and every sample tool, on SQLite and on PostgreSQL."""
@@ -27,13 +36,13 @@ def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
         yield from opened(f"sqlite:///{tmp_path}/central.db", tmp_path)
     else:
         cluster: Postgres = request.getfixturevalue("postgres")
-        yield from opened(cluster.new_database(), tmp_path)
+        yield from opened(cluster.new_database(request.getfixturevalue("migrated")), tmp_path)
 
 
 @pytest.fixture
-def pg_books(postgres: Postgres, tmp_path: Path) -> Iterator[Books]:
+def pg_books(postgres: Postgres, migrated: str, tmp_path: Path) -> Iterator[Books]:
     """The same on PostgreSQL alone, where writers do not exclude each other by themselves."""
-    yield from opened(postgres.new_database(), tmp_path)
+    yield from opened(postgres.new_database(migrated), tmp_path)
 
 
 def opened(url: str, folder: Path) -> Iterator[Books]:

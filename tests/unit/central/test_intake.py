@@ -283,3 +283,26 @@ def test_letters_that_we_did_not_write_end_nothing(books: Books) -> None:
         assert _dead_lettered(books, raw) == set()
     assert books.job(row.id).state == "dispatched"
     assert max(len(letter.body) for letter in _dead(books)) == 65_536
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"reason": "exit\x00code"}, {"code": "a\x00b"}, {"sequence": 2**40}, {"sequence": 2**70}, {"epoch": "e" * 300}],
+    ids=str,
+)
+def test_a_message_that_the_database_cannot_hold_does_not_stop_the_others(
+    books: Books, job: Row[Any], change: dict[str, Any]
+) -> None:
+    other = books.submit(tool="lone", hosts=["BSC"])
+    books.dispatch()
+    theirs = books.jobs(other)[0]
+    poison = books.hosts.snapshot(job, "running").model_copy(update=change)
+    good = books.hosts.snapshot(theirs, "running")
+    taken = books.take(("UB", books.hosts.seal("UB", poison)), ("BSC", books.hosts.seal("BSC", good)))
+    assert books.job(theirs.id).state == "running"
+    assert other in taken.experiments
+    if books.job(job.id).state != "running":
+        assert _dead(books)[-1].code == "unreadable.content"
+        books.hosts.sequences[job.id] = 5
+        books.report(job.id, "running")
+    assert books.job(job.id).state == "running"

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc.jwk import ECKey
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy.exc import DataError
 
 from fedproc.central.advance import advance
 from fedproc.central.store import events
+from fedproc.central.store.db import deciding
 from fedproc.central.store.schema import dead_letters, files, hosts, jobs, records
 from fedproc.contract import jws
 from fedproc.contract.errors import Unreadable
@@ -41,6 +43,7 @@ _REPORTED: tuple[Any, ...] = (
 _JOB = select(*_REPORTED).where(jobs.c.id == bindparam("id"))
 _LATE_KEPT = 20
 _UNREADABLE = "unreadable"
+_NOT_TO_BE_HELD = (DataError, OverflowError)
 _NOT_SAID = "unreadable.unexplained"
 
 
@@ -51,6 +54,46 @@ class Taken:
     experiments: set[str] = field(default_factory=set)
     events: bool = False
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
+
+    def add(self, other: Taken) -> None:
+        """What another batch changed, too."""
+        self.experiments |= other.experiments
+        self.events |= other.events
+        self.heartbeats |= other.heartbeats
+
+
+def take_in(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> Taken:
+    """Take (host, raw message) in, in one transaction; what the database cannot hold is kept as a dead letter.
+
+    A number or a text beyond a column's bounds is the fault of one host: the messages of the others are taken.
+    """
+    try:
+        return _take_in(engine, batch, now)
+    except _NOT_TO_BE_HELD as fault:
+        if len(batch) == 1:
+            ((host, raw),) = batch
+            return _refuse(engine, host, raw, fault, now)
+    taken = Taken()
+    for message in batch:
+        taken.add(take_in(engine, [message], now))
+    return taken
+
+
+def _take_in(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> Taken:
+    with deciding(engine) as connection:
+        intake = Intake(connection, now)
+        for host, raw in batch:
+            intake.take(host, raw)
+        return intake.finish()
+
+
+def _refuse(engine: Engine, host: str, raw: bytes, fault: Exception, now: float) -> Taken:
+    why = str(getattr(fault, "orig", fault)).partition("\n")[0]
+    unreadable = Unreadable(f"the database cannot hold it: {why}", code="unreadable.content")
+    log.error("event cannot be kept", extra={"host": host, "reason": why})
+    with deciding(engine) as connection:
+        Intake(connection, now).keep_dead(host, raw, unreadable)
+    return Taken()
 
 
 class Intake:
@@ -68,7 +111,7 @@ class Intake:
             self._apply(host, self._read(host, raw))
         except Unreadable as fault:
             log.error("event cannot be read", extra={"host": host, "code": fault.code, "reason": fault.message})
-            self._keep_dead(host, raw, fault)
+            self.keep_dead(host, raw, fault)
 
     def finish(self) -> Taken:
         """Advance the experiments that changed."""
@@ -124,7 +167,7 @@ class Intake:
             self._take_over(job, snapshot)
 
     def _take_over(self, job: Row[Any], snapshot: Snapshot) -> None:
-        state, code, reason = snapshot.state, snapshot.code, snapshot.reason
+        state, code, reason = snapshot.state, _printable(snapshot.code), _printable(snapshot.reason)
         if missing := self._missing(snapshot):
             state, code = JobState.error, "system_fault.output_lost"
             reason = f"the host names file {missing} as output, which the centre does not have"
@@ -225,7 +268,7 @@ class Intake:
     def _unread(self, unread: Unread) -> None:
         """The reason may come before or after the dead letter itself; whichever comes second finds the first."""
         same = _same_letter(unread.queue, unread.sha256)
-        values = {"code": unread.code, "reason": unread.reason, "host": unread.host}
+        values = {"code": _printable(unread.code), "reason": _printable(unread.reason), "host": unread.host}
         waiting = update(dead_letters).where(same, dead_letters.c.code == _NOT_SAID)
         if self._connection.execute(waiting.values(**values)).rowcount == 0:
             self._announce(unread, values)
@@ -239,7 +282,8 @@ class Intake:
             row = {"time": self._now, "queue": unread.queue, "sha256": unread.sha256, "body": b"", **values}
             self._connection.execute(insert(dead_letters).values(**row))
 
-    def _keep_dead(self, host: str, raw: bytes, fault: Unreadable) -> None:
+    def keep_dead(self, host: str, raw: bytes, fault: Unreadable) -> None:
+        """Keep a message that is not taken in, with the reason."""
         row = {
             "time": self._now,
             "host": host,
@@ -250,6 +294,11 @@ class Intake:
             "body": raw[:65536],
         }
         self._connection.execute(insert(dead_letters).values(**row))
+
+
+def _printable(text: str | None) -> str | None:
+    """PostgreSQL has no NUL in texts, and a tool's last words may have one."""
+    return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 _keys: dict[str, ECKey] = {}

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from fedproc.central.bell import Bell
 from fedproc.central.issuer import Issuer
 from fedproc.central.relay import deadlines, reconcile
-from fedproc.central.relay.intake import Intake, Taken, take_dead_letters
+from fedproc.central.relay.intake import Taken, take_dead_letters, take_in
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.settings import CentralSettings
@@ -193,11 +193,7 @@ class Relay:
                 await self._compare(host, taken, topology)
 
     def _write(self, batch: list[tuple[str, bytes]]) -> Taken:
-        with deciding(self._engine) as connection:
-            intake = Intake(connection, time.time())
-            for host, raw in batch:
-                intake.take(host, raw)
-            return intake.finish()
+        return take_in(self._engine, batch, time.time())
 
     async def _compare(self, host: str, taken: Taken, topology: Topology) -> None:
         """Ask for the inventory when host and centre disagree twice in the same way and nothing is on its way."""

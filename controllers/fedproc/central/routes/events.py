@@ -68,7 +68,7 @@ def _news(centre: Centre, experiment: str, after: int) -> tuple[bool, Sequence[R
 
 
 async def _events(centre: Centre, experiment: str, after: int) -> AsyncIterator[bytes]:
-    with centre.streams.opened() as news:
+    with centre.streams.opened(experiment) as news:
         while not centre.streams.ending:
             news.clear()
             ended, rows = await run_in_threadpool(_news, centre, experiment, after)

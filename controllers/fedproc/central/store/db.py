@@ -6,18 +6,21 @@ upgraded later can fail at once instead of waiting. On PostgreSQL both are ordin
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError
 
 from fedproc.contract.errors import Unavailable
 
 T = TypeVar("T")
 
 BUSY_MS = 10_000
+_SURE_SECONDS = 5.0
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7203392)")
 
 
@@ -28,7 +31,10 @@ def connect(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10)
+    engine = create_engine(url, pool_size=10, max_overflow=10)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _look_if_idle)
+    return engine
 
 
 def is_sqlite(engine: Engine) -> bool:
@@ -92,6 +98,22 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _look_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
+    """A connection that was used a moment ago is there: only an older one is tried before it is given out."""
+    if time.monotonic() - record.info.get("used", 0.0) < _SURE_SECONDS:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as fault:
+        raise DisconnectionError(str(fault)) from fault
 
 
 def _begin_sqlite(connection: Connection) -> None:

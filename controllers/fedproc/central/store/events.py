@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from fedproc.central.store.schema import events
 from fedproc.contract.states import JobState
 
+_LAST = select(func.coalesce(func.max(events.c.id), 0))
+_GROWN = (
+    select(events.c.experiment, func.max(events.c.id).label("last"))
+    .where(events.c.id > bindparam("after"))
+    .group_by(events.c.experiment)
+)
 Kind = Literal["state", "progress", "metrics", "log"]
 _ADD = insert(events)
 
@@ -44,3 +50,11 @@ def add_state(connection: Connection, job: Any, state: str, code: str | None, re
         job=job,
         now=now,
     )
+
+
+def grown(connection: Connection, after: int | None) -> tuple[int, list[str]]:
+    """The id of the last event, and the experiments with events after ``after`` (none are named if that is None)."""
+    if after is None:
+        return int(connection.execute(_LAST).scalar_one()), []
+    rows = connection.execute(_GROWN, {"after": after}).all()
+    return max([after, *(row.last for row in rows)]), [row.experiment for row in rows]

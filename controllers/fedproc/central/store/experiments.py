@@ -17,7 +17,21 @@ _STATE = select(experiments.c.state, experiments.c.owner).where(experiments.c.id
 _BY_KEY = select(experiments).where(
     experiments.c.owner == bindparam("owner"), experiments.c.idempotency_key == bindparam("key")
 )
-_JOBS = select(jobs, hosts.c.heard).join(hosts, hosts.c.id == jobs.c.host)
+_SHOWN: tuple[Any, ...] = (
+    jobs.c.id,
+    jobs.c.experiment,
+    jobs.c.host,
+    jobs.c.task,
+    jobs.c.state,
+    jobs.c.code,
+    jobs.c.reason,
+    jobs.c.datasets,
+    jobs.c.uploads_missing,
+    jobs.c.snapshot,
+    jobs.c.dispatched,
+    jobs.c.ended,
+)
+_JOBS = select(*_SHOWN, hosts.c.heard).join(hosts, hosts.c.id == jobs.c.host)
 _JOB = (
     _JOBS.add_columns(experiments.c.owner, experiments.c.created)
     .join(experiments, experiments.c.id == jobs.c.experiment)
@@ -82,7 +96,8 @@ def request_cancel(connection: Connection, experiment: str) -> Row[Any]:
 
 def jobs_of(connection: Connection, experiment: str) -> Sequence[Row[Any]]:
     """Its jobs, each with when its host was last ``heard``, in the order in which they were placed."""
-    return connection.execute(_JOBS_OF, {"id": experiment}).all()
+    rows: Sequence[Any] = connection.execute(_JOBS_OF, {"id": experiment}).all()
+    return rows
 
 
 def job(connection: Connection, job_id: str, owner: str | None) -> Row[Any]:

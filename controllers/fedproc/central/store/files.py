@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from fedproc.central.store.schema import files
 
@@ -61,6 +61,17 @@ def output(connection: Connection, job: str, name: str, path: str, recipient: st
         files.c.recipient.is_(None) if recipient is None else files.c.recipient == recipient,
     )
     return connection.execute(query).one_or_none()
+
+
+def announced(connection: Connection, job: str, name: str, recipient: str | None) -> tuple[int, int]:
+    """How many files of one output a host has announced (for one recipient), and their bytes together."""
+    query = select(func.count(), func.coalesce(func.sum(files.c.size), 0)).where(
+        files.c.job == job,
+        files.c.output == name,
+        files.c.recipient.is_(None) if recipient is None else files.c.recipient == recipient,
+    )
+    count, size = connection.execute(query).one()
+    return int(count), int(size)
 
 
 def input_of(connection: Connection, job: str, name: str, state: str) -> Row[Any] | None:

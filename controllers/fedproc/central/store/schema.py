@@ -107,7 +107,6 @@ jobs = Table(
     Column("reason", Text),
     Column("ready", Boolean, nullable=False, default=False),
     Column("order", JSON, nullable=False),
-    Column("parameters", JSON, nullable=False, default=dict),
     Column("datasets", JSON, nullable=False, default=list),
     Column("uploads_missing", Integer, nullable=False, default=0),
     Column("epoch", String(64)),

@@ -180,6 +180,7 @@ class Executor(Protocol):
     async def discard(self, handle: Handle) -> None:
         """End what is left and forget it: no process, container, cgroup or record stays.
 
+        Of the handle only ``job`` is needed, so that a host that has lost its journal can do it, too.
         The workspace is the orchestrator's and is not touched.
         """
         ...

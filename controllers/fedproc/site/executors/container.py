@@ -10,22 +10,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedproc.site.executors.base import Handle
+from fedproc.site.executors.base import ExecutorError, Handle
 from fedproc.site.executors.engine import Engine, EngineRefusal
 from fedproc.site.runner.cgroups import group_of
 from fedproc.site.runner.guard import Guard
 from fedproc.site.runner.record import Record, write_record
 
 GONE, CONFLICT = 404, 409
-LOST = "the container engine was restarted, or the container was removed, while the job ran"
+LOST = "the container was ended or removed by its engine, or by somebody else on this host, while the job ran"
 _STREAMS = {1: "stdout", 2: "stderr"}
 _PIECE = 1 << 16
 _OUTPUT_SECONDS = 30
 _SETTLE_SECONDS = 0.3
 _NOT_FOUND = 127
 _NEVER_STARTED = "created"
-_OF_THE_ENGINE = (137, 255)
-"""how containers end that an engine which stops or is lost takes with it"""
+_BY_THE_ENGINE = (137, 143, 255)
+"""how a container ends that an engine ends as it starts again, or has lost"""
 _INIT_FAULT = "[FATAL tini"
 _SAID_BYTES = 500
 
@@ -51,6 +51,12 @@ class Container:
         self._watching: asyncio.Task[None] | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._ending = False
+        self._asked = record.cancelled
+        """whether a signal was sent from here"""
+        self._taken = False
+        """whether one was sent from elsewhere, before"""
+        self._interrupted = False
+        """whether the engine was gone for a while"""
 
     @property
     def name(self) -> str:
@@ -89,14 +95,19 @@ class Container:
     def happened(self, action: str, attributes: dict[str, str]) -> None:
         """An event of the engine."""
         if action == "die":
-            self.ended(int(attributes["exitCode"]))
+            code = int(attributes["exitCode"])
+            self._taken = self._taken or (self._interrupted and code in _BY_THE_ENGINE and not self._asked)
+            self.ended(code)
+        elif action == "kill":
+            self._taken = self._taken or not self._asked
         elif action == "oom":
             self._guard.note_memory()
             self._go(self._kill("SIGKILL"))
 
-    def look_again(self) -> None:
+    def look_again(self, since: datetime) -> None:
         """Events may have been missed."""
-        self._go(self._look_again())
+        self._interrupted = True
+        self._go(self._look_again(since))
 
     def ended(self, code: int | None, state: dict[str, Any] | None = None) -> None:
         """It has ended with this code; None if nobody knows how."""
@@ -104,18 +115,23 @@ class Container:
             self._ending = True
             self._go(self._conclude(code, state or {}))
 
-    async def _look_again(self) -> None:
+    async def _look_again(self, since: datetime) -> None:
         try:
             state = await self._state()
         except EngineRefusal as fault:
             if fault.status == GONE:
                 self.ended(None)
             return
-        code = state["ExitCode"]
+        except ExecutorError:
+            return  # gone once more: this is asked again when it is back
         if not state["Running"]:
-            self.ended(None if code in _OF_THE_ENGINE and not self.record.cancelled else code, state)
-        elif self._output is not None and self._output.done():
+            self._taken = datetime.fromisoformat(state["FinishedAt"]) > since and not self._asked
+            self.ended(state["ExitCode"], state)
+            return
+        if self._output is not None and self._output.done():
             await self._attach()
+        if self._watching is not None and self._watching.done():
+            self._look_after()
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -144,18 +160,20 @@ class Container:
             record.seconds = round((ended - datetime.fromisoformat(state["StartedAt"])).total_seconds(), 6)
         if state.get("OOMKilled"):
             self._guard.note_memory()
-        if code is None:
-            record.detail = LOST
+        if code is None or self._taken:
+            record.exit_code, record.detail = None, LOST
         elif code == _NOT_FOUND:
             self._explain()
 
     def _explain(self) -> None:
-        said = (self._folder / "stderr").read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
-        if said.startswith(_INIT_FAULT):
-            self.record.detail = said
+        with contextlib.suppress(FileNotFoundError):
+            said = (self._folder / "stderr").read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
+            if said.startswith(_INIT_FAULT):
+                self.record.detail = said
 
     async def discard(self) -> None:
         """End and remove it."""
+        self._asked = True
         with contextlib.suppress(EngineRefusal):  # it is gone
             await self._engine.call("remove_container", self.name, force=True, v=True)
         self.ended(None)
@@ -187,7 +205,8 @@ class Container:
         self._grace = loop.call_later(self._handle["grace"], lambda: self._go(self._kill("SIGKILL")))
 
     async def _kill(self, signal: str) -> None:
-        with contextlib.suppress(EngineRefusal):  # it has ended meanwhile, which its event tells
+        self._asked = True
+        with contextlib.suppress(ExecutorError):  # it has ended meanwhile, or the engine has; both tell later
             await self._engine.call("kill", self.name, signal=signal)
 
     def _look_after(self) -> None:
@@ -197,8 +216,8 @@ class Container:
         await asyncio.sleep(_SETTLE_SECONDS)
         try:
             state = await self._state()
-        except EngineRefusal:
-            return  # it has ended meanwhile, which its event tells
+        except ExecutorError:
+            return  # it has ended meanwhile, which its event tells; or the engine is gone, and is asked again later
         await self._guard.watch(group_of(state["Pid"]) if state["Pid"] else None)
         await self._kill("SIGKILL")
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -19,8 +20,9 @@ from fedproc.site.executors.base import WORK, ExecutorError, Handle, Observation
 from fedproc.site.executors.container import CONFLICT, GONE, Container
 from fedproc.site.executors.engine import Engine, EngineRefusal
 from fedproc.site.executors.records import kept_output, observation_of
-from fedproc.site.executors.world import UID, World, world_of
+from fedproc.site.executors.world import World, world_of
 from fedproc.site.runner import disk
+from fedproc.site.runner.etc import UID
 from fedproc.site.runner.record import Record, forget, read_record
 from fedproc.site.runner.seccomp import engine_profile
 
@@ -78,7 +80,7 @@ class DockerExecutor:
                 del self._containers[handle["job"]]
             else:
                 await self._remove(handle["job"])
-            await asyncio.to_thread(forget, Path(handle["folder"]))
+            await asyncio.to_thread(forget, self._folder / handle["job"])
 
     def close(self) -> None:
         """Let go of the engine; containers go on."""
@@ -164,9 +166,9 @@ class DockerExecutor:
         if container := self._containers.get(name):
             container.happened(action, attributes)
 
-    def _missed(self) -> None:
+    def _missed(self, since: datetime) -> None:
         for container in self._containers.values():
-            container.look_again()
+            container.look_again(since)
 
 
 def label_of(folder: Path) -> str:

@@ -8,12 +8,14 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import docker
 import docker.errors
 import requests
+import urllib3.exceptions
 
 from fedproc.site.executors.base import ExecutorError
 
@@ -24,9 +26,10 @@ PATIENCE = 15.0
 _CALL_SECONDS = 600
 _AT_A_TIME = 16
 _PAUSE = 0.5
-_HEADER = 16_384
+_FAULTS = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 
 Happened = Callable[[str, str, dict[str, str]], None]
+Missed = Callable[[datetime], None]
 
 
 class EngineRefusal(ExecutorError):
@@ -40,13 +43,13 @@ class EngineRefusal(ExecutorError):
 class Engine:
     """One engine, for containers that carry ``label``.
 
-    ``happened`` is told the name of a container, what became of it, and the event's attributes; ``missed`` is called
-    when events may have been lost.
+    ``happened`` is told the name of a container, what became of it, and the event's attributes; ``missed`` is told
+    since when events may have been lost.
     """
 
-    def __init__(self, url: str, label: str, happened: Happened, missed: Callable[[], None]) -> None:
+    def __init__(self, url: str, label: str, happened: Happened, missed: Missed) -> None:
         self._url = url
-        self._filters = {"type": "container", "label": label, "event": ["die", "oom"]}
+        self._filters = {"type": "container", "label": label, "event": ["die", "kill", "oom"]}
         self._happened = happened
         self._missed = missed
         self._client: docker.APIClient | None = None
@@ -69,12 +72,15 @@ class Engine:
         Without ``running`` it is what there is now; the stream of one that has ended would never end.
         """
         assert self._client is not None
-        reader, writer = await asyncio.open_unix_connection(self._url.removeprefix("unix://"))
         wanted = f"logs=1&stream={int(running)}&stdout=1&stderr=1"
         path = f"/v{self._client.api_version}/containers/{container}/attach?{wanted}"
-        lines = ("Host: engine", "Connection: Upgrade", "Upgrade: tcp", "Content-Length: 0")
-        writer.write("\r\n".join((f"POST {path} HTTP/1.1", *lines, "", "")).encode())
-        head = await reader.readuntil(b"\r\n\r\n")
+        lines = (f"POST {path} HTTP/1.1", "Host: engine", "Connection: Upgrade", "Upgrade: tcp", "Content-Length: 0")
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._url.removeprefix("unix://"))
+            writer.write("\r\n".join((*lines, "", "")).encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (OSError, asyncio.IncompleteReadError) as fault:
+            raise ExecutorError(f"the container engine gives no output of {container}: {fault}") from fault
         if head.split()[1] not in (b"101", b"200"):
             writer.close()
             raise ExecutorError(f"the container engine gives no output of {container}: {head.splitlines()[0].decode()}")
@@ -110,7 +116,7 @@ class Engine:
                 return await loop.run_in_executor(self._threads, ask)
             except docker.errors.APIError as fault:
                 raise EngineRefusal(fault) from fault
-            except (docker.errors.DockerException, requests.RequestException) as fault:
+            except _FAULTS as fault:
                 if loop.time() > until:
                     raise ExecutorError(
                         f"the container engine does not answer at {self._url}: start it, or name its socket in the "
@@ -125,18 +131,20 @@ class Engine:
 
     def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread of its own: pass events on, and listen again when the engine was lost."""
-        tell = loop.call_soon_threadsafe
+        tell, lost = loop.call_soon_threadsafe, None
         while not self._closed.is_set():
             try:
                 for event in self._events:
                     attributes = event["Actor"]["Attributes"]
                     tell(self._happened, attributes["name"], event["Action"], attributes)
-            except (requests.RequestException, docker.errors.DockerException, OSError, ValueError) as fault:
+            except (*_FAULTS, OSError, ValueError) as fault:
                 log.warning("events of the container engine", extra={"reason": str(fault)})
             except RuntimeError:
                 return  # the loop has ended, and this program with it
+            lost = lost or datetime.now(UTC)
             if self._closed.wait(_PAUSE):
                 return
-            with contextlib.suppress(requests.RequestException, docker.errors.DockerException):
+            with contextlib.suppress(*_FAULTS):
                 self._events = self._listen()
-                tell(self._missed)
+                tell(self._missed, lost)
+                lost = None

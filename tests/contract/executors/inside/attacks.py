@@ -54,7 +54,7 @@ def network(told):
         yield f"tcp {host}:{port}", lambda f=family, h=host, p=port: connect(f, (h, p))
         if host not in ("127.0.0.1", "::1"):  # its own loopback is there, and nobody listens
             yield f"udp {host}", lambda h=host: send(h)
-    for name in ("example.org", "localhost.localdomain", "pypi.org"):
+    for name in ("example.org", "localhost.localdomain", "cancerimage.eu"):
         yield f"dns {name}", lambda n=name: socket.getaddrinfo(n, 443)
     for name in told["abstract"]:
         yield f"abstract {name}", lambda n=name: connect(socket.AF_UNIX, "\0" + n)

@@ -1,0 +1,124 @@
+"""One experiment on very many hosts, beside raw publishing to the same queues."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import ssl
+import time
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractExchange
+from joserfc.jwk import ECKey
+
+from bench.figures import Figure
+from bench.measure import Sample, side_by_side
+from bench.running import Running
+from fedproc.contract import routing
+from fedproc.contract.api import ExperimentRequest, HostEnrolment
+from fedproc.contract.jws import public_jwk
+from fedproc.demo.waiting import wait_until
+
+_LOOK = 0.002
+_PATIENCE = 300
+
+
+def figure(running: Running, *, quick: bool) -> Figure:
+    """Enrols the hosts, which nobody plays: what is published stays in their queues."""
+    count, rounds = (100, 3) if quick else (1000, 5)
+    hosts = [f"FAN{number:04}" for number in range(count)]
+    _enrol(running, hosts)
+    books = sqlite3.connect(f"file:{running.folder}/central/central.sqlite?mode=ro", uri=True, check_same_thread=False)
+    with asyncio.Runner() as loop:
+        raw = _Raw(running, hosts)
+        loop.run(raw.open())
+        wait_until(lambda: loop.run(raw.is_declared(hosts[-1])), _PATIENCE, "the relay does not declare the queues")
+        _fan_out(running, books, hosts)
+        raw.size = _size_of_a_message(books)
+        ours, bare = side_by_side(
+            rounds, lambda: _fan_out(running, books, hosts), lambda: loop.run(raw.publish()), warm=1
+        )  # fmt: skip
+        loop.run(raw.close())
+    rates = [Sample(tuple(count / seconds for seconds in sample.values)) for sample in (ours, bare)]
+    return Figure(
+        "fan_out",
+        f"one experiment fanned out to {count:,} queues, from `POST /experiments` to the last confirm, messages/s ÷ "
+        "raw publish with confirms",
+        rates[0].over(rates[1]),
+        0.5,
+        at_most=False,
+        sides={"fedproc": (rates[0], "/s"), "raw": (rates[1], "/s")},
+    )
+
+
+def _enrol(running: Running, hosts: Sequence[str]) -> None:
+    key = public_jwk(ECKey.generate_key("P-256"))
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(lambda host: running.operator.enrol(host, HostEnrolment(roles=["compute"], public_key=key)), hosts)
+        )
+
+
+def _fan_out(running: Running, books: sqlite3.Connection, hosts: Sequence[str]) -> None:
+    """Until the last message of the experiment is confirmed by the broker."""
+    experiment = running.researcher.run(ExperimentRequest(tool="noop", hosts=list(hosts))).id
+    until = time.monotonic() + _PATIENCE
+    query = "SELECT count(*) FROM outbox WHERE sent IS NULL"
+    while books.execute(query).fetchone()[0]:
+        if time.monotonic() > until:
+            raise TimeoutError(f"experiment {experiment} was not fanned out in {_PATIENCE} s")
+        time.sleep(_LOOK)
+
+
+def _size_of_a_message(books: sqlite3.Connection) -> int:
+    """Of a job message as it is on the wire, near enough: base64 of its JSON in an envelope with a signature."""
+    (body,) = books.execute("SELECT message FROM outbox WHERE kind = 'job' ORDER BY id DESC LIMIT 1").fetchone()
+    return (len(body) + 220) * 4 // 3 + 250
+
+
+class _Raw:
+    """A publisher that does nothing but publish, all at once, and wait for the confirms."""
+
+    def __init__(self, running: Running, hosts: Sequence[str]) -> None:
+        self._running = running
+        self._hosts = hosts
+        self._connection: Any = None
+        self._exchange: AbstractExchange
+        self.size = 0
+
+    async def open(self) -> None:
+        broker = tomllib.loads((self._running.folder / "central.toml").read_text())["broker"]
+        self._connection = await aio_pika.connect(
+            host=broker["host"],
+            port=broker["port"],
+            login=broker.get("client_id", "fedproc-relay"),
+            password=self._running.relay_token(),
+            ssl=True,
+            ssl_context=ssl.create_default_context(cafile=broker["ca_file"]),
+        )
+        channel = await self._connection.channel(publisher_confirms=True)
+        self._exchange = await channel.get_exchange(routing.JOBS, ensure=False)
+
+    async def is_declared(self, host: str) -> bool:
+        channel = await self._connection.channel()
+        try:
+            await channel.declare_queue(routing.events_queue(host), passive=True)
+        except aio_pika.exceptions.ChannelNotFoundEntity:
+            return False
+        await channel.close()
+        return True
+
+    async def publish(self) -> None:
+        body = b"x" * self.size
+        await asyncio.gather(*(self._one(host, body) for host in self._hosts))
+
+    async def _one(self, host: str, body: bytes) -> None:
+        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await self._exchange.publish(message, host, mandatory=True)
+
+    async def close(self) -> None:
+        await self._connection.close()

@@ -1,0 +1,84 @@
+"""What a task runs in, made ready by the real thing for each executor, from a tool's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedproc.contract.errors import SystemFault
+from fedproc.contract.tool import Manifest, Task
+from fedproc.site.environments import Environments
+from fedproc.site.executors.base import SOURCE, Mount
+from fedproc.site.images import Images, image_name
+from fedproc.site.settings import DockerSettings
+from fedproc.site.toolbox import Installed, Runtimes
+
+from .conftest import BASE_IMAGE, PYTHON, Backend, DockerBackend, World
+
+DOCKERFILE = """
+ARG BASE_IMAGE
+FROM ${BASE_IMAGE}
+RUN python3 -m venv --without-pip /fedproc/environment
+ENTRYPOINT ["/bin/false"]
+"""
+
+
+@pytest.fixture
+def installed(world: World) -> Iterator[Installed]:
+    """A tool that nobody has built yet."""
+    source = world.folder / "tool"
+    source.mkdir()
+    (source / "Dockerfile").write_text(DOCKERFILE)
+    (source / "requirements.lock").write_text("# nothing\n")
+    made = Installed(Manifest.model_construct(), source, f"sha256:{world.folder.name}")
+    yield made
+    if isinstance(world.backend, DockerBackend):
+        world.backend.forget_image(image_name(made.digest, "Dockerfile", BASE_IMAGE))
+
+
+def _task(**runtime: str) -> Task:
+    values = {"name": "look", "placement": "worker", "command": ["{python}"], "runtime": runtime, "description": "x"}
+    return Task.model_validate(values)
+
+
+def _runtimes(backend: Backend, folder: Path) -> Runtimes:
+    if isinstance(backend, DockerBackend):
+        return Images(DockerSettings(socket=f"unix://{backend.socket}", base_image=BASE_IMAGE))
+    return Environments(folder / "environments", Path(PYTHON))
+
+
+async def test_a_tool_runs_in_its_own_environment(world: World, installed: Installed) -> None:
+    runtimes = _runtimes(world.backend, world.folder)
+    task = _task(requirements="requirements.lock", dockerfile="Dockerfile")
+    runtime = await runtimes.ready(installed, task)
+    (installed.source / "main.py").write_text("import sys\nprint(sys.prefix, sys.argv[1:])")
+    spec = world.spec(
+        "tool", runtime.python, f"{SOURCE}/main.py", "a", runtime=runtime.reference,
+        mounts=(Mount(installed.source, SOURCE),),
+    )  # fmt: skip
+    assert (await world.run(spec)).out == b"/fedproc/environment ['a']\n"
+    assert await runtimes.ready(installed, task) == runtime
+
+
+async def test_what_cannot_be_built_says_why(world: World, installed: Installed) -> None:
+    runtimes = _runtimes(world.backend, world.folder)
+    (installed.source / "Dockerfile").write_text(DOCKERFILE + "RUN echo the reason is this; exit 3\n")
+    (installed.source / "requirements.lock").write_text("the reason is this\n")
+    with pytest.raises(SystemFault, match="the reason is this"):
+        await runtimes.ready(installed, _task(requirements="requirements.lock", dockerfile="Dockerfile"))
+
+
+async def test_a_task_for_the_other_kind_of_executor_is_not_run_here(world: World, installed: Installed) -> None:
+    other = {"requirements": "requirements.lock"} if isinstance(world.backend, DockerBackend) else {"dockerfile": "D"}
+    with pytest.raises(SystemFault, match="look"):
+        await _runtimes(world.backend, world.folder).ready(installed, _task(**other))
+
+
+async def test_an_image_that_cannot_be_had_is_named(world: World, installed: Installed) -> None:
+    if not isinstance(world.backend, DockerBackend):
+        pytest.skip("images are for container engines")
+    name = "registry.invalid/tool@sha256:" + "0" * 64
+    with pytest.raises(SystemFault, match=r"registry\.invalid/tool"):
+        await _runtimes(world.backend, world.folder).ready(installed, _task(image=name))
