@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from fedproc.cli.session import signed_in
 from fedproc.cli.show import AsJson, as_json, clock, console, size, table
-from fedproc.contract.api import HostView, ToolView
+from fedproc.contract.api import HostEnrolment, HostView, ToolView
 from fedproc.contract.errors import InvalidInput
 
 hosts = typer.Typer(help="The federation's hosts.", invoke_without_command=True)
@@ -54,6 +55,33 @@ def show_host(host: str, json: AsJson = False) -> None:
     console.print(f"executors  {', '.join(found.executors) or '-'}")
     console.print(f"tools      {', '.join(f'{tool.id}' for tool in found.tools) or '-'}")
     console.print(f"datasets   {', '.join(found.datasets) or '-'}")
+
+
+@hosts.command("enrol")
+def enrol_host(
+    host: str,
+    public_key: Annotated[Path, typer.Option(help="the host's public key (PEM, P-256)")],
+    role: Annotated[list[str], typer.Option(help="data, compute, aggregator; repeat it")],
+    site: Annotated[str, typer.Option(help="the organisation that runs it")] = "",
+    location: Annotated[str, typer.Option(help="where it stands")] = "",
+    address: Annotated[str | None, typer.Option(help="aggregators: HOST:PORT at which server tasks are dialled")] = None,
+    domain: Annotated[str, typer.Option(help="domain of the federation")] = "fedproc.internal",
+) -> None:
+    """Enrol a host, or change what is known of it (operators)."""
+    from fedproc.contract.jws import load_key, public_jwk
+
+    try:
+        key = public_jwk(load_key(public_key.read_bytes()))
+    except (OSError, ValueError) as fault:
+        raise InvalidInput(f"public key {public_key}: {fault}") from fault
+    given = {"site": site, "roles": role, "location": location, "public_key": key, "address": address, "domain": domain}
+    try:
+        enrolment = HostEnrolment.model_validate(given)
+    except ValidationError as fault:
+        raise InvalidInput(str(fault)) from fault
+    with signed_in(operator=True) as client:
+        found = client.enrol(host, enrolment)
+    console.print(f"{found.id} is enrolled ({', '.join(found.roles)})")
 
 
 def _condition(host: HostView) -> str:
