@@ -64,7 +64,7 @@ def enrol_host(
     role: Annotated[list[str], typer.Option(help="data, compute, aggregator; repeat it")],
     site: Annotated[str, typer.Option(help="the organisation that runs it")] = "",
     location: Annotated[str, typer.Option(help="where it stands")] = "",
-    address: Annotated[str | None, typer.Option(help="aggregators: HOST:PORT at which server tasks are dialled")] = None,
+    address: Annotated[str | None, typer.Option(help="aggregators: where server tasks are dialled, HOST:PORT")] = None,
     domain: Annotated[str, typer.Option(help="domain of the federation")] = "fedproc.internal",
 ) -> None:
     """Enrol a host, or change what is known of it (operators)."""
