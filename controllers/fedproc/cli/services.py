@@ -34,14 +34,15 @@ def orchestrator(config: Config) -> None:
 
 def runner(
     folder: Annotated[Path, typer.Option("--dir", help="folder of its socket and records")],
-    uid_base: Annotated[int, typer.Option(help="first user id for jobs, when run as root")] = 61000,
+    uids: Annotated[str | None, typer.Option(help="user ids for jobs, FIRST-LAST, when run as root")] = None,
     data_group: Annotated[list[int] | None, typer.Option(help="group that may read datasets")] = None,
 ) -> None:
     """Run a host's job runner, which the sandbox executor needs."""
     from fedproc.site.runner.__main__ import main
 
     groups = [word for group in data_group or [] for word in ("--data-group", str(group))]
-    raise typer.Exit(main(["--dir", str(folder), "--uid-base", str(uid_base), *groups]))
+    given = ["--uids", uids] if uids else []
+    raise typer.Exit(main(["--dir", str(folder), *given, *groups]))
 
 
 def migrate(config: Config) -> None:

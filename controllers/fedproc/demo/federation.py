@@ -317,7 +317,7 @@ class Federation:
         if self._engine is not None:
             programs.append(Program("engine", self._engine.command(), order=5, stop_seconds=40))
         for host in HOSTS:
-            runner = [sys.executable, "-m", "fedproc.site.runner", "--dir", f"{self.folder}/hosts/{host}/runner"]
+            runner = [*fedproc, "runner", "--dir", f"{self.folder}/hosts/{host}/runner"]
             site = ["--config", str(self.folder / f"host-{host}.toml")]
             programs.append(Program(f"runner-{host}", runner, order=60, later=True))
             name = f"orchestrator-{host}"

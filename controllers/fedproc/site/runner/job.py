@@ -9,7 +9,6 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from fedproc.site.runner import disk
 from fedproc.site.runner.bubblewrap import sandbox_for
 from fedproc.site.runner.cgroups import CGroup
 from fedproc.site.runner.guard import Guard
-from fedproc.site.runner.launch import become_user, launch, limit_resources, readable, reap, stage
+from fedproc.site.runner.launch import become_user, launch, limit_resources, stage
 from fedproc.site.runner.order import Order
 from fedproc.site.runner.output import Output
 from fedproc.site.runner.record import Record, write_record
@@ -26,15 +25,6 @@ from fedproc.site.runner.slots import Slot
 _NOT_FOUND = 127
 _STATUS_BYTES = 4096
 _SAID_BYTES = 500
-
-
-@dataclass(frozen=True)
-class Confinement:
-    """What all jobs of a runner have in common: their /etc, groups that may read datasets, the filter of calls."""
-
-    etc: Path
-    groups: Sequence[int]
-    seccomp: bytes
 
 
 class Job:
@@ -57,7 +47,7 @@ class Job:
         self._status = -1
         self._told = b""
 
-    async def start(self, confinement: Confinement) -> None:
+    async def start(self, groups: Sequence[int], seccomp: bytes) -> None:
         """Start the processes. Raises OSError or LaunchError; then nothing runs."""
         if self._slot is not None:
             for source, _ in self._order.writable:
@@ -65,16 +55,16 @@ class Job:
         limits = self._order
         self._cgroup.limit(cpus=limits.cpus, memory=limits.memory, pids=limits.pids)
         write_record(self._folder, self.record)
-        await self._launch(confinement)
+        self._launch(groups, seccomp)
         self._ending = asyncio.create_task(self._wait())
         self._watching = asyncio.create_task(self._watch())
 
-    async def _launch(self, confinement: Confinement) -> None:
+    def _launch(self, groups: Sequence[int], seccomp: bytes) -> None:
         self._status, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             for name in ("stdout", "stderr"):
                 self._outputs.append(Output(self._folder / name, self._order.log))
-            await self._fork(confinement, told)
+            self._fork(groups, seccomp, told)
         except BaseException:
             os.close(self._status)
             for output in self._outputs:
@@ -85,11 +75,9 @@ class Job:
             for output in self._outputs:
                 os.close(output.write_end)
 
-    async def _fork(self, confinement: Confinement, told: int) -> None:
+    def _fork(self, groups: Sequence[int], seccomp: bytes, told: int) -> None:
         order, slot = self._order, self._slot
-        sandbox = sandbox_for(
-            order, etc=confinement.etc, staging=slot is not None, seccomp=confinement.seccomp, status=told
-        )
+        sandbox = sandbox_for(order, staging=slot is not None, seccomp=seccomp, status=told)
 
         def become() -> None:
             self._cgroup.join()
@@ -97,12 +85,12 @@ class Job:
                 stage(sandbox.sources)
             limit_resources(order.disk)
             if slot is not None:
-                become_user(slot.uid, confinement.groups)
+                become_user(slot.uid, groups)
 
         try:
             command = sandbox.command(order.command)
             output, errors = (output.write_end for output in self._outputs)
-            self._sandbox = await launch(
+            self._sandbox = launch(
                 command, output=output, errors=errors, keep=[told, *sandbox.descriptors], before=become
             )
         finally:
@@ -115,10 +103,11 @@ class Job:
         self._watching.cancel()
         if self._grace is not None:
             self._grace.cancel()
-        code = reap(self._sandbox)
+        code = _reap(self._sandbox)
+        self._cgroup.kill()
         if (init := self._said("child-pid")) is not None and _is_child(init):
             await _gone(init)  # the first process inside: the kernel has then ended all the others there
-            reap(init)
+            _reap(init)
         await self._cgroup.empty()
         for output in self._outputs:
             output.end()
@@ -208,9 +197,13 @@ class Job:
 async def _gone(process: int) -> None:
     """Wait for the end of a child, which stays to be reaped."""
     descriptor = os.pidfd_open(process)
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
     try:
-        await readable(descriptor)
+        await ended.wait()
     finally:
+        loop.remove_reader(descriptor)
         os.close(descriptor)
 
 
@@ -223,7 +216,10 @@ def _is_child(process: int) -> bool:
     return True
 
 
+def _reap(process: int) -> int:
+    """The exit code of a child that has ended, -n for one that signal n ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
 def _end_of(path: Path) -> str:
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
-    return ""
+    return path.read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
