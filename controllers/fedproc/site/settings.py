@@ -1,4 +1,4 @@
-"""Settings of a host's programs: one TOML file, read once, frozen, unknown keys refused (docs/site.md)."""
+"""Settings of a host's programs: one TOML file, read once, frozen, unknown keys refused (docs/operations/site.md)."""
 
 from __future__ import annotations
 
