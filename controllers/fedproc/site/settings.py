@@ -96,7 +96,7 @@ class SiteSettings(Section):
     datasets: dict[DatasetId, DatasetSettings] = {}
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
-    metrics_port: int | None = None
+    metrics_port: int | None = Field(None, description="loopback port of /metrics")
     log_level: str = "INFO"
 
     @property
