@@ -1,4 +1,4 @@
-"""What ``/metrics`` of an orchestrator shows on the loopback interface, for the site's own monitoring: how the host is."""
+"""What ``/metrics`` of an orchestrator shows on the loopback interface, for the site's own monitoring."""
 
 from __future__ import annotations
 
