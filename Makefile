@@ -61,6 +61,9 @@ resilience: setup ## faults: programs killed at any phase, restores, full disks,
 	@scripts/install-system-packages test
 	@$(BIN)/pytest tests/resilience --timeout 300 $(ARGS)
 
+.PHONY: molecule
+molecule: $(VENV)/installed ## each role on a machine of its own (ROLES="a b" for some; MACHINE=bookworm for Debian 12)
+	@scripts/molecule $(ROLES)
 
 .PHONY: lint
 lint: $(VENV)/installed ## ruff, mypy, import-linter, ansible-lint
