@@ -25,6 +25,7 @@ from fedproc.central.issuer import Issuer
 from fedproc.central.links import Links
 from fedproc.central.metrics import Metrics
 from fedproc.central.routes import (
+    acceptance,
     data,
     enrolments,
     events,
@@ -47,7 +48,7 @@ from fedproc.jsonlog import log_json
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 20
-_MODULES = (tasks, experiments, events, uploads, data, hosts, enrolments, tools, store, token, system)
+_MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, store, token, system)
 
 
 def create_app(settings: CentralSettings) -> FastAPI:
