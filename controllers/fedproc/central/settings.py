@@ -62,6 +62,7 @@ class CentralSettings(Section):
     tls_key: Path | None = None
     dispatch_key: Path = Field(description="PEM, P-256: signs what goes to hosts")
     catalogue_keys: tuple[Path, ...] = Field(description="PEM, public: whose manifests are taken in")
+    authority: Path | None = Field(None, description="PEM: the certificate by which hosts and servers are certified")
     issuer: IssuerSettings
     broker: BrokerSettings
     aggregator: str = Field("EUCAIM", description="host on which server tasks are placed")
