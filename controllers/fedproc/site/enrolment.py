@@ -32,6 +32,7 @@ from fedproc.contract.enrolment import (
 )
 from fedproc.contract.errors import FedprocError, Forbidden, InvalidInput, Unavailable
 from fedproc.contract.jws import load_key
+from fedproc.site.way_out import WayOut
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _REFUSALS = {403, 404, 409, 422}
@@ -52,7 +53,8 @@ class Asking:
     folder: Path
     ca_file: Path | None = None
     ca_sha256: str | None = None
-    proxy: httpx.Proxy | None = None
+    proxy: str | None = None
+    """http://[user:password@]host:port; the environment's unless given"""
 
 
 @dataclass(frozen=True)
@@ -205,8 +207,11 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 def _client(asking: Asking) -> httpx.Client:
-    url = asking.url.rstrip("/")
-    return httpx.Client(base_url=url, verify=_trusted(asking), proxy=asking.proxy, timeout=30)
+    return _http(asking, _trusted(asking))
+
+
+def _http(asking: Asking, verify: ssl.SSLContext | bool) -> httpx.Client:
+    return WayOut(asking.proxy).http_in_turn(asking.url.rstrip("/"), verify, 30)
 
 
 def _trusted(asking: Asking) -> ssl.SSLContext:
@@ -220,7 +225,7 @@ def _trusted(asking: Asking) -> ssl.SSLContext:
 
 def _pinned_authority(asking: Asking, expected: str) -> str:
     """The authority's certificate, fetched before anything is trusted: it counts only if it has the hash."""
-    with httpx.Client(base_url=asking.url.rstrip("/"), verify=False, proxy=asking.proxy, timeout=30) as http:  # noqa: S501
+    with _http(asking, verify=False) as http:
         found = Authority.model_validate_json(_send(http, "GET", "/authority").content)
     shown = certificate_sha256(found.certificate)
     if not same_fingerprint(shown, expected):

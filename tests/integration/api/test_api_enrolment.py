@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import update
 from tests.integration.api.federation import Federation, problem
 from tests.integration.api.issuer import TestIssuer
+from tests.proxying import ConnectProxy
 
 from fedproc.central.store.db import writing
 from fedproc.central.store.schema import enrolments
@@ -36,6 +37,7 @@ from fedproc.contract.enrolment import (
 )
 from fedproc.contract.errors import InvalidInput, Unavailable
 from fedproc.demo.keys import Keyring
+from fedproc.demo.waiting import free_ports
 from fedproc.site.enrolment import Asking, EnrolmentRefused, enrol
 
 HOST = "NEW_ONE"
@@ -398,7 +400,20 @@ def test_only_operators_decide(place: Place) -> None:
     problem(place.operator.get("/enrolments/MARS"), 404)
 
 
-# -- the site's folder
+# -- the site's folder, and its proxy
+
+
+def test_a_site_behind_a_proxy(place: Place, tmp_path: Path) -> None:
+    code, port = place.code(), int(place.federation.url.rpartition(":")[2])
+    (nowhere,) = free_ports(1)
+    with ConnectProxy({f"localhost:{nowhere}": port}, user="ward:geheim").running() as proxy:
+        url = f"https://localhost:{nowhere}"
+        pinned = certificate_sha256(place.keys.ca_file.read_text())
+        asking = Asking(url, HOST, tmp_path, ca_sha256=pinned, proxy=proxy.url_of("ward:geheim"))
+        assert enrol(asking, lambda: code, 0, lambda said: None).state == "requested"
+        assert set(proxy.asked) == {f"localhost:{nowhere}"}
+        with pytest.raises(Unavailable, match=r"407.*put a user and password that the proxy accepts"):
+            enrol(replace(asking, proxy=proxy.url), lambda: code, 0, lambda said: None)
 
 
 def test_what_the_site_does_not_take(place: Place, tmp_path: Path) -> None:
