@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -79,8 +79,16 @@ def enrol_host(
         key = public_jwk(load_key(public_key.read_bytes())) if public_key else None
     except (OSError, ValueError) as fault:
         raise InvalidInput(f"public key {public_key}: {fault}") from fault
-    given = {"site": site, "roles": role, "location": location, "public_key": key, "address": address, "domain": domain}
-    given |= {"accepted": False} if await_acceptance else {}
+    given: dict[str, Any] = {
+        "site": site,
+        "roles": role,
+        "location": location,
+        "public_key": key,
+        "address": address,
+        "domain": domain,
+    }
+    if await_acceptance:
+        given["accepted"] = False
     try:
         enrolment = HostEnrolment.model_validate(given)
     except ValidationError as fault:
