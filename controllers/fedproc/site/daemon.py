@@ -33,6 +33,7 @@ from fedproc.site.settings import SiteSettings
 from fedproc.site.store import make_store
 from fedproc.site.toolbox import Toolbox
 from fedproc.site.transfer import Transfer
+from fedproc.site.way_out import WayOut
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +49,16 @@ async def _serve(loaded: SiteSettings, path: Path) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    context = tls_context(loaded.centre.ca_file)
-    async with httpx.AsyncClient(verify=context, timeout=httpx.Timeout(30, connect=10)) as http:
-        host = await _host(loaded, http)
+    context, way = tls_context(loaded.centre.ca_file), WayOut.of(loaded.centre)
+    async with way.http(context, httpx.Timeout(30, connect=10)) as http:
+        host = await _host(loaded, http, way)
         try:
-            await _run(host, path, ended)
+            await _run(host, path, ended, way)
         finally:
             await host.journal.close()
 
 
-async def _host(loaded: SiteSettings, http: httpx.AsyncClient) -> Host:
+async def _host(loaded: SiteSettings, http: httpx.AsyncClient, way: WayOut) -> Host:
     loaded.state.mkdir(parents=True, exist_ok=True)
     journal = Journal(loaded.journal_folder / "journal.sqlite")
     await journal.open()
@@ -76,13 +77,13 @@ async def _host(loaded: SiteSettings, http: httpx.AsyncClient) -> Host:
         data=FolderDataApi(loaded.datasets),
         transfer=transfer,
         policy=policy.load(loaded.policy),
-        connections=Connections(ends, loaded.key) if ends else None,
+        connections=Connections(ends, loaded.key, way) if ends else None,
     )
 
 
-async def _run(host: Host, path: Path, ended: asyncio.Event) -> None:
+async def _run(host: Host, path: Path, ended: asyncio.Event, way: WayOut) -> None:
     orchestrator = Orchestrator(host, read_keys(host.settings.centre.dispatch_keys))
-    broker = Broker(host.settings, host.identity, orchestrator)
+    broker = Broker(host.settings, host.identity, orchestrator, way)
     outbox = OutboxPublisher(host.journal, broker, host.identity)
     orchestrator.accept_jobs = broker.accept_jobs
     orchestrator.ring_outbox = outbox.ring
@@ -181,7 +182,12 @@ def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Ro
         orchestrator.switch(stop=match[1] == "stop")
         return {"stopped": orchestrator.stopped}
 
+    async def drain(_match: re.Match[str], _body: dict[str, Any]) -> Any:
+        orchestrator.drain()
+        return {"held": orchestrator.held, "jobs": len(orchestrator.status())}
+
     return [
+        ("POST", re.compile("/drain"), drain),
         ("GET", re.compile("/status"), status),
         ("GET", re.compile("/releases"), releases),
         ("POST", re.compile("/releases/([a-z0-9-]+)"), decide),

@@ -28,6 +28,8 @@ class CentreSettings(Section):
     broker_tls: bool = True
     vhost: str = "/"
     ca_file: Path | None = Field(None, description="whose certificates the API, issuer and broker show")
+    proxy: str | None = Field(None, description="http://host:port of the site's proxy, instead of HTTPS_PROXY")
+    proxy_file: Path | None = Field(None, description="instead: a file (0600) with http://user:password@host:port")
     dispatch_keys: tuple[Path, ...] = Field(min_length=1, description="PEM, public: sign messages to this host")
     catalogue_keys: tuple[Path, ...] = Field(min_length=1, description="PEM, public: sign tools")
 
