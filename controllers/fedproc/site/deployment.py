@@ -29,6 +29,7 @@ from fedproc.site.settings import SiteSettings
 from fedproc.site.store import Store, make_store
 from fedproc.site.toolbox import Installed, Runtimes, Toolbox
 from fedproc.site.transfer import Transfer
+from fedproc.site.way_out import WayOut
 
 NOT_OF_THIS_EXECUTOR = "system_fault.runtime"
 _PATIENCE = 120.0
@@ -191,8 +192,8 @@ async def _from_bundle(settings: SiteSettings, bundle: Bundle, wheels: Path) -> 
 
 @asynccontextmanager
 async def _services(settings: SiteSettings) -> AsyncIterator[tuple[Toolbox, Transfer, Store | None]]:
-    context = tls_context(settings.centre.ca_file)
-    async with httpx.AsyncClient(verify=context, timeout=httpx.Timeout(30, connect=10)) as http:
+    context, way = tls_context(settings.centre.ca_file), WayOut.of(settings.centre)
+    async with way.http(context, httpx.Timeout(30, connect=10)) as http:
         identity = Identity(settings, http)
         transfer = Transfer(settings.centre.api_url, identity, http)
         toolbox = Toolbox(settings.state / "tools", read_keys(settings.centre.catalogue_keys), transfer)

@@ -10,8 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from fedproc.catalog.building import ImageFault
-from fedproc.catalog.oci import Blobs, Image, for_engine
+from fedproc.catalog.oci import Blobs, Image, ImageFault, for_engine
 from fedproc.catalog.offline import Bundle
 from fedproc.catalog.registry import Registry, Token, of_this_machine, split
 from fedproc.site.identity import Identity, tls_context
