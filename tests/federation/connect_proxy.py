@@ -1,6 +1,6 @@
 """An HTTP proxy that knows CONNECT alone: passes to one address, whatever name was asked for, and prints that name.
 
-usage: connect_proxy.py ADDRESS USER:PASSWORD; it listens on port 3128
+usage: connect_proxy.py ADDRESS USER:PASSWORD [MILLISECONDS that every chunk is held back]; it listens on port 3128
 """
 
 import asyncio
@@ -8,12 +8,27 @@ import base64
 import sys
 
 ADDRESS, WANTED = sys.argv[1], base64.b64encode(sys.argv[2].encode()).decode()
+DELAY = float(sys.argv[3]) / 1000 if len(sys.argv) > 3 else 0.0
 
 
 async def pump(reader, writer):
+    held = asyncio.Queue(maxsize=1000)
+    giving = asyncio.create_task(give(held, writer))
     try:
         while chunk := await reader.read(65536):
-            writer.write(chunk)
+            await held.put((asyncio.get_running_loop().time() + DELAY, chunk))
+    except ConnectionError:
+        pass
+    await held.put((0.0, b""))
+    await giving
+
+
+async def give(held, writer):
+    """Chunks leave in order, each DELAY after it came; what follows is not held back by what went before."""
+    try:
+        while (entry := await held.get())[1]:
+            await asyncio.sleep(max(0.0, entry[0] - asyncio.get_running_loop().time()))
+            writer.write(entry[1])
             await writer.drain()
     except ConnectionError:
         return
