@@ -322,6 +322,12 @@ class HostEnrolment(Request):
     active: bool = True
 
 
+class HostRevocation(Request):
+    """``POST /hosts/{host_id}/revocation`` by an operator; the reason is kept in the audit."""
+
+    reason: Line = Field(min_length=1, max_length=500)
+
+
 EnrolmentState = Literal["offered", "requested", "confirmed", "refused"]
 
 
