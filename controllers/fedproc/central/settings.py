@@ -66,6 +66,7 @@ class CentralSettings(Section):
     issuer: IssuerSettings
     broker: BrokerSettings
     aggregator: str = Field("EUCAIM", description="host on which server tasks are placed")
+    acceptance_tool: str = Field("host-acceptance", description="tool that a new host must run well")
     heartbeat_seconds: float = 10
     release_days: float = Field(14, description="how long after its run a job may await its release")
     hold_seconds: float = Field(600, description="how long a gang's job waits prepared for the others")

@@ -281,6 +281,7 @@ class HostView(View):
     roles: list[Literal["data", "compute", "aggregator"]]
     location: str = ""
     active: bool
+    accepted: bool = Field(True, description="its acceptance has succeeded, or the operator vouches for it")
     alive: bool = Field(description="heard of within three heartbeats")
     reached_by: str = Field("", description="how it is reached: always by its own outgoing connection")
     condition: str = "unknown"
@@ -320,6 +321,20 @@ class HostEnrolment(Request):
     )
     domain: str = Field("fedproc.internal", pattern=r"^[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$")
     active: bool = True
+    accepted: bool | None = Field(
+        None,
+        description="false: researchers' jobs are not placed there before its acceptance has succeeded; true: the "
+        "operator vouches for it; unless given, as it was, and true for a new host",
+    )
+
+
+class AcceptanceView(View):
+    """``/hosts/{host_id}/acceptance``: a host's newest acceptance experiment, and what its job found."""
+
+    host: HostId
+    accepted: bool
+    experiment: ExperimentView | None = None
+    report: dict[str, Any] | None = Field(None, description="report.json of the acceptance tool, once it is there")
 
 
 class HostRevocation(Request):

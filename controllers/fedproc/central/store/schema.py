@@ -48,13 +48,18 @@ hosts = Table(
     Column("address", Text),
     Column("domain", Text, nullable=False, default="fedproc.internal"),
     Column("active", Boolean, nullable=False, default=True),
+    Column("accepted", Boolean, nullable=False, default=True),
+    Column("acceptance", String(28)),
     Column("enrolled", Float, nullable=False),
     Column("epoch", String(64)),
     Column("heartbeat", JSON),
     Column("heard", Float),
     Column("report", JSON),
 )
-"""A host as enrolled, its last heartbeat (``heard``: when the centre took it in) and its last :class:`HostReport`."""
+"""A host as enrolled, its last heartbeat (``heard``: when the centre took it in) and its last :class:`HostReport`.
+
+``acceptance`` is its newest acceptance experiment; a host that is not ``accepted`` becomes so when that succeeds.
+"""
 
 enrolments = Table(
     "enrolments",
