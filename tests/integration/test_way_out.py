@@ -197,6 +197,11 @@ def test_proxies_that_cannot_be_meant(tmp_path: Path) -> None:
         assert "geheim" not in fault.value.message
 
 
+def test_what_a_program_is_given() -> None:
+    assert WayOut().variables() == {}
+    assert WayOut(f"http://{USER}@p:1").variables()["HTTPS_PROXY"] == f"http://{USER}@p:1"
+
+
 # -- the broker
 
 

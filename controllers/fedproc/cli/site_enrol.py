@@ -29,6 +29,7 @@ CaSha256 = Annotated[
 ]
 Proxy = Annotated[str | None, typer.Option(help="http://host:port of the site's proxy; HTTPS_PROXY unless given")]
 ProxyFile = Annotated[Path | None, typer.Option(help="instead: file (0600) with http://user:password@host:port")]
+Renew = Annotated[bool, typer.Option("--renew", help="with a new code: a new certificate, before the old one ends")]
 Wait = Annotated[float, typer.Option(help="seconds to wait for the operator's confirmation", min=0)]
 
 
@@ -42,6 +43,7 @@ def enrol(
     proxy: Proxy = None,
     proxy_file: ProxyFile = None,
     wait: Wait = 0,
+    renew: Renew = False,
     json: AsJson = False,
 ) -> None:
     """Make this host's key, ask to be let in with a single-use code, and fetch the certificate once it is confirmed.
@@ -53,7 +55,7 @@ def enrol(
 
     if ca and ca_sha256:
         raise InvalidInput("give --ca or --ca-sha256, not both")
-    asking = enrolment.Asking(url, host, folder, ca, ca_sha256, _proxy(proxy, proxy_file))
+    asking = enrolment.Asking(url, host, folder, ca, ca_sha256, renew, _proxy(proxy, proxy_file))
     try:
         outcome = enrolment.enrol(asking, lambda: _code(code_file), wait, _tell)
     except enrolment.EnrolmentRefused as fault:

@@ -53,6 +53,8 @@ class Asking:
     folder: Path
     ca_file: Path | None = None
     ca_sha256: str | None = None
+    renew: bool = False
+    """ask for a new certificate, though there is one that is good"""
     proxy: str | None = None
     """http://[user:password@]host:port; the environment's unless given"""
 
@@ -78,7 +80,7 @@ def enrol(asking: Asking, code: Callable[[], str], wait: float, tell: Tell) -> O
     Raises :class:`EnrolmentRefused`, :class:`InvalidInput`, :class:`Unavailable`.
     """
     folder = asking.folder
-    if (present := _present(folder, asking.host)) is not None:
+    if not asking.renew and (present := _present(folder, asking.host)) is not None:
         return _outcome(asking, present, "enrolled", changed=False)
     secret = code()
     key, made = _own_key(folder)
@@ -89,8 +91,8 @@ def enrol(asking: Asking, code: Callable[[], str], wait: float, tell: Tell) -> O
         said = _await(http, asking.host, secret, said, time.monotonic() + wait)
     if said.state != "confirmed":
         return _outcome(asking, key.public_key(), "requested", changed=made, said=said)
-    _write_down(folder, key.public_key(), said)
-    return _outcome(asking, key.public_key(), "enrolled", changed=True, said=said)
+    changed = _write_down(folder, key.public_key(), said)
+    return _outcome(asking, key.public_key(), "enrolled", changed=changed, said=said)
 
 
 def _outcome(
@@ -163,8 +165,8 @@ def _load(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _write_down(folder: Path, key: ec.EllipticCurvePublicKey, said: Enrolled) -> None:
-    """Check what the centre gave, then write it; what is not to be trusted leaves the folder as it was."""
+def _write_down(folder: Path, key: ec.EllipticCurvePublicKey, said: Enrolled) -> bool:
+    """Check what the centre gave, then write what is new of it; what is not to be trusted leaves all as it was."""
     if said.authority is None or said.certificate is None:
         raise InvalidInput("the centre does not know its authority: its operator sets 'authority' in its settings")
     certified = read_certificate(said.certificate, said.host, said.authority)
@@ -174,10 +176,16 @@ def _write_down(folder: Path, key: ec.EllipticCurvePublicKey, said: Enrolled) ->
     texts |= {"ca.crt": said.authority, "host.crt": said.certificate}
     try:
         (folder / "keys").mkdir(exist_ok=True)
-        for name, text in texts.items():
+        new = {name: text for name, text in texts.items() if not _has(folder / name, text)}
+        for name, text in new.items():
             _write(folder / name, text.encode(), 0o644)
     except OSError as fault:
         raise InvalidInput(f"{folder} cannot be written: {fault.strerror}") from fault
+    return bool(new)
+
+
+def _has(path: Path, text: str) -> bool:
+    return path.exists() and path.read_bytes() == text.encode()
 
 
 def _named(name: str, pems: list[str]) -> dict[str, str]:

@@ -93,13 +93,17 @@ class WayOut:
             options = {"trust_env": False, "mounts": {"https://": transport}}
         return _AsyncClient(self, verify=context, timeout=timeout, **options)
 
-    def http_in_turn(self, url: str, verify: ssl.SSLContext | bool, seconds: float) -> httpx.Client:
+    def http_in_turn(self, url: str, verify: ssl.SSLContext | bool, timeout: float | httpx.Timeout) -> httpx.Client:
         """The same without asyncio, for requests below ``url``."""
         options: dict[str, Any] = {}
         if self._stated is not None:
             transport = httpx.HTTPTransport(verify=verify, proxy=as_httpx(self._stated))
             options = {"trust_env": False, "mounts": {"https://": transport}}
-        return _Client(self, base_url=url, verify=verify, timeout=seconds, **options)
+        return _Client(self, base_url=url, verify=verify, timeout=timeout, **options)
+
+    def variables(self) -> dict[str, str]:
+        """What is stated, as variables for a program that we start (pip); a secret where it has a password."""
+        return {} if self._stated is None else dict.fromkeys(("HTTPS_PROXY", "https_proxy"), self._stated)
 
     def told(self, fault: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:
         """The fault of a request in words that say what is wrong with the proxy, if that is where it lies."""

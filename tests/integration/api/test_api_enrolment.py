@@ -38,7 +38,7 @@ from fedproc.contract.enrolment import (
 from fedproc.contract.errors import InvalidInput, Unavailable
 from fedproc.demo.keys import Keyring
 from fedproc.demo.waiting import free_ports
-from fedproc.site.enrolment import Asking, EnrolmentRefused, enrol
+from fedproc.site.enrolment import Asking, EnrolmentRefused, Outcome, enrol
 
 HOST = "NEW_ONE"
 
@@ -159,6 +159,22 @@ def test_a_host_comes_in(place: Place, tmp_path: Path) -> None:
     once_more = enrol(replace(place.asking(tmp_path), url="https://nowhere.invalid"), lambda: "", 0, told.append)
     assert (once_more.state, once_more.changed, once_more.centre) == ("enrolled", False, None)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_certificate_is_renewed(place: Place, tmp_path: Path) -> None:
+    def confirmed(asking: Asking, days: int) -> Outcome:
+        code = place.code()
+        enrol(asking, lambda: code, 0, lambda said: None)
+        request = place.operator.get(f"/enrolments/{HOST}").json()["request"]
+        assert place.confirm(place.sign(request, days=days)).status_code == 200
+        enrol(asking, lambda: code, 0, lambda said: None)
+        return enrol(asking, lambda: code, 0, lambda said: None)
+
+    first = confirmed(place.asking(tmp_path), 1)
+    before = (tmp_path / "host.crt").read_text()
+    second = confirmed(replace(place.asking(tmp_path), renew=True), 30)
+    assert (second.fingerprint, second.changed) == (first.fingerprint, False)
+    assert (tmp_path / "host.crt").read_text() != before
 
 
 def test_waiting_ends_when_the_operator_confirms(place: Place, tmp_path: Path) -> None:
