@@ -6,6 +6,8 @@ import asyncio
 import logging
 import re
 import signal
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,7 @@ async def _run(host: Host, path: Path, ended: asyncio.Event, way: WayOut) -> Non
         await host.connections.listen()
     await check.begin()
     await orchestrator.resume()
+    hide = _show_numbers(host, orchestrator, broker)
     services = [
         broker.run(),
         outbox.run(),
@@ -112,10 +115,33 @@ async def _run(host: Host, path: Path, ended: asyncio.Event, way: WayOut) -> Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(hide)
         await orchestrator.close()
         if host.connections is not None:
             await host.connections.close()
     log.info("orchestrator ended; running jobs go on")
+
+
+def _show_numbers(host: Host, orchestrator: Orchestrator, broker: Broker) -> Callable[[], None]:
+    """Show ``/metrics`` if the settings name a port; what it returns ends that."""
+    port = host.settings.metrics_port
+    if port is None:
+        return lambda: None
+    from fedproc.site import numbers
+
+    async def look() -> numbers.Standing:
+        return numbers.Standing(
+            accepting=orchestrator.held is None and not orchestrator.stopped and host.identity.clock.trusted,
+            connected=broker.connected.is_set(),
+            clock_skew=host.identity.clock.skew,
+            jobs=Counter(job["state"] for job in orchestrator.status()),
+            capacity=host.pool.capacity(),
+        )
+
+    try:
+        return numbers.show(port, look)
+    except OSError as fault:
+        raise InvalidInput(f"metrics_port {port}: {fault.strerror}; choose another") from fault
 
 
 def _reload_on_hangup(host: Host) -> None:

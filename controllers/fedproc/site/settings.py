@@ -1,4 +1,4 @@
-"""Settings of a host's programs: one TOML file, read once, frozen, unknown keys refused (docs/site.md)."""
+"""Settings of a host's programs: one TOML file, read once, frozen, unknown keys refused (docs/operations/site.md)."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class SiteSettings(Section):
     datasets: dict[DatasetId, DatasetSettings] = {}
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
-    metrics_port: int | None = None
+    metrics_port: int | None = Field(None, description="loopback port of /metrics")
     log_level: str = "INFO"
 
     @property
