@@ -189,7 +189,12 @@ def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Ro
         orchestrator.switch(stop=match[1] == "stop")
         return {"stopped": orchestrator.stopped}
 
+    async def drain(_match: re.Match[str], _body: dict[str, Any]) -> Any:
+        orchestrator.drain()
+        return {"held": orchestrator.held, "jobs": len(orchestrator.status())}
+
     return [
+        ("POST", re.compile("/drain"), drain),
         ("GET", re.compile("/status"), status),
         ("GET", re.compile("/releases"), releases),
         ("POST", re.compile("/releases/([a-z0-9-]+)"), decide),
