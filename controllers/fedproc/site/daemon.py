@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from joserfc.jwk import ECKey
 
 from fedproc.contract.errors import InvalidInput
 from fedproc.jsonlog import log_json
@@ -25,7 +24,7 @@ from fedproc.site.executors import make_executor
 from fedproc.site.heartbeat import HeartbeatSender
 from fedproc.site.host import Host
 from fedproc.site.host_check import HostCheck
-from fedproc.site.identity import Identity, read_key, tls_context
+from fedproc.site.identity import Identity, read_keys, tls_context
 from fedproc.site.journal import Journal
 from fedproc.site.orchestrator import Orchestrator
 from fedproc.site.outbox import OutboxPublisher
@@ -155,12 +154,6 @@ def _reload_on_hangup(host: Host) -> None:
             log.error("policy not changed", extra={"reason": fault.message})
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-
-
-def read_keys(paths: tuple[Path, ...]) -> dict[str, ECKey]:
-    """Public keys from PEM files, by their thumbprint."""
-    keys = [read_key(path) for path in paths]
-    return {key.thumbprint(): key for key in keys}
 
 
 def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Route]:
