@@ -125,6 +125,9 @@ class Client:
     def enrol(self, host: str, enrolment: HostEnrolment) -> HostView:
         return self._one(HostView, "PUT", f"/hosts/{host}", json=enrolment.model_dump(mode="json"))
 
+    def revoke(self, host: str, reason: str) -> HostView:
+        return self._one(HostView, "POST", f"/hosts/{host}/revocation", json={"reason": reason})
+
     def offer(self, new: NewEnrolment) -> EnrolmentCode:
         return self._one(EnrolmentCode, "POST", "/enrolments", json=new.model_dump(mode="json"))
 
