@@ -131,7 +131,10 @@ class Connections:
             try:
                 out_reader, out_writer = await self._dial(route)
             except (OSError, ssl.SSLError, SystemFault, Unavailable, TimeoutError) as fault:
-                log.warning("connection failed", extra={"job": job, "peer": route.host, "reason": str(fault)})
+                log.warning(
+                    "connection failed",
+                    extra={"job": job, "peer": route.host, "reason": str(fault) or type(fault).__name__},
+                )
                 writer.close()
                 return
             with self._held(shown_key(out_writer)):
