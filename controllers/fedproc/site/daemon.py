@@ -29,6 +29,7 @@ from fedproc.site.orchestrator import Orchestrator
 from fedproc.site.outbox import OutboxPublisher
 from fedproc.site.resources import Pool, measure
 from fedproc.site.settings import SiteSettings
+from fedproc.site.store import make_store
 from fedproc.site.toolbox import Toolbox
 from fedproc.site.transfer import Transfer
 
@@ -61,7 +62,7 @@ async def _host(loaded: SiteSettings, http: httpx.AsyncClient) -> Host:
     await journal.open()
     identity = Identity(loaded, http)
     transfer = Transfer(loaded.centre.api_url, identity, http)
-    executor, runtimes = make_executor(loaded)
+    executor, runtimes = make_executor(loaded, make_store(loaded, identity))
     ends = loaded.connections
     return Host(
         settings=loaded,

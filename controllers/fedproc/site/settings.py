@@ -76,6 +76,22 @@ class SandboxSettings(Section):
 class DockerSettings(Section):
     socket: str = Field("unix:///var/run/docker.sock", pattern="^unix://")
     base_image: str | None = Field(None, description="base image given to tools' Dockerfiles as BASE_IMAGE")
+    registries: dict[str, str] = Field(
+        {},
+        description="where the engine pulls images of other registries than the store from: its own mirror, or itself",
+    )
+
+
+class StoreSettings(Section):
+    """The federation's store of images and packages, which this host reads with its own token."""
+
+    name: str = Field(pattern=r"^[a-z0-9.-]+(:\d+)?$", description="as tools' manifests name it: store.DOMAIN")
+    url: str | None = Field(None, pattern=r"^https?://", description="where it is reached; https://NAME unless given")
+    keep_mb: int = Field(4000, ge=0, description="how much of fetched images is kept, for images that share layers")
+
+    @property
+    def address(self) -> str:
+        return (self.url or f"https://{self.name}").rstrip("/")
 
 
 class SiteSettings(Section):
@@ -91,6 +107,7 @@ class SiteSettings(Section):
     executor: str = Field("sandbox", pattern=r"^(sandbox|docker)$")
     sandbox: SandboxSettings = SandboxSettings()
     docker: DockerSettings = DockerSettings()
+    store: StoreSettings | None = None
     capacity: CapacitySettings = CapacitySettings()
     check: CheckSettings = CheckSettings()
     datasets: dict[DatasetId, DatasetSettings] = {}
