@@ -1,0 +1,15 @@
+"""Writes down the heads of requests, and refuses them."""
+
+import socketserver
+
+
+class Refuse(socketserver.StreamRequestHandler):
+    def handle(self):
+        with open("/root/asked", "ab") as asked:
+            while (line := self.rfile.readline()).strip():
+                asked.write(line)
+        self.wfile.write(b"HTTP/1.1 503 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer(("127.0.0.1", 3128), Refuse).serve_forever()
