@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,9 +30,11 @@ from fedproc.site.executors.sandbox import SandboxExecutor
 
 PYTHON = "/usr/bin/python3"
 """of the machine's own in the sandbox, of the image in a container"""
+OWN = Path(os.environ.get("FEDPROC_ENGINE", MACHINES_OWN))
+"""the socket of the engine that is tested; Podman's, for example"""
 ENGINE_CACHE = Path(__file__).parents[3] / ".cache" / "engine"
 needs_docker = pytest.mark.skipif(
-    which("dockerd") is None and not answers(MACHINES_OWN),
+    which("dockerd") is None and not answers(OWN),
     reason="no Docker engine: scripts/install-system-packages docker brings one",
 )
 INSIDE = Path(__file__).parent / "inside"
@@ -198,8 +201,8 @@ class DockerBackend:
         self._folder = folder / "containers"
         self._plan = EnginePlan(ENGINE_CACHE, folder)
         self._process: subprocess.Popen[bytes] | None = None
-        self.socket = MACHINES_OWN
-        if not answers(MACHINES_OWN):
+        self.socket = OWN
+        if not answers(OWN):
             self._process, self.socket = self._started(), self._plan.socket
         self._client = docker.DockerClient(f"unix://{self.socket}", version="auto", timeout=600)
         make_base_image(self._client, print)

@@ -110,7 +110,7 @@ class Engine:
             self._client = await self._patiently(
                 lambda: docker.APIClient(self._url, version="auto", timeout=_CALL_SECONDS, max_pool_size=_AT_A_TIME)
             )
-            self._podman = _is_podman(await self._patiently(self._client.version))
+            self._podman = speaks_podman(await self._patiently(self._client.version))
             self._events = await self._patiently(self._listen)
             arguments = (asyncio.get_running_loop(),)
             threading.Thread(target=self._follow, args=arguments, daemon=True, name="engine events").start()
@@ -157,5 +157,6 @@ class Engine:
                 lost = None
 
 
-def _is_podman(version: dict[str, Any]) -> bool:
+def speaks_podman(version: dict[str, Any]) -> bool:
+    """Whether what an engine says of itself (``GET /version``) is of Podman."""
     return any("podman" in str(part.get("Name")).lower() for part in version.get("Components") or [])
