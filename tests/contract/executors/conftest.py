@@ -32,7 +32,8 @@ PYTHON = "/usr/bin/python3"
 """of the machine's own in the sandbox, of the image in a container"""
 OWN = Path(os.environ.get("FEDPROC_ENGINE", MACHINES_OWN))
 """the socket of the engine that is tested; Podman's, for example"""
-ENGINE_CACHE = Path(__file__).parents[3] / ".cache" / "engine"
+CHECKOUT = Path(__file__).parents[3]
+ENGINE_CACHE = CHECKOUT / ".cache" / "engine"
 needs_docker = pytest.mark.skipif(
     which("dockerd") is None and not answers(OWN),
     reason="no Docker engine: scripts/install-system-packages docker brings one",
@@ -81,7 +82,10 @@ class SandboxBackend:
         self._process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-m", "fedproc.site.runner", "--dir", str(self._folder)])
+        places = [CHECKOUT, Path(tempfile.gettempdir())]
+        shown = [word for place in places for word in ("--show", str(place))]
+        command = [sys.executable, "-m", "fedproc.site.runner", "--dir", str(self._folder), *shown]
+        process = subprocess.Popen([*command, "--write", tempfile.gettempdir()])
         wait_until(lambda: answers(self._folder / "runner.sock"), 20, "the runner does not start")
         return process
 

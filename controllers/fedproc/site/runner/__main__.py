@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import grp
 import os
 import resource
 import signal
 from pathlib import Path
 
+from fedproc.site.runner.bounds import Bounds
 from fedproc.site.runner.server import Runner
 from fedproc.site.runner.slots import Slots
 
@@ -19,8 +21,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, required=True, help="folder of its socket and records")
     parser.add_argument("--uids", type=_range, default=(61000, 64999), help="FIRST-LAST user id of jobs (when root)")
     parser.add_argument("--data-group", type=int, action="append", default=[], help="group that may read datasets")
+    add = parser.add_argument
+    add("--show", type=Path, action="append", default=[], help="only what is in these folders may be shown to jobs")
+    add("--write", type=Path, action="append", default=[], help="only what is in these may be given to them to write")
+    add("--askers", help="group that may ask the runner, besides root")
     given = parser.parse_args(arguments)
-    asyncio.run(_serve(Runner(given.dir, slots=Slots(*given.uids), groups=given.data_group)))
+    runner = Runner(
+        given.dir,
+        slots=Slots(*given.uids),
+        groups=given.data_group,
+        bounds=Bounds(given.show, given.write),
+        askers=grp.getgrnam(given.askers).gr_gid if given.askers else None,
+    )
+    asyncio.run(_serve(runner))
     return 0
 
 

@@ -30,8 +30,8 @@ class Sandbox:
 
     staging: bool
     arguments: list[str] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
-    """folders and files of the host, by the index under which they are staged"""
+    sources: list[tuple[str, bool]] = field(default_factory=list)
+    """folders and files of the host, and whether they are writable, by the index under which they are staged"""
     descriptors: list[int] = field(default_factory=list)
     """open files that the arguments name by number"""
 
@@ -39,7 +39,7 @@ class Sandbox:
         """Show ``source`` at ``target``. Raises FileNotFoundError if it is not there."""
         Path(source).stat()
         shown = staged(len(self.sources)) if self.staging else source
-        self.sources.append(source)
+        self.sources.append((source, writable))
         self.arguments += ["--bind" if writable else "--ro-bind", shown, target]
 
     def give(self, option: str, data: bytes, *more: str) -> None:

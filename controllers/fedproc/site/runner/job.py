@@ -10,9 +10,11 @@ import signal
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from fedproc.site.runner import disk
+from fedproc.site.runner.bounds import Bounds, Held
 from fedproc.site.runner.bubblewrap import sandbox_for
 from fedproc.site.runner.cgroups import CGroup
 from fedproc.site.runner.guard import Guard
@@ -30,15 +32,15 @@ _SAID_BYTES = 500
 class Job:
     """A job's processes. ``exited`` is set when the last one is gone and the record says how it ended."""
 
-    def __init__(self, folder: Path, order: Order, cgroup: CGroup, slot: Slot | None) -> None:
+    def __init__(self, folder: Path, order: Order, cgroup: CGroup, slot: Slot | None, held: Held) -> None:
         self.record = Record(order.job, started=datetime.now(UTC).isoformat())
         self.exited = asyncio.Event()
         self._folder = folder
         self._order = order
+        self._held = held
         self._cgroup = cgroup
         self._slot = slot
-        folders = [source for source, _ in order.writable]
-        self._guard = Guard(self.record, folders, memory=order.memory, disk=order.disk, pids=order.pids)
+        self._guard = Guard(self.record, held.folders, memory=order.memory, disk=order.disk, pids=order.pids)
         self._begun = time.monotonic()
         self._outputs: list[Output] = []
         self._abandoned = ""
@@ -47,24 +49,24 @@ class Job:
         self._status = -1
         self._told = b""
 
-    async def start(self, groups: Sequence[int], seccomp: bytes) -> None:
+    async def start(self, groups: Sequence[int], seccomp: bytes, bounds: Bounds) -> None:
         """Start the processes. Raises OSError or LaunchError; then nothing runs."""
         if self._slot is not None:
-            for source, _ in self._order.writable:
-                await disk.own(source, self._slot.uid)
+            for folder in self._held.folders:
+                await disk.own(folder, self._slot.uid)
         limits = self._order
         self._cgroup.limit(cpus=limits.cpus, memory=limits.memory, pids=limits.pids)
         write_record(self._folder, self.record)
-        self._launch(groups, seccomp)
+        self._launch(groups, seccomp, bounds)
         self._ending = asyncio.create_task(self._wait())
         self._watching = asyncio.create_task(self._watch())
 
-    def _launch(self, groups: Sequence[int], seccomp: bytes) -> None:
+    def _launch(self, groups: Sequence[int], seccomp: bytes, bounds: Bounds) -> None:
         self._status, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             for name in ("stdout", "stderr"):
                 self._outputs.append(Output(self._folder / name, self._order.log))
-            self._fork(groups, seccomp, told)
+            self._fork(groups, seccomp, told, bounds)
         except BaseException:
             os.close(self._status)
             for output in self._outputs:
@@ -75,14 +77,14 @@ class Job:
             for output in self._outputs:
                 os.close(output.write_end)
 
-    def _fork(self, groups: Sequence[int], seccomp: bytes, told: int) -> None:
+    def _fork(self, groups: Sequence[int], seccomp: bytes, told: int, bounds: Bounds) -> None:
         order, slot = self._order, self._slot
         sandbox = sandbox_for(order, staging=slot is not None, seccomp=seccomp, status=told)
 
         def become() -> None:
             self._cgroup.join()
             if slot is not None:
-                stage(sandbox.sources)
+                stage([partial(bounds.open, source, writable=writable) for source, writable in sandbox.sources])
             limit_resources(order.disk)
             if slot is not None:
                 become_user(slot.uid, groups)
@@ -116,6 +118,7 @@ class Job:
             self._conclude(code)
         finally:
             os.close(self._status)
+            self._held.close()
             self.exited.set()
 
     def _conclude(self, sandbox_code: int) -> None:
