@@ -86,9 +86,10 @@ bench: setup ## ratios to the plain thing beside us, into bench/results (ARGS=--
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI
+docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI, the README of each role
 	@$(BIN)/python -m fedproc.contract.asyncapi docs/asyncapi.json
 	@$(BIN)/python -m fedproc.central.openapi docs/openapi.json
+	@$(BIN)/python scripts/role_readme.py
 
 .PHONY: lock
 lock: ## pin the dependencies again

@@ -20,19 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from fedproc.contract.errors import SystemFault
+from fedproc.contract.errors import SystemFault, Unavailable
 from fedproc.contract.messages import ConnectionUse, Peer
 from fedproc.site.settings import ConnectionSettings
+from fedproc.site.way_out import Stream, WayOut, keep_alive
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 16
 _SNI = re.compile(r"^(?P<port>\d{1,5})-(?P<job>j-[0-9a-v]{26})\.")
-_KEEPALIVE_SECONDS = 30
 _DIAL_SECONDS = 20
 
 Changed = Callable[[], None]
-Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -86,8 +85,9 @@ class _Forwards:
 class Connections:
     """All connections of this host's jobs."""
 
-    def __init__(self, settings: ConnectionSettings, key: Path) -> None:
+    def __init__(self, settings: ConnectionSettings, key: Path, way: WayOut) -> None:
         self._settings = settings
+        self._way = way
         self._client = _context(ssl.PROTOCOL_TLS_CLIENT, settings, key)
         self._client.check_hostname = False  # the peer is pinned by its host id, see _dial
         self._names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
@@ -122,7 +122,7 @@ class Connections:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 out_reader, out_writer = await self._dial(route)
-            except (OSError, ssl.SSLError, SystemFault, TimeoutError) as fault:
+            except (OSError, ssl.SSLError, SystemFault, Unavailable, TimeoutError) as fault:
                 log.warning("connection failed", extra={"job": job, "peer": route.host, "reason": str(fault)})
                 writer.close()
                 return
@@ -151,14 +151,11 @@ class Connections:
     async def _dial(self, route: Route) -> Stream:
         host, _, number = route.address.rpartition(":")
         async with asyncio.timeout(_DIAL_SECONDS):
-            reader, writer = await asyncio.open_connection(
-                host, int(number), ssl=self._client, server_hostname=route.server_name
-            )
+            reader, writer = await self._way.open(host.strip("[]"), int(number), self._client, route.server_name)
         shown = _shown_host(writer)
         if shown != route.host:
             writer.close()
             raise SystemFault(f"{route.address} shows the certificate of {shown}, not of {route.host}")
-        _keep_alive(writer)
         return reader, writer
 
     async def _come_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -176,7 +173,7 @@ class Connections:
         assert task is not None
         admission.streams.add(task)
         try:
-            _keep_alive(writer)
+            keep_alive(writer)
             in_reader, in_writer = await _open_job_socket(path)
             await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
         except OSError as fault:
@@ -279,11 +276,3 @@ def _shown_host(writer: asyncio.StreamWriter) -> str:
     certificate = writer.get_extra_info("peercert") or {}
     names = {key: value for part in certificate.get("subject", ()) for key, value in part}
     return str(names.get("commonName", ""))
-
-
-def _keep_alive(writer: asyncio.StreamWriter) -> None:
-    connection = writer.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)

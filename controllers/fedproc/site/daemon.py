@@ -6,6 +6,8 @@ import asyncio
 import logging
 import re
 import signal
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from fedproc.site.settings import SiteSettings
 from fedproc.site.store import make_store
 from fedproc.site.toolbox import Toolbox
 from fedproc.site.transfer import Transfer
+from fedproc.site.way_out import WayOut
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +50,16 @@ async def _serve(loaded: SiteSettings, path: Path) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    context = tls_context(loaded.centre.ca_file)
-    async with httpx.AsyncClient(verify=context, timeout=httpx.Timeout(30, connect=10)) as http:
-        host = await _host(loaded, http)
+    context, way = tls_context(loaded.centre.ca_file), WayOut.of(loaded.centre)
+    async with way.http(context, httpx.Timeout(30, connect=10)) as http:
+        host = await _host(loaded, http, way)
         try:
-            await _run(host, path, ended)
+            await _run(host, path, ended, way)
         finally:
             await host.journal.close()
 
 
-async def _host(loaded: SiteSettings, http: httpx.AsyncClient) -> Host:
+async def _host(loaded: SiteSettings, http: httpx.AsyncClient, way: WayOut) -> Host:
     loaded.state.mkdir(parents=True, exist_ok=True)
     journal = Journal(loaded.journal_folder / "journal.sqlite")
     await journal.open()
@@ -75,13 +78,13 @@ async def _host(loaded: SiteSettings, http: httpx.AsyncClient) -> Host:
         data=FolderDataApi(loaded.datasets),
         transfer=transfer,
         policy=policy.load(loaded.policy),
-        connections=Connections(ends, loaded.key) if ends else None,
+        connections=Connections(ends, loaded.key, way) if ends else None,
     )
 
 
-async def _run(host: Host, path: Path, ended: asyncio.Event) -> None:
+async def _run(host: Host, path: Path, ended: asyncio.Event, way: WayOut) -> None:
     orchestrator = Orchestrator(host, read_keys(host.settings.centre.dispatch_keys))
-    broker = Broker(host.settings, host.identity, orchestrator)
+    broker = Broker(host.settings, host.identity, orchestrator, way)
     outbox = OutboxPublisher(host.journal, broker, host.identity)
     orchestrator.accept_jobs = broker.accept_jobs
     orchestrator.ring_outbox = outbox.ring
@@ -93,6 +96,7 @@ async def _run(host: Host, path: Path, ended: asyncio.Event) -> None:
         await host.connections.listen()
     await check.begin()
     await orchestrator.resume()
+    hide = _show_numbers(host, orchestrator, broker)
     services = [
         broker.run(),
         outbox.run(),
@@ -111,10 +115,33 @@ async def _run(host: Host, path: Path, ended: asyncio.Event) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(hide)
         await orchestrator.close()
         if host.connections is not None:
             await host.connections.close()
     log.info("orchestrator ended; running jobs go on")
+
+
+def _show_numbers(host: Host, orchestrator: Orchestrator, broker: Broker) -> Callable[[], None]:
+    """Show ``/metrics`` if the settings name a port; what it returns ends that."""
+    port = host.settings.metrics_port
+    if port is None:
+        return lambda: None
+    from fedproc.site import numbers
+
+    async def look() -> numbers.Standing:
+        return numbers.Standing(
+            accepting=orchestrator.held is None and not orchestrator.stopped and host.identity.clock.trusted,
+            connected=broker.connected.is_set(),
+            clock_skew=host.identity.clock.skew,
+            jobs=Counter(job["state"] for job in orchestrator.status()),
+            capacity=host.pool.capacity(),
+        )
+
+    try:
+        return numbers.show(port, look)
+    except OSError as fault:
+        raise InvalidInput(f"metrics_port {port}: {fault.strerror}; choose another") from fault
 
 
 def _reload_on_hangup(host: Host) -> None:

@@ -1,4 +1,4 @@
-"""Settings of a host's programs: one TOML file, read once, frozen, unknown keys refused (docs/site.md)."""
+"""Settings of a host's programs: one TOML file, read once, frozen, unknown keys refused (docs/operations/site.md)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class CentreSettings(Section):
     broker_tls: bool = True
     vhost: str = "/"
     ca_file: Path | None = Field(None, description="whose certificates the API, issuer and broker show")
+    proxy: str | None = Field(None, description="http://host:port of the site's proxy, instead of HTTPS_PROXY")
+    proxy_file: Path | None = Field(None, description="instead: a file (0600) with http://user:password@host:port")
     dispatch_keys: tuple[Path, ...] = Field(min_length=1, description="PEM, public: sign messages to this host")
     catalogue_keys: tuple[Path, ...] = Field(min_length=1, description="PEM, public: sign tools")
 
@@ -114,7 +116,7 @@ class SiteSettings(Section):
     datasets: dict[DatasetId, DatasetSettings] = {}
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
-    metrics_port: int | None = None
+    metrics_port: int | None = Field(None, description="loopback port of /metrics")
     log_level: str = "INFO"
 
     @property

@@ -15,6 +15,7 @@ from fedproc.catalog.oci import Blobs, Image, for_engine
 from fedproc.catalog.registry import Registry, Token, split
 from fedproc.site.identity import Identity, tls_context
 from fedproc.site.settings import SiteSettings, StoreSettings
+from fedproc.site.way_out import WayOut
 
 _READ_SECONDS = 120
 
@@ -34,16 +35,24 @@ def make_store(settings: SiteSettings, identity: Identity) -> Store | None:
     if settings.store is None:
         return None
     token = token_of(identity)
-    return Store(settings.store, settings.centre.ca_file, settings.state / "images", identity.client_id, token)
+    ca_file, folder, way = settings.centre.ca_file, settings.state / "images", WayOut.of(settings.centre)
+    return Store(settings.store, ca_file, folder, identity.client_id, token, way)
 
 
 class Store:
     """Calls block: they are made in threads. What was fetched is kept below ``folder``, images in bounds."""
 
     def __init__(
-        self, settings: StoreSettings, ca_file: Path | None, folder: Path, client_id: str, token: Token
+        self,
+        settings: StoreSettings,
+        ca_file: Path | None,
+        folder: Path,
+        client_id: str,
+        token: Token,
+        way: WayOut | None = None,
     ) -> None:
-        http = httpx.Client(verify=tls_context(ca_file), timeout=httpx.Timeout(_READ_SECONDS, connect=10))
+        self._way = way or WayOut()
+        http = self._way.http_in_turn("", tls_context(ca_file), httpx.Timeout(_READ_SECONDS, connect=10))
         self._settings = settings
         self._ca_file = ca_file
         self._client_id = client_id
@@ -87,4 +96,5 @@ class Store:
         url = urlsplit(self._settings.address)
         signed_in = f"{self._client_id}:{quote(self._token(False), safe='')}@{url.netloc}"
         variables = {"PIP_INDEX_URL": url._replace(netloc=signed_in, path="/simple/").geturl()}
+        variables |= self._way.variables()
         return variables | ({"PIP_CERT": str(self._ca_file)} if self._ca_file else {})
