@@ -82,10 +82,10 @@ class SandboxBackend:
         self._process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        places = [CHECKOUT, Path(tempfile.gettempdir())]
-        shown = [word for place in places for word in ("--show", str(place))]
-        command = [sys.executable, "-m", "fedproc.site.runner", "--dir", str(self._folder), *shown]
-        process = subprocess.Popen([*command, "--write", tempfile.gettempdir()])
+        bounds, place = self._folder / "bounds.toml", tempfile.gettempdir()
+        bounds.write_text(f'show = ["{CHECKOUT}", "{place}"]\nwrite = ["{place}"]\n')
+        command = [sys.executable, "-m", "fedproc.site.runner", "--dir", str(self._folder), "--bounds", str(bounds)]
+        process = subprocess.Popen(command)
         wait_until(lambda: answers(self._folder / "runner.sock"), 20, "the runner does not start")
         return process
 

@@ -22,7 +22,9 @@ def host(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bounds(host: Path) -> Bounds:
-    return Bounds(shown=[host / "state", host / "data"], written=[host / "state"])
+    file = host / "bounds.toml"
+    file.write_text(f'show = ["{host}/state", "{host}/data"]\nwrite = ["{host}/state"]\n')
+    return Bounds.read(file)
 
 
 def order(mounts: list[Path], writable: list[Path], devices: tuple[str, ...] = ()) -> Order:
@@ -54,12 +56,12 @@ def test_a_name_that_is_changed_meanwhile_leads_nowhere_else(host: Path, bounds:
 
 @pytest.mark.parametrize("name", ["secret", "secret/shadow", "state/../secret", "statement", "."])
 def test_what_is_out_of_bounds_is_refused(host: Path, bounds: Bounds, name: str) -> None:
-    with pytest.raises(OutOfBoundsError, match="--show"):
+    with pytest.raises(OutOfBoundsError, match="bounds"):
         bounds.hold(order([Path(f"{host}/{name}")], []))
 
 
 def test_what_may_only_be_shown_is_not_given_to_write(host: Path, bounds: Bounds) -> None:
-    with pytest.raises(OutOfBoundsError, match="--write"):
+    with pytest.raises(OutOfBoundsError, match="bounds"):
         bounds.hold(order([], [host / "data/cohort"]))
 
 
@@ -85,3 +87,10 @@ def test_only_devices_of_gpus_are_given(bounds: Bounds, device: str) -> None:
 
 def test_without_bounds_an_order_stays_as_it_is(host: Path) -> None:
     assert Bounds().hold(order([host / "nowhere"], [host / "secret"])).folders == [str(host / "secret")]
+
+
+@pytest.mark.parametrize("text", ["", 'show = ["/"]', 'show = "/"\nwrite = 3', "show = [\n"])
+def test_a_file_that_does_not_say_it_shows_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bounds.toml").write_text(text)
+    with pytest.raises(OutOfBoundsError, match=r"bounds\.toml"):
+        Bounds.read(tmp_path / "bounds.toml")

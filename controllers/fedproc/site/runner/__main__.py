@@ -10,7 +10,6 @@ import resource
 import signal
 from pathlib import Path
 
-from fedproc.site.runner.bounds import Bounds
 from fedproc.site.runner.server import Runner
 from fedproc.site.runner.slots import Slots
 
@@ -22,15 +21,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--uids", type=_range, default=(61000, 64999), help="FIRST-LAST user id of jobs (when root)")
     parser.add_argument("--data-group", type=int, action="append", default=[], help="group that may read datasets")
     add = parser.add_argument
-    add("--show", type=Path, action="append", default=[], help="only what is in these folders may be shown to jobs")
-    add("--write", type=Path, action="append", default=[], help="only what is in these may be given to them to write")
+    add("--bounds", type=Path, help="TOML: folders that may be shown to jobs (show), or written by them (write)")
     add("--askers", help="group that may ask the runner, besides root")
     given = parser.parse_args(arguments)
     runner = Runner(
         given.dir,
         slots=Slots(*given.uids),
         groups=given.data_group,
-        bounds=Bounds(given.show, given.write),
+        bounds=given.bounds,
         askers=grp.getgrnam(given.askers).gr_gid if given.askers else None,
     )
     asyncio.run(_serve(runner))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -40,18 +41,27 @@ class Held:
 class Bounds:
     """Folders below which jobs may be shown something (``shown``) or be given folders to write (``written``).
 
-    What lies above these folders must be root's alone. Without any, there are no bounds.
+    What lies above these folders must be root's alone. None: there are no bounds.
     """
 
-    shown: Sequence[Path] = ()
-    written: Sequence[Path] = ()
+    shown: Sequence[Path] | None = None
+    written: Sequence[Path] | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Bounds:
+        """Those of a TOML file: the lists ``show`` and ``write``. Raises :class:`OutOfBoundsError` if it has none."""
+        try:
+            found = tomllib.loads(path.read_text())
+            return cls(tuple(map(Path, found["show"])), tuple(map(Path, found["write"])))
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise OutOfBoundsError(f"{path} does not say what may be shown to jobs: {fault!r}") from fault
 
     def hold(self, order: Order) -> Held:
         """Check the order, and hold what it writes.
 
         Raises :class:`OutOfBoundsError`, or OSError naming what is not there.
         """
-        if not self.shown and not self.written:
+        if self.shown is None:
             return Held([source for source, _ in order.writable])
         _check_devices(order.devices)
         held = Held()
@@ -69,9 +79,8 @@ class Bounds:
 
     def open(self, source: str, *, writable: bool) -> int:
         """A descriptor of what may be shown, in the mount namespace of who asks; else as :meth:`hold`."""
-        if not self.shown and not self.written:
-            return os.open(source, os.O_PATH | os.O_CLOEXEC)
-        return _opened(source, self.written if writable else self.shown)
+        roots = self.written if writable else self.shown
+        return os.open(source, os.O_PATH | os.O_CLOEXEC) if roots is None else _opened(source, roots)
 
 
 def _check_devices(devices: Sequence[str]) -> None:
@@ -84,7 +93,7 @@ def _opened(source: str, roots: Sequence[Path]) -> int:
     path = PurePosixPath(source)
     root = next((root for root in roots if path.is_relative_to(root)), None)
     if root is None or ".." in path.parts:
-        raise OutOfBoundsError(f"{source} is in no folder that this runner may give to jobs (--show, --write)")
+        raise OutOfBoundsError(f"{source} is in no folder that this runner may give to jobs (--bounds)")
     descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for name in path.relative_to(root).parts:
         descriptor = _step(descriptor, name, source)

@@ -46,16 +46,23 @@ _TOLD = (RunnerError, OutOfBoundsError, CGroupError, SeccompError, NoSlotError, 
 class Runner:
     """Keeps the jobs of one host below ``folder``.
 
-    Where it is root, each has a user of its own from ``slots``, and orders keep to ``bounds``.
+    Where it is root, each has a user of its own from ``slots``, and orders keep to the file ``bounds``, which is read
+    for each.
     """
 
     def __init__(
-        self, folder: Path, *, slots: Slots, groups: Sequence[int], bounds: Bounds, askers: int | None = None
+        self,
+        folder: Path,
+        *,
+        slots: Slots,
+        groups: Sequence[int],
+        bounds: Path | None = None,
+        askers: int | None = None,
     ) -> None:
         self._folder = folder
         self._slots = slots if os.geteuid() == 0 else None
         self._groups = groups
-        self._bounds = bounds if os.geteuid() == 0 else Bounds()
+        self._bounds = bounds if os.geteuid() == 0 else None
         self._askers = askers
         self._jobs: dict[str, Job] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -161,11 +168,12 @@ class Runner:
         cgroup = self._cgroups.make(order.job)
         slot, held = None, Held()
         try:
-            held = self._bounds.hold(order)
+            bounds = Bounds.read(self._bounds) if self._bounds else Bounds()
+            held = bounds.hold(order)
             folder.mkdir()
             slot = self._slots.take() if self._slots else None
             job = Job(folder, order, cgroup, slot, held)
-            await job.start(self._groups, self._seccomp, self._bounds)
+            await job.start(self._groups, self._seccomp, bounds)
         except BaseException:
             await cgroup.empty()
             await cgroup.remove()
