@@ -48,6 +48,21 @@ demo-status: ## how its processes are
 demo-down: ## end it; results stay
 	@$(BIN)/python -m fedproc.demo down
 
+# -- a whole federation by the production playbooks, its machines as containers
+
+.PHONY: federation
+federation: $(VENV)/installed ## a centre and five hosts by the playbooks, Keycloak and TLS and Docker; then both experiments
+	@scripts/install-system-packages docker
+	@$(BIN)/python -m fedproc.demo.containers up
+
+.PHONY: federation-down
+federation-down: $(VENV)/installed ## end it; nothing but results stays
+	@$(BIN)/python -m fedproc.demo.containers down
+
+.PHONY: federation-test
+federation-test: $(VENV)/installed ## assert on the running federation: who may do what, revoking, proxies, faults
+	@$(BIN)/pytest tests/federation --timeout 600 $(ARGS)
+
 # -- tests
 
 .PHONY: test

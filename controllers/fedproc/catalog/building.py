@@ -8,15 +8,9 @@ from pathlib import Path
 import docker
 import docker.errors
 
-from fedproc.contract.errors import SystemFault
+from fedproc.catalog.oci import ImageFault
 
 BUILD_SECONDS = 1800
-
-
-class ImageFault(SystemFault):
-    """A tool's image cannot be had."""
-
-    code = "system_fault.image"
 
 
 def image_name(digest: str, dockerfile: str, base: str | None) -> str:

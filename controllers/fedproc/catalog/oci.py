@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from fedproc.contract.errors import Unreadable
+from fedproc.contract.errors import SystemFault, Unreadable
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -28,6 +28,12 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _COMPRESSED = {b"\x1f\x8b": "+gzip", b"\x28\xb5": "+zstd"}
 _PIECE = 1 << 20
 _TAR_BLOCK = 512
+
+
+class ImageFault(SystemFault):
+    """A tool's image cannot be had."""
+
+    code = "system_fault.image"
 
 
 @dataclass(frozen=True)

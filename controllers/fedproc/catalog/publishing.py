@@ -13,9 +13,9 @@ import docker
 import docker.errors
 import requests
 
-from fedproc.catalog.building import BUILD_SECONDS, ImageFault, build, image_id, image_name
+from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
 from fedproc.catalog.bundle import pack, unpack
-from fedproc.catalog.oci import Blobs, take_saved
+from fedproc.catalog.oci import Blobs, ImageFault, take_saved
 from fedproc.catalog.registry import Registry
 from fedproc.catalog.signing import tool_digest
 from fedproc.contract.tool import Manifest, Task

@@ -66,7 +66,7 @@ class Registry:
             content = self._manifest(repository, digest)
             if kept:
                 kept.add(content)
-        chosen = _of_this_machine(content)
+        chosen = of_this_machine(content)
         return read_image(content) if chosen is None else self.image(repository, chosen, kept)
 
     def _manifest(self, repository: str, digest: str) -> bytes:
@@ -182,7 +182,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def _of_this_machine(content: bytes) -> str | None:
+def of_this_machine(content: bytes) -> str | None:
     """Of an index the digest of this kind of machine's manifest; None for what is no index."""
     try:
         index = json.loads(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ Store = Annotated[str | None, typer.Option(envvar="FEDPROC_STORE", help="the sto
 StoreUrl = Annotated[
     str | None, typer.Option(envvar="FEDPROC_STORE_URL", help="where it is reached, if not at https://STORE")
 ]
+Pythons = typer.Option("--python", help="version of Python of the hosts, e.g. 3.13; may be given more than once")
 Folder = Annotated[Path, typer.Argument(help="the tool's folder, with its tool.yaml")]
 
 
@@ -78,6 +80,37 @@ def base_image(
         typer.echo(make_base_image(client, lambda text: typer.echo(text, err=True)))
     finally:
         client.close()
+
+
+@catalog.command()
+def wheels(
+    folder: Annotated[list[Path], typer.Argument(help="folders of tools")],
+    to: Annotated[Path, typer.Option(help="folder of the index, into which PROJECT/FILE are put")],
+    python: Annotated[list[str], Pythons],
+) -> None:
+    """Fetch the packages that tools name, by their hashes, for hosts that build environments and reach no index."""
+    from fedproc.catalog import load_tool
+    from fedproc.catalog.wheels import fetch_wheels, lock_files
+
+    locks = [lock for each in folder for lock in lock_files(each, load_tool(each))]
+    console.print(f"{fetch_wheels(locks, python, to)} new packages in {to}")
+
+
+@catalog.command()
+def pack(
+    tool: Annotated[list[str], typer.Argument(help="ids of published tools, with @VERSION if not the newest")],
+    to: Annotated[Path, typer.Option(help="the bundle (tar)")],
+    store: Store = None,
+    store_url: StoreUrl = None,
+    python: Annotated[list[str] | None, Pythons] = None,
+) -> None:
+    """Pack tools for a site that reaches nothing: manifests, sources, images of --store, packages for --python."""
+    from fedproc.cli.pack import write_bundle
+    from fedproc.cli.store import store_of
+
+    with signed_in(operator=True) as client, ExitStack() as stack:
+        registry = stack.enter_context(store_of(client, store, store_url)) if store else None
+        write_bundle(client, tool, to, registry, python or [], console.print)
 
 
 def _key(path: Path) -> ECKey:

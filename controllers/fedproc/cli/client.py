@@ -156,6 +156,10 @@ class Client:
         """The signed manifest of one version."""
         return self._send("GET", f"/tools/{tool}/manifest", params={"version": version}).text
 
+    def bundle(self, tool: str, version: str) -> bytes:
+        """The packed source of one version."""
+        return self._send("GET", f"/tools/{tool}/bundle", params={"version": version}).content
+
     def tasks(self) -> list[TaskView]:
         return self._list(TaskView, "/tools/tasks")
 

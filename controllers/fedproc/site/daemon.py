@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from joserfc.jwk import ECKey
 
 from fedproc.contract.errors import InvalidInput
 from fedproc.jsonlog import log_json
@@ -25,7 +24,7 @@ from fedproc.site.executors import make_executor
 from fedproc.site.heartbeat import HeartbeatSender
 from fedproc.site.host import Host
 from fedproc.site.host_check import HostCheck
-from fedproc.site.identity import Identity, read_key, tls_context
+from fedproc.site.identity import Identity, read_keys, tls_context
 from fedproc.site.journal import Journal
 from fedproc.site.orchestrator import Orchestrator
 from fedproc.site.outbox import OutboxPublisher
@@ -157,12 +156,6 @@ def _reload_on_hangup(host: Host) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
 
 
-def read_keys(paths: tuple[Path, ...]) -> dict[str, ECKey]:
-    """Public keys from PEM files, by their thumbprint."""
-    keys = [read_key(path) for path in paths]
-    return {key.thumbprint(): key for key in keys}
-
-
 def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Route]:
     async def status(_match: re.Match[str], _body: dict[str, Any]) -> Any:
         return {
@@ -189,7 +182,12 @@ def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Ro
         orchestrator.switch(stop=match[1] == "stop")
         return {"stopped": orchestrator.stopped}
 
+    async def drain(_match: re.Match[str], _body: dict[str, Any]) -> Any:
+        orchestrator.drain()
+        return {"held": orchestrator.held, "jobs": len(orchestrator.status())}
+
     return [
+        ("POST", re.compile("/drain"), drain),
         ("GET", re.compile("/status"), status),
         ("GET", re.compile("/releases"), releases),
         ("POST", re.compile("/releases/([a-z0-9-]+)"), decide),

@@ -13,6 +13,7 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedproc.catalog.wheels import lists_something
 from fedproc.contract.errors import SystemFault
 from fedproc.contract.tool import Task
 from fedproc.site.executors.base import ENVIRONMENT
@@ -71,7 +72,7 @@ class Environments:
             await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
             log.info("building environment", extra={"requirements": requirements.name, "environment": place.name})
             await self._run(str(self._python), "-m", "venv", "--without-pip", str(partial))
-            if _lists_something(content):
+            if lists_something(content):
                 await self._install(partial, requirements)
             (partial / "complete").touch()
             await asyncio.to_thread(partial.rename, place)
@@ -97,8 +98,3 @@ class Environments:
         if process.returncode != 0:
             said = output.decode(errors="replace").strip().splitlines()
             raise EnvironmentFault(f"the tool's environment cannot be built: {' / '.join(said[-4:])}")
-
-
-def _lists_something(content: bytes) -> bool:
-    lines = (line.strip() for line in content.splitlines())
-    return any(line and not line.startswith(b"#") for line in lines)

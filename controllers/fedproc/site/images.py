@@ -10,8 +10,8 @@ import docker
 import docker.errors
 import requests
 
-from fedproc.catalog.building import BUILD_SECONDS, ImageFault, build, image_id, image_name
-from fedproc.catalog.oci import Image
+from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
+from fedproc.catalog.oci import Image, ImageFault
 from fedproc.contract.tool import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.settings import DockerSettings

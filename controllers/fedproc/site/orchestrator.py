@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 AcceptJobs = Callable[[bool], None]
 _STOP_FILE = "stopped"
 _JOURNAL = "journal"
+_DRAIN = "drain"
 
 
 class Orchestrator:
@@ -117,8 +118,13 @@ class Orchestrator:
                 run.stop(Verdict(JobState.cancelled, "site.stopped", "the site stopped all work on this host"))
         else:
             self._stop_file.unlink(missing_ok=True)
+            self._holds.pop(_DRAIN, None)
             self.accept_jobs(self.held is None)
         self.ring_heartbeat()
+
+    def drain(self) -> None:
+        """Take no new jobs, and let those that are here go on to their ends; until :meth:`switch` or a restart."""
+        self.hold(_DRAIN, "its site drains this host: jobs go on to their ends, and no new ones are taken")
 
     @property
     def held(self) -> str | None:

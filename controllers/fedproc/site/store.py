@@ -10,9 +10,9 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from fedproc.catalog.building import ImageFault
-from fedproc.catalog.oci import Blobs, Image, for_engine
-from fedproc.catalog.registry import Registry, Token, split
+from fedproc.catalog.oci import Blobs, Image, ImageFault, for_engine
+from fedproc.catalog.offline import Bundle
+from fedproc.catalog.registry import Registry, Token, of_this_machine, split
 from fedproc.site.identity import Identity, tls_context
 from fedproc.site.settings import SiteSettings, StoreSettings
 from fedproc.site.way_out import WayOut
@@ -69,6 +69,15 @@ class Store:
         """Its manifest, checked against the digest; kept for the next time."""
         _, repository, digest = split(reference)
         return self._registry.image(repository, digest, self.manifests)
+
+    def take(self, reference: str, bundle: Bundle) -> None:
+        """Take the image from a bundle instead; all of it is checked against the reference's digest."""
+        digest: str | None = split(reference)[2]
+        while digest is not None:
+            bundle.take_blob("manifests", digest, self.manifests)
+            digest = of_this_machine(self.manifests.read(digest) or b"")
+        for blob in self.image(reference).blobs:
+            bundle.take_blob("blobs", blob.digest, self.blobs)
 
     def fetch(self, reference: str, image: Image) -> None:
         """Fetch what is not here of the image. Raises :class:`ImageFault` if the disk has no room for it."""

@@ -10,8 +10,8 @@ import docker
 import httpx
 import pytest
 from tests.integration.api.federation import Federation
-from tests.integration.api.issuer import TestIssuer
 from tests.integration.store.gateway import NAME, Gateway
+from tests.integration.store.sites import HostIssuer
 
 from fedproc.catalog.oci import Blobs, Image, take_saved
 from fedproc.catalog.registry import Registry, Token
@@ -24,13 +24,13 @@ needs_docker = pytest.mark.skipif(not answers(MACHINES_OWN), reason="no Docker e
 
 
 @pytest.fixture(scope="session")
-def issuer() -> Iterator[TestIssuer]:
-    with TestIssuer() as running:
+def issuer() -> Iterator[HostIssuer]:
+    with HostIssuer() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, issuer: TestIssuer) -> Iterator[Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory, issuer: HostIssuer) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("store")
     (folder / "centre").mkdir()
     with Federation(f"sqlite:///{folder}/central.db", folder / "centre", issuer) as federation:

@@ -13,8 +13,7 @@ import pytest
 from tests.integration.store.conftest import needs_docker, registry, store
 from tests.integration.store.gateway import NAME, Gateway
 
-from fedproc.catalog.building import ImageFault
-from fedproc.catalog.oci import Blobs, Image
+from fedproc.catalog.oci import Blobs, Image, ImageFault
 from fedproc.contract.errors import FedprocError, Forbidden, NotAuthenticated, NotFound, Unavailable, Unreadable
 from fedproc.contract.tool import Manifest, Task
 from fedproc.demo.engine import MACHINES_OWN

@@ -13,17 +13,26 @@ if TYPE_CHECKING:
 
 
 def make_executor(settings: SiteSettings, store: Store | None = None) -> tuple[Executor, Runtimes]:
-    """The executor that the settings name, with what makes its runtimes ready, by ``store`` if there is one."""
+    """The executor that the settings name, with what makes its runtimes ready."""
     if settings.executor == "docker":
         from fedproc.site.executors.docker import DockerExecutor
+
+        executor: Executor = DockerExecutor(settings.state / "containers", settings.docker.socket)
+    else:
+        from fedproc.site.executors.sandbox import SandboxExecutor
+
+        executor = SandboxExecutor(settings.runner_folder)
+    return executor, make_runtimes(settings, store)
+
+
+def make_runtimes(settings: SiteSettings, store: Store | None = None) -> Runtimes:
+    """What makes runtimes ready for the executor that the settings name, by ``store`` if there is one."""
+    if settings.executor == "docker":
         from fedproc.site.images import Images
 
-        executor = DockerExecutor(settings.state / "containers", settings.docker.socket)
-        return executor, Images(settings.docker, store)
+        return Images(settings.docker, store)
 
     from fedproc.site.environments import Environments
-    from fedproc.site.executors.sandbox import SandboxExecutor
 
     folder = settings.sandbox.environments or settings.state / "environments"
-    environments = Environments(folder, settings.sandbox.python, settings.sandbox.pip_arguments, store)
-    return SandboxExecutor(settings.runner_folder), environments
+    return Environments(folder, settings.sandbox.python, settings.sandbox.pip_arguments, store)
