@@ -4,13 +4,14 @@ import ctypes
 import json
 from pathlib import Path
 
-DISPLAYS = "0x03"
+NVIDIA, DISPLAYS = "0x10de", "0x03"
 
 
 def cards():
     """How many NVIDIA GPUs are on the bus, with or without a driver."""
-    found = [path.parent for path in Path("/sys/bus/pci/devices").glob("*/vendor") if path.read_text().strip() == "0x10de"]
-    return sum((device / "class").read_text().startswith(DISPLAYS) for device in found)
+    vendors = Path("/sys/bus/pci/devices").glob("*/vendor")
+    found = [path.with_name("class") for path in vendors if path.read_text().strip() == NVIDIA]
+    return sum(kind.read_text().startswith(DISPLAYS) for kind in found)
 
 
 def asked():
