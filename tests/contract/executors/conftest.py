@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -43,13 +44,15 @@ SECRET = "4c1f-of-the-neighbour"
 LIMITS = Limits(cpus=1, memory=96_000_000, disk=20_000_000, pids=24, log=1_000_000)
 
 
+_RUN = secrets.token_hex(8)
 IDS: set[str] = set()
 """of all jobs so far"""
 
 
 def job_id(name: str) -> str:
-    """An id as the centre makes them."""
-    made = "j-" + "".join("0123456789abcdefghijklmnopqrstuv"[byte % 32] for byte in sha256(name.encode()).digest()[:26])
+    """An id as the centre makes them; another one in each run, as several may go on beside each other."""
+    digest = sha256(f"{_RUN} {name}".encode()).digest()
+    made = "j-" + "".join("0123456789abcdefghijklmnopqrstuv"[byte % 32] for byte in digest[:26])
     IDS.add(made)
     return made
 
@@ -242,7 +245,7 @@ class DockerBackend:
 
     def forget_image(self, name: str) -> None:
         """Remove an image, if it was made."""
-        with suppress(docker.errors.ImageNotFound):
+        with suppress(docker.errors.NotFound):
             self._client.images.remove(name, force=True)
 
     def close(self) -> None:

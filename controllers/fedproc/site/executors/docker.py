@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from fedproc.site.runner.seccomp import engine_profile
 LABEL = "eu.eucaim.fedproc.host"
 _SECCOMP = json.dumps(engine_profile())
 _IPV6 = Path("/proc/sys/net/ipv6")
+_READ_ONLY = dict.fromkeys(("/run", "/var/tmp"), "ro,nosuid,nodev,noexec,size=64k")  # noqa: S108 (Podman's writable ones)
 _LOG_FILES = 2
 _LOG_SHARE = 4
 """the engine's log has this many times the room of what is kept: it keeps both streams and a frame around each line"""
@@ -94,6 +95,8 @@ class DockerExecutor:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         world = world_of(spec)
         try:
+            for source, _ in world.mounts:
+                await asyncio.to_thread(Path(source).stat)  # Podman would make it
             for source, _ in world.writable:
                 await disk.own(source, UID)
             container = self._containers[spec.job] = Container(self._engine, handle, Record(spec.job))
@@ -124,7 +127,7 @@ class DockerExecutor:
             return Dialect()
         path = self._folder.with_name("seccomp.json")
         await asyncio.to_thread(path.write_text, _SECCOMP)
-        return Dialect(seccomp=str(path), log_driver="k8s-file")
+        return Dialect(seccomp=str(path), log_driver="k8s-file", tmpfs=_READ_ONLY)
 
     async def _find(self, handle: Handle) -> Container | None:
         """The job's container, if its end is not on record yet."""
@@ -190,6 +193,8 @@ class Dialect:
     seccomp: str = _SECCOMP
     """the filter of system calls itself, or the path of a file with it"""
     log_driver: str = "local"
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    """what else is to lie over the root"""
 
 
 def creation_of(spec: Spec, world: World, label: str, dialect: Dialect) -> dict[str, Any]:
@@ -234,7 +239,7 @@ def _limits(spec: Spec, dialect: Dialect) -> dict[str, Any]:
         "NanoCpus": int(limits.cpus * 1e9),
         "PidsLimit": limits.pids,
         "ShmSize": limits.memory // 2,
-        "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory // 2}"},  # noqa: S108 (the job's own)
+        "Tmpfs": {**dialect.tmpfs, "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory // 2}"},  # noqa: S108 (the job's own)
         "Ulimits": [{"Name": kind, "Soft": value, "Hard": value} for kind, value in most.items()],
         "LogConfig": {
             "Type": dialect.log_driver,
