@@ -125,6 +125,9 @@ class Client:
     def enrol(self, host: str, enrolment: HostEnrolment) -> HostView:
         return self._one(HostView, "PUT", f"/hosts/{host}", json=enrolment.model_dump(mode="json"))
 
+    def revoke(self, host: str, reason: str) -> HostView:
+        return self._one(HostView, "POST", f"/hosts/{host}/revocation", json={"reason": reason})
+
     def offer(self, new: NewEnrolment) -> EnrolmentCode:
         return self._one(EnrolmentCode, "POST", "/enrolments", json=new.model_dump(mode="json"))
 
@@ -262,7 +265,7 @@ class Client:
         new = NewFile(size=source.stat().st_size, sha256=digest, media_type=media_type)
         entry = self._one(FileView, "PUT", f"/data/file/{path}", json=new.model_dump(mode="json"))
         if entry.upload is not None:
-            self._send_bytes(entry.upload, source)
+            self._send_bytes(self._here(entry.upload, entry), source)
         return self.file(entry.id)
 
     def _send_bytes(self, url: str, source: Path) -> None:
@@ -285,19 +288,27 @@ class Client:
         partial = target.with_name(target.name + ".part")
         partial.parent.mkdir(parents=True, exist_ok=True)
         have = partial.stat().st_size if partial.exists() else 0
-        headers = {**self._authorization(), **({"Range": f"bytes={have}-"} if have else {})}
-        with self._http.stream("GET", self._absolute(entry.content or ""), headers=headers) as answer:
+        try:
+            self._download(self._here(entry.content or "", entry), partial, have)
+        except httpx.TransportError as fault:
+            raise Unavailable(f"{entry.path} was cut off ({fault}): fetch it again, it goes on from there") from fault
+        if _sha256(partial) != entry.sha256:
+            partial.unlink()
+            raise FedprocError(f"{entry.path} came damaged (its sha256 is not the promised one): fetch it again")
+        partial.rename(target)
+        return target
+
+    def _download(self, url: str, partial: Path, have: int) -> None:
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        if url.startswith(self.url):
+            headers |= self._authorization()
+        with self._http.stream("GET", url, headers=headers) as answer:
             if answer.status_code not in (200, 206):
                 answer.read()
                 raise ApiError(answer.status_code, _problem(answer))
             with partial.open("ab" if answer.status_code == 206 else "wb") as output:
                 for chunk in answer.iter_bytes():
                     output.write(chunk)
-        if _sha256(partial) != entry.sha256:
-            partial.unlink()
-            raise FedprocError(f"{entry.path} came damaged (its sha256 is not the promised one): fetch it again")
-        partial.rename(target)
-        return target
 
     # -- the wire --------------------------------------------------------------------------------
 
@@ -321,6 +332,12 @@ class Client:
             raise Unavailable(
                 f"{self.url} does not answer ({fault}): is the address right (FEDPROC_URL), is the API running?"
             ) from fault
+
+    def _here(self, link: str, entry: FileView) -> str:
+        """A link of the API, led to where it is reached: the name by which it knows itself may not be known here."""
+        own = httpx.URL(entry.uri)
+        origin = f"{own.scheme}://{own.netloc.decode()}"
+        return self._absolute(link.removeprefix(origin))
 
     def _absolute(self, path: str) -> str:
         return path if path.startswith("http") else self.url + path

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from fedproc.contract.ids import DatasetId, ExperimentId, FileId, HostId, JobId, Name, Sha256
+from fedproc.contract.ids import DatasetId, Digest, ExperimentId, FileId, HostId, JobId, Name, Sha256
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import JobState
 from fedproc.contract.tool import ToolRef
@@ -116,6 +116,7 @@ class Peer(Wire):
     host: HostId
     address: str | None = None
     server_names: dict[Name, str] = {}
+    key: str | None = Field(None, description="thumbprint (RFC 7638) of the key that its certificate must show")
 
 
 class Start(Wire):
@@ -164,6 +165,18 @@ class AskInventory(Wire):
     """``type: inventory``. The centre's books differ from the host's digest: send the list of open jobs."""
 
     host: HostId
+
+
+class Revocation(Wire):
+    """``type: revocation``. A host's key counts no more (or, lifted, counts again): cut its connections, let none in.
+
+    Of several about one key the latest by ``at`` counts, in whatever order they come.
+    """
+
+    host: HostId
+    key: str = Field(max_length=64, description="thumbprint (RFC 7638) of the key that it was enrolled with")
+    revoked: bool = True
+    at: AwareDatetime
 
 
 class ConnectionUse(Wire):
@@ -249,6 +262,15 @@ class AdmittedTool(Wire):
     digest: str | None = None
 
 
+class ReadyTool(Wire):
+    """A tool version whose tasks have what they run in on the host: image or environment."""
+
+    id: str
+    version: str
+    digest: Digest
+    tasks: tuple[str, ...]
+
+
 class Heartbeat(Wire):
     """``type: heartbeat``. That the host is alive, what it has, and a digest of its open jobs."""
 
@@ -263,6 +285,7 @@ class Heartbeat(Wire):
     capacity: Capacity
     executors: tuple[str, ...] = ()
     tools: tuple[AdmittedTool, ...] = ()
+    tools_ready: tuple[ReadyTool, ...] = ()
     datasets: tuple[OfferedDataset, ...] = ()
     open_jobs: int = 0
     open_jobs_digest: str = Field("", description=":func:`open_jobs_digest` of the host's open jobs")
@@ -291,7 +314,7 @@ class Unread(Wire):
     queue: str
 
 
-ToHost = JobOrder | Start | Finish | Cancel | AskInventory
+ToHost = JobOrder | Start | Finish | Cancel | AskInventory | Revocation
 FromHost = Snapshot | Record | Heartbeat | HostReport | Unread
 
 TYPES: dict[str, type[Wire]] = {
@@ -300,6 +323,7 @@ TYPES: dict[str, type[Wire]] = {
     "finish": Finish,
     "cancel": Cancel,
     "inventory": AskInventory,
+    "revocation": Revocation,
     "snapshot": Snapshot,
     "record": Record,
     "heartbeat": Heartbeat,

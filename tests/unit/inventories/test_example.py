@@ -69,7 +69,8 @@ def test_ansible_reads_it_and_the_machines_are_in_their_groups() -> None:
 
 
 def test_filled_it_passes_the_check(filled: Path) -> None:
-    assert "CHANGE" not in "".join(path.read_text() for path in filled.rglob("*.yml") if path.name != "vault.yml")
+    lines = [line for path in filled.rglob("*.yml") for line in path.read_text().splitlines()]
+    assert [line for line in lines if "CHANGE" in line.partition("#")[0]] == []
     done = checked(filled)
     assert done.returncode == 0, done.stdout + done.stderr
 
