@@ -55,14 +55,14 @@ class Machine:
         assert done.returncode == 0, f"{self.name}: {' '.join(command)}: {done.stdout[-1000:]} {done.stderr[-2000:]}"
         return done.stdout
 
-    def probe(self, name: str, timeout: float = 120, **given: Any) -> Any:
-        """What ``probes/NAME.py`` prints as JSON when it runs there, in our programs' environment.
+    def probe(self, program: str, /, **given: Any) -> Any:
+        """What ``probes/PROGRAM.py`` prints as JSON when it runs there, in our programs' environment.
 
         What it is given goes by standard input: it may hold a token.
         """
-        program = (PROBES / f"{name}.py").read_text()
+        source = (PROBES / f"{program}.py").read_text()
         text = f"{json.dumps(given)}\n"
-        said = self.run(_PYTHON, "-c", program, given=text, timeout=timeout)
+        said = self.run(_PYTHON, "-c", source, given=text)
         return json.loads(said)
 
     def site(self, *command: str) -> str:

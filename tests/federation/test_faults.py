@@ -17,7 +17,7 @@ DATA = ["UB:wisconsin", "BSC:wisconsin", "FORTH:wisconsin"]
 
 
 def test_a_killed_centre_comes_back_with_nothing_lost(centre: Centre, machine: Machine) -> None:
-    flower = centre.run("flower-logistic", datasets=DATA, rounds=40)
+    flower = centre.run("flower-logistic", datasets=DATA, rounds=500)
     sleeper = centre.run("host-acceptance", hosts=["UB", "CESGA"], seconds=60)
     queued = [centre.run("host-acceptance", hosts=["BSC"]) for _ in range(10)]
     centre.wait_for(sleeper, "UB", "running", 240)

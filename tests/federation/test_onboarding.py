@@ -49,7 +49,7 @@ def test_a_host_that_fails_a_requirement_stops_before_anything_is_installed(upv:
 
 
 def test_a_host_comes_in_while_experiments_run(centre: Centre, upv: Machine) -> None:
-    experiment = centre.run("flower-logistic", datasets=DATA, rounds=300)
+    experiment = centre.run("flower-logistic", datasets=DATA, rounds=1000)
     played("enroll_host.yml", "--tags", "code", "-e", "host=UPV", newcomer=True)
     unconfirmed = play("onboard_host.yml", "--limit", "UPV", newcomer=True)
     assert "waits for the central operator" in unconfirmed.stdout
@@ -66,7 +66,7 @@ def test_a_host_comes_in_while_experiments_run(centre: Centre, upv: Machine) -> 
 
 def test_a_host_that_is_turned_out_is_out_within_a_minute(centre: Centre, upv: Machine, machine: Machine) -> None:
     centre.wait_until_accepting("UPV")
-    experiment = centre.run("flower-logistic", datasets=[*DATA, "UPV:wisconsin"], rounds=900)
+    experiment = centre.run("flower-logistic", datasets=[*DATA, "UPV:wisconsin"], rounds=1000)
     centre.wait_for(experiment, "UPV", "running", 240)
     token = upv.probe("token")["token"]
     server = next(job for job in centre.view(experiment).jobs if job.host == "EUCAIM")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ from fedproc.contract.api import (
     ToolSummary,
     ToolView,
 )
-from fedproc.contract.errors import FedprocError, NotAuthenticated, Unavailable
+from fedproc.contract.errors import FedprocError, InvalidInput, NotAuthenticated, Unavailable
 
 M = TypeVar("M", bound=BaseModel)
 _CHUNK = 1 << 20
@@ -55,6 +56,14 @@ class ApiError(FedprocError):
         self.problem = problem
 
 
+def trusted(ca_file: str | None) -> ssl.SSLContext:
+    """A context that trusts the CA in ``ca_file``, or the system's. Raises :class:`InvalidInput` naming the file."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as fault:
+        raise InvalidInput(f"{ca_file}: no CA certificate can be read there ({fault}): see FEDPROC_CA") from fault
+
+
 class Client:
     """Signs in with a password if it has one (POST /token), or uses the token that it is given."""
 
@@ -70,7 +79,7 @@ class Client:
     ) -> None:
         self.url = url.rstrip("/")
         self._credentials = (username, password)
-        self._http = httpx.Client(verify=ca_file or True, timeout=timeout)
+        self._http = httpx.Client(verify=trusted(ca_file), timeout=timeout)
         self._expires = 0.0
         self.token = token
         if token is not None:
