@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fedproc.site.runner import disk
 from fedproc.site.runner.bubblewrap import sandbox_for
 from fedproc.site.runner.cgroups import CGroup
 from fedproc.site.runner.guard import Guard
-from fedproc.site.runner.launch import become_user, launch, limit_resources, stage
+from fedproc.site.runner.launch import become_user, launch, limit_resources, readable, reap, stage
 from fedproc.site.runner.order import Order
 from fedproc.site.runner.output import Output
 from fedproc.site.runner.record import Record, write_record
@@ -25,6 +26,15 @@ from fedproc.site.runner.slots import Slot
 _NOT_FOUND = 127
 _STATUS_BYTES = 4096
 _SAID_BYTES = 500
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What all jobs of a runner have in common: their /etc, groups that may read datasets, the filter of calls."""
+
+    etc: Path
+    groups: Sequence[int]
+    seccomp: bytes
 
 
 class Job:
@@ -47,7 +57,7 @@ class Job:
         self._status = -1
         self._told = b""
 
-    async def start(self, groups: Sequence[int], seccomp: bytes) -> None:
+    async def start(self, confinement: Confinement) -> None:
         """Start the processes. Raises OSError or LaunchError; then nothing runs."""
         if self._slot is not None:
             for source, _ in self._order.writable:
@@ -55,16 +65,16 @@ class Job:
         limits = self._order
         self._cgroup.limit(cpus=limits.cpus, memory=limits.memory, pids=limits.pids)
         write_record(self._folder, self.record)
-        self._launch(groups, seccomp)
+        await self._launch(confinement)
         self._ending = asyncio.create_task(self._wait())
         self._watching = asyncio.create_task(self._watch())
 
-    def _launch(self, groups: Sequence[int], seccomp: bytes) -> None:
+    async def _launch(self, confinement: Confinement) -> None:
         self._status, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             for name in ("stdout", "stderr"):
                 self._outputs.append(Output(self._folder / name, self._order.log))
-            self._fork(groups, seccomp, told)
+            await self._fork(confinement, told)
         except BaseException:
             os.close(self._status)
             for output in self._outputs:
@@ -75,9 +85,11 @@ class Job:
             for output in self._outputs:
                 os.close(output.write_end)
 
-    def _fork(self, groups: Sequence[int], seccomp: bytes, told: int) -> None:
+    async def _fork(self, confinement: Confinement, told: int) -> None:
         order, slot = self._order, self._slot
-        sandbox = sandbox_for(order, staging=slot is not None, seccomp=seccomp, status=told)
+        sandbox = sandbox_for(
+            order, etc=confinement.etc, staging=slot is not None, seccomp=confinement.seccomp, status=told
+        )
 
         def become() -> None:
             self._cgroup.join()
@@ -85,12 +97,12 @@ class Job:
                 stage(sandbox.sources)
             limit_resources(order.disk)
             if slot is not None:
-                become_user(slot.uid, groups)
+                become_user(slot.uid, confinement.groups)
 
         try:
             command = sandbox.command(order.command)
             output, errors = (output.write_end for output in self._outputs)
-            self._sandbox = launch(
+            self._sandbox = await launch(
                 command, output=output, errors=errors, keep=[told, *sandbox.descriptors], before=become
             )
         finally:
@@ -103,11 +115,10 @@ class Job:
         self._watching.cancel()
         if self._grace is not None:
             self._grace.cancel()
-        code = _reap(self._sandbox)
-        self._cgroup.kill()
+        code = reap(self._sandbox)
         if (init := self._said("child-pid")) is not None and _is_child(init):
             await _gone(init)  # the first process inside: the kernel has then ended all the others there
-            _reap(init)
+            reap(init)
         await self._cgroup.empty()
         for output in self._outputs:
             output.end()
@@ -197,13 +208,9 @@ class Job:
 async def _gone(process: int) -> None:
     """Wait for the end of a child, which stays to be reaped."""
     descriptor = os.pidfd_open(process)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
     try:
-        await ended.wait()
+        await readable(descriptor)
     finally:
-        loop.remove_reader(descriptor)
         os.close(descriptor)
 
 
@@ -216,10 +223,7 @@ def _is_child(process: int) -> bool:
     return True
 
 
-def _reap(process: int) -> int:
-    """The exit code of a child that has ended, -n for one that signal n ended."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
 def _end_of(path: Path) -> str:
-    return path.read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
+    return ""
