@@ -16,8 +16,9 @@ from pathlib import Path
 from fedproc.site.runner import disk
 from fedproc.site.runner.bubblewrap import sandbox_for
 from fedproc.site.runner.cgroups import CGroup
+from fedproc.site.runner.children import gone, reap, was_left
 from fedproc.site.runner.guard import Guard
-from fedproc.site.runner.launch import become_user, launch, limit_resources, readable, reap, stage
+from fedproc.site.runner.launch import become_user, launch, limit_resources, stage
 from fedproc.site.runner.order import Order
 from fedproc.site.runner.output import Output
 from fedproc.site.runner.record import Record, write_record
@@ -53,7 +54,7 @@ class Job:
         self._outputs: list[Output] = []
         self._abandoned = ""
         self._grace: asyncio.TimerHandle | None = None
-        self._sandbox = -1
+        self._sandbox = 0
         self._status = -1
         self._told = b""
 
@@ -111,14 +112,14 @@ class Job:
     # -- the end ---------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        await _gone(self._sandbox)
+        await gone(self._sandbox)
         self._watching.cancel()
         if self._grace is not None:
             self._grace.cancel()
-        code = reap(self._sandbox)
-        if (init := self._said("child-pid")) is not None and _is_child(init):
-            await _gone(init)  # the first process inside: the kernel has then ended all the others there
-            reap(init)
+        code, self._sandbox = reap(self._sandbox), 0
+        self._cgroup.kill()  # a sandbox that was ended while it was being made leaves an init that waits for it
+        if (init := self._said("child-pid")) is not None and was_left(init):
+            await gone(init)  # the first process inside: the kernel has then ended all the others there
         await self._cgroup.empty()
         for output in self._outputs:
             output.end()
@@ -191,8 +192,11 @@ class Job:
         init = self._said("child-pid")
         children = Path(f"/proc/{init}/task/{init}/children")
         with contextlib.suppress(OSError):
-            return [int(pid) for pid in children.read_text().split()] or [self._sandbox]
-        return [self._sandbox]
+            return [int(pid) for pid in children.read_text().split()] or self._itself()
+        return self._itself()
+
+    def _itself(self) -> list[int]:
+        return [self._sandbox] if self._sandbox else []
 
     def _said(self, name: str) -> int | None:
         """A number that the sandbox told on its status descriptor, if it told it yet."""
@@ -203,24 +207,6 @@ class Job:
                 if (value := json.loads(line).get(name)) is not None:
                     return int(value)
         return None
-
-
-async def _gone(process: int) -> None:
-    """Wait for the end of a child, which stays to be reaped."""
-    descriptor = os.pidfd_open(process)
-    try:
-        await readable(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _is_child(process: int) -> bool:
-    """Whether this process may reap it; else the sandbox did, whose child it was."""
-    try:
-        os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def _end_of(path: Path) -> str:

@@ -6,7 +6,6 @@ than most sandboxes do.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import resource
@@ -15,6 +14,8 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+from fedproc.site.runner.children import readable, reap, started
 
 STAGE = "/mnt"
 """Where a runner that is root shows a job's folders to bwrap, in a mount namespace of the job's own: so the job's
@@ -41,6 +42,7 @@ async def launch(
     pid = os.fork()
     if pid == 0:
         _become(command, (output, errors), keep, before, say)
+    started(pid)
     os.close(say)
     try:
         await readable(said)
@@ -55,22 +57,6 @@ async def launch(
         reap(pid)
         raise LaunchError(fault.decode())
     return pid
-
-
-def reap(process: int) -> int:
-    """The exit code of a child that has ended, or is about to; -n for one that signal n ended."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-async def readable(descriptor: int) -> None:
-    """Wait until there is something to read, or the other end is closed."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(descriptor)
 
 
 def _become(
