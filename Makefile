@@ -71,6 +71,10 @@ soak: setup ## JOBS=10000 jobs while programs are killed at random: counts lost,
 	@scripts/install-system-packages test
 	@$(other_broker) $(BIN)/python -m tests.resilience.soak --jobs $(JOBS) $(ARGS)
 
+.PHONY: molecule
+molecule: $(VENV)/installed ## each role on a machine of its own (ROLES="a b" for some; MACHINE=bookworm for Debian 12)
+	@scripts/molecule $(ROLES)
+
 .PHONY: lint
 lint: $(VENV)/installed ## ruff, mypy, import-linter, ansible-lint
 	@$(BIN)/ruff check .

@@ -24,7 +24,19 @@ from fedproc.central.gate import Gate
 from fedproc.central.issuer import Issuer
 from fedproc.central.links import Links
 from fedproc.central.metrics import Metrics
-from fedproc.central.routes import data, events, experiments, hosts, system, tasks, token, tools, uploads
+from fedproc.central.routes import (
+    acceptance,
+    data,
+    enrolments,
+    events,
+    experiments,
+    hosts,
+    system,
+    tasks,
+    token,
+    tools,
+    uploads,
+)
 from fedproc.central.settings import CentralSettings, load
 from fedproc.central.store.db import connect
 from fedproc.central.streams import Streams
@@ -35,7 +47,7 @@ from fedproc.jsonlog import log_json
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 20
-_MODULES = (tasks, experiments, events, uploads, data, hosts, tools, token, system)
+_MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, token, system)
 
 
 def create_app(settings: CentralSettings) -> FastAPI:

@@ -19,13 +19,15 @@ _ROLE = {Placement.client: "data", Placement.server: "aggregator"}
 class HostFacts:
     """What placement has to know of an enrolled host.
 
-    ``datasets`` are the versions of what it last offered, by id; None if it was never heard of.
+    ``datasets`` are the versions of what it last offered, by id; None if it was never heard of. One that is not
+    ``accepted`` takes its acceptance only.
     """
 
     id: str
     active: bool
     roles: frozenset[str]
     datasets: Mapping[str, str] | None
+    accepted: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,20 @@ def named_hosts(request: RunRequest, aggregator: str) -> frozenset[str]:
     return frozenset({*request.hosts, *of_datasets, *request.host_parameters, aggregator})
 
 
-def plan(request: ExperimentRequest, tool: Tool, hosts: Mapping[str, HostFacts], aggregator: str) -> Plan:
-    """Place the request's jobs. Raises :class:`InvalidInput` with every fault at once, each with its cure."""
+def plan(
+    request: ExperimentRequest,
+    tool: Tool,
+    hosts: Mapping[str, HostFacts],
+    aggregator: str,
+    *,
+    acceptance: bool = False,
+) -> Plan:
+    """Place the request's jobs; ``acceptance``: on hosts that are not accepted, too.
+
+    Raises :class:`InvalidInput` with every fault at once, each with its cure.
+    """
     chosen = list(request.hosts) or list(dict.fromkeys(d.partition(":")[0] for d in request.datasets))
-    placing = _Placing(request, tool, hosts, aggregator, chosen)
+    placing = _Placing(request, tool, hosts, aggregator, chosen, acceptance)
     if faults := list(placing.faults()):
         first = "; ".join(f"{entry['where']}: {entry['what']} ({entry['cure']})" for entry in faults[:3])
         more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
@@ -72,12 +84,14 @@ class _Placing:
         hosts: Mapping[str, HostFacts],
         aggregator: str,
         chosen: list[str],
+        acceptance: bool,
     ) -> None:
         self._request = request
         self._tool = tool
         self._hosts = hosts
         self._aggregator = aggregator
         self._chosen = chosen
+        self._acceptance = acceptance
         self.parameters = Parameters(tool, request.parameters, request.host_parameters)
         self._datasets = {host: [d for d in request.datasets if d.partition(":")[0] == host] for host in chosen}
 
@@ -118,6 +132,8 @@ class _Placing:
                 yield fault("hosts", f"{host} is not enrolled", "GET /hosts/ lists the hosts there are")
             elif not facts.active:
                 yield fault("hosts", f"{host} is not active: the operator revoked it", "leave it out, or ask him")
+            elif not facts.accepted and not self._acceptance:
+                yield fault("hosts", f"{host} has not passed its acceptance yet", "leave it out, or wait")
         if any(task.placement is Placement.server for task in self._tool.tasks):
             yield from self._unusable_aggregator()
 

@@ -62,9 +62,11 @@ class CentralSettings(Section):
     tls_key: Path | None = None
     dispatch_key: Path = Field(description="PEM, P-256: signs what goes to hosts")
     catalogue_keys: tuple[Path, ...] = Field(description="PEM, public: whose manifests are taken in")
+    authority: Path | None = Field(None, description="PEM: the certificate by which hosts and servers are certified")
     issuer: IssuerSettings
     broker: BrokerSettings
     aggregator: str = Field("EUCAIM", description="host on which server tasks are placed")
+    acceptance_tool: str = Field("host-acceptance", description="tool that a new host must run well")
     heartbeat_seconds: float = 10
     release_days: float = Field(14, description="how long after its run a job may await its release")
     hold_seconds: float = Field(600, description="how long a gang's job waits prepared for the others")

@@ -51,15 +51,19 @@ def submit(
     request: ExperimentRequest,
     key: str | None,
     now: float,
+    *,
+    acceptance: bool = False,
 ) -> str:
     """Place the request and write experiment, jobs and what may go at once; the experiment's id.
+
+    ``acceptance``: it may go to hosts that are not accepted yet.
 
     Raises :class:`InvalidInput` that names every fault.
     """
     row = _tool(connection, request)
     tool = tools.of_digest(connection, row.digest)
     known = hosts.facts(connection, named_hosts(request, settings.aggregator))
-    placed = plan(request, tool, known, settings.aggregator)
+    placed = plan(request, tool, known, settings.aggregator, acceptance=acceptance)
     experiment = new_id("e")
     values = {**_experiment(placed, row, caller, now), "id": experiment}
     if key is not None:

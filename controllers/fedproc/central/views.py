@@ -188,6 +188,7 @@ def host_view(row: Row[Any], silent_after: float) -> HostView:
         roles=row.roles,
         location=row.location,
         active=row.active,
+        accepted=row.is_accepted,
         alive=row.active and row.heard is not None and row.heard > time.time() - silent_after,
         reached_by=_reached_by(row),
         last_heartbeat=None if row.heard is None else moment(row.heard),

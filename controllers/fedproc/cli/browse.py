@@ -60,8 +60,10 @@ def show_host(host: str, json: AsJson = False) -> None:
 @hosts.command("enrol")
 def enrol_host(
     host: str,
-    public_key: Annotated[Path, typer.Option(help="the host's public key (PEM, P-256)")],
     role: Annotated[list[str], typer.Option(help="data, compute, aggregator; repeat it")],
+    public_key: Annotated[
+        Path | None, typer.Option(help="its public key (PEM, P-256); that of its confirmed enrolment unless given")
+    ] = None,
     site: Annotated[str, typer.Option(help="the organisation that runs it")] = "",
     location: Annotated[str, typer.Option(help="where it stands")] = "",
     address: Annotated[str | None, typer.Option(help="aggregators: where server tasks are dialled, HOST:PORT")] = None,
@@ -71,7 +73,7 @@ def enrol_host(
     from fedproc.contract.jws import load_key, public_jwk
 
     try:
-        key = public_jwk(load_key(public_key.read_bytes()))
+        key = public_jwk(load_key(public_key.read_bytes())) if public_key else None
     except (OSError, ValueError) as fault:
         raise InvalidInput(f"public key {public_key}: {fault}") from fault
     given = {"site": site, "roles": role, "location": location, "public_key": key, "address": address, "domain": domain}

@@ -16,6 +16,8 @@ from fedproc.contract.api import (
     DatasetView,
     DeadLetter,
     DeadLetterPage,
+    EnrolmentCode,
+    EnrolmentView,
     EventView,
     ExperimentRequest,
     ExperimentView,
@@ -26,6 +28,7 @@ from fedproc.contract.api import (
     HostView,
     LogLines,
     Logs,
+    NewEnrolment,
     NewFile,
     Page,
     Report,
@@ -117,6 +120,22 @@ class Client:
 
     def enrol(self, host: str, enrolment: HostEnrolment) -> HostView:
         return self._one(HostView, "PUT", f"/hosts/{host}", json=enrolment.model_dump(mode="json"))
+
+    def offer(self, new: NewEnrolment) -> EnrolmentCode:
+        return self._one(EnrolmentCode, "POST", "/enrolments", json=new.model_dump(mode="json"))
+
+    def enrolments(self) -> list[EnrolmentView]:
+        return self._list(EnrolmentView, "/enrolments")
+
+    def enrolment(self, host: str) -> EnrolmentView:
+        return self._one(EnrolmentView, "GET", f"/enrolments/{host}")
+
+    def confirm(self, host: str, certificate: str) -> EnrolmentView:
+        body = {"certificate": certificate}
+        return self._one(EnrolmentView, "POST", f"/enrolments/{host}/certificate", json=body)
+
+    def reject(self, host: str, reason: str) -> EnrolmentView:
+        return self._one(EnrolmentView, "POST", f"/enrolments/{host}/refusal", json={"reason": reason})
 
     def health(self) -> Health:
         """The centre's health; a degraded one is an answer too."""

@@ -11,7 +11,9 @@ from fedproc.contract.errors import FedprocError
 
 _SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
 _HOST_CHECK = {("site", "check"), ("site", "diagnose"), ("site", "profiles")}
-_ALL = ("account", "browse", "survey", "experiments", "catalog", "site_control", "services")
+_ALL = (
+    "account", "browse", "enrolments", "survey", "experiments", "catalog", "site_control", "site_accept", "services",
+)  # fmt: skip
 
 
 def application(arguments: list[str]) -> typer.Typer:

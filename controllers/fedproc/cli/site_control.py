@@ -9,6 +9,7 @@ import typer
 
 from fedproc.cli.show import AsJson, as_json, coloured, console, table
 from fedproc.cli.site import site
+from fedproc.cli.site_enrol import enrol
 from fedproc.contract.errors import FedprocError, Unavailable
 
 Socket = Annotated[
@@ -89,5 +90,6 @@ def refuse(job: str, socket: Socket, reason: Reason) -> None:
 
 
 def mount(app: typer.Typer) -> None:
-    """Add the commands, and those of the host check, to the application."""
+    """Add the commands, enrolment, and those of the host check, to the application."""
+    site.command()(enrol)
     app.add_typer(site, name="site")

@@ -281,6 +281,7 @@ class HostView(View):
     roles: list[Literal["data", "compute", "aggregator"]]
     location: str = ""
     active: bool
+    accepted: bool = Field(True, description="its acceptance has succeeded, or the operator vouches for it")
     alive: bool = Field(description="heard of within three heartbeats")
     reached_by: str = Field("", description="how it is reached: always by its own outgoing connection")
     condition: str = "unknown"
@@ -310,7 +311,9 @@ class HostEnrolment(Request):
     site: Line = Field("", max_length=200)
     roles: list[Literal["data", "compute", "aggregator"]] = Field(min_length=1, max_length=3)
     location: Line = Field("", max_length=200)
-    public_key: PlainJson = Field(description="public JWK, P-256")
+    public_key: PlainJson | None = Field(
+        None, description="public JWK, P-256; unless given, that of the host's confirmed enrolment"
+    )
     address: str | None = Field(
         None,
         pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):[1-9][0-9]{0,4}$",
@@ -318,6 +321,98 @@ class HostEnrolment(Request):
     )
     domain: str = Field("fedproc.internal", pattern=r"^[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$")
     active: bool = True
+    accepted: bool | None = Field(
+        None,
+        description="false: researchers' jobs are not placed there before its acceptance has succeeded; true: the "
+        "operator vouches for it; unless given, as it was, and true for a new host",
+    )
+
+
+class AcceptanceView(View):
+    """``/hosts/{host_id}/acceptance``: a host's newest acceptance experiment, and what its job found."""
+
+    host: HostId
+    accepted: bool
+    experiment: ExperimentView | None = None
+    report: dict[str, Any] | None = Field(None, description="report.json of the acceptance tool, once it is there")
+
+
+EnrolmentState = Literal["offered", "requested", "confirmed", "refused"]
+
+
+class NewEnrolment(Request):
+    """``POST /enrolments`` by an operator: give out a code for a host. It makes an earlier code of that host void."""
+
+    host: HostId
+    hours: float = Field(48, gt=0, le=24 * 30, description="how long the code is good")
+
+
+class EnrolmentCode(View):
+    """The one time that a code is shown: the centre keeps its sha256 only."""
+
+    host: HostId
+    code: str
+    expires: AwareDatetime
+
+
+class EnrolmentRequest(Request):
+    """``PUT /enrolments/{host}`` by the host: its certificate request, which the code lets in."""
+
+    code: str = Field(min_length=1, max_length=64)
+    request: str = Field(min_length=1, max_length=16_384, description="PKCS #10, PEM, P-256, subject CN=HOST alone")
+
+
+class EnrolmentCertificate(Request):
+    """``POST /enrolments/{host}/certificate`` by an operator, who has compared the fingerprint."""
+
+    certificate: str = Field(min_length=1, max_length=16_384, description="PEM, of the request's key and host")
+
+
+class EnrolmentRefusal(Request):
+    """``POST /enrolments/{host}/refusal`` by an operator."""
+
+    reason: Line = Field(min_length=1, max_length=500)
+
+
+class EnrolmentView(View):
+    """``GET /enrolments/{host}`` for an operator: how far one enrolment is."""
+
+    host: HostId
+    state: EnrolmentState
+    created: AwareDatetime
+    expires: AwareDatetime = Field(description="of the code, as long as no request has come")
+    void: bool = Field(False, description="the code was tried wrongly too often, or is too old: give out a new one")
+    requested: AwareDatetime | None = None
+    request: str | None = Field(None, description="PEM")
+    public_key: str | None = Field(None, description="PEM")
+    fingerprint: str | None = Field(None, description="sha256 of the key's SubjectPublicKeyInfo, in groups of four")
+    decided: AwareDatetime | None = None
+    certificate: str | None = Field(None, description="PEM")
+    reason: str | None = Field(None, description="of a refusal")
+
+
+class Enrolled(View):
+    """``GET /enrolments/{host}`` for the host, with its code: how far it is, and what it must know of the centre."""
+
+    host: HostId
+    state: EnrolmentState
+    fingerprint: str | None = None
+    certificate: str | None = Field(None, description="PEM, once it is confirmed")
+    reason: str | None = Field(None, description="of a refusal")
+    authority: str | None = Field(None, description="PEM: who certifies hosts and servers")
+    dispatch_keys: list[str] = Field([], description="PEM, public: sign messages to hosts")
+    catalogue_keys: list[str] = Field([], description="PEM, public: sign tools")
+    api_url: str
+    issuer_url: str
+    broker_host: str
+    broker_port: int
+
+
+class Authority(View):
+    """``GET /authority``: trust it only if ``sha256`` (of its DER form) is what the operator told."""
+
+    certificate: str
+    sha256: Sha256
 
 
 class Health(View):

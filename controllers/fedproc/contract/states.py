@@ -84,6 +84,8 @@ class ExperimentState(StrEnum):
     lost = "lost"
 
 
+ENDED: frozenset[ExperimentState] = frozenset(ExperimentState) - {ExperimentState.queued, ExperimentState.running}
+
 _WORST_FIRST = (S.failed, S.error, S.lost, S.refused, S.expired, S.cancelled)
 
 

@@ -249,6 +249,7 @@ class Federation:
             "dispatch_key": str(keys.key("dispatch").private),
             "catalogue_keys": [str(keys.key("catalogue").public)],
             "aggregator": AGGREGATOR,
+            "authority": str(keys.ca_file),
             "issuer": {"url": self._issuer_url, "client_key": str(keys.key("api").private)},
             "broker": {
                 "host": "localhost",

@@ -28,6 +28,7 @@ from fedproc.catalog.signing import sign_manifest
 from fedproc.central import migrate
 from fedproc.central.app import create_app
 from fedproc.central.store.db import connect
+from fedproc.demo.keys import KeyPair
 
 TOOLS = Path(__file__).parent / "tools"
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -50,18 +51,28 @@ class Federation:
         self.engine: Engine = connect(database)
         self.books = Books(self.engine, self.settings, key)
         self.url = ""
+        self.tls: KeyPair | None = None
 
     def __enter__(self) -> Federation:
         migrate.migrate(self.engine)
         self.app = create_app(self.settings)
         self.books.changed = lambda: self.app.state.centre.bell.ring("events")
-        config = uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on")
+        config = uvicorn.Config(
+            self.app,
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            ssl_keyfile=self.tls.private if self.tls else None,
+            ssl_certfile=self.tls.certificate if self.tls else None,
+        )
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         assert self._server.ready.wait(20), "the API did not start"
         port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"https://localhost:{port}" if self.tls else f"http://127.0.0.1:{port}"
         return self
 
     def __exit__(self, *_: object) -> None:

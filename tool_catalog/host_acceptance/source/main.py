@@ -2,7 +2,8 @@
 
 Writes ``report.json`` first, then works for as long as the parameter ``seconds`` says, telling its progress, and
 ends with the exit code that the parameter ``exit_code`` says, whatever was found. With a message on standard error:
-1 the output cannot be written, 2 the parameters cannot be used.
+1 the output cannot be written, 2 the parameters cannot be used, 3 something is not as expected, if the parameter
+``fail_on_findings`` asks for that.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 import re
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from findings import Finding, Job, run
 
 CHECKS = (*privileges.CHECKS, *files.CHECKS, *network.CHECKS, *machine.CHECKS)
 ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}$")
+KNOWN = frozenset({"seconds", "exit_code", "probe_addresses", "fail_on_findings"})
 TICK = 1.0
 """seconds between two lines of progress"""
 
@@ -38,35 +40,50 @@ def main(arguments: list[str] | None = None) -> int:
     """Look, report, work; returns the exit code that was asked for."""
     options = _parser().parse_args(arguments)
     try:
-        seconds, exit_code, addresses = _parameters(options.parameters)
+        asked = _parameters(options.parameters)
     except BadParameters as fault:
         print(f"host-acceptance: parameters: {fault}", file=sys.stderr)
         return 2
-    job = Job(options.job, options.input, Path.cwd(), addresses)
+    job = Job(options.job, options.input, Path.cwd(), asked.addresses)
     findings = list(run(CHECKS, job))
     try:
         _write(options.output / "report.json", options.host, job, findings)
         _summarise(options.host, findings)
-        _work(seconds, options.metrics)
+        _work(asked.seconds, options.metrics)
     except OSError as fault:
         print(f"host-acceptance: {fault.filename or 'output'}: {fault.strerror}", file=sys.stderr)
         return 1
-    return exit_code
+    if asked.fail_on_findings and not all(finding.ok for finding in findings):
+        return 3
+    return asked.exit_code
 
 
-def _parameters(path: Path) -> tuple[float, int, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Asked:
+    """The parameters."""
+
+    seconds: float
+    exit_code: int
+    addresses: tuple[str, ...]
+    fail_on_findings: bool
+
+
+def _parameters(path: Path) -> Asked:
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise BadParameters(f"cannot read {path.name}: {fault}") from fault
-    if not isinstance(given, dict) or not given.keys() <= {"seconds", "exit_code", "probe_addresses"}:
-        raise BadParameters("known are seconds, exit_code and probe_addresses")
+    if not isinstance(given, dict) or not given.keys() <= KNOWN:
+        raise BadParameters(f"known are {', '.join(sorted(KNOWN))}")
     seconds, exit_code = given.get("seconds", 0), given.get("exit_code", 0)
     if not _is_number(seconds) or not 0 <= seconds <= 3_600:
         raise BadParameters("seconds: must be a number from 0 to 3600")
     if not _is_number(exit_code) or exit_code not in range(256):
         raise BadParameters("exit_code: must be a whole number from 0 to 255")
-    return float(seconds), int(exit_code), _addresses(given.get("probe_addresses", []))
+    strict = given.get("fail_on_findings", False)
+    if not isinstance(strict, bool):
+        raise BadParameters("fail_on_findings: must be true or false")
+    return Asked(float(seconds), int(exit_code), _addresses(given.get("probe_addresses", [])), strict)
 
 
 def _addresses(value: Any) -> tuple[str, ...]:

@@ -11,11 +11,11 @@ from sqlalchemy import Row
 from starlette.responses import Response
 
 from fedproc.central.audit import act_of
-from fedproc.central.context import centre_of
+from fedproc.central.context import Centre, centre_of
 from fedproc.central.health import look
 from fedproc.central.relay import reconcile
 from fedproc.central.routes.common import HostCaller, HostPath, Operator, Researcher, also, answer, answer_list, router
-from fedproc.central.store import hosts
+from fedproc.central.store import enrolments, hosts
 from fedproc.central.store.db import deciding, reading, tried_twice, writing
 from fedproc.central.views import dataset_views, host_report_view, host_view
 from fedproc.contract.api import (
@@ -27,7 +27,7 @@ from fedproc.contract.api import (
     Inventory,
     InventoryAnswer,
 )
-from fedproc.contract.errors import Forbidden, InvalidInput, NotFound
+from fedproc.contract.errors import Conflict, Forbidden, InvalidInput, NotFound
 from fedproc.contract.jws import load_key, public_jwk
 
 routes = router("hosts")
@@ -86,18 +86,33 @@ def get_host(request: Request, host_id: HostPath, caller: Researcher) -> Respons
 def enrol_host(request: Request, host_id: HostPath, body: HostEnrolment, caller: Operator) -> Response:
     """Enrol a host, or change what is known of it; ``active: false`` revokes it at once."""
     centre = centre_of(request)
-    if _PRIVATE & body.public_key.keys():
+    key = _enrolled_key(centre, host_id) if body.public_key is None else _given_key(body.public_key)
+    status, row = tried_twice(lambda: _enrol(request, host_id, body, key))
+    centre.bell.ring("hosts")
+    return answer(host_view(row, centre.silent_after), status)
+
+
+def _given_key(given: dict[str, Any]) -> dict[str, Any]:
+    if _PRIVATE & given.keys():
         raise InvalidInput(
             "public_key holds the private half, which must never leave its host: make a new key there",
             code="key.private",
         )
     try:
-        key = public_jwk(load_key(body.public_key))
+        return public_jwk(load_key(given))
     except ValueError as fault:
         raise InvalidInput(f"public_key: {fault}", code="key") from fault
-    status, row = tried_twice(lambda: _enrol(request, host_id, body, key))
-    centre.bell.ring("hosts")
-    return answer(host_view(row, centre.silent_after), status)
+
+
+def _enrolled_key(centre: Centre, host: str) -> dict[str, Any]:
+    with reading(centre.engine) as connection:
+        row = enrolments.one(connection, host)
+    if row is None or row.state != "confirmed":
+        raise Conflict(
+            f"{host} has no confirmed enrolment to take the key from: confirm it, or give public_key",
+            code="enrolment.state",
+        )
+    return public_jwk(load_key(row.public_key))
 
 
 def _enrol(request: Request, host: str, body: HostEnrolment, key: dict[str, Any]) -> tuple[int, Row[Any]]:

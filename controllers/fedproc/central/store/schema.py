@@ -48,13 +48,38 @@ hosts = Table(
     Column("address", Text),
     Column("domain", Text, nullable=False, default="fedproc.internal"),
     Column("active", Boolean, nullable=False, default=True),
+    Column("accepted", Boolean, nullable=False, default=True),
+    Column("acceptance", String(28)),
     Column("enrolled", Float, nullable=False),
     Column("epoch", String(64)),
     Column("heartbeat", JSON),
     Column("heard", Float),
     Column("report", JSON),
 )
-"""A host as enrolled, its last heartbeat (``heard``: when the centre took it in) and its last :class:`HostReport`."""
+"""A host as enrolled, its last heartbeat (``heard``: when the centre took it in) and its last :class:`HostReport`.
+
+``acceptance`` is its newest acceptance experiment; a host that is not ``accepted`` becomes so when that succeeds.
+"""
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("host", String(31), primary_key=True),
+    Column("code_sha256", String(64), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("wrong", Integer, nullable=False, default=0),
+    Column("state", String(10), nullable=False),
+    Column("request", Text),
+    Column("public_key", Text),
+    Column("fingerprint", String(79)),
+    Column("requested", Float),
+    Column("certificate", Text),
+    Column("reason", Text),
+    Column("decided", Float),
+)
+"""The last enrolment of each host. ``wrong``: how often a code was tried that was not this one. The first request
+that the code lets in binds it to its key."""
 
 tools = Table(
     "tools",

@@ -1,0 +1,86 @@
+"""``fedproc hosts code``, ``enrolments``, ``confirm``, ``reject``: letting hosts in (operators)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from fedproc.cli.browse import hosts
+from fedproc.cli.session import signed_in
+from fedproc.cli.show import AsJson, as_json, clock, console, table
+from fedproc.contract.api import EnrolmentView, NewEnrolment
+from fedproc.contract.errors import Conflict, InvalidInput
+
+Hours = Annotated[float, typer.Option(help="how long it is good", min=0.01, max=720)]
+Fingerprint = Annotated[
+    str | None, typer.Option(help="what the site said of its key, by another way; compared with the request's")
+]
+
+
+def code(host: str, hours: Hours = 48, json: AsJson = False) -> None:
+    """Give out a single-use code for a host; an earlier one of it is void then."""
+    try:
+        new = NewEnrolment(host=host, hours=hours)
+    except ValidationError as fault:
+        raise InvalidInput(f"{host!r} is no host id: capital letters, digits and _, for example UB") from fault
+    with signed_in(operator=True) as client:
+        given = client.offer(new)
+    if json:
+        return as_json(given)
+    console.print(f"[bold]{given.code}[/]\nfor {given.host}, until {clock(given.expires)}; it is shown this once")
+
+
+def enrolments(json: AsJson = False) -> None:
+    """Codes that were given out, and requests that wait for a certificate."""
+    with signed_in(operator=True) as client:
+        found = client.enrolments()
+    if json:
+        return as_json(found)
+    rows = [(entry.host, _state(entry), clock(entry.requested), entry.fingerprint or "") for entry in found]
+    table(("host", "state", "requested", "fingerprint of its key (sha256)"), rows, none="no enrolment is open")
+
+
+def _state(entry: EnrolmentView) -> str:
+    if entry.state != "offered":
+        return entry.state
+    return "code void" if entry.void else f"code good until {clock(entry.expires)}"
+
+
+def confirm(
+    host: str,
+    certificate: Annotated[Path, typer.Option(help="certificate of the host's request (PEM)")],
+    fingerprint: Fingerprint = None,
+    json: AsJson = False,
+) -> None:
+    """Hand a host its certificate, after its fingerprint was compared."""
+    from fedproc.contract.enrolment import same_fingerprint
+
+    try:
+        text = certificate.read_text()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InvalidInput(f"certificate {certificate}: {fault}") from fault
+    with signed_in(operator=True) as client:
+        if fingerprint is not None:
+            asked = client.enrolment(host).fingerprint or "none yet"
+            if not same_fingerprint(asked, fingerprint):
+                raise Conflict(f"{host} asked with the key {asked}, not {fingerprint}: if the site is sure, reject it")
+        found = client.confirm(host, text)
+    as_json(found) if json else console.print(f"{host} is confirmed with the key {found.fingerprint}")
+
+
+def reject(
+    host: str, reason: Annotated[str, typer.Option(prompt=True, help="shown to the host")], json: AsJson = False
+) -> None:
+    """Refuse a host's request."""
+    with signed_in(operator=True) as client:
+        found = client.reject(host, reason)
+    as_json(found) if json else console.print(f"{host} is refused; `fedproc hosts code {host}` lets it try again")
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to ``fedproc hosts``, which is in the application already."""
+    for command in (code, enrolments, confirm, reject):
+        hosts.command()(command)

@@ -1,0 +1,88 @@
+"""``fedproc site enrol``: bring this host into a federation."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedproc.cli.show import AsJson, as_json, console, errors
+from fedproc.contract.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fedproc.site.enrolment import Outcome
+
+REFUSED, WAITS = 2, 3
+
+Url = Annotated[str, typer.Option(help="address of the federation's API, https://…")]
+Host = Annotated[str, typer.Option(help="this host's id, as its operator told it with the code")]
+CodeFile = Annotated[
+    Path | None, typer.Option(help="file with the single-use code; else it is in FEDPROC_CODE, never an argument")
+]
+Folder = Annotated[Path, typer.Option(help="where key, certificates and the centre's keys go")]
+Ca = Annotated[Path | None, typer.Option(help="who certifies the API (PEM), if the system's authorities do not")]
+CaSha256 = Annotated[
+    str | None, typer.Option(help="instead: sha256 of that certificate, as the operator told it with the code")
+]
+Wait = Annotated[float, typer.Option(help="seconds to wait for the operator's confirmation", min=0)]
+
+
+def enrol(
+    url: Url,
+    host: Host,
+    code_file: CodeFile = None,
+    folder: Folder = Path("/etc/fedproc"),
+    ca: Ca = None,
+    ca_sha256: CaSha256 = None,
+    wait: Wait = 0,
+    json: AsJson = False,
+) -> None:
+    """Make this host's key, ask to be let in with a single-use code, and fetch the certificate once it is confirmed.
+
+    Run it again to go on waiting; a host that is enrolled is left as it is. Exit codes: 0 enrolled, 3 it waits for
+    the federation's operator, 2 the centre refuses, 1 anything else.
+    """
+    from fedproc.site import enrolment
+
+    if ca and ca_sha256:
+        raise InvalidInput("give --ca or --ca-sha256, not both")
+    asking = enrolment.Asking(url, host, folder, ca, ca_sha256)
+    try:
+        outcome = enrolment.enrol(asking, lambda: _code(code_file), wait, _tell)
+    except enrolment.EnrolmentRefused as fault:
+        errors.print(f"fedproc: {fault.message}", markup=False)
+        raise typer.Exit(REFUSED) from fault
+    as_json(dataclasses.asdict(outcome)) if json else _show(outcome)
+    if outcome.state == "requested":
+        raise typer.Exit(WAITS)
+
+
+def _code(file: Path | None) -> str:
+    try:
+        code = file.read_text() if file else os.environ.get("FEDPROC_CODE", "")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InvalidInput(f"the code in {file} cannot be read: {fault}") from fault
+    if not code.strip():
+        raise InvalidInput("no code: give --code-file, or set FEDPROC_CODE; the federation's operator hands it out")
+    return code.strip()
+
+
+def _tell(fingerprint: str) -> None:
+    errors.print(
+        f"The fingerprint of this host's key (sha256):\n  [bold]{fingerprint}[/]\n"
+        "Tell it to the federation's operator by another way than the code came, for example by telephone."
+    )
+
+
+def _show(outcome: Outcome) -> None:
+    if outcome.state == "requested":
+        console.print(f"{outcome.host} waits until the federation's operator confirms it; run this again then")
+    elif outcome.changed:
+        console.print(
+            f"{outcome.host} is enrolled; its key, certificates and the centre's keys are in {outcome.folder}"
+        )
+    else:
+        console.print(f"{outcome.host} is enrolled already; nothing was changed in {outcome.folder}")
