@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from tests.holding import environment_being_built, full, lost_files, stopped
 from tests.resilience.conftest import TALLY
-from tests.resilience.once import ended_once
+from tests.resilience.once import ended_once, nothing_of
+
+from fedproc.demo.waiting import wait_until
 
 PROGRAMS = ("orchestrator-UB", "relay", "api", "broker")
 PHASES = ("dispatched", "accepted", "materialising", "running", "collecting")
@@ -67,6 +71,33 @@ def test_a_job_that_runs_while_its_orchestrator_is_dead_is_taken_up_not_restarte
     with running.without("orchestrator-UB"):
         pass
     ended_once(running, experiment, tmp_path)
+
+
+def test_killed_between_the_start_of_a_job_and_its_journal(running, tmp_path):
+    """The journal does not know that the job was started: it is found, and its folder is left to it."""
+    experiment = started(running, "running", seconds=6)
+    with running.without("orchestrator-UB"):
+        forget_the_start(running, experiment.jobs[0].id)
+    ended_once(running, experiment, tmp_path)
+
+
+def test_cancelled_after_the_journal_did_not_know_of_its_start(running):
+    experiment = started(running, "running", seconds=60)
+    job = experiment.jobs[0].id
+    with running.without("orchestrator-UB"):
+        forget_the_start(running, job)
+        running.researcher.cancel(experiment.id)
+    assert running.end(experiment)[-1].state == "cancelled"
+    wait_until(lambda: nothing_of(running, "UB", job), 20, "the cancelled job left something behind")
+
+
+def forget_the_start(running, job):
+    with sqlite3.connect(running.folder / "hosts" / "UB" / "journal" / "journal.sqlite") as journal:
+        doc = json.loads(journal.execute("SELECT doc FROM jobs WHERE id = ?", (job,)).fetchone()[0])
+        for name in ("handle", "command", "executor", "runtime", "tails"):
+            doc.pop(name, None)
+        doc["state"] = "prepared"
+        journal.execute("UPDATE jobs SET state = 'prepared', doc = ? WHERE id = ?", (json.dumps(doc), job))
 
 
 def test_the_runner_is_killed_its_jobs_are_lost_and_said_to_be(running):

@@ -209,20 +209,20 @@ class Execution:
             await self._tail_once(handle)
 
     async def _tail_once(self, handle: dict[str, Any]) -> None:
-        found: list[tuple[str, str]] = []
         for stream in self._streams():
             offset, told = self._record.tails.get(stream, (0, 0))
             if told >= _RECORDS:
                 continue
             data = await self._read(handle, stream, offset)
             data = data[: data.rfind(b"\n") + 1] or (data if len(data) >= _TAIL_BYTES else b"")
-            if not data:
-                continue
-            records = self._records(stream, told, data)
-            self._record.tails[stream] = (offset + len(data), told + len(records))
-            found += [("record", record.model_dump_json(exclude_defaults=True)) for record in records]
-        if found:
-            self._save(found)
+            if data:
+                self._tell(stream, offset, told, data)
+
+    def _tell(self, stream: str, offset: int, told: int, data: bytes) -> None:
+        """What was read is noted and saved in one step: between the two, this may be ended at any moment."""
+        records = self._records(stream, told, data)
+        self._record.tails[stream] = (offset + len(data), told + len(records))
+        self._save([("record", record.model_dump_json(exclude_defaults=True)) for record in records])
 
     async def _read(self, handle: dict[str, Any], stream: str, offset: int) -> bytes:
         if stream == "metrics":

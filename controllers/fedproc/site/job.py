@@ -45,8 +45,9 @@ _STOP_SLACK = 30.0
 class JobRun:
     """See the module."""
 
-    def __init__(self, host: Host, record: JobRecord, journalled: Journalled) -> None:
+    def __init__(self, host: Host, record: JobRecord, journalled: Journalled, *, taken_up: bool = False) -> None:
         self.record = record
+        self._taken_up = taken_up
         self._host = host
         self._journalled = journalled
         self._workspace = Workspace(host.settings.state / "jobs", record.job)
@@ -356,12 +357,19 @@ class JobRun:
 
     async def _stop_processes(self) -> None:
         record = self.record
+        if record.handle is None and self._taken_up:
+            await self._end_unknown()
         if record.handle is None or (await self._host.executor.poll(record.handle)).phase is not Phase.running:
             return
         await self._host.executor.cancel(record.handle)
         async with asyncio.timeout(_STOP_SLACK + 600):
             observed = await self._host.executor.poll(record.handle, until_exit=True)
         record.exit_code = observed.exit_code
+
+    async def _end_unknown(self) -> None:
+        """A daemon that was lost may have started the job's next step before its journal knew."""
+        for name in (self.record.job, f"{self.record.job}-{self.record.step}"):
+            await self._host.executor.discard({"job": name})
 
     async def clean(self) -> None:
         """Take away all that an ended job left here; safe to repeat."""

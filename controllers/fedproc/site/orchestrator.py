@@ -63,7 +63,7 @@ class Orchestrator:
     async def resume(self) -> None:
         """Take up every job that the journal has open, and sweep what ended jobs left behind."""
         for doc in await self._host.journal.open_jobs():
-            self._run(JobRecord.model_validate(doc))
+            self._run(JobRecord.model_validate(doc), taken_up=True)
         await self._sweep()
         if self.stopped:
             self.accept_jobs(False)
@@ -74,8 +74,8 @@ class Orchestrator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _run(self, record: JobRecord) -> JobRun:
-        run = JobRun(self._host, record, self._journalled)
+    def _run(self, record: JobRecord, *, taken_up: bool = False) -> JobRun:
+        run = JobRun(self._host, record, self._journalled, taken_up=taken_up)
         self._runs[record.job] = run
         task = run.begin()
         self._tasks.add(task)
