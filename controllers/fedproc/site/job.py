@@ -118,6 +118,8 @@ class JobRun:
         else:
             self.record.sequence += 1
             self.record.connections = tuple(meter.use() for meter in self._meters)
+            if self._pending and self._pending[-1][0] == "snapshot":
+                self._pending.pop()  # not written yet, and nobody needs it beside a newer one
             self._pending.append(("snapshot", self._snapshot().model_dump_json(exclude_defaults=True)))
         self._clean.clear()
         self._dirty.set()

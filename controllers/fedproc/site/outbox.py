@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 from fedproc.contract.errors import Unavailable
 from fedproc.contract.jws import CENTRAL, seal_body
@@ -51,16 +52,35 @@ class OutboxPublisher:
         waiting = await self._journal.outgoing(0)
         if not waiting:
             return False
-        sent = await asyncio.gather(*(self._publish(entry) for entry in waiting), return_exceptions=True)
-        await self._journal.confirmed([entry.id for entry, fault in zip(waiting, sent, strict=True) if not fault])
-        for fault in sent:
-            if fault is not None:
-                raise fault
+        bodies = [json.loads(entry.body) for entry in waiting]
+        carried_by = _newest(waiting, bodies)
+        chosen = sorted(set(carried_by))
+        sent = await asyncio.gather(
+            *(self._publish(waiting[n].kind, bodies[n]) for n in chosen), return_exceptions=True
+        )
+        faults = {n: fault for n, fault in zip(chosen, sent, strict=True) if fault is not None}
+        done = [entry.id for entry, n in zip(waiting, carried_by, strict=True) if n not in faults]
+        await self._journal.confirmed(done)
+        for fault in faults.values():
+            raise fault
         return True
 
-    async def _publish(self, entry: Outgoing) -> None:
-        await self._broker.publish(cast(EventKind, entry.kind), self._sealed(entry))
+    async def _publish(self, kind: str, body: dict[str, Any]) -> None:
+        sealed = seal_body(kind, body, self._identity.key, iss=self._identity.host, aud=CENTRAL)
+        await self._broker.publish(cast(EventKind, kind), sealed)
 
-    def _sealed(self, entry: Outgoing) -> bytes:
-        body = json.loads(entry.body)
-        return seal_body(entry.kind, body, self._identity.key, iss=self._identity.host, aud=CENTRAL)
+
+def _newest(waiting: Sequence[Outgoing], bodies: Sequence[dict[str, Any]]) -> list[int]:
+    """For each message the place of the one that carries what it says.
+
+    That is itself, but for a snapshot for which a newer one of its job waits as well: the highest sequence wins, so
+    the older ones need no journey of their own.
+    """
+    newest = {
+        body["job"]: n for n, (entry, body) in enumerate(zip(waiting, bodies, strict=True)) if _is_snapshot(entry)
+    }
+    return [newest[bodies[n]["job"]] if _is_snapshot(entry) else n for n, entry in enumerate(waiting)]
+
+
+def _is_snapshot(entry: Outgoing) -> bool:
+    return entry.kind == "snapshot"
