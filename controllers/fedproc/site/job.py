@@ -33,8 +33,8 @@ from fedproc.site.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-Journalled = Callable[[bool], None]
-"""Told after each try to write the journal: whether it worked."""
+Journalled = Callable[[bool, bool], None]
+"""Told after each try to write the journal: whether it worked, and whether somebody waits for what was written."""
 
 _BEFORE_RUN = (JobState.accepted, JobState.materialising, JobState.prepared)
 _JOURNAL_PAUSE = 1.0
@@ -143,12 +143,12 @@ class JobRun:
                 await self._host.journal.save(self.record.job, doc, events)
             except JournalError as fault:
                 log.error("journal", extra={"job": self.record.job, "reason": fault.message})
-                self._journalled(False)
+                self._journalled(False, False)
                 self._pending = events + self._pending
                 self._dirty.set()
                 await asyncio.sleep(_JOURNAL_PAUSE)
                 continue
-            self._journalled(True)
+            self._journalled(True, self.record.ended)
             if not self._dirty.is_set():
                 self._clean.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from fedproc.site.journal import Journal, JournalError, Outgoing
 log = logging.getLogger(__name__)
 
 _PAUSE = 0.5
+_GAP = 0.02
+"""seconds between two batches: what changes again and again goes once. An end goes at once."""
 
 
 class OutboxPublisher:
@@ -29,10 +32,13 @@ class OutboxPublisher:
         self._identity = identity
         self._news = asyncio.Event()
         self._news.set()
+        self._urgent = asyncio.Event()
 
-    def ring(self) -> None:
-        """There may be something new in the outbox."""
+    def ring(self, urgent: bool = False) -> None:
+        """There may be something new in the outbox; ``urgent``: somebody waits for it."""
         self._news.set()
+        if urgent:
+            self._urgent.set()
 
     async def run(self) -> None:
         """Publish until cancelled. What was published but not confirmed is published again."""
@@ -42,7 +48,9 @@ class OutboxPublisher:
             self._news.clear()
             try:
                 while await self._batch():
-                    pass
+                    self._urgent.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._urgent.wait(), _GAP)
             except (Unavailable, JournalError) as fault:
                 log.warning("events wait", extra={"reason": fault.message})
                 self._news.set()
