@@ -15,6 +15,7 @@ from fedproc.contract.messages import Record, Used, now
 from fedproc.contract.states import JobState
 from fedproc.contract.tool import Ready, Task, TaskKind
 from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
+from fedproc.site.executors.records import grown
 from fedproc.site.host import Host
 from fedproc.site.preparation import Prepared, make_spec, ports
 from fedproc.site.record import JobRecord
@@ -29,6 +30,7 @@ _TAIL_SECONDS = 0.25
 _TAIL_BYTES = 1 << 18
 _LINE = 4096
 _RECORDS = 20_000
+_METRICS = "metrics.jsonl"
 
 
 class Execution:
@@ -226,8 +228,10 @@ class Execution:
 
     async def _read(self, handle: dict[str, Any], stream: str, offset: int) -> bytes:
         if stream == "metrics":
-            read = self._prepared.workspace.read_work
-            return await asyncio.to_thread(read, "metrics.jsonl", offset, _TAIL_BYTES)
+            workspace = self._prepared.workspace
+            if not grown(workspace.work / _METRICS, offset):
+                return b""
+            return await asyncio.to_thread(workspace.read_work, _METRICS, offset, _TAIL_BYTES)
         parts = [part async for part in self._executor.logs(handle, stream, offset=offset)]
         return b"".join(parts)[:_TAIL_BYTES]
 
