@@ -15,7 +15,7 @@ from tests.resilience.once import ended_once, nothing_of
 from fedproc.demo.waiting import wait_until
 
 PROGRAMS = ("orchestrator-UB", "relay", "api", "broker")
-PHASES = ("dispatched", "accepted", "materialising", "running", "collecting")
+PHASES = ("dispatched", "accepted", "materialising", "running", "collecting", "awaiting_release")
 
 
 @contextmanager
@@ -38,6 +38,27 @@ def held(running, phase) -> Iterator[object]:
             with lost_files(running):
                 running.wait_for(experiment, "work@UB", "collecting")
                 yield experiment
+        case "awaiting_release":
+            with releasing_by_hand(running, "UB"):
+                experiment = started(running, phase)
+                yield experiment
+                job = experiment.jobs[0].id
+                running.site("UB", "POST", f"/releases/{job}", decision="release", reason="looked at")
+
+
+@contextmanager
+def releasing_by_hand(running, host) -> Iterator[None]:
+    """The host's policy lets no report leave by itself."""
+    policy, supervisor = running.folder / f"policy-{host}.toml", running.federation.supervisor
+    before = policy.read_text()
+    assert 'report = "automatic"' in before
+    policy.write_text(before.replace('report = "automatic"', 'report = "manual"'))
+    supervisor.signal(f"orchestrator-{host}", "HUP")
+    try:
+        yield
+    finally:
+        policy.write_text(before)
+        supervisor.signal(f"orchestrator-{host}", "HUP")
 
 
 def started(running, phase, seconds=0):
@@ -51,6 +72,16 @@ def started(running, phase, seconds=0):
 def test_killed(running, tmp_path, phase, program):
     with held(running, phase) as experiment:
         running.kill(program)
+    ended_once(running, experiment, tmp_path)
+
+
+@pytest.mark.parametrize("program", ["orchestrator-UB", "relay", "api"])
+def test_killed_while_the_job_is_queued_because_the_broker_is_away(running, tmp_path, program):
+    with running.without("broker"):
+        wait_until(lambda: running.operator.health().status != "ok", 30, "nobody sees that the broker is away")
+        experiment = started(running, "queued")
+        running.kill(program, whole=False)
+        assert running.jobs(experiment)["work@UB"].state == "queued"
     ended_once(running, experiment, tmp_path)
 
 
