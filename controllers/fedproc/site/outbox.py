@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 _PAUSE = 0.5
 _GAP = 0.02
-"""seconds between two batches: what changes again and again goes once. An end goes at once."""
+"""seconds that news wait for more: what changes again and again goes once. An end goes at once."""
+_MOST = 200
 
 
 class OutboxPublisher:
@@ -45,19 +46,21 @@ class OutboxPublisher:
         while True:
             await self._broker.connected.wait()
             await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), _GAP)
             self._news.clear()
+            self._urgent.clear()
             try:
                 while await self._batch():
-                    self._urgent.clear()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._urgent.wait(), _GAP)
+                    pass
             except (Unavailable, JournalError) as fault:
                 log.warning("events wait", extra={"reason": fault.message})
                 self._news.set()
                 await asyncio.sleep(_PAUSE)
 
     async def _batch(self) -> bool:
-        waiting = await self._journal.outgoing(0)
+        """Publish what waits, or the first of it; says whether there may be more."""
+        waiting = await self._journal.outgoing(0, _MOST)
         if not waiting:
             return False
         bodies = [json.loads(entry.body) for entry in waiting]
@@ -71,7 +74,7 @@ class OutboxPublisher:
         await self._journal.confirmed(done)
         for fault in faults.values():
             raise fault
-        return True
+        return len(waiting) == _MOST
 
     async def _publish(self, kind: str, body: dict[str, Any]) -> None:
         sealed = seal_body(kind, body, self._identity.key, iss=self._identity.host, aud=CENTRAL)

@@ -24,7 +24,7 @@ class Journal:
     def __init__(self, *messages: tuple[str, dict[str, Any]]) -> None:
         self.kept = [Outgoing(n, kind, json.dumps(body)) for n, (kind, body) in enumerate(messages, 1)]
 
-    async def outgoing(self, after: int) -> list[Outgoing]:
+    async def outgoing(self, after: int, limit: int) -> list[Outgoing]:
         return list(self.kept)
 
     async def confirmed(self, ids: list[int]) -> None:
