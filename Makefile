@@ -50,6 +50,21 @@ demo-status: ## how its processes are
 demo-down: ## end it; results stay
 	@$(BIN)/python -m fedproc.demo down
 
+# -- a whole federation by the production playbooks, its machines as containers
+
+.PHONY: federation
+federation: $(VENV)/installed ## a centre and five hosts by the playbooks, Keycloak and TLS and Docker; then both experiments
+	@scripts/install-system-packages docker
+	@$(BIN)/python -m fedproc.demo.containers up
+
+.PHONY: federation-down
+federation-down: $(VENV)/installed ## end it; nothing but results stays
+	@$(BIN)/python -m fedproc.demo.containers down
+
+.PHONY: federation-test
+federation-test: $(VENV)/installed ## assert on the running federation: who may do what, revoking, proxies, faults
+	@$(BIN)/pytest tests/federation --timeout 600 $(ARGS)
+
 # -- tests
 
 .PHONY: test
@@ -96,9 +111,10 @@ bench: setup ## ratios to the plain thing beside us, into bench/results (ARGS=--
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI
+docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI, the README of each role
 	@$(BIN)/python -m fedproc.contract.asyncapi docs/asyncapi.json
 	@$(BIN)/python -m fedproc.central.openapi docs/openapi.json
+	@$(BIN)/python scripts/role_readme.py
 
 .PHONY: lock
 lock: ## pin the dependencies again

@@ -11,9 +11,9 @@ from bench.figures import Figure
 from bench.measure import Sample, side_by_side
 from bench.running import CPUS, TOOLS, Running
 from fedproc.catalog import load_tool, tool_digest
+from fedproc.catalog.building import image_name
 from fedproc.demo.engine import MACHINES_OWN
 from fedproc.demo.federation import BASE_IMAGE
-from fedproc.site.images import image_name
 
 
 def figures(running: Running, *, quick: bool) -> Iterator[Figure]:

@@ -202,7 +202,7 @@ def test_the_example_output_has_what_a_report_has(job: Job) -> None:
         ({"probe_addresses": ["nowhere"]}, "each must be a text host:port"),
         ({"probe_addresses": ["x:70000"]}, "each must be a text host:port"),
         ({"probe_addresses": "127.0.0.1:80"}, "must be a list"),
-        ({"wait": 3}, "known are seconds"),
+        ({"wait": 3}, "known are exit_code, fail_on_findings, probe_addresses, seconds"),
     ],
 )
 def test_parameters_that_cannot_be_met_are_refused(job: Job, parameters: dict[str, Any], message: str) -> None:

@@ -263,7 +263,7 @@ class _Advancing:
         task = self._tool.task(row.task)
         peers = [self._peer_to_dial(other) for other in self._rows if _connects(task, other.task)]
         peers += [
-            Peer(task=other.task, job=other.id, host=other.host)
+            Peer(task=other.task, job=other.id, host=other.host, key=self._keys.get(other.host))
             for other in self._rows
             if other.state not in TERMINAL and _connects(self._tool.task(other.task), row.task)
         ]
@@ -275,7 +275,20 @@ class _Advancing:
         ).one()  # fmt: skip
         ports = self._tool.task(other.task).ports
         names = {port.name: server_name(port.port, other.id, dns_label(other.host), where.domain) for port in ports}
-        return Peer(task=other.task, job=other.id, host=other.host, address=where.address, server_names=names)
+        return Peer(
+            task=other.task,
+            job=other.id,
+            host=other.host,
+            address=where.address,
+            server_names=names,
+            key=self._keys.get(other.host),
+        )
+
+    @cached_property
+    def _keys(self) -> dict[str, str | None]:
+        """Thumbprints of the keys that the experiment's hosts were enrolled with."""
+        query = select(hosts.c.id, hosts.c.public_key).where(hosts.c.id.in_({row.host for row in self._rows}))
+        return {found.id: found.public_key.get("kid") for found in self._connection.execute(query)}
 
     def _artefacts(self, row: Row[Any], task: Task) -> list[FileRef]:
         """What the tasks of its gang made for it: named by their last snapshots, encrypted to this host."""

@@ -31,6 +31,7 @@ from fedproc.central.routes import (
     events,
     experiments,
     hosts,
+    store,
     system,
     tasks,
     token,
@@ -47,7 +48,7 @@ from fedproc.jsonlog import log_json
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 20
-_MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, token, system)
+_MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, store, token, system)
 
 
 def create_app(settings: CentralSettings) -> FastAPI:

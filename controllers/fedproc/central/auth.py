@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -166,13 +167,14 @@ class Bearer(SecurityBase):
     immediate), or ``any`` (a host or a user).
     """
 
-    def __init__(self, who: Role | Literal["host", "any"]) -> None:
+    def __init__(self, who: Role | Literal["host", "any"], *, read: Callable[[Request], str] | None = None) -> None:
         self.model = OAuth2(flows=OAuthFlows(password=OAuthFlowPassword(tokenUrl="token")))
         self.scheme_name = "oauth2"
         self._who = who
+        self._read = read or _token
 
     async def __call__(self, request: Request) -> Caller:
-        caller = await centre_of(request).verifier.verify(_token(request))
+        caller = await centre_of(request).verifier.verify(self._read(request))
         act_of(request).actor = caller.actor
         if caller.host is not None:
             await self._host(request, caller.host)
@@ -195,6 +197,17 @@ class Bearer(SecurityBase):
 def _active(request: Request, host: str) -> bool:
     with reading(centre_of(request).engine) as connection:
         return hosts.is_active(connection, host)
+
+
+def token_or_password(request: Request) -> str:
+    """A token, sent as one or as the password of HTTP Basic: container engines and pip know no other way."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic" or len(value) > 2 * _LONGEST_TOKEN:
+        return _token(request)
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode("ascii").partition(":")[2]
+    except ValueError as fault:
+        raise _refuse("the header must be 'Authorization: Basic …' with a token as the password") from fault
 
 
 def _token(request: Request) -> str:

@@ -98,7 +98,7 @@ def from_error(fault: FedprocError, instance: str | None = None) -> ProblemRespo
     status = status_of(fault)
     headers: dict[str, str] = dict(fault.detail.get("headers", {}))
     if status == 401:
-        headers["WWW-Authenticate"] = _challenge(fault, "invalid_token")
+        headers.setdefault("WWW-Authenticate", _challenge(fault, "invalid_token"))
     elif status == 403:
         headers["WWW-Authenticate"] = _challenge(fault, "insufficient_scope")
     elif status in {423, 503}:

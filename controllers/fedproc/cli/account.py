@@ -31,7 +31,7 @@ def login(
 
 def _by_password(url: str, username: str | None, ca: str | None) -> Token:
     name = username or os.environ.get("FEDPROC_USERNAME") or typer.prompt("user name")
-    word = os.environ.get("FEDPROC_PASSWORD") or typer.prompt("password", hide_input=True)
+    word = session.password_of() or typer.prompt("password", hide_input=True)
     client = Client(url, username=name, password=word, ca_file=ca)
     try:
         return client.sign_in()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -68,6 +68,9 @@ def enrol_host(
     location: Annotated[str, typer.Option(help="where it stands")] = "",
     address: Annotated[str | None, typer.Option(help="aggregators: where server tasks are dialled, HOST:PORT")] = None,
     domain: Annotated[str, typer.Option(help="domain of the federation")] = "fedproc.internal",
+    await_acceptance: Annotated[
+        bool, typer.Option("--await-acceptance", help="give it no researcher's job before its acceptance succeeded")
+    ] = False,
 ) -> None:
     """Enrol a host, or change what is known of it (operators)."""
     from fedproc.contract.jws import load_key, public_jwk
@@ -76,7 +79,16 @@ def enrol_host(
         key = public_jwk(load_key(public_key.read_bytes())) if public_key else None
     except (OSError, ValueError) as fault:
         raise InvalidInput(f"public key {public_key}: {fault}") from fault
-    given = {"site": site, "roles": role, "location": location, "public_key": key, "address": address, "domain": domain}
+    given: dict[str, Any] = {
+        "site": site,
+        "roles": role,
+        "location": location,
+        "public_key": key,
+        "address": address,
+        "domain": domain,
+    }
+    if await_acceptance:
+        given["accepted"] = False
     try:
         enrolment = HostEnrolment.model_validate(given)
     except ValidationError as fault:
@@ -89,6 +101,8 @@ def enrol_host(
 def _condition(host: HostView) -> str:
     if not host.alive:
         return "[red]unreachable[/]"
+    if not host.accepted:
+        return "[yellow]awaits its acceptance[/]"
     colour = "green" if host.condition == "accepting" else "yellow"
     return f"[{colour}]{host.condition}[/] {host.condition_text}".strip()
 

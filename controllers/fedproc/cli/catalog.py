@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +12,15 @@ from fedproc.cli.session import signed_in
 from fedproc.cli.show import AsJson, as_json, console, table
 from fedproc.contract.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey
+
 catalog = typer.Typer(help="For tool providers and those who approve tools.", no_args_is_help=True)
+Store = Annotated[str | None, typer.Option(envvar="FEDPROC_STORE", help="the store's name: store.DOMAIN")]
+StoreUrl = Annotated[
+    str | None, typer.Option(envvar="FEDPROC_STORE_URL", help="where it is reached, if not at https://STORE")
+]
+Pythons = typer.Option("--python", help="version of Python of the hosts, e.g. 3.13; may be given more than once")
 Folder = Annotated[Path, typer.Argument(help="the tool's folder, with its tool.yaml")]
 
 
@@ -28,19 +37,89 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
 
 
 @catalog.command()
-def publish(folder: Folder, key: Annotated[Path, typer.Option(help="the catalogue's private key (PEM)")]) -> None:
-    """Approve a tool: check its folder, sign its manifest, publish it (operators)."""
-    from fedproc.catalog import load_tool, pack, sign_manifest
+def publish(
+    folder: Folder,
+    key: Annotated[Path, typer.Option(help="the catalogue's private key (PEM)")],
+    store: Store = None,
+    store_url: StoreUrl = None,
+    base_image: Annotated[str | None, typer.Option(help="BASE_IMAGE for Dockerfiles, instead of their own")] = None,
+    engine: Annotated[str, typer.Option(help="the container engine that builds")] = "unix:///var/run/docker.sock",
+) -> None:
+    """Approve a tool: check it, build its images and send them to the store, sign its manifest, publish (operators).
+
+    Without --store no image is built. What is published already stays as it is.
+    """
+    from fedproc.catalog import load_tool, pack, sign_manifest, tool_digest
+    from fedproc.cli.store import published, store_of
+
+    manifest, signing = load_tool(folder), _key(key)
+    with signed_in(operator=True) as client:
+        there = published(client, manifest, signing)
+        if there is not None:
+            return console.print(f"unchanged {there.tool.id} {there.tool.version}  {tool_digest(there)}")
+        if store:
+            from fedproc.catalog.publishing import publish_images
+
+            with store_of(client, store, store_url) as registry:
+                manifest = publish_images(folder, manifest, registry, engine, base_image, console.print)
+        added = client.add_tool(sign_manifest(manifest, signing), pack(folder, manifest))
+    console.print(f"published {added.id} {added.version}  {added.digest}")
+
+
+@catalog.command()
+def base_image(
+    engine: Annotated[str, typer.Option(help="the container engine that keeps it")] = "unix:///var/run/docker.sock",
+) -> None:
+    """Make a base image of Debian's packages, where no image registry is reached; prints its name."""
+    import docker
+
+    from fedproc.catalog.base_image import make_base_image
+
+    client = docker.DockerClient(engine, version="auto", timeout=600)
+    try:
+        typer.echo(make_base_image(client, lambda text: typer.echo(text, err=True)))
+    finally:
+        client.close()
+
+
+@catalog.command()
+def wheels(
+    folder: Annotated[list[Path], typer.Argument(help="folders of tools")],
+    to: Annotated[Path, typer.Option(help="folder of the index, into which PROJECT/FILE are put")],
+    python: Annotated[list[str], Pythons],
+) -> None:
+    """Fetch the packages that tools name, by their hashes, for hosts that build environments and reach no index."""
+    from fedproc.catalog import load_tool
+    from fedproc.catalog.wheels import fetch_wheels, lock_files
+
+    locks = [lock for each in folder for lock in lock_files(each, load_tool(each))]
+    console.print(f"{fetch_wheels(locks, python, to)} new packages in {to}")
+
+
+@catalog.command()
+def pack(
+    tool: Annotated[list[str], typer.Argument(help="ids of published tools, with @VERSION if not the newest")],
+    to: Annotated[Path, typer.Option(help="the bundle (tar)")],
+    store: Store = None,
+    store_url: StoreUrl = None,
+    python: Annotated[list[str] | None, Pythons] = None,
+) -> None:
+    """Pack tools for a site that reaches nothing: manifests, sources, images of --store, packages for --python."""
+    from fedproc.cli.pack import write_bundle
+    from fedproc.cli.store import store_of
+
+    with signed_in(operator=True) as client, ExitStack() as stack:
+        registry = stack.enter_context(store_of(client, store, store_url)) if store else None
+        write_bundle(client, tool, to, registry, python or [], console.print)
+
+
+def _key(path: Path) -> ECKey:
     from fedproc.contract.jws import load_key
 
-    manifest = load_tool(folder)
     try:
-        signed = sign_manifest(manifest, load_key(key.read_bytes()))
+        return load_key(path.read_bytes())
     except (OSError, ValueError) as fault:
-        raise InvalidInput(f"catalogue key {key}: {fault}") from fault
-    with signed_in(operator=True) as client:
-        added = client.add_tool(signed, pack(folder, manifest))
-    console.print(f"published {added.id} {added.version}  {added.digest}")
+        raise InvalidInput(f"catalogue key {path}: {fault}") from fault
 
 
 def mount(app: typer.Typer) -> None:

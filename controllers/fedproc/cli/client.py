@@ -101,11 +101,15 @@ class Client:
         self._expires = time.monotonic() + self.token.expires_in
         return self.token
 
-    def _authorization(self) -> dict[str, str]:
-        if self.token is None or time.monotonic() > self._expires - _EARLY:
+    def access_token(self, *, fresh: bool = False) -> str:
+        """A token that is good for a while."""
+        if fresh or self.token is None or time.monotonic() > self._expires - _EARLY:
             self.sign_in()
         assert self.token is not None
-        return {"Authorization": f"Bearer {self.token.access_token}"}
+        return self.token.access_token
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access_token()}"}
 
     # -- what there is ---------------------------------------------------------------------------
 
@@ -120,6 +124,9 @@ class Client:
 
     def enrol(self, host: str, enrolment: HostEnrolment) -> HostView:
         return self._one(HostView, "PUT", f"/hosts/{host}", json=enrolment.model_dump(mode="json"))
+
+    def revoke(self, host: str, reason: str) -> HostView:
+        return self._one(HostView, "POST", f"/hosts/{host}/revocation", json={"reason": reason})
 
     def offer(self, new: NewEnrolment) -> EnrolmentCode:
         return self._one(EnrolmentCode, "POST", "/enrolments", json=new.model_dump(mode="json"))
@@ -147,6 +154,14 @@ class Client:
 
     def tool(self, tool: str) -> ToolView:
         return self._one(ToolView, "GET", f"/tools/{tool}")
+
+    def manifest(self, tool: str, version: str) -> str:
+        """The signed manifest of one version."""
+        return self._send("GET", f"/tools/{tool}/manifest", params={"version": version}).text
+
+    def bundle(self, tool: str, version: str) -> bytes:
+        """The packed source of one version."""
+        return self._send("GET", f"/tools/{tool}/bundle", params={"version": version}).content
 
     def tasks(self) -> list[TaskView]:
         return self._list(TaskView, "/tools/tasks")

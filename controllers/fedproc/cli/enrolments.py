@@ -1,4 +1,4 @@
-"""``fedproc hosts code``, ``enrolments``, ``confirm``, ``reject``: letting hosts in (operators)."""
+"""``fedproc hosts code``, ``enrolments``, ``confirm``, ``reject``, ``revoke``: letting hosts in and out (operators)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,16 @@ def reject(
     as_json(found) if json else console.print(f"{host} is refused; `fedproc hosts code {host}` lets it try again")
 
 
+def revoke(
+    host: str, reason: Annotated[str, typer.Option(prompt=True, help="kept in the audit")], json: AsJson = False
+) -> None:
+    """Shut a host out at once: API, its jobs, its connections with other hosts."""
+    with signed_in(operator=True) as client:
+        found = client.revoke(host, reason)
+    as_json(found) if json else console.print(f"{host} is revoked; `fedproc hosts enrol {host}` lets it in again")
+
+
 def mount(app: typer.Typer) -> None:
     """Add the commands to ``fedproc hosts``, which is in the application already."""
-    for command in (code, enrolments, confirm, reject):
+    for command in (code, enrolments, confirm, reject, revoke):
         hosts.command()(command)

@@ -12,7 +12,8 @@ from fedproc.contract.errors import FedprocError
 _SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
 _HOST_CHECK = {("site", "check"), ("site", "diagnose"), ("site", "profiles")}
 _ALL = (
-    "account", "browse", "enrolments", "survey", "experiments", "catalog", "site_control", "site_accept", "services",
+    "account", "browse", "enrolments", "survey", "experiments", "catalog", "site_control", "site_tools", "site_accept",
+    "services",
 )  # fmt: skip
 
 

@@ -85,7 +85,8 @@ def signed_in(*, operator: bool = False) -> Iterator[Client]:
     """A client for one command. What it renews of the token is kept.
 
     ``FEDPROC_USERNAME`` and ``FEDPROC_PASSWORD`` go before a kept session; with ``operator``,
-    ``FEDPROC_OPERATOR_USERNAME`` and ``FEDPROC_OPERATOR_PASSWORD`` go before those.
+    ``FEDPROC_OPERATOR_USERNAME`` and ``FEDPROC_OPERATOR_PASSWORD`` go before those. A password may stand in a file
+    instead, which ``FEDPROC_PASSWORD_FILE`` or ``FEDPROC_OPERATOR_PASSWORD_FILE`` names.
     """
     url, session = address(), stored()
     username, password = _credentials(operator)
@@ -107,10 +108,21 @@ def signed_in(*, operator: bool = False) -> Iterator[Client]:
 
 def _credentials(operator: bool) -> tuple[str | None, str | None]:
     for prefix in ("FEDPROC_OPERATOR_", "FEDPROC_") if operator else ("FEDPROC_",):
-        username, password = os.environ.get(prefix + "USERNAME"), os.environ.get(prefix + "PASSWORD")
+        username, password = os.environ.get(prefix + "USERNAME"), password_of(prefix)
         if username and password:
             return username, password
     return None, None
+
+
+def password_of(prefix: str = "FEDPROC_") -> str | None:
+    """The password in the environment, or in the file that it names. Raises :class:`InvalidInput` for the file."""
+    file = os.environ.get(prefix + "PASSWORD_FILE")
+    if os.environ.get(prefix + "PASSWORD") or not file:
+        return os.environ.get(prefix + "PASSWORD")
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InvalidInput(f"{prefix}PASSWORD_FILE={file}: {fault}") from fault
 
 
 def device_token(issuer: str, ca_file: str | None, tell: Callable[[str, str], None]) -> Token:

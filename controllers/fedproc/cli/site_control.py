@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ from fedproc.cli.show import AsJson, as_json, coloured, console, table
 from fedproc.cli.site import site
 from fedproc.cli.site_enrol import enrol
 from fedproc.contract.errors import FedprocError, Unavailable
+
+JOBS_LEFT = 3
 
 Socket = Annotated[
     Path, typer.Option("--socket", envvar="FEDPROC_SITE_SOCKET", help="the orchestrator's own socket (site.sock)")
@@ -55,8 +58,27 @@ def stop(socket: Socket) -> None:
 
 
 @site.command()
+def drain(
+    socket: Socket,
+    wait: Annotated[float, typer.Option(help="seconds to wait until no job is open", min=0)] = 0,
+) -> None:
+    """Take no new jobs and let those that are here end, before maintenance; start or a restart takes jobs again.
+
+    Exit codes: 0 no job is open, 3 some still are.
+    """
+    left = _ask(socket, "POST", "/drain")["jobs"]
+    until = time.monotonic() + wait
+    while left and time.monotonic() < until:
+        time.sleep(min(1.0, wait))
+        left = len(_ask(socket, "GET", "/status")["jobs"])
+    console.print(f"takes no new jobs; {left or 'none'} still open")
+    if left:
+        raise typer.Exit(JOBS_LEFT)
+
+
+@site.command()
 def start(socket: Socket) -> None:
-    """Take jobs again."""
+    """Take jobs again, after stop or drain."""
     _ask(socket, "POST", "/start")
     console.print("takes jobs again")
 

@@ -27,6 +27,9 @@ Ca = Annotated[Path | None, typer.Option(help="who certifies the API (PEM), if t
 CaSha256 = Annotated[
     str | None, typer.Option(help="instead: sha256 of that certificate, as the operator told it with the code")
 ]
+Proxy = Annotated[str | None, typer.Option(help="http://host:port of the site's proxy; HTTPS_PROXY unless given")]
+ProxyFile = Annotated[Path | None, typer.Option(help="instead: file (0600) with http://user:password@host:port")]
+Renew = Annotated[bool, typer.Option("--renew", help="with a new code: a new certificate, before the old one ends")]
 Wait = Annotated[float, typer.Option(help="seconds to wait for the operator's confirmation", min=0)]
 
 
@@ -37,7 +40,10 @@ def enrol(
     folder: Folder = Path("/etc/fedproc"),
     ca: Ca = None,
     ca_sha256: CaSha256 = None,
+    proxy: Proxy = None,
+    proxy_file: ProxyFile = None,
     wait: Wait = 0,
+    renew: Renew = False,
     json: AsJson = False,
 ) -> None:
     """Make this host's key, ask to be let in with a single-use code, and fetch the certificate once it is confirmed.
@@ -49,7 +55,7 @@ def enrol(
 
     if ca and ca_sha256:
         raise InvalidInput("give --ca or --ca-sha256, not both")
-    asking = enrolment.Asking(url, host, folder, ca, ca_sha256)
+    asking = enrolment.Asking(url, host, folder, ca, ca_sha256, renew, _proxy(proxy, proxy_file))
     try:
         outcome = enrolment.enrol(asking, lambda: _code(code_file), wait, _tell)
     except enrolment.EnrolmentRefused as fault:
@@ -58,6 +64,15 @@ def enrol(
     as_json(dataclasses.asdict(outcome)) if json else _show(outcome)
     if outcome.state == "requested":
         raise typer.Exit(WAITS)
+
+
+def _proxy(address: str | None, file: Path | None) -> str | None:
+    from fedproc.onboarding.probes.route import Fault, stated_proxy
+
+    try:
+        return stated_proxy(address, file)
+    except Fault as fault:
+        raise InvalidInput(f"--proxy: {fault.detail}") from fault
 
 
 def _code(file: Path | None) -> str:

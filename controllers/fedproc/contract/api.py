@@ -337,6 +337,12 @@ class AcceptanceView(View):
     report: dict[str, Any] | None = Field(None, description="report.json of the acceptance tool, once it is there")
 
 
+class HostRevocation(Request):
+    """``POST /hosts/{host_id}/revocation`` by an operator; the reason is kept in the audit."""
+
+    reason: Line = Field(min_length=1, max_length=500)
+
+
 EnrolmentState = Literal["offered", "requested", "confirmed", "refused"]
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from fedproc.contract.errors import InvalidInput
+from fedproc.contract.jws import load_key
 
 CODE_HEADER = "Enrolment-Code"
 LONGEST = 16_384
@@ -93,6 +94,14 @@ def read_certificate(pem: str, host: str, authority: str | None = None) -> ec.El
     if authority is not None:
         _check_issuer(certificate, authority)
     return _p256(certificate.public_key(), "certificate")
+
+
+def thumbprint_of(certificate: bytes) -> str | None:
+    """The RFC 7638 thumbprint of the key that a certificate (DER) is of; None if that is no P-256 key."""
+    try:
+        return load_key(public_pem(_p256(x509.load_der_x509_certificate(certificate).public_key(), ""))).thumbprint()
+    except (*_UNREADABLE, InvalidInput):
+        return None
 
 
 def certificate_sha256(pem: str) -> str:

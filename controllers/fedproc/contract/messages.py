@@ -116,6 +116,7 @@ class Peer(Wire):
     host: HostId
     address: str | None = None
     server_names: dict[Name, str] = {}
+    key: str | None = Field(None, description="thumbprint (RFC 7638) of the key that its certificate must show")
 
 
 class Start(Wire):
@@ -164,6 +165,18 @@ class AskInventory(Wire):
     """``type: inventory``. The centre's books differ from the host's digest: send the list of open jobs."""
 
     host: HostId
+
+
+class Revocation(Wire):
+    """``type: revocation``. A host's key counts no more (or, lifted, counts again): cut its connections, let none in.
+
+    Of several about one key the latest by ``at`` counts, in whatever order they come.
+    """
+
+    host: HostId
+    key: str = Field(max_length=64, description="thumbprint (RFC 7638) of the key that it was enrolled with")
+    revoked: bool = True
+    at: AwareDatetime
 
 
 class ConnectionUse(Wire):
@@ -291,7 +304,7 @@ class Unread(Wire):
     queue: str
 
 
-ToHost = JobOrder | Start | Finish | Cancel | AskInventory
+ToHost = JobOrder | Start | Finish | Cancel | AskInventory | Revocation
 FromHost = Snapshot | Record | Heartbeat | HostReport | Unread
 
 TYPES: dict[str, type[Wire]] = {
@@ -300,6 +313,7 @@ TYPES: dict[str, type[Wire]] = {
     "finish": Finish,
     "cancel": Cancel,
     "inventory": AskInventory,
+    "revocation": Revocation,
     "snapshot": Snapshot,
     "record": Record,
     "heartbeat": Heartbeat,

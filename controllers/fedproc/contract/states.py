@@ -32,7 +32,7 @@ class JobState(StrEnum):
     expired = "expired"
     """a deadline passed"""
     lost = "lost"
-    """the host was not heard of again until after the job's last deadline"""
+    """the host was not heard of again until after the job's last deadline, or it was revoked"""
 
 
 S = JobState

@@ -323,7 +323,7 @@ class Federation:
             site = ["--config", str(self.folder / f"host-{host}.toml")]
             programs.append(Program(f"runner-{host}", runner, order=60, later=True))
             name = f"orchestrator-{host}"
-            more = self.environments.get(name, {})
+            more = {**_without_proxy(), **self.environments.get(name, {})}
             programs.append(Program(name, [*fedproc, "orchestrator", *site], more, order=70, later=True))
         return programs
 
@@ -338,6 +338,12 @@ class Federation:
                 domain=DOMAIN,
             )
             operator.enrol(host, enrolment)
+
+
+def _without_proxy() -> dict[str, str]:
+    """The centre is on this machine, whatever proxy leads out of it."""
+    exempt = ",".join(filter(None, (os.environ.get("NO_PROXY"), "localhost,127.0.0.1")))
+    return {"NO_PROXY": exempt, "no_proxy": exempt}
 
 
 def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from fedproc.onboarding.probes.route import Fault, stated_proxy
+
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 TAKEN = ("clock", "services")  # lines of their own in a report
 PORTS = {"https": 443, "amqps": 5671, "http": 80, "amqp": 5672}
@@ -82,11 +84,20 @@ def from_settings(path: Path) -> Targets:
     return Targets(
         services=tuple(_services(centre)),
         ca_file=ca_file,
+        proxy=_proxy(centre, path),
         work=_path(settings, "state") or WORK_FOLDER,
         key=_path(settings, "key"),
         certificate=_path(connections, "certificate"),
         data_apis=tuple(_dataset_folders(settings)),
     )
+
+
+def _proxy(centre: dict[str, Any], settings: Path) -> str | None:
+    stated = centre.get("proxy")
+    try:
+        return stated_proxy(None if stated is None else str(stated), _path(centre, "proxy_file"))
+    except Fault as fault:
+        raise BadInput(f"{settings}: centre: {fault.detail}") from fault
 
 
 def _services(centre: dict[str, Any]) -> list[Service]:

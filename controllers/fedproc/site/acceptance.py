@@ -14,6 +14,7 @@ from fedproc.contract.errors import FedprocError, Unavailable
 from fedproc.contract.states import ENDED
 from fedproc.site.identity import Identity, tls_context
 from fedproc.site.settings import SiteSettings
+from fedproc.site.way_out import WayOut
 
 _PAUSE = 1.0
 _LATER = {409, 429, 500, 502, 503, 504}
@@ -39,7 +40,7 @@ def accept(settings: SiteSettings, wait: float, tell: Tell) -> AcceptanceView:
 
 async def _accept(settings: SiteSettings, wait: float, tell: Tell) -> AcceptanceView:
     context = tls_context(settings.centre.ca_file)
-    async with httpx.AsyncClient(verify=context, timeout=30) as http:
+    async with WayOut.of(settings.centre).http(context, httpx.Timeout(30)) as http:
         acceptance = _Acceptance(settings, Identity(settings, http), http, tell)
         return await acceptance.run(time.monotonic() + wait)
 

@@ -9,22 +9,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.connection import make_url
+from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPError
 
 from fedproc.contract import routing
 from fedproc.contract.errors import Unavailable
 from fedproc.site.identity import Identity, tls_context
 from fedproc.site.settings import SiteSettings
+from fedproc.site.way_out import Stream, WayOut
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 log = logging.getLogger(__name__)
 
 Incoming = Callable[[AbstractIncomingMessage], Awaitable[None]]
-_LONGEST_PAUSE = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_WORKED_SECONDS = 5.0
 _PREFETCH = 64
 _DOWN = (AMQPError, OSError, Unavailable, TimeoutError)
 
@@ -44,8 +53,9 @@ class Receiver(Protocol):
 class Broker:
     """Keeps the connection; :meth:`run` ends only when it is cancelled."""
 
-    def __init__(self, settings: SiteSettings, identity: Identity, receiver: Receiver) -> None:
+    def __init__(self, settings: SiteSettings, identity: Identity, receiver: Receiver, way: WayOut) -> None:
         self._settings = settings
+        self._way = way
         self._identity = identity
         self._receiver = receiver
         self._exchange: AbstractExchange | None = None
@@ -53,6 +63,7 @@ class Broker:
         self._accepting.set()
         self._changed = asyncio.Event()
         self.connected = asyncio.Event()
+        self._since: float | None = None
         self.fault = "not connected yet"
 
     def accept_jobs(self, accept: bool) -> None:
@@ -79,12 +90,13 @@ class Broker:
 
     async def run(self) -> None:
         """Connect, consume and renew, again and again."""
-        pause = 0.2
+        pause = _FIRST_PAUSE
         while True:
+            self._since = None
             try:
                 await self._session()
-                pause = 0.2
             except _DOWN as fault:
+                pause = _FIRST_PAUSE if self._worked() else pause
                 self.fault = str(fault) or type(fault).__name__
                 log.warning("broker is away", extra={"reason": self.fault, "pause_seconds": round(pause, 1)})
             finally:
@@ -93,25 +105,35 @@ class Broker:
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _session(self) -> None:
+    def _worked(self) -> bool:
+        """Whether the session that has just ended was more than a beginning."""
+        return self._since is not None and time.monotonic() - self._since >= _WORKED_SECONDS
+
+    async def _connect(self) -> AbstractConnection:
         centre = self._settings.centre
-        connection = await aio_pika.connect(
+        url = make_url(
             host=centre.broker_host,
             port=centre.broker_port,
             login=self._identity.client_id,
             password=await self._identity.token(),
             virtualhost=centre.vhost,
             ssl=centre.broker_tls,
-            ssl_context=tls_context(centre.ca_file) if centre.broker_tls else None,
-            client_properties={"connection_name": f"orchestrator {self._settings.host}"},
-            timeout=20,
         )
-        async with connection:
+        context = tls_context(centre.ca_file) if centre.broker_tls else None
+        name = f"orchestrator {self._settings.host}"
+        connection = aio_pika.Connection(url, client_properties={"connection_name": name})
+        connection.kwargs["transport_factory"] = _Transport(self._way, context)
+        await connection.connect(timeout=20)
+        return connection
+
+    async def _session(self) -> None:
+        async with await self._connect() as connection:
             closed: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
             connection.close_callbacks.add(lambda _sender, fault: _note_closed(closed, fault))
             events = await connection.channel(publisher_confirms=True)
             self._exchange = await events.get_exchange(routing.EVENTS, ensure=False)
             self.connected.set()
+            self._since = time.monotonic()
             await self._consume(connection, closed)
 
     async def _consume(self, connection: AbstractConnection, closed: asyncio.Future[BaseException | None]) -> None:
@@ -158,6 +180,17 @@ class Broker:
             await asyncio.sleep(self._identity.seconds_left())
             await connection.update_secret(await self._identity.token(), reason="token renewed")
             log.info("token renewed on the open connection")
+
+
+class _Transport(TransportFactory):
+    """Has AMQP take the site's way out."""
+
+    def __init__(self, way: WayOut, context: ssl.SSLContext | None) -> None:
+        self._way = way
+        self._context = context
+
+    async def create(self, url: URL, **_: Any) -> Stream:
+        return await self._way.open(str(url.host), int(url.port or 0), self._context)
 
 
 def _note_closed(closed: asyncio.Future[BaseException | None], fault: BaseException | None) -> None:

@@ -15,50 +15,55 @@ import re
 import socket
 import ssl
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from fedproc.contract.errors import SystemFault
+from fedproc.contract.errors import SystemFault, Unavailable
 from fedproc.contract.messages import ConnectionUse, Peer
+from fedproc.site.peer_tls import context_of, shown_host, shown_key
 from fedproc.site.settings import ConnectionSettings
+from fedproc.site.way_out import Stream, WayOut, keep_alive
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 16
 _SNI = re.compile(r"^(?P<port>\d{1,5})-(?P<job>j-[0-9a-v]{26})\.")
-_KEEPALIVE_SECONDS = 30
 _DIAL_SECONDS = 20
 
 Changed = Callable[[], None]
-Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where a peer's port is reached: the address to dial, the name to ask TLS for, the host it must be."""
+    """Where a peer's port is reached: the address to dial, the name to ask TLS for, the host (and key) it must be."""
 
     host: str
     address: str
     server_name: str
+    key: str | None = None
 
 
 def route_to(peer: Peer, port: str) -> Route:
     """The way to a peer's named port. Raises :class:`SystemFault` if the start message gave none."""
     if peer.address is None or port not in peer.server_names:
         raise SystemFault(f"the start message gives no way to port {port} of task {peer.task} on {peer.host}")
-    return Route(peer.host, peer.address, peer.server_names[port])
+    return Route(peer.host, peer.address, peer.server_names[port], peer.key)
 
 
 @dataclass
 class Meter:
-    """Bytes over one job's connections with one task of one host, and the most that may go each way."""
+    """Bytes over one job's connections with one task of one host, and the most that may go each way.
+
+    ``key`` is the thumbprint that the host's certificate must show, if the centre named it.
+    """
 
     task: str
     host: str
     budget: int
+    key: str | None = None
     sent: int = 0
     received: int = 0
     cut: str | None = None
@@ -86,15 +91,18 @@ class _Forwards:
 class Connections:
     """All connections of this host's jobs."""
 
-    def __init__(self, settings: ConnectionSettings, key: Path) -> None:
+    def __init__(self, settings: ConnectionSettings, key: Path, way: WayOut) -> None:
         self._settings = settings
-        self._client = _context(ssl.PROTOCOL_TLS_CLIENT, settings, key)
+        self._way = way
+        self._client = context_of(ssl.PROTOCOL_TLS_CLIENT, settings, key)
         self._client.check_hostname = False  # the peer is pinned by its host id, see _dial
         self._names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
-        self._server_context = _context(ssl.PROTOCOL_TLS_SERVER, settings, key)
+        self._server_context = context_of(ssl.PROTOCOL_TLS_SERVER, settings, key)
         self._server_context.sni_callback = self._remember_name
         self._listener: asyncio.Server | None = None
         self._admitted: dict[str, _Admission] = {}
+        self._revoked: frozenset[str] = frozenset()
+        self._living: dict[asyncio.Task[None], str | None] = {}
         self._forwards: dict[str, _Forwards] = {}
 
     async def listen(self) -> None:
@@ -122,15 +130,25 @@ class Connections:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 out_reader, out_writer = await self._dial(route)
-            except (OSError, ssl.SSLError, SystemFault, TimeoutError) as fault:
+            except (OSError, ssl.SSLError, SystemFault, Unavailable, TimeoutError) as fault:
                 log.warning("connection failed", extra={"job": job, "peer": route.host, "reason": str(fault)})
                 writer.close()
                 return
-            await _carry((reader, writer), (out_reader, out_writer), meter, changed)
+            with self._held(shown_key(out_writer)):
+                await _carry((reader, writer), (out_reader, out_writer), meter, changed)
 
         forwards = self._forwards.setdefault(job, _Forwards())
         server = await asyncio.start_unix_server(_tracked(connected, forwards.streams), sock=_socket_for_all(at))
         forwards.servers.append(server)
+
+    async def revoke(self, keys: frozenset[str]) -> None:
+        """Of all keys, those that count no more: cut the connections with their hosts, and let none in."""
+        self._revoked = keys
+        cut = {stream for stream, key in self._living.items() if key in keys}
+        for stream in cut:
+            log.warning("connection cut: its host is revoked", extra={"key": self._living[stream]})
+            stream.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
 
     async def drop(self, job: str) -> None:
         """Close all connections of a job, and let nobody in any more."""
@@ -151,34 +169,48 @@ class Connections:
     async def _dial(self, route: Route) -> Stream:
         host, _, number = route.address.rpartition(":")
         async with asyncio.timeout(_DIAL_SECONDS):
-            reader, writer = await asyncio.open_connection(
-                host, int(number), ssl=self._client, server_hostname=route.server_name
-            )
-        shown = _shown_host(writer)
-        if shown != route.host:
+            reader, writer = await self._way.open(host.strip("[]"), int(number), self._client, route.server_name)
+        shown = shown_host(writer)
+        if shown != route.host or not self._counts(shown_key(writer), route.key):
             writer.close()
-            raise SystemFault(f"{route.address} shows the certificate of {shown}, not of {route.host}")
-        _keep_alive(writer)
+            raise SystemFault(f"{route.address} shows a certificate of {shown} that does not count for {route.host}")
         return reader, writer
+
+    def _counts(self, key: str | None, expected: str | None) -> bool:
+        """Whether a peer's key is the enrolled one, and not revoked."""
+        return key is not None and key not in self._revoked and expected in {None, key}
+
+    @contextlib.contextmanager
+    def _held(self, key: str | None) -> Iterator[None]:
+        """The present task carries a connection with the owner of ``key``."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._living[task] = key
+        try:
+            yield
+        finally:
+            del self._living[task]
 
     async def _come_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         stream = writer.get_extra_info("ssl_object")
         named = _SNI.match(self._names.get(stream, ""))
         admission = self._admitted.get(named["job"]) if named else None
-        host = _shown_host(writer)
+        host, key = shown_host(writer), shown_key(writer)
         meter = admission.meters.get(host) if admission else None
         path = admission.sockets.get(int(named["port"])) if admission and named else None
-        if admission is None or meter is None or path is None:
-            log.warning("connection not let in", extra={"host_of_peer": host, "name": self._names.get(stream)})
+        if admission is None or meter is None or path is None or not self._counts(key, meter.key):
+            more = {"host_of_peer": host, "key": key, "revoked": key in self._revoked}
+            log.warning("connection not let in", extra={"name": self._names.get(stream), **more})
             writer.close()
             return
         task = asyncio.current_task()
         assert task is not None
         admission.streams.add(task)
         try:
-            _keep_alive(writer)
-            in_reader, in_writer = await _open_job_socket(path)
-            await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
+            keep_alive(writer)
+            with self._held(key):
+                in_reader, in_writer = await _open_job_socket(path)
+                await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
         except OSError as fault:
             log.warning("server task does not listen", extra={"name": self._names.get(stream), "reason": str(fault)})
         finally:
@@ -261,29 +293,3 @@ def _tracked(handler: Handler, streams: set[asyncio.Task[None]]) -> Handler:
             streams.discard(task)
 
     return run
-
-
-def _context(protocol: int, settings: ConnectionSettings, key: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if protocol == ssl.PROTOCOL_TLS_CLIENT:
-        context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(str(settings.ca_file))
-    context.load_cert_chain(str(settings.certificate), str(key))
-    return context
-
-
-def _shown_host(writer: asyncio.StreamWriter) -> str:
-    """The host id in the verified certificate of the other end (its common name)."""
-    certificate = writer.get_extra_info("peercert") or {}
-    names = {key: value for part in certificate.get("subject", ()) for key, value in part}
-    return str(names.get("commonName", ""))
-
-
-def _keep_alive(writer: asyncio.StreamWriter) -> None:
-    connection = writer.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)

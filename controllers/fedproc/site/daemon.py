@@ -6,11 +6,12 @@ import asyncio
 import logging
 import re
 import signal
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-from joserfc.jwk import ECKey
 
 from fedproc.contract.errors import InvalidInput
 from fedproc.jsonlog import log_json
@@ -23,14 +24,16 @@ from fedproc.site.executors import make_executor
 from fedproc.site.heartbeat import HeartbeatSender
 from fedproc.site.host import Host
 from fedproc.site.host_check import HostCheck
-from fedproc.site.identity import Identity, read_key, tls_context
+from fedproc.site.identity import Identity, read_keys, tls_context
 from fedproc.site.journal import Journal
 from fedproc.site.orchestrator import Orchestrator
 from fedproc.site.outbox import OutboxPublisher
 from fedproc.site.resources import Pool, measure
 from fedproc.site.settings import SiteSettings
+from fedproc.site.store import make_store
 from fedproc.site.toolbox import Toolbox
 from fedproc.site.transfer import Transfer
+from fedproc.site.way_out import WayOut
 
 log = logging.getLogger(__name__)
 
@@ -46,22 +49,22 @@ async def _serve(loaded: SiteSettings, path: Path) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    context = tls_context(loaded.centre.ca_file)
-    async with httpx.AsyncClient(verify=context, timeout=httpx.Timeout(30, connect=10)) as http:
-        host = await _host(loaded, http)
+    context, way = tls_context(loaded.centre.ca_file), WayOut.of(loaded.centre)
+    async with way.http(context, httpx.Timeout(30, connect=10)) as http:
+        host = await _host(loaded, http, way)
         try:
-            await _run(host, path, ended)
+            await _run(host, path, ended, way)
         finally:
             await host.journal.close()
 
 
-async def _host(loaded: SiteSettings, http: httpx.AsyncClient) -> Host:
+async def _host(loaded: SiteSettings, http: httpx.AsyncClient, way: WayOut) -> Host:
     loaded.state.mkdir(parents=True, exist_ok=True)
     journal = Journal(loaded.journal_folder / "journal.sqlite")
     await journal.open()
     identity = Identity(loaded, http)
     transfer = Transfer(loaded.centre.api_url, identity, http)
-    executor, runtimes = make_executor(loaded)
+    executor, runtimes = make_executor(loaded, make_store(loaded, identity))
     ends = loaded.connections
     return Host(
         settings=loaded,
@@ -74,13 +77,13 @@ async def _host(loaded: SiteSettings, http: httpx.AsyncClient) -> Host:
         data=FolderDataApi(loaded.datasets),
         transfer=transfer,
         policy=policy.load(loaded.policy),
-        connections=Connections(ends, loaded.key) if ends else None,
+        connections=Connections(ends, loaded.key, way) if ends else None,
     )
 
 
-async def _run(host: Host, path: Path, ended: asyncio.Event) -> None:
+async def _run(host: Host, path: Path, ended: asyncio.Event, way: WayOut) -> None:
     orchestrator = Orchestrator(host, read_keys(host.settings.centre.dispatch_keys))
-    broker = Broker(host.settings, host.identity, orchestrator)
+    broker = Broker(host.settings, host.identity, orchestrator, way)
     outbox = OutboxPublisher(host.journal, broker, host.identity)
     orchestrator.accept_jobs = broker.accept_jobs
     orchestrator.ring_outbox = outbox.ring
@@ -92,6 +95,7 @@ async def _run(host: Host, path: Path, ended: asyncio.Event) -> None:
         await host.connections.listen()
     await check.begin()
     await orchestrator.resume()
+    hide = _show_numbers(host, orchestrator, broker)
     services = [
         broker.run(),
         outbox.run(),
@@ -110,10 +114,33 @@ async def _run(host: Host, path: Path, ended: asyncio.Event) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(hide)
         await orchestrator.close()
         if host.connections is not None:
             await host.connections.close()
     log.info("orchestrator ended; running jobs go on")
+
+
+def _show_numbers(host: Host, orchestrator: Orchestrator, broker: Broker) -> Callable[[], None]:
+    """Show ``/metrics`` if the settings name a port; what it returns ends that."""
+    port = host.settings.metrics_port
+    if port is None:
+        return lambda: None
+    from fedproc.site import numbers
+
+    async def look() -> numbers.Standing:
+        return numbers.Standing(
+            accepting=orchestrator.held is None and not orchestrator.stopped and host.identity.clock.trusted,
+            connected=broker.connected.is_set(),
+            clock_skew=host.identity.clock.skew,
+            jobs=Counter(job["state"] for job in orchestrator.status()),
+            capacity=host.pool.capacity(),
+        )
+
+    try:
+        return numbers.show(port, look)
+    except OSError as fault:
+        raise InvalidInput(f"metrics_port {port}: {fault.strerror}; choose another") from fault
 
 
 def _reload_on_hangup(host: Host) -> None:
@@ -127,12 +154,6 @@ def _reload_on_hangup(host: Host) -> None:
             log.error("policy not changed", extra={"reason": fault.message})
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-
-
-def read_keys(paths: tuple[Path, ...]) -> dict[str, ECKey]:
-    """Public keys from PEM files, by their thumbprint."""
-    keys = [read_key(path) for path in paths]
-    return {key.thumbprint(): key for key in keys}
 
 
 def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Route]:
@@ -161,7 +182,12 @@ def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Ro
         orchestrator.switch(stop=match[1] == "stop")
         return {"stopped": orchestrator.stopped}
 
+    async def drain(_match: re.Match[str], _body: dict[str, Any]) -> Any:
+        orchestrator.drain()
+        return {"held": orchestrator.held, "jobs": len(orchestrator.status())}
+
     return [
+        ("POST", re.compile("/drain"), drain),
         ("GET", re.compile("/status"), status),
         ("GET", re.compile("/releases"), releases),
         ("POST", re.compile("/releases/([a-z0-9-]+)"), decide),

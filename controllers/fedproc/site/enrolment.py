@@ -32,6 +32,7 @@ from fedproc.contract.enrolment import (
 )
 from fedproc.contract.errors import FedprocError, Forbidden, InvalidInput, Unavailable
 from fedproc.contract.jws import load_key
+from fedproc.site.way_out import WayOut
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _REFUSALS = {403, 404, 409, 422}
@@ -52,7 +53,10 @@ class Asking:
     folder: Path
     ca_file: Path | None = None
     ca_sha256: str | None = None
-    proxy: httpx.Proxy | None = None
+    renew: bool = False
+    """ask for a new certificate, though there is one that is good"""
+    proxy: str | None = None
+    """http://[user:password@]host:port; the environment's unless given"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def enrol(asking: Asking, code: Callable[[], str], wait: float, tell: Tell) -> O
     Raises :class:`EnrolmentRefused`, :class:`InvalidInput`, :class:`Unavailable`.
     """
     folder = asking.folder
-    if (present := _present(folder, asking.host)) is not None:
+    if not asking.renew and (present := _present(folder, asking.host)) is not None:
         return _outcome(asking, present, "enrolled", changed=False)
     secret = code()
     key, made = _own_key(folder)
@@ -87,8 +91,8 @@ def enrol(asking: Asking, code: Callable[[], str], wait: float, tell: Tell) -> O
         said = _await(http, asking.host, secret, said, time.monotonic() + wait)
     if said.state != "confirmed":
         return _outcome(asking, key.public_key(), "requested", changed=made, said=said)
-    _write_down(folder, key.public_key(), said)
-    return _outcome(asking, key.public_key(), "enrolled", changed=True, said=said)
+    changed = _write_down(folder, key.public_key(), said)
+    return _outcome(asking, key.public_key(), "enrolled", changed=changed, said=said)
 
 
 def _outcome(
@@ -161,8 +165,8 @@ def _load(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _write_down(folder: Path, key: ec.EllipticCurvePublicKey, said: Enrolled) -> None:
-    """Check what the centre gave, then write it; what is not to be trusted leaves the folder as it was."""
+def _write_down(folder: Path, key: ec.EllipticCurvePublicKey, said: Enrolled) -> bool:
+    """Check what the centre gave, then write what is new of it; what is not to be trusted leaves all as it was."""
     if said.authority is None or said.certificate is None:
         raise InvalidInput("the centre does not know its authority: its operator sets 'authority' in its settings")
     certified = read_certificate(said.certificate, said.host, said.authority)
@@ -172,10 +176,16 @@ def _write_down(folder: Path, key: ec.EllipticCurvePublicKey, said: Enrolled) ->
     texts |= {"ca.crt": said.authority, "host.crt": said.certificate}
     try:
         (folder / "keys").mkdir(exist_ok=True)
-        for name, text in texts.items():
+        new = {name: text for name, text in texts.items() if not _has(folder / name, text)}
+        for name, text in new.items():
             _write(folder / name, text.encode(), 0o644)
     except OSError as fault:
         raise InvalidInput(f"{folder} cannot be written: {fault.strerror}") from fault
+    return bool(new)
+
+
+def _has(path: Path, text: str) -> bool:
+    return path.exists() and path.read_bytes() == text.encode()
 
 
 def _named(name: str, pems: list[str]) -> dict[str, str]:
@@ -205,8 +215,11 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 def _client(asking: Asking) -> httpx.Client:
-    url = asking.url.rstrip("/")
-    return httpx.Client(base_url=url, verify=_trusted(asking), proxy=asking.proxy, timeout=30)
+    return _http(asking, _trusted(asking))
+
+
+def _http(asking: Asking, verify: ssl.SSLContext | bool) -> httpx.Client:
+    return WayOut(asking.proxy).http_in_turn(asking.url.rstrip("/"), verify, 30)
 
 
 def _trusted(asking: Asking) -> ssl.SSLContext:
@@ -220,7 +233,7 @@ def _trusted(asking: Asking) -> ssl.SSLContext:
 
 def _pinned_authority(asking: Asking, expected: str) -> str:
     """The authority's certificate, fetched before anything is trusted: it counts only if it has the hash."""
-    with httpx.Client(base_url=asking.url.rstrip("/"), verify=False, proxy=asking.proxy, timeout=30) as http:  # noqa: S501
+    with _http(asking, verify=False) as http:
         found = Authority.model_validate_json(_send(http, "GET", "/authority").content)
     shown = certificate_sha256(found.certificate)
     if not same_fingerprint(shown, expected):

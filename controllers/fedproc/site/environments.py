@@ -11,11 +11,16 @@ import shutil
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from fedproc.catalog.wheels import lists_something
 from fedproc.contract.errors import SystemFault
 from fedproc.contract.tool import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.toolbox import Installed, Runtime
+
+if TYPE_CHECKING:
+    from fedproc.site.store import Store
 
 log = logging.getLogger(__name__)
 _BUILD_SECONDS = 1800
@@ -33,10 +38,13 @@ class Environments:
     ``folder`` may be shared by several hosts of one machine: a build holds a lock, and appears in one step.
     """
 
-    def __init__(self, folder: Path, python: Path, pip_arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, python: Path, pip_arguments: tuple[str, ...] = (), store: Store | None = None
+    ) -> None:
         self._folder = folder
         self._python = python
         self._pip_arguments = pip_arguments
+        self._store = store
 
     async def ready(self, installed: Installed, task: Task) -> Runtime:
         """The environment of the task's requirements. Raises :class:`EnvironmentFault` with pip's last words."""
@@ -64,20 +72,21 @@ class Environments:
             await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
             log.info("building environment", extra={"requirements": requirements.name, "environment": place.name})
             await self._run(str(self._python), "-m", "venv", "--without-pip", str(partial))
-            if _lists_something(content):
+            if lists_something(content):
                 await self._install(partial, requirements)
             (partial / "complete").touch()
             await asyncio.to_thread(partial.rename, place)
 
     async def _install(self, place: Path, requirements: Path) -> None:
+        index = {} if self._store is None or self._pip_arguments else await asyncio.to_thread(self._store.index)
         await self._run(
             sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install",
             "--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes", "--only-binary", ":all:",
-            *self._pip_arguments, "-r", str(requirements),
+            *self._pip_arguments, "-r", str(requirements), **index,
         )  # fmt: skip
 
-    async def _run(self, *command: str) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("FEDPROC_")}
+    async def _run(self, *command: str, **variables: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FEDPROC_")} | variables
         process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=kept)
         try:
             async with asyncio.timeout(_BUILD_SECONDS):
@@ -89,8 +98,3 @@ class Environments:
         if process.returncode != 0:
             said = output.decode(errors="replace").strip().splitlines()
             raise EnvironmentFault(f"the tool's environment cannot be built: {' / '.join(said[-4:])}")
-
-
-def _lists_something(content: bytes) -> bool:
-    lines = (line.strip() for line in content.splitlines())
-    return any(line and not line.startswith(b"#") for line in lines)

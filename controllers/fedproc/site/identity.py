@@ -40,6 +40,12 @@ def read_key(path: Path) -> ECKey:
         raise InvalidInput(f"key {path}: {fault}") from fault
 
 
+def read_keys(paths: tuple[Path, ...]) -> dict[str, ECKey]:
+    """Public keys from PEM files, by their thumbprint."""
+    keys = [read_key(path) for path in paths]
+    return {key.thumbprint(): key for key in keys}
+
+
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """A client's context that trusts ``ca_file``, or the system's authorities if there is none."""
     context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)

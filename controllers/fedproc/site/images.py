@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from pathlib import Path
 
@@ -11,32 +10,28 @@ import docker
 import docker.errors
 import requests
 
-from fedproc.contract.errors import SystemFault
+from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
+from fedproc.catalog.oci import Image, ImageFault
 from fedproc.contract.tool import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.settings import DockerSettings
+from fedproc.site.store import Store
 from fedproc.site.toolbox import Installed, Runtime
 
 log = logging.getLogger(__name__)
-_BUILD_SECONDS = 1800
-
-
-class ImageFault(SystemFault):
-    """A tool's image cannot be had."""
-
-    code = "system_fault.image"
 
 
 class Images:
     """Implements :class:`fedproc.site.toolbox.Runtimes` for the Docker executor."""
 
-    def __init__(self, settings: DockerSettings) -> None:
+    def __init__(self, settings: DockerSettings, store: Store | None = None) -> None:
         self._settings = settings
+        self._store = store
         self._ids: dict[str, str] = {}
         self._lock = asyncio.Lock()
 
     async def ready(self, installed: Installed, task: Task) -> Runtime:
-        """The image of the task. Raises :class:`ImageFault` with the engine's last words."""
+        """The image of the task. Raises :class:`ImageFault` with the engine's last words, or what the store says."""
         runtime = task.runtime
         if runtime.image is None and runtime.dockerfile is None:
             raise ImageFault(
@@ -52,20 +47,39 @@ class Images:
 
     def _made(self, name: str, source: Path, dockerfile: str | None) -> str:
         try:
-            client = docker.DockerClient(self._settings.socket, version="auto", timeout=_BUILD_SECONDS)
+            client = docker.DockerClient(self._settings.socket, version="auto", timeout=BUILD_SECONDS)
         except docker.errors.DockerException as fault:
             raise ImageFault(f"the container engine does not answer at {self._settings.socket}: {fault}") from fault
         try:
+            if self._store and self._store.holds(name):
+                return self._stored(client, self._store, name)
             return image_id(client, name) or self._fetch(client, name, source, dockerfile)
         except (docker.errors.DockerException, requests.RequestException) as fault:
             raise ImageFault(f"image {name}: {fault}") from fault
+        except OSError as fault:
+            raise ImageFault(f"image {name}: {fault.strerror} ({fault.filename})") from fault
         finally:
             client.close()
 
+    def _stored(self, client: docker.DockerClient, store: Store, name: str) -> str:
+        """The engine's id of an image of the store; that id is a digest, which the signed one covers."""
+        image = store.image(name)
+        found = _loaded(client, image)
+        if found is None:
+            log.info("fetching image", extra={"image": name, "bytes": image.size})
+            store.fetch(name, image)
+            client.images.load(store.archive(name, image))  # type: ignore[arg-type]  # any iterator of bytes
+            found = _loaded(client, image)
+            if found is None:
+                raise ImageFault(
+                    f"image {name} is not there, though the engine loaded it: it made something else of it"
+                )
+            store.trim()
+        return found
+
     def _fetch(self, client: docker.DockerClient, name: str, source: Path, dockerfile: str | None) -> str:
         if "@" in name:
-            log.info("pulling image", extra={"image": name})
-            client.images.pull(name)
+            self._pull(client, name)
         else:
             log.info("building image", extra={"image": name})
             build(client, source, str(dockerfile), name, self._settings.base_image)
@@ -74,29 +88,19 @@ class Images:
             raise ImageFault(f"image {name} is not there, though the engine said that it fetched it")
         return found
 
-
-def image_name(digest: str, dockerfile: str, base: str | None) -> str:
-    """What an image is called that was built from a tool of this digest."""
-    key = hashlib.sha256("\n".join((digest, dockerfile, base or "")).encode()).hexdigest()
-    return f"fedproc/tool:{key[:32]}"
-
-
-def build(client: docker.DockerClient, folder: Path, dockerfile: str, name: str, base: str | None) -> None:
-    """Build ``folder/dockerfile`` on ``base``. Raises :class:`ImageFault` with the last words of the build."""
-    arguments = {"BASE_IMAGE": base} if base else {}
-    try:
-        client.images.build(
-            path=str(folder), dockerfile=dockerfile, tag=name, buildargs=arguments, network_mode="host", rm=True,
-            forcerm=True,
-        )  # fmt: skip
-    except docker.errors.BuildError as fault:
-        said = [str(step["stream"]).strip() for step in fault.build_log if step.get("stream")]
-        raise ImageFault(f"the image cannot be built: {fault.msg} / {' / '.join(said[-6:])}") from fault
+    def _pull(self, client: docker.DockerClient, name: str) -> None:
+        """Have the engine pull it; a pull by digest gets those bytes or fails."""
+        registry, _, rest = name.partition("/")
+        place = self._settings.registries.get(registry)
+        if place is None:
+            raise ImageFault(
+                f"image {name} is not of the federation's store: publish it there, put it on this host ahead, or "
+                f"say in the settings where this host pulls images of {registry} from (docker.registries)"
+            )
+        log.info("pulling image", extra={"image": name, "from": place})
+        client.images.pull(f"{place}/{rest}")
 
 
-def image_id(client: docker.DockerClient, name: str) -> str | None:
-    """The id of an image that the engine has, or None."""
-    try:
-        return client.images.get(name).id
-    except docker.errors.ImageNotFound:
-        return None
+def _loaded(client: docker.DockerClient, image: Image) -> str | None:
+    """Its id if the engine has it: most name an image by its configuration, newer ones by its manifest."""
+    return image_id(client, image.config.digest) or image_id(client, image.digest)

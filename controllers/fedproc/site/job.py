@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from fedproc.contract.errors import FedprocError, Refused, SystemFault
-from fedproc.contract.messages import Cancel, FileRef, Snapshot, Start
+from fedproc.contract.messages import Cancel, FileRef, Peer, Snapshot, Start
 from fedproc.contract.states import JobState
 from fedproc.contract.tool import Task
 from fedproc.site.connections import Meter, route_to
@@ -290,11 +290,11 @@ class JobRun:
             peer = next((peer for peer in start.peers if peer.task == declared.task), None)
             if peer is None:
                 raise SystemFault(f"the start message names no peer of task {declared.task}", code="connection.peer")
-            meter = self._meter(rule, declared.task, peer.host)
+            meter = self._meter(rule, declared.task, peer)
             await hub.forward(record.job, forward.socket, route_to(peer, declared.port), meter, self.save)
         if task.ports:
             sockets = {port.port: port.socket for port in ports(task, self._workspace)}
-            meters = [self._meter(rule, task.name, peer.host) for peer in start.peers]
+            meters = [self._meter(rule, task.name, peer) for peer in start.peers]
             hub.admit(record.job, sockets, meters, self.save)
 
     def _wanted_artefacts(self, start: Start | None) -> tuple[FileRef, ...]:
@@ -302,8 +302,8 @@ class JobRun:
             return ()
         return start.artefacts
 
-    def _meter(self, rule: ToolRule, task: str, host: str) -> Meter:
-        meter = Meter(task, host, connection_budget(rule, task))
+    def _meter(self, rule: ToolRule, task: str, peer: Peer) -> Meter:
+        meter = Meter(task, peer.host, connection_budget(rule, task), peer.key)
         self._meters.append(meter)
         return meter
 

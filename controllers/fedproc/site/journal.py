@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (open) WHERE open = 1;
 CREATE TABLE IF NOT EXISTS tombstones (job TEXT PRIMARY KEY, doc TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS revocations (
+    key TEXT PRIMARY KEY, host TEXT NOT NULL, revoked INTEGER NOT NULL, at REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL
 );
@@ -139,6 +142,19 @@ class Journal:
         """The cancel message that came before its job, if one did."""
         row = await self.read(lambda c: c.execute("SELECT doc FROM tombstones WHERE job = ?", (job,)).fetchone())
         return json.loads(row[0]) if row else None
+
+    async def revoke(self, host: str, key: str, revoked: bool, at: float) -> None:
+        """Note whether a host's key counts; of several notes about one key the latest (``at``, seconds) stays."""
+        sql = (
+            "INSERT INTO revocations VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE"
+            " SET host = excluded.host, revoked = excluded.revoked, at = excluded.at WHERE excluded.at >= at"
+        )
+        await self.write(lambda c: c.execute(sql, (key, host, revoked, at)) and None)
+
+    async def revoked_keys(self) -> frozenset[str]:
+        """Thumbprints of the keys that count no more."""
+        rows = await self.read(lambda c: c.execute("SELECT key FROM revocations WHERE revoked = 1").fetchall())
+        return frozenset(row[0] for row in rows)
 
     async def outgoing(self, after: int, limit: int = 200) -> list[Outgoing]:
         """Messages to the centre with an id above ``after``, in order."""

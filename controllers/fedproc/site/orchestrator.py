@@ -24,6 +24,7 @@ from fedproc.contract.messages import (
     Finish,
     JobOrder,
     OpenJob,
+    Revocation,
     Start,
     Unread,
     Wire,
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 AcceptJobs = Callable[[bool], None]
 _STOP_FILE = "stopped"
 _JOURNAL = "journal"
+_DRAIN = "drain"
 
 
 class Orchestrator:
@@ -62,6 +64,7 @@ class Orchestrator:
 
     async def resume(self) -> None:
         """Take up every job that the journal has open, and sweep what ended jobs left behind."""
+        await self._apply_revocations()
         for doc in await self._host.journal.open_jobs():
             self._run(JobRecord.model_validate(doc), taken_up=True)
         await self._sweep()
@@ -117,8 +120,13 @@ class Orchestrator:
                 run.stop(Verdict(JobState.cancelled, "site.stopped", "the site stopped all work on this host"))
         else:
             self._stop_file.unlink(missing_ok=True)
+            self._holds.pop(_DRAIN, None)
             self.accept_jobs(self.held is None)
         self.ring_heartbeat()
+
+    def drain(self) -> None:
+        """Take no new jobs, and let those that are here go on to their ends; until :meth:`switch` or a restart."""
+        self.hold(_DRAIN, "its site drains this host: jobs go on to their ends, and no new ones are taken")
 
     @property
     def held(self) -> str | None:
@@ -165,9 +173,9 @@ class Orchestrator:
         await self._receive(message, routing.jobs_queue(self._host.settings.host), (JobOrder,))
 
     async def control(self, message: AbstractIncomingMessage) -> None:
-        """start, finish, cancel, inventory."""
+        """start, finish, cancel, inventory, revocation."""
         queue = routing.control_queue(self._host.settings.host)
-        await self._receive(message, queue, (Start, Finish, Cancel, AskInventory))
+        await self._receive(message, queue, (Start, Finish, Cancel, AskInventory, Revocation))
 
     async def _receive(self, message: AbstractIncomingMessage, queue: str, kinds: tuple[type[Wire], ...]) -> None:
         try:
@@ -199,6 +207,8 @@ class Orchestrator:
                 await run.finish()
             case AskInventory():
                 await self._tell_inventory()
+            case Revocation():
+                await self._revoke(body)
 
     async def _accept(self, order: JobOrder) -> None:
         if order.job in self._runs:
@@ -227,6 +237,16 @@ class Orchestrator:
             await self._host.journal.bury(message.job, message.model_dump(mode="json"))
             if run := self._runs.get(message.job):  # its job was accepted meanwhile
                 await run.cancel(message)
+
+    async def _revoke(self, message: Revocation) -> None:
+        """Journalled first, so that a restart lets nobody in again; told twice, it changes nothing."""
+        await self._host.journal.revoke(message.host, message.key, message.revoked, message.at.timestamp())
+        log.warning("revocation", extra={"peer": message.host, "key": message.key, "revoked": message.revoked})
+        await self._apply_revocations()
+
+    async def _apply_revocations(self) -> None:
+        if self._host.connections is not None:
+            await self._host.connections.revoke(await self._host.journal.revoked_keys())
 
     async def _dead_letter(self, message: AbstractIncomingMessage, queue: str, fault: Unreadable) -> None:
         log.error("message cannot be read", extra={"code": fault.code, "reason": fault.message})

@@ -1,4 +1,4 @@
-"""Settings of a host's programs: one TOML file, read once, frozen, unknown keys refused (docs/site.md)."""
+"""Settings of a host's programs: one TOML file, read once, frozen, unknown keys refused (docs/operations/site.md)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class CentreSettings(Section):
     broker_tls: bool = True
     vhost: str = "/"
     ca_file: Path | None = Field(None, description="whose certificates the API, issuer and broker show")
+    proxy: str | None = Field(None, description="http://host:port of the site's proxy, instead of HTTPS_PROXY")
+    proxy_file: Path | None = Field(None, description="instead: a file (0600) with http://user:password@host:port")
     dispatch_keys: tuple[Path, ...] = Field(min_length=1, description="PEM, public: sign messages to this host")
     catalogue_keys: tuple[Path, ...] = Field(min_length=1, description="PEM, public: sign tools")
 
@@ -76,6 +78,22 @@ class SandboxSettings(Section):
 class DockerSettings(Section):
     socket: str = Field("unix:///var/run/docker.sock", pattern="^unix://")
     base_image: str | None = Field(None, description="base image given to tools' Dockerfiles as BASE_IMAGE")
+    registries: dict[str, str] = Field(
+        {},
+        description="where the engine pulls images of other registries than the store from: its own mirror, or itself",
+    )
+
+
+class StoreSettings(Section):
+    """The federation's store of images and packages, which this host reads with its own token."""
+
+    name: str = Field(pattern=r"^[a-z0-9.-]+(:\d+)?$", description="as tools' manifests name it: store.DOMAIN")
+    url: str | None = Field(None, pattern=r"^https?://", description="where it is reached; https://NAME unless given")
+    keep_mb: int = Field(4000, ge=0, description="how much of fetched images is kept, for images that share layers")
+
+    @property
+    def address(self) -> str:
+        return (self.url or f"https://{self.name}").rstrip("/")
 
 
 class SiteSettings(Section):
@@ -91,12 +109,13 @@ class SiteSettings(Section):
     executor: str = Field("sandbox", pattern=r"^(sandbox|docker)$")
     sandbox: SandboxSettings = SandboxSettings()
     docker: DockerSettings = DockerSettings()
+    store: StoreSettings | None = None
     capacity: CapacitySettings = CapacitySettings()
     check: CheckSettings = CheckSettings()
     datasets: dict[DatasetId, DatasetSettings] = {}
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
-    metrics_port: int | None = None
+    metrics_port: int | None = Field(None, description="loopback port of /metrics")
     log_level: str = "INFO"
 
     @property

@@ -63,8 +63,32 @@ class Toolbox:
                 self._known[tool.digest] = await self._install(tool, waiting)
             return self._known[tool.digest]
 
+    def has(self, digest: str) -> bool:
+        """Whether the tool of this digest is here."""
+        return (self._home(digest) / "manifest.jws").exists()
+
+    def take_in(self, signed: str, packed: bytes) -> None:
+        """Take a tool in that came another way. Raises :class:`Unreadable` unless the catalogue signed all of it."""
+        manifest, digest = verify_manifest(signed, self._keys)
+        _lay_out(self._home(digest), signed, packed, manifest)
+
+    def note_ready(self, installed: Installed, task: str, label: str) -> bool:
+        """Write down what a task runs in, now that it is here; False if that was known."""
+        notes = self._home(installed.digest) / "ready"
+        place = notes / task
+        if place.exists() and place.read_text() == label:
+            return False
+        notes.mkdir(exist_ok=True)
+        partial = notes / f".{task}.{os.getpid()}"
+        partial.write_text(label)
+        partial.rename(place)
+        return True
+
+    def _home(self, digest: str) -> Path:
+        return self._folder / digest.replace(":", "-")
+
     async def _install(self, tool: ToolRef, waiting: Waiting) -> Installed:
-        home = self._folder / tool.digest.replace(":", "-")
+        home = self._home(tool.digest)
         signed = home / "manifest.jws"
         if await asyncio.to_thread(signed.exists):
             return self._verified(tool, await asyncio.to_thread(signed.read_text), home)
@@ -85,12 +109,16 @@ class Toolbox:
 
 
 def _lay_out(home: Path, signed: str, bundle: bytes, manifest: Manifest) -> None:
-    """The manifest is written last: a home with a manifest is a complete one."""
+    """A home appears in one step, and stays; several programs may do this at once."""
     partial = home.with_name(f"{home.name}.{os.getpid()}")
-    for folder in (partial, home):
-        if folder.exists():
-            shutil.rmtree(folder)
+    if partial.exists():
+        shutil.rmtree(partial)
     partial.mkdir(parents=True)
     unpack(bundle, manifest, partial / "source")
     (partial / "manifest.jws").write_text(signed)
-    partial.rename(home)
+    try:
+        partial.rename(home)
+    except OSError:
+        if not (home / "manifest.jws").exists():
+            raise
+        shutil.rmtree(partial)  # another program was faster

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from pydantic import TypeAdapter
 
-from fedproc.contract.api import Access, FileView, Inventory, InventoryAnswer, NewUpload
+from fedproc.contract.api import Access, FileView, Inventory, InventoryAnswer, NewUpload, ToolSummary
 from fedproc.contract.errors import SystemFault, Unavailable
 from fedproc.contract.jws import decrypt
 from fedproc.contract.messages import FileRef
@@ -69,6 +70,11 @@ class Transfer:
 
         await self._persist(attempt, waiting)
         await asyncio.to_thread(self._finish, ref, partial, target)
+
+    async def tools(self, waiting: Waiting) -> list[ToolSummary]:
+        """The newest approved version of every tool."""
+        answer = await self._persist(lambda: self._send("GET", "/tools"), waiting)
+        return TypeAdapter(list[ToolSummary]).validate_json(answer.content)
 
     async def manifest(self, tool: ToolRef, waiting: Waiting) -> str:
         """The signed manifest of one tool version."""

@@ -20,13 +20,13 @@ import docker
 import docker.errors
 import pytest
 
+from fedproc.catalog.building import image_id
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
 from fedproc.demo.images import BASE_IMAGE, make_base_image
 from fedproc.demo.waiting import wait_until
 from fedproc.site.executors.base import SOURCE, Executor, Handle, Limits, Mount, Observation, Phase, Spec
 from fedproc.site.executors.docker import LABEL, DockerExecutor, label_of
 from fedproc.site.executors.sandbox import SandboxExecutor
-from fedproc.site.images import image_id
 
 PYTHON = "/usr/bin/python3"
 """of the machine's own in the sandbox, of the image in a container"""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from fedproc.catalog.building import image_name
 from fedproc.contract.errors import SystemFault
 from fedproc.contract.tool import Manifest, Task
 from fedproc.site.environments import Environments
 from fedproc.site.executors.base import SOURCE, Mount
-from fedproc.site.images import Images, image_name
+from fedproc.site.images import Images
 from fedproc.site.settings import DockerSettings
 from fedproc.site.toolbox import Installed, Runtimes
 

@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import update
 from tests.integration.api.federation import Federation, problem
 from tests.integration.api.issuer import TestIssuer
+from tests.proxying import ConnectProxy
 
 from fedproc.central.store.db import writing
 from fedproc.central.store.schema import enrolments
@@ -36,7 +37,8 @@ from fedproc.contract.enrolment import (
 )
 from fedproc.contract.errors import InvalidInput, Unavailable
 from fedproc.demo.keys import Keyring
-from fedproc.site.enrolment import Asking, EnrolmentRefused, enrol
+from fedproc.demo.waiting import free_ports
+from fedproc.site.enrolment import Asking, EnrolmentRefused, Outcome, enrol
 
 HOST = "NEW_ONE"
 
@@ -157,6 +159,22 @@ def test_a_host_comes_in(place: Place, tmp_path: Path) -> None:
     once_more = enrol(replace(place.asking(tmp_path), url="https://nowhere.invalid"), lambda: "", 0, told.append)
     assert (once_more.state, once_more.changed, once_more.centre) == ("enrolled", False, None)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_certificate_is_renewed(place: Place, tmp_path: Path) -> None:
+    def confirmed(asking: Asking, days: int) -> Outcome:
+        code = place.code()
+        enrol(asking, lambda: code, 0, lambda said: None)
+        request = place.operator.get(f"/enrolments/{HOST}").json()["request"]
+        assert place.confirm(place.sign(request, days=days)).status_code == 200
+        enrol(asking, lambda: code, 0, lambda said: None)
+        return enrol(asking, lambda: code, 0, lambda said: None)
+
+    first = confirmed(place.asking(tmp_path), 1)
+    before = (tmp_path / "host.crt").read_text()
+    second = confirmed(replace(place.asking(tmp_path), renew=True), 30)
+    assert (second.fingerprint, second.changed) == (first.fingerprint, False)
+    assert (tmp_path / "host.crt").read_text() != before
 
 
 def test_waiting_ends_when_the_operator_confirms(place: Place, tmp_path: Path) -> None:
@@ -398,7 +416,20 @@ def test_only_operators_decide(place: Place) -> None:
     problem(place.operator.get("/enrolments/MARS"), 404)
 
 
-# -- the site's folder
+# -- the site's folder, and its proxy
+
+
+def test_a_site_behind_a_proxy(place: Place, tmp_path: Path) -> None:
+    code, port = place.code(), int(place.federation.url.rpartition(":")[2])
+    (nowhere,) = free_ports(1)
+    with ConnectProxy({f"localhost:{nowhere}": port}, user="ward:geheim").running() as proxy:
+        url = f"https://localhost:{nowhere}"
+        pinned = certificate_sha256(place.keys.ca_file.read_text())
+        asking = Asking(url, HOST, tmp_path, ca_sha256=pinned, proxy=proxy.url_of("ward:geheim"))
+        assert enrol(asking, lambda: code, 0, lambda said: None).state == "requested"
+        assert set(proxy.asked) == {f"localhost:{nowhere}"}
+        with pytest.raises(Unavailable, match=r"407.*put a user and password that the proxy accepts"):
+            enrol(replace(asking, proxy=proxy.url), lambda: code, 0, lambda said: None)
 
 
 def test_what_the_site_does_not_take(place: Place, tmp_path: Path) -> None:

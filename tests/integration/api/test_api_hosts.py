@@ -14,6 +14,7 @@ from joserfc.jwk import ECKey, RSAKey
 from sqlalchemy import insert
 from tests.integration.api.federation import Federation, problem
 from tests.integration.api.issuer import TestIssuer
+from tests.unit.central.books import kinds
 
 from fedproc.central.store.db import writing
 from fedproc.central.store.schema import relays
@@ -90,6 +91,28 @@ def test_a_host_is_enrolled_changed_and_revoked(lone: Federation) -> None:
     ]  # fmt: skip
     assert "active=False" in kept[0]["detail"]
     assert one["public_key"]["kid"] in kept[0]["detail"]
+
+
+def test_revoking_is_one_act(lone: Federation) -> None:
+    books = lone.books
+    with lone.operator() as olga, lone.user() as rosa, lone.host("BSC") as host:
+        experiment = lone.start(rosa)["id"]
+        books.dispatch()
+        problem(rosa.post("/hosts/BSC/revocation", json={"reason": "no"}), 403, "forbidden.role")
+        problem(olga.post("/hosts/MARS/revocation", json={"reason": "no"}), 404)
+        problem(olga.post("/hosts/BSC/revocation", json={}), 422)
+        assert host.post("/hosts/BSC/inventory", json={"epoch": "one", "jobs": []}).status_code == 200
+        for _ in range(2):
+            assert olga.post("/hosts/BSC/revocation", json={"reason": "key stolen"}).json()["active"] is False
+        problem(host.post("/hosts/BSC/inventory", json={"epoch": "one", "jobs": []}), 403, "forbidden.host")
+        jobs = {job["host"]: job for job in rosa.get(f"/experiments/{experiment}").json()["jobs"]}
+        assert (jobs["BSC"]["state"], jobs["BSC"]["code"]) == ("lost", "host_revoked")
+        kept = olga.get("/audit", params={"target": "BSC", "action": "revoke_host"}).json()["items"]
+        assert [entry["detail"] for entry in kept if entry["outcome"] == 200] == ["key stolen"] * 2
+        assert olga.put("/hosts/BSC", json=books.hosts.enrolment("BSC").model_dump(mode="json")).json()["active"]
+        assert host.post("/hosts/BSC/inventory", json={"epoch": "one", "jobs": []}).status_code == 200
+    told = [(kind, host) for kind, host in kinds(books.dispatch()) if kind == "Revocation"]
+    assert sorted(told) == [("Revocation", host) for host in ("EUCAIM", "EUCAIM", "FORTH", "FORTH", "UB", "UB")]
 
 
 WRONG_KEYS: list[dict[str, Any]] = [

@@ -110,9 +110,14 @@ class Intake:
         self.taken = Taken()
 
     def take(self, host: str, raw: bytes) -> None:
-        """Take one message of a host's events queue in; what cannot be read is kept as a dead letter."""
+        """Take one message of a host's events queue in; what cannot be read is kept as a dead letter.
+
+        Of a revoked host's, snapshots of its ended jobs are kept beside them, and nothing counts.
+        """
         try:
-            self._apply(host, self._read(host, raw))
+            body, row = self._read(host, raw), self._host(host)
+            if row is not None and (row.active or isinstance(body, Snapshot)):
+                self._apply(host, body)
         except Unreadable as fault:
             log.error("event cannot be read", extra={"host": host, "code": fault.code, "reason": fault.message})
             self.keep_dead(host, raw, fault)

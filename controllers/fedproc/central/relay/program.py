@@ -7,11 +7,12 @@ import logging
 import signal
 from pathlib import Path
 
-from prometheus_client import start_http_server
+from prometheus_client import REGISTRY, start_http_server
 
 from fedproc.central import settings
 from fedproc.central.bell import bell_for
 from fedproc.central.migrate import ready
+from fedproc.central.relay.numbers import Numbers
 from fedproc.central.relay.service import Relay
 from fedproc.central.settings import CentralSettings
 from fedproc.central.store.db import connect
@@ -38,6 +39,7 @@ async def _run(loaded: CentralSettings) -> None:
     ready(engine)
     relay = Relay(loaded, engine, bell_for(engine, loaded.runtime), key)
     if loaded.metrics_port is not None:
+        REGISTRY.register(Numbers(engine, lambda: relay.state))
         start_http_server(loaded.metrics_port, addr="127.0.0.1")
     task = asyncio.create_task(relay.run())
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -60,6 +60,11 @@ class Relay:
         self._incoming: asyncio.Queue[tuple[str, AbstractIncomingMessage]] = asyncio.Queue()
         self._digests: dict[str, tuple[str, str]] = {}
 
+    @property
+    def state(self) -> str:
+        """How it stands with the broker: ``ok``, or what is wrong."""
+        return self._state
+
     async def run(self) -> None:
         """Everything at once; a fault that no loop expects ends the program, and its supervisor starts it again."""
         await asyncio.to_thread(self._publisher.take_back)

@@ -10,19 +10,21 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row
 from starlette.responses import Response
 
+from fedproc.central import revocation
 from fedproc.central.audit import act_of
 from fedproc.central.context import Centre, centre_of
 from fedproc.central.health import look
 from fedproc.central.relay import reconcile
 from fedproc.central.routes.common import HostCaller, HostPath, Operator, Researcher, also, answer, answer_list, router
 from fedproc.central.store import enrolments, hosts
-from fedproc.central.store.db import deciding, reading, tried_twice, writing
+from fedproc.central.store.db import deciding, reading, tried_twice
 from fedproc.central.views import dataset_views, host_report_view, host_view
 from fedproc.contract.api import (
     DatasetView,
     Health,
     HostEnrolment,
     HostReportView,
+    HostRevocation,
     HostView,
     Inventory,
     InventoryAnswer,
@@ -88,8 +90,7 @@ def enrol_host(request: Request, host_id: HostPath, body: HostEnrolment, caller:
     centre = centre_of(request)
     key = _enrolled_key(centre, host_id) if body.public_key is None else _given_key(body.public_key)
     status, row = tried_twice(lambda: _enrol(request, host_id, body, key))
-    centre.bell.ring("hosts")
-    return answer(host_view(row, centre.silent_after), status)
+    return _changed(centre, row, status)
 
 
 def _given_key(given: dict[str, Any]) -> dict[str, Any]:
@@ -116,12 +117,40 @@ def _enrolled_key(centre: Centre, host: str) -> dict[str, Any]:
 
 
 def _enrol(request: Request, host: str, body: HostEnrolment, key: dict[str, Any]) -> tuple[int, Row[Any]]:
-    with writing(centre_of(request).engine) as connection:
-        status = 201 if hosts.enrol(connection, host, body, key, time.time()) else 200
+    now = time.time()
+    with deciding(centre_of(request).engine) as connection:
+        before = hosts.one(connection, host)
+        status = 201 if hosts.enrol(connection, host, body, key, now) else 200
         act_of(request).done(connection, status, host, f"active={body.active} roles={body.roles} key={key['kid']}")
         row = hosts.one(connection, host)
-    assert row is not None
+        assert row is not None
+        revocation.follow(connection, before, row, now)
     return status, row
+
+
+def _changed(centre: Centre, row: Row[Any], status: int = 200) -> Response:
+    for topic in ("hosts", "outbox", "events"):
+        centre.bell.ring(topic)
+    return answer(host_view(row, centre.silent_after), status)
+
+
+@routes.post("/hosts/{host_id}/revocation", response_model=HostView)
+def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, caller: Operator) -> Response:
+    """Revoke a host at once: it may do nothing here, its jobs are ended, its connections with others are cut.
+
+    To let it in again, enrol it again: with a new key, if the old one may be in wrong hands.
+    """
+    centre, now = centre_of(request), time.time()
+    with deciding(centre.engine) as connection:
+        before = hosts.one(connection, host_id)
+        if before is None:
+            raise NotFound(f"host {host_id} is not enrolled; GET /hosts/?all=true lists all that ever were")
+        hosts.deactivate(connection, host_id)
+        act_of(request).done(connection, 200, host_id, body.reason)
+        row = hosts.one(connection, host_id)
+        assert row is not None
+        revocation.follow(connection, before, row, now)
+    return _changed(centre, row)
 
 
 @routes.post("/hosts/{host_id}/inventory", response_model=InventoryAnswer)

@@ -26,6 +26,11 @@ def one(connection: Connection, host: str) -> Row[Any] | None:
     return connection.execute(_ONE, {"id": host}).one_or_none()
 
 
+def deactivate(connection: Connection, host: str) -> None:
+    """The host counts no more; what is known of it stays."""
+    connection.execute(update(hosts).where(hosts.c.id == host).values(active=False))
+
+
 def listed(connection: Connection, *, everyone: bool) -> Sequence[Row[Any]]:
     """The active hosts, or all that were ever enrolled, by id."""
     query = select(hosts, _IS_ACCEPTED).order_by(hosts.c.id)

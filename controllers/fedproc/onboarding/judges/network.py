@@ -20,9 +20,11 @@ CURES = {
     "tcp-refused": "check the address and port; a firewall that rejects must let this machine reach {host} port {port}",
     "tcp-timeout": "open the firewall from this machine to {host} port {port}, or set the site's proxy (--proxy)",
     "tcp-unreachable": "give this machine a route to {host} ('ip route get ADDRESS')",
-    "proxy-setting": "correct HTTPS_PROXY or --proxy: http://[user:password@]host:port",
-    "proxy-unreachable": "correct the proxy's address (HTTPS_PROXY or --proxy), or exempt {host} by NO_PROXY",
-    "proxy-auth": "put a user and password that the proxy accepts into HTTPS_PROXY, or have {host} exempted",
+    "proxy-setting": "correct centre.proxy (settings), --proxy or HTTPS_PROXY: http://[user:password@]host:port",
+    "proxy-unreachable": "correct the proxy's address (centre.proxy in the settings, --proxy, or HTTPS_PROXY), "
+    "or exempt {host} from HTTPS_PROXY by NO_PROXY",
+    "proxy-auth": "put a user and password that the proxy accepts into centre.proxy_file or HTTPS_PROXY, "
+    "or have {host} exempted",
     "proxy-refused": "have the proxy's operator allow CONNECT to {host} port {port}",
     "no-tls": "check the port, and look for a portal that asks to sign in: {host} port {port} does not speak TLS",
     "tls-refused": "ask the centre which TLS versions it speaks, and your network whether a device in between answers",

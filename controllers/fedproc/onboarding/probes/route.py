@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 RESOLVE_SECONDS = 5.0
@@ -77,6 +78,28 @@ def proxy_for(host: str, stated: str | None) -> Proxy | None:
         return None
     address = urllib.request.getproxies().get("https") if stated is None else stated
     return _parse_proxy(address) if address else None
+
+
+def stated_proxy(address: str | None, file: Path | None) -> str | None:
+    """The proxy that a host's settings state: an address without a password, or one in a file for its owner alone.
+
+    Raises :class:`Fault` (``proxy-setting``).
+    """
+    if file is None:
+        if address is not None and "@" in address:
+            raise Fault(
+                "proxy-setting", "'proxy' holds a user: write the address into a file (0600), name it proxy_file"
+            )
+        return address
+    if address is not None:
+        raise Fault("proxy-setting", "give proxy or proxy_file, not both")
+    try:
+        if file.stat().st_mode & 0o077:
+            raise Fault("proxy-setting", f"proxy_file {file} may be read by others: chmod 600 {file}")
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else "not a text"
+        raise Fault("proxy-setting", f"proxy_file {file} cannot be read: {reason}") from fault
 
 
 def _parse_proxy(address: str) -> Proxy:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fedproc.site.executors.base import Executor
 from fedproc.site.settings import SiteSettings
 from fedproc.site.toolbox import Runtimes
 
+if TYPE_CHECKING:
+    from fedproc.site.store import Store
 
-def make_executor(settings: SiteSettings) -> tuple[Executor, Runtimes]:
+
+def make_executor(settings: SiteSettings, store: Store | None = None) -> tuple[Executor, Runtimes]:
     """The executor that the settings name, with what makes its runtimes ready."""
     if settings.executor == "docker":
         from fedproc.site.executors.docker import DockerExecutor
+
+        executor: Executor = DockerExecutor(settings.state / "containers", settings.docker.socket)
+    else:
+        from fedproc.site.executors.sandbox import SandboxExecutor
+
+        executor = SandboxExecutor(settings.runner_folder)
+    return executor, make_runtimes(settings, store)
+
+
+def make_runtimes(settings: SiteSettings, store: Store | None = None) -> Runtimes:
+    """What makes runtimes ready for the executor that the settings name, by ``store`` if there is one."""
+    if settings.executor == "docker":
         from fedproc.site.images import Images
 
-        return DockerExecutor(settings.state / "containers", settings.docker.socket), Images(settings.docker)
+        return Images(settings.docker, store)
 
     from fedproc.site.environments import Environments
-    from fedproc.site.executors.sandbox import SandboxExecutor
 
     folder = settings.sandbox.environments or settings.state / "environments"
-    environments = Environments(folder, settings.sandbox.python, settings.sandbox.pip_arguments)
-    return SandboxExecutor(settings.runner_folder), environments
+    return Environments(folder, settings.sandbox.python, settings.sandbox.pip_arguments, store)

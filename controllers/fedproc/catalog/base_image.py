@@ -1,0 +1,57 @@
+"""A base image made of Debian's packages, for places where no image registry is reached.
+
+debootstrap fetches packages as apt does, and the engine takes the tree as an image.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import docker
+
+from fedproc.catalog.building import image_id
+from fedproc.contract.errors import SystemFault, Unavailable
+
+SUITE = "bookworm"
+BASE_IMAGE = f"fedproc/base:{SUITE}-1"
+_PACKAGES = "python3,python3-venv,ca-certificates"
+_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+_LEFT_OUT = ("./dev/*", "./proc/*", "./sys/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./var/log/*")
+
+Say = Callable[[str], None]
+
+
+def make_base_image(client: docker.DockerClient, say: Say) -> str:
+    """Make the base image if it is not there: Debian's smallest set, Python, this machine's certificate authorities.
+
+    Returns its name. Raises :class:`SystemFault` with the last words of what failed.
+    """
+    if image_id(client, BASE_IMAGE):
+        return BASE_IMAGE
+    program = shutil.which("debootstrap", path="/usr/sbin:/usr/bin")
+    if program is None:
+        raise Unavailable("debootstrap is not installed: run scripts/install-system-packages docker")
+    say("making the base image of Debian's packages (about a minute)")
+    with tempfile.TemporaryDirectory(prefix="fedproc-base-") as folder:
+        root = Path(folder) / "root"
+        _run([program, "--variant=minbase", f"--include={_PACKAGES}", SUITE, str(root)])
+        if _AUTHORITIES.exists():  # behind a proxy that inspects TLS, builds need what this machine trusts
+            shutil.copy(_AUTHORITIES, root / _AUTHORITIES.relative_to("/"))
+        (root / "etc" / "pip.conf").write_text(f"[global]\ncert = {_AUTHORITIES}\n")
+        tar = Path(folder) / "root.tar"
+        left_out = [f"--exclude={pattern}" for pattern in _LEFT_OUT]
+        _run(["/bin/tar", "--numeric-owner", "-C", str(root), *left_out, "-cf", str(tar), "."])
+        repository, _, tag = BASE_IMAGE.partition(":")
+        client.api.import_image_from_file(str(tar), repository=repository, tag=tag)
+    return BASE_IMAGE
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise SystemFault(f"{Path(command[0]).name} failed: {' / '.join(said[-4:])}")

@@ -1,0 +1,50 @@
+"""The store and the catalogue as a signed-in operator uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+
+from fedproc.cli.client import ApiError, Client
+from fedproc.cli.session import authority
+from fedproc.contract.errors import Conflict, Unreadable
+from fedproc.contract.tool import Manifest
+
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey
+
+    from fedproc.catalog.registry import Registry
+
+
+@contextmanager
+def store_of(client: Client, name: str, url: str | None) -> Iterator[Registry]:
+    """The store, with the client's token."""
+    from fedproc.catalog.registry import Registry
+
+    with httpx.Client(verify=authority() or True, timeout=httpx.Timeout(300, connect=10)) as http:
+        yield Registry(name, url or f"https://{name}", lambda fresh: client.access_token(fresh=fresh), http)
+
+
+def published(client: Client, manifest: Manifest, key: ECKey) -> Manifest | None:
+    """What the catalogue has of this id and version, if it is this very tool; its images may have been added.
+
+    Raises :class:`Conflict` if it is another, or was signed by another key.
+    """
+    from fedproc.catalog import verify_manifest
+    from fedproc.catalog.publishing import is_published_as
+
+    tool = manifest.tool
+    try:
+        found, _ = verify_manifest(client.manifest(tool.id, tool.version), {key.thumbprint(): key})
+    except ApiError as fault:
+        if fault.status == 404:
+            return None
+        raise
+    except Unreadable as fault:
+        raise Conflict(f"{tool.id} {tool.version} was published with another key; raise its version") from fault
+    if not is_published_as(manifest, found):
+        raise Conflict(f"{tool.id} {tool.version} is in the catalogue with other content; raise its version")
+    return found

@@ -1,0 +1,223 @@
+"""``python -m fedproc.demo.containers up|down``: a whole federation by the production playbooks, its machines as
+containers (``make federation``).
+
+The machines stand in ``inventories/containers``; what is made for them, secrets included, lies in ``.federation``, with
+one log per step in ``.federation/log``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.status import Status
+
+from fedproc.cli.client import Client
+from fedproc.contract.errors import FedprocError
+from fedproc.demo.federation import read_env
+from fedproc.demo.story import tell
+
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / ".federation"
+INVENTORY = ROOT / "inventories/containers"
+PLAYBOOKS = ROOT / "ansible/playbooks"
+GATEWAY = "172.30.77.10"
+DOMAIN = "fedproc.test"
+_LAST_LINES = 40
+
+
+def main(arguments: list[str]) -> int:
+    """Exit codes: 0 done, 1 it failed (the message says where to look), 2 wrong usage, 130 interrupted."""
+    acts = {"up": _up, "down": _down}
+    if len(arguments) != 1 or arguments[0] not in acts:
+        sys.stderr.write(f"usage: python -m fedproc.demo.containers {'|'.join(acts)}\n")
+        return 2
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        acts[arguments[0]](Steps(console, FOLDER / "log"))
+    except FedprocError as fault:
+        console.print(f"[red]{fault.message}[/]")
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted; make federation goes on, make federation-down ends what there is")
+        return 130
+    return 0
+
+
+class Steps:
+    """Runs programs one after the other, shows how far they are, and keeps what they say in ``logs``."""
+
+    def __init__(self, console: Console, logs: Path) -> None:
+        self.console = console
+        self._logs = logs
+        self._begun = time.monotonic()
+        self.environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    def say(self, text: str) -> None:
+        self.console.print(f"==> [{self.seconds:4.0f} s] {text}")
+
+    def playbook(self, name: str, book: Path, *options: str) -> None:
+        """Run a playbook against the containers. Raises :class:`FedprocError` with its last words."""
+        self.run(name, "ansible-playbook", "-i", str(INVENTORY / "hosts.yml"), str(book), *options)
+
+    def run(self, name: str, *command: str) -> str:
+        """Run a program to its end; its standard output. Raises :class:`FedprocError` if it fails."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"{name}.log"
+        with log.open("w") as kept, self._status(name) as status:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            assert process.stdout is not None
+            for line in process.stdout:
+                kept.write(line)
+                kept.flush()
+                if status is not None and line.startswith(("PLAY [", "TASK [", "==> ")):
+                    status.update(f"{name}: {line.strip(' *=>' + chr(10))}")
+            if process.wait() != 0:
+                raise FedprocError(_failure(name, log))
+        return log.read_text()
+
+    @contextmanager
+    def _status(self, name: str) -> Iterator[Status | None]:
+        """A line that shows the present task, where somebody looks at a terminal."""
+        if not self.console.is_terminal:
+            yield None
+            return
+        with self.console.status(name) as status:
+            yield status
+
+
+def _failure(name: str, log: Path) -> str:
+    lines = log.read_text().splitlines()
+    at = next((i for i, line in enumerate(lines) if line.startswith(("fatal:", "[ERROR]", "ERROR"))), None)
+    shown = lines[at : at + _LAST_LINES] if at is not None else lines[-_LAST_LINES:]
+    return (
+        "\n".join(shown).replace("[", r"\[")
+        + f"\n{name} failed; all that it said is in {log.relative_to(ROOT)}. Once the cause is mended, make federation "
+        "goes on from there; make federation-down ends what there is."
+    )
+
+
+def _up(steps: Steps) -> None:
+    _set_up(steps)
+    _bring_up(steps)
+    _write_env()
+    _tell_story(steps)
+    _say_where(steps)
+
+
+def _set_up(steps: Steps) -> None:
+    steps.say("what is needed first: a container engine, an image of a Debian machine, our programs as wheels")
+    engine = steps.run("engine", "scripts/container-engine", "up").splitlines()[-1]
+    steps.environment["DOCKER_HOST"] = engine
+    steps.run("image", "scripts/container-image", "trixie")
+    steps.run("wheels", "scripts/wheelhouse", "3.13")
+    steps.run("host-check", "make", "--silent", "host-check")
+
+
+def _bring_up(steps: Steps) -> None:
+    steps.say("six systemd machines: the centre, and EUCAIM, UB, BSC, FORTH, CESGA, which let nothing in")
+    steps.playbook("machines", INVENTORY / "create.yml")
+    steps.playbook("data", INVENTORY / "data.yml")
+    steps.say("central.yml: authority, PostgreSQL, Keycloak, RabbitMQ, gateway, API, store, catalogue")
+    steps.playbook("central", PLAYBOOKS / "central.yml")
+    steps.say("enroll_host.yml --tags code: the central operator gives out a single-use code for each host")
+    steps.playbook("codes", PLAYBOOKS / "enroll_host.yml", "--tags", "code", "-e", "enrolment_only_new=true")
+    steps.say("onboard_host.yml --tags check,enrol: each site checks its machine, makes its key, asks to be let in")
+    steps.playbook(
+        "enrol",
+        PLAYBOOKS / "onboard_host.yml",
+        "--tags",
+        "check,enrol",
+        "-e",
+        '{"orchestrator_enrolment_required": false}',
+    )
+    steps.say("enroll_host.yml --tags confirm: the central operator compares fingerprints and certifies")
+    steps.playbook("confirm", PLAYBOOKS / "enroll_host.yml", "--tags", "confirm")
+    steps.say("onboard_host.yml: each site installs engine, orchestrator and tools, and is accepted by an experiment")
+    steps.playbook("onboard", PLAYBOOKS / "onboard_host.yml")
+
+
+def _write_env() -> None:
+    secret = FOLDER / "secrets"
+    values = {
+        "FEDPROC_URL": f"https://{GATEWAY}",
+        "FEDPROC_CA": str(FOLDER / "files/ca.pem"),
+        "FEDPROC_USERNAME": "researcher",
+        "FEDPROC_PASSWORD": (secret / "researcher").read_text().strip(),
+        "FEDPROC_OPERATOR_USERNAME": "operator",
+        "FEDPROC_OPERATOR_PASSWORD": (secret / "operator").read_text().strip(),
+        "FEDPROC_ISSUER": f"https://auth.{DOMAIN}/realms/fedproc",
+        "FEDPROC_GATEWAY": GATEWAY,
+        "FEDPROC_DOMAIN": DOMAIN,
+    }
+    path = FOLDER / "env"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as target:
+        target.writelines(f"export {name}='{value}'\n" for name, value in values.items())
+
+
+def _tell_story(steps: Steps) -> None:
+    env = read_env(FOLDER)
+    steps.say(f"a researcher signs in at {env['FEDPROC_URL']} with the real Keycloak, and runs two experiments")
+    client = Client(
+        env["FEDPROC_URL"],
+        username=env["FEDPROC_USERNAME"],
+        password=env["FEDPROC_PASSWORD"],
+        ca_file=env["FEDPROC_CA"],
+    )
+    results = FOLDER / "results" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    tell(client, results, steps.console)
+    client.close()
+    steps.console.print(f"   the results are files in {results.relative_to(ROOT)}\n")
+
+
+def _say_where(steps: Steps) -> None:
+    steps.say("the federation is up, and stays so")
+    steps.console.print(
+        f"""
+  API        https://{GATEWAY}            its documentation: https://{GATEWAY}/docs
+  Keycloak   https://auth.{DOMAIN}         its administration is reached from the centre only
+  broker     https://console.{DOMAIN}      RabbitMQ's console, signed in with an operator's Keycloak account
+             A browser on this machine needs this line in /etc/hosts:
+               {GATEWAY} api.{DOMAIN} auth.{DOMAIN} console.{DOMAIN} store.{DOMAIN}
+             and .federation/files/ca.pem among its authorities; the rest needs neither.
+  machines   docker exec -it fedproc-centre bash; the hosts are fedproc-UB, fedproc-BSC, …
+By hand:
+  source .federation/env
+  .venv/bin/fedproc hosts
+  .venv/bin/fedproc run flower-logistic --data UB:wisconsin --data BSC:wisconsin -p rounds=10 --to results
+Next: [bold]make federation-test[/] asserts on the running federation; [bold]make federation-down[/] ends it."""
+    )
+
+
+def _down(steps: Steps) -> None:
+    address = subprocess.run(
+        [ROOT / "scripts/container-engine", "address"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    if address:
+        steps.environment["DOCKER_HOST"] = address
+        steps.playbook("down", INVENTORY / "destroy.yml")
+        steps.run("engine", "scripts/container-engine", "down")
+    for path in sorted(FOLDER.glob("*")):
+        if path.name != "results":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    steps.say("ended; no machine, network or secret is left. Results, if any, stay in .federation/results")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,3 @@
+import fedproc_tiny
+
+print(fedproc_tiny.WORD)

@@ -1,0 +1,53 @@
+"""What an orchestrator's ``/metrics`` shows."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+
+import httpx
+
+from fedproc.contract.messages import Capacity, GpuInfo
+from fedproc.site.numbers import Standing, show
+
+CAPACITY = Capacity(
+    cpus=8, cpus_free=6.5, memory=1 << 33, memory_free=1 << 32, disk=1 << 40, disk_free=1 << 39,
+    gpus=(GpuInfo(uuid="GPU-1", name="A", vram=1), GpuInfo(uuid="GPU-2", name="A", vram=1, free=False)),
+)  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+async def test_it_shows_how_the_host_is_at_each_scrape_and_ends() -> None:
+    jobs: Counter[str] = Counter(running=2)
+
+    async def look() -> Standing:
+        return Standing(accepting=True, connected=False, clock_skew=-1.5, jobs=jobs, capacity=CAPACITY)
+
+    port = free_port()
+    end = show(port, look)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+        first = (await http.get("/metrics")).text
+        jobs["awaiting_release"] += 1
+        second = (await http.get("/metrics")).text
+    await asyncio.to_thread(end)
+    for line in (
+        "fedproc_site_accepting 1.0",
+        "fedproc_site_broker_connected 0.0",
+        "fedproc_site_clock_skew_seconds -1.5",
+        'fedproc_site_open_jobs{state="running"} 2.0',
+        "fedproc_site_cpus_free 6.5",
+        "fedproc_site_gpus 2.0",
+        "fedproc_site_gpus_free 1.0",
+        "process_resident_memory_bytes",
+    ):
+        assert f"\n{line}" in first
+    assert "awaiting_release" not in first
+    assert 'fedproc_site_open_jobs{state="awaiting_release"} 1.0' in second
+    with socket.socket() as again:
+        assert again.connect_ex(("127.0.0.1", port)) != 0
