@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -93,7 +94,8 @@ class SandboxBackend:
 
     def left(self) -> list[str]:
         records = [path.name for path in (self._folder / "jobs").iterdir()]
-        groups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/j-*") if path.name in IDS]
+        walk = os.walk("/sys/fs/cgroup")  # others' groups come and go meanwhile, which it takes calmly
+        groups = [f"{folder}/{name}" for folder, names, _ in walk for name in names if name in IDS]
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return records + groups + children
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -107,5 +108,6 @@ def _control_groups(running: Running) -> list[str]:
     for host in HOSTS:
         runner = (running.folder / "hosts" / host / "runner").resolve()
         name = "fedproc-" + hashlib.sha256(str(runner).encode()).hexdigest()[:12]
-        found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{name}/j-*")]
+        for folder, groups, _ in os.walk("/sys/fs/cgroup"):
+            found += [f"{folder}/{group}" for group in groups if Path(folder).name == name]
     return found
