@@ -24,19 +24,6 @@ class OutOfBoundsError(Exception):
     """An order names what this runner shows to nobody."""
 
 
-@dataclass
-class Held:
-    """The folders that a job may write, held open: ``folders`` are names of what was opened, and of nothing else."""
-
-    folders: list[str] = field(default_factory=list)
-    descriptors: list[int] = field(default_factory=list)
-
-    def close(self) -> None:
-        """Let go of them; may be repeated."""
-        while self.descriptors:
-            os.close(self.descriptors.pop())
-
-
 @dataclass(frozen=True)
 class Bounds:
     """Folders below which jobs may be shown something (``shown``) or be given folders to write (``written``).
@@ -62,9 +49,9 @@ class Bounds:
         Raises :class:`OutOfBoundsError`, or OSError naming what is not there.
         """
         if self.shown is None:
-            return Held([source for source, _ in order.writable])
+            return Held(self, [source for source, _ in order.writable])
         _check_devices(order.devices)
-        held = Held()
+        held = Held(self)
         try:
             for source, _ in order.writable:
                 held.descriptors.append(self.open(source, writable=True))
@@ -81,6 +68,20 @@ class Bounds:
         """A descriptor of what may be shown, in the mount namespace of who asks; else as :meth:`hold`."""
         roots = self.written if writable else self.shown
         return os.open(source, os.O_PATH | os.O_CLOEXEC) if roots is None else _opened(source, roots)
+
+
+@dataclass
+class Held:
+    """The folders that a job may write, held open: ``folders`` are names of what was opened, and of nothing else."""
+
+    bounds: Bounds = field(default_factory=Bounds)
+    folders: list[str] = field(default_factory=list)
+    descriptors: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Let go of them; may be repeated."""
+        while self.descriptors:
+            os.close(self.descriptors.pop())
 
 
 def _check_devices(devices: Sequence[str]) -> None:
