@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from fedproc.catalog import load_tool
+from fedproc.catalog.naming import is_published_as, to_build, with_images
 from fedproc.catalog.oci import Blobs, Image, digest_of, for_engine, read_image, take_saved
-from fedproc.catalog.publishing import is_published_as, to_build, with_images
 from fedproc.catalog.wheels import project
 from fedproc.contract.errors import Unreadable
 from fedproc.contract.tool import Manifest
