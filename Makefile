@@ -100,6 +100,10 @@ bench: setup ## ratios to the plain thing beside us, into bench/results (ARGS=--
 	@scripts/install-system-packages docker
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-federation
+bench-federation: $(VENV)/installed ## what latency, loss, little bandwidth and a proxy cost in the running federation
+	@$(BIN)/python -m bench.wan $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI, the README of each role
 	@$(BIN)/python -m fedproc.contract.asyncapi docs/asyncapi.json

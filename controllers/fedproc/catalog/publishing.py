@@ -1,12 +1,9 @@
-"""Which image belongs to a tool: built once by the catalogue's side, and named by digest in the signed manifest.
-
-docs/decisions/0005-images-built-once.md says why.
-"""
+"""Tools' images built once, by the catalogue's side, and sent to the federation's store."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
@@ -15,42 +12,14 @@ import requests
 
 from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
 from fedproc.catalog.bundle import pack, unpack
+from fedproc.catalog.naming import to_build, with_images
 from fedproc.catalog.oci import Blobs, ImageFault, take_saved
 from fedproc.catalog.registry import Registry
 from fedproc.catalog.signing import tool_digest
-from fedproc.contract.tool import Manifest, Task
+from fedproc.contract.tool import Manifest
 
 _PIECE = 4 << 20
 Say = Callable[[str], None]
-
-
-def to_build(manifest: Manifest) -> tuple[str, ...]:
-    """The Dockerfiles of tasks that name no image."""
-    return tuple(sorted({str(task.runtime.dockerfile) for task in manifest.tool.tasks if _is_built(task)}))
-
-
-def with_images(manifest: Manifest, images: Mapping[str, str]) -> Manifest:
-    """The manifest in which each task that is built from a Dockerfile names its image, by ``images``."""
-    tasks = tuple(_with_image(task, images) for task in manifest.tool.tasks)
-    return manifest.model_copy(update={"tool": manifest.tool.model_copy(update={"tasks": tasks})})
-
-
-def _with_image(task: Task, images: Mapping[str, str]) -> Task:
-    image = images.get(str(task.runtime.dockerfile)) if _is_built(task) else None
-    if image is None:
-        return task
-    return task.model_copy(update={"runtime": task.runtime.model_copy(update={"image": image})})
-
-
-def is_published_as(manifest: Manifest, published: Manifest) -> bool:
-    """Whether ``published`` is this tool, and at most images were added to it."""
-    images = {task.runtime.dockerfile: task.runtime.image for task in published.tool.tasks if task.runtime.image}
-    known = {str(dockerfile): image for dockerfile, image in images.items() if dockerfile and image}
-    return tool_digest(with_images(manifest, known)) == tool_digest(published)
-
-
-def _is_built(task: Task) -> bool:
-    return task.runtime.dockerfile is not None and task.runtime.image is None
 
 
 def publish_images(

@@ -181,7 +181,17 @@ def _report_job(row: Row[Any], created: float) -> ReportJob:
 
 def host_view(row: Row[Any], silent_after: float) -> HostView:
     heartbeat: Mapping[str, Any] = row.heartbeat or {}
-    names = ("condition", "condition_text", "software", "capacity", "executors", "tools", "open_jobs", "check")
+    names = (
+        "condition",
+        "condition_text",
+        "software",
+        "capacity",
+        "executors",
+        "tools",
+        "tools_ready",
+        "open_jobs",
+        "check",
+    )
     return HostView(
         id=row.id,
         site=row.site,

@@ -50,13 +50,15 @@ def publish(
     Without --store no image is built. What is published already stays as it is.
     """
     from fedproc.catalog import load_tool, pack, sign_manifest, tool_digest
+    from fedproc.catalog.naming import to_build
     from fedproc.cli.store import published, store_of
 
     manifest, signing = load_tool(folder), _key(key)
     with signed_in(operator=True) as client:
         there = published(client, manifest, signing)
         if there is not None:
-            return console.print(f"unchanged {there.tool.id} {there.tool.version}  {tool_digest(there)}")
+            hint = "  (without an image of the store: raise its version)" if store and to_build(there) else ""
+            return console.print(f"unchanged {there.tool.id} {there.tool.version}  {tool_digest(there)}{hint}")
         if store:
             from fedproc.catalog.publishing import publish_images
 

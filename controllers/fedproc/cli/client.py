@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ from fedproc.contract.api import (
     ToolSummary,
     ToolView,
 )
-from fedproc.contract.errors import FedprocError, NotAuthenticated, Unavailable
+from fedproc.contract.errors import FedprocError, InvalidInput, NotAuthenticated, Unavailable
 
 M = TypeVar("M", bound=BaseModel)
 _CHUNK = 1 << 20
@@ -55,6 +56,14 @@ class ApiError(FedprocError):
         self.problem = problem
 
 
+def trusted(ca_file: str | None) -> ssl.SSLContext:
+    """A context that trusts the CA in ``ca_file``, or the system's. Raises :class:`InvalidInput` naming the file."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as fault:
+        raise InvalidInput(f"{ca_file}: no CA certificate can be read there ({fault}): see FEDPROC_CA") from fault
+
+
 class Client:
     """Signs in with a password if it has one (POST /token), or uses the token that it is given."""
 
@@ -70,7 +79,7 @@ class Client:
     ) -> None:
         self.url = url.rstrip("/")
         self._credentials = (username, password)
-        self._http = httpx.Client(verify=ca_file or True, timeout=timeout)
+        self._http = httpx.Client(verify=trusted(ca_file), timeout=timeout)
         self._expires = 0.0
         self.token = token
         if token is not None:
@@ -265,7 +274,7 @@ class Client:
         new = NewFile(size=source.stat().st_size, sha256=digest, media_type=media_type)
         entry = self._one(FileView, "PUT", f"/data/file/{path}", json=new.model_dump(mode="json"))
         if entry.upload is not None:
-            self._send_bytes(entry.upload, source)
+            self._send_bytes(self._here(entry.upload, entry), source)
         return self.file(entry.id)
 
     def _send_bytes(self, url: str, source: Path) -> None:
@@ -288,19 +297,27 @@ class Client:
         partial = target.with_name(target.name + ".part")
         partial.parent.mkdir(parents=True, exist_ok=True)
         have = partial.stat().st_size if partial.exists() else 0
-        headers = {**self._authorization(), **({"Range": f"bytes={have}-"} if have else {})}
-        with self._http.stream("GET", self._absolute(entry.content or ""), headers=headers) as answer:
+        try:
+            self._download(self._here(entry.content or "", entry), partial, have)
+        except httpx.TransportError as fault:
+            raise Unavailable(f"{entry.path} was cut off ({fault}): fetch it again, it goes on from there") from fault
+        if _sha256(partial) != entry.sha256:
+            partial.unlink()
+            raise FedprocError(f"{entry.path} came damaged (its sha256 is not the promised one): fetch it again")
+        partial.rename(target)
+        return target
+
+    def _download(self, url: str, partial: Path, have: int) -> None:
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        if url.startswith(self.url):
+            headers |= self._authorization()
+        with self._http.stream("GET", url, headers=headers) as answer:
             if answer.status_code not in (200, 206):
                 answer.read()
                 raise ApiError(answer.status_code, _problem(answer))
             with partial.open("ab" if answer.status_code == 206 else "wb") as output:
                 for chunk in answer.iter_bytes():
                     output.write(chunk)
-        if _sha256(partial) != entry.sha256:
-            partial.unlink()
-            raise FedprocError(f"{entry.path} came damaged (its sha256 is not the promised one): fetch it again")
-        partial.rename(target)
-        return target
 
     # -- the wire --------------------------------------------------------------------------------
 
@@ -324,6 +341,12 @@ class Client:
             raise Unavailable(
                 f"{self.url} does not answer ({fault}): is the address right (FEDPROC_URL), is the API running?"
             ) from fault
+
+    def _here(self, link: str, entry: FileView) -> str:
+        """A link of the API, led to where it is reached: the name by which it knows itself may not be known here."""
+        own = httpx.URL(entry.uri)
+        origin = f"{own.scheme}://{own.netloc.decode()}"
+        return self._absolute(link.removeprefix(origin))
 
     def _absolute(self, path: str) -> str:
         return path if path.startswith("http") else self.url + path

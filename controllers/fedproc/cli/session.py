@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from fedproc.cli.client import Client
+from fedproc.cli.client import Client, trusted
 from fedproc.contract.api import Token
 from fedproc.contract.errors import InvalidInput, NotAuthenticated, Unavailable
 
@@ -130,7 +130,7 @@ def device_token(issuer: str, ca_file: str | None, tell: Callable[[str, str], No
 
     Raises :class:`NotAuthenticated` if it is refused or not done in time, :class:`Unavailable` without the issuer.
     """
-    with httpx.Client(verify=ca_file or True, timeout=30) as http:
+    with httpx.Client(verify=trusted(ca_file), timeout=30) as http:
         try:
             found = http.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration").raise_for_status().json()
             form = {"client_id": CLIENT_ID, "scope": "openid offline_access"}

@@ -34,7 +34,7 @@ def published(client: Client, manifest: Manifest, key: ECKey) -> Manifest | None
     Raises :class:`Conflict` if it is another, or was signed by another key.
     """
     from fedproc.catalog import verify_manifest
-    from fedproc.catalog.publishing import is_published_as
+    from fedproc.catalog.naming import is_published_as
 
     tool = manifest.tool
     try:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from fedproc.contract.ids import DatasetRef, ExperimentId, FileId, HostId, JobId, Name, Sha256, ToolId, is_safe_path
-from fedproc.contract.messages import AdmittedTool, Capacity, OpenJob
+from fedproc.contract.messages import AdmittedTool, Capacity, OpenJob, ReadyTool
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import ExperimentState, JobState
 from fedproc.contract.tool import Condition, Disclosure, Placement, Resources, TaskKind
@@ -291,6 +291,7 @@ class HostView(View):
     capacity: Capacity | None = None
     executors: list[str] = []
     tools: list[AdmittedTool] = []
+    tools_ready: list[ReadyTool] = Field([], description="what the host need not fetch first, by task")
     datasets: list[str] = []
     open_jobs: int = 0
     check: dict[str, Any] | None = None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from fedproc.contract.ids import DatasetId, ExperimentId, FileId, HostId, JobId, Name, Sha256
+from fedproc.contract.ids import DatasetId, Digest, ExperimentId, FileId, HostId, JobId, Name, Sha256
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import JobState
 from fedproc.contract.tool import ToolRef
@@ -262,6 +262,15 @@ class AdmittedTool(Wire):
     digest: str | None = None
 
 
+class ReadyTool(Wire):
+    """A tool version whose tasks have what they run in on the host: image or environment."""
+
+    id: str
+    version: str
+    digest: Digest
+    tasks: tuple[str, ...]
+
+
 class Heartbeat(Wire):
     """``type: heartbeat``. That the host is alive, what it has, and a digest of its open jobs."""
 
@@ -276,6 +285,7 @@ class Heartbeat(Wire):
     capacity: Capacity
     executors: tuple[str, ...] = ()
     tools: tuple[AdmittedTool, ...] = ()
+    tools_ready: tuple[ReadyTool, ...] = ()
     datasets: tuple[OfferedDataset, ...] = ()
     open_jobs: int = 0
     open_jobs_digest: str = Field("", description=":func:`open_jobs_digest` of the host's open jobs")

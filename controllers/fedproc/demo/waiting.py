@@ -9,13 +9,16 @@ from collections.abc import Callable
 from fedproc.contract.errors import Unavailable
 
 
-def wait_until(happened: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    """Return when ``happened()``. Raises :class:`Unavailable` with ``otherwise`` after ``seconds``."""
+def wait_until(happened: Callable[[], bool], seconds: float, otherwise: str, *, pause: float = 0.05) -> None:
+    """Return when ``happened()``, asked every ``pause`` seconds.
+
+    Raises :class:`Unavailable` with ``otherwise`` after ``seconds``.
+    """
     until = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > until:
             raise Unavailable(f"{otherwise} (waited {seconds:.0f} s)")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def free_ports(count: int) -> list[int]:

@@ -131,7 +131,10 @@ class Connections:
             try:
                 out_reader, out_writer = await self._dial(route)
             except (OSError, ssl.SSLError, SystemFault, Unavailable, TimeoutError) as fault:
-                log.warning("connection failed", extra={"job": job, "peer": route.host, "reason": str(fault)})
+                log.warning(
+                    "connection failed",
+                    extra={"job": job, "peer": route.host, "reason": str(fault) or type(fault).__name__},
+                )
                 writer.close()
                 return
             with self._held(shown_key(out_writer)):
@@ -200,7 +203,7 @@ class Connections:
         path = admission.sockets.get(int(named["port"])) if admission and named else None
         if admission is None or meter is None or path is None or not self._counts(key, meter.key):
             more = {"host_of_peer": host, "key": key, "revoked": key in self._revoked}
-            log.warning("connection not let in", extra={"name": self._names.get(stream), **more})
+            log.warning("connection not let in", extra={"asked_for": self._names.get(stream), **more})
             writer.close()
             return
         task = asyncio.current_task()
@@ -212,7 +215,8 @@ class Connections:
                 in_reader, in_writer = await _open_job_socket(path)
                 await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
         except OSError as fault:
-            log.warning("server task does not listen", extra={"name": self._names.get(stream), "reason": str(fault)})
+            more = {"asked_for": self._names.get(stream), "reason": str(fault)}
+            log.warning("server task does not listen", extra=more)
         finally:
             admission.streams.discard(task)
             writer.close()

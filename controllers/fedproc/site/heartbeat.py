@@ -61,6 +61,7 @@ class HeartbeatSender:
             capacity=self._host.pool.capacity(),
             executors=(self._host.executor.name,),
             tools=self._host.policy.admitted(),
+            tools_ready=await asyncio.to_thread(self._host.toolbox.ready),
             datasets=await self._datasets(),
             open_jobs=len(self._orchestrator.open_jobs()),
             open_jobs_digest=self._orchestrator.digest(),

@@ -230,6 +230,7 @@ class JobRun:
             record.enter(JobState.materialising)
             self.save()
         runtime = await self._host.runtimes.ready(installed, task)
+        await asyncio.to_thread(self._host.toolbox.note_ready, installed, task.name, runtime.label)
         await lay_out(self._host, record, self._workspace, self._wait_for)
         datasets = await materialise(self._host, record, task, self._workspace)
         if record.state is JobState.materialising:

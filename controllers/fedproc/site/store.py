@@ -106,4 +106,6 @@ class Store:
         signed_in = f"{self._client_id}:{quote(self._token(False), safe='')}@{url.netloc}"
         variables = {"PIP_INDEX_URL": url._replace(netloc=signed_in, path="/simple/").geturl()}
         variables |= self._way.variables()
-        return variables | ({"PIP_CERT": str(self._ca_file)} if self._ca_file else {})
+        # The second goes before the first in pip, if the environment has it.
+        trusted = ("PIP_CERT", "REQUESTS_CA_BUNDLE") if self._ca_file else ()
+        return variables | {name: str(self._ca_file) for name in trusted}

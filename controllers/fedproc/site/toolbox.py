@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from typing import Protocol
 from joserfc.jwk import ECKey
 
 from fedproc.catalog import unpack, verify_manifest
-from fedproc.contract.errors import SystemFault
+from fedproc.contract.errors import SystemFault, Unreadable
+from fedproc.contract.messages import ReadyTool
 from fedproc.contract.tool import Manifest, Task, ToolRef
 from fedproc.site.transfer import Transfer, Waiting
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Toolbox:
         self._transfer = transfer
         self._locks: dict[str, asyncio.Lock] = {}
         self._known: dict[str, Installed] = {}
+        self._seen: dict[str, tuple[str, str, str]] = {}
 
     async def get(self, tool: ToolRef, waiting: Waiting) -> Installed:
         """The tool of exactly this digest, signed by the catalogue.
@@ -83,6 +88,24 @@ class Toolbox:
         partial.write_text(label)
         partial.rename(place)
         return True
+
+    def ready(self) -> tuple[ReadyTool, ...]:
+        """What was made ready here, ahead of need or for a job, of tools that are still trusted."""
+        found = (self._ready(notes) for notes in sorted(self._folder.glob("sha256-*/ready")))
+        return tuple(tool for tool in found if tool is not None)
+
+    def _ready(self, notes: Path) -> ReadyTool | None:
+        home = notes.parent
+        try:
+            if home.name not in self._seen:
+                manifest, digest = verify_manifest((home / "manifest.jws").read_text(), self._keys)
+                self._seen[home.name] = (manifest.tool.id, manifest.tool.version, digest)
+            tasks = sorted(place.name for place in notes.iterdir() if not place.name.startswith("."))
+        except (Unreadable, OSError) as fault:
+            log.warning("tool is not ready any more", extra={"folder": str(home), "reason": str(fault)})
+            return None
+        tool, version, digest = self._seen[home.name]
+        return ReadyTool(id=tool, version=version, digest=digest, tasks=tuple(tasks))
 
     def _home(self, digest: str) -> Path:
         return self._folder / digest.replace(":", "-")

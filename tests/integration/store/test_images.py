@@ -156,12 +156,18 @@ def test_a_store_that_does_not_answer_is_named(gateway: Gateway, image: Made, tm
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses between attempts do not grow."""
+    monkeypatch.setattr("fedproc.catalog.registry._LONGEST_PAUSE", 0.2)
+
+
 def _blob_in_store(gateway: Gateway, digest: str) -> Path:
     digits = digest.removeprefix("sha256:")
     return gateway.images / "docker/registry/v2/blobs/sha256" / digits[:2] / digits / "data"
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("forgotten", "impatient")
 @pytest.mark.parametrize("part", ["manifest", "config", "layer"])
 async def test_what_was_changed_in_the_store_is_refused(
     gateway: Gateway, reference: str, image: Made, engine: docker.DockerClient, tmp_path: Path, part: str

@@ -213,8 +213,9 @@ def _changed(bundle: Path, target: Path, name: str, *, leave_out: bool = False) 
                 new.addfile(entry, content)
             elif not leave_out:
                 place = target.with_name("changed")
-                data = content.read()
-                place.write_bytes(data[:-9] + bytes(9))
+                data = bytearray(content.read())
+                data[len(data) // 2] ^= 1
+                place.write_bytes(data)
                 new.add(place, entry.name)
     return target
 
