@@ -175,7 +175,9 @@ class Intake:
         state, code, reason = snapshot.state, _printable(snapshot.code), _printable(snapshot.reason)
         if missing := self._missing(snapshot):
             state, code = JobState.error, "system_fault.output_lost"
-            reason = f"file {missing}, an output, is not here as its host released it: it was lost or changed on its way"
+            reason = (
+                f"file {missing}, an output, is not here as its host released it: it was lost or changed on its way"
+            )
         values: dict[str, Any] = {
             "state": state,
             "code": code,
