@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 DEMO_DIR ?= .demo
 EXECUTOR ?= sandbox
 TOOLS ?=
+BROKER ?=
+JOBS ?= 10000
 export DEMO_DIR EXECUTOR TOOLS
 
 .PHONY: help
@@ -71,10 +73,18 @@ test: setup ## all tests: unit, contract, onboarding, tools, integration (Rabbit
 	@$(BIN)/pytest tests/unit tests/contract tests/tools tests/onboarding tests/integration tests/e2e $(ARGS)
 	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."
 
+# BROKER=4 takes the broker from a Debian 13 root that is made here; else it is this machine's.
+other_broker = $(if $(BROKER),root=$$(scripts/broker-root $(BROKER)) && FEDPROC_BROKER_ROOT=$$root)
+
 .PHONY: resilience
-resilience: setup ## faults: programs killed at any phase, restores, full disks, jumping clocks, hostile tools (8 minutes)
+resilience: setup ## faults: programs killed at any phase, restores, hostile tools (8 minutes; BROKER=4: RabbitMQ 4)
 	@scripts/install-system-packages test
-	@$(BIN)/pytest tests/resilience --timeout 300 $(ARGS)
+	@$(other_broker) $(BIN)/pytest tests/resilience --timeout 300 $(ARGS)
+
+.PHONY: soak
+soak: setup ## JOBS=10000 jobs while programs are killed at random: counts lost, doubled, stuck ones, watches memory
+	@scripts/install-system-packages test
+	@$(other_broker) $(BIN)/python -m tests.resilience.soak --jobs $(JOBS) $(ARGS)
 
 .PHONY: molecule
 molecule: $(VENV)/installed ## each role on a machine of its own (ROLES="a b" for some; MACHINE=bookworm for Debian 12)

@@ -17,6 +17,7 @@ from pathlib import Path
 from fedproc.site.executors.base import ENVIRONMENT, INPUT, SOURCE, Limits, Mount, Spec
 from fedproc.site.executors.sandbox import request_of
 from fedproc.site.runner.bubblewrap import sandbox_for
+from fedproc.site.runner.etc import make_etc
 from fedproc.site.runner.order import Order, order_of
 from fedproc.site.runner.seccomp import make_filter
 from fedproc.site.workspace import SPEC
@@ -54,18 +55,19 @@ def plain_loop() -> Iterator[PlainLoop]:
 
 def _serve(folder: Path) -> None:
     order = _order(folder)
+    make_etc(folder / "etc")
     seccomp = make_filter()
     status = os.open(folder / "status", os.O_CREAT | os.O_WRONLY)
     _become_a_user(folder)
     for line in sys.stdin:
         calls, at_once = map(int, line.split())
         with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(lambda _: _call(order, seccomp, status), range(calls)))
+            list(pool.map(lambda _: _call(order, folder / "etc", seccomp, status), range(calls)))
         print("done", flush=True)
 
 
-def _call(order: Order, seccomp: bytes, status: int) -> None:
-    sandbox = sandbox_for(order, staging=False, seccomp=seccomp, status=status)
+def _call(order: Order, etc: Path, seccomp: bytes, status: int) -> None:
+    sandbox = sandbox_for(order, etc=etc, staging=False, seccomp=seccomp, status=status)
     try:
         command = sandbox.command(order.command)
         subprocess.run(command, check=True, env={}, pass_fds=[status, *sandbox.descriptors])

@@ -83,7 +83,7 @@ def test_what_a_host_tells_of_itself(running):
 def test_health_names_each_part(running):
     health = running.operator.health()
     assert (health.status, health.database, health.broker, health.issuer, health.relay) == ("ok",) * 5
-    assert set(health.hosts) == {"UB", "BSC", "FORTH", "EUCAIM"}
+    assert set(health.hosts) >= {"UB", "BSC", "FORTH", "EUCAIM"}
     with running.without("relay"):
         health = running.operator.health()
         assert health.status == "degraded"

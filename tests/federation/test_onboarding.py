@@ -23,7 +23,9 @@ def upv() -> Iterator[Machine]:
     machine = Machine("UPV")
     played(INVENTORY / "create.yml", "--limit", "localhost,UPV", newcomer=True)
     machine.run("mkdir", "-p", "/srv/datasets")
-    copied = Machine("UB").run("tar", "-C", "/srv/datasets", "-c", "-f", "-", "--format=ustar", "wisconsin")
+    copied = Machine("UB").run(
+        "tar", "-C", "/srv/datasets", "-c", "-f", "-", "--format=ustar", "wisconsin", "breast-cohort"
+    )
     machine.run("tar", "-C", "/srv/datasets", "-x", "-f", "-", given=copied)
     yield machine
     docker("rm", "--force", "--volumes", machine.container)
@@ -52,7 +54,7 @@ def test_a_host_comes_in_while_experiments_run(centre: Centre, upv: Machine) -> 
     experiment = centre.run("flower-logistic", datasets=DATA, rounds=1000)
     played("enroll_host.yml", "--tags", "code", "-e", "host=UPV", newcomer=True)
     unconfirmed = play("onboard_host.yml", "--limit", "UPV", newcomer=True)
-    assert "waits for the central operator" in unconfirmed.stdout
+    assert "waits for the central operator" in unconfirmed.stdout, unconfirmed.stdout[-3000:]
     played("enroll_host.yml", "--tags", "confirm", "-e", "host=UPV", newcomer=True)
     assert "UPV" not in {host.id for host in centre.operator.hosts() if host.accepted}
     said = played("onboard_host.yml", "--limit", "UPV", newcomer=True)

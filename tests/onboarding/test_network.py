@@ -104,6 +104,23 @@ def test_an_issuer_that_this_machine_does_not_know_is_shown(world: Any) -> None:
     assert "issued by 'O=Test, CN=centre test CA', whom this machine does not know" in api(outcome)["measured"]
 
 
+def test_where_only_the_hash_is_known_the_api_shows_the_authority(world: Any) -> None:
+    broker = ("--service", "broker=amqps://broker.centre.test", "--service", "api=https://api.centre.test")
+    outcome = world.check()(*ONLY, *broker, "--ca-sha256", world.sha256("centre"))
+    assert outcome.code == 0
+    assert set(outcome.verdicts.values()) == {"meets-recommended"}
+
+
+def test_an_authority_with_another_hash_is_not_trusted(world: Any) -> None:
+    outcome = world.check()(*ONLY, "--service", "api=https://api.centre.test", "--ca-sha256", "ab" * 32)
+    assert outcome.faults == {"wrong-ca"}
+
+
+def test_an_api_that_is_not_reached_shows_nothing(world: Any) -> None:
+    outcome = world.check()(*ONLY, "--service", "api=https://refused.centre.test", "--ca-sha256", "ab" * 32)
+    assert outcome.faults == {"tcp-refused"}
+
+
 @pytest.mark.parametrize(
     ("name", "verdict", "side"),
     [

@@ -7,6 +7,7 @@ is gone with it. Everything listens on addresses of its own loopback device.
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import struct
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 
 from onboarding_certs import Authority
@@ -39,7 +41,8 @@ AMQP_START = struct.pack(">BHIHHBB", 1, 0, 6, 10, 10, 0, 9) + b"\0\0\xce"
 def main(folder: Path) -> None:
     lay_out_network(folder)
     centre, inspector = Authority.load(folder / "centre"), Authority.load(folder / "inspector")
-    serve(CENTRE, 443, tls_site(centre_contexts(folder, centre), web))
+    shown = json.dumps({"certificate": (folder / "centre.pem").read_text(), "sha256": centre.sha256})
+    serve(CENTRE, 443, tls_site(centre_contexts(folder, centre), partial(web, authority=shown)))
     serve(NAMES["broker"], 5671, tls_site({None: server_context(folder, centre, "broker.centre.test")}, broker))
     serve(NAMES["inspected"], 443, minting_site(folder, inspector))
     serve(
@@ -150,8 +153,11 @@ def minting_site(folder: Path, inspector: Authority) -> Callable[[socket.socket]
     return handle
 
 
-def web(channel: socket.socket, name: str) -> None:
-    """``skew45.centre.test`` lives 45 s in the future, ``skew-90`` 90 s in the past, ``years`` more than two years."""
+def web(channel: socket.socket, name: str, authority: str = "{}") -> None:
+    """``/authority`` shows who certifies.
+
+    ``skew45.centre.test`` lives 45 s in the future, ``skew-90`` 90 s in the past, ``years`` more than two years.
+    """
     head = b""
     while b"\r\n\r\n" not in head:
         piece = channel.recv(4096)
@@ -163,7 +169,9 @@ def web(channel: socket.socket, name: str) -> None:
         1000 * 86400 if label == "years" else int(label.removeprefix("skew") or 0) if label.startswith("skew") else 0
     )
     date = formatdate(time.time() + shift, usegmt=True)
-    channel.sendall(f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}".encode())
+    body = authority if head.startswith(b"GET /authority ") else "{}"
+    head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+    channel.sendall(head + body.encode())
 
 
 def broker(channel: socket.socket, name: str) -> None:

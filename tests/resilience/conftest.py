@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 from tests.running import Running, federation
 
+from fedproc.demo.broker import other_root, version
 from fedproc.demo.waiting import wait_until
 
 CLOCK_HOST = "FORTH"
 TALLY = Path(__file__).parent / "tools" / "tally"
+
+
+def pytest_report_header() -> str:
+    return f"broker: RabbitMQ {version(other_root())}"
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from tests.holding import environment_being_built, full, lost_files, stopped
 from tests.resilience.conftest import TALLY
-from tests.resilience.once import ended_once
+from tests.resilience.once import ended_once, nothing_of
+
+from fedproc.demo.waiting import wait_until
 
 PROGRAMS = ("orchestrator-UB", "relay", "api", "broker")
-PHASES = ("dispatched", "accepted", "materialising", "running", "collecting")
+PHASES = ("dispatched", "accepted", "materialising", "running", "collecting", "awaiting_release")
 
 
 @contextmanager
@@ -34,6 +38,27 @@ def held(running, phase) -> Iterator[object]:
             with lost_files(running):
                 running.wait_for(experiment, "work@UB", "collecting")
                 yield experiment
+        case "awaiting_release":
+            with releasing_by_hand(running, "UB"):
+                experiment = started(running, phase)
+                yield experiment
+                job = experiment.jobs[0].id
+                running.site("UB", "POST", f"/releases/{job}", decision="release", reason="looked at")
+
+
+@contextmanager
+def releasing_by_hand(running, host) -> Iterator[None]:
+    """The host's policy lets no report leave by itself."""
+    policy, supervisor = running.folder / f"policy-{host}.toml", running.federation.supervisor
+    before = policy.read_text()
+    assert 'report = "automatic"' in before
+    policy.write_text(before.replace('report = "automatic"', 'report = "manual"'))
+    supervisor.signal(f"orchestrator-{host}", "HUP")
+    try:
+        yield
+    finally:
+        policy.write_text(before)
+        supervisor.signal(f"orchestrator-{host}", "HUP")
 
 
 def started(running, phase, seconds=0):
@@ -47,6 +72,16 @@ def started(running, phase, seconds=0):
 def test_killed(running, tmp_path, phase, program):
     with held(running, phase) as experiment:
         running.kill(program)
+    ended_once(running, experiment, tmp_path)
+
+
+@pytest.mark.parametrize("program", ["orchestrator-UB", "relay", "api"])
+def test_killed_while_the_job_is_queued_because_the_broker_is_away(running, tmp_path, program):
+    with running.without("broker"):
+        wait_until(lambda: running.operator.health().status != "ok", 30, "nobody sees that the broker is away")
+        experiment = started(running, "queued")
+        running.kill(program, whole=False)
+        assert running.jobs(experiment)["work@UB"].state == "queued"
     ended_once(running, experiment, tmp_path)
 
 
@@ -67,6 +102,33 @@ def test_a_job_that_runs_while_its_orchestrator_is_dead_is_taken_up_not_restarte
     with running.without("orchestrator-UB"):
         pass
     ended_once(running, experiment, tmp_path)
+
+
+def test_killed_between_the_start_of_a_job_and_its_journal(running, tmp_path):
+    """The journal does not know that the job was started: it is found, and its folder is left to it."""
+    experiment = started(running, "running", seconds=6)
+    with running.without("orchestrator-UB"):
+        forget_the_start(running, experiment.jobs[0].id)
+    ended_once(running, experiment, tmp_path)
+
+
+def test_cancelled_after_the_journal_did_not_know_of_its_start(running):
+    experiment = started(running, "running", seconds=60)
+    job = experiment.jobs[0].id
+    with running.without("orchestrator-UB"):
+        forget_the_start(running, job)
+        running.researcher.cancel(experiment.id)
+    assert running.end(experiment)[-1].state == "cancelled"
+    wait_until(lambda: nothing_of(running, "UB", job), 20, "the cancelled job left something behind")
+
+
+def forget_the_start(running, job):
+    with sqlite3.connect(running.folder / "hosts" / "UB" / "journal" / "journal.sqlite") as journal:
+        doc = json.loads(journal.execute("SELECT doc FROM jobs WHERE id = ?", (job,)).fetchone()[0])
+        for name in ("handle", "command", "executor", "runtime", "tails"):
+            doc.pop(name, None)
+        doc["state"] = "prepared"
+        journal.execute("UPDATE jobs SET state = 'prepared', doc = ? WHERE id = ?", (json.dumps(doc), job))
 
 
 def test_the_runner_is_killed_its_jobs_are_lost_and_said_to_be(running):

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from fedproc.central.advance import advance
-from fedproc.central.relay.intake import end_job
+from fedproc.central.relay.ending import end_job
 from fedproc.central.store.schema import hosts, jobs, outbox
 from fedproc.contract.messages import Cancel, Revocation, Wire
 from fedproc.contract.states import TERMINAL, JobState

@@ -7,6 +7,7 @@ given as a file; scopes come in the claim :data:`SCOPE_CLAIM`.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import socket
 import ssl
@@ -19,6 +20,8 @@ from fedproc.demo.keys import KeyPair
 from fedproc.demo.waiting import wait_until
 
 SCOPE_CLAIM = "rabbitmq_scope"
+ROOT_VARIABLE = "FEDPROC_BROKER_ROOT"
+"""names the folder of another Debian root, whose RabbitMQ is taken instead of this machine's (scripts/broker-root)"""
 _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 
@@ -31,6 +34,8 @@ class BrokerPlan:
     distribution_port: int
     epmd_port: int
     ca_file: Path
+    root: Path | None = None
+    """another Debian root, from which the node and its epmd are taken"""
 
     def environment(self) -> dict[str, str]:
         """The environment in which the node and its epmd run."""
@@ -58,14 +63,47 @@ class BrokerPlan:
 
     def node_command(self) -> list[str]:
         """Runs the node in the foreground. Raises :class:`Unavailable` if RabbitMQ is not installed."""
-        if not _SERVER.exists():
-            raise Unavailable("RabbitMQ is not installed: run scripts/install-system-packages demo")
-        return [str(_SERVER)]
+        if not _below(self.root, _SERVER).exists():
+            cure = "scripts/broker-root 4" if self.root else "scripts/install-system-packages demo"
+            where = f"in {self.root}" if self.root else "here"
+            raise Unavailable(f"RabbitMQ is not installed {where}: run {cure}")
+        return [*self._inside(), str(_SERVER)]
 
     def epmd_command(self) -> list[str]:
         """Runs the Erlang port mapper of this node in the foreground, so that it ends with the federation."""
-        found = shutil.which("epmd") or next(map(str, Path("/usr/lib/erlang").glob("erts-*/bin/epmd")), "epmd")
-        return [found, "-port", str(self.epmd_port), "-address", "127.0.0.1"]
+        places = _below(self.root, Path("/usr/lib/erlang")).glob("erts-*/bin/epmd")
+        found = ["/" + str(path.relative_to(self.root or "/")) for path in places]
+        known = None if self.root else shutil.which("epmd")
+        epmd = known or next(iter(found), "epmd")
+        return [*self._inside(), epmd, "-port", str(self.epmd_port), "-address", "127.0.0.1"]
+
+    def _inside(self) -> list[str]:
+        """What shows another root to a program, and of this machine only the node's folder and its keys."""
+        if self.root is None:
+            return []
+        folder, keys = str(self.folder.resolve()), str(self.ca_file.resolve().parent)
+        links = [word for name in ("bin", "sbin", "lib", "lib64") for word in ("--symlink", f"usr/{name}", f"/{name}")]
+        return [
+            "/usr/bin/bwrap", "--die-with-parent", "--ro-bind", f"{self.root}/usr", "/usr", *links,
+            "--ro-bind", f"{self.root}/etc", "/etc", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp",  # noqa: S108
+            "--bind", folder, folder, "--ro-bind", keys, keys,
+        ]  # fmt: skip
+
+
+def version(root: Path | None) -> str:
+    """Of the RabbitMQ that is installed here, or in another root; ``none`` if there is none."""
+    places = _below(root, Path("/usr/lib/rabbitmq/lib")).glob("rabbitmq_server-*")
+    return next((path.name.removeprefix("rabbitmq_server-") for path in places), "none")
+
+
+def other_root() -> Path | None:
+    """The folder that :data:`ROOT_VARIABLE` names, if it does."""
+    named = os.environ.get(ROOT_VARIABLE)
+    return Path(named) if named else None
+
+
+def _below(root: Path | None, path: Path) -> Path:
+    return root / path.relative_to("/") if root else path
 
 
 def write_configuration(plan: BrokerPlan, server: KeyPair, issuer_key: Path) -> None:

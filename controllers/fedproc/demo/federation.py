@@ -22,7 +22,7 @@ from fedproc.contract.errors import FedprocError, InvalidInput, Unavailable
 from fedproc.contract.jws import load_key, public_jwk
 from fedproc.contract.routing import host_scopes, relay_scopes
 from fedproc.contract.tool import Manifest
-from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
+from fedproc.demo.broker import BrokerPlan, other_root, wait_for, write_configuration
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
 from fedproc.demo.issuer import DEVICE_GRANT, IssuerSettings, User
 from fedproc.demo.issuer import Client as OidcClient
@@ -197,7 +197,8 @@ class Federation:
     def _broker(self) -> BrokerPlan:
         ports = self._ports
         ca = self._keys.ca_file
-        plan = BrokerPlan(self.folder / "broker", ports.broker, ports.distribution, ports.epmd, ca)
+        place = self.folder / "broker"
+        plan = BrokerPlan(place, ports.broker, ports.distribution, ports.epmd, ca, other_root())
         write_configuration(plan, self._keys.server("broker"), self._keys.key("issuer", rsa_bits=2048).public)
         return plan
 

@@ -11,12 +11,13 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from fedproc.onboarding import check, diagnose, page, profile, report, text
+from fedproc.onboarding import check, diagnose, page, pinned, profile, report, text
 from fedproc.onboarding.judges import TOPICS
 from fedproc.onboarding.output import CannotWrite, show, write
 from fedproc.onboarding.probes.route import Fault, stated_proxy
@@ -79,9 +80,11 @@ def _report(options: argparse.Namespace) -> report.Report:
     chosen = profile.load_file(options.profile_file) if options.profile_file else profile.load(options.profile)
     targets = _targets(options)
     topics = _topics(options.only)
-    probes = check.tasks(check.with_services(targets, chosen), topics or check.default_topics(targets))
-    with Progress(len(probes), sys.stderr) as progress:
-        return check.run(chosen, targets, topics, progress.done)
+    with tempfile.TemporaryDirectory(prefix="fedproc-check-") as folder:
+        targets = pinned.with_authority(check.with_services(targets, chosen), Path(folder))
+        probes = check.tasks(check.with_services(targets, chosen), topics or check.default_topics(targets))
+        with Progress(len(probes), sys.stderr) as progress:
+            return check.run(chosen, targets, topics, progress.done)
 
 
 def _topics(only: str | None) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from fedproc.contract.messages import Record, Used, now
 from fedproc.contract.states import JobState
 from fedproc.contract.tool import Ready, Task, TaskKind
 from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
+from fedproc.site.executors.records import grown
 from fedproc.site.host import Host
 from fedproc.site.preparation import Prepared, make_spec, ports
 from fedproc.site.record import JobRecord
@@ -29,6 +30,7 @@ _TAIL_SECONDS = 0.25
 _TAIL_BYTES = 1 << 18
 _LINE = 4096
 _RECORDS = 20_000
+_METRICS = "metrics.jsonl"
 
 
 class Execution:
@@ -209,25 +211,27 @@ class Execution:
             await self._tail_once(handle)
 
     async def _tail_once(self, handle: dict[str, Any]) -> None:
-        found: list[tuple[str, str]] = []
         for stream in self._streams():
             offset, told = self._record.tails.get(stream, (0, 0))
             if told >= _RECORDS:
                 continue
             data = await self._read(handle, stream, offset)
             data = data[: data.rfind(b"\n") + 1] or (data if len(data) >= _TAIL_BYTES else b"")
-            if not data:
-                continue
-            records = self._records(stream, told, data)
-            self._record.tails[stream] = (offset + len(data), told + len(records))
-            found += [("record", record.model_dump_json(exclude_defaults=True)) for record in records]
-        if found:
-            self._save(found)
+            if data:
+                self._tell(stream, offset, told, data)
+
+    def _tell(self, stream: str, offset: int, told: int, data: bytes) -> None:
+        """What was read is noted and saved in one step: between the two, this may be ended at any moment."""
+        records = self._records(stream, told, data)
+        self._record.tails[stream] = (offset + len(data), told + len(records))
+        self._save([("record", record.model_dump_json(exclude_defaults=True)) for record in records])
 
     async def _read(self, handle: dict[str, Any], stream: str, offset: int) -> bytes:
         if stream == "metrics":
-            read = self._prepared.workspace.read_work
-            return await asyncio.to_thread(read, "metrics.jsonl", offset, _TAIL_BYTES)
+            workspace = self._prepared.workspace
+            if not grown(workspace.work / _METRICS, offset):
+                return b""
+            return await asyncio.to_thread(workspace.read_work, _METRICS, offset, _TAIL_BYTES)
         parts = [part async for part in self._executor.logs(handle, stream, offset=offset)]
         return b"".join(parts)[:_TAIL_BYTES]
 

@@ -33,8 +33,8 @@ from fedproc.site.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-Journalled = Callable[[bool], None]
-"""Told after each try to write the journal: whether it worked."""
+Journalled = Callable[[bool, bool], None]
+"""Told after each try to write the journal: whether it worked, and whether somebody waits for what was written."""
 
 _BEFORE_RUN = (JobState.accepted, JobState.materialising, JobState.prepared)
 _JOURNAL_PAUSE = 1.0
@@ -45,8 +45,9 @@ _STOP_SLACK = 30.0
 class JobRun:
     """See the module."""
 
-    def __init__(self, host: Host, record: JobRecord, journalled: Journalled) -> None:
+    def __init__(self, host: Host, record: JobRecord, journalled: Journalled, *, taken_up: bool = False) -> None:
         self.record = record
+        self._taken_up = taken_up
         self._host = host
         self._journalled = journalled
         self._workspace = Workspace(host.settings.state / "jobs", record.job)
@@ -117,6 +118,8 @@ class JobRun:
         else:
             self.record.sequence += 1
             self.record.connections = tuple(meter.use() for meter in self._meters)
+            if self._pending and self._pending[-1][0] == "snapshot":
+                self._pending.pop()  # not written yet, and nobody needs it beside a newer one
             self._pending.append(("snapshot", self._snapshot().model_dump_json(exclude_defaults=True)))
         self._clean.clear()
         self._dirty.set()
@@ -140,12 +143,12 @@ class JobRun:
                 await self._host.journal.save(self.record.job, doc, events)
             except JournalError as fault:
                 log.error("journal", extra={"job": self.record.job, "reason": fault.message})
-                self._journalled(False)
+                self._journalled(False, False)
                 self._pending = events + self._pending
                 self._dirty.set()
                 await asyncio.sleep(_JOURNAL_PAUSE)
                 continue
-            self._journalled(True)
+            self._journalled(True, self.record.ended)
             if not self._dirty.is_set():
                 self._clean.set()
 
@@ -357,12 +360,19 @@ class JobRun:
 
     async def _stop_processes(self) -> None:
         record = self.record
+        if record.handle is None and self._taken_up:
+            await self._end_unknown()
         if record.handle is None or (await self._host.executor.poll(record.handle)).phase is not Phase.running:
             return
         await self._host.executor.cancel(record.handle)
         async with asyncio.timeout(_STOP_SLACK + 600):
             observed = await self._host.executor.poll(record.handle, until_exit=True)
         record.exit_code = observed.exit_code
+
+    async def _end_unknown(self) -> None:
+        """A daemon that was lost may have started the job's next step before its journal knew."""
+        for name in (self.record.job, f"{self.record.job}-{self.record.step}"):
+            await self._host.executor.discard({"job": name})
 
     async def clean(self) -> None:
         """Take away all that an ended job left here; safe to repeat."""

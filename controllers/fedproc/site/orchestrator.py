@@ -55,7 +55,7 @@ class Orchestrator:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_file = host.settings.state / _STOP_FILE
         self.accept_jobs: AcceptJobs = lambda accept: None
-        self.ring_outbox: Callable[[], None] = lambda: None
+        self.ring_outbox: Callable[[bool], None] = lambda urgent: None
         self.ring_heartbeat: Callable[[], None] = lambda: None
         self._holds: dict[str, str] = {}
 
@@ -65,7 +65,7 @@ class Orchestrator:
         """Take up every job that the journal has open, and sweep what ended jobs left behind."""
         await self._apply_revocations()
         for doc in await self._host.journal.open_jobs():
-            self._run(JobRecord.model_validate(doc))
+            self._run(JobRecord.model_validate(doc), taken_up=True)
         await self._sweep()
         if self.stopped:
             self.accept_jobs(False)
@@ -76,8 +76,8 @@ class Orchestrator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _run(self, record: JobRecord) -> JobRun:
-        run = JobRun(self._host, record, self._journalled)
+    def _run(self, record: JobRecord, *, taken_up: bool = False) -> JobRun:
+        run = JobRun(self._host, record, self._journalled, taken_up=taken_up)
         self._runs[record.job] = run
         task = run.begin()
         self._tasks.add(task)
@@ -148,8 +148,8 @@ class Orchestrator:
         self.accept_jobs(self.held is None and not self.stopped)
         self.ring_heartbeat()
 
-    def _journalled(self, worked: bool) -> None:
-        self.ring_outbox()
+    def _journalled(self, worked: bool, urgent: bool = False) -> None:
+        self.ring_outbox(urgent)
         fault = f"the journal in {self._host.settings.journal_folder} cannot be written"
         self.hold(_JOURNAL, None if worked else fault)
 
@@ -222,7 +222,7 @@ class Orchestrator:
         doc = record.model_dump(mode="json", exclude_defaults=True) | {"state": record.state.value}
         events = [("snapshot", snapshot.model_dump_json(exclude_defaults=True))]
         if await self._host.journal.accept(order.job, doc, events):
-            self.ring_outbox()
+            self.ring_outbox(False)
             log.info("accepted", extra={"job": order.job, "experiment": order.experiment, "task": order.task})
             run = self._run(record)
             # a cancel that came while this was written found no run, and left a tombstone
@@ -263,7 +263,7 @@ class Orchestrator:
             self.hold(_JOURNAL, broken.message)
             await message.nack(requeue=True)
             return
-        self.ring_outbox()
+        self.ring_outbox(True)
         await message.reject(requeue=False)
 
     # -- reconciliation --------------------------------------------------------------------------
@@ -304,7 +304,7 @@ class Orchestrator:
         record = JobRecord.model_validate(doc)
         snapshot = record.snapshot(self._host.settings.host, self._host.journal.epoch)
         await self._host.journal.emit([("snapshot", snapshot.model_dump_json(exclude_defaults=True))])
-        self.ring_outbox()
+        self.ring_outbox(True)
 
     # -- what the site sees ----------------------------------------------------------------------
 

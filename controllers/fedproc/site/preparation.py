@@ -36,12 +36,19 @@ class Prepared:
 
 
 async def lay_out(host: Host, record: JobRecord, workspace: Workspace, waiting: Waiting) -> None:
-    """Make the job's folders afresh and fetch its input files."""
+    """Make the job's folders and fetch its input files.
+
+    What is whole already stays: the daemon may have been lost after it had started the job and before its journal
+    knew, and the job may be writing there.
+    """
+    if await asyncio.to_thread(workspace.is_laid_out):
+        return
     order = record.order
     hosts = {name: list(ids) for name, ids in order.hosts.items()}
     await asyncio.to_thread(workspace.make, order.parameters, hosts)
     for ref in order.inputs:
         await fetch(host, ref, workspace.input / (ref.input or "files"), waiting)
+    await asyncio.to_thread(workspace.note_laid_out)
 
 
 async def materialise(host: Host, record: JobRecord, task: Task, workspace: Workspace) -> tuple[Mount, ...]:

@@ -2,7 +2,7 @@
 
 ``STATE/jobs/JOB/`` holds ``work`` (the job's writable folder), ``input`` (what is laid out for it), ``spec``
 (parameters and hosts), ``connections`` (sockets: ``out`` are the
-orchestrator's, in ``in`` the job makes its own) and ``sealed`` (the copy taken after its end).
+orchestrator's, in ``in`` the job makes its own), ``sealed`` (the copy taken after its end) and the mark ``laid-out``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Workspace:
         self.outgoing = self.root / "connections" / "out"
         self.incoming = self.root / "connections" / "in"
         self.sealed = self.root / "sealed"
+        self._laid_out = self.root / "laid-out"
 
     def make(self, parameters: dict[str, Any], hosts: dict[str, Any]) -> None:
         """Lay the folders out afresh; what an earlier attempt left is removed."""
@@ -48,6 +49,14 @@ class Workspace:
             folder.mkdir(parents=True)
         (self.spec / "parameters.json").write_text(json.dumps(parameters))
         (self.spec / "hosts.json").write_text(json.dumps(hosts))
+
+    def note_laid_out(self) -> None:
+        """All that the job needs is there: from now on it may be started, and its folders are its own."""
+        self._laid_out.touch()
+
+    def is_laid_out(self) -> bool:
+        """Whether :meth:`note_laid_out` was called, by this daemon or by one before it."""
+        return self._laid_out.exists()
 
     def remove(self) -> None:
         """Remove everything; nothing happens if it is gone already."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -92,7 +94,8 @@ class SandboxBackend:
 
     def left(self) -> list[str]:
         records = [path.name for path in (self._folder / "jobs").iterdir()]
-        groups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/j-*") if path.name in IDS]
+        walk = os.walk("/sys/fs/cgroup")  # others' groups come and go meanwhile, which it takes calmly
+        groups = [f"{folder}/{name}" for folder, names, _ in walk for name in names if name in IDS]
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return records + groups + children
 
@@ -270,4 +273,7 @@ async def world(backend: Backend) -> AsyncIterator[World]:
         made = World(backend, folder, backend.executor())
         stack.push_async_callback(made.close)
         yield made
-    assert backend.left() == []
+    until = time.monotonic() + 2  # the kernel tells of the end of a process a moment after it is gone from its group
+    while (left := backend.left()) and time.monotonic() < until:
+        await asyncio.sleep(0.05)
+    assert left == []

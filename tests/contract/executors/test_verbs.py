@@ -199,6 +199,21 @@ async def test_cancel_at_once_and_cancel_too_late(world: World) -> None:
     assert (seen.exit_code, seen.cancelled) == (3, False)
 
 
+async def test_cancel_at_any_moment_of_the_start_ends_it(world: World) -> None:
+    """Whether its sandbox is still being made, or its command is about to be there."""
+
+    async def cancelled_after(milliseconds: int) -> bool:
+        spec = world.spec(f"early-{milliseconds}", "/bin/sleep", "1000", stop=Stop("SIGTERM", 20))
+        handle = await world.submit(spec)
+        await asyncio.sleep(milliseconds / 1000)
+        await world.executor.cancel(handle)
+        return (await world.end(handle)).seen.cancelled
+
+    async with asyncio.timeout(60):
+        for first in range(0, 24, 6):
+            assert all(await asyncio.gather(*map(cancelled_after, range(first, first + 6))))
+
+
 async def test_discard_ends_what_runs_and_its_id_is_free_again(world: World) -> None:
     async with world.neighbour():
         spec = world.program("discarded", DEAF)

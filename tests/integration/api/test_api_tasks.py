@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.integration.api.federation import Federation, problem
+from tests.integration.api.federation import Federation, described, problem, send
 
 from fedproc.contract.messages import JobOrder
 
@@ -127,6 +127,34 @@ def test_one_must_say_which_of_several(rosa: httpx.Client, waiting: dict[str, An
 def test_a_job_that_takes_no_uploads(federation: Federation, rosa: httpx.Client) -> None:
     job = federation.start(rosa)["jobs"][0]
     assert "takes: none" in problem(_put(rosa, job, ""), 422)["detail"]
+
+
+def _file(federation: Federation, client: httpx.Client, path: str, data: bytes) -> dict[str, Any]:
+    """A file of one's own, uploaded by tus."""
+    entry: dict[str, Any] = client.put(f"/data/file/{path}", json=described(data)).json()
+    assert send(client, federation.local(entry["upload"]), data).status_code == 204
+    return entry
+
+
+def test_a_file_of_ones_own_becomes_an_input(
+    federation: Federation, rosa: httpx.Client, waiting: dict[str, Any]
+) -> None:
+    path = f"/tasks/{waiting['id']}/input"
+    mine = _file(federation, rosa, "weights.npz", TABLE)
+    with federation.user("sven") as sven:
+        theirs = _file(federation, sven, "mask.bin", b"mask")
+        problem(sven.put(path, params={"input": "mask", "file": theirs["id"]}), 404)
+    problem(rosa.put(path, params={"input": "mask", "file": theirs["id"]}), 404)
+    problem(rosa.put(path, params={"input": "mask", "file": "f-" + "0" * 26}), 404)
+    pending = rosa.put("/data/file/half.bin", json=described(b"half")).json()
+    problem(rosa.put(path, params={"input": "mask", "file": pending["id"]}), 404)
+    sent = rosa.put(path, params={"input": "weights", "file": mine["id"]})
+    assert sent.status_code == 200, sent.text
+    assert (sent.json()["sha256"], sent.json()["media_type"]) == (mine["sha256"], mine["media_type"])
+    assert rosa.get(f"/data/file/{mine['id']}").json()["state"] == "complete", "the file itself stays as it is"
+    assert _put(rosa, waiting, "mask", b"mask").status_code == 200
+    orders = {order.task: order for _, order in federation.books.dispatch() if isinstance(order, JobOrder)}
+    assert {ref.input: ref.size for ref in orders["client"].inputs} == {"weights": len(TABLE), "mask": 4}
 
 
 def test_nobody_sends_input_for_anothers_job(federation: Federation, waiting: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ from sqlalchemy import Row, select
 from tests.unit.central.books import Belt, Books, kinds
 
 from fedproc.central.advance import advance
-from fedproc.central.relay.intake import take_dead_letters
+from fedproc.central.relay import intake, letters
+from fedproc.central.relay.letters import take_dead_letters
 from fedproc.central.store.db import deciding, reading
 from fedproc.central.store.schema import dead_letters, hosts
 from fedproc.contract.jws import CENTRAL, canonical, seal, sign
@@ -306,3 +307,37 @@ def test_a_message_that_the_database_cannot_hold_does_not_stop_the_others(
         books.hosts.sequences[job.id] = 5
         books.report(job.id, "running")
     assert books.job(job.id).state == "running"
+
+
+# -- bounds: what one host says again and again does not fill the database
+
+
+def test_of_each_host_only_the_latest_letters_are_kept(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(letters, "KEPT", 3)
+    books.take(("BSC", b"theirs"), *(("UB", b"letter %d" % number) for number in range(7)))
+    _dead_lettered(books, b"of the queue")
+    kept = [(letter.host, letter.body) for letter in _dead(books)]
+    assert kept == [("BSC", b"theirs"), ("UB", b"letter 5"), ("UB", b"letter 6"), ("UB", b"of the queue")]
+
+
+def test_a_host_explains_no_letter_of_another(books: Books) -> None:
+    _dead_lettered(books, b"{}")
+    digest = hashlib.sha256(b"{}").hexdigest()
+    said = Unread(host="BSC", epoch="one", code="x", reason="lies", sha256=digest, queue="jobs.UB")
+    books.take(("BSC", books.hosts.seal("BSC", said)))
+    assert [(letter.host, letter.code) for letter in _dead(books)] == [
+        ("UB", "unreadable.unexplained"),
+        ("BSC", "unreadable.host"),
+    ]
+
+
+def test_records_and_waits_of_a_job_are_bounded(books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "RECORDS_KEPT", 2)
+    monkeypatch.setattr(intake, "PROGRESS_KEPT", 2)
+    for number in range(1, 5):
+        books.say(job.id, "metrics", number, metrics={"round": number})
+        books.report(job.id, "accepted", waiting_for=f"number {number}")
+    seen = [(event.kind, event.data) for event in books.events(job.experiment) if event.kind != "state"]
+    assert [data for kind, data in seen if kind == "metrics"] == [{"round": 1}, {"round": 2}]
+    assert [data["waiting_for"] for kind, data in seen if kind == "progress"] == ["number 1", "number 2"]
+    assert books.job(job.id).snapshot["waiting_for"] == "number 4"

@@ -143,7 +143,7 @@ async def test_a_real_look_and_a_real_check_reach_heartbeat_and_outbox(site: Sit
     await site.check.begin()
     running = asyncio.create_task(site.check.run())
     told = asyncio.Event()
-    site.orchestrator.ring_outbox = told.set
+    site.orchestrator.ring_outbox = lambda urgent: told.set()
     async with asyncio.timeout(60):
         await told.wait()
     running.cancel()

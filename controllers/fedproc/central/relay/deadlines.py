@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, select, update
 
 from fedproc.central.advance import advance
-from fedproc.central.relay.intake import end_job
+from fedproc.central.relay.ending import end_job
 from fedproc.central.store import events
 from fedproc.central.store.schema import jobs, outbox
 from fedproc.contract.states import TERMINAL, JobState

@@ -5,23 +5,25 @@ The highest sequence within an epoch wins; a terminal state absorbs, and what co
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc.jwk import ECKey
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, update
 from sqlalchemy.exc import DataError
 
 from fedproc.central.advance import advance
+from fedproc.central.relay import letters
+from fedproc.central.relay.ending import end_job
+from fedproc.central.relay.letters import printable
 from fedproc.central.store import events
 from fedproc.central.store.db import deciding
-from fedproc.central.store.schema import dead_letters, files, hosts, jobs, records
-from fedproc.contract import jws
+from fedproc.central.store.schema import files, hosts, jobs, records
+from fedproc.contract import jws, routing
 from fedproc.contract.errors import Unreadable
-from fedproc.contract.messages import Envelope, Heartbeat, HostReport, Record, Snapshot, Unread, Wire
+from fedproc.contract.messages import Heartbeat, HostReport, Record, Snapshot, Unread, Wire
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
 
 log = logging.getLogger(__name__)
@@ -42,9 +44,11 @@ _REPORTED: tuple[Any, ...] = (
 """What a report is held against: a job's order and parameters are large, and left where they are."""
 _JOB = select(*_REPORTED).where(jobs.c.id == bindparam("id"))
 _LATE_KEPT = 20
-_UNREADABLE = "unreadable"
+RECORDS_KEPT = 20_000
+"""of each stream of a job: as many as a host tells; one that tells more is not heard"""
+PROGRESS_KEPT = 1_000
+"""snapshots of a job whose wait is shown on the event stream; what comes later shows in the job alone"""
 _NOT_TO_BE_HELD = (DataError, OverflowError)
-_NOT_SAID = "unreadable.unexplained"
 
 
 @dataclass
@@ -172,7 +176,7 @@ class Intake:
             self._take_over(job, snapshot)
 
     def _take_over(self, job: Row[Any], snapshot: Snapshot) -> None:
-        state, code, reason = snapshot.state, _printable(snapshot.code), _printable(snapshot.reason)
+        state, code, reason = snapshot.state, printable(snapshot.code), printable(snapshot.reason)
         if missing := self._missing(snapshot):
             state, code = JobState.error, "system_fault.output_lost"
             reason = (
@@ -193,7 +197,8 @@ class Intake:
         if state != job.state:
             events.add_state(self._connection, job, state, code, reason, self._now)
         waiting = snapshot.waiting_for
-        if waiting != (job.snapshot or {}).get("waiting_for") and waiting is not None:
+        changed = waiting is not None and waiting != (job.snapshot or {}).get("waiting_for")
+        if changed and snapshot.sequence <= PROGRESS_KEPT:
             self._event("progress", {"waiting_for": waiting}, job)
         if state != job.state or snapshot.ready != job.ready:
             self.taken.experiments.add(job.experiment)
@@ -230,7 +235,7 @@ class Intake:
 
     def _record(self, record: Record) -> None:
         job = self._job(record.job)
-        if job is None or job.host != record.host:
+        if job is None or job.host != record.host or record.sequence > RECORDS_KEPT:
             return
         identity = {"job": record.job, "epoch": record.epoch, "stream": record.stream, "sequence": record.sequence}
         same = (records.c[name] == value for name, value in identity.items())
@@ -274,39 +279,13 @@ class Intake:
             self._lose_journal(job)
 
     def _unread(self, unread: Unread) -> None:
-        """The reason may come before or after the dead letter itself; whichever comes second finds the first."""
-        same = _same_letter(unread.queue, unread.sha256)
-        values = {"code": _printable(unread.code), "reason": _printable(unread.reason), "host": unread.host}
-        waiting = update(dead_letters).where(same, dead_letters.c.code == _NOT_SAID)
-        if self._connection.execute(waiting.values(**values)).rowcount == 0:
-            self._announce(unread, values)
-        mine = (jobs.c.host == unread.host) & (jobs.c.code == _UNREADABLE)
-        ended = jobs.c.id.in_(select(dead_letters.c.job).where(same)) & mine
-        self._connection.execute(update(jobs).where(ended).values(reason=_could_not_read(unread.host, unread.reason)))
-
-    def _announce(self, unread: Unread, values: dict[str, Any]) -> None:
-        same = _same_letter(unread.queue, unread.sha256)
-        if self._connection.execute(select(dead_letters.c.id).where(same).limit(1)).first() is None:
-            row = {"time": self._now, "queue": unread.queue, "sha256": unread.sha256, "body": b"", **values}
-            self._connection.execute(insert(dead_letters).values(**row))
+        if unread.queue not in (routing.jobs_queue(unread.host), routing.control_queue(unread.host)):
+            raise Unreadable(f"speaks of {unread.queue}, which is not this host's queue", code="unreadable.host")
+        letters.explain(self._connection, unread, self._now)
 
     def keep_dead(self, host: str, raw: bytes, fault: Unreadable) -> None:
         """Keep a message that is not taken in, with the reason."""
-        row = {
-            "time": self._now,
-            "host": host,
-            "queue": f"events.{host}",
-            "code": fault.code,
-            "reason": fault.message,
-            "sha256": hashlib.sha256(raw).hexdigest(),
-            "body": raw[:65536],
-        }
-        self._connection.execute(insert(dead_letters).values(**row))
-
-
-def _printable(text: str | None) -> str | None:
-    """PostgreSQL has no NUL in texts, and a tool's last words may have one."""
-    return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        letters.keep(self._connection, host, raw, fault, self._now)
 
 
 _keys: dict[str, ECKey] = {}
@@ -321,59 +300,3 @@ def _key(jwk: dict[str, Any]) -> ECKey:
         except (ValueError, KeyError) as fault:
             raise Unreadable(f"the host's enrolled key cannot be used: {fault}", code="unreadable.key") from fault
     return _keys[name]
-
-
-def end_job(connection: Connection, job: Row[Any], state: JobState, code: str, reason: str, now: float) -> None:
-    """Write a terminal state that the centre may write (DESIGN.md, "Exactly one terminal state per job")."""
-    values = {"state": state, "code": code, "reason": reason, "ended": now}
-    still = jobs.c.state.not_in(TERMINAL)
-    if connection.execute(update(jobs).where(jobs.c.id == job.id, still).values(**values)).rowcount:
-        events.add_state(connection, job, state, code, reason, now)
-
-
-def take_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]], key: ECKey, now: float) -> set[str]:
-    """Keep what hosts dead-lettered: (queue, bytes) each. A job of ours that can never be read ends as ``error``.
-
-    Returns the experiments that changed.
-    """
-    changed: set[str] = set()
-    for queue, raw in raws:
-        job = _our_job(raw, key)
-        digest = hashlib.sha256(raw).hexdigest()
-        row = connection.execute(_JOB, {"id": job}).one_or_none() if job else None
-        _keep_letter(connection, {"time": now, "queue": queue, "job": job, "body": raw[:65536], "sha256": digest})
-        if row is not None and row.snapshot is None and row.state == JobState.dispatched:
-            why = connection.execute(select(dead_letters.c.reason).where(_same_letter(queue, digest))).scalar()
-            end_job(connection, row, JobState.error, _UNREADABLE, _could_not_read(row.host, why), now)
-            changed.add(row.experiment)
-    return changed
-
-
-def _same_letter(queue: str, digest: str) -> ColumnElement[bool]:
-    return and_(dead_letters.c.queue == queue, dead_letters.c.sha256 == digest)
-
-
-def _keep_letter(connection: Connection, values: dict[str, Any]) -> None:
-    """Complete the entry that a host's reason made, or make one; equal bytes are unreadable for an equal reason."""
-    same = _same_letter(values["queue"], values["sha256"])
-    announced = update(dead_letters).where(same, func.length(dead_letters.c.body) == 0)
-    if connection.execute(announced.values(**values)).rowcount:
-        return
-    columns = (dead_letters.c.host, dead_letters.c.code, dead_letters.c.reason)
-    earlier = connection.execute(select(*columns).where(same).limit(1)).mappings().first()
-    why = dict(earlier) if earlier else {"code": _NOT_SAID, "reason": "the host has not said why yet"}
-    connection.execute(insert(dead_letters).values(**values, **why))
-
-
-def _could_not_read(host: str, why: str | None) -> str:
-    return f"host {host} could not read its job: {why}"
-
-
-def _our_job(raw: bytes, key: ECKey) -> str | None:
-    """The job of these bytes, if the dispatch key signed them as a job; else nobody's."""
-    try:
-        payload = jws.verify(raw, {key.thumbprint(): key}, typ=jws.MESSAGE_TYP)
-        envelope = Envelope.model_validate_json(payload)
-    except (Unreadable, ValueError):
-        return None
-    return str(envelope.body.get("job")) if envelope.type == "job" else None

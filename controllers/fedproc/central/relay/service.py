@@ -20,7 +20,8 @@ from sqlalchemy import Engine, delete, insert, select, update
 from fedproc.central.bell import Bell
 from fedproc.central.issuer import Issuer
 from fedproc.central.relay import deadlines, reconcile
-from fedproc.central.relay.intake import Taken, take_dead_letters, take_in
+from fedproc.central.relay.intake import Taken, take_in
+from fedproc.central.relay.letters import take_dead_letters
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.settings import CentralSettings

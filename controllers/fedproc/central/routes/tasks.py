@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -27,11 +29,12 @@ from fedproc.central.uploads import MB
 from fedproc.central.views import file_view, job_view
 from fedproc.contract.api import FileView, JobView
 from fedproc.contract.errors import Forbidden, InvalidInput, NotFound
-from fedproc.contract.ids import SHA256_PATTERN
+from fedproc.contract.ids import FILE_PATTERN, SHA256_PATTERN
 from fedproc.contract.tool import InputDecl
 
 routes = router("tasks")
 
+_CHUNK = 1 << 20
 _FILES = TypeAdapter(list[FileView])
 _BINARY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
@@ -55,20 +58,27 @@ async def put_input(
     caller: Researcher,
     input: Annotated[str | None, Query(max_length=48, description="which, if the task takes several")] = None,
     sha256: Annotated[str | None, Query(pattern=SHA256_PATTERN)] = None,
+    file: Annotated[
+        str | None,
+        Query(pattern=FILE_PATTERN, description="take this file of one's own; the request then has no body"),
+    ] = None,
 ) -> Response:
     """Send the bytes of a declared input. The job stays queued until all that it needs are there.
 
-    Their sha256, if given (``Content-Digest`` or ``Repr-Digest``, RFC 9530, or the query), is checked. Sent
-    again before the dispatch, it replaces what was sent; afterwards it is refused (409).
+    A large one is better uploaded as a file first (``PUT /data/file/{path}``, resumable) and named here. The sha256
+    of the bytes, if given (``Content-Digest`` or ``Repr-Digest``, RFC 9530, or the query), is checked. Sent again
+    before the dispatch, it replaces what was sent; afterwards it is refused (409).
     """
     centre = centre_of(request)
     if "content-range" in request.headers:
         raise InvalidInput("send the whole input: Content-Range is not taken with PUT", code="bad_request")
     announced = sha256 or sha256_of_headers(request.headers.get("repr-digest"), request.headers.get("content-digest"))
+    source = None if file is None else await run_in_threadpool(_own_file, centre, file, caller)
     declared, row = await run_in_threadpool(_expect, centre, task_id, caller, input)
     with centre.blobs.writing(row.id) as incoming:
-        actual = await _receive(request, incoming, declared, announced)
-        media_type = _media_type(request.headers.get("content-type"))
+        chunks = request.stream() if source is None else _bytes_of(centre.blobs.path(source.id))
+        actual = await _receive(chunks, incoming, declared, announced if source is None else source.sha256)
+        media_type = _media_type(request.headers.get("content-type") if source is None else source.media_type)
         arrived = inputs.Arrived(row, actual, media_type)
         done = functools.partial(act_of(request).done, outcome=200, target=task_id, detail=f"{row.input} {actual}")
         await run_in_threadpool(inputs.finish, centre, arrived, incoming, done, time.time())
@@ -84,9 +94,25 @@ def _expect(centre: Centre, job_id: str, caller: Caller, name: str | None) -> tu
         return declared, inputs.expect(connection, centre, job, declared.name, time.time())
 
 
-async def _receive(request: Request, incoming: Incoming, declared: InputDecl, announced: str | None) -> str:
+def _own_file(centre: Centre, file: str, caller: Caller) -> Row[Any]:
+    with reading(centre.engine) as connection:
+        row = files.one(connection, file)
+    if row is None or row.owner != caller.sub or row.state != "complete" or row.recipient is not None:
+        raise NotFound(f"there is no complete file {file} of yours; GET /data/files/ lists them")
+    return row
+
+
+async def _bytes_of(path: Path) -> AsyncIterator[bytes]:
+    """A stored file as a request's body would be: the last chunk is empty."""
+    with path.open("rb") as content:
+        while chunk := await run_in_threadpool(content.read, _CHUNK):
+            yield chunk
+    yield b""
+
+
+async def _receive(chunks: AsyncIterator[bytes], incoming: Incoming, declared: InputDecl, announced: str | None) -> str:
     await run_in_threadpool(incoming.cut, 0)
-    taken, ended = await pour(request.stream(), incoming, declared.max_mb * MB)
+    taken, ended = await pour(chunks, incoming, declared.max_mb * MB)
     actual = taken.hexdigest()
     if ended and announced in {None, actual}:
         return actual

@@ -266,6 +266,7 @@ dead_letters = Table(
     Column("sha256", String(64), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Index("ix_dead_letters_sha256", "sha256"),
+    Index("ix_dead_letters_host_id", "host", "id"),
     sqlite_autoincrement=True,
 )
 """What a host could not read, with its reason."""

@@ -21,6 +21,7 @@ class Reply:
     headers: dict[str, str]
     sent: float
     received: float
+    body: bytes = b""
 
     @property
     def date(self) -> datetime | None:
@@ -46,5 +47,5 @@ def get(channel: socket.socket, host: str, path: str) -> Reply:
     except http.client.HTTPException as fault:
         raise ValueError(f"the answer is not HTTP ({type(fault).__name__})") from fault
     received = time.time()
-    response.read(LARGEST_BODY)
-    return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, sent, received)
+    body = response.read(LARGEST_BODY)
+    return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, sent, received, body)

@@ -126,10 +126,7 @@ def _explain(refused: ssl.SSLCertVerificationError, route: Route, trust: Trust, 
 
 
 def _look(route: Route, server_name: str, *, speaks_http: bool) -> _Seen:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with _handshake(route, context, server_name) as channel:
+    with unverified(route, server_name) as channel:
         leaf = x509.from_der(channel.getpeercert(binary_form=True) or b"")
         if not speaks_http:
             return _Seen(leaf)
@@ -137,6 +134,14 @@ def _look(route: Route, server_name: str, *, speaks_http: bool) -> _Seen:
             reply = http.get(channel, route.host, "/")
             return _Seen(leaf, reply.date, reply.headers.get("via"))
     return _Seen(leaf)
+
+
+def unverified(route: Route, server_name: str | None = None) -> ssl.SSLSocket:
+    """TLS to whoever answers. For what needs no trust, or is compared with a hash afterwards; raises :class:`Fault`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return _handshake(route, context, server_name or route.host)
 
 
 def _out_of_time(code: int, seen: _Seen, route: Route, trust: Trust) -> Fault:

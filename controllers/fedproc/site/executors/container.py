@@ -166,9 +166,10 @@ class Container:
             self._explain()
 
     def _explain(self) -> None:
-        said = (self._folder / "stderr").read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
-        if said.startswith(_INIT_FAULT):
-            self.record.detail = said
+        with contextlib.suppress(FileNotFoundError):
+            said = (self._folder / "stderr").read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
+            if said.startswith(_INIT_FAULT):
+                self.record.detail = said
 
     async def discard(self) -> None:
         """End and remove it."""

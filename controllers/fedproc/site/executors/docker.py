@@ -20,8 +20,9 @@ from fedproc.site.executors.base import WORK, ExecutorError, Handle, Observation
 from fedproc.site.executors.container import CONFLICT, GONE, Container
 from fedproc.site.executors.engine import Engine, EngineRefusal
 from fedproc.site.executors.records import kept_output, observation_of
-from fedproc.site.executors.world import UID, World, world_of
+from fedproc.site.executors.world import World, world_of
 from fedproc.site.runner import disk
+from fedproc.site.runner.etc import UID
 from fedproc.site.runner.record import Record, forget, read_record
 from fedproc.site.runner.seccomp import engine_profile
 

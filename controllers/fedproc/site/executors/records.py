@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,17 @@ def observation_of(record: dict[str, Any]) -> Observation:
 async def kept_output(folder: Path, stream: str, offset: int) -> AsyncIterator[bytes]:
     """What is kept of ``stdout`` or ``stderr`` in a job's folder, from ``offset`` on."""
     path = folder / ("stderr" if stream == "stderr" else "stdout")
+    if not grown(path, offset):
+        return
     with contextlib.suppress(FileNotFoundError), await asyncio.to_thread(path.open, "rb") as source:
         source.seek(offset)
         while chunk := await asyncio.to_thread(source.read, _CHUNK):
             yield chunk
+
+
+def grown(path: Path, offset: int) -> bool:
+    """Whether something is there beyond ``offset``: asked often, and quicker than a thread is."""
+    try:
+        return os.lstat(path).st_size > offset
+    except OSError:
+        return False

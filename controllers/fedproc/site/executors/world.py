@@ -8,8 +8,6 @@ from pathlib import Path, PurePosixPath
 
 from fedproc.site.executors.base import WORK, Spec
 
-UID = 10001
-"""who a job is inside"""
 CONNECTIONS_OUT = PurePosixPath("/fedproc/connections/out")
 CONNECTIONS_IN = PurePosixPath("/fedproc/connections/in")
 CONNECT = PurePosixPath("/fedproc/connect.py")

@@ -82,7 +82,9 @@ async def mirror(port: int, path: str) -> None:
                 return
         writer.transport.abort()
 
-    await asyncio.start_unix_server(connected, path, backlog=128)
+    making = f"{path}.part"  # who sees the socket may connect at once
+    await asyncio.start_unix_server(connected, making, backlog=128)
+    os.rename(making, path)  # noqa: PTH104
     await asyncio.get_running_loop().create_future()
 
 

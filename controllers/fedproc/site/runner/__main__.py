@@ -9,6 +9,7 @@ import resource
 import signal
 from pathlib import Path
 
+from fedproc.site.runner.children import reap_left
 from fedproc.site.runner.server import Runner
 from fedproc.site.runner.slots import Slots
 
@@ -35,6 +36,7 @@ async def _serve(runner: Runner) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, reap_left)
     os.umask(0o022)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a job takes about ten

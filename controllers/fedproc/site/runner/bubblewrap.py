@@ -6,22 +6,15 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedproc.site.runner.etc import HOSTS, UID
 from fedproc.site.runner.launch import staged
 from fedproc.site.runner.order import Order
 
 BWRAP = "/usr/bin/bwrap"
-UID = 10001
 TEMPORARY = "/tmp"  # noqa: S108 (the job's own)
 PATH = "/fedproc/environment/bin:/usr/local/bin:/usr/bin:/bin"
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_ETC = ("ld.so.cache", "alternatives", "ssl/certs", "localtime", "mime.types")
 _GPU_COMMON = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
-_FILES = {
-    "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\ntool:x:{UID}:{UID}:tool:/fedproc/work:/bin/sh\n",
-    "group": f"root:x:0:\ntool:x:{UID}:\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-    "resolv.conf": "",
-}
 
 
 @dataclass
@@ -58,7 +51,7 @@ class Sandbox:
             os.close(descriptor)
 
 
-def sandbox_for(order: Order, *, staging: bool, seccomp: bytes, status: int) -> Sandbox:
+def sandbox_for(order: Order, *, etc: Path, staging: bool, seccomp: bytes, status: int) -> Sandbox:
     """The sandbox of one job. ``status`` is the descriptor on which bwrap reports what became of the command.
 
     Raises FileNotFoundError naming the folder that is not there.
@@ -68,7 +61,7 @@ def sandbox_for(order: Order, *, staging: bool, seccomp: bytes, status: int) -> 
         _isolate(sandbox, order, seccomp, status)
         _system(sandbox, order.memory // 2)
         _devices(sandbox, order.devices, order.memory // 2)
-        _files(sandbox, order.hosts)
+        _names(sandbox, etc, order.hosts)
         for source, target in order.mounts:
             sandbox.bind(source, target, writable=False)
         for source, target in order.writable:
@@ -101,8 +94,6 @@ def _system(sandbox: Sandbox, temporary: int) -> None:
             sandbox.arguments += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             sandbox.arguments += ["--ro-bind", str(path), str(path)]
-    for name in _ETC:
-        sandbox.arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     sandbox.arguments += ["--proc", "/proc", "--size", str(temporary), "--perms", "1777", "--tmpfs", TEMPORARY]
 
 
@@ -116,11 +107,12 @@ def _devices(sandbox: Sandbox, given: list[str], shared_memory: int) -> None:
     sandbox.arguments += ["--remount-ro", "/dev"]
 
 
-def _files(sandbox: Sandbox, hosts: list[list[str]]) -> None:
-    """The few files of /etc that a job sees; they are copies in memory."""
-    known = "127.0.0.1 localhost\n::1 localhost\n" + "".join(f"{address} {name}\n" for address, name in hosts)
-    for name, text in (*_FILES.items(), ("hosts", known)):
-        sandbox.give("--file", text.encode(), f"/etc/{name}")
+def _names(sandbox: Sandbox, etc: Path, hosts: list[list[str]]) -> None:
+    """The shared /etc, and a hosts file of its own for a job that knows more than itself."""
+    sandbox.bind(str(etc), "/etc", writable=False)
+    if hosts:
+        known = HOSTS + "".join(f"{address} {name}\n" for address, name in hosts)
+        sandbox.give("--ro-bind-data", known.encode(), "/etc/hosts")
 
 
 def _memory(data: bytes) -> int:

@@ -15,6 +15,7 @@ _V1_CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
 _CPU_PERIOD = 100_000
 _PAUSE = 0.002
 _REMOVAL_SECONDS = 5
+_PIECE = 1 << 16
 
 
 class CGroupError(Exception):
@@ -32,11 +33,17 @@ class Account:
 
 
 class CGroup:
-    """One job's group. ``folders`` are its directories: one on version 2, one per controller on version 1."""
+    """One job's group: its folder on version 2 (under the empty name), one per controller on version 1."""
 
-    def __init__(self, folders: list[Path], v2: bool) -> None:
-        self.folders = folders
-        self._v2 = v2
+    def __init__(self, folders: dict[str, str]) -> None:
+        self._folders = folders
+        self._v2 = "" in folders
+        self._distinct = tuple(dict.fromkeys(folders.values()))
+
+    def make(self) -> None:
+        """Make the group afresh. Raises OSError."""
+        for folder in self._distinct:
+            os.mkdir(folder)  # noqa: PTH102 (this and the like are done for every job, and cost)
 
     def limit(self, *, cpus: float, memory: int, pids: int) -> None:
         """Set the limits; swap is counted as memory where the kernel lets it be."""
@@ -56,10 +63,8 @@ class CGroup:
 
     def join(self) -> None:
         """Put the calling process into the group; called between fork and exec."""
-        for folder in self.folders:
-            descriptor = os.open(folder / "cgroup.procs", os.O_WRONLY)
-            os.write(descriptor, b"0")
-            os.close(descriptor)
+        for folder in self._distinct:
+            _put(f"{folder}/cgroup.procs", "0")
 
     def account(self) -> Account:
         """What the group has used by now."""
@@ -82,9 +87,10 @@ class CGroup:
 
     def kill(self) -> None:
         """SIGKILL to everything that is in it now."""
-        if self._v2 and (self.folders[0] / "cgroup.kill").exists():
-            self._write("cgroup.kill", "1")
-            return
+        if self._v2:
+            with contextlib.suppress(CGroupError):  # Linux before 5.14 has it not
+                self._write("cgroup.kill", "1")
+                return
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -98,74 +104,101 @@ class CGroup:
     def processes(self) -> list[int]:
         """The ids of the processes in it."""
         with contextlib.suppress(OSError):
-            return [int(line) for line in (self.folders[0] / "cgroup.procs").read_text().split()]
+            return [int(line) for line in _get(f"{self._distinct[0]}/cgroup.procs").split()]
         return []
 
     async def remove(self) -> None:
         """Remove the group, which is empty; nothing happens if it is gone already."""
         until = time.monotonic() + _REMOVAL_SECONDS
-        for folder in self.folders:
-            while folder.exists():
-                try:
-                    folder.rmdir()
-                except OSError:  # the kernel lets go of the last process a moment after it was reaped
-                    if time.monotonic() > until:
-                        raise
-                    await asyncio.sleep(_PAUSE)
+        for folder in self._distinct:
+            while not _removed(folder):  # the kernel lets go of the last process a moment after it was reaped
+                if time.monotonic() > until:
+                    raise CGroupError(f"control group {folder} cannot be removed: something is left in it")
+                await asyncio.sleep(_PAUSE)
+
+    def _path(self, name: str) -> str:
+        return f"{self._folders['' if self._v2 else name.partition('.')[0]]}/{name}"
 
     def _write(self, name: str, value: str) -> None:
-        for folder in self.folders:
-            if (folder / name).exists():
-                (folder / name).write_text(value)
-                return
-        raise CGroupError(f"control group {self.folders[0]} has no {name}: enable the controllers memory, cpu and pids")
+        try:
+            _put(self._path(name), value)
+        except FileNotFoundError as fault:
+            raise CGroupError(
+                f"control group {self._path(name)} is missing: enable the controllers memory, cpu and pids"
+            ) from fault
 
     def _try(self, name: str, value: str) -> None:
         with contextlib.suppress(OSError, CGroupError):
             self._write(name, value)
 
     def _number(self, name: str) -> int | None:
-        for folder in self.folders:
-            with contextlib.suppress(OSError, ValueError):
-                return int((folder / name).read_text())
+        with contextlib.suppress(OSError, ValueError):
+            return int(_get(self._path(name)))
         return None
 
     def _pairs(self, name: str) -> dict[str, int]:
-        for folder in self.folders:
-            with contextlib.suppress(OSError, ValueError):
-                lines = (line.split() for line in (folder / name).read_text().splitlines())
-                return {line[0]: int(line[1]) for line in lines if len(line) == 2}
+        with contextlib.suppress(OSError, ValueError):
+            lines = (line.split() for line in _get(self._path(name)).splitlines())
+            return {line[0]: int(line[1]) for line in lines if len(line) == 2}
         return {}
+
+
+def _put(path: str, value: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _get(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        found = b""
+        while piece := os.read(descriptor, _PIECE):
+            found += piece
+        return found.decode()
+    finally:
+        os.close(descriptor)
+
+
+def _removed(folder: str) -> bool:
+    try:
+        os.rmdir(folder)  # noqa: PTH106
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 class CGroups:
     """The groups of one runner, below the group that it was itself started in."""
 
     def __init__(self, name: str) -> None:
-        self._v2 = (ROOT / "cgroup.controllers").exists()
-        self._parents = _parents_v2(name) if self._v2 else _parents_v1(name)
+        self._parents = _parents_v2(name) if _is_v2() else _parents_v1(name)
 
     def make(self, job: str) -> CGroup:
         """A fresh group for a job. Raises :class:`CGroupError`."""
         group = self.find(job)
         try:
-            for folder in group.folders:
-                folder.mkdir()
+            group.make()
         except OSError as fault:
-            raise CGroupError(f"control group {group.folders[0]} cannot be made: {fault.strerror}") from fault
+            raise CGroupError(f"control group {fault.filename} cannot be made: {fault.strerror}") from fault
         return group
 
     def find(self, job: str) -> CGroup:
         """The group of a job, whether it is there or not."""
-        return CGroup([parent / job for parent in self._parents], self._v2)
+        return CGroup({controller: f"{parent}/{job}" for controller, parent in self._parents.items()})
 
     def all(self) -> list[CGroup]:
         """The groups of all jobs."""
-        return [self.find(folder.name) for folder in self._parents[0].iterdir() if folder.is_dir()]
+        parent = next(iter(self._parents.values()))
+        return [self.find(folder.name) for folder in parent.iterdir() if folder.is_dir()]
 
     def close(self) -> None:
         """Remove the parents, if no job's group is left in them."""
-        for parent in self._parents:
+        for parent in self._parents.values():
             with contextlib.suppress(OSError):
                 parent.rmdir()
 
@@ -176,9 +209,13 @@ def group_of(process: int) -> CGroup | None:
         paths = _paths(str(process))
     except OSError:
         return None
-    if (ROOT / "cgroup.controllers").exists():
-        return CGroup([ROOT / paths.get("", "/").lstrip("/")], v2=True)
-    return CGroup([ROOT / c / paths.get(c, "/").lstrip("/") for c in _V1_CONTROLLERS], v2=False)
+    if _is_v2():
+        return CGroup({"": str(ROOT / paths.get("", "/").lstrip("/"))})
+    return CGroup({c: str(ROOT / c / paths.get(c, "/").lstrip("/")) for c in _V1_CONTROLLERS})
+
+
+def _is_v2() -> bool:
+    return (ROOT / "cgroup.controllers").exists()
 
 
 def _paths(process: str) -> dict[str, str]:
@@ -190,16 +227,15 @@ def _paths(process: str) -> dict[str, str]:
     return found
 
 
-def _parents_v1(name: str) -> list[Path]:
+def _parents_v1(name: str) -> dict[str, Path]:
     own = _paths("self")
     missing = [c for c in _V1_CONTROLLERS if not (ROOT / c).is_dir()]
     if missing:
         raise CGroupError(f"this machine has no control groups for {', '.join(missing)}; jobs cannot be limited here")
-    folders = list(dict.fromkeys((ROOT / c).resolve() / own.get(c, "/").lstrip("/") / name for c in _V1_CONTROLLERS))
-    return _made(folders)
+    return _made({c: (ROOT / c).resolve() / own.get(c, "/").lstrip("/") / name for c in _V1_CONTROLLERS})
 
 
-def _parents_v2(name: str) -> list[Path]:
+def _parents_v2(name: str) -> dict[str, Path]:
     path = _paths("self").get("", "/").lstrip("/")
     mine = ROOT / path
     try:
@@ -208,20 +244,20 @@ def _parents_v2(name: str) -> list[Path]:
             leaf.mkdir(exist_ok=True)
             (leaf / "cgroup.procs").write_text(str(os.getpid()))
         (mine / "cgroup.subtree_control").write_text("+memory +cpu +pids")
-        (folder,) = _made([mine / name])
-        (folder / "cgroup.subtree_control").write_text("+memory +cpu +pids")
+        parents = _made({"": mine / name})
+        (mine / name / "cgroup.subtree_control").write_text("+memory +cpu +pids")
     except OSError as fault:
         raise CGroupError(_refused(mine, fault)) from fault
-    return [folder]
+    return parents
 
 
-def _made(folders: list[Path]) -> list[Path]:
-    try:
-        for folder in folders:
+def _made(parents: dict[str, Path]) -> dict[str, Path]:
+    for folder in parents.values():
+        try:
             folder.mkdir(exist_ok=True)
-    except OSError as fault:
-        raise CGroupError(_refused(folders[0], fault)) from fault
-    return folders
+        except OSError as fault:
+            raise CGroupError(_refused(folder, fault)) from fault
+    return parents
 
 
 def _refused(folder: Path, fault: OSError) -> str:

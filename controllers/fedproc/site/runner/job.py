@@ -9,12 +9,14 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fedproc.site.runner import disk
 from fedproc.site.runner.bubblewrap import sandbox_for
 from fedproc.site.runner.cgroups import CGroup
+from fedproc.site.runner.children import gone, reap, was_left
 from fedproc.site.runner.guard import Guard
 from fedproc.site.runner.launch import become_user, launch, limit_resources, stage
 from fedproc.site.runner.order import Order
@@ -25,6 +27,15 @@ from fedproc.site.runner.slots import Slot
 _NOT_FOUND = 127
 _STATUS_BYTES = 4096
 _SAID_BYTES = 500
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What all jobs of a runner have in common: their /etc, groups that may read datasets, the filter of calls."""
+
+    etc: Path
+    groups: Sequence[int]
+    seccomp: bytes
 
 
 class Job:
@@ -43,11 +54,11 @@ class Job:
         self._outputs: list[Output] = []
         self._abandoned = ""
         self._grace: asyncio.TimerHandle | None = None
-        self._sandbox = -1
+        self._sandbox = 0
         self._status = -1
         self._told = b""
 
-    async def start(self, groups: Sequence[int], seccomp: bytes) -> None:
+    async def start(self, confinement: Confinement) -> None:
         """Start the processes. Raises OSError or LaunchError; then nothing runs."""
         if self._slot is not None:
             for source, _ in self._order.writable:
@@ -55,16 +66,16 @@ class Job:
         limits = self._order
         self._cgroup.limit(cpus=limits.cpus, memory=limits.memory, pids=limits.pids)
         write_record(self._folder, self.record)
-        self._launch(groups, seccomp)
+        await self._launch(confinement)
         self._ending = asyncio.create_task(self._wait())
         self._watching = asyncio.create_task(self._watch())
 
-    def _launch(self, groups: Sequence[int], seccomp: bytes) -> None:
+    async def _launch(self, confinement: Confinement) -> None:
         self._status, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             for name in ("stdout", "stderr"):
                 self._outputs.append(Output(self._folder / name, self._order.log))
-            self._fork(groups, seccomp, told)
+            await self._fork(confinement, told)
         except BaseException:
             os.close(self._status)
             for output in self._outputs:
@@ -75,9 +86,11 @@ class Job:
             for output in self._outputs:
                 os.close(output.write_end)
 
-    def _fork(self, groups: Sequence[int], seccomp: bytes, told: int) -> None:
+    async def _fork(self, confinement: Confinement, told: int) -> None:
         order, slot = self._order, self._slot
-        sandbox = sandbox_for(order, staging=slot is not None, seccomp=seccomp, status=told)
+        sandbox = sandbox_for(
+            order, etc=confinement.etc, staging=slot is not None, seccomp=confinement.seccomp, status=told
+        )
 
         def become() -> None:
             self._cgroup.join()
@@ -85,12 +98,12 @@ class Job:
                 stage(sandbox.sources)
             limit_resources(order.disk)
             if slot is not None:
-                become_user(slot.uid, groups)
+                become_user(slot.uid, confinement.groups)
 
         try:
             command = sandbox.command(order.command)
             output, errors = (output.write_end for output in self._outputs)
-            self._sandbox = launch(
+            self._sandbox = await launch(
                 command, output=output, errors=errors, keep=[told, *sandbox.descriptors], before=become
             )
         finally:
@@ -99,15 +112,14 @@ class Job:
     # -- the end ---------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
-        await _gone(self._sandbox)
+        await gone(self._sandbox)
         self._watching.cancel()
         if self._grace is not None:
             self._grace.cancel()
-        code = _reap(self._sandbox)
-        self._cgroup.kill()
-        if (init := self._said("child-pid")) is not None and _is_child(init):
-            await _gone(init)  # the first process inside: the kernel has then ended all the others there
-            _reap(init)
+        code, self._sandbox = reap(self._sandbox), 0
+        self._cgroup.kill()  # a sandbox that was ended while it was being made leaves an init that waits for it
+        if (init := self._said("child-pid")) is not None and was_left(init):
+            await gone(init)  # the first process inside: the kernel has then ended all the others there
         await self._cgroup.empty()
         for output in self._outputs:
             output.end()
@@ -180,8 +192,11 @@ class Job:
         init = self._said("child-pid")
         children = Path(f"/proc/{init}/task/{init}/children")
         with contextlib.suppress(OSError):
-            return [int(pid) for pid in children.read_text().split()] or [self._sandbox]
-        return [self._sandbox]
+            return [int(pid) for pid in children.read_text().split()] or self._itself()
+        return self._itself()
+
+    def _itself(self) -> list[int]:
+        return [self._sandbox] if self._sandbox else []
 
     def _said(self, name: str) -> int | None:
         """A number that the sandbox told on its status descriptor, if it told it yet."""
@@ -194,32 +209,7 @@ class Job:
         return None
 
 
-async def _gone(process: int) -> None:
-    """Wait for the end of a child, which stays to be reaped."""
-    descriptor = os.pidfd_open(process)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-
-
-def _is_child(process: int) -> bool:
-    """Whether this process may reap it; else the sandbox did, whose child it was."""
-    try:
-        os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
-def _reap(process: int) -> int:
-    """The exit code of a child that has ended, -n for one that signal n ended."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
 def _end_of(path: Path) -> str:
-    return path.read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
+    return ""

@@ -15,10 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from fedproc.site.runner.children import readable, reap, started
+
 STAGE = "/mnt"
 """Where a runner that is root shows a job's folders to bwrap, in a mount namespace of the job's own: so the job's
 user needs no way through the folders above them, and what else lies there stays out of its sight."""
 _OPEN_FILES = 4096
+_FAULT_BYTES = 2000
 _CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x00020000, 4096, 16384, 1 << 18
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -27,21 +30,31 @@ class LaunchError(Exception):
     """The child could not become what it should; says at what it failed."""
 
 
-def launch(command: Sequence[str], *, output: int, errors: int, keep: Sequence[int], before: Callable[[], None]) -> int:
+async def launch(
+    command: Sequence[str], *, output: int, errors: int, keep: Sequence[int], before: Callable[[], None]
+) -> int:
     """Fork, call ``before`` in the child, and replace it by ``command``; returns its process id.
 
     It has no environment, no input, a session of its own, and of this process's descriptors only those in ``keep``.
-    Raises :class:`LaunchError`; then there is no child.
+    Raises :class:`LaunchError`; then there is no child. Others are not kept waiting meanwhile.
     """
-    said, say = os.pipe()
+    said, say = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     pid = os.fork()
     if pid == 0:
         _become(command, (output, errors), keep, before, say)
+    started(pid)
     os.close(say)
-    with os.fdopen(said, "rb") as channel:
-        fault = channel.read()
+    try:
+        await readable(said)
+        fault = os.read(said, _FAULT_BYTES)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        reap(pid)
+        raise
+    finally:
+        os.close(said)
     if fault:
-        os.waitpid(pid, 0)
+        reap(pid)
         raise LaunchError(fault.decode())
     return pid
 
@@ -61,7 +74,7 @@ def _become(
             os.set_inheritable(descriptor, True)
         os.execve(command[0], list(command), {})  # noqa: S606
     except BaseException as fault:  # noqa: BLE001 (nothing may escape into the parent's code; the parent is told)
-        os.write(say, str(fault).encode(errors="replace")[:2000] or b"unknown fault")
+        os.write(say, str(fault).encode(errors="replace")[:_FAULT_BYTES] or b"unknown fault")
     finally:
         os._exit(127)
 

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 _PIPE = 1 << 20
 _READ = 1 << 16
@@ -19,7 +20,8 @@ class Output:
         self.dropped = 0
         """bytes that came after ``limit``, or that the disk did not take"""
         self._left = limit
-        self._file = path.open("wb", buffering=0)
+        self._path = path
+        self._file: BinaryIO | None = None
         self._sink = os.open("/dev/null", os.O_WRONLY)
         self._read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_end, False)
@@ -38,7 +40,8 @@ class Output:
         asyncio.get_running_loop().remove_reader(self._read_end)
         for descriptor in (self._read_end, self._sink):
             os.close(descriptor)
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _take(self) -> bool:
         """One piece from the pipe; False if there was none, or no more will come."""
@@ -55,6 +58,8 @@ class Output:
         kept = 0
         while kept < len(data):
             try:
+                if self._file is None:  # made when it is needed: many a job prints nothing
+                    self._file = self._path.open("wb", buffering=0)
                 kept += self._file.write(data[kept:]) or 0
             except OSError:  # the disk is full; the job must not hang for it, so the rest is counted only
                 self._left = 0

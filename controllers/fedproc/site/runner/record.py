@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+_NAME = "record.jsonl"
 
 
 @dataclass
@@ -29,20 +31,21 @@ class Record:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Put the record in its place in one step.
+    """Say how it stands now: a line more in one file, because a new file costs more than all else here.
 
     It outlives the runner, which is what it is for. It is not synced to the disk: where the power fails, the
     job's processes are gone as well, and a job without a record ends as ``error``.
     """
-    partial = folder / "record.part"
-    partial.write_text(json.dumps(asdict(record)))
-    partial.rename(folder / "record.json")
+    with (folder / _NAME).open("ab", buffering=0) as target:
+        target.write(json.dumps(vars(record)).encode() + b"\n")
 
 
 def read_record(folder: Path) -> Record | None:
-    """The record of a job, or None if there is none that can be read."""
-    with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-        return Record(**json.loads((folder / "record.json").read_bytes()))
+    """What the record of a job said last, or None if there is none that can be read."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in reversed((folder / _NAME).read_bytes().splitlines()):
+            with contextlib.suppress(ValueError, TypeError):  # a line that was cut off: the one before it holds
+                return Record(**json.loads(line))
     return None
 
 

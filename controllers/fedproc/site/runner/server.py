@@ -20,7 +20,8 @@ from weakref import WeakValueDictionary
 
 from fedproc.site.runner.cgroups import CGroupError, CGroups
 from fedproc.site.runner.disk import TooDeepError
-from fedproc.site.runner.job import Job
+from fedproc.site.runner.etc import make_etc
+from fedproc.site.runner.job import Confinement, Job
 from fedproc.site.runner.launch import LaunchError
 from fedproc.site.runner.order import JOB_NAME, Order, order_of
 from fedproc.site.runner.record import forget, read_record, write_record
@@ -52,7 +53,7 @@ class Runner:
         self._jobs: dict[str, Job] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._cgroups: CGroups | None = None
-        self._seccomp = b""
+        self._confinement: Confinement | None = None
         self._unable: Exception | None = None
 
     async def serve(self, ended: asyncio.Event) -> None:
@@ -80,7 +81,8 @@ class Runner:
         name = "fedproc-" + hashlib.sha256(str(self._folder.resolve()).encode()).hexdigest()[:12]
         try:
             self._cgroups = CGroups(name)
-            self._seccomp = make_filter()
+            make_etc(self._folder / "etc")
+            self._confinement = Confinement(self._folder / "etc", self._groups, make_filter())
         except (CGroupError, SeccompError) as fault:
             self._unable = fault
 
@@ -145,8 +147,8 @@ class Runner:
         return {"job": order.job}
 
     async def _start(self, order: Order) -> Job:
-        if self._unable is not None or self._cgroups is None:
-            raise self._unable or RunnerError("no control groups")
+        if self._cgroups is None or self._confinement is None:
+            raise self._unable or RunnerError("the runner is not ready")
         folder = self._folder_of(order.job)
         forget(folder)
         cgroup = self._cgroups.make(order.job)
@@ -155,7 +157,7 @@ class Runner:
             folder.mkdir()
             slot = self._slots.take() if self._slots else None
             job = Job(folder, order, cgroup, slot)
-            await job.start(self._groups, self._seccomp)
+            await job.start(self._confinement)
         except BaseException:
             await cgroup.empty()
             await cgroup.remove()

@@ -1,0 +1,33 @@
+"""The /etc that all jobs of a runner share: no name service, one user, and what programs need of the host's."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+UID = 10001
+"""who a job is inside"""
+HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+_FROM_HOST = ("ld.so.cache", "alternatives", "ssl/certs", "localtime", "mime.types")
+_OWN = {
+    "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\ntool:x:{UID}:{UID}:tool:/fedproc/work:/bin/sh\n",
+    "group": f"root:x:0:\ntool:x:{UID}:\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "resolv.conf": "",
+    "hosts": HOSTS,
+}
+
+
+def make_etc(folder: Path) -> None:
+    """Lay it out afresh. One folder that is shown as a whole costs a job less than ten files would."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o755, parents=True)
+    for name in _FROM_HOST:
+        source, target = Path("/etc") / name, folder / name
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, symlinks=True)
+        elif source.exists():
+            shutil.copyfile(source, target)
+    for name, text in _OWN.items():
+        (folder / name).write_text(text)

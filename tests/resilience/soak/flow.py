@@ -1,0 +1,127 @@
+"""Jobs that flow: some under way at any time, each submitted until the centre has it, and followed to its end."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+from tests.running import Running
+
+from fedproc.cli.client import ApiError, Client
+from fedproc.contract.api import ExperimentRequest
+from fedproc.contract.errors import FedprocError
+from fedproc.contract.states import TERMINAL
+from fedproc.demo.federation import HOSTS
+
+T = TypeVar("T")
+_PATIENCE = 600.0
+"""seconds until a job that does not end is left alone; the count at the end finds it"""
+_PAUSE = 0.3
+
+
+class Flow:
+    """``wanted`` jobs of the tool ``tally``, each an experiment of its own, under an Idempotency-Key of its own."""
+
+    def __init__(self, running: Running, wanted: int, at_once: int, until: float, seed: int) -> None:
+        self.wanted = wanted
+        self.accepted: dict[str, str] = {}
+        """by key: the experiment that the centre said it made"""
+        self.states: dict[str, str] = {}
+        """by key: how its events said that it ended"""
+        self.given_up: list[str] = []
+        self.faults: list[str] = []
+        self.seconds: list[float] = []
+        """how long each took, from the first try to submit it"""
+        self._running = running
+        self._until = until
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+        self._next = 0
+        self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(at_once)]
+
+    def start(self) -> None:
+        for worker in self._workers:
+            worker.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether all have ended within that time."""
+        until = time.monotonic() + seconds
+        for worker in self._workers:
+            worker.join(max(0.0, until - time.monotonic()))
+        return not any(worker.is_alive() for worker in self._workers)
+
+    @property
+    def ended(self) -> int:
+        return len(self.states)
+
+    @property
+    def submitted(self) -> int:
+        return self._next
+
+    @property
+    def under_way(self) -> int:
+        return self._next - len(self.states) - len(self.given_up)
+
+    def _take(self) -> tuple[str, ExperimentRequest] | None:
+        with self._lock:
+            if self._next >= self.wanted or time.monotonic() > self._until:
+                return None
+            self._next += 1
+            host, seconds = self._random.choice(HOSTS), round(self._random.expovariate(2.5), 2)
+            key = f"soak-{self._next}"
+        return key, ExperimentRequest(tool="tally", hosts=[host], parameters={"seconds": min(seconds, 5)}, label=key)
+
+    def _work(self) -> None:
+        client = self._running.researcher
+        while (taken := self._take()) is not None:
+            key, request = taken
+            begun = time.monotonic()
+            try:
+                self._one(client, key, request, begun + _PATIENCE)
+            except TimeoutError:
+                self.given_up.append(key)
+            except Exception as fault:  # noqa: BLE001 (counted and reported; the other jobs go on)
+                self.faults.append(f"{key}: {fault!r}")
+                self.given_up.append(key)
+            else:
+                self.seconds.append(time.monotonic() - begun)
+
+    def _one(self, client: Client, key: str, request: ExperimentRequest, until: float) -> None:
+        experiment = _persist(lambda: client.run(request, key=key), until).id
+        self.accepted[key] = experiment
+        seen = 0
+
+        def follow() -> str | None:
+            nonlocal seen
+            for event in client.events(experiment, seen):
+                seen = event.id
+                if event.job is None and event.state in TERMINAL:
+                    return str(event.state)
+            return None
+
+        while (state := _persist(follow, until)) is None:
+            _pause(until)
+        self.states[key] = state
+
+
+def _persist(ask: Callable[[], T], until: float) -> T:
+    """What ``ask`` gives, asked again while the centre is away. Raises TimeoutError, or what the centre refuses."""
+    while True:
+        try:
+            return ask()
+        except ApiError as fault:
+            if fault.status < 500 and fault.status not in (401, 429):
+                raise
+        except (FedprocError, httpx.TransportError):
+            pass  # the API was killed a moment ago
+        _pause(until)
+
+
+def _pause(until: float) -> None:
+    if time.monotonic() > until:
+        raise TimeoutError
+    time.sleep(_PAUSE)

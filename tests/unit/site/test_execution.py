@@ -1,0 +1,43 @@
+"""What a job prints is told to the centre once, whenever the telling is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
+
+from fedproc.site.execution import Execution
+
+
+class Executor:
+    """Standard error takes for ever to read, until ``slow`` is taken off it."""
+
+    slow = True
+
+    async def logs(self, handle: dict[str, Any], stream: str, *, offset: int = 0) -> Any:
+        if stream == "stderr" and self.slow:
+            await asyncio.sleep(3600)
+        yield b"hello\n"[offset:]
+
+
+async def test_what_was_read_when_the_look_was_ended_is_told_and_told_once() -> None:
+    policy = SimpleNamespace(metrics=False, logs=True)
+    settings, journal = SimpleNamespace(host="UB"), SimpleNamespace(epoch="one")
+    executor = Executor()
+    host: Any = SimpleNamespace(policy=policy, settings=settings, journal=journal, executor=executor)
+    order = SimpleNamespace(experiment="e-" + "0" * 26)
+    record: Any = SimpleNamespace(job="j-" + "0" * 26, order=order, tails={})
+    saved: list[tuple[str, str]] = []
+    execution = Execution(host, record, None, saved.extend, lambda: asyncio.sleep(0))  # type: ignore[arg-type]
+    looking = asyncio.create_task(execution._tail_once({}))
+    await asyncio.sleep(0.01)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    executor.slow = False
+    await execution._tail_once({})
+    told = [json.loads(body) for _, body in saved]
+    assert [(one["stream"], one["sequence"], one["lines"]) for one in told] == [
+        ("stdout", 1, ["hello"]),
+        ("stderr", 1, ["hello"]),
+    ]

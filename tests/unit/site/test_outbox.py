@@ -1,0 +1,86 @@
+"""What a host tells: everything is confirmed or kept, and a snapshot gives way to a newer one of its job."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from joserfc.jwk import ECKey
+
+from fedproc.contract.errors import Unavailable
+from fedproc.contract.jws import CENTRAL, verify
+from fedproc.site.journal import Outgoing
+from fedproc.site.outbox import OutboxPublisher
+
+KEY = ECKey.generate_key("P-256")
+
+
+class Identity:
+    key, host = KEY, "UB"
+
+
+class Journal:
+    def __init__(self, *messages: tuple[str, dict[str, Any]]) -> None:
+        self.kept = [Outgoing(n, kind, json.dumps(body)) for n, (kind, body) in enumerate(messages, 1)]
+
+    async def outgoing(self, after: int, limit: int) -> list[Outgoing]:
+        return list(self.kept)
+
+    async def confirmed(self, ids: list[int]) -> None:
+        self.kept = [entry for entry in self.kept if entry.id not in ids]
+
+
+class Broker:
+    def __init__(self, refused: str = "") -> None:
+        self.connected = asyncio.Event()
+        self.connected.set()
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self._refused = refused
+
+    async def publish(self, kind: str, body: bytes) -> None:
+        envelope = json.loads(verify(body, {KEY.thumbprint(): KEY}, typ="fedproc-message+jws"))
+        assert envelope["aud"] == CENTRAL
+        if envelope["body"].get("state") == self._refused:
+            raise Unavailable("away")
+        self.told.append((kind, envelope["body"]))
+
+
+def snapshot(job: str, sequence: int, state: str) -> tuple[str, dict[str, Any]]:
+    return "snapshot", {"job": job, "sequence": sequence, "state": state}
+
+
+def record(job: str, sequence: int) -> tuple[str, dict[str, Any]]:
+    return "record", {"job": job, "stream": "stdout", "sequence": sequence}
+
+
+async def ran(journal: Journal, broker: Broker) -> None:
+    publisher = OutboxPublisher(journal, broker, Identity())  # type: ignore[arg-type]
+    running = asyncio.create_task(publisher.run())
+    await asyncio.sleep(0.1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_of_a_jobs_snapshots_that_wait_only_the_newest_goes_and_every_record_does() -> None:
+    messages = (
+        snapshot("a", 1, "accepted"),
+        record("a", 1),
+        snapshot("b", 1, "accepted"),
+        snapshot("a", 2, "running"),
+        record("a", 2),
+        snapshot("a", 3, "collecting"),
+        ("unread", {"queue": "jobs.UB"}),
+    )
+    journal, broker = Journal(*messages), Broker()
+    await ran(journal, broker)
+    assert broker.told == [messages[n] for n in (1, 2, 4, 5, 6)]
+    assert journal.kept == []
+
+
+async def test_what_the_broker_does_not_take_is_kept_with_all_that_it_stands_for() -> None:
+    messages = (snapshot("a", 1, "accepted"), record("a", 1), snapshot("b", 1, "accepted"), snapshot("a", 2, "running"))
+    journal, broker = Journal(*messages), Broker(refused="running")
+    await ran(journal, broker)
+    assert broker.told == [messages[1], messages[2]]
+    assert [entry.id for entry in journal.kept] == [1, 4]
