@@ -36,12 +36,15 @@ def runner(
     folder: Annotated[Path, typer.Option("--dir", help="folder of its socket and records")],
     uids: Annotated[str | None, typer.Option(help="user ids for jobs, FIRST-LAST, when run as root")] = None,
     data_group: Annotated[list[int] | None, typer.Option(help="group that may read datasets")] = None,
+    bounds: Annotated[Path | None, typer.Option(help="TOML: folders that jobs may be shown, or may write")] = None,
+    askers: Annotated[str | None, typer.Option(help="group that may ask the runner, besides root")] = None,
 ) -> None:
     """Run a host's job runner, which the sandbox executor needs."""
     from fedproc.site.runner.__main__ import main
 
     groups = [word for group in data_group or [] for word in ("--data-group", str(group))]
-    given = ["--uids", uids] if uids else []
+    options = {"--uids": uids, "--bounds": bounds, "--askers": askers}
+    given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     raise typer.Exit(main(["--dir", str(folder), *given, *groups]))
 
 

@@ -102,6 +102,7 @@ class SiteSettings(Section):
     host: HostId
     state: Path = Field(description="folder of the journal, job folders, caches and sockets")
     journal: Path | None = Field(None, description="folder of the journal, if it has a place of its own")
+    runner: Path | None = Field(None, description="folder of the sandbox's job runner, if it has a place of its own")
     key: Path = Field(description="PEM, P-256, 0600: this host's one key")
     centre: CentreSettings
     connections: ConnectionSettings | None = None
@@ -124,7 +125,7 @@ class SiteSettings(Section):
 
     @property
     def runner_folder(self) -> Path:
-        return self.state / "runner"
+        return self.runner or self.state / "runner"
 
     @property
     def control_socket(self) -> Path:

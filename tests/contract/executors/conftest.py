@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -31,9 +32,12 @@ from fedproc.site.executors.sandbox import SandboxExecutor
 
 PYTHON = "/usr/bin/python3"
 """of the machine's own in the sandbox, of the image in a container"""
-ENGINE_CACHE = Path(__file__).parents[3] / ".cache" / "engine"
+OWN = Path(os.environ.get("FEDPROC_ENGINE", MACHINES_OWN))
+"""the socket of the engine that is tested; Podman's, for example"""
+CHECKOUT = Path(__file__).parents[3]
+ENGINE_CACHE = CHECKOUT / ".cache" / "engine"
 needs_docker = pytest.mark.skipif(
-    which("dockerd") is None and not answers(MACHINES_OWN),
+    which("dockerd") is None and not answers(OWN),
     reason="no Docker engine: scripts/install-system-packages docker brings one",
 )
 INSIDE = Path(__file__).parent / "inside"
@@ -41,13 +45,15 @@ SECRET = "4c1f-of-the-neighbour"
 LIMITS = Limits(cpus=1, memory=96_000_000, disk=20_000_000, pids=24, log=1_000_000)
 
 
+_RUN = secrets.token_hex(8)
 IDS: set[str] = set()
 """of all jobs so far"""
 
 
 def job_id(name: str) -> str:
-    """An id as the centre makes them."""
-    made = "j-" + "".join("0123456789abcdefghijklmnopqrstuv"[byte % 32] for byte in sha256(name.encode()).digest()[:26])
+    """An id as the centre makes them; another one in each run, as several may go on beside each other."""
+    digest = sha256(f"{_RUN} {name}".encode()).digest()
+    made = "j-" + "".join("0123456789abcdefghijklmnopqrstuv"[byte % 32] for byte in digest[:26])
     IDS.add(made)
     return made
 
@@ -80,7 +86,10 @@ class SandboxBackend:
         self._process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-m", "fedproc.site.runner", "--dir", str(self._folder)])
+        bounds, place = self._folder / "bounds.toml", tempfile.gettempdir()
+        bounds.write_text(f'show = ["{CHECKOUT}", "{place}"]\nwrite = ["{place}"]\n')
+        command = [sys.executable, "-m", "fedproc.site.runner", "--dir", str(self._folder), "--bounds", str(bounds)]
+        process = subprocess.Popen(command)
         wait_until(lambda: answers(self._folder / "runner.sock"), 20, "the runner does not start")
         return process
 
@@ -201,8 +210,8 @@ class DockerBackend:
         self._folder = folder / "containers"
         self._plan = EnginePlan(ENGINE_CACHE, folder)
         self._process: subprocess.Popen[bytes] | None = None
-        self.socket = MACHINES_OWN
-        if not answers(MACHINES_OWN):
+        self.socket = OWN
+        if not answers(OWN):
             self._process, self.socket = self._started(), self._plan.socket
         self._client = docker.DockerClient(f"unix://{self.socket}", version="auto", timeout=600)
         make_base_image(self._client, print)
@@ -238,7 +247,7 @@ class DockerBackend:
 
     def forget_image(self, name: str) -> None:
         """Remove an image, if it was made."""
-        with suppress(docker.errors.ImageNotFound):
+        with suppress(docker.errors.NotFound):
             self._client.images.remove(name, force=True)
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ _PIECE = 1 << 16
 _OUTPUT_SECONDS = 30
 _SETTLE_SECONDS = 0.3
 _NOT_FOUND = 127
+_KILLED = 137
 _NEVER_STARTED = "created"
 _BY_THE_ENGINE = (137, 143, 255)
 """how a container ends that an engine ends as it starts again, or has lost"""
@@ -142,6 +143,9 @@ class Container:
             self._grace.cancel()
         if self._output is not None:
             await asyncio.wait({self._output}, timeout=_OUTPUT_SECONDS)
+        if code == _KILLED and not state:  # for want of memory, perhaps: Podman has no event that says so
+            with contextlib.suppress(ExecutorError):
+                state = await self._state()
         try:
             self._note_end(code, state)
             await self._guard.note_disk(None)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from fedproc.site.runner.seccomp import engine_profile
 LABEL = "eu.eucaim.fedproc.host"
 _SECCOMP = json.dumps(engine_profile())
 _IPV6 = Path("/proc/sys/net/ipv6")
+_READ_ONLY = dict.fromkeys(("/run", "/var/tmp"), "ro,nosuid,nodev,noexec,size=64k")  # noqa: S108 (Podman's writable ones)
 _LOG_FILES = 2
 _LOG_SHARE = 4
 """the engine's log has this many times the room of what is kept: it keeps both streams and a frame around each line"""
@@ -95,10 +96,12 @@ class DockerExecutor:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         world = world_of(spec)
         try:
+            for source, _ in world.mounts:
+                await asyncio.to_thread(Path(source).stat)  # Podman would make it
             for source, _ in world.writable:
                 await disk.own(source, UID)
             container = self._containers[spec.job] = Container(self._engine, handle, Record(spec.job))
-            await self._create_and_start(container, creation_of(spec, world, self._label))
+            await self._create_and_start(container, creation_of(spec, world, self._label, await self._dialect()))
         except BaseException as fault:
             self._containers.pop(spec.job, None)
             await self._remove(spec.job)
@@ -118,6 +121,14 @@ class DockerExecutor:
                 await container.take_up(state)
                 return
         await container.start()
+
+    async def _dialect(self) -> Dialect:
+        """Podman reads the filter from a file of its host."""
+        if not await self._engine.is_podman():
+            return Dialect()
+        path = self._folder.with_name("seccomp.json")
+        await asyncio.to_thread(path.write_text, _SECCOMP)
+        return Dialect(seccomp=str(path), log_driver="k8s-file", tmpfs=_READ_ONLY)
 
     async def _find(self, handle: Handle) -> Container | None:
         """The job's container, if its end is not on record yet."""
@@ -176,7 +187,18 @@ def label_of(folder: Path) -> str:
     return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
 
 
-def creation_of(spec: Spec, world: World, label: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Dialect:
+    """In what engines that speak Docker's API differ."""
+
+    seccomp: str = _SECCOMP
+    """the filter of system calls itself, or the path of a file with it"""
+    log_driver: str = "local"
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    """what else is to lie over the root"""
+
+
+def creation_of(spec: Spec, world: World, label: str, dialect: Dialect) -> dict[str, Any]:
     """What the engine is asked to make (Docker's API, ``POST /containers/create``)."""
     name, _, value = label.partition("=")
     variables = {"HOME": str(WORK), "TMPDIR": "/tmp", **spec.environment}  # noqa: S108 (the job's own)
@@ -192,24 +214,24 @@ def creation_of(spec: Spec, world: World, label: str) -> dict[str, Any]:
         "AttachStdout": True,
         "AttachStderr": True,
         "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": {**_confinement(spec), **_limits(spec), **_view(spec, world)},
+        "HostConfig": {**_confinement(spec, dialect), **_limits(spec, dialect), **_view(spec, world)},
     }
 
 
-def _confinement(spec: Spec) -> dict[str, Any]:
+def _confinement(spec: Spec, dialect: Dialect) -> dict[str, Any]:
     return {
         "NetworkMode": "none",
         "Sysctls": {"net.ipv6.conf.lo.disable_ipv6": "0"} if _IPV6.exists() else {},
         "IpcMode": "private",
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges", f"seccomp={_SECCOMP}"],
+        "SecurityOpt": ["no-new-privileges", f"seccomp={dialect.seccomp}"],
         "Init": True,
         "DeviceRequests": _gpus(spec.limits.gpus),
     }
 
 
-def _limits(spec: Spec) -> dict[str, Any]:
+def _limits(spec: Spec, dialect: Dialect) -> dict[str, Any]:
     limits, log = spec.limits, spec.limits.log * _LOG_SHARE
     most = {"fsize": limits.disk, "core": 0, "nofile": 4096}
     return {
@@ -218,10 +240,10 @@ def _limits(spec: Spec) -> dict[str, Any]:
         "NanoCpus": int(limits.cpus * 1e9),
         "PidsLimit": limits.pids,
         "ShmSize": limits.memory // 2,
-        "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory // 2}"},  # noqa: S108 (the job's own)
+        "Tmpfs": {**dialect.tmpfs, "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory // 2}"},  # noqa: S108 (the job's own)
         "Ulimits": [{"Name": kind, "Soft": value, "Hard": value} for kind, value in most.items()],
         "LogConfig": {
-            "Type": "local",
+            "Type": dialect.log_driver,
             "Config": {"max-size": str(max(log, 1 << 20)), "max-file": str(_LOG_FILES), "compress": "false"},
         },
     }

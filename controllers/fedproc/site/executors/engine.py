@@ -53,6 +53,7 @@ class Engine:
         self._happened = happened
         self._missed = missed
         self._client: docker.APIClient | None = None
+        self._podman = False
         self._events: Any = None
         self._closed = threading.Event()
         self._threads = ThreadPoolExecutor(_AT_A_TIME, "engine")
@@ -65,6 +66,11 @@ class Engine:
         """
         await self._connect()
         return await self._patiently(partial(getattr(self._client, method), *arguments, **options))
+
+    async def is_podman(self) -> bool:
+        """Whether it is Podman, whose Docker API differs in a few things. Raises as :meth:`call`."""
+        await self._connect()
+        return self._podman
 
     async def attach(self, container: str, *, running: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The output of a container from its beginning on, as far as the engine has it: frames of Docker's format.
@@ -104,6 +110,7 @@ class Engine:
             self._client = await self._patiently(
                 lambda: docker.APIClient(self._url, version="auto", timeout=_CALL_SECONDS, max_pool_size=_AT_A_TIME)
             )
+            self._podman = speaks_podman(await self._patiently(self._client.version))
             self._events = await self._patiently(self._listen)
             arguments = (asyncio.get_running_loop(),)
             threading.Thread(target=self._follow, args=arguments, daemon=True, name="engine events").start()
@@ -148,3 +155,8 @@ class Engine:
                 self._events = self._listen()
                 tell(self._missed, lost)
                 lost = None
+
+
+def speaks_podman(version: dict[str, Any]) -> bool:
+    """Whether what an engine says of itself (``GET /version``) is of Podman."""
+    return any("podman" in str(part.get("Name")).lower() for part in version.get("Components") or [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import grp
 import os
 import resource
 import signal
@@ -20,8 +21,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, required=True, help="folder of its socket and records")
     parser.add_argument("--uids", type=_range, default=(61000, 64999), help="FIRST-LAST user id of jobs (when root)")
     parser.add_argument("--data-group", type=int, action="append", default=[], help="group that may read datasets")
+    add = parser.add_argument
+    add("--bounds", type=Path, help="TOML: folders that may be shown to jobs (show), or written by them (write)")
+    add("--askers", help="group that may ask the runner, besides root")
     given = parser.parse_args(arguments)
-    asyncio.run(_serve(Runner(given.dir, slots=Slots(*given.uids), groups=given.data_group)))
+    runner = Runner(
+        given.dir,
+        slots=Slots(*given.uids),
+        groups=given.data_group,
+        bounds=given.bounds,
+        askers=grp.getgrnam(given.askers).gr_gid if given.askers else None,
+    )
+    asyncio.run(_serve(runner))
     return 0
 
 

@@ -17,22 +17,31 @@ _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _GPU_COMMON = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
+@dataclass(frozen=True)
+class Source:
+    """A folder or file of the host that a job is shown. ``own``: the runner's, which no order named."""
+
+    path: str
+    writable: bool
+    own: bool
+
+
 @dataclass
 class Sandbox:
     """One bwrap call: its arguments, and what they speak of."""
 
     staging: bool
     arguments: list[str] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
-    """folders and files of the host, by the index under which they are staged"""
+    sources: list[Source] = field(default_factory=list)
+    """by the index under which they are staged"""
     descriptors: list[int] = field(default_factory=list)
     """open files that the arguments name by number"""
 
-    def bind(self, source: str, target: str, *, writable: bool) -> None:
+    def bind(self, source: str, target: str, *, writable: bool, own: bool = False) -> None:
         """Show ``source`` at ``target``. Raises FileNotFoundError if it is not there."""
         Path(source).stat()
         shown = staged(len(self.sources)) if self.staging else source
-        self.sources.append(source)
+        self.sources.append(Source(source, writable, own))
         self.arguments += ["--bind" if writable else "--ro-bind", shown, target]
 
     def give(self, option: str, data: bytes, *more: str) -> None:
@@ -109,7 +118,7 @@ def _devices(sandbox: Sandbox, given: list[str], shared_memory: int) -> None:
 
 def _names(sandbox: Sandbox, etc: Path, hosts: list[list[str]]) -> None:
     """The shared /etc, and a hosts file of its own for a job that knows more than itself."""
-    sandbox.bind(str(etc), "/etc", writable=False)
+    sandbox.bind(str(etc), "/etc", writable=False, own=True)
     if hosts:
         known = HOSTS + "".join(f"{address} {name}\n" for address, name in hosts)
         sandbox.give("--ro-bind-data", known.encode(), "/etc/hosts")

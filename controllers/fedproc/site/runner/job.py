@@ -11,9 +11,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from fedproc.site.runner import disk
+from fedproc.site.runner.bounds import Bounds, Held
 from fedproc.site.runner.bubblewrap import sandbox_for
 from fedproc.site.runner.cgroups import CGroup
 from fedproc.site.runner.children import gone, reap, was_left
@@ -41,15 +43,15 @@ class Confinement:
 class Job:
     """A job's processes. ``exited`` is set when the last one is gone and the record says how it ended."""
 
-    def __init__(self, folder: Path, order: Order, cgroup: CGroup, slot: Slot | None) -> None:
+    def __init__(self, folder: Path, order: Order, cgroup: CGroup, slot: Slot | None, held: Held) -> None:
         self.record = Record(order.job, started=datetime.now(UTC).isoformat())
         self.exited = asyncio.Event()
         self._folder = folder
         self._order = order
+        self._held = held
         self._cgroup = cgroup
         self._slot = slot
-        folders = [source for source, _ in order.writable]
-        self._guard = Guard(self.record, folders, memory=order.memory, disk=order.disk, pids=order.pids)
+        self._guard = Guard(self.record, held.folders, memory=order.memory, disk=order.disk, pids=order.pids)
         self._begun = time.monotonic()
         self._outputs: list[Output] = []
         self._abandoned = ""
@@ -61,8 +63,8 @@ class Job:
     async def start(self, confinement: Confinement) -> None:
         """Start the processes. Raises OSError or LaunchError; then nothing runs."""
         if self._slot is not None:
-            for source, _ in self._order.writable:
-                await disk.own(source, self._slot.uid)
+            for folder in self._held.folders:
+                await disk.own(folder, self._slot.uid)
         limits = self._order
         self._cgroup.limit(cpus=limits.cpus, memory=limits.memory, pids=limits.pids)
         write_record(self._folder, self.record)
@@ -92,10 +94,13 @@ class Job:
             order, etc=confinement.etc, staging=slot is not None, seccomp=confinement.seccomp, status=told
         )
 
+        asked, own = self._held.bounds, Bounds()
+        opened = [partial((own if s.own else asked).open, s.path, writable=s.writable) for s in sandbox.sources]
+
         def become() -> None:
             self._cgroup.join()
             if slot is not None:
-                stage(sandbox.sources)
+                stage(opened)
             limit_resources(order.disk)
             if slot is not None:
                 become_user(slot.uid, confinement.groups)
@@ -128,6 +133,7 @@ class Job:
             self._conclude(code)
         finally:
             os.close(self._status)
+            self._held.close()
             self.exited.set()
 
     def _conclude(self, sandbox_code: int) -> None:

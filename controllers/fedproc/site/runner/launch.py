@@ -95,11 +95,14 @@ def become_user(uid: int, groups: Sequence[int]) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def stage(sources: Sequence[str]) -> None:
-    """Show each source at :data:`STAGE`/index. Raises OSError naming the one that cannot be shown."""
+def stage(sources: Sequence[Callable[[], int]]) -> None:
+    """Show what each source opens at :data:`STAGE`/index. Raises OSError naming the one that cannot be shown.
+
+    They are called in the mount namespace of the job, which shows nothing that was opened outside.
+    """
     _check(_libc.unshare(_CLONE_NEWNS), "a mount namespace")
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
-    opened = [os.open(source, os.O_PATH | os.O_CLOEXEC) for source in sources]
+    opened = [source() for source in sources]
     _mount("tmpfs", STAGE, "tmpfs", 0)
     for index, descriptor in enumerate(opened):
         place = Path(staged(index))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from fedproc.site.runner.bounds import Bounds, Held, OutOfBoundsError
 from fedproc.site.runner.cgroups import CGroupError, CGroups
 from fedproc.site.runner.disk import TooDeepError
 from fedproc.site.runner.etc import make_etc
@@ -40,16 +41,30 @@ class RunnerError(Exception):
     """What was asked cannot be done; the text goes to the caller."""
 
 
-_TOLD = (RunnerError, CGroupError, SeccompError, NoSlotError, LaunchError, TooDeepError)
+_TOLD = (RunnerError, OutOfBoundsError, CGroupError, SeccompError, NoSlotError, LaunchError, TooDeepError)
 
 
 class Runner:
-    """Keeps the jobs of one host below ``folder``. Where it is root, each has a user of its own from ``slots``."""
+    """Keeps the jobs of one host below ``folder``.
 
-    def __init__(self, folder: Path, *, slots: Slots, groups: Sequence[int]) -> None:
+    Where it is root, each has a user of its own from ``slots``, and orders keep to the file ``bounds``, which is read
+    for each.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        slots: Slots,
+        groups: Sequence[int],
+        bounds: Path | None = None,
+        askers: int | None = None,
+    ) -> None:
         self._folder = folder
         self._slots = slots if os.geteuid() == 0 else None
         self._groups = groups
+        self._bounds = bounds if os.geteuid() == 0 else None
+        self._askers = askers
         self._jobs: dict[str, Job] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._cgroups: CGroups | None = None
@@ -69,6 +84,9 @@ class Runner:
         before = os.umask(0o177)
         server = await asyncio.start_unix_server(self._connected, str(path), limit=_LINE, backlog=_BACKLOG)
         os.umask(before)
+        if self._askers is not None:
+            os.chown(path, -1, self._askers)
+            path.chmod(0o660)
         async with server:
             await ended.wait()
         await asyncio.gather(*(job.end("the runner was stopped while the job ran") for job in self._jobs.values()))
@@ -152,16 +170,19 @@ class Runner:
         folder = self._folder_of(order.job)
         forget(folder)
         cgroup = self._cgroups.make(order.job)
-        slot = None
+        slot, held = None, Held()
         try:
+            bounds = Bounds.read(self._bounds) if self._bounds else Bounds()
+            held = bounds.hold(order)
             folder.mkdir()
             slot = self._slots.take() if self._slots else None
-            job = Job(folder, order, cgroup, slot)
+            job = Job(folder, order, cgroup, slot, held)
             await job.start(self._confinement)
         except BaseException:
             await cgroup.empty()
             await cgroup.remove()
             forget(folder)
+            held.close()
             if slot is not None:
                 slot.release()
             raise

@@ -8,6 +8,7 @@ import json
 import secrets
 import time
 import urllib.parse
+from pathlib import Path
 
 import httpx
 import jwt
@@ -77,9 +78,15 @@ class Realm:
 
     def _as(self, client, key):
         now = int(time.time())
-        claims = {"iss": client, "sub": client, "aud": self.issuer, "iat": now, "exp": now + 60, "jti": secrets.token_hex(16)}
-        with open(key) as file:
-            assertion = jwt.encode(claims, file.read(), algorithm="ES256")
+        claims = {
+            "iss": client,
+            "sub": client,
+            "aud": self.issuer,
+            "iat": now,
+            "exp": now + 60,
+            "jti": secrets.token_hex(16),
+        }
+        assertion = jwt.encode(claims, Path(key).read_text(), algorithm="ES256")
         return {"client_id": client, "client_assertion_type": ASSERTION, "client_assertion": assertion}
 
     def machine(self, client, key):

@@ -1,0 +1,138 @@
+"""What the broker lets a token do; runs on the machine, prints one JSON object. Tokens come in files."""
+
+import argparse
+import json
+import ssl
+import time
+from pathlib import Path
+
+import pika
+from pika.exceptions import AMQPConnectionError, AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
+
+QUORUM = {"x-queue-type": "quorum"}
+
+
+class Broker:
+    def __init__(self, given):
+        self.host, self.port, self.ca = given.host, given.port, given.ca
+
+    def connect(self, token, user="", attempts=1):
+        context = ssl.create_default_context(cafile=self.ca)
+        return pika.BlockingConnection(
+            pika.ConnectionParameters(
+                self.host, self.port, ssl_options=pika.SSLOptions(context, self.host), heartbeat=30,
+                credentials=pika.PlainCredentials(user, token), connection_attempts=attempts, retry_delay=2,
+                socket_timeout=10, blocked_connection_timeout=10,
+            )
+        )  # fmt: skip
+
+    def signs_in(self, token, user=""):
+        try:
+            self.connect(token, user).close()
+        except (AMQPConnectionError, OSError) as fault:
+            return f"refused: {type(fault).__name__} {fault}"
+        return "taken"
+
+    def may(self, token, act):
+        """What comes of ``act(channel)``: its result, or the broker's refusal."""
+        connection = self.connect(token)
+        try:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            return act(channel) or "taken"
+        except ChannelClosedByBroker as fault:
+            return f"refused: {fault.reply_code}"
+        finally:
+            if connection.is_open:
+                connection.close()
+
+
+def declare(channel, hosts):
+    """As the relay declares, in what matters here."""
+    channel.exchange_declare("jobs", "direct", durable=True)
+    channel.exchange_declare("events", "topic", durable=True)
+    for host in hosts:
+        channel.queue_declare(f"jobs.{host}", durable=True, arguments=QUORUM)
+        channel.queue_bind(f"jobs.{host}", "jobs", host)
+        channel.queue_declare(f"events.{host}", durable=True, arguments=QUORUM)
+        channel.queue_bind(f"events.{host}", "events", f"host.{host}.*")
+
+
+def send(channel, exchange, key, body=b"x"):
+    channel.basic_publish(exchange, key, body, pika.BasicProperties(delivery_mode=2), mandatory=True)
+
+
+def take(channel, queue):
+    for _ in range(50):
+        method, _properties, body = channel.basic_get(queue)
+        if method:
+            channel.basic_ack(method.delivery_tag)
+            return f"read {body.decode()}"
+        time.sleep(0.1)
+    return "nothing there"
+
+
+def rights(broker, tokens):
+    relay, host = tokens["relay"], tokens["UB"]
+    told = {"declare": broker.may(relay, lambda c: declare(c, ["UB", "BSC"]))}
+    told["dispatch"] = broker.may(
+        relay, lambda c: [send(c, "jobs", h, f"job of {h}".encode()) for h in ("UB", "BSC")] and None
+    )
+    told["own queue"] = broker.may(host, lambda c: take(c, "jobs.UB"))
+    told["other's queue"] = broker.may(host, lambda c: take(c, "jobs.BSC"))
+    told["own key"] = broker.may(host, lambda c: send(c, "events", "host.UB.snapshot"))
+    told["other's key"] = broker.may(host, lambda c: send(c, "events", "host.BSC.snapshot"))
+    told["jobs"] = broker.may(host, lambda c: send(c, "jobs", "BSC"))
+    told["default exchange"] = broker.may(host, lambda c: send(c, "", "jobs.BSC"))
+    told["new queue"] = broker.may(host, lambda c: c.queue_declare("mine") and None)
+    told["bind"] = broker.may(host, lambda c: c.queue_bind("jobs.UB", "events", "#") and None)
+    told["delete"] = broker.may(host, lambda c: c.queue_delete("jobs.BSC") and None)
+    told["guest"] = broker.signs_in("guest", "guest")
+    for name in set(tokens) - {"relay", "UB"}:
+        told[name] = broker.signs_in(tokens[name])
+    return told
+
+
+def hold(broker, token, queue, mark):
+    """A consumer that stays until it is closed; ``mark`` says how it went."""
+    connection = broker.connect(token)
+    channel = connection.channel()
+    channel.basic_consume(queue, lambda *_: None)
+    Path(mark).write_text("open")
+    try:
+        channel.start_consuming()
+    except (ConnectionClosedByBroker, AMQPError) as fault:
+        Path(mark).write_text(f"closed: {fault}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--ca", required=True)
+    parser.add_argument("--tokens", required=True, help="folder of files NAME")
+    parser.add_argument("act", choices=["rights", "signs-in", "hold", "put", "get"])
+    parser.add_argument("words", nargs="*")
+    given = parser.parse_args()
+    broker = Broker(given)
+    tokens = {file.name: file.read_text().strip() for file in Path(given.tokens).iterdir()}
+    if given.act == "rights":
+        told = rights(broker, tokens)
+    elif given.act == "signs-in":
+        told = {"told": broker.signs_in(tokens[given.words[0]])}
+    elif given.act == "put":
+        connection = broker.connect(tokens["relay"], attempts=10)
+        channel = connection.channel()
+        channel.confirm_delivery()
+        declare(channel, ["UB"])
+        send(channel, "jobs", "UB", given.words[0].encode())
+        told = {"told": "confirmed"}
+    elif given.act == "get":
+        connection = broker.connect(tokens["UB"], attempts=10)
+        told = {"told": take(connection.channel(), "jobs.UB")}
+    else:
+        told = hold(broker, tokens[given.words[0]], *given.words[1:])
+    print(json.dumps(told))
+
+
+main()
