@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,6 @@ from fedproc.contract.errors import FedprocError
 from fedproc.contract.jws import load_key
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.federation import Federation, Say, read_env
-from fedproc.demo.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 TOOLS = Path(__file__).parent / "tools"
@@ -26,6 +26,8 @@ CPUS = 4
 """what the demo's hosts have for jobs; a no-op job takes one, so that many run at once"""
 _SUBMITTERS = 4
 _PATIENCE = 300
+_LOOK = 0.2
+"""seconds between two looks at a burst: one costs the API as much as a job does"""
 
 
 class Running:
@@ -77,10 +79,11 @@ class Running:
         with ThreadPoolExecutor(_SUBMITTERS) as pool:
             list(pool.map(submit, self._more, shares))
 
-        def over() -> bool:
-            return not self.researcher.experiments(label=label, state=["queued", "running"], limit=1).items
-
-        wait_until(over, _PATIENCE, f"{count} no-op jobs do not end; see {self.folder}/log")
+        until = time.monotonic() + _PATIENCE
+        while self.researcher.experiments(label=label, state=["queued", "running"], limit=1).items:
+            if time.monotonic() > until:
+                raise FedprocError(f"{count} no-op jobs do not end; see {self.folder}/log")
+            time.sleep(_LOOK)
         bad = self.researcher.experiments(label=label, state=sorted(TERMINAL - {"succeeded"}), limit=1).items
         if bad:
             raise FedprocError(f"a no-op job of a burst did not succeed: {bad[0]}")

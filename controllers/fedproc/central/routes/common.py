@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends
 from pydantic import AfterValidator, BaseModel, TypeAdapter, WithJsonSchema
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from fedproc.central.auth import Bearer, Caller
+from fedproc.central.context import Centre
+from fedproc.central.store.db import is_sqlite, reading
 from fedproc.contract.api import Problem
 from fedproc.contract.errors import NotFound
 from fedproc.contract.ids import (
@@ -22,6 +26,7 @@ from fedproc.contract.ids import (
     TOOL_PATTERN,
 )
 
+T = TypeVar("T")
 Researcher = Annotated[Caller, Depends(Bearer("researcher"))]
 Operator = Annotated[Caller, Depends(Bearer("operator"))]
 HostCaller = Annotated[Caller, Depends(Bearer("host"))]
@@ -64,6 +69,16 @@ def answer(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None
 
 def answer_list(adapter: TypeAdapter[Any], views: list[Any], headers: Mapping[str, str] | None = None) -> Response:
     return Response(adapter.dump_json(views), 200, headers, "application/json")
+
+
+async def looked_up(centre: Centre, look: Callable[[Connection], T]) -> T:
+    """What ``look`` finds by a key. On SQLite that takes less than to hand it to a thread, and waits for no writer."""
+
+    def found() -> T:
+        with reading(centre.engine) as connection:
+            return look(connection)
+
+    return found() if is_sqlite(centre.engine) else await run_in_threadpool(found)
 
 
 def owner_filter(caller: Caller) -> str | None:

@@ -14,7 +14,16 @@ from fedproc.central.advance import advance
 from fedproc.central.audit import Act, act_of
 from fedproc.central.auth import Caller
 from fedproc.central.context import Centre, centre_of
-from fedproc.central.routes.common import ExperimentPath, JobPath, Researcher, answer, answer_list, owner_filter, router
+from fedproc.central.routes.common import (
+    ExperimentPath,
+    JobPath,
+    Researcher,
+    answer,
+    answer_list,
+    looked_up,
+    owner_filter,
+    router,
+)
 from fedproc.central.store import experiments, files
 from fedproc.central.store.db import deciding, reading, tried_twice
 from fedproc.central.submission import earlier, submit
@@ -104,13 +113,12 @@ def get_experiment(request: Request, experiment_id: ExperimentPath, caller: Rese
 
 
 @routes.get("/experiments/{experiment_id}/jobs/{job_id}", response_model=JobView)
-def get_job_of_experiment(
+async def get_job_of_experiment(
     request: Request, experiment_id: ExperimentPath, job_id: JobPath, caller: Researcher
 ) -> Response:
     """One job."""
     centre = centre_of(request)
-    with reading(centre.engine) as connection:
-        row = experiments.job(connection, job_id, owner_filter(caller))
+    row = await looked_up(centre, lambda connection: experiments.job(connection, job_id, owner_filter(caller)))
     if row.experiment != experiment_id:
         raise NotFound(f"job {job_id} is not one of experiment {experiment_id}")
     return answer(job_view(row, row.created, centre.silent_after))

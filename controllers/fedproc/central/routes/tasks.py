@@ -22,7 +22,15 @@ from fedproc.central.content import FileContent, zipped
 from fedproc.central.context import Centre, centre_of
 from fedproc.central.gate import bounded_by
 from fedproc.central.receiving import pour, sha256_of_headers
-from fedproc.central.routes.common import JobPath, Researcher, answer, answer_list, owner_filter, router
+from fedproc.central.routes.common import (
+    JobPath,
+    Researcher,
+    answer,
+    answer_list,
+    looked_up,
+    owner_filter,
+    router,
+)
 from fedproc.central.store import experiments, files, tools
 from fedproc.central.store.db import reading, writing
 from fedproc.central.uploads import MB
@@ -42,11 +50,10 @@ _BINARY: dict[str, Any] = {
 
 
 @routes.get("/tasks/{task_id}", response_model=JobView)
-def get_job(request: Request, task_id: JobPath, caller: Researcher) -> Response:
+async def get_job(request: Request, task_id: JobPath, caller: Researcher) -> Response:
     """One job."""
     centre = centre_of(request)
-    with reading(centre.engine) as connection:
-        row = experiments.job(connection, task_id, owner_filter(caller))
+    row = await looked_up(centre, lambda connection: experiments.job(connection, task_id, owner_filter(caller)))
     return answer(job_view(row, row.created, centre.silent_after))
 
 

@@ -16,6 +16,10 @@ _PASSED = exists().where(experiments.c.id == hosts.c.acceptance, experiments.c.s
 _IS_ACCEPTED = or_(hosts.c.accepted, _PASSED).label("is_accepted")
 _ONE = select(hosts, _IS_ACCEPTED).where(hosts.c.id == bindparam("id"))
 
+_FACTS = select(hosts.c.id, hosts.c.active, hosts.c.roles, hosts.c.heartbeat, _IS_ACCEPTED).where(
+    hosts.c.id.in_(bindparam("ids", expanding=True))
+)
+
 
 def is_active(connection: Connection, host: str) -> bool:
     """Whether the host is enrolled and not revoked."""
@@ -39,9 +43,7 @@ def listed(connection: Connection, *, everyone: bool) -> Sequence[Row[Any]]:
 
 def facts(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:
     """What placement has to know of those of ``ids`` that are enrolled."""
-    columns = (hosts.c.id, hosts.c.active, hosts.c.roles, hosts.c.heartbeat, _IS_ACCEPTED)
-    query = select(*columns).where(hosts.c.id.in_(sorted(ids)))
-    return {row.id: _facts(row) for row in connection.execute(query)}
+    return {row.id: _facts(row) for row in connection.execute(_FACTS, {"ids": sorted(ids)})}
 
 
 def _facts(row: Any) -> HostFacts:
