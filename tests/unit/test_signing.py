@@ -47,6 +47,8 @@ def sign(folder: Path, request: str, told: str) -> str:
     (folder / "play.yml").write_text(json.dumps(PLAY))
     values = {
         "ansible_python_interpreter": sys.executable,
+        "federation_domain": "example.org",
+        "federation_files": str(folder),
         "authority_folder": str(folder),
         "authority_host": "UB",
         "authority_request": request,
