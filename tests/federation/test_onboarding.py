@@ -11,7 +11,7 @@ import pytest
 from tests.federation.conftest import Centre
 from tests.federation.machines import Machine, docker, play, played
 
-from fedproc.demo.containers import INVENTORY
+from fedproc.demo.containers import MACHINES
 from fedproc.demo.waiting import wait_until
 
 DATA = ["UB:wisconsin", "BSC:wisconsin", "FORTH:wisconsin"]
@@ -21,7 +21,7 @@ DATA = ["UB:wisconsin", "BSC:wisconsin", "FORTH:wisconsin"]
 def upv() -> Iterator[Machine]:
     """A fresh machine with data, that nobody has touched yet."""
     machine = Machine("UPV")
-    played(INVENTORY / "create.yml", "--limit", "localhost,UPV", newcomer=True)
+    played(MACHINES / "create.yml", "--limit", "localhost,UPV", newcomer=True)
     machine.run("mkdir", "-p", "/srv/datasets")
     copied = Machine("UB").run(
         "tar", "-C", "/srv/datasets", "-c", "-f", "-", "--format=ustar", "wisconsin", "breast-cohort"

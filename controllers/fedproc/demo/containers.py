@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / ".federation"
 INVENTORY = ROOT / "inventories/containers"
 PLAYBOOKS = ROOT / "ansible/playbooks"
+MACHINES = ROOT / "ansible/containers"
 GATEWAY = "172.30.77.10"
 DOMAIN = "fedproc.test"
 _LAST_LINES = 40
@@ -131,8 +132,8 @@ def _set_up(steps: Steps) -> None:
 
 def _bring_up(steps: Steps) -> None:
     steps.say("six systemd machines: the centre, and EUCAIM, UB, BSC, FORTH, CESGA, which let nothing in")
-    steps.playbook("machines", INVENTORY / "create.yml")
-    steps.playbook("data", INVENTORY / "data.yml")
+    steps.playbook("machines", MACHINES / "create.yml")
+    steps.playbook("data", MACHINES / "data.yml")
     steps.say("central.yml: authority, PostgreSQL, Keycloak, RabbitMQ, gateway, API, store, catalogue")
     steps.playbook("central", PLAYBOOKS / "central.yml")
     steps.say("enroll_host.yml --tags code: the central operator gives out a single-use code for each host")
@@ -211,7 +212,7 @@ def _down(steps: Steps) -> None:
     ).stdout.strip()
     if address:
         steps.environment["DOCKER_HOST"] = address
-        steps.playbook("down", INVENTORY / "destroy.yml")
+        steps.playbook("down", MACHINES / "destroy.yml")
         steps.run("engine", "scripts/container-engine", "down")
     for path in sorted(FOLDER.glob("*")):
         if path.name != "results":
