@@ -49,6 +49,8 @@ def test_a_requirement_that_could_not_be_told_is_exit_code_2(check: Any) -> None
         (("--profile-file", "/nowhere/p.toml"), "/nowhere/p.toml: cannot be read"),
         (("--settings", "/nowhere/s.toml"), "/nowhere/s.toml: cannot be read"),
         (("--profile", "d6.1", "--profile-file", "x"), "not allowed with"),
+        (("--proxy-file", "/nowhere/proxy"), "/nowhere/proxy cannot be read"),
+        (("--proxy-file", "/dev/null"), "may be read by others"),
     ],
 )
 def test_wrong_arguments_are_exit_code_64_and_one_sentence(check: Any, arguments: tuple[str, ...], says: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,6 +216,14 @@ def test_a_confirmed_ca_proves_inspection(world: Any) -> None:
 
 def test_a_proxy_takes_a_user_and_password(world: Any) -> None:
     assert ask(world, "api", HTTPS_PROXY=proxy(3129, "other:pass@")).code == 0
+
+
+def test_they_may_stand_in_a_file_which_no_command_line_shows(world: Any, tmp_path: Path) -> None:
+    (tmp_path / "proxy").write_text(proxy(3129, "other:pass@") + "\n")
+    (tmp_path / "proxy").chmod(0o600)
+    outcome = ask(world, "api", "--proxy-file", str(tmp_path / "proxy"), HTTPS_PROXY=proxy(3130))
+    assert outcome.code == 0
+    assert "other:pass" not in str(outcome.report) + outcome.errors
 
 
 def test_a_web_server_is_not_a_broker(world: Any) -> None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -46,7 +47,7 @@ def unpack(archive: bytes, manifest: Manifest, target: Path) -> None:
                 content = packed.extractfile(entry)
                 assert content is not None
                 _lay_out(content, file, target)
-    except (tarfile.TarError, OSError, EOFError) as fault:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as fault:
         raise Unreadable(f"bundle cannot be unpacked: {fault}") from fault
     if expected:
         raise Unreadable(f"bundle lacks {', '.join(sorted(expected)[:5])}")

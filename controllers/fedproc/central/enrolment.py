@@ -40,7 +40,7 @@ def enrolled(centre: Centre, row: Row[Any]) -> Enrolled:
         certificate=row.certificate,
         reason=row.reason,
         authority=offered_authority(centre),
-        dispatch_keys=[_public_pem(settings.dispatch_key)],
+        dispatch_keys=[_public_pem(_public_half(settings.dispatch_key))],
         catalogue_keys=[_public_pem(path) for path in settings.catalogue_keys],
         api_url=settings.public_url,
         issuer_url=settings.issuer.url,
@@ -53,6 +53,12 @@ def offered_authority(centre: Centre) -> str | None:
     """The authority's certificate (PEM), if the settings name it."""
     path = centre.settings.authority
     return None if path is None else _read(path).decode()
+
+
+def _public_half(path: Path) -> Path:
+    """Where it lies beside the key: the API need not be able to read the private one."""
+    beside = path.with_suffix(".pub")
+    return beside if beside.exists() else path
 
 
 def _public_pem(path: Path) -> str:

@@ -27,6 +27,10 @@ Ca = Annotated[Path | None, typer.Option(help="who certifies the API (PEM), if t
 CaSha256 = Annotated[
     str | None, typer.Option(help="instead: sha256 of that certificate, as the operator told it with the code")
 ]
+CatalogueSha256 = Annotated[
+    list[str] | None,
+    typer.Option(help="fingerprint of a key that may sign tools, as the operator told it by another way; no other may"),
+]
 Proxy = Annotated[str | None, typer.Option(help="http://host:port of the site's proxy; HTTPS_PROXY unless given")]
 ProxyFile = Annotated[Path | None, typer.Option(help="instead: file (0600) with http://user:password@host:port")]
 Renew = Annotated[bool, typer.Option("--renew", help="with a new code: a new certificate, before the old one ends")]
@@ -40,6 +44,7 @@ def enrol(
     folder: Folder = Path("/etc/fedproc"),
     ca: Ca = None,
     ca_sha256: CaSha256 = None,
+    catalogue_sha256: CatalogueSha256 = None,
     proxy: Proxy = None,
     proxy_file: ProxyFile = None,
     wait: Wait = 0,
@@ -55,7 +60,8 @@ def enrol(
 
     if ca and ca_sha256:
         raise InvalidInput("give --ca or --ca-sha256, not both")
-    asking = enrolment.Asking(url, host, folder, ca, ca_sha256, renew, _proxy(proxy, proxy_file))
+    told = tuple(catalogue_sha256 or ())
+    asking = enrolment.Asking(url, host, folder, ca, ca_sha256, told, renew, _proxy(proxy, proxy_file))
     try:
         outcome = enrolment.enrol(asking, lambda: _code(code_file), wait, _tell)
     except enrolment.EnrolmentRefused as fault:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from cryptography.x509.oid import NameOID
 
 from fedproc.contract.errors import InvalidInput
@@ -41,6 +41,15 @@ def fingerprint(key: ec.EllipticCurvePublicKey) -> str:
     """sha256 of the SubjectPublicKeyInfo (DER) in hexadecimal groups of four, to be read to somebody."""
     digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
     return " ".join(digest[start : start + 4] for start in range(0, len(digest), 4))
+
+
+def fingerprint_of_pem(pem: str) -> str:
+    """The same of a public key in PEM form. Raises :class:`InvalidInput`."""
+    try:
+        key = load_pem_public_key(pem.encode())
+    except _UNREADABLE as fault:
+        raise _wrong("public key", "it is none in PEM form") from fault
+    return fingerprint(_p256(key, "public key"))
 
 
 def same_fingerprint(one: str, other: str) -> bool:

@@ -259,13 +259,6 @@ class Task(Model):
         return {name for text in texts for name in PLACEHOLDER.findall(text)}
 
 
-class ParameterScope(StrEnum):
-    """``global`` parameters are the same at every host; ``host`` ones may differ (``host_parameters``)."""
-
-    everywhere = "global"
-    host = "host"
-
-
 class Tool(Model):
     """A whole ``tool.yaml``."""
 

@@ -20,6 +20,7 @@ from typing import NoReturn
 from fedproc.onboarding import check, diagnose, page, pinned, profile, report, text
 from fedproc.onboarding.judges import TOPICS
 from fedproc.onboarding.output import CannotWrite, show, write
+from fedproc.onboarding.probes.route import Fault, stated_proxy
 from fedproc.onboarding.progress import Progress
 from fedproc.onboarding.targets import WORK_FOLDER, BadInput, Targets, from_settings, service
 
@@ -101,7 +102,7 @@ def _targets(options: argparse.Namespace) -> Targets:
         "services": tuple(_service(entry) for entry in options.service),
         "ca_file": options.ca,
         "ca_sha256": _fingerprint(options.ca_sha256),
-        "proxy": options.proxy,
+        "proxy": _proxy(options.proxy, options.proxy_file),
         "data_apis": tuple(options.data_api),
         "data": options.data,
         "dataset_bytes": int(options.dataset_gb * 10**9) if options.dataset_gb else None,
@@ -110,6 +111,13 @@ def _targets(options: argparse.Namespace) -> Targets:
         "certificate": options.certificate,
     }
     return replace(base, **{name: value for name, value in given.items() if value})
+
+
+def _proxy(address: str | None, file: Path | None) -> str | None:
+    try:
+        return address if file is None else stated_proxy(address, file)
+    except Fault as fault:
+        raise BadInput(f"--proxy-file: {fault.detail}") from fault
 
 
 def _service(entry: str) -> object:
@@ -173,6 +181,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
         "--ca-sha256", metavar="HEX", help="that CA's fingerprint, as the centre told it by a second way"
     )
     centre.add_argument("--proxy", metavar="URL", help="http://host:port; default: HTTPS_PROXY, less NO_PROXY")
+    centre.add_argument(
+        "--proxy-file", type=Path, metavar="FILE", help="instead: a file (0600) with http://user:password@host:port"
+    )
     _site_options(parser.add_argument_group("this site"))
 
 

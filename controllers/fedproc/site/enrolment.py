@@ -6,7 +6,6 @@ All that comes of it is in one folder: ``host.key`` (0600), ``host.crt``, ``ca.c
 
 from __future__ import annotations
 
-import os
 import random
 import ssl
 import time
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
@@ -26,12 +24,10 @@ from fedproc.contract.enrolment import (
     certificate_sha256,
     fingerprint,
     make_request,
-    public_pem,
-    read_certificate,
     same_fingerprint,
 )
 from fedproc.contract.errors import FedprocError, Forbidden, InvalidInput, Unavailable
-from fedproc.contract.jws import load_key
+from fedproc.site.enrolment_folder import kept, own_key, present, write_down
 from fedproc.site.way_out import WayOut
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -53,6 +49,8 @@ class Asking:
     folder: Path
     ca_file: Path | None = None
     ca_sha256: str | None = None
+    catalogue_sha256: tuple[str, ...] = ()
+    """fingerprints of keys that may sign tools; whatever the centre gives counts unless given"""
     renew: bool = False
     """ask for a new certificate, though there is one that is good"""
     proxy: str | None = None
@@ -80,19 +78,20 @@ def enrol(asking: Asking, code: Callable[[], str], wait: float, tell: Tell) -> O
     Raises :class:`EnrolmentRefused`, :class:`InvalidInput`, :class:`Unavailable`.
     """
     folder = asking.folder
-    if not asking.renew and (present := _present(folder, asking.host)) is not None:
-        return _outcome(asking, present, "enrolled", changed=False)
+    if not asking.renew and (key := present(folder, asking.host)) is not None:
+        return _outcome(asking, key, "enrolled", changed=False)
     secret = code()
-    key, made = _own_key(folder)
+    own, made = own_key(folder)
+    key = own.public_key()
     with _client(asking) as http:
-        body = {"code": secret, "request": make_request(key, asking.host)}
+        body = {"code": secret, "request": make_request(own, asking.host)}
         said = _ask(http, "PUT", f"/enrolments/{asking.host}", json=body)
-        tell(fingerprint(key.public_key()))
+        tell(fingerprint(key))
         said = _await(http, asking.host, secret, said, time.monotonic() + wait)
     if said.state != "confirmed":
-        return _outcome(asking, key.public_key(), "requested", changed=made, said=said)
-    changed = _write_down(folder, key.public_key(), said)
-    return _outcome(asking, key.public_key(), "enrolled", changed=changed, said=said)
+        return _outcome(asking, key, "requested", changed=made, said=said)
+    changed = write_down(asking, key, said)
+    return _outcome(asking, key, "enrolled", changed=changed, said=said)
 
 
 def _outcome(
@@ -110,108 +109,10 @@ def _outcome(
         fingerprint=fingerprint(key),
         changed=changed,
         folder=str(asking.folder),
-        dispatch_keys=_kept(asking.folder, "dispatch"),
-        catalogue_keys=_kept(asking.folder, "catalogue"),
+        dispatch_keys=kept(asking.folder, "dispatch"),
+        catalogue_keys=kept(asking.folder, "catalogue"),
         centre=centre,
     )
-
-
-# -- the folder ------------------------------------------------------------------------------------
-
-
-def _kept(folder: Path, name: str) -> list[str]:
-    return sorted(str(path) for path in (folder / "keys").glob(f"{name}*.pub"))
-
-
-def _present(folder: Path, host: str) -> ec.EllipticCurvePublicKey | None:
-    """The key of a folder that holds all that enrolment gives; None if something is missing, or too old."""
-    paths = folder / "host.key", folder / "host.crt", folder / "ca.crt"
-    if not all(path.exists() for path in paths) or not _kept(folder, "dispatch") or not _kept(folder, "catalogue"):
-        return None
-    key = _load(paths[0]).public_key()
-    try:
-        certified = read_certificate(paths[1].read_text(), host, paths[2].read_text())
-    except InvalidInput:
-        return None
-    return key if public_pem(certified) == public_pem(key) else None
-
-
-def _own_key(folder: Path) -> tuple[ec.EllipticCurvePrivateKey, bool]:
-    """The host's key, and whether it was made just now."""
-    path = folder / "host.key"
-    if path.exists():
-        return _load(path), False
-    key = ec.generate_private_key(ec.SECP256R1())
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(path, key.private_bytes(*form), 0o600)
-    except OSError as fault:
-        raise InvalidInput(f"{path} cannot be written: {fault.strerror}") from fault
-    return key, True
-
-
-def _load(path: Path) -> ec.EllipticCurvePrivateKey:
-    try:
-        if path.stat().st_mode & 0o077:
-            raise InvalidInput(f"{path} may be read by others: chmod 600 {path}, or make a new key by removing it")
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
-    except OSError as fault:
-        raise InvalidInput(f"{path} cannot be read: {fault.strerror}") from fault
-    except (ValueError, TypeError) as fault:
-        raise InvalidInput(f"{path} is no private key in PEM form without a password") from fault
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise InvalidInput(f"{path} is not on curve P-256: remove it, and a fitting one is made")
-    return key
-
-
-def _write_down(folder: Path, key: ec.EllipticCurvePublicKey, said: Enrolled) -> bool:
-    """Check what the centre gave, then write what is new of it; what is not to be trusted leaves all as it was."""
-    if said.authority is None or said.certificate is None:
-        raise InvalidInput("the centre does not know its authority: its operator sets 'authority' in its settings")
-    certified = read_certificate(said.certificate, said.host, said.authority)
-    if public_pem(certified) != public_pem(key):
-        raise InvalidInput("the certificate that came is not of this host's key: tell the federation's operator")
-    texts = {**_named("dispatch", said.dispatch_keys), **_named("catalogue", said.catalogue_keys)}
-    texts |= {"ca.crt": said.authority, "host.crt": said.certificate}
-    try:
-        (folder / "keys").mkdir(exist_ok=True)
-        new = {name: text for name, text in texts.items() if not _has(folder / name, text)}
-        for name, text in new.items():
-            _write(folder / name, text.encode(), 0o644)
-    except OSError as fault:
-        raise InvalidInput(f"{folder} cannot be written: {fault.strerror}") from fault
-    return bool(new)
-
-
-def _has(path: Path, text: str) -> bool:
-    return path.exists() and path.read_bytes() == text.encode()
-
-
-def _named(name: str, pems: list[str]) -> dict[str, str]:
-    if not pems:
-        raise InvalidInput(f"the centre gave no {name} keys: its operator looks at its settings")
-    for pem in pems:
-        try:
-            load_key(pem)
-        except ValueError as fault:
-            raise InvalidInput(f"the centre gave a {name} key that cannot be used: {fault}") from fault
-    return {f"keys/{name}{f'-{number}' if number > 1 else ''}.pub": pem for number, pem in enumerate(pems, 1)}
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as target:
-        os.fchmod(descriptor, mode)
-        target.write(content)
-        target.flush()
-        os.fsync(descriptor)
-    partial.rename(path)
-
-
-# -- the centre ------------------------------------------------------------------------------------
 
 
 def _client(asking: Asking) -> httpx.Client:

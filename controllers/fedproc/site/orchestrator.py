@@ -7,7 +7,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -346,8 +345,3 @@ class Orchestrator:
         if run is None:
             raise FedprocError(f"no open job {job} on this host; `fedproc site release` lists what waits")
         await run.decide(release=release, reason=reason)
-
-
-def started_at() -> str:
-    """When this program was started, for the status page."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

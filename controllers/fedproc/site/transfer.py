@@ -66,7 +66,7 @@ class Transfer:
 
         async def attempt() -> None:
             answer = await self._send("GET", f"/data/file/{ref.file}/access/")
-            await self._download(Access.model_validate_json(answer.content).uri, partial)
+            await self._download(Access.model_validate_json(answer.content).uri, partial, ref)
 
         await self._persist(attempt, waiting)
         await asyncio.to_thread(self._finish, ref, partial, target)
@@ -109,7 +109,7 @@ class Transfer:
                 offset = int(answer.headers["Upload-Offset"])
                 content.seek(offset)
 
-    async def _download(self, uri: str, partial: Path) -> None:
+    async def _download(self, uri: str, partial: Path, ref: FileRef) -> None:
         have = await asyncio.to_thread(_size, partial)
         headers = {"Range": f"bytes={have}-"} if have else {}
         async with self._http.stream("GET", self._absolute(uri), headers=headers) as answer:
@@ -120,6 +120,8 @@ class Transfer:
             mode = "ab" if answer.status_code == 206 else "wb"
             with partial.open(mode) as target:
                 async for chunk in answer.aiter_bytes():
+                    if target.tell() + len(chunk) > ref.size:
+                        raise TransferFault(f"more came of file {ref.file} than the {ref.size} bytes that it has")
                     target.write(chunk)
 
     def _finish(self, ref: FileRef, partial: Path, target: Path) -> None:

@@ -44,6 +44,7 @@ class Workspace:
     def make(self, parameters: dict[str, Any], hosts: dict[str, Any]) -> None:
         """Lay the folders out afresh; what an earlier attempt left is removed."""
         self.remove()
+        _for_its_owner(self.root.parent)
         for folder in (self.work / "output", self.input, self.spec, self.outgoing, self.incoming):
             folder.mkdir(parents=True)
         (self.spec / "parameters.json").write_text(json.dumps(parameters))
@@ -107,6 +108,12 @@ class Workspace:
             raise ToolFault(f"status file {file}: {fault}", code="tool_fault.status") from fault
         finally:
             os.close(base)
+
+
+def _for_its_owner(folder: Path) -> None:
+    """Jobs are shown their own folders from inside; other users of this machine get at none of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
 
 
 def _remove(folder: Path) -> None:

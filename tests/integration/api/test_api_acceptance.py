@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import pytest
 from tests.integration.api.federation import COUNT, Federation, problem
 
 ACCEPTANCE = Path(__file__).parents[3] / "tool_catalog/host_acceptance"
@@ -85,3 +87,19 @@ def test_changing_a_host_does_not_change_whether_it_is_accepted(lone: Federation
     assert enrol_again(lone, "UB", location="elsewhere")["accepted"] is False
     assert enrol_again(lone, "UB", accepted=True)["accepted"] is True
     assert enrol_again(lone, "UB", location="here")["accepted"] is True
+
+
+@pytest.mark.parametrize("content", [
+    b"no json", b"[1]", b"[" * 100_000, b'{"a":' * 400 + b"1" + b"}" * 400, b'{"a": "\\ud800"}', b"\xff{}",
+])  # fmt: skip
+def test_a_report_that_cannot_be_shown_is_none(lone: Federation, content: bytes) -> None:
+    accepting(lone)
+    with lone.operator() as operator:
+        for written, seen in ((content, None), (b'{"findings": []}', {"findings": []})):
+            job = jobs_of(operator.post("/hosts/UB/acceptance"))[0]
+            lone.books.report(job["id"], "running")
+            lone.upload_output(SimpleNamespace(id=job["id"], host="UB"), "report", "report.json", written)
+            lone.books.report(job["id"], "succeeded")
+            answer = operator.get("/hosts/UB/acceptance")
+            assert answer.status_code == 200, answer.text
+            assert answer.json().get("report") == seen

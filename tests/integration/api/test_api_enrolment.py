@@ -31,6 +31,7 @@ from fedproc.contract.enrolment import (
     CODE_HEADER,
     certificate_sha256,
     fingerprint,
+    fingerprint_of_pem,
     make_request,
     new_code,
     read_certificate,
@@ -238,6 +239,64 @@ def test_the_command_of_a_site(place: Place, tmp_path: Path) -> None:
     assert json.loads(call(0, "--json"))["changed"] is False
     assert "nothing was changed" in call(0)
     assert (tmp_path / "etc/host.key").read_text() not in said
+
+
+# -- whoever ends the TLS between host and centre
+
+
+class Tampering:
+    """What a site's program asks the centre, answered by somebody between who changes what he likes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]) -> None:
+        real = httpx.Client.send
+
+        def send(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
+            answer = real(client, request, **options)
+            if not request.url.path.startswith("/enrolments/"):
+                return answer
+            return httpx.Response(answer.status_code, json={**answer.json(), **changed}, request=request)
+
+        monkeypatch.setattr(httpx.Client, "send", send)
+
+
+def _confirmed(place: Place, asking: Asking) -> str:
+    """The code of an enrolment that an operator has confirmed, and that the host has not fetched yet."""
+    code = place.code()
+    assert enrol(asking, lambda: code, 0, lambda said: None).state == "requested"
+    request = place.operator.get(f"/enrolments/{HOST}").json()["request"]
+    assert place.confirm(place.sign(request)).status_code == 200
+    return code
+
+
+def test_whoever_ends_tls_cannot_bring_an_authority_of_his_own(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = certificate_sha256(place.keys.ca_file.read_text())
+    asking = replace(place.asking(tmp_path / "etc"), ca_file=None, ca_sha256=pinned)
+    code = _confirmed(place, asking)
+    other = Keyring(tmp_path / "other")
+    key = serialization.load_pem_private_key((tmp_path / "etc/host.key").read_bytes(), None)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    signer = serialization.load_pem_private_key(other.key("ca").private.read_bytes(), None)
+    forged = certificate(other, key.public_key(), subject, False, 30, signer)
+    Tampering(monkeypatch, {"authority": other.ca_file.read_text(), "certificate": forged})
+    with pytest.raises(InvalidInput, match="not the one that the operator told"):
+        enrol(asking, lambda: code, 0, lambda said: None)
+    assert [path.name for path in (tmp_path / "etc").iterdir()] == ["host.key"]
+
+
+def test_nor_a_catalogues_key_of_his_own(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = place.federation.catalogue_key.as_pem(private=False).decode()
+    told = (fingerprint_of_pem(real).replace(" ", ":").upper(),)
+    asking = replace(place.asking(tmp_path), catalogue_sha256=told)
+    code = _confirmed(place, asking)
+    pem = _key().public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    with monkeypatch.context() as between:
+        Tampering(between, {"catalogue_keys": [real, pem.decode()]})
+        with pytest.raises(InvalidInput, match="of which the operator did not tell"):
+            enrol(asking, lambda: code, 0, lambda said: None)
+        assert [path.name for path in tmp_path.iterdir()] == ["host.key"]
+    assert enrol(asking, lambda: code, 0, lambda said: None).state == "enrolled"
 
 
 # -- codes

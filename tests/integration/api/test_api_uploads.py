@@ -257,6 +257,19 @@ def test_another_hosts_job_is_not_sent_for(federation: Federation, running: Any)
         problem(send(other, federation.local(made.headers["location"]), DATA), 404)
 
 
+def test_a_result_that_was_changed_on_its_way_ends_its_job(
+    federation: Federation, rosa: httpx.Client, running: Any
+) -> None:
+    """Whoever ends TLS can change a file and what is announced of it, but not the host's signed word."""
+    entry = federation.upload_output(running, "counts", "counts.json", b'{"rows": 999}')
+    released = described(b'{"rows": 111}')
+    output = {"output": "counts", "path": "counts.json", "file": entry["id"], **released}
+    federation.books.report(running.id, "succeeded", outputs=(output,))
+    job = rosa.get(f"/tasks/{running.id}").json()
+    assert (job["state"], job["code"]) == ("error", "system_fault.output_lost")
+    assert "changed on its way" in job["reason"]
+
+
 def test_for_a_job_that_has_ended_nothing_is_taken(federation: Federation, running: Any) -> None:
     federation.books.report(running.id, "failed")
     with federation.host("UB") as host:

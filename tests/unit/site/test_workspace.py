@@ -113,6 +113,12 @@ def test_make_removes_what_an_earlier_attempt_left(workspace):
     assert not workspace.root.exists()
 
 
+def test_other_users_of_the_machine_get_at_no_jobs_folder(workspace):
+    workspace.root.parent.chmod(0o755)
+    workspace.make({}, {})
+    assert workspace.root.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_folders_nested_without_end_are_removed(workspace):
     inner = os.open(workspace.work, os.O_RDONLY)
     for _ in range(3000):

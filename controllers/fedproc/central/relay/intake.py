@@ -179,7 +179,9 @@ class Intake:
         state, code, reason = snapshot.state, printable(snapshot.code), printable(snapshot.reason)
         if missing := self._missing(snapshot):
             state, code = JobState.error, "system_fault.output_lost"
-            reason = f"the host names file {missing} as output, which the centre does not have"
+            reason = (
+                f"file {missing}, an output, is not here as its host released it: it was lost or changed on its way"
+            )
         values: dict[str, Any] = {
             "state": state,
             "code": code,
@@ -203,14 +205,15 @@ class Intake:
         self.taken.events = True
 
     def _missing(self, snapshot: Snapshot) -> str | None:
-        """A file that the snapshot names and the centre does not have whole, if there is one."""
-        named = {output.file for output in (*snapshot.outputs, *snapshot.artefacts)}
+        """A file that the snapshot names and the centre does not have, whole and with the hash that its host signed."""
+        named = {output.file: output.sha256 for output in (*snapshot.outputs, *snapshot.artefacts)}
         if not named:
             return None
-        query = select(files.c.id).where(
+        query = select(files.c.id, files.c.sha256).where(
             files.c.id.in_(named), files.c.job == snapshot.job, files.c.state == "complete"
         )
-        return next(iter(named - set(self._connection.execute(query).scalars())), None)
+        here = {row.id: row.sha256 for row in self._connection.execute(query)}
+        return next((file for file, sha256 in named.items() if here.get(file) != sha256), None)
 
     def _lose_journal(self, job: Row[Any]) -> None:
         if JobState(job.state) in TERMINAL:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from fastapi import Request
+from pydantic_core import to_json
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -97,6 +98,15 @@ def _view(connection: Connection, centre: Centre, host: str) -> AcceptanceView:
 def _report(connection: Connection, centre: Centre, experiment: str) -> dict[str, Any] | None:
     for row in files.outputs(connection, experiment=experiment):
         if row.output == "report" and row.state == "complete" and row.size <= _LARGEST_REPORT:
-            report = json.loads(centre.blobs.path(row.id).read_bytes())
-            return report if isinstance(report, dict) else None
+            return _read(centre.blobs.path(row.id).read_bytes())
     return None
+
+
+def _read(content: bytes) -> dict[str, Any] | None:
+    """A report as its host wrote it: what cannot be read, or shown again, is none."""
+    try:
+        report = json.loads(content)
+        to_json([[report]])  # as deep as it stands in the answer
+    except (ValueError, RecursionError):
+        return None
+    return report if isinstance(report, dict) else None

@@ -73,7 +73,9 @@ class Runner:
 
     async def serve(self, ended: asyncio.Event) -> None:
         """Serve until ``ended``; then what still runs is ended and recorded."""
-        (self._folder / "jobs").mkdir(parents=True, exist_ok=True)
+        jobs = self._folder / "jobs"
+        jobs.mkdir(parents=True, exist_ok=True)
+        jobs.chmod(0o700)  # what jobs print is not for other users of this machine
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what a sandbox leaves is reaped here
         self._make_able()
         await self._end_what_was_left()
