@@ -20,6 +20,11 @@ NAME = "localhost"
 """of the store: pip goes by the address, which here has no other name"""
 
 
+def _flatten(values: list[Any]) -> list[Any]:
+    """As Ansible's filter of that name does, for one level."""
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
+
+
 class Gateway:
     """nginx and the registry, started on entry and ended on exit; ``url`` is the one port."""
 
@@ -82,6 +87,7 @@ class Gateway:
 
     def _write(self, name: str, template: Path, values: dict[str, Any]) -> Path:
         environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
+        environment.filters["flatten"] = _flatten
         environment.filters["comment"] = lambda text: f"# {text}"
         path = self.folder / name
         path.write_text(environment.from_string(template.read_text()).render(ansible_managed="a test", **values))
