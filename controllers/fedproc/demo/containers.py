@@ -193,9 +193,9 @@ def _say_where(steps: Steps) -> None:
         f"""
   API        https://{GATEWAY}            its documentation: https://{GATEWAY}/docs
   Keycloak   https://auth.{DOMAIN}         its administration is reached from the centre only
-  broker     https://console.{DOMAIN}      RabbitMQ's console, signed in with an operator's Keycloak account
+  broker     docker exec fedproc-centre rabbitmqctl list_queues     (its console is on the centre's loopback alone)
              A browser on this machine needs this line in /etc/hosts:
-               {GATEWAY} api.{DOMAIN} auth.{DOMAIN} console.{DOMAIN} store.{DOMAIN}
+               {GATEWAY} api.{DOMAIN} auth.{DOMAIN} store.{DOMAIN}
              and .federation/files/ca.pem among its authorities; the rest needs neither.
   machines   docker exec -it fedproc-centre bash; the hosts are fedproc-UB, fedproc-BSC, …
 By hand:
