@@ -41,7 +41,7 @@ def test_the_central_database_is_put_back_to_an_older_copy(running, tmp_path):
     ended_once(running, known, tmp_path / "known", records_lost=True)
     events = running.end(ended)
     assert [event.state for event in events if event.state in TERMINAL and event.job] == ["error"]
-    assert "which the centre does not have" in running.jobs(ended)["work@BSC"].reason
+    assert "is not here as its host released it" in running.jobs(ended)["work@BSC"].reason
 
 
 def test_a_host_loses_its_journal(running, tmp_path):
