@@ -39,6 +39,11 @@ _WITH_EXPERIMENT = select(*_FACTS).join(experiments, experiments.c.id == jobs.c.
 _JOBS = _WITH_EXPERIMENT.where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
 _OUT = insert(outbox)
 _TELL = update(jobs).where(jobs.c.id == bindparam("row")).values(told=bindparam("kinds"))
+_ORDERS = select(jobs.c.id, jobs.c.order).where(
+    jobs.c.experiment == bindparam("experiment"), jobs.c.id.in_(bindparam("ids", expanding=True))
+)
+_WHOLE = update(experiments).where(experiments.c.id == bindparam("row"))
+_WHOLE = _WHOLE.values(state=bindparam("new_state"), ended=bindparam("at"))
 _OPEN = (ExperimentState.queued, ExperimentState.running)
 _ACQUIRING = (
     JobState.queued,
@@ -51,16 +56,17 @@ HOLD_SECONDS = 600.0
 _MOST_WAITING = 1000
 
 
-def advance(connection: Connection, experiment_id: str, now: float) -> None:
+def advance(connection: Connection, experiment_id: str, now: float) -> bool:
     """Tell the experiment's hosts what follows from the present facts, and write the experiment's state.
 
-    Called in the transaction that changed the facts. When a gang has got its hosts, or has gone, gangs of other
-    experiments that waited for them are advanced too.
+    Says whether there may be messages for the relay now. Called in the transaction that changed the facts. When a
+    gang has got its hosts, or has gone, gangs of other experiments that waited for them are advanced too.
     """
     advancing = _Advancing(connection, experiment_id, now)
     advancing.run()
     if advancing.freed:
         advance_waiting(connection, now)
+    return advancing.told or advancing.freed
 
 
 def advance_waiting(connection: Connection, now: float) -> None:
@@ -125,6 +131,7 @@ class _Advancing:
         self._given_busy = busy
         self._id = experiment_id
         self._messages: list[dict[str, Any]] = []
+        self.told = False
         self._read()
         self._state = ExperimentState(self._rows[0].whole)
         self._tool = tools.of_digest(connection, self._rows[0].digest)
@@ -172,6 +179,7 @@ class _Advancing:
             told = {message["job"]: self._told[message["job"]] for message in self._messages}
             self._connection.execute(_TELL, [{"row": job, "kinds": kinds} for job, kinds in told.items()])
             self._messages = []
+            self.told = True
         return any(ended)
 
     @cached_property
@@ -185,8 +193,8 @@ class _Advancing:
     def _orders(self, ids: list[str]) -> Mapping[str, dict[str, Any]]:
         if not ids:
             return {}
-        query = select(jobs.c.id, jobs.c.order).where(jobs.c.experiment == self._id, jobs.c.id.in_(ids))
-        return {row.id: row.order for row in self._connection.execute(query)}
+        rows = self._connection.execute(_ORDERS, {"experiment": self._id, "ids": ids})
+        return {row.id: row.order for row in rows}
 
     def _apply(self, row: Row[Any], decision: Decision, orders: Mapping[str, dict[str, Any]]) -> bool:
         """Put the message; says whether the job was ended here instead, because it was never claimed."""
@@ -301,11 +309,8 @@ class _Advancing:
         state = state_of(self._facts())
         if state == self._state:
             return
-        values: dict[str, Any] = {"state": state}
-        if state not in _OPEN:
-            values["ended"] = self._now
-        where = experiments.c.id == self._id
-        self._connection.execute(update(experiments).where(where).values(**values))
+        ended = None if state in _OPEN else self._now
+        self._connection.execute(_WHOLE, {"row": self._id, "new_state": state, "at": ended})
         data = {"state": state.value, "code": None, "reason": None}
         events.add(self._connection, "state", data, experiment=self._id, now=self._now)
 

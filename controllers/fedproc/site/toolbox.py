@@ -57,6 +57,7 @@ class Toolbox:
         self._locks: dict[str, asyncio.Lock] = {}
         self._known: dict[str, Installed] = {}
         self._seen: dict[str, tuple[str, str, str]] = {}
+        self._noted: dict[tuple[str, str], str] = {}
 
     async def get(self, tool: ToolRef, waiting: Waiting) -> Installed:
         """The tool of exactly this digest, signed by the catalogue.
@@ -79,15 +80,18 @@ class Toolbox:
 
     def note_ready(self, installed: Installed, task: str, label: str) -> bool:
         """Write down what a task runs in, now that it is here; False if that was known."""
+        if self._noted.get((installed.digest, task)) == label:
+            return False
         notes = self._home(installed.digest) / "ready"
         place = notes / task
-        if place.exists() and place.read_text() == label:
-            return False
-        notes.mkdir(exist_ok=True)
-        partial = notes / f".{task}.{os.getpid()}"
-        partial.write_text(label)
-        partial.rename(place)
-        return True
+        known = place.exists() and place.read_text() == label
+        if not known:
+            notes.mkdir(exist_ok=True)
+            partial = notes / f".{task}.{os.getpid()}"
+            partial.write_text(label)
+            partial.rename(place)
+        self._noted[installed.digest, task] = label
+        return not known
 
     def ready(self) -> tuple[ReadyTool, ...]:
         """What was made ready here, ahead of need or for a job, of tools that are still trusted."""
