@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -87,7 +88,7 @@ class Toolbox:
         known = place.exists() and place.read_text() == label
         if not known:
             notes.mkdir(exist_ok=True)
-            partial = notes / f".{task}.{os.getpid()}"
+            partial = notes / f".{task}.{_own_name()}"
             partial.write_text(label)
             partial.rename(place)
         self._noted[installed.digest, task] = label
@@ -135,9 +136,14 @@ class Toolbox:
         return Installed(manifest, home / "source", digest)
 
 
+def _own_name() -> str:
+    """No other program's, nor another thread's."""
+    return f"{os.getpid()}-{threading.get_ident()}"
+
+
 def _lay_out(home: Path, signed: str, bundle: bytes, manifest: Manifest) -> None:
     """A home appears in one step, and stays; several programs may do this at once."""
-    partial = home.with_name(f"{home.name}.{os.getpid()}")
+    partial = home.with_name(f"{home.name}.{_own_name()}")
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
