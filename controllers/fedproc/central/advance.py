@@ -144,18 +144,20 @@ class _Advancing:
         """Decide and carry out until nothing more follows (a job that is ended here changes the facts)."""
         if self._state not in _OPEN:
             return
-        while decisions := decide(self._facts(self._busy())):
+        facts = self._facts(self._busy())
+        while decisions := decide(facts):
             if not self._carry_out(decisions):
                 break
             self._read()
-        self._write_state()
+            facts = self._facts(self._busy())
+        self._write_state(state_of(facts))
 
     @property
     def freed(self) -> bool:
         """Whether a gang of this experiment acquires no more: others may wait for that."""
         return any(row.gang and (row.state in TERMINAL or "start" in self._told[row.id]) for row in self._rows)
 
-    def _facts(self, busy: frozenset[str] = frozenset()) -> Facts:
+    def _facts(self, busy: frozenset[str]) -> Facts:
         found = tuple(_fact(row, self._told[row.id]) for row in self._rows)
         return Facts(self._tool, found, bool(self._rows[0].cancel_requested), busy)
 
@@ -181,14 +183,6 @@ class _Advancing:
             self._messages = []
             self.told = True
         return any(ended)
-
-    @cached_property
-    def _hosts(self) -> dict[str, list[str]]:
-        """The experiment's hosts by task."""
-        found: dict[str, list[str]] = {}
-        for row in self._rows:
-            found.setdefault(row.task, []).append(row.host)
-        return found
 
     def _orders(self, ids: list[str]) -> Mapping[str, dict[str, Any]]:
         if not ids:
@@ -220,8 +214,7 @@ class _Advancing:
     def _order(self, row: Row[Any], order: dict[str, Any]) -> dict[str, Any]:
         task = self._tool.task(row.task)
         inputs = [ref.model_dump(mode="json", exclude_defaults=True) for ref in self._inputs(row, task)]
-        more = {"inputs": inputs, "recipients": self._recipients(row, task), "hosts": self._hosts}
-        order = {**order, **more}
+        order = {**order, "inputs": inputs, "recipients": self._recipients(row, task)}
         if row.gang:
             until = datetime.fromtimestamp(self._now, UTC) + timedelta(seconds=HOLD_SECONDS)
             order["deadlines"] = {**order["deadlines"], "hold_until": until.isoformat()}
@@ -305,8 +298,7 @@ class _Advancing:
         query = select(files).where(files.c.job.in_(ids), files.c.recipient == row.host, files.c.state == "complete")
         return [_ref(file, None) for file in self._connection.execute(query.order_by(files.c.id))]
 
-    def _write_state(self) -> None:
-        state = state_of(self._facts())
+    def _write_state(self, state: ExperimentState) -> None:
         if state == self._state:
             return
         ended = None if state in _OPEN else self._now

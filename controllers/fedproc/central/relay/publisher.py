@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,6 +51,9 @@ _BEGIN = (
     .values(state=ExperimentState.running)
     .returning(experiments.c.id)
 )
+_PLACED = (
+    select(jobs.c.experiment, jobs.c.task, jobs.c.host).where(jobs.c.experiment.in_(_IDS)).order_by(jobs.c.id)
+)  # fmt: skip
 _SENT = update(outbox).where(outbox.c.id == bindparam("row")).values(sent=bindparam("at"), sha256=bindparam("hash"))
 
 
@@ -112,17 +115,19 @@ class Publisher:
             if rows:
                 ids = [row.id for row in rows]
                 connection.execute(_CLAIM, {"ids": ids, "at": now, "relay": self._name})
-            _dispatched(connection, [row.job for row in rows if row.kind == "job"], now)
-            return [self._claimed(row, now) for row in rows]
+            orders = [row for row in rows if row.kind == "job"]
+            _dispatched(connection, [row.job for row in orders], now)
+            hosts = _hosts(connection, {row.message["experiment"] for row in orders})
+            return [self._claimed(row, hosts, now) for row in rows]
 
-    def _claimed(self, row: Row[Any], now: float) -> Claimed:
+    def _claimed(self, row: Row[Any], hosts: Mapping[str, Mapping[str, list[str]]], now: float) -> Claimed:
         body, expires = dict(row.message), None
         if row.kind == "job":
             deadlines = dict(body["deadlines"])
             expires = datetime.fromisoformat(deadlines["release_by"]).timestamp()
             if body.get("gang"):  # the time to wait for the others counts from now, not from when it was written
                 deadlines["hold_until"] = (datetime.fromtimestamp(now, UTC) + timedelta(seconds=self._hold)).isoformat()
-            body["deadlines"] = deadlines
+            body |= {"deadlines": deadlines, "hosts": hosts[body["experiment"]]}
         return Claimed(row.id, row.host, row.kind, body, expires)
 
     def _mark_sent(self, sent: Sequence[tuple[int, str]], now: float) -> None:
@@ -130,6 +135,14 @@ class Publisher:
             return
         with writing(self._engine) as connection:
             connection.execute(_SENT, [{"row": row, "at": now, "hash": digest} for row, digest in sent])
+
+
+def _hosts(connection: Connection, ids: set[str]) -> dict[str, dict[str, list[str]]]:
+    """The hosts of each experiment by task. Each of its orders names them all, so they are put in here, not kept."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in connection.execute(_PLACED, {"ids": sorted(ids)}) if ids else ():
+        found.setdefault(row.experiment, {}).setdefault(row.task, []).append(row.host)
+    return found
 
 
 def _dispatched(connection: Connection, ids: list[str], now: float) -> None:
