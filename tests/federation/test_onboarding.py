@@ -50,6 +50,15 @@ def test_a_host_that_fails_a_requirement_stops_before_anything_is_installed(upv:
     assert upv.try_run("test", "-e", "/etc/fedproc").returncode != 0
 
 
+def test_a_fresh_host_can_be_looked_at_first(upv: Machine) -> None:
+    before = packages(upv)
+    played("enroll_host.yml", "--tags", "code", "-e", "host=UPV", newcomer=True)
+    played("onboard_host.yml", "--check", "--limit", "UPV", newcomer=True)
+    assert packages(upv) == before
+    assert upv.try_run("test", "-e", "/opt/fedproc").returncode != 0
+    assert upv.try_run("test", "-e", "/etc/fedproc").returncode != 0
+
+
 def test_a_host_comes_in_while_experiments_run(centre: Centre, upv: Machine) -> None:
     experiment = centre.run("flower-logistic", datasets=DATA, rounds=1000)
     played("enroll_host.yml", "--tags", "code", "-e", "host=UPV", newcomer=True)

@@ -192,8 +192,8 @@ def _say_where(steps: Steps) -> None:
     steps.console.print(
         f"""
   API        https://{GATEWAY}            its documentation: https://{GATEWAY}/docs
-  Keycloak   https://auth.{DOMAIN}         its administration is reached from the centre only
-  broker     docker exec fedproc-centre rabbitmqctl list_queues     (its console is on the centre's loopback alone)
+  Keycloak   https://auth.{DOMAIN}/admin   user admin, password in .federation/secrets/keycloak-admin
+  broker     https://api.{DOMAIN}/broker/  the operator signs in (FEDPROC_OPERATOR_… in .federation/env)
              A browser on this machine needs this line in /etc/hosts:
                {GATEWAY} api.{DOMAIN} auth.{DOMAIN} store.{DOMAIN}
              and .federation/files/ca.pem among its authorities; the rest needs neither.

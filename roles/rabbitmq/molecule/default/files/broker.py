@@ -105,13 +105,27 @@ def hold(broker, token, queue, mark):
         Path(mark).write_text(f"closed: {fault}")
 
 
+def crowd(broker, token):
+    """How many connections there may be at once, of twenty."""
+    connections = []
+    try:
+        for _ in range(20):
+            connections.append(broker.connect(token))
+    except (AMQPConnectionError, OSError) as fault:
+        return f"{len(connections)}, then refused: {type(fault).__name__}"
+    finally:
+        for connection in connections:
+            connection.close()
+    return f"{len(connections)}"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ca", required=True)
     parser.add_argument("--tokens", required=True, help="folder of files NAME")
-    parser.add_argument("act", choices=["rights", "signs-in", "hold", "put", "get"])
+    parser.add_argument("act", choices=["rights", "signs-in", "crowd", "hold", "put", "get"])
     parser.add_argument("words", nargs="*")
     given = parser.parse_args()
     broker = Broker(given)
@@ -120,6 +134,8 @@ def main():
         told = rights(broker, tokens)
     elif given.act == "signs-in":
         told = {"told": broker.signs_in(tokens[given.words[0]])}
+    elif given.act == "crowd":
+        told = {"told": crowd(broker, tokens[given.words[0]])}
     elif given.act == "put":
         connection = broker.connect(tokens["relay"], attempts=10)
         channel = connection.channel()
