@@ -43,7 +43,7 @@ _REPORTED: tuple[Any, ...] = (
 )
 """What a report is held against: a job's order and parameters are large, and left where they are."""
 _WRITTEN = ("state", "code", "reason", "ready", "epoch", "sequence", "snapshot", "ended")
-_JOB = select(*_REPORTED).where(jobs.c.id == bindparam("id"))
+_JOB = select(*_REPORTED).where(jobs.c.id == bindparam("id")).with_for_update()
 _REPORT = (
     update(jobs).where(jobs.c.id == bindparam("row")).values({name: bindparam(f"new_{name}") for name in _WRITTEN})
 )
@@ -150,8 +150,7 @@ class Intake:
         row = self._host(host)
         if row is None:
             raise Unreadable(f"host {host} is not enrolled", code="unreadable.host")
-        key = _key(row.public_key)
-        envelope, body = jws.unseal(raw, {key.thumbprint(): key}, aud=jws.CENTRAL)
+        envelope, body = jws.unseal(raw, _trusted(row.public_key), aud=jws.CENTRAL)
         if envelope.iss != host or getattr(body, "host", host) != host:
             raise Unreadable(f"is signed by {host}, but speaks for another host", code="unreadable.host")
         return body
@@ -255,7 +254,7 @@ class Intake:
     def _job(self, job: str) -> Row[Any] | None:
         if job in self._reported:
             self._write()
-        return self._connection.execute(_JOB.with_for_update(), {"id": job}).one_or_none()
+        return self._connection.execute(_JOB, {"id": job}).one_or_none()
 
     # -- records, heartbeats, what could not be read ---------------------------------------------
 
@@ -314,15 +313,16 @@ class Intake:
         letters.keep(self._connection, host, raw, fault, self._now)
 
 
-_keys: dict[str, ECKey] = {}
+_keys: dict[str, dict[str, ECKey]] = {}
 
 
-def _key(jwk: dict[str, Any]) -> ECKey:
-    """Parsed keys are kept: reading one costs more than verifying with it."""
+def _trusted(jwk: dict[str, Any]) -> dict[str, ECKey]:
+    """A host's key by its thumbprint. Parsed keys are kept: reading one costs more than verifying with it."""
     name = f"{jwk.get('x')}.{jwk.get('y')}"
     if name not in _keys:
         try:
-            _keys[name] = jws.load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
+            key = jws.load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
         except (ValueError, KeyError) as fault:
             raise Unreadable(f"the host's enrolled key cannot be used: {fault}", code="unreadable.key") from fault
+        _keys[name] = {key.thumbprint(): key}
     return _keys[name]
