@@ -137,5 +137,5 @@ def test_the_runner_is_killed_its_jobs_are_lost_and_said_to_be(running):
     running.end(experiment)
     job = running.jobs(experiment)["work@UB"]
     assert (job.state, job.code) == ("error", "system_fault.processes_lost")
-    again = started(running, "running")
+    again = running.start("tally", hosts=["UB"])
     assert running.end(again)[-1].state == "succeeded"

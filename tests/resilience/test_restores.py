@@ -55,7 +55,7 @@ def test_a_host_loses_its_journal(running, tmp_path):
     assert "journal" in job.reason
     wait_until(lambda: nothing_of(running, "UB", job.id), 30, "the lost job goes on")
     ended_once(running, elsewhere, tmp_path / "elsewhere")
-    ended_once(running, started(running), tmp_path / "next")
+    ended_once(running, running.start("tally", hosts=["UB"]), tmp_path / "next")
 
 
 def test_the_broker_loses_its_disk(running, tmp_path):

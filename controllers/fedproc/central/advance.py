@@ -39,6 +39,11 @@ _WITH_EXPERIMENT = select(*_FACTS).join(experiments, experiments.c.id == jobs.c.
 _JOBS = _WITH_EXPERIMENT.where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
 _OUT = insert(outbox)
 _TELL = update(jobs).where(jobs.c.id == bindparam("row")).values(told=bindparam("kinds"))
+_ORDERS = select(jobs.c.id, jobs.c.order).where(
+    jobs.c.experiment == bindparam("experiment"), jobs.c.id.in_(bindparam("ids", expanding=True))
+)
+_WHOLE = update(experiments).where(experiments.c.id == bindparam("row"))
+_WHOLE = _WHOLE.values(state=bindparam("new_state"), ended=bindparam("at"))
 _OPEN = (ExperimentState.queued, ExperimentState.running)
 _ACQUIRING = (
     JobState.queued,
@@ -51,16 +56,17 @@ HOLD_SECONDS = 600.0
 _MOST_WAITING = 1000
 
 
-def advance(connection: Connection, experiment_id: str, now: float) -> None:
+def advance(connection: Connection, experiment_id: str, now: float) -> bool:
     """Tell the experiment's hosts what follows from the present facts, and write the experiment's state.
 
-    Called in the transaction that changed the facts. When a gang has got its hosts, or has gone, gangs of other
-    experiments that waited for them are advanced too.
+    Says whether there may be messages for the relay now. Called in the transaction that changed the facts. When a
+    gang has got its hosts, or has gone, gangs of other experiments that waited for them are advanced too.
     """
     advancing = _Advancing(connection, experiment_id, now)
     advancing.run()
     if advancing.freed:
         advance_waiting(connection, now)
+    return advancing.told or advancing.freed
 
 
 def advance_waiting(connection: Connection, now: float) -> None:
@@ -125,6 +131,7 @@ class _Advancing:
         self._given_busy = busy
         self._id = experiment_id
         self._messages: list[dict[str, Any]] = []
+        self.told = False
         self._read()
         self._state = ExperimentState(self._rows[0].whole)
         self._tool = tools.of_digest(connection, self._rows[0].digest)
@@ -137,18 +144,20 @@ class _Advancing:
         """Decide and carry out until nothing more follows (a job that is ended here changes the facts)."""
         if self._state not in _OPEN:
             return
-        while decisions := decide(self._facts(self._busy())):
+        facts = self._facts(self._busy())
+        while decisions := decide(facts):
             if not self._carry_out(decisions):
                 break
             self._read()
-        self._write_state()
+            facts = self._facts(self._busy())
+        self._write_state(state_of(facts))
 
     @property
     def freed(self) -> bool:
         """Whether a gang of this experiment acquires no more: others may wait for that."""
         return any(row.gang and (row.state in TERMINAL or "start" in self._told[row.id]) for row in self._rows)
 
-    def _facts(self, busy: frozenset[str] = frozenset()) -> Facts:
+    def _facts(self, busy: frozenset[str]) -> Facts:
         found = tuple(_fact(row, self._told[row.id]) for row in self._rows)
         return Facts(self._tool, found, bool(self._rows[0].cancel_requested), busy)
 
@@ -172,21 +181,14 @@ class _Advancing:
             told = {message["job"]: self._told[message["job"]] for message in self._messages}
             self._connection.execute(_TELL, [{"row": job, "kinds": kinds} for job, kinds in told.items()])
             self._messages = []
+            self.told = True
         return any(ended)
-
-    @cached_property
-    def _hosts(self) -> dict[str, list[str]]:
-        """The experiment's hosts by task."""
-        found: dict[str, list[str]] = {}
-        for row in self._rows:
-            found.setdefault(row.task, []).append(row.host)
-        return found
 
     def _orders(self, ids: list[str]) -> Mapping[str, dict[str, Any]]:
         if not ids:
             return {}
-        query = select(jobs.c.id, jobs.c.order).where(jobs.c.experiment == self._id, jobs.c.id.in_(ids))
-        return {row.id: row.order for row in self._connection.execute(query)}
+        rows = self._connection.execute(_ORDERS, {"experiment": self._id, "ids": ids})
+        return {row.id: row.order for row in rows}
 
     def _apply(self, row: Row[Any], decision: Decision, orders: Mapping[str, dict[str, Any]]) -> bool:
         """Put the message; says whether the job was ended here instead, because it was never claimed."""
@@ -212,8 +214,7 @@ class _Advancing:
     def _order(self, row: Row[Any], order: dict[str, Any]) -> dict[str, Any]:
         task = self._tool.task(row.task)
         inputs = [ref.model_dump(mode="json", exclude_defaults=True) for ref in self._inputs(row, task)]
-        more = {"inputs": inputs, "recipients": self._recipients(row, task), "hosts": self._hosts}
-        order = {**order, **more}
+        order = {**order, "inputs": inputs, "recipients": self._recipients(row, task)}
         if row.gang:
             until = datetime.fromtimestamp(self._now, UTC) + timedelta(seconds=HOLD_SECONDS)
             order["deadlines"] = {**order["deadlines"], "hold_until": until.isoformat()}
@@ -297,15 +298,11 @@ class _Advancing:
         query = select(files).where(files.c.job.in_(ids), files.c.recipient == row.host, files.c.state == "complete")
         return [_ref(file, None) for file in self._connection.execute(query.order_by(files.c.id))]
 
-    def _write_state(self) -> None:
-        state = state_of(self._facts())
+    def _write_state(self, state: ExperimentState) -> None:
         if state == self._state:
             return
-        values: dict[str, Any] = {"state": state}
-        if state not in _OPEN:
-            values["ended"] = self._now
-        where = experiments.c.id == self._id
-        self._connection.execute(update(experiments).where(where).values(**values))
+        ended = None if state in _OPEN else self._now
+        self._connection.execute(_WHOLE, {"row": self._id, "new_state": state, "at": ended})
         data = {"state": state.value, "code": None, "reason": None}
         events.add(self._connection, "state", data, experiment=self._id, now=self._now)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row
 
 from fedproc.central.advance import advance
 from fedproc.central.auth import Caller
-from fedproc.central.placement import Placed, Plan, Window, gang_tasks, named_hosts, plan, windows
+from fedproc.central.placement import Placed, Plan, gang_tasks, named_hosts, plan, windows
 from fedproc.central.settings import CentralSettings
 from fedproc.central.store import experiments, hosts, tools
 from fedproc.central.views import moment
@@ -119,6 +119,7 @@ class _Orders:
         self._user = User(sub=caller.sub, name=caller.name)
         self._gang = gang_tasks(tool)
         release = settings.release_days * _DAY
+        self._orders: dict[str, dict[str, Any]] = {}
         self._windows = windows(tool, now, placed.request.start_within, settings.hold_seconds, release)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -135,7 +136,7 @@ class _Orders:
             "task": job.task.name,
             "state": "queued",
             "gang": job.task.name in self._gang,
-            "order": self._order(job_id, job, window).model_dump(mode="json", exclude_defaults=True),
+            "order": self._order(job_id, job),
             "datasets": [use.model_dump(mode="json") for use in job.datasets],
             "uploads_missing": sum(entry.kind == "upload" and not entry.optional for entry in job.task.inputs),
             "start_by": window.start_by,
@@ -143,23 +144,33 @@ class _Orders:
             "release_by": window.release_by,
         }
 
-    def _order(self, job_id: str, job: Placed, window: Window) -> JobOrder:
-        request = self._plan.request
-        return JobOrder(
-            job=job_id,
-            experiment=self._experiment,
-            task=job.task.name,
-            tool=self._tool,
-            user=self._user,
-            project=request.project,
-            permit=request.permit,
-            purpose=request.purpose,
-            datasets=job.datasets,
-            parameters=job.parameters,
-            deadlines=Deadlines(
-                start_by=moment(window.start_by),
-                end_by=moment(window.end_by),
-                release_by=moment(window.release_by),
-            ),
-            gang=job.task.name in self._gang,
-        )
+    def _order(self, job_id: str, job: Placed) -> dict[str, Any]:
+        own: dict[str, Any] = {"job": job_id}
+        if job.parameters:
+            own["parameters"] = job.parameters
+        if job.datasets:
+            own["datasets"] = [use.model_dump(mode="json", exclude_defaults=True) for use in job.datasets]
+        return self._shared(job_id, job.task.name) | own
+
+    def _shared(self, job_id: str, task: str) -> dict[str, Any]:
+        """What the orders of a task have in common."""
+        if task not in self._orders:
+            request, window = self._plan.request, self._windows[task]
+            order = JobOrder(
+                job=job_id,
+                experiment=self._experiment,
+                task=task,
+                tool=self._tool,
+                user=self._user,
+                project=request.project,
+                permit=request.permit,
+                purpose=request.purpose,
+                deadlines=Deadlines(
+                    start_by=moment(window.start_by),
+                    end_by=moment(window.end_by),
+                    release_by=moment(window.release_by),
+                ),
+                gang=task in self._gang,
+            )
+            self._orders[task] = order.model_dump(mode="json", exclude_defaults=True)
+        return self._orders[task]

@@ -21,6 +21,8 @@ from fedproc.site.workspace import Workspace
 
 async def check(host: Host, rule: ToolRule, task: Task, sealed: Path) -> list[Finding]:
     """What keeps the sealed outputs from leaving by themselves. Raises :class:`Refused` if they never may."""
+    if not task.outputs:
+        return []
     found = await asyncio.to_thread(findings, host.policy, rule, task, sealed)
     forbidden = [f"{finding.output}: {finding.text}" for finding in found if finding.forbids]
     if forbidden:

@@ -45,6 +45,7 @@ class Environments:
         self._python = python
         self._pip_arguments = pip_arguments
         self._store = store
+        self._keys: dict[Path, str] = {}
 
     async def ready(self, installed: Installed, task: Task) -> Runtime:
         """The environment of the task's requirements. Raises :class:`EnvironmentFault` with pip's last words."""
@@ -55,12 +56,18 @@ class Environments:
                 code="system_fault.runtime",
             )
         requirements = installed.source / name
+        key = self._keys.get(requirements)  # a tool's source stays as it is
+        if key is None or not (self._folder / key / "complete").exists():
+            key = self._keys[requirements] = await self._built(requirements)
+        place = self._folder / key
+        return Runtime(str(place), str(ENVIRONMENT / "bin" / "python"), f"venv sha256:{key}")
+
+    async def _built(self, requirements: Path) -> str:
         content = await asyncio.to_thread(requirements.read_bytes)
         key = hashlib.sha256(content + str(self._python).encode()).hexdigest()
-        place = self._folder / key
-        if not (place / "complete").exists():
-            await self._build(place, requirements, content)
-        return Runtime(str(place), str(ENVIRONMENT / "bin" / "python"), f"venv sha256:{key}")
+        if not (self._folder / key / "complete").exists():
+            await self._build(self._folder / key, requirements, content)
+        return key
 
     async def _build(self, place: Path, requirements: Path, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

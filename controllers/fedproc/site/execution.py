@@ -43,6 +43,8 @@ class Execution:
         self._save = save
         self._on_ready = on_ready
         self.finish = asyncio.Event()
+        self.over = False
+        """the last step that was started has ended, and no process of it is left"""
 
     @property
     def _task(self) -> Task:
@@ -70,6 +72,7 @@ class Execution:
     async def _step(self) -> Observation:
         record = self._record
         if record.handle is None:
+            self.over = False
             spec = make_spec(record, self._prepared, record.step)
             record.command, record.executor = spec.command, self._executor.name
             record.runtime = self._prepared.runtime.label
@@ -77,7 +80,9 @@ class Execution:
             if record.state is not JobState.running:
                 record.enter(JobState.running)
             self._save([])
-        return await self._watch(record.handle)
+            return await self._watch(record.handle, 0.0)
+        observed = await self._executor.poll(record.handle)
+        return await self._watch(record.handle, observed.seconds or 0.0)
 
     async def _submit(self, spec: Spec) -> Handle:
         """Submit, and know the handle also where this is cancelled meanwhile: what was started must be found again."""
@@ -89,9 +94,9 @@ class Execution:
             self._save([])
             raise
 
-    async def _watch(self, handle: dict[str, Any]) -> Observation:
-        observed = await self._executor.poll(handle)
-        companions = [asyncio.create_task(self._companion(work)) for work in self._companions(handle, observed)]
+    async def _watch(self, handle: dict[str, Any], ran: float) -> Observation:
+        """Wait for the end of a step that has run for so many seconds."""
+        companions = [asyncio.create_task(self._companion(work)) for work in self._companions(handle, ran)]
         exit_ = asyncio.create_task(self._executor.poll(handle, until_exit=True))
         try:
             beside = set(companions)
@@ -102,6 +107,7 @@ class Execution:
                     companion.result()
                 beside -= ended
             observed = await exit_
+            self.over = True
         finally:
             for task in (exit_, *companions):
                 task.cancel()
@@ -113,18 +119,20 @@ class Execution:
     async def _companion(work: Awaitable[None]) -> None:
         await work
 
-    def _companions(self, handle: dict[str, Any], observed: Observation) -> list[Awaitable[None]]:
+    def _companions(self, handle: dict[str, Any], ran: float) -> list[Awaitable[None]]:
         """What goes on beside the wait for the exit: the run limit, readiness, finish, metrics and logs."""
-        work: list[Awaitable[None]] = [self._limit(observed), self._end_when_finished(handle)]
+        work: list[Awaitable[None]] = [self._limit(ran)]
+        if self._task.kind is TaskKind.service:
+            work.append(self._end_when_finished(handle))
         if self._task.ready is not None and not self._record.ready and self._record.step == len(self._task.prepare):
             work.append(self._become_ready(self._task.ready, handle))
         if self._streams():
             work.append(self._tail(handle))
         return work
 
-    async def _limit(self, observed: Observation) -> None:
+    async def _limit(self, ran: float) -> None:
         seconds = self._task.resources.run_seconds
-        await asyncio.sleep(max(0.0, seconds - (observed.seconds or 0.0)))
+        await asyncio.sleep(max(0.0, seconds - ran))
         raise ToolFault(f"ran longer than its limit of {seconds} s", code="tool_fault.time_limit")
 
     async def _end_when_finished(self, handle: dict[str, Any]) -> None:

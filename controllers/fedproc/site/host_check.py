@@ -107,7 +107,7 @@ class HostCheck:
         }
         message = HostReport(host=self._host.settings.host, epoch=self._host.journal.epoch, time=now(), report=made)
         await self._host.journal.emit([("report", message.model_dump_json(exclude_defaults=True))])
-        self._orchestrator.ring_outbox(False)
+        self._orchestrator.ring_outbox(None)
 
 
 async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict[str, Any], Report]:

@@ -8,13 +8,14 @@ takes the record up again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from fedproc.contract.errors import FedprocError, Refused, SystemFault
-from fedproc.contract.messages import Cancel, FileRef, Peer, Snapshot, Start
+from fedproc.contract.messages import Cancel, FileRef, Peer, Start
 from fedproc.contract.states import JobState
 from fedproc.contract.tool import Task
 from fedproc.site.connections import Meter, route_to
@@ -33,11 +34,13 @@ from fedproc.site.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-Journalled = Callable[[bool, bool], None]
-"""Told after each try to write the journal: whether it worked, and whether somebody waits for what was written."""
+Journalled = Callable[[bool, str | None], None]
+"""Told after each try to write the journal: whether it worked, and the job if somebody waits for what was written."""
 
 _BEFORE_RUN = (JobState.accepted, JobState.materialising, JobState.prepared)
 _JOURNAL_PAUSE = 1.0
+_GAP = 0.05
+"""seconds that a change which nobody waits for is gathered with those that follow it, before it is journalled"""
 _CLOCK_LOOK = 5.0
 _STOP_SLACK = 30.0
 
@@ -57,7 +60,9 @@ class JobRun:
         self._execution: Execution | None = None
         self._meters: list[Meter] = []
         self._pending: list[tuple[str, str]] = []
+        self._changed = False
         self._dirty = asyncio.Event()
+        self._at_once = asyncio.Event()
         self._clean = asyncio.Event()
         self._clean.set()
         self._task: asyncio.Task[None] | None = None
@@ -112,43 +117,52 @@ class JobRun:
     # -- saving ----------------------------------------------------------------------------------
 
     def save(self, events: list[tuple[str, str]] | None = None) -> None:
-        """Journal the record soon, with a fresh snapshot and these messages to the centre, in order."""
+        """Journal the record soon, with these messages to the centre, in order, or with a fresh snapshot after them."""
         if events:
             self._pending += events
         else:
             self.record.sequence += 1
-            self.record.connections = tuple(meter.use() for meter in self._meters)
-            if self._pending and self._pending[-1][0] == "snapshot":
-                self._pending.pop()  # not written yet, and nobody needs it beside a newer one
-            self._pending.append(("snapshot", self._snapshot().model_dump_json(exclude_defaults=True)))
+            self._changed = True
         self._clean.clear()
         self._dirty.set()
 
     async def saved(self) -> None:
         """Save, and return when it is on the disk."""
         self.save()
+        self._at_once.set()
         await self._clean.wait()
 
-    def _snapshot(self) -> Snapshot:
-        return self.record.snapshot(self._host.settings.host, self._host.journal.epoch)
+    def _snapshot(self) -> str:
+        self.record.connections = tuple(meter.use() for meter in self._meters)
+        snapshot = self.record.snapshot(self._host.settings.host, self._host.journal.epoch)
+        return snapshot.model_dump_json(exclude_defaults=True)
 
     async def _write_down(self) -> None:
         """Write what waits, as often as it takes: a full disk delays a state, it never changes one."""
         while True:
             await self._dirty.wait()
+            if not self.record.order.gang:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_GAP):
+                        await self._at_once.wait()
+            self._at_once.clear()
             self._dirty.clear()
             events, self._pending = self._pending, []
+            if self._changed:
+                events.append(("snapshot", self._snapshot()))
+                self._changed = False
             doc = self.record.model_dump(mode="json", exclude_defaults=True) | {"state": self.record.state.value}
             try:
                 await self._host.journal.save(self.record.job, doc, events)
             except JournalError as fault:
                 log.error("journal", extra={"job": self.record.job, "reason": fault.message})
-                self._journalled(False, False)
+                self._journalled(False, None)
                 self._pending = events + self._pending
                 self._dirty.set()
                 await asyncio.sleep(_JOURNAL_PAUSE)
                 continue
-            self._journalled(True, self.record.ended)
+            awaited = self.record.ended or self.record.order.gang  # by its user, by its peers
+            self._journalled(True, self.record.job if awaited else None)
             if not self._dirty.is_set():
                 self._clean.set()
 
@@ -186,12 +200,12 @@ class JobRun:
 
     async def _work(self) -> None:
         record, deadlines = self.record, self.record.order.deadlines
-        async with self._by(deadlines.release_by, "its outputs were not released in time"):
+        with self._by(deadlines.release_by, "its outputs were not released in time"):
             rule = self._host.policy.rule(record.order)
             installed = await self._host.toolbox.get(record.order.tool, self._wait_for)
             task = self._task_of(installed)
             self._host.policy.check_task(rule, task)
-            async with self._by(deadlines.end_by, "it had not ended by its deadline"):
+            with self._by(deadlines.end_by, "it had not ended by its deadline"):
                 if record.state in (*_BEFORE_RUN, JobState.running):
                     await self._run(installed, task, rule)
                     record.enter(JobState.collecting)
@@ -217,7 +231,7 @@ class JobRun:
         record, deadlines = self.record, self.record.order.deadlines
         fresh = record.state is not JobState.running
         if fresh:
-            async with self._by(deadlines.start_by, "it could not start by its deadline"):
+            with self._by(deadlines.start_by, "it could not start by its deadline"):
                 return await self._prepare_fresh(installed, task)
         share = Share(**{**(record.share or {}), "gpus": tuple((record.share or {}).get("gpus", ()))})
         self._host.pool.adopt(record.job, share)
@@ -233,7 +247,7 @@ class JobRun:
             record.enter(JobState.materialising)
             self.save()
         runtime = await self._host.runtimes.ready(installed, task)
-        await asyncio.to_thread(self._host.toolbox.note_ready, installed, task.name, runtime.label)
+        self._host.toolbox.note_ready(installed, task.name, runtime.label)
         await lay_out(self._host, record, self._workspace, self._wait_for)
         datasets = await materialise(self._host, record, task, self._workspace)
         if record.state is JobState.materialising:
@@ -271,7 +285,7 @@ class JobRun:
         if until is None:
             await self._started.wait()
         else:
-            async with self._by(until, "the other jobs of its experiment were not prepared in time"):
+            with self._by(until, "the other jobs of its experiment were not prepared in time"):
                 await self._started.wait()
         self.record.waiting_for = None
 
@@ -323,7 +337,7 @@ class JobRun:
         record, sealed = self.record, self._workspace.sealed
         if record.sealed is None:
             wanted = [o for o in task.outputs if not (o.artefact_for and record.artefacts)]
-            record.sealed = await asyncio.to_thread(self._workspace.seal, wanted, sealed)
+            record.sealed = await asyncio.to_thread(self._workspace.seal, wanted, sealed) if wanted else {}
             self.save()
         found = await check(self._host, rule, task, sealed)
         if found and record.decision is None:
@@ -362,7 +376,9 @@ class JobRun:
         record = self.record
         if record.handle is None and self._taken_up:
             await self._end_unknown()
-        if record.handle is None or (await self._host.executor.poll(record.handle)).phase is not Phase.running:
+        if record.handle is None or (self._execution is not None and self._execution.over):
+            return
+        if (await self._host.executor.poll(record.handle)).phase is not Phase.running:
             return
         await self._host.executor.cancel(record.handle)
         async with asyncio.timeout(_STOP_SLACK + 600):
@@ -380,20 +396,23 @@ class JobRun:
 
     # -- deadlines -------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _by(self, moment: datetime, text: str) -> AsyncIterator[None]:
-        timer = asyncio.create_task(self._expire(moment, text))
+    @contextmanager
+    def _by(self, moment: datetime, text: str) -> Iterator[None]:
+        """Let the job expire at ``moment`` by the centre's clock; never while this host's clock is not trusted."""
+        verdict = Verdict(JobState.expired, "expired", f"{text} ({moment.isoformat(timespec='seconds')})")
+        clock, loop = self._host.identity.clock, asyncio.get_running_loop()
+        timer: asyncio.Handle
+
+        def look() -> None:
+            nonlocal timer
+            left = (moment - clock.now()).total_seconds()
+            if left <= 0 and clock.trusted:
+                self.stop(verdict)
+            else:
+                timer = loop.call_later(min(max(left, 1.0), 60.0), look)
+
+        timer = loop.call_soon(look)
         try:
             yield
         finally:
             timer.cancel()
-
-    async def _expire(self, moment: datetime, text: str) -> None:
-        """Let the job expire at ``moment`` by the centre's clock; never while this host's clock is not trusted."""
-        clock = self._host.identity.clock
-        while True:
-            left = (moment - clock.now()).total_seconds()
-            if left <= 0 and clock.trusted:
-                break
-            await asyncio.sleep(min(max(left, 1.0), 60.0))
-        self.stop(Verdict(JobState.expired, "expired", f"{text} ({moment.isoformat(timespec='seconds')})"))

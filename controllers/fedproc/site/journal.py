@@ -94,16 +94,20 @@ class Journal:
 
     read = write
 
-    async def accept(self, job: str, doc: dict[str, Any], events: list[tuple[str, str]]) -> bool:
-        """Take on a job unless it is known already; says whether it was new."""
+    async def accept(self, job: str, doc: dict[str, Any], events: list[tuple[str, str]]) -> dict[str, Any] | None:
+        """Take on a job unless it is known already: what is kept of it if it was new, else None.
 
-        def work(connection: sqlite3.Connection) -> bool:
-            added = connection.execute(
-                "INSERT OR IGNORE INTO jobs VALUES (?, ?, 1, ?)", (job, doc["state"], json.dumps(doc))
-            ).rowcount
-            if added:
-                _add_events(connection, events)
-            return bool(added)
+        That is ``doc``, and as its ``cancel`` the job's tombstone, if it has one.
+        """
+
+        def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
+            tombstone = connection.execute("SELECT doc FROM tombstones WHERE job = ?", (job,)).fetchone()
+            kept = doc | {"cancel": json.loads(tombstone[0])} if tombstone else doc
+            values = (job, doc["state"], json.dumps(kept))
+            if not connection.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, 1, ?)", values).rowcount:
+                return None
+            _add_events(connection, events)
+            return kept
 
         return await self.write(work)
 
@@ -137,11 +141,6 @@ class Journal:
         """Leave a tombstone: this job is to be cancelled when it comes."""
         text = json.dumps(doc)
         await self.write(lambda c: c.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (job, text)) and None)
-
-    async def tombstone(self, job: str) -> dict[str, Any] | None:
-        """The cancel message that came before its job, if one did."""
-        row = await self.read(lambda c: c.execute("SELECT doc FROM tombstones WHERE job = ?", (job,)).fetchone())
-        return json.loads(row[0]) if row else None
 
     async def revoke(self, host: str, key: str, revoked: bool, at: float) -> None:
         """Note whether a host's key counts; of several notes about one key the latest (``at``, seconds) stays."""

@@ -55,7 +55,7 @@ class Orchestrator:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_file = host.settings.state / _STOP_FILE
         self.accept_jobs: AcceptJobs = lambda accept: None
-        self.ring_outbox: Callable[[bool], None] = lambda urgent: None
+        self.ring_outbox: Callable[[str | None], None] = lambda awaited: None
         self.ring_heartbeat: Callable[[], None] = lambda: None
         self._holds: dict[str, str] = {}
 
@@ -148,8 +148,8 @@ class Orchestrator:
         self.accept_jobs(self.held is None and not self.stopped)
         self.ring_heartbeat()
 
-    def _journalled(self, worked: bool, urgent: bool = False) -> None:
-        self.ring_outbox(urgent)
+    def _journalled(self, worked: bool, awaited: str | None = None) -> None:
+        self.ring_outbox(awaited)
         fault = f"the journal in {self._host.settings.journal_folder} cannot be written"
         self.hold(_JOURNAL, None if worked else fault)
 
@@ -213,21 +213,18 @@ class Orchestrator:
         if order.job in self._runs:
             return
         record = JobRecord(order=order, times={JobState.accepted.value: now()})
-        tombstone = await self._host.journal.tombstone(order.job)
-        if tombstone is not None:
-            record.cancel = Cancel.model_validate(tombstone)
-        elif self._host.identity.clock.trusted and order.deadlines.release_by < self._host.identity.clock.now():
+        if self._host.identity.clock.trusted and order.deadlines.release_by < self._host.identity.clock.now():
             record.cancel = Cancel(job=order.job, code="expired", reason="it came after its last deadline")
         snapshot = record.snapshot(self._host.settings.host, self._host.journal.epoch)
         doc = record.model_dump(mode="json", exclude_defaults=True) | {"state": record.state.value}
         events = [("snapshot", snapshot.model_dump_json(exclude_defaults=True))]
-        if await self._host.journal.accept(order.job, doc, events):
-            self.ring_outbox(False)
+        kept = await self._host.journal.accept(order.job, doc, events)
+        if kept is not None:
+            self.ring_outbox(None)
             log.info("accepted", extra={"job": order.job, "experiment": order.experiment, "task": order.task})
-            run = self._run(record)
-            # a cancel that came while this was written found no run, and left a tombstone
-            if record.cancel is None and (tombstone := await self._host.journal.tombstone(order.job)) is not None:
-                await run.cancel(Cancel.model_validate(tombstone))
+            if "cancel" in kept:
+                record.cancel = Cancel.model_validate(kept["cancel"])
+            self._run(record)
 
     async def _cancel(self, message: Cancel) -> None:
         if run := self._runs.get(message.job):
@@ -263,7 +260,7 @@ class Orchestrator:
             self.hold(_JOURNAL, broken.message)
             await message.nack(requeue=True)
             return
-        self.ring_outbox(True)
+        self.ring_outbox(None)
         await message.reject(requeue=False)
 
     # -- reconciliation --------------------------------------------------------------------------
@@ -304,7 +301,7 @@ class Orchestrator:
         record = JobRecord.model_validate(doc)
         snapshot = record.snapshot(self._host.settings.host, self._host.journal.epoch)
         await self._host.journal.emit([("snapshot", snapshot.model_dump_json(exclude_defaults=True))])
-        self.ring_outbox(True)
+        self.ring_outbox(job)
 
     # -- what the site sees ----------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,8 +20,10 @@ from fedproc.site.journal import Journal, JournalError, Outgoing
 log = logging.getLogger(__name__)
 
 _PAUSE = 0.5
-_GAP = 0.02
-"""seconds that news wait for more: what changes again and again goes once. An end goes at once."""
+_GAP = 0.2
+"""seconds that news wait for more: what changes again and again goes once. What somebody waits for goes at once."""
+_PACE = 0.02
+"""seconds between two looks into the journal: what ends within them goes together"""
 _MOST = 200
 
 
@@ -32,13 +35,18 @@ class OutboxPublisher:
         self._broker = broker
         self._identity = identity
         self._news = asyncio.Event()
-        self._news.set()
         self._urgent = asyncio.Event()
+        self._awaited: set[str] = set()
+        self._due: float | None = None
+        self.ring()
 
-    def ring(self, urgent: bool = False) -> None:
-        """There may be something new in the outbox; ``urgent``: somebody waits for it."""
+    def ring(self, awaited: str | None = None) -> None:
+        """There may be something new in the outbox; ``awaited``: the job that somebody waits for the news of."""
+        if self._due is None:
+            self._due = time.monotonic() + _GAP
         self._news.set()
-        if urgent:
+        if awaited is not None:
+            self._awaited.add(awaited)
             self._urgent.set()
 
     async def run(self) -> None:
@@ -46,35 +54,53 @@ class OutboxPublisher:
         while True:
             await self._broker.connected.wait()
             await self._news.wait()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._urgent.wait(), _GAP)
-            self._news.clear()
+            everything = await self._all_is_due()
+            if everything:
+                self._news.clear()
+                self._due = None
+            awaited, self._awaited = self._awaited, set()
             self._urgent.clear()
             try:
-                while await self._batch():
-                    pass
+                await self._publish_waiting(None if everything else awaited)
+                await asyncio.sleep(_PACE)
             except (Unavailable, JournalError) as fault:
                 log.warning("events wait", extra={"reason": fault.message})
-                self._news.set()
                 await asyncio.sleep(_PAUSE)
+                self._news.set()
+                self._due = time.monotonic()
 
-    async def _batch(self) -> bool:
-        """Publish what waits, or the first of it; says whether there may be more."""
-        waiting = await self._journal.outgoing(0, _MOST)
-        if not waiting:
-            return False
+    async def _all_is_due(self) -> bool:
+        """Wait for something to publish; says whether it is all that waits, or what is awaited alone."""
+        left = (self._due or 0.0) - time.monotonic()
+        if left > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._urgent.wait()
+                return False
+        return True
+
+    async def _publish_waiting(self, jobs: set[str] | None) -> None:
+        """Publish what waits, a batch at a time; of jobs those in ``jobs`` alone, if it is given."""
+        after = 0
+        while waiting := await self._journal.outgoing(after, _MOST):
+            await self._batch(waiting, jobs)
+            if len(waiting) < _MOST:
+                return
+            after = waiting[-1].id
+
+    async def _batch(self, waiting: Sequence[Outgoing], jobs: set[str] | None) -> None:
         bodies = [json.loads(entry.body) for entry in waiting]
         carried_by = _newest(waiting, bodies)
-        chosen = sorted(set(carried_by))
+        going = [n for n, body in enumerate(bodies) if jobs is None or body.get("job") in (None, *jobs)]
+        chosen = sorted({carried_by[n] for n in going})
         sent = await asyncio.gather(
             *(self._publish(waiting[n].kind, bodies[n]) for n in chosen), return_exceptions=True
         )
         faults = {n: fault for n, fault in zip(chosen, sent, strict=True) if fault is not None}
-        done = [entry.id for entry, n in zip(waiting, carried_by, strict=True) if n not in faults]
-        await self._journal.confirmed(done)
+        if done := [waiting[n].id for n in going if carried_by[n] not in faults]:
+            await self._journal.confirmed(done)
         for fault in faults.values():
             raise fault
-        return len(waiting) == _MOST
 
     async def _publish(self, kind: str, body: dict[str, Any]) -> None:
         sealed = seal_body(kind, body, self._identity.key, iss=self._identity.host, aud=CENTRAL)

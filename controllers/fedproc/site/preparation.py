@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedproc.contract.errors import SystemFault
 from fedproc.contract.ids import is_safe_path
-from fedproc.contract.messages import FileRef
+from fedproc.contract.messages import FileRef, JobOrder
 from fedproc.contract.tool import PLACEHOLDER, InputDecl, Task
 from fedproc.site.executors.base import ALIAS_DOMAIN, INPUT, SOURCE, Forward, Limits, Mount, Port, Spec, Stop
 from fedproc.site.host import Host
@@ -41,14 +41,22 @@ async def lay_out(host: Host, record: JobRecord, workspace: Workspace, waiting: 
     What is whole already stays: the daemon may have been lost after it had started the job and before its journal
     knew, and the job may be writing there.
     """
-    if await asyncio.to_thread(workspace.is_laid_out):
-        return
     order = record.order
-    hosts = {name: list(ids) for name, ids in order.hosts.items()}
-    await asyncio.to_thread(workspace.make, order.parameters, hosts)
+    if await asyncio.to_thread(_made, workspace, order):
+        return
     for ref in order.inputs:
         await fetch(host, ref, workspace.input / (ref.input or "files"), waiting)
     await asyncio.to_thread(workspace.note_laid_out)
+
+
+def _made(workspace: Workspace, order: JobOrder) -> bool:
+    """Make the folders, unless all was laid out before; says whether nothing is left to be fetched."""
+    if workspace.is_laid_out():
+        return True
+    workspace.make(order.parameters, {name: list(ids) for name, ids in order.hosts.items()})
+    if not order.inputs:
+        workspace.note_laid_out()
+    return not order.inputs
 
 
 async def materialise(host: Host, record: JobRecord, task: Task, workspace: Workspace) -> tuple[Mount, ...]:

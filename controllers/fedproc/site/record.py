@@ -11,6 +11,8 @@ from fedproc.contract.errors import SystemFault
 from fedproc.contract.messages import Cancel, ConnectionUse, JobOrder, Output, Snapshot, Start, Used, now
 from fedproc.contract.states import TERMINAL, JobState, may_follow
 
+_SHARED = Snapshot.model_fields.keys() - {"host", "epoch", "job", "experiment"}
+
 
 class Decision(BaseModel):
     """What the site said about releasing a job's outputs, and of which bytes it said so."""
@@ -74,5 +76,5 @@ class JobRecord(BaseModel):
 
     def snapshot(self, host: str, epoch: str) -> Snapshot:
         """The job's whole state, as it goes to the centre."""
-        shared = self.model_dump(include=set(Snapshot.model_fields) - {"job", "experiment"})
+        shared = {name: getattr(self, name) for name in _SHARED}
         return Snapshot(host=host, epoch=epoch, job=self.job, experiment=self.order.experiment, **shared)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -57,6 +58,7 @@ class Toolbox:
         self._locks: dict[str, asyncio.Lock] = {}
         self._known: dict[str, Installed] = {}
         self._seen: dict[str, tuple[str, str, str]] = {}
+        self._noted: dict[tuple[str, str], str] = {}
 
     async def get(self, tool: ToolRef, waiting: Waiting) -> Installed:
         """The tool of exactly this digest, signed by the catalogue.
@@ -79,15 +81,18 @@ class Toolbox:
 
     def note_ready(self, installed: Installed, task: str, label: str) -> bool:
         """Write down what a task runs in, now that it is here; False if that was known."""
+        if self._noted.get((installed.digest, task)) == label:
+            return False
         notes = self._home(installed.digest) / "ready"
         place = notes / task
-        if place.exists() and place.read_text() == label:
-            return False
-        notes.mkdir(exist_ok=True)
-        partial = notes / f".{task}.{os.getpid()}"
-        partial.write_text(label)
-        partial.rename(place)
-        return True
+        known = place.exists() and place.read_text() == label
+        if not known:
+            notes.mkdir(exist_ok=True)
+            partial = notes / f".{task}.{_own_name()}"
+            partial.write_text(label)
+            partial.rename(place)
+        self._noted[installed.digest, task] = label
+        return not known
 
     def ready(self) -> tuple[ReadyTool, ...]:
         """What was made ready here, ahead of need or for a job, of tools that are still trusted."""
@@ -131,9 +136,14 @@ class Toolbox:
         return Installed(manifest, home / "source", digest)
 
 
+def _own_name() -> str:
+    """No other program's, nor another thread's."""
+    return f"{os.getpid()}-{threading.get_ident()}"
+
+
 def _lay_out(home: Path, signed: str, bundle: bytes, manifest: Manifest) -> None:
     """A home appears in one step, and stays; several programs may do this at once."""
-    partial = home.with_name(f"{home.name}.{os.getpid()}")
+    partial = home.with_name(f"{home.name}.{_own_name()}")
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir(parents=True)

@@ -67,9 +67,11 @@ async def test_a_new_journal_is_a_new_epoch(tmp_path):
 
 async def test_tombstones(tmp_path):
     journal = await opened(tmp_path)
-    assert await journal.tombstone(JOB) is None
     await journal.bury(JOB, {"reason": "cancelled"})
-    assert await journal.tombstone(JOB) == {"reason": "cancelled"}
+    assert await journal.accept(JOB, {"state": "accepted"}, []) == {
+        "state": "accepted",
+        "cancel": {"reason": "cancelled"},
+    }
     await journal.close()
 
 

@@ -54,10 +54,12 @@ def record(job: str, sequence: int) -> tuple[str, dict[str, Any]]:
     return "record", {"job": job, "stream": "stdout", "sequence": sequence}
 
 
-async def ran(journal: Journal, broker: Broker) -> None:
+async def ran(journal: Journal, broker: Broker, *awaited: str, seconds: float = 0.3) -> None:
     publisher = OutboxPublisher(journal, broker, Identity())  # type: ignore[arg-type]
     running = asyncio.create_task(publisher.run())
-    await asyncio.sleep(0.1)
+    for job in awaited:
+        publisher.ring(job)
+    await asyncio.sleep(seconds)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -84,3 +86,20 @@ async def test_what_the_broker_does_not_take_is_kept_with_all_that_it_stands_for
     await ran(journal, broker)
     assert broker.told == [messages[1], messages[2]]
     assert [entry.id for entry in journal.kept] == [1, 4]
+
+
+async def test_what_somebody_waits_for_goes_at_once_and_jobs_that_go_on_wait_for_more() -> None:
+    messages = (
+        snapshot("a", 1, "running"),
+        record("a", 1),
+        snapshot("b", 1, "running"),
+        snapshot("b", 2, "succeeded"),
+        ("unread", {"queue": "jobs.UB"}),
+    )
+    journal, broker = Journal(*messages), Broker()
+    await ran(journal, broker, "b", seconds=0.1)
+    assert broker.told == [messages[3], messages[4]]
+    assert [entry.id for entry in journal.kept] == [1, 2]
+    await ran(journal, broker)
+    assert broker.told[2:] == [messages[0], messages[1]]
+    assert journal.kept == []

@@ -42,7 +42,14 @@ _REPORTED: tuple[Any, ...] = (
     jobs.c.late,
 )
 """What a report is held against: a job's order and parameters are large, and left where they are."""
-_JOB = select(*_REPORTED).where(jobs.c.id == bindparam("id"))
+_WRITTEN = ("state", "code", "reason", "ready", "epoch", "sequence", "snapshot", "ended")
+_JOB = select(*_REPORTED).where(jobs.c.id == bindparam("id")).with_for_update()
+_REPORT = (
+    update(jobs).where(jobs.c.id == bindparam("row")).values({name: bindparam(f"new_{name}") for name in _WRITTEN})
+)
+_PASSING = frozenset({JobState.dispatched, JobState.accepted, JobState.materialising, JobState.collecting,
+                      JobState.awaiting_release})  # fmt: skip
+"""states out of which and into which nothing follows for any other job"""
 _LATE_KEPT = 20
 RECORDS_KEPT = 20_000
 """of each stream of a job: as many as a host tells; one that tells more is not heard"""
@@ -57,12 +64,15 @@ class Taken:
 
     experiments: set[str] = field(default_factory=set)
     events: bool = False
+    messages: bool = False
+    """there may be something in the outbox now"""
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
 
     def add(self, other: Taken) -> None:
         """What another batch changed, too."""
         self.experiments |= other.experiments
         self.events |= other.events
+        self.messages |= other.messages
         self.heartbeats |= other.heartbeats
 
 
@@ -107,6 +117,8 @@ class Intake:
         self._connection = connection
         self._now = now
         self._hosts: dict[str, Row[Any] | None] = {}
+        self._reported: dict[str, dict[str, Any]] = {}
+        self._events: list[dict[str, Any]] = []
         self.taken = Taken()
 
     def take(self, host: str, raw: bytes) -> None:
@@ -124,8 +136,9 @@ class Intake:
 
     def finish(self) -> Taken:
         """Advance the experiments that changed."""
+        self._write()
         for experiment in sorted(self.taken.experiments):
-            advance(self._connection, experiment, self._now)
+            self.taken.messages |= advance(self._connection, experiment, self._now)
         return self.taken
 
     def _host(self, host: str) -> Row[Any] | None:
@@ -137,13 +150,23 @@ class Intake:
         row = self._host(host)
         if row is None:
             raise Unreadable(f"host {host} is not enrolled", code="unreadable.host")
-        key = _key(row.public_key)
-        envelope, body = jws.unseal(raw, {key.thumbprint(): key}, aud=jws.CENTRAL)
+        envelope, body = jws.unseal(raw, _trusted(row.public_key), aud=jws.CENTRAL)
         if envelope.iss != host or getattr(body, "host", host) != host:
             raise Unreadable(f"is signed by {host}, but speaks for another host", code="unreadable.host")
         return body
 
+    def _write(self) -> None:
+        """Write what was gathered, each kind by one statement: what is read or written next comes after it."""
+        if self._reported:
+            self._connection.execute(_REPORT, list(self._reported.values()))
+            self._reported = {}
+        if self._events:
+            events.add_all(self._connection, self._events)
+            self._events = []
+
     def _apply(self, host: str, body: Wire) -> None:
+        if not isinstance(body, Snapshot):
+            self._write()
         match body:
             case Snapshot():
                 self._snapshot(body)
@@ -190,17 +213,16 @@ class Intake:
             "epoch": snapshot.epoch,
             "sequence": snapshot.sequence,
             "snapshot": snapshot.model_dump(mode="json", exclude_defaults=True),
+            "ended": self._now if state in TERMINAL else None,
         }
-        if state in TERMINAL:
-            values["ended"] = self._now
-        self._connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
+        self._reported[job.id] = {"row": job.id} | {f"new_{name}": value for name, value in values.items()}
         if state != job.state:
-            events.add_state(self._connection, job, state, code, reason, self._now)
+            self._events.append(events.state_of_job(job, state, code, reason, self._now))
         waiting = snapshot.waiting_for
         changed = waiting is not None and waiting != (job.snapshot or {}).get("waiting_for")
         if changed and snapshot.sequence <= PROGRESS_KEPT:
-            self._event("progress", {"waiting_for": waiting}, job)
-        if state != job.state or snapshot.ready != job.ready:
+            self._events.append(events.of_job(job, "progress", {"waiting_for": waiting}, self._now))
+        if (state != job.state and not {state, job.state} <= _PASSING) or snapshot.ready != job.ready:
             self.taken.experiments.add(job.experiment)
         self.taken.events = True
 
@@ -218,6 +240,7 @@ class Intake:
     def _lose_journal(self, job: Row[Any]) -> None:
         if JobState(job.state) in TERMINAL:
             return
+        self._write()
         reason = f"host {job.host} has lost its journal, and with it this job; start the experiment again"
         end_job(self._connection, job, JobState.error, "journal_lost", reason, self._now)
         self.taken.experiments.add(job.experiment)
@@ -229,7 +252,9 @@ class Intake:
         self._connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
 
     def _job(self, job: str) -> Row[Any] | None:
-        return self._connection.execute(_JOB.with_for_update(), {"id": job}).one_or_none()
+        if job in self._reported:
+            self._write()
+        return self._connection.execute(_JOB, {"id": job}).one_or_none()
 
     # -- records, heartbeats, what could not be read ---------------------------------------------
 
@@ -288,15 +313,16 @@ class Intake:
         letters.keep(self._connection, host, raw, fault, self._now)
 
 
-_keys: dict[str, ECKey] = {}
+_keys: dict[str, dict[str, ECKey]] = {}
 
 
-def _key(jwk: dict[str, Any]) -> ECKey:
-    """Parsed keys are kept: reading one costs more than verifying with it."""
+def _trusted(jwk: dict[str, Any]) -> dict[str, ECKey]:
+    """A host's key by its thumbprint. Parsed keys are kept: reading one costs more than verifying with it."""
     name = f"{jwk.get('x')}.{jwk.get('y')}"
     if name not in _keys:
         try:
-            _keys[name] = jws.load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
+            key = jws.load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
         except (ValueError, KeyError) as fault:
             raise Unreadable(f"the host's enrolled key cannot be used: {fault}", code="unreadable.key") from fault
+        _keys[name] = {key.thumbprint(): key}
     return _keys[name]

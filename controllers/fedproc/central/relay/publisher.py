@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import aio_pika
 from aio_pika.exceptions import DeliveryError, PublishError
 from joserfc.jwk import ECKey
-from sqlalchemy import Connection, Engine, Row, bindparam, or_, select, update
+from sqlalchemy import BindParameter, Connection, Engine, Row, bindparam, or_, select, update
 
 from fedproc.central.relay.topology import Topology
 from fedproc.central.store import events
@@ -31,6 +31,29 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 20.0
 BATCH = 500
 _PERSISTENT = aio_pika.DeliveryMode.PERSISTENT
+_FREE = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < bindparam("lapsed"))
+_WAITING = (
+    select(outbox).where(outbox.c.sent.is_(None), _FREE).order_by(outbox.c.id).limit(BATCH)
+    .with_for_update(skip_locked=True)
+)  # fmt: skip
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_CLAIM = update(outbox).where(outbox.c.id.in_(_IDS)).values(claimed=bindparam("at"), claimed_by=bindparam("relay"))
+_QUEUED = (
+    select(jobs.c.id, jobs.c.experiment, jobs.c.host, jobs.c.task)
+    .where(jobs.c.id.in_(_IDS), jobs.c.state == JobState.queued)
+    .order_by(jobs.c.id)
+    .with_for_update()
+)
+_DISPATCH = update(jobs).where(jobs.c.id.in_(_IDS)).values(state=JobState.dispatched, dispatched=bindparam("at"))
+_BEGIN = (
+    update(experiments)
+    .where(experiments.c.id.in_(_IDS), experiments.c.state == ExperimentState.queued)
+    .values(state=ExperimentState.running)
+    .returning(experiments.c.id)
+)
+_PLACED = (
+    select(jobs.c.experiment, jobs.c.task, jobs.c.host).where(jobs.c.experiment.in_(_IDS)).order_by(jobs.c.id)
+)  # fmt: skip
 _SENT = update(outbox).where(outbox.c.id == bindparam("row")).values(sent=bindparam("at"), sha256=bindparam("hash"))
 
 
@@ -71,6 +94,8 @@ class Publisher:
             for fault in results:
                 if isinstance(fault, BaseException):
                     raise fault
+            if len(claimed) < BATCH:
+                break
         return total
 
     async def _publish(self, topology: Topology, row: Claimed) -> str:
@@ -85,25 +110,24 @@ class Publisher:
         return hashlib.sha256(raw).hexdigest()
 
     def _claim(self, now: float) -> list[Claimed]:
-        free = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < now - LEASE_SECONDS)
-        query = select(outbox).where(outbox.c.sent.is_(None), free).order_by(outbox.c.id).limit(BATCH)
         with deciding(self._engine) as connection:
-            rows = connection.execute(query.with_for_update(skip_locked=True)).all()
+            rows = connection.execute(_WAITING, {"lapsed": now - LEASE_SECONDS}).all()
             if rows:
                 ids = [row.id for row in rows]
-                values = {"claimed": now, "claimed_by": self._name}
-                connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(**values))
-            _dispatched(connection, [row.job for row in rows if row.kind == "job"], now)
-            return [self._claimed(row, now) for row in rows]
+                connection.execute(_CLAIM, {"ids": ids, "at": now, "relay": self._name})
+            orders = [row for row in rows if row.kind == "job"]
+            _dispatched(connection, [row.job for row in orders], now)
+            hosts = _hosts(connection, {row.message["experiment"] for row in orders})
+            return [self._claimed(row, hosts, now) for row in rows]
 
-    def _claimed(self, row: Row[Any], now: float) -> Claimed:
+    def _claimed(self, row: Row[Any], hosts: Mapping[str, Mapping[str, list[str]]], now: float) -> Claimed:
         body, expires = dict(row.message), None
         if row.kind == "job":
             deadlines = dict(body["deadlines"])
             expires = datetime.fromisoformat(deadlines["release_by"]).timestamp()
             if body.get("gang"):  # the time to wait for the others counts from now, not from when it was written
                 deadlines["hold_until"] = (datetime.fromtimestamp(now, UTC) + timedelta(seconds=self._hold)).isoformat()
-            body["deadlines"] = deadlines
+            body |= {"deadlines": deadlines, "hosts": hosts[body["experiment"]]}
         return Claimed(row.id, row.host, row.kind, body, expires)
 
     def _mark_sent(self, sent: Sequence[tuple[int, str]], now: float) -> None:
@@ -113,24 +137,28 @@ class Publisher:
             connection.execute(_SENT, [{"row": row, "at": now, "hash": digest} for row, digest in sent])
 
 
+def _hosts(connection: Connection, ids: set[str]) -> dict[str, dict[str, list[str]]]:
+    """The hosts of each experiment by task. Each of its orders names them all, so they are put in here, not kept."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in connection.execute(_PLACED, {"ids": sorted(ids)}) if ids else ():
+        found.setdefault(row.experiment, {}).setdefault(row.task, []).append(row.host)
+    return found
+
+
 def _dispatched(connection: Connection, ids: list[str], now: float) -> None:
     if not ids:
         return
-    query = select(jobs.c.id, jobs.c.experiment, jobs.c.host, jobs.c.task)
-    waiting = query.where(jobs.c.id.in_(ids), jobs.c.state == JobState.queued).order_by(jobs.c.id)
-    rows = connection.execute(waiting.with_for_update()).all()
+    rows = connection.execute(_QUEUED, {"ids": ids}).all()
     if not rows:
         return
     found = [row.id for row in rows]
-    values = {"state": JobState.dispatched, "dispatched": now}
-    connection.execute(update(jobs).where(jobs.c.id.in_(found)).values(**values))
-    events.add_dispatched(connection, rows, now)
+    connection.execute(_DISPATCH, {"ids": found, "at": now})
+    events.add_all(connection, [events.state_of_job(row, JobState.dispatched, None, None, now) for row in rows])
     _running(connection, {row.experiment for row in rows}, now)
 
 
 def _running(connection: Connection, ids: set[str], now: float) -> None:
     """An experiment is running from its first dispatch on."""
-    begun = update(experiments).where(experiments.c.id.in_(ids), experiments.c.state == ExperimentState.queued)
-    for row in connection.execute(begun.values(state=ExperimentState.running).returning(experiments.c.id)).all():
+    for row in connection.execute(_BEGIN, {"ids": sorted(ids)}).all():
         data = {"state": ExperimentState.running.value, "code": None, "reason": None}
         events.add(connection, "state", data, experiment=row.id, now=now)

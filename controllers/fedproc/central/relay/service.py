@@ -36,6 +36,8 @@ _DOWN = (AMQPError, OSError, TimeoutError, FedprocError, aio_pika.exceptions.Del
 _LONGEST_PAUSE = 15.0
 _PREFETCH = 200
 _BATCH = 500
+_PACE = 0.02
+"""seconds between two transactions of a loop: what comes within them shares the next one"""
 _TICK = 2.0
 _SAFETY_LOOK = 5.0
 _FINE = "ok"
@@ -180,6 +182,7 @@ class Relay:
                 continue
             if await self._publisher.publish_all(topology, time.time()):
                 self._bell.ring("events")
+            await asyncio.sleep(_PACE)
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -193,10 +196,11 @@ class Relay:
                 await message.ack()
             if taken.events:
                 self._bell.ring("events")
-            if taken.experiments:
+            if taken.messages:
                 self._outbox.set()
             for host in taken.heartbeats:
                 await self._compare(host, taken, topology)
+            await asyncio.sleep(_PACE)
 
     def _write(self, batch: list[tuple[str, bytes]]) -> Taken:
         return take_in(self._engine, batch, time.time())

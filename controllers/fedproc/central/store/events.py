@@ -8,7 +8,6 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from fedproc.central.store.schema import events
-from fedproc.contract.states import JobState
 
 _LAST = select(func.coalesce(func.max(events.c.id), 0))
 _GROWN = (
@@ -23,33 +22,32 @@ _ADD = insert(events)
 def add(
     connection: Connection, kind: Kind, data: dict[str, Any], *, experiment: str, job: Any = None, now: float
 ) -> int:
-    """Add an event of an experiment, or of one of its jobs (a row with ``id``, ``host``, ``task``); its id."""
-    values = {"experiment": experiment, "time": now, "kind": kind, "data": data}
-    if job is not None:
-        values |= {"job": job.id, "host": job.host, "task": job.task}
-    key = connection.execute(_ADD, values).inserted_primary_key
+    """Add an event of an experiment, or of one of its jobs; its id."""
+    whole = {"experiment": experiment, "time": now, "kind": kind, "data": data}
+    key = connection.execute(_ADD, whole if job is None else of_job(job, kind, data, now)).inserted_primary_key
     assert key is not None
     return int(key[0])
 
 
-def add_dispatched(connection: Connection, rows: Sequence[Any], now: float) -> None:
-    """The jobs (rows with ``id``, ``experiment``, ``host``, ``task``) are dispatched: one event each, in order."""
-    data = {"state": JobState.dispatched.value, "code": None, "reason": None}
-    common = {"time": now, "kind": "state", "data": data}
-    values = [{"experiment": r.experiment, "job": r.id, "host": r.host, "task": r.task, **common} for r in rows]
+def add_all(connection: Connection, values: Sequence[dict[str, Any]]) -> None:
+    """Add events of jobs, as :func:`of_job` makes them, in this order."""
     connection.execute(_ADD, values)
+
+
+def of_job(job: Any, kind: Kind, data: dict[str, Any], now: float) -> dict[str, Any]:
+    """An event of a job (a row with ``id``, ``experiment``, ``host``, ``task``)."""
+    place = {"experiment": job.experiment, "job": job.id, "host": job.host, "task": job.task}
+    return {**place, "time": now, "kind": kind, "data": data}
+
+
+def state_of_job(job: Any, state: str, code: str | None, reason: str | None, now: float) -> dict[str, Any]:
+    """The event of a job's new state."""
+    return of_job(job, "state", {"state": state, "code": code, "reason": reason}, now)
 
 
 def add_state(connection: Connection, job: Any, state: str, code: str | None, reason: str | None, now: float) -> None:
     """A job's new state."""
-    add(
-        connection,
-        "state",
-        {"state": state, "code": code, "reason": reason},
-        experiment=job.experiment,
-        job=job,
-        now=now,
-    )
+    add_all(connection, [state_of_job(job, state, code, reason, now)])
 
 
 def grown(connection: Connection, after: int | None) -> tuple[int, list[str]]:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -192,10 +191,10 @@ class Runner:
         job = self._jobs.get(request["job"])
         if job is None:
             record = read_record(self._folder_of(request["job"]))
-            return asdict(record) if record else {"phase": "absent"}
+            return vars(record) if record else {"phase": "absent"}
         if request.get("until_exit"):
             await job.exited.wait()
-        seen = asdict(job.record)
+        seen = vars(job.record)
         return seen if job.exited.is_set() else seen | {"seconds": job.seconds()}
 
     async def _cancel(self, request: dict[str, Any]) -> Answer:
