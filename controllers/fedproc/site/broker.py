@@ -18,7 +18,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
 from aio_pika.connection import make_url
 from aiormq.connection import TransportFactory
-from aiormq.exceptions import AMQPError
+from aiormq.exceptions import AMQPError, InvalidFrameError
 
 from fedproc.contract import routing
 from fedproc.contract.errors import Unavailable
@@ -95,6 +95,9 @@ class Broker:
             self._since = None
             try:
                 await self._session()
+            except InvalidFrameError:  # it answered the opening by a close, whose reason the library does not tell
+                self.fault = "the broker took the token and then refused the connection: ask the federation's operator why"
+                log.warning("broker is away", extra={"reason": self.fault, "pause_seconds": round(pause, 1)})
             except _DOWN as fault:
                 pause = _FIRST_PAUSE if self._worked() else pause
                 self.fault = str(fault) or type(fault).__name__

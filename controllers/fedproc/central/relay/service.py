@@ -13,7 +13,7 @@ from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
-from aiormq.exceptions import AMQPError
+from aiormq.exceptions import AMQPError, InvalidFrameError
 from joserfc.jwk import ECKey
 from sqlalchemy import Engine, delete, insert, select, update
 
@@ -91,6 +91,8 @@ class Relay:
             began = time.monotonic()
             try:
                 await self._session()
+            except InvalidFrameError:  # it answered the opening by a close, whose reason the library does not tell
+                self._state = "the broker took the token and then refused the connection: see the broker's log for why"
             except _DOWN as fault:
                 self._state = str(fault) or type(fault).__name__
             except ExceptionGroup as faults:

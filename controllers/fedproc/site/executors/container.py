@@ -66,7 +66,7 @@ class Container:
 
     async def start(self) -> None:
         """Start it. Raises ExecutorError."""
-        await self._attach()
+        await self._attach(begun=False)
         await self._engine.call("start", self.name)
         self._begun = time.monotonic()
         self.record.started = datetime.now(UTC).isoformat()
@@ -230,8 +230,8 @@ class Container:
         state: dict[str, Any] = found["State"]
         return state
 
-    async def _attach(self, *, running: bool = True) -> None:
-        reader, writer = await self._engine.attach(self.name, running=running)
+    async def _attach(self, *, begun: bool = True, running: bool = True) -> None:
+        reader, writer = await self._engine.attach(self.name, begun=begun, running=running)
         for kept in self._kept.values():
             kept.begin()
         self._output = self._go(self._take_output(reader, writer))

@@ -72,13 +72,17 @@ class Engine:
         await self._connect()
         return self._podman
 
-    async def attach(self, container: str, *, running: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def attach(
+        self, container: str, *, begun: bool, running: bool
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The output of a container from its beginning on, as far as the engine has it: frames of Docker's format.
 
-        Without ``running`` it is what there is now; the stream of one that has ended would never end.
+        ``begun`` says whether there may be some already: the engine reads its log after it has begun to listen, so what
+        came between the two comes twice. Without ``running`` it is what there is now; the stream of one that has ended
+        would never end.
         """
         assert self._client is not None
-        wanted = f"logs=1&stream={int(running)}&stdout=1&stderr=1"
+        wanted = f"logs={int(begun)}&stream={int(running)}&stdout=1&stderr=1"
         path = f"/v{self._client.api_version}/containers/{container}/attach?{wanted}"
         lines = (f"POST {path} HTTP/1.1", "Host: engine", "Connection: Upgrade", "Upgrade: tcp", "Content-Length: 0")
         try:
