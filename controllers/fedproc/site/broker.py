@@ -96,7 +96,9 @@ class Broker:
             try:
                 await self._session()
             except InvalidFrameError:  # it answered the opening by a close, whose reason the library does not tell
-                self.fault = "the broker took the token and then refused the connection: ask the federation's operator why"
+                self.fault = (
+                    "the broker took the token and then refused the connection: ask the federation's operator why"
+                )
                 log.warning("broker is away", extra={"reason": self.fault, "pause_seconds": round(pause, 1)})
             except _DOWN as fault:
                 pause = _FIRST_PAUSE if self._worked() else pause
