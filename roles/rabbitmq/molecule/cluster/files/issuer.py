@@ -1,4 +1,4 @@
-"""An issuer that never changes: two tokens in files, and its key at https://…:8444/jwks.json."""
+"""An issuer that never changes: two tokens in files, and its key at https://…:9444/jwks.json."""
 
 import http.server
 import json
@@ -36,6 +36,6 @@ class Published(http.server.SimpleHTTPRequestHandler):
 
 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain("/etc/fedproc/tls/gateway.crt", "/etc/fedproc/tls/gateway.key")
-server = http.server.ThreadingHTTPServer(("", 8444), Published)
+server = http.server.ThreadingHTTPServer(("", 9444), Published)
 server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
