@@ -37,7 +37,12 @@ def packages(machine: Machine) -> str:
 
 def test_a_host_that_fails_a_requirement_stops_before_anything_is_installed(upv: Machine, tmp_path: Path) -> None:
     before = packages(upv)
-    asked = {"federation_host_checked": True, "host_check_profile": "d6.1", "host_check_reports": str(tmp_path)}
+    asked = {
+        "federation_host_checked": True,
+        "federation_host_check_topics": ["os", "gpu"],  # D6.1 asks for a GPU, which no container has
+        "host_check_profile": "d6.1",
+        "host_check_reports": str(tmp_path),
+    }
     done = play("onboard_host.yml", "--limit", "UPV", "-e", json.dumps(asked), newcomer=True)
     assert done.returncode != 0
     assert "does not meet profile d6.1" in done.stdout
