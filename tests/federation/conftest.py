@@ -10,6 +10,7 @@ from tests.federation.machines import Machine
 
 from fedproc.cli.client import Client
 from fedproc.contract.api import ExperimentRequest, ExperimentView
+from fedproc.contract.errors import FedprocError
 from fedproc.contract.states import ENDED
 from fedproc.demo.containers import FOLDER
 from fedproc.demo.federation import read_env
@@ -55,6 +56,13 @@ class Centre:
 
     def view(self, experiment: str) -> ExperimentView:
         return self.researcher.experiment(experiment)
+
+    def healthy(self) -> bool:
+        """Whether it answers, and all that it needs is well."""
+        try:
+            return self.operator.health().status == "ok"
+        except (FedprocError, ValueError):
+            return False
 
     def accepting(self, host: str) -> bool:
         found = self.operator.host(host)

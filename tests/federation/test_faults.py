@@ -23,7 +23,7 @@ def test_a_killed_centre_comes_back_with_nothing_lost(centre: Centre, machine: M
     centre.wait_for(sleeper, "UB", "running", 240)
     docker("kill", "--signal", "KILL", machine.container)
     docker("start", machine.container)
-    wait_until(lambda: healthy(centre), 300, "the centre does not come back", pause=2)
+    wait_until(centre.healthy, 300, "the centre does not come back", pause=2)
     for experiment in (sleeper, *queued):
         wait_until(lambda experiment=experiment: ended(centre, experiment), 300, f"{experiment} hangs", pause=1)
         assert centre.view(experiment).state == "succeeded", experiment
@@ -32,13 +32,6 @@ def test_a_killed_centre_comes_back_with_nothing_lost(centre: Centre, machine: M
     centre.wait_until_accepting("UB", "BSC", "FORTH", "EUCAIM", "CESGA")
     for name in ("UB", "BSC", "FORTH", "EUCAIM", "CESGA"):
         assert json.loads(Machine(name).site("status", "--json"))["jobs"] == []
-
-
-def healthy(centre: Centre) -> bool:
-    try:
-        return centre.operator.health().status == "ok"
-    except (FedprocError, ValueError):
-        return False
 
 
 def ended(centre: Centre, experiment: str) -> bool:
