@@ -114,9 +114,16 @@ def test_signing_in(fedproc, environment, tmp_path):
 
 
 def test_an_interrupted_run_goes_on_and_can_be_cancelled(running, environment):
-    command = [sys.executable, "-m", "fedproc.cli", "run", "host-acceptance", "--host", "UB", "-p", "seconds=60"]
+    # Who was started in the background ignores the signal, and so would its children.
+    listening = ["env", "--default-signal=INT"]
+    run = [sys.executable, "-m", "fedproc.cli", "run", "host-acceptance", "--host", "UB", "-p", "seconds=60"]
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*listening, *run],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     experiment = running.researcher.experiments(limit=1).items
     wait_until(
