@@ -30,7 +30,7 @@ def proxy() -> Iterator[Machine]:
 def behind(ub: Machine, proxy: Machine) -> Iterator[Machine]:
     """UB reaches the proxy and nothing else."""
     rules = f"""table inet hospital_out {{ chain output {{ type filter hook output priority filter; policy drop;
-        oif lo accept; ct state established,related accept; ip daddr {PROXY} tcp dport 3128 accept; }} }}"""
+        oif lo accept; ct state established,related accept; ip daddr {PROXY} tcp dport 3128 accept; }}; }}"""
     options = ("--limit", "UB", "--tags", "install")
     played("onboard_host.yml", *options, "-e", json.dumps({"orchestrator_proxy": f"http://site:word@{PROXY}:3128"}))
     ub.run("nft", "-f", "-", given=rules)
