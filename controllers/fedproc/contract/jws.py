@@ -6,13 +6,11 @@ key's RFC 7638 thumbprint.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import time
 import uuid
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from joserfc import jwe, jws
@@ -24,7 +22,6 @@ from fedproc.contract.errors import Unreadable
 from fedproc.contract.messages import TYPE_OF, TYPES, VERSION, VERSIONS_READ, Envelope, Wire
 
 ALGORITHM = "ES256"
-_ES256 = jws.JWSRegistry(algorithms=[ALGORITHM]).get_alg(ALGORITHM)
 CENTRAL = "central"
 
 
@@ -50,15 +47,6 @@ def load_key(pem_or_jwk: bytes | str | Mapping[str, Any]) -> ECKey:
     return key
 
 
-@lru_cache(maxsize=1024)
-def _protected(kid: str, typ: str) -> bytes:
-    return _base64url(canonical({"alg": ALGORITHM, "kid": kid, "typ": typ}))
-
-
-def _base64url(value: bytes) -> bytes:
-    return base64.urlsafe_b64encode(value).rstrip(b"=")
-
-
 def public_jwk(key: ECKey) -> dict[str, Any]:
     """The public half with its ``kid``, as a JWK."""
     return {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM}
@@ -66,9 +54,8 @@ def public_jwk(key: ECKey) -> dict[str, Any]:
 
 def sign(payload: bytes, key: ECKey, *, typ: str) -> str:
     """A compact JWS over ``payload``."""
-    _ES256.check_key(key)
-    signed = _protected(key.thumbprint(), typ) + b"." + _base64url(payload)
-    return (signed + b"." + _base64url(_ES256.sign(signed, key))).decode()
+    header = {"alg": ALGORITHM, "kid": key.thumbprint(), "typ": typ}
+    return jws.serialize_compact(header, payload, key, algorithms=[ALGORITHM])
 
 
 def verify(token: str | bytes, keys: Mapping[str, ECKey], *, typ: str) -> bytes:
