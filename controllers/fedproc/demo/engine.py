@@ -16,6 +16,8 @@ from fedproc.contract.errors import Unavailable
 from fedproc.demo.waiting import wait_until
 
 MACHINES_OWN = Path("/var/run/docker.sock")
+_SYSTEMD = Path("/run/systemd/system")
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 def answers(at: Path) -> bool:
@@ -57,6 +59,7 @@ class EnginePlan:
         program = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/bin")
         if program is None:
             raise Unavailable("Docker is not installed: run scripts/install-system-packages docker")
+        mount_hierarchies()
         folder = self.folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         self.run.mkdir(parents=True, exist_ok=True)
@@ -86,6 +89,33 @@ class EnginePlan:
                 subprocess.run(["/bin/umount", str(place)], check=True)
 
 
+def mount_hierarchies() -> None:
+    """Mount every hierarchy of control groups v1 that the kernel has, where no systemd sees to them; needs root.
+
+    An engine watches the memory of its containers only if it finds them all mounted, and a systemd that starts in a
+    container makes those that are missing, for itself.
+    """
+    if _SYSTEMD.exists() or not (_GROUPS / "memory").is_mount():
+        return
+    together: dict[str, list[str]] = {}
+    for line in Path("/proc/cgroups").read_text().splitlines()[1:]:
+        controller, hierarchy, _, enabled = line.split()
+        if enabled == "1":
+            together.setdefault(controller if hierarchy == "0" else hierarchy, []).append(controller)
+    mounted = {
+        option
+        for disk in psutil.disk_partitions(all=True)
+        for option in disk.opts.split(",")
+        if disk.fstype == "cgroup"
+    }
+    missing = [",".join(controllers) for controllers in together.values() if not mounted.intersection(controllers)]
+    if missing:  # the systemd of a container that was shown this folder left it read-only
+        subprocess.run(["/bin/mount", "-o", "remount,rw", str(_GROUPS)], check=True)
+    for names in missing:
+        (_GROUPS / names).mkdir(exist_ok=True)
+        subprocess.run(["/bin/mount", "-t", "cgroup", "-o", names, "cgroup", str(_GROUPS / names)], check=True)
+
+
 def _pid_file(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.pid")
 
@@ -95,3 +125,7 @@ def _is_used(folder: Path) -> bool:
         return str(psutil.Process(int(_pid_file(folder).read_text())).name()) == "dockerd"
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return False
+
+
+if __name__ == "__main__":
+    mount_hierarchies()

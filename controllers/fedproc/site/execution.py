@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
@@ -188,13 +189,15 @@ class Execution:
         if last and self.finish.is_set():
             if code in (*task.stop.exit_codes, task.expected_exit_code):
                 return
-            raise ToolFault(f"asked to end, it exited with {code}", code="tool_fault.exit_code")
+            raise ToolFault(f"asked to end, it exited with {_by_signal(code)}", code="tool_fault.exit_code")
         if last and task.kind is TaskKind.service:
-            raise ToolFault(f"the service ended by itself with exit code {code}", code="tool_fault.service_ended")
+            raise ToolFault(
+                f"the service ended by itself with exit code {_by_signal(code)}", code="tool_fault.service_ended"
+            )
         expected = task.expected_exit_code if last else 0
         if code != expected:
             step = "the command" if last else f"prepare step {self._record.step + 1}"
-            raise ToolFault(f"{step} exited with {code}, expected {expected}", code="tool_fault.exit_code")
+            raise ToolFault(f"{step} exited with {_by_signal(code)}, expected {expected}", code="tool_fault.exit_code")
         if last and task.status is not None:
             self._check_status()
 
@@ -257,6 +260,16 @@ class Execution:
             return [Record(sequence=told + 1, lines=tuple(lines), **common)]
         metrics = [value for value in map(_metrics, lines) if value is not None]
         return [Record(sequence=told + i, metrics=value, **common) for i, value in enumerate(metrics, 1)]
+
+
+def _by_signal(code: int | None) -> str:
+    """The exit code, and what the shell's 128 and more say of it."""
+    if code == 128 + signal.SIGKILL:
+        return f"{code} (SIGKILL: the kernel sends it for want of memory; if that is so, ask for more in resources)"
+    try:
+        return f"{code} ({signal.Signals((code or 0) - 128).name})"
+    except ValueError:
+        return str(code)
 
 
 def _metrics(line: str) -> dict[str, Any] | None:

@@ -7,7 +7,11 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from fedproc.contract.errors import ToolFault
 from fedproc.site.execution import Execution
+from fedproc.site.executors.base import Observation, Phase
 
 
 class Executor:
@@ -41,3 +45,20 @@ async def test_what_was_read_when_the_look_was_ended_is_told_and_told_once() -> 
         ("stdout", 1, ["hello"]),
         ("stderr", 1, ["hello"]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (3, "exited with 3, expected 0"),
+        (137, "exited with 137 (SIGKILL: the kernel sends it for want of memory; if that is so, ask for more"),
+        (139, "exited with 139 (SIGSEGV), expected 0"),
+        (255, "exited with 255, expected 0"),
+    ],
+)
+def test_a_signal_is_named(code: int, said: str) -> None:
+    prepared = SimpleNamespace(task=SimpleNamespace(kind="batch", expected_exit_code=0, status=None))
+    execution = Execution(None, None, prepared, None, None)  # type: ignore[arg-type]
+    with pytest.raises(ToolFault) as caught:
+        execution._judge(Observation(phase=Phase.exited, exit_code=code), last=True)
+    assert said in str(caught.value)
