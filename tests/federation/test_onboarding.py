@@ -82,7 +82,8 @@ def test_a_host_comes_in_while_experiments_run(centre: Centre, upv: Machine) -> 
 
 def test_a_host_that_is_turned_out_is_out_within_a_minute(centre: Centre, upv: Machine, machine: Machine) -> None:
     centre.wait_until_accepting("UPV")
-    experiment = centre.run("flower-logistic", datasets=[*DATA, "UPV:wisconsin"], rounds=1000)
+    # So many steps that it is not over before the playbook is.
+    experiment = centre.run("flower-logistic", datasets=[*DATA, "UPV:wisconsin"], rounds=1000, local_steps=2000)
     centre.wait_for(experiment, "UPV", "running", 240)
     token = upv.probe("token")["token"]
     server = next(job for job in centre.view(experiment).jobs if job.host == "EUCAIM")
