@@ -66,6 +66,18 @@ def test_a_later_acceptance_that_fails_takes_nothing_away(lone: Federation) -> N
         assert rosa.post("/experiments", json=COUNT).status_code == 201
 
 
+def test_a_host_that_comes_in_again_passes_it_again(lone: Federation) -> None:
+    accepting(lone)
+    with lone.operator() as operator, lone.user() as rosa:
+        lone.books.report(jobs_of(operator.post("/hosts/UB/acceptance"))[0]["id"], "succeeded")
+        assert operator.get("/hosts/UB/acceptance").json()["accepted"] is True
+        assert operator.post("/hosts/UB/revocation", json={"reason": "a test"}).status_code == 200
+        assert enrol_again(lone, "UB", accepted=False)["accepted"] is False
+        problem(rosa.post("/experiments", json=COUNT), 422)
+        lone.books.report(jobs_of(operator.post("/hosts/UB/acceptance"))[0]["id"], "succeeded")
+        assert rosa.post("/experiments", json=COUNT).status_code == 201
+
+
 def test_who_may_ask_for_it(federation: Federation, rosa: httpx.Client) -> None:
     problem(rosa.post("/hosts/UB/acceptance"), 403)
     problem(rosa.get("/hosts/UB/acceptance"), 403)

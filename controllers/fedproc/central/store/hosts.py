@@ -58,10 +58,15 @@ def begin_acceptance(connection: Connection, host: str, experiment: str) -> None
 
 
 def enrol(connection: Connection, host: str, values: HostEnrolment, public_key: dict[str, Any], now: float) -> bool:
-    """Write down who the host is; True if it is new. What is known of its journal and heartbeats stays."""
+    """Write down who the host is; True if it is new. What is known of its journal and heartbeats stays.
+
+    A host that has to be accepted again is not so by the acceptance that it passed before.
+    """
     columns = {**values.model_dump(exclude={"public_key"}), "public_key": public_key}
     if values.accepted is None:
         del columns["accepted"]
+    elif not values.accepted:
+        columns["acceptance"] = None
     if connection.execute(update(hosts).where(hosts.c.id == host).values(**columns)).rowcount:
         return False
     connection.execute(insert(hosts).values(id=host, enrolled=now, **columns))
