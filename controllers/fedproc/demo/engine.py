@@ -7,6 +7,7 @@ import itertools
 import shutil
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def mount_hierarchies() -> None:
     """Mount every hierarchy of control groups v1 that the kernel has, where no systemd sees to them; needs root.
 
     An engine watches the memory of its containers only if it finds them all mounted, and a systemd that starts in a
-    container makes those that are missing, for itself.
+    container makes those that are missing, for itself. Raises :class:`Unavailable` if it may not.
     """
     if _SYSTEMD.exists() or not (_GROUPS / "memory").is_mount():
         return
@@ -110,10 +111,19 @@ def mount_hierarchies() -> None:
     }
     missing = [",".join(controllers) for controllers in together.values() if not mounted.intersection(controllers)]
     if missing:  # the systemd of a container that was shown this folder left it read-only
-        subprocess.run(["/bin/mount", "-o", "remount,rw", str(_GROUPS)], check=True)
+        _mount("-o", "remount,rw", str(_GROUPS))
     for names in missing:
         (_GROUPS / names).mkdir(exist_ok=True)
-        subprocess.run(["/bin/mount", "-t", "cgroup", "-o", names, "cgroup", str(_GROUPS / names)], check=True)
+        _mount("-t", "cgroup", "-o", names, "cgroup", str(_GROUPS / names))
+
+
+def _mount(*arguments: str) -> None:
+    done = subprocess.run(["/bin/mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(
+            f"control groups: {done.stderr.splitlines()[0]} An engine may not notice that a container is out of memory; "
+            "mount them as root of the machine, or use a machine with systemd"
+        )
 
 
 def _pid_file(folder: Path) -> Path:
@@ -128,4 +138,7 @@ def _is_used(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    mount_hierarchies()
+    try:
+        mount_hierarchies()
+    except Unavailable as fault:
+        sys.exit(fault.message)

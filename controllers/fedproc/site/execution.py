@@ -189,7 +189,7 @@ class Execution:
         if last and self.finish.is_set():
             if code in (*task.stop.exit_codes, task.expected_exit_code):
                 return
-            raise ToolFault(f"asked to end, it exited with {_by_signal(code)}", code="tool_fault.exit_code")
+            raise ToolFault(f"asked to end, it exited with {_by_signal(code, asked=True)}", code="tool_fault.exit_code")
         if last and task.kind is TaskKind.service:
             raise ToolFault(
                 f"the service ended by itself with exit code {_by_signal(code)}", code="tool_fault.service_ended"
@@ -262,9 +262,9 @@ class Execution:
         return [Record(sequence=told + i, metrics=value, **common) for i, value in enumerate(metrics, 1)]
 
 
-def _by_signal(code: int | None) -> str:
-    """The exit code, and what the shell's 128 and more say of it."""
-    if code == 128 + signal.SIGKILL:
+def _by_signal(code: int | None, *, asked: bool = False) -> str:
+    """The exit code, and what the shell's 128 and more say of it. One that was ``asked`` to end is killed by us."""
+    if code == 128 + signal.SIGKILL and not asked:
         return f"{code} (SIGKILL: the kernel sends it for want of memory; if that is so, ask for more in resources)"
     try:
         return f"{code} ({signal.Signals((code or 0) - 128).name})"

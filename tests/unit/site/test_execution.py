@@ -62,3 +62,12 @@ def test_a_signal_is_named(code: int, said: str) -> None:
     with pytest.raises(ToolFault) as caught:
         execution._judge(Observation(phase=Phase.exited, exit_code=code), last=True)
     assert said in str(caught.value)
+
+
+def test_who_was_asked_to_end_and_did_not_was_killed_by_us() -> None:
+    task = SimpleNamespace(kind="service", expected_exit_code=0, stop=SimpleNamespace(exit_codes=(143,)))
+    execution = Execution(None, None, SimpleNamespace(task=task), None, None)  # type: ignore[arg-type]
+    execution.finish.set()
+    with pytest.raises(ToolFault) as caught:
+        execution._judge(Observation(phase=Phase.exited, exit_code=137), last=True)
+    assert str(caught.value).endswith("asked to end, it exited with 137 (SIGKILL)")
