@@ -121,7 +121,7 @@ def _mount(*arguments: str) -> None:
     done = subprocess.run(["/bin/mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(
-            f"control groups: {done.stderr.splitlines()[0]} An engine may not notice that a container is out of memory; "
+            f"control groups: {done.stderr.splitlines()[0]} An engine may not notice that a container lacks memory; "
             "mount them as root of the machine, or use a machine with systemd"
         )
 
