@@ -92,23 +92,29 @@ class Client:
     # -- signing in ------------------------------------------------------------------------------
 
     def sign_in(self) -> Token:
-        """Get a token by password, or by the refresh token of the one at hand. Raises :class:`NotAuthenticated`."""
-        username, password = self._credentials
-        if self.token and self.token.refresh_token:
-            form = {"grant_type": "refresh_token", "refresh_token": self.token.refresh_token}
-        elif username and password:
-            form = {"grant_type": "password", "username": username, "password": password}
-        else:
+        """Get a token by the refresh token of the one at hand, or by password. Raises :class:`NotAuthenticated`."""
+        forms = self._ways_in()
+        if not forms:
             raise NotAuthenticated("not signed in: run `fedproc login`, or set FEDPROC_USERNAME and FEDPROC_PASSWORD")
-        answer = self._raw("POST", "/token", data=form)
-        if answer.status_code != 200:
-            said = _problem(answer)
-            raise NotAuthenticated(
-                f"not signed in: {said.get('error_description') or said.get('detail') or said.get('error')}"
-            )
-        self.token = Token.model_validate_json(answer.content)
-        self._expires = time.monotonic() + self.token.expires_in
-        return self.token
+        for form in forms:
+            answer = self._raw("POST", "/token", data=form)
+            if answer.status_code == 200:
+                self.token = Token.model_validate_json(answer.content)
+                self._expires = time.monotonic() + self.token.expires_in
+                return self.token
+        said = _problem(answer)
+        raise NotAuthenticated(
+            f"not signed in: {said.get('error_description') or said.get('detail') or said.get('error')}"
+        )
+
+    def _ways_in(self) -> list[dict[str, str]]:
+        username, password = self._credentials
+        forms = []
+        if self.token and self.token.refresh_token:
+            forms.append({"grant_type": "refresh_token", "refresh_token": self.token.refresh_token})
+        if username and password:
+            forms.append({"grant_type": "password", "username": username, "password": password})
+        return forms
 
     def access_token(self, *, fresh: bool = False) -> str:
         """A token that is good for a while."""

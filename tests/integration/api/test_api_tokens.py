@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ import pytest
 from joserfc.jwk import RSAKey
 from tests.integration.api.federation import Federation, problem
 from tests.integration.api.issuer import TestIssuer
+
+from fedproc.cli.client import Client
+from fedproc.contract.api import Token
+from fedproc.contract.errors import NotAuthenticated
 
 GOOD = {"username": "rosa", "password": "correct horse"}
 
@@ -37,6 +42,15 @@ def test_a_password_gives_a_token_that_counts(federation: Federation, nobody: ht
     again = nobody.post("/token", data={"grant_type": "refresh_token", "refresh_token": body["refresh_token"]})
     assert again.status_code == 200
     assert "access_token" in again.json()
+
+
+def test_a_client_whose_session_ended_signs_in_by_its_password_again(federation: Federation) -> None:
+    ended = Token(access_token="old", token_type="Bearer", expires_in=0, refresh_token="ended")
+    both = {"token": ended, **GOOD}
+    with closing(Client(federation.url, **both)) as rosa:
+        assert rosa.experiments().items == []
+    with closing(Client(federation.url, token=ended)) as rosa, pytest.raises(NotAuthenticated, match="not signed in"):
+        rosa.experiments()
 
 
 def test_the_grant_type_may_be_left_out(nobody: httpx.Client) -> None:
