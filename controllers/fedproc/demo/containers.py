@@ -7,12 +7,15 @@ one log per step in ``.federation/log``.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -54,12 +57,15 @@ def main(arguments: list[str]) -> int:
 
 
 class Steps:
-    """Runs programs one after the other, shows how far they are, and keeps what they say in ``logs``."""
+    """Runs programs, shows how far they are, and keeps what they say in ``logs``."""
 
     def __init__(self, console: Console, logs: Path) -> None:
         self.console = console
         self._logs = logs
         self._begun = time.monotonic()
+        self._status = Status("", console=console)
+        self._under_way: dict[str, str] = {}
+        self._showing = threading.Lock()
         self.environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
 
@@ -78,7 +84,7 @@ class Steps:
         """Run a program to its end; its standard output. Raises :class:`FedprocError` if it fails."""
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{name}.log"
-        with log.open("w") as kept, self._status(name) as status:
+        with log.open("w") as kept, self._shown(name):
             process = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
@@ -86,20 +92,40 @@ class Steps:
             for line in process.stdout:
                 kept.write(line)
                 kept.flush()
-                if status is not None and line.startswith(("PLAY [", "TASK [", "==> ")):
-                    status.update(f"{name}: {line.strip(' *=>' + chr(10))}")
+                if line.startswith(("PLAY [", "TASK [", "==> ")):
+                    self._show(name, line.strip(" *=>\n"))
             if process.wait() != 0:
                 raise FedprocError(_failure(name, log))
         return log.read_text()
 
+    def side_by_side(self, *acts: Callable[[], None]) -> None:
+        """Do all, and wait for all even if one fails; raises what the first one that failed raised."""
+        with ThreadPoolExecutor(len(acts)) as pool:
+            begun = [pool.submit(act) for act in acts]
+        for act in begun:
+            act.result()
+
     @contextmanager
-    def _status(self, name: str) -> Iterator[Status | None]:
-        """A line that shows the present task, where somebody looks at a terminal."""
+    def _shown(self, name: str) -> Iterator[None]:
+        self._show(name, "")
+        try:
+            yield
+        finally:
+            self._show(name, None)
+
+    def _show(self, name: str, doing: str | None) -> None:
+        """A line that says what each program under way does, where somebody looks at a terminal; None: it ended."""
         if not self.console.is_terminal:
-            yield None
             return
-        with self.console.status(name) as status:
-            yield status
+        with self._showing:
+            if doing is None:
+                self._under_way.pop(name, None)
+            else:
+                self._under_way[name] = doing
+            self._status.update(
+                "   ".join(f"{one}: {what}" for one, what in self._under_way.items()).replace("[", r"\[")
+            )
+            self._status.start() if self._under_way else self._status.stop()
 
 
 def _failure(name: str, log: Path) -> str:
@@ -133,24 +159,39 @@ def _set_up(steps: Steps) -> None:
 def _bring_up(steps: Steps) -> None:
     steps.say("six systemd machines: the centre, and EUCAIM, UB, BSC, FORTH, CESGA, which let nothing in")
     steps.playbook("machines", MACHINES / "create.yml")
+    steps.say("central.yml: authority, PostgreSQL, Keycloak, RabbitMQ, gateway, API, store")
+    steps.say("meanwhile onboard_host.yml --tags check,prepare: clock, engine and programs, which need no centre yet")
+    steps.side_by_side(
+        lambda: steps.playbook("central", PLAYBOOKS / "central.yml", "--skip-tags", "publish"),
+        lambda: _prepare(steps),
+    )
+    steps.say(
+        "central.yml --tags publish: the tools' images are built, signed, and offered; meanwhile hosts are let in"
+    )
+    steps.side_by_side(
+        lambda: steps.playbook("publish", PLAYBOOKS / "central.yml", "--tags", "publish"),
+        lambda: _let_in(steps),
+    )
+    steps.say("onboard_host.yml: each site starts its orchestrator, fetches tools, and is accepted by an experiment")
+    steps.playbook("onboard", PLAYBOOKS / "onboard_host.yml", "--skip-tags", "check,prepare")
+
+
+def _prepare(steps: Steps) -> None:
+    """What the sites can do while there is no centre: its network is checked when there is one."""
     steps.playbook("data", MACHINES / "data.yml")
-    steps.say("central.yml: authority, PostgreSQL, Keycloak, RabbitMQ, gateway, API, store, catalogue")
-    steps.playbook("central", PLAYBOOKS / "central.yml")
+    unknown = {"federation_ca_sha256": "", "federation_catalogue_sha256": ""}
+    known = json.dumps({"federation_host_check_topics": ["os", "disk"], **unknown})
+    steps.playbook("prepare", PLAYBOOKS / "onboard_host.yml", "--tags", "check,prepare", "-e", known)
+
+
+def _let_in(steps: Steps) -> None:
     steps.say("enroll_host.yml --tags code: the central operator gives out a single-use code for each host")
     steps.playbook("codes", PLAYBOOKS / "enroll_host.yml", "--tags", "code", "-e", "enrolment_only_new=true")
     steps.say("onboard_host.yml --tags check,enrol: each site checks its machine, makes its key, asks to be let in")
-    steps.playbook(
-        "enrol",
-        PLAYBOOKS / "onboard_host.yml",
-        "--tags",
-        "check,enrol",
-        "-e",
-        '{"orchestrator_enrolment_required": false}',
-    )
+    waits = json.dumps({"orchestrator_enrolment_required": False})
+    steps.playbook("enrol", PLAYBOOKS / "onboard_host.yml", "--tags", "check,enrol", "-e", waits)
     steps.say("enroll_host.yml --tags confirm: the central operator compares fingerprints and certifies")
     steps.playbook("confirm", PLAYBOOKS / "enroll_host.yml", "--tags", "confirm")
-    steps.say("onboard_host.yml: each site installs engine, orchestrator and tools, and is accepted by an experiment")
-    steps.playbook("onboard", PLAYBOOKS / "onboard_host.yml")
 
 
 def _write_env() -> None:
