@@ -23,6 +23,10 @@ class Centre:
     def __init__(self) -> None:
         self.env = read_env(FOLDER)
         self.url, self.ca = self.env["FEDPROC_URL"], self.env["FEDPROC_CA"]
+        self.connect()
+
+    def connect(self) -> None:
+        """Sign in, trusting the authority that the file names now."""
         self.researcher, self.operator = self._client("FEDPROC_"), self._client("FEDPROC_OPERATOR_")
 
     def _client(self, prefix: str) -> Client:

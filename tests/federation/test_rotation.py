@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
+import shutil
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from tests.federation.conftest import Centre
-from tests.federation.machines import Machine, played
+from tests.federation.machines import Machine, play, played, secret
 
-from fedproc.demo.containers import FOLDER, GATEWAY
+from fedproc.cli.client import Client
+from fedproc.contract.errors import FedprocError
+from fedproc.demo.containers import FOLDER, GATEWAY, ROOT
 from fedproc.demo.data import COHORT_PARAMETERS
 from fedproc.demo.waiting import wait_until
 
@@ -40,8 +47,9 @@ def test_a_clients_key(centre: Centre, machine: Machine, program: str) -> None:
     works(centre)
 
 
-def shown(centre: Centre) -> str:
-    trusted = ssl.create_default_context(cafile=centre.ca)
+def shown(centre: Centre, authority: str | None = None) -> str:
+    """The sum of the certificate that the gateway shows, of the authority at hand or of the given one."""
+    trusted = ssl.create_default_context(cafile=None if authority else centre.ca, cadata=authority)
     with (
         socket.create_connection((GATEWAY, 443), 10) as bare,
         trusted.wrap_socket(bare, server_hostname=f"api.{centre.env['FEDPROC_DOMAIN']}") as secured,
@@ -87,3 +95,136 @@ def test_the_dispatch_key(centre: Centre, machine: Machine) -> None:
         Machine(site).run("rm", f"{KEYS}/dispatch-next.pub")
     played("onboard_host.yml", "--tags", "install")
     works(centre)
+
+
+@contextmanager
+def another(name: str) -> Iterator[str]:
+    """The secret of that name is another for as long as this lasts, for the playbooks alone."""
+    path = FOLDER / "secrets" / name
+    before = path.read_text()
+    now = secrets.token_urlsafe(18).replace("-", "x").replace("_", "y")
+    path.write_text(f"{now}\n")
+    try:
+        yield now
+    finally:
+        path.write_text(before)
+
+
+def signs_in(centre: Centre, password: str) -> bool:
+    client = Client(centre.url, username="operator", password=password, ca_file=centre.ca)
+    try:
+        client.hosts()
+    except FedprocError as fault:
+        assert "invalid_grant" in fault.message or "password" in fault.message, fault.message
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def test_the_operators_password(centre: Centre) -> None:
+    before = secret("operator")
+    with another("operator") as now:
+        played("central.yml", "--tags", "realm")
+        assert signs_in(centre, now)
+        assert not signs_in(centre, before)
+    played("central.yml", "--tags", "realm")
+    assert signs_in(centre, before)
+    assert not signs_in(centre, now)
+
+
+def opens_database(machine: Machine, password: str) -> bool:
+    shell = "read -r PGPASSWORD; export PGPASSWORD; psql -qAt -h 127.0.0.1 -U keycloak -c 'select 1' keycloak"
+    return machine.try_run("sh", "-c", shell, given=f"{password}\n").stdout.strip() == "1"
+
+
+def test_the_password_of_keycloaks_database(centre: Centre, machine: Machine) -> None:
+    before = secret("keycloak-database")
+    tags = ("--tags", "database,keycloak")
+    with another("keycloak-database") as now:
+        played("central.yml", *tags)
+        assert opens_database(machine, now)
+        assert not opens_database(machine, before)
+        assert signs_in(centre, secret("operator"))
+    played("central.yml", *tags)
+    works(centre)
+
+
+def test_the_password_of_keycloaks_administrator(centre: Centre) -> None:
+    before = secret("keycloak-admin")
+    with another("keycloak-admin") as now:
+        played(
+            "central.yml", "--tags", "realm", "-e", json.dumps({"federation_keycloak_admin_password_before": before})
+        )
+        played("central.yml", "--tags", "realm")
+    refused = play("central.yml", "--tags", "realm")
+    assert refused.returncode != 0
+    assert "set the one that Keycloak has now as the one before" in " ".join(refused.stdout.split())
+    played("central.yml", "--tags", "realm", "-e", json.dumps({"federation_keycloak_admin_password_before": now}))
+    works(centre)
+
+
+def test_the_catalogues_key(centre: Centre, ub: Machine, tmp_path: Path) -> None:
+    """A tool of its own is signed by the next key: what is published stays, and the others are to go on."""
+    tool = tmp_path / "signed_by_the_next"
+    shutil.copytree(ROOT / "tool_catalog/host_acceptance", tool)
+    manifest = tool / "tool.yaml"
+    manifest.write_text(manifest.read_text().replace("id: host-acceptance\n", "id: signed-by-the-next\n"))
+    coming = {
+        "tool_catalog_key": str(FOLDER / "secrets/catalogue-next.key"),
+        "tool_catalog_public_key": str(FOLDER / "files/catalogue-next.pub"),
+        "central_api_catalogue_keys": [str(FOLDER / f"files/{name}.pub") for name in ("catalogue", "catalogue-next")],
+        "tool_catalog_folders": [str(tool)],
+    }
+    played("central.yml", "--tags", "catalogue,api", "-e", json.dumps(coming))
+
+    admitted = {"orchestrator_policy": {"tools": [{"id": "signed-by-the-next"}], "release": {"report": "automatic"}}}
+    install = ("onboard_host.yml", "--tags", "install", "--limit", "UB")
+    played(*install, "-e", json.dumps(admitted))
+    refused = centre.wait_until_ended(centre.run("signed-by-the-next", ["UB"]))
+    assert refused.state != "succeeded", "the site does not know the key yet"
+
+    ub.run("tee", f"{KEYS}/catalogue-next.pub", given=(FOLDER / "files/catalogue-next.pub").read_text())
+    played(*install, "-e", json.dumps(admitted))
+    centre.wait_until_accepting("UB")
+    centre.succeeds(centre.run("signed-by-the-next", ["UB"]))
+
+    ub.run("rm", f"{KEYS}/catalogue-next.pub")
+    played(*install)
+    played("central.yml", "--tags", "api")
+    works(centre)
+
+
+def test_the_authority(centre: Centre, machine: Machine) -> None:
+    before = sums(
+        machine, "/etc/fedproc/authority/ca.crt", "/etc/fedproc/tls/gateway.crt", "/etc/fedproc/tls/broker.crt"
+    )
+    shown_before = shown(centre)
+    machine.run("sh", "-c", "cd /etc/fedproc && rm -rf old && mkdir -m 700 old && mv authority/ca.* tls old/")
+    played("central.yml", "--tags", "authority")
+    assert shown_before == shown(centre, machine.run("cat", "/etc/fedproc/old/tls/ca.crt"))
+
+    coming = (FOLDER / "files/ca.pem").read_text()
+    for site in map(Machine, SITES):
+        site.run("tee", "-a", "/etc/fedproc/ca.crt", given=coming)
+        site.run("systemctl", "restart", "fedproc-orchestrator")
+    played("central.yml")
+    centre.connect()
+    assert shown(centre) != shown_before
+    assert not set(before) & set(sums(machine, "/etc/fedproc/authority/ca.crt", "/etc/rabbitmq/tls/broker.crt"))
+    centre.wait_until_accepting(*SITES)
+    works(centre)
+
+    waits = json.dumps({"orchestrator_enrolment_required": False})
+    for site in map(Machine, SITES):
+        site.run("rm", "/etc/fedproc/host.crt")
+    played("enroll_host.yml", "--tags", "code")
+    played("onboard_host.yml", "--tags", "enrol", "-e", waits)
+    played("enroll_host.yml", "--tags", "confirm")
+    played("onboard_host.yml", "--tags", "enrol,install")
+    for site in map(Machine, SITES):
+        assert site.run("cat", "/etc/fedproc/ca.crt").strip() == coming.strip()
+    centre.wait_until_accepting(*SITES)
+    works(centre)
+    data = [f"{host}:wisconsin" for host in ("UB", "BSC")]
+    centre.succeeds(centre.run("flower-logistic", datasets=data, rounds=3))
