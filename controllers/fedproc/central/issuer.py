@@ -6,7 +6,10 @@ import asyncio
 import logging
 import ssl
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 import httpx
 from joserfc.errors import JoseError
@@ -24,6 +27,7 @@ _KEYS_LIVE = 3600.0
 _BETWEEN_FETCHES = 10.0
 _AFTER_FAILURE = 1.0
 _TIMEOUT = httpx.Timeout(5.0)
+_PATIENCE = 20.0
 
 
 class Issuer:
@@ -39,6 +43,7 @@ class Issuer:
         self._fetched = 0.0
         self._next_fetch = 0.0
         self._lock = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -90,13 +95,35 @@ class Issuer:
         document = self._document or await self.discover()
         endpoint = str(document.get("token_endpoint"))
         try:
-            answer = await self._http.post(endpoint, data={**form, **self._authentication(endpoint)})
+            async with self._turn(form.get("username")):
+                answer = await self._http.post(endpoint, data={**form, **self._authentication(endpoint)})
             body = answer.json()
         except (httpx.HTTPError, ValueError) as fault:
             raise _silent(endpoint, fault) from fault
         if answer.status_code >= 500 or not isinstance(body, dict):
             raise Unavailable(f"issuer: {endpoint} answers {answer.status_code}; try again", code="unavailable.issuer")
         return answer.status_code, body
+
+    @asynccontextmanager
+    async def _turn(self, username: str | None) -> AsyncIterator[None]:
+        """Sign-ins of one user come one after the other.
+
+        Keycloak, to stop who guesses passwords, refuses all but one of those that come at once, as if they were wrong.
+        """
+        if username is None:
+            yield
+            return
+        turn = self._turns.setdefault(username.lower(), asyncio.Lock())
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await turn.acquire()
+        except TimeoutError:
+            text = f"too many sign-ins of {username} at once; try again, or sign in once and use the refresh token"
+            raise Unavailable(text, code="unavailable.issuer") from None
+        try:
+            yield
+        finally:
+            turn.release()
 
     async def grants(self) -> tuple[frozenset[str], str | None]:
         """The grant types that the issuer offers, and the address where its device flow begins."""

@@ -27,6 +27,8 @@ class TestIssuer:
         self.passwords = {"rosa": "correct horse"}
         self.asked: list[dict[str, str]] = []
         self.key_fetches = 0
+        self.takes = 0.0
+        self._signing_in: set[str] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -74,6 +76,11 @@ class TestIssuer:
     def _grant(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         self.asked.append(form)
         user = form.get("username", "")
+        if user in self._signing_in:
+            return 400, {"error": "invalid_grant", "error_description": "as Keycloak does with sign-ins at once"}
+        self._signing_in.add(user)
+        time.sleep(self.takes)
+        self._signing_in.discard(user)
         right = form["grant_type"] == "password" and self.passwords.get(user) == form.get("password")
         if right or form.get("refresh_token") == "again":
             token = self.token(user or "rosa", "researcher")

@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ def test_a_client_whose_session_ended_signs_in_by_its_password_again(federation:
         assert rosa.experiments().items == []
     with closing(Client(federation.url, token=ended)) as rosa, pytest.raises(NotAuthenticated, match="not signed in"):
         rosa.experiments()
+
+
+def test_programs_of_one_user_sign_in_at_once(federation: Federation, nobody: httpx.Client) -> None:
+    federation.issuer.takes = 0.1
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: nobody.post("/token", data=GOOD).status_code, range(8)))
+    finally:
+        federation.issuer.takes = 0.0
+    assert found == [200] * 8
 
 
 def test_the_grant_type_may_be_left_out(nobody: httpx.Client) -> None:
