@@ -1,0 +1,49 @@
+"""A new version of our programs comes to the centre and to every host, while jobs run."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+from tests.federation.conftest import Centre
+from tests.federation.machines import Machine, played
+
+from fedproc.demo.containers import ROOT
+
+SITES = ("EUCAIM", "UB", "BSC", "FORTH", "CESGA")
+
+
+def repacked(folder: Path) -> Path:
+    """The wheels at hand as another version: a version's name is the sum of its archive."""
+    newest = max(ROOT.glob("dist/wheelhouse-py3.13-*.tar"), key=lambda path: path.stat().st_mtime)
+    archive = folder / newest.name
+    shutil.copy(newest, archive)
+    with tarfile.open(archive, "a") as packed:
+        packed.addfile(tarfile.TarInfo("a-new-version.txt"), io.BytesIO())
+    return archive
+
+
+def release(machine: Machine) -> str:
+    return machine.run("readlink", "/opt/fedproc/current").strip()
+
+
+def test_jobs_go_on_while_all_are_updated(centre: Centre, machine: Machine, tmp_path: Path) -> None:
+    machines = [machine, *map(Machine, SITES)]
+    before = [release(one) for one in machines]
+    long = centre.run("host-acceptance", hosts=["UB", "CESGA"], seconds=300)
+    centre.wait_for(long, "UB", "running", 120)
+    centre.wait_for(long, "CESGA", "running", 120)
+    started = {job.id: job.times["running"] for job in centre.view(long).jobs}
+
+    played("update.yml", "-e", json.dumps({"federation_wheelhouse": str(repacked(tmp_path))}))
+    assert not set(before) & {release(one) for one in machines}
+    view = centre.succeeds(long, 600)
+    assert {job.id: job.times["running"] for job in view.jobs} == started, "no job was begun anew"
+
+    # As the inventory says again.
+    played("update.yml")
+    assert [release(one) for one in machines] == before
+    centre.wait_until_accepting(*SITES)
