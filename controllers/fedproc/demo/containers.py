@@ -98,7 +98,7 @@ class Steps:
                 raise FedprocError(_failure(name, log))
         return log.read_text()
 
-    def side_by_side(self, *acts: Callable[[], None]) -> None:
+    def side_by_side(self, *acts: Callable[[], object]) -> None:
         """Do all, and wait for all even if one fails; raises what the first one that failed raised."""
         with ThreadPoolExecutor(len(acts)) as pool:
             begun = [pool.submit(act) for act in acts]
