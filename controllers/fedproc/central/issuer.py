@@ -28,6 +28,15 @@ _BETWEEN_FETCHES = 10.0
 _AFTER_FAILURE = 1.0
 _TIMEOUT = httpx.Timeout(5.0)
 _PATIENCE = 20.0
+_QUEUE = 20
+
+
+class _Turn:
+    """Whose turn it is among the sign-ins of one user, and how many wait for theirs."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
 
 
 class Issuer:
@@ -43,7 +52,7 @@ class Issuer:
         self._fetched = 0.0
         self._next_fetch = 0.0
         self._lock = asyncio.Lock()
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -113,17 +122,22 @@ class Issuer:
         if username is None:
             yield
             return
-        turn = self._turns.setdefault(username.lower(), asyncio.Lock())
+        turn = self._turns.setdefault(username.lower(), _Turn())
+        text = f"too many sign-ins of {username} at once; try again, or sign in once and use the refresh token"
+        if turn.waiting >= _QUEUE:
+            raise Unavailable(text, code="unavailable.issuer")
+        turn.waiting += 1
         try:
             async with asyncio.timeout(_PATIENCE):
-                await turn.acquire()
+                await turn.lock.acquire()
         except TimeoutError:
-            text = f"too many sign-ins of {username} at once; try again, or sign in once and use the refresh token"
             raise Unavailable(text, code="unavailable.issuer") from None
+        finally:
+            turn.waiting -= 1
         try:
             yield
         finally:
-            turn.release()
+            turn.lock.release()
 
     async def grants(self) -> tuple[frozenset[str], str | None]:
         """The grant types that the issuer offers, and the address where its device flow begins."""

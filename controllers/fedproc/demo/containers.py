@@ -102,8 +102,11 @@ class Steps:
         """Do all, and wait for all even if one fails; raises what the first one that failed raised."""
         with ThreadPoolExecutor(len(acts)) as pool:
             begun = [pool.submit(act) for act in acts]
-        for act in begun:
-            act.result()
+        faults = [fault for act in begun if (fault := act.exception()) is not None]
+        if len(faults) > 1 and all(isinstance(fault, FedprocError) for fault in faults):
+            raise FedprocError("\n".join(str(fault) for fault in faults))
+        if faults:
+            raise faults[0]
 
     @contextmanager
     def _shown(self, name: str) -> Iterator[None]:

@@ -28,7 +28,7 @@ class TestIssuer:
         self.asked: list[dict[str, str]] = []
         self.key_fetches = 0
         self.takes = 0.0
-        self._signing_in: set[str] = set()
+        self._signing_in: dict[str, threading.Lock] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -76,16 +76,21 @@ class TestIssuer:
     def _grant(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         self.asked.append(form)
         user = form.get("username", "")
-        if user in self._signing_in:
+        if form["grant_type"] == "password" and self._another_signs_in(user):
             return 400, {"error": "invalid_grant", "error_description": "as Keycloak does with sign-ins at once"}
-        self._signing_in.add(user)
-        time.sleep(self.takes)
-        self._signing_in.discard(user)
         right = form["grant_type"] == "password" and self.passwords.get(user) == form.get("password")
         if right or form.get("refresh_token") == "again":
             token = self.token(user or "rosa", "researcher")
             return 200, {"access_token": token, "token_type": "Bearer", "expires_in": 600, "refresh_token": "again"}
         return 400, {"error": "invalid_grant", "error_description": "Invalid user credentials"}
+
+    def _another_signs_in(self, user: str) -> bool:
+        turn = self._signing_in.setdefault(user, threading.Lock())
+        if not turn.acquire(blocking=False):
+            return True
+        time.sleep(self.takes)
+        turn.release()
+        return False
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         issuer = self
