@@ -89,7 +89,7 @@ def _through_proxy(centre: Centre, delay_ms: int = 0) -> Iterator[None]:
     proxy = Machine("bench-proxy")
     docker(
         "run", "--detach", "--name", proxy.container, "--network", "fedproc", "--ip", PROXY,
-        "fedproc/machine:trixie-1", "python3", "-c", _PROGRAM.read_text(), GATEWAY, "site:word", str(delay_ms),
+        Machine("centre").image, "python3", "-c", _PROGRAM.read_text(), GATEWAY, "site:word", str(delay_ms),
     )  # fmt: skip
     setting = 's|^ca_file = "/etc/fedproc/ca.crt"$|&\\nproxy_file = "/etc/fedproc/proxy"|; t; '
     try:

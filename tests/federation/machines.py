@@ -44,6 +44,10 @@ class Machine:
     def container(self) -> str:
         return f"fedproc-{self.name}"
 
+    @property
+    def image(self) -> str:
+        return docker("inspect", "--format", "{{.Config.Image}}", self.container).strip()
+
     def try_run(self, *command: str, given: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["docker", "exec", "-i", self.container, *command],

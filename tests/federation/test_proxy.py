@@ -20,7 +20,7 @@ def proxy() -> Iterator[Machine]:
     machine = Machine("proxy")
     docker(
         "run", "--detach", "--name", machine.container, "--network", "fedproc", "--ip", PROXY,
-        "fedproc/machine:trixie-2", "python3", "-c", PROGRAM.read_text(), GATEWAY, "site:word",
+        Machine("centre").image, "python3", "-c", PROGRAM.read_text(), GATEWAY, "site:word",
     )  # fmt: skip
     yield machine
     docker("rm", "--force", "--volumes", machine.container)

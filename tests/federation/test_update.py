@@ -13,6 +13,8 @@ from tests.federation.machines import Machine, played
 
 from fedproc.demo.containers import ROOT
 
+UNIT = "fedproc-orchestrator"
+BUSY = ("UB", "BSC")
 SITES = ("EUCAIM", "UB", "BSC", "FORTH", "CESGA")
 
 
@@ -26,6 +28,12 @@ def repacked(folder: Path) -> Path:
     return archive
 
 
+def since(host: Machine) -> float:
+    """When its orchestrator was started, in seconds since 1970."""
+    shown = host.run("systemctl", "show", "--value", "--property=ActiveEnterTimestamp", "--timestamp=unix", UNIT)
+    return float(shown.strip().removeprefix("@"))
+
+
 def release(machine: Machine) -> str:
     return machine.run("readlink", "/opt/fedproc/current").strip()
 
@@ -33,14 +41,16 @@ def release(machine: Machine) -> str:
 def test_jobs_go_on_while_all_are_updated(centre: Centre, machine: Machine, tmp_path: Path) -> None:
     machines = [machine, *map(Machine, SITES)]
     before = [release(one) for one in machines]
-    long = centre.run("host-acceptance", hosts=["UB", "CESGA"], seconds=300)
-    centre.wait_for(long, "UB", "running", 120)
-    centre.wait_for(long, "CESGA", "running", 120)
+    long = centre.run("host-acceptance", hosts=list(BUSY), seconds=420)
+    for host in BUSY:
+        centre.wait_for(long, host, "running", 120)
     started = {job.id: job.times["running"] for job in centre.view(long).jobs}
 
     played("update.yml", "-e", json.dumps({"federation_wheelhouse": str(repacked(tmp_path))}))
     assert not set(before) & {release(one) for one in machines}
+    restarted = {host: since(Machine(host)) for host in BUSY}
     view = centre.succeeds(long, 600)
+    assert all(job.times["succeeded"].timestamp() > restarted[job.host] for job in view.jobs), "none was under way"
     assert {job.id: job.times["running"] for job in view.jobs} == started, "no job was begun anew"
 
     # As the inventory says again.
