@@ -22,6 +22,8 @@ from fedproc.demo.containers import FOLDER, GATEWAY, ROOT
 from fedproc.demo.data import COHORT_PARAMETERS
 from fedproc.demo.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(1800)  # several playbooks each
+
 SITES = ("EUCAIM", "UB", "BSC", "FORTH", "CESGA")
 DATA = [f"{host}:breast-cohort" for host in ("UB", "BSC", "FORTH")]
 KEYS = "/etc/fedproc/keys"

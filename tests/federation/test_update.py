@@ -8,10 +8,13 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import pytest
 from tests.federation.conftest import Centre
 from tests.federation.machines import Machine, played
 
 from fedproc.demo.containers import ROOT
+
+pytestmark = pytest.mark.timeout(1800)  # several playbooks each
 
 UNIT = "fedproc-orchestrator"
 BUSY = ("UB", "BSC")
