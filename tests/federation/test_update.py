@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 import shutil
 import tarfile
 from pathlib import Path
@@ -27,7 +28,9 @@ def repacked(folder: Path) -> Path:
     archive = folder / newest.name
     shutil.copy(newest, archive)
     with tarfile.open(archive, "a") as packed:
-        packed.addfile(tarfile.TarInfo("a-new-version.txt"), io.BytesIO())
+        entry = tarfile.TarInfo("a-new-version.txt")
+        entry.size = 16
+        packed.addfile(entry, io.BytesIO(secrets.token_bytes(entry.size)))
     return archive
 
 
@@ -50,7 +53,8 @@ def test_jobs_go_on_while_all_are_updated(centre: Centre, machine: Machine, tmp_
     started = {job.id: job.times["running"] for job in centre.view(long).jobs}
 
     played("update.yml", "-e", json.dumps({"federation_wheelhouse": str(repacked(tmp_path))}))
-    assert not set(before) & {release(one) for one in machines}
+    updated = {release(one) for one in machines}
+    assert not set(before) & updated
     restarted = {host: since(Machine(host)) for host in BUSY}
     view = centre.succeeds(long, 600)
     assert all(job.times["succeeded"].timestamp() > restarted[job.host] for job in view.jobs), "none was under way"
@@ -58,5 +62,5 @@ def test_jobs_go_on_while_all_are_updated(centre: Centre, machine: Machine, tmp_
 
     # As the inventory says again.
     played("update.yml")
-    assert [release(one) for one in machines] == before
+    assert not updated & {release(one) for one in machines}
     centre.wait_until_accepting(*SITES)
