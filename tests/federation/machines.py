@@ -14,6 +14,7 @@ from typing import Any
 from fedproc.demo.containers import FOLDER, INVENTORY, PLAYBOOKS, ROOT
 
 PROBES = Path(__file__).parent / "probes"
+SITES = ("EUCAIM", "UB", "BSC", "FORTH", "CESGA")
 NEWCOMER = Path(__file__).parent / "newcomer.yml"
 _PYTHON = "/opt/fedproc/current/bin/python"
 

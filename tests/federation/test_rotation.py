@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.federation.conftest import Centre
-from tests.federation.machines import Machine, play, played, secret
+from tests.federation.machines import SITES, Machine, play, played, secret
 
 from fedproc.cli.client import Client
 from fedproc.contract.errors import FedprocError
@@ -24,7 +24,6 @@ from fedproc.demo.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(1800)  # several playbooks each
 
-SITES = ("EUCAIM", "UB", "BSC", "FORTH", "CESGA")
 DATA = [f"{host}:breast-cohort" for host in ("UB", "BSC", "FORTH")]
 KEYS = "/etc/fedproc/keys"
 

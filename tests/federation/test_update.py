@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.federation.conftest import Centre
-from tests.federation.machines import Machine, played
+from tests.federation.machines import SITES, Machine, played
 
 from fedproc.demo.containers import ROOT
 
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.timeout(1800)  # several playbooks each
 
 UNIT = "fedproc-orchestrator"
 BUSY = ("UB", "BSC")
-SITES = ("EUCAIM", "UB", "BSC", "FORTH", "CESGA")
 
 
 def repacked(folder: Path) -> Path:

@@ -99,7 +99,7 @@ class Steps:
         return log.read_text()
 
     def side_by_side(self, *acts: Callable[[], object]) -> None:
-        """Do all, and wait for all even if one fails; raises what the first one that failed raised."""
+        """Do all, and wait for all even if one fails. Raises :class:`FedprocError` with what each that failed says."""
         with ThreadPoolExecutor(len(acts)) as pool:
             begun = [pool.submit(act) for act in acts]
         faults = [fault for act in begun if (fault := act.exception()) is not None]

@@ -64,6 +64,17 @@ def test_programs_of_one_user_sign_in_at_once(federation: Federation, nobody: ht
     assert found == [200] * 8
 
 
+def test_who_comes_when_many_wait_is_told_at_once(federation: Federation, nobody: httpx.Client) -> None:
+    federation.issuer.takes = 0.2
+    try:
+        with ThreadPoolExecutor(40) as pool:
+            answers = list(pool.map(lambda _: nobody.post("/token", data=GOOD), range(40)))
+    finally:
+        federation.issuer.takes = 0.0
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert all("too many sign-ins of rosa" in answer.text for answer in answers if answer.status_code == 503)
+
+
 def test_the_grant_type_may_be_left_out(nobody: httpx.Client) -> None:
     assert nobody.post("/token", data=GOOD).status_code == 200
 
