@@ -116,8 +116,8 @@ bench-federation: $(VENV)/installed ## what latency, loss, little bandwidth and 
 
 .PHONY: docs
 docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI, the README of each role
-	@$(BIN)/python -m fedproc.contract.asyncapi docs/asyncapi.json
-	@$(BIN)/python -m fedproc.central.openapi docs/openapi.json
+	@$(BIN)/python -m fedproc.contract.wire.asyncapi docs/asyncapi.json
+	@$(BIN)/python -m fedproc.central.api.openapi docs/openapi.json
 	@$(BIN)/python scripts/role_readme.py
 
 .PHONY: lock

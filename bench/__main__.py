@@ -16,7 +16,7 @@ from pathlib import Path
 from bench import central, docker, fanout, memory, sandbox
 from bench.figures import Missing, Result, write
 from bench.running import ROOT, Running, federation
-from fedproc.contract.errors import FedprocError, Unavailable
+from fedproc.common.errors import FedprocError, Unavailable
 
 _GROUPS = ("sandbox", "central", "fanout", "docker")
 

@@ -18,9 +18,9 @@ from bench.figures import Figure, Missing, Result
 from bench.filling import fill, snapshot
 from bench.measure import Sample, side_by_side
 from bench.running import HOST, Running
-from fedproc.cli.client import Client
-from fedproc.contract.api import ExperimentRequest
-from fedproc.demo.waiting import free_ports, wait_until
+from fedproc.client.api import Client
+from fedproc.contract.api.base import ExperimentRequest
+from fedproc.demo.polling import free_ports, wait_until
 
 _FEW, _MANY = 1_000, 100_000
 _BLOCK = 25

@@ -19,10 +19,10 @@ from joserfc.jwk import ECKey
 from bench.figures import Figure
 from bench.measure import Sample, side_by_side
 from bench.running import Running
-from fedproc.contract import routing
-from fedproc.contract.api import ExperimentRequest, HostEnrolment
-from fedproc.contract.jws import public_jwk
-from fedproc.demo.waiting import wait_until
+from fedproc.contract.api.base import ExperimentRequest, HostEnrolment
+from fedproc.contract.wire import routing
+from fedproc.contract.wire.jws import public_jwk
+from fedproc.demo.polling import wait_until
 
 _LOOK = 0.002
 _PATIENCE = 300

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine, Table, insert, select, text
 
-from fedproc.central.migrate import migrate
-from fedproc.central.store.db import connect, reading, writing
-from fedproc.central.store.schema import audit, events, experiments, hosts, jobs, outbox, records, tools
+from fedproc.central.db.engine import connect, reading, writing
+from fedproc.central.db.migrate import migrate
+from fedproc.central.db.schema import audit, events, experiments, hosts, jobs, outbox, records, tools
 
 _COPIED = (experiments, jobs, events, outbox, records, audit)
 _BELONGS_BY = {experiments: "id", jobs: "experiment", events: "experiment", outbox: "job", records: "job"}

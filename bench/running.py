@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 
-from fedproc.cli.client import Client
-from fedproc.contract.api import ExperimentRequest
-from fedproc.contract.assertion import client_assertion
-from fedproc.contract.errors import FedprocError
-from fedproc.contract.jws import load_key
+from fedproc.client.api import Client
+from fedproc.common.errors import FedprocError
+from fedproc.contract.api.base import ExperimentRequest
 from fedproc.contract.states import TERMINAL
+from fedproc.contract.wire.assertion import client_assertion
+from fedproc.contract.wire.jws import load_key
 from fedproc.demo.federation import Federation, Say, read_env
 
 ROOT = Path(__file__).parents[1]

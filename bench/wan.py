@@ -21,7 +21,7 @@ from tests.federation.conftest import Centre
 from tests.federation.machines import Machine, docker
 
 from bench.measure import Sample, side_by_side
-from fedproc.contract.errors import FedprocError
+from fedproc.common.errors import FedprocError
 from fedproc.demo.containers import GATEWAY
 
 HOSTS = ("UB", "BSC", "FORTH")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.running import Running
 
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 
 def site(running: Running, host: str, act: str) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 
-from fedproc.contract.api import EventView, ExperimentRequest, ExperimentView, JobView
-from fedproc.contract.errors import FedprocError
+from fedproc.common.errors import FedprocError
+from fedproc.contract.api.base import EventView, ExperimentRequest, ExperimentView, JobView
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.federation import HOSTS, Federation
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 ROOT = Path(__file__).parents[1]
 

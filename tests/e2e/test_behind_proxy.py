@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import tomli_w
 from tests.proxying import ConnectProxy
 
-from fedproc.demo.waiting import free_ports, wait_until
+from fedproc.demo.polling import free_ports, wait_until
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.holding import environment_being_built, full, lost_files, stopped
 
-from fedproc.cli.client import ApiError
-from fedproc.demo.waiting import wait_until
+from fedproc.client.api import ApiError
+from fedproc.demo.polling import wait_until
 
 LETTER = Path(__file__).parent / "tools" / "letter"
 WISCONSIN = ["UB:wisconsin", "BSC:wisconsin"]

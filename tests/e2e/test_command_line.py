@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from fedproc.demo.federation import read_env
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from fedproc.cli.fetch import fetch_results
+from fedproc.client.results import fetch_results
 from fedproc.demo.data import COHORT_PARAMETERS, differences
 
 DATA_HOSTS = ("UB", "BSC", "FORTH")

@@ -10,10 +10,10 @@ import tomllib
 
 import psutil
 
-from fedproc.contract.api import HostEnrolment
+from fedproc.contract.api.base import HostEnrolment
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.federation import DOMAIN
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 
 def lines(running, program, since):
@@ -69,6 +69,6 @@ def _cut(running, since):
 
 
 def _key(running):
-    from fedproc.contract.jws import load_key, public_jwk
+    from fedproc.contract.wire.jws import load_key, public_jwk
 
     return public_jwk(load_key((running.folder / "keys" / "BSC.pub").read_bytes()))

@@ -12,10 +12,10 @@ import aio_pika
 import httpx
 import pytest
 
-from fedproc.contract import jws, routing
-from fedproc.contract.assertion import client_assertion
-from fedproc.contract.messages import Cancel, Envelope
-from fedproc.demo.waiting import wait_until
+from fedproc.contract.wire import jws, routing
+from fedproc.contract.wire.assertion import client_assertion
+from fedproc.contract.wire.messages import Cancel, Envelope
+from fedproc.demo.polling import wait_until
 
 
 def key(running, name):

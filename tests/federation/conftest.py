@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tests.federation.machines import Machine
 
-from fedproc.cli.client import Client
-from fedproc.contract.api import ExperimentRequest, ExperimentView
-from fedproc.contract.errors import FedprocError
+from fedproc.client.api import Client
+from fedproc.common.errors import FedprocError
+from fedproc.contract.api.base import ExperimentRequest, ExperimentView
 from fedproc.contract.states import ENDED
 from fedproc.demo.containers import FOLDER
 from fedproc.demo.federation import read_env
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 
 class Centre:

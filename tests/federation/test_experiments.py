@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.federation.conftest import Centre
 from tests.federation.machines import Machine
 
-from fedproc.cli.fetch import fetch_results
+from fedproc.client.results import fetch_results
 from fedproc.demo.data import COHORT_PARAMETERS, differences
 
 HOSTS = ["UB", "BSC", "FORTH"]

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from tests.federation.conftest import Centre
 from tests.federation.machines import Machine, docker
 
-from fedproc.contract.errors import FedprocError
+from fedproc.common.errors import FedprocError
 from fedproc.contract.states import ENDED
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 DATA = ["UB:wisconsin", "BSC:wisconsin", "FORTH:wisconsin"]
 

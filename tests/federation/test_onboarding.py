@@ -12,7 +12,7 @@ from tests.federation.conftest import Centre
 from tests.federation.machines import Machine, docker, play, played
 
 from fedproc.demo.containers import MACHINES
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 DATA = ["UB:wisconsin", "BSC:wisconsin", "FORTH:wisconsin"]
 

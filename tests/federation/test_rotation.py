@@ -16,11 +16,11 @@ import pytest
 from tests.federation.conftest import Centre
 from tests.federation.machines import SITES, Machine, play, played, secret
 
-from fedproc.cli.client import Client
-from fedproc.contract.errors import FedprocError
+from fedproc.client.api import Client
+from fedproc.common.errors import FedprocError
 from fedproc.demo.containers import FOLDER, GATEWAY, ROOT
 from fedproc.demo.data import COHORT_PARAMETERS
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 pytestmark = pytest.mark.timeout(1800)  # several playbooks each
 

@@ -15,7 +15,7 @@ from joserfc.jwk import RSAKey
 from tests.federation.conftest import Centre
 from tests.federation.machines import Machine, secret
 
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 SHORT = 40
 LEEWAY = 7.0

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from werkzeug.security import generate_password_hash
 
-from fedproc.contract.jws import load_key, public_jwk
-from fedproc.contract.routing import host_scopes, relay_scopes
+from fedproc.contract.wire.jws import load_key, public_jwk
+from fedproc.contract.wire.routing import host_scopes, relay_scopes
 from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
 from fedproc.demo.issuer import DEVICE_GRANT, Client, IssuerSettings, User
 from fedproc.demo.keys import Keyring
-from fedproc.demo.waiting import free_ports, wait_until
+from fedproc.demo.polling import free_ports, wait_until
 
 HOSTS = ("UB", "BSC", "FORTH", "EUCAIM")
 PASSWORDS = {"alice": "wonderland", "bob": "builder", "olga": "operates"}
@@ -33,7 +33,7 @@ class IssuerAt:
         return self._token(form)
 
     def machine_token(self, client_id: str, key: str) -> str:
-        from fedproc.contract.assertion import client_assertion
+        from fedproc.contract.wire.assertion import client_assertion
 
         private = load_key(self.keys.key(key).private.read_bytes())
         return self._token(

@@ -8,7 +8,7 @@ import aio_pika
 import pytest
 from aiormq.exceptions import AMQPError, ChannelAccessRefused
 
-from fedproc.contract import routing
+from fedproc.contract.wire import routing
 from fedproc.demo.broker import BrokerPlan
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from fedproc.demo.waiting import free_ports
-from fedproc.site.connections import Connections, Meter, Route
+from fedproc.demo.polling import free_ports
+from fedproc.site.centre.egress import WayOut
+from fedproc.site.connections.hub import Connections, Meter, Route
 from fedproc.site.settings import ConnectionSettings
-from fedproc.site.way_out import WayOut
 
 JOB = "j-" + "0" * 26
 NAME = f"7000-{JOB}.eucaim.jobs.fedproc.internal"

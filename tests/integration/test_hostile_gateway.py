@@ -17,12 +17,12 @@ import pytest
 from joserfc.jwk import ECKey
 
 from fedproc.catalog import load_tool, pack, sign_manifest, verify_manifest
-from fedproc.contract.errors import SystemFault, Unreadable
-from fedproc.contract.messages import FileRef
-from fedproc.contract.tool import ToolRef
-from fedproc.site.identity import Identity
-from fedproc.site.toolbox import Toolbox
-from fedproc.site.transfer import Transfer, TransferFault
+from fedproc.common.errors import SystemFault, Unreadable
+from fedproc.contract.tool.tool import ToolRef
+from fedproc.contract.wire.messages import FileRef
+from fedproc.site.centre.api import Transfer, TransferFault
+from fedproc.site.centre.identity import Identity
+from fedproc.site.tools.cache import Toolbox
 
 TOOL, OTHER = (Path(__file__).parent / "api" / "tools" / name for name in ("count", "train"))
 FILE = "f-" + "0" * 26

@@ -13,16 +13,16 @@ import pytest
 from joserfc.jwk import ECKey
 
 from fedproc.contract.enrolment import thumbprint_of
-from fedproc.contract.jws import CENTRAL, seal
-from fedproc.contract.messages import Revocation
-from fedproc.demo.waiting import free_ports
-from fedproc.site.connections import Connections, Meter, Route
-from fedproc.site.host import Host
-from fedproc.site.identity import read_key
+from fedproc.contract.wire.jws import CENTRAL, seal
+from fedproc.contract.wire.messages import Revocation
+from fedproc.demo.polling import free_ports
+from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.identity import read_key
+from fedproc.site.connections.hub import Connections, Meter, Route
+from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.services import Host
 from fedproc.site.journal import Journal
-from fedproc.site.orchestrator import Orchestrator
 from fedproc.site.settings import ConnectionSettings
-from fedproc.site.way_out import WayOut
 
 JOB = "j-" + "0" * 26
 NAME = f"7000-{JOB}.eucaim.jobs.fedproc.internal"

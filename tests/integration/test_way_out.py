@@ -21,15 +21,15 @@ import httpx
 import pytest
 from tests.proxying import ConnectProxy
 
-from fedproc.contract import routing
-from fedproc.contract.errors import InvalidInput, Unavailable
-from fedproc.demo.waiting import free_ports
-from fedproc.site import broker as broker_module
-from fedproc.site.broker import Broker
-from fedproc.site.connections import Connections, Meter, Route
-from fedproc.site.identity import Identity, tls_context
+from fedproc.common.errors import InvalidInput, Unavailable
+from fedproc.contract.wire import routing
+from fedproc.demo.polling import free_ports
+from fedproc.site.centre import broker as broker_module
+from fedproc.site.centre.broker import Broker
+from fedproc.site.centre.egress import WayOut, explained
+from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.connections.hub import Connections, Meter, Route
 from fedproc.site.settings import CentreSettings, ConnectionSettings, SiteSettings
-from fedproc.site.way_out import WayOut, explained
 
 USER = "ward:geheim"
 TIMEOUT = httpx.Timeout(10)

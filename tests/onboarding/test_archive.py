@@ -16,7 +16,7 @@ import pytest
 from onboarding_certs import Authority
 
 from fedproc.onboarding import build_zipapp
-from fedproc.onboarding.redact import REMOVED, redact
+from fedproc.onboarding.report.redact import REMOVED, redact
 
 SECRETS = ("hunter2", "s3cr3t-token", "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ1YiJ9.c2lnbmF0dXJl", "Zm9vOmJhcmJheg")
 

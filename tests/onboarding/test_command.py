@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fedproc.onboarding import report
+from fedproc.onboarding.model import report
 
 OURS = 'format = 1\nid = "ours"\ntitle = "ours"\n[[requirement]]\ncheck = "memory.size"\nsource = "us"\n'
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from fedproc.onboarding import page, profile, survey
-from fedproc.onboarding.facts import Facts
-from fedproc.onboarding.report import Line, ProfileStamp, Report, Verdict, to_json
+from fedproc.onboarding.model.facts import Facts
+from fedproc.onboarding.model.report import Line, ProfileStamp, Report, Verdict, to_json
+from fedproc.onboarding.profile import profile
+from fedproc.onboarding.report import page, survey
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 STANDARDS = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

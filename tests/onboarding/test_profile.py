@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fedproc.onboarding import profile
-from fedproc.onboarding.judges import CHECKS
-from fedproc.onboarding.targets import BadInput
+from fedproc.onboarding.model.targets import BadInput
+from fedproc.onboarding.profile import profile
+from fedproc.onboarding.rules import CHECKS
 
 HEAD = 'format = 1\nid = "ours"\ntitle = "Our hospital"\n'
 MEMORY = '[[requirement]]\ncheck = "memory.size"\nsource = "us"\n'

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedproc.onboarding import page, report, survey, text, words
-from fedproc.onboarding.facts import DataApiFacts, Unknown
-from fedproc.onboarding.parallel import Task, run_all
+from fedproc.onboarding.model import formatting, report
+from fedproc.onboarding.model.facts import DataApiFacts, Unknown
 from fedproc.onboarding.probes import x509
-from fedproc.onboarding.toml_lines import Lines
+from fedproc.onboarding.probes.parallel import Task, run_all
+from fedproc.onboarding.profile.toml_lines import Lines
+from fedproc.onboarding.report import page, survey, text
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -26,8 +27,9 @@ json_values = st.recursive(
 
 @pytest.fixture(scope="module")
 def good(request: pytest.FixtureRequest) -> dict[str, Any]:
-    from fedproc.onboarding import check, profile
-    from fedproc.onboarding.targets import Targets
+    from fedproc.onboarding import check
+    from fedproc.onboarding.model.targets import Targets
+    from fedproc.onboarding.profile import profile
 
     made = check.run(profile.load("d6.1-cpu"), Targets(), ("memory", "cpu", "os", "data-api"))
     return report.to_json(made)
@@ -70,8 +72,8 @@ def test_any_text_has_lines(content: str) -> None:
 
 @given(content=st.text())
 def test_nothing_that_is_shown_steers_a_terminal(content: str) -> None:
-    assert "\x1b" not in words.printable(content)
-    assert words.printable(content).isprintable()
+    assert "\x1b" not in formatting.printable(content)
+    assert formatting.printable(content).isprintable()
 
 
 def answer() -> DataApiFacts:

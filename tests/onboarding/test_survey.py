@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedproc.onboarding import survey
+from fedproc.onboarding.report import survey
 
 
 @pytest.fixture

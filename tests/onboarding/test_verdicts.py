@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedproc.onboarding import profile
-from fedproc.onboarding.facts import (
+from fedproc.onboarding.model.facts import (
     CertificateFacts,
     CpuFacts,
     CredentialFacts,
@@ -29,8 +28,9 @@ from fedproc.onboarding.facts import (
     SystemFacts,
     Unknown,
 )
-from fedproc.onboarding.judges import CHECKS, TOPICS, judge
-from fedproc.onboarding.report import Line, ProfileStamp, Report, Verdict
+from fedproc.onboarding.model.report import Line, ProfileStamp, Report, Verdict
+from fedproc.onboarding.profile import profile
+from fedproc.onboarding.rules import CHECKS, TOPICS, judge
 
 GIB, GB = 2**30, 10**9
 BEST, LEAST, FAILS, UNTOLD = Verdict.RECOMMENDED, Verdict.MINIMUM, Verdict.FAILS, Verdict.UNKNOWN

@@ -9,7 +9,7 @@ import pytest
 from tests.running import Running, federation
 
 from fedproc.demo.broker import other_root, version
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 CLOCK_HOST = "FORTH"
 TALLY = Path(__file__).parent / "tools" / "tally"

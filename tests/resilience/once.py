@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tests.running import Running
 
-from fedproc.cli.fetch import fetch_results
-from fedproc.contract.api import ExperimentView
+from fedproc.client.results import fetch_results
+from fedproc.contract.api.base import ExperimentView
 from fedproc.contract.states import TERMINAL
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 
 def ended_once(running: Running, experiment: ExperimentView, folder: Path, *, records_lost: bool = False) -> None:

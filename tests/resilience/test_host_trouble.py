@@ -12,7 +12,7 @@ from tests.resilience.conftest import CLOCK_HOST
 from tests.resilience.once import ended_once
 
 from fedproc.contract.states import TERMINAL
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 
 @contextmanager

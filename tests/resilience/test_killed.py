@@ -12,7 +12,7 @@ from tests.holding import environment_being_built, full, lost_files, stopped
 from tests.resilience.conftest import TALLY
 from tests.resilience.once import ended_once, nothing_of
 
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 PROGRAMS = ("orchestrator-UB", "relay", "api", "broker")
 PHASES = ("dispatched", "accepted", "materialising", "running", "collecting", "awaiting_release")

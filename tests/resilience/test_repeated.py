@@ -12,9 +12,9 @@ import httpx
 import pytest
 from tests.resilience.once import ended_once
 
-from fedproc.contract import jws, routing
-from fedproc.contract.assertion import client_assertion
-from fedproc.contract.messages import Cancel
+from fedproc.contract.wire import jws, routing
+from fedproc.contract.wire.assertion import client_assertion
+from fedproc.contract.wire.messages import Cancel
 
 TIMES = 3
 

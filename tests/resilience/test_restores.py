@@ -9,9 +9,9 @@ import pytest
 from tests.holding import stopped
 from tests.resilience.once import ended_once, nothing_of
 
-from fedproc.cli.client import ApiError
+from fedproc.client.api import ApiError
 from fedproc.contract.states import TERMINAL
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 
 def started(running, host="UB", seconds=0, phase="running"):

@@ -14,7 +14,7 @@ from pathlib import Path
 import docker
 
 from fedproc.catalog.building import image_id
-from fedproc.contract.errors import SystemFault, Unavailable
+from fedproc.common.errors import SystemFault, Unavailable
 
 SUITE = "bookworm"
 BASE_IMAGE = f"fedproc/base:{SUITE}-1"

@@ -10,8 +10,8 @@ import zlib
 from pathlib import Path
 from typing import IO
 
-from fedproc.contract.errors import InvalidInput, Unreadable
-from fedproc.contract.tool import Manifest, SourceFile
+from fedproc.common.errors import InvalidInput, Unreadable
+from fedproc.contract.tool.tool import Manifest, SourceFile
 
 
 def pack(folder: Path, manifest: Manifest) -> bytes:

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fedproc.contract.errors import InvalidInput
+from fedproc.common.errors import InvalidInput
 from fedproc.contract.ids import is_safe_path
-from fedproc.contract.tool import Manifest, SourceFile, Tool
+from fedproc.contract.tool.tool import Manifest, SourceFile, Tool
 
 MAX_BYTES = 50_000_000
 LEFT_OUT = frozenset({"test", "__pycache__"})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from fedproc.catalog.oci import Blobs, Descriptor
-from fedproc.contract.errors import InvalidInput, Unreadable
+from fedproc.common.errors import InvalidInput, Unreadable
 
 MANIFEST = "tools/{}/manifest.jws"
 SOURCE = "tools/{}/source.tar.gz"

@@ -16,7 +16,7 @@ from fedproc.catalog.naming import to_build, with_images
 from fedproc.catalog.oci import Blobs, ImageFault, take_saved
 from fedproc.catalog.registry import Registry
 from fedproc.catalog.signing import tool_digest
-from fedproc.contract.tool import Manifest
+from fedproc.contract.tool.tool import Manifest
 
 _PIECE = 4 << 20
 Say = Callable[[str], None]

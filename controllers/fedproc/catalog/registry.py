@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import httpx
 
 from fedproc.catalog.oci import DOCKER_MANIFEST, INDEXES, OCI_MANIFEST, Blobs, Descriptor, Image, digest_of, read_image
-from fedproc.contract.errors import Forbidden, NotAuthenticated, NotFound, SystemFault, Unavailable, Unreadable
+from fedproc.common.errors import Forbidden, NotAuthenticated, NotFound, SystemFault, Unavailable, Unreadable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

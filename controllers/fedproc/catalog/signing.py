@@ -8,9 +8,9 @@ from typing import Any
 from joserfc.jwk import ECKey
 from pydantic import ValidationError
 
-from fedproc.contract.errors import Unreadable
-from fedproc.contract.jws import MANIFEST_TYP, canonical, digest, sign, verify
-from fedproc.contract.tool import Manifest
+from fedproc.common.errors import Unreadable
+from fedproc.contract.tool.tool import Manifest
+from fedproc.contract.wire.jws import MANIFEST_TYP, canonical, digest, sign, verify
 
 
 def canonical_content(manifest: Manifest) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedproc.contract.errors import SystemFault
-from fedproc.contract.tool import Manifest
+from fedproc.common.errors import SystemFault
+from fedproc.contract.tool.tool import Manifest
 
 _GLIBC = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 _SEPARATORS = re.compile(r"[-_.]+")

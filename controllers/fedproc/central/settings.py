@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from fedproc.contract.errors import InvalidInput
+from fedproc.common.errors import InvalidInput
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
 

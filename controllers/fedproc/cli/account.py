@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from fedproc.cli import session
-from fedproc.cli.client import Client
 from fedproc.cli.show import console
-from fedproc.contract.api import Token
-from fedproc.contract.errors import InvalidInput
+from fedproc.client import session
+from fedproc.client.api import Client
+from fedproc.common.errors import InvalidInput
+from fedproc.contract.api.base import Token
 
 
 def login(

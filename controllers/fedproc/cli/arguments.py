@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fedproc.contract.errors import InvalidInput
+from fedproc.common.errors import InvalidInput
 
 
 def parameters(file: Path | None, given: Iterable[str]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from fedproc.cli.session import signed_in
 from fedproc.cli.show import AsJson, as_json, clock, console, size, table
-from fedproc.contract.api import HostEnrolment, HostView, ToolView
-from fedproc.contract.errors import InvalidInput
+from fedproc.client.session import signed_in
+from fedproc.common.errors import InvalidInput
+from fedproc.contract.api.base import HostEnrolment, HostView, ToolView
 
 hosts = typer.Typer(help="The federation's hosts.", invoke_without_command=True)
 tools = typer.Typer(help="The approved tools.", invoke_without_command=True)
@@ -73,7 +73,7 @@ def enrol_host(
     ] = False,
 ) -> None:
     """Enrol a host, or change what is known of it (operators)."""
-    from fedproc.contract.jws import load_key, public_jwk
+    from fedproc.contract.wire.jws import load_key, public_jwk
 
     try:
         key = public_jwk(load_key(public_key.read_bytes())) if public_key else None

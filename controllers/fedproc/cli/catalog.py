@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedproc.cli.session import signed_in
 from fedproc.cli.show import AsJson, as_json, console, table
-from fedproc.contract.errors import InvalidInput
+from fedproc.client.session import signed_in
+from fedproc.common.errors import InvalidInput
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey
@@ -116,7 +116,7 @@ def pack(
 
 
 def _key(path: Path) -> ECKey:
-    from fedproc.contract.jws import load_key
+    from fedproc.contract.wire.jws import load_key
 
     try:
         return load_key(path.read_bytes())

@@ -9,10 +9,10 @@ import typer
 from pydantic import ValidationError
 
 from fedproc.cli.browse import hosts
-from fedproc.cli.session import signed_in
 from fedproc.cli.show import AsJson, as_json, clock, console, table
-from fedproc.contract.api import EnrolmentView, NewEnrolment
-from fedproc.contract.errors import Conflict, InvalidInput
+from fedproc.client.session import signed_in
+from fedproc.common.errors import Conflict, InvalidInput
+from fedproc.contract.api.base import EnrolmentView, NewEnrolment
 
 Hours = Annotated[float, typer.Option(help="how long it is good", min=0.01, max=720)]
 Fingerprint = Annotated[

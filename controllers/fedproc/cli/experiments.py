@@ -12,13 +12,13 @@ import typer
 from pydantic import ValidationError
 
 from fedproc.cli import arguments
-from fedproc.cli.client import Client
-from fedproc.cli.fetch import fetch_results, places
 from fedproc.cli.follow import follow
-from fedproc.cli.session import signed_in
 from fedproc.cli.show import AsJson, as_json, clock, coloured, console, errors, size, table
-from fedproc.contract.api import ExperimentRequest, ExperimentView
-from fedproc.contract.errors import InvalidInput
+from fedproc.client.api import Client
+from fedproc.client.results import fetch_results, places
+from fedproc.client.session import signed_in
+from fedproc.common.errors import InvalidInput
+from fedproc.contract.api.base import ExperimentRequest, ExperimentView
 
 NOT_SUCCEEDED = 3
 _INTERRUPTED = 130

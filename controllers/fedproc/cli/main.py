@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from fedproc.contract.errors import FedprocError
+from fedproc.common.errors import FedprocError
 
 _SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
 _HOST_CHECK = {("site", "check"), ("site", "diagnose"), ("site", "profiles")}

@@ -14,9 +14,9 @@ from fedproc.catalog.offline import MANIFEST, SOURCE, BundleWriter
 from fedproc.catalog.registry import Registry, split
 from fedproc.catalog.signing import tool_digest
 from fedproc.catalog.wheels import fetch_wheels, lock_files
-from fedproc.cli.client import Client
-from fedproc.contract.errors import InvalidInput
-from fedproc.contract.tool import Manifest
+from fedproc.client.api import Client
+from fedproc.common.errors import InvalidInput
+from fedproc.contract.tool.tool import Manifest
 
 Say = Callable[[str], None]
 

@@ -13,7 +13,7 @@ Config = Annotated[Path, typer.Option("--config", help="settings file (TOML)")]
 
 def api(config: Config) -> None:
     """Run the central API."""
-    from fedproc.central.app import serve
+    from fedproc.central.api.app import serve
 
     serve(config)
 
@@ -51,9 +51,9 @@ def runner(
 def migrate(config: Config) -> None:
     """Bring the central database to the present schema."""
     from fedproc.central import settings
-    from fedproc.central.migrate import migrate as bring
-    from fedproc.central.migrate import revision
-    from fedproc.central.store.db import connect
+    from fedproc.central.db.engine import connect
+    from fedproc.central.db.migrate import migrate as bring
+    from fedproc.central.db.migrate import revision
 
     engine = connect(settings.load(config).database)
     before = revision(engine)

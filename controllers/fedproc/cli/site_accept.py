@@ -26,8 +26,8 @@ def accept(
     Exit codes: 0 accepted, 2 not accepted, 1 the centre cannot be asked.
     """
     from fedproc.site import settings
-    from fedproc.site.acceptance import NotAccepted
-    from fedproc.site.acceptance import accept as run
+    from fedproc.site.enrolment.acceptance import NotAccepted
+    from fedproc.site.enrolment.acceptance import accept as run
 
     fault = None
     try:

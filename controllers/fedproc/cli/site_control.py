@@ -11,7 +11,7 @@ import typer
 from fedproc.cli.show import AsJson, as_json, coloured, console, table
 from fedproc.cli.site import site
 from fedproc.cli.site_enrol import enrol
-from fedproc.contract.errors import FedprocError, Unavailable
+from fedproc.common.errors import FedprocError, Unavailable
 
 JOBS_LEFT = 3
 

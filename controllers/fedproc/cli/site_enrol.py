@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedproc.cli.show import AsJson, as_json, console, errors
-from fedproc.contract.errors import InvalidInput
+from fedproc.common.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from fedproc.site.enrolment import Outcome
+    from fedproc.site.enrolment.client import Outcome
 
 REFUSED, WAITS = 2, 3
 
@@ -56,15 +56,15 @@ def enrol(
     Run it again to go on waiting; a host that is enrolled is left as it is. Exit codes: 0 enrolled, 3 it waits for
     the federation's operator, 2 the centre refuses, 1 anything else.
     """
-    from fedproc.site import enrolment
+    from fedproc.site.enrolment import client
 
     if ca and ca_sha256:
         raise InvalidInput("give --ca or --ca-sha256, not both")
     told = tuple(catalogue_sha256 or ())
-    asking = enrolment.Asking(url, host, folder, ca, ca_sha256, told, renew, _proxy(proxy, proxy_file))
+    asking = client.Asking(url, host, folder, ca, ca_sha256, told, renew, _proxy(proxy, proxy_file))
     try:
-        outcome = enrolment.enrol(asking, lambda: _code(code_file), wait, _tell)
-    except enrolment.EnrolmentRefused as fault:
+        outcome = client.enrol(asking, lambda: _code(code_file), wait, _tell)
+    except client.EnrolmentRefused as fault:
         errors.print(f"fedproc: {fault.message}", markup=False)
         raise typer.Exit(REFUSED) from fault
     as_json(dataclasses.asdict(outcome)) if json else _show(outcome)
@@ -73,7 +73,7 @@ def enrol(
 
 
 def _proxy(address: str | None, file: Path | None) -> str | None:
-    from fedproc.onboarding.probes.route import Fault, stated_proxy
+    from fedproc.net.proxy import Fault, stated_proxy
 
     try:
         return stated_proxy(address, file)

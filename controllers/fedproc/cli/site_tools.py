@@ -31,7 +31,7 @@ def fetch(
     Only what the site's policy admits. Exits with 1 if something could not be had.
     """
     from fedproc.site import settings
-    from fedproc.site.deployment import fetch as fetched
+    from fedproc.site.tools.prefetch import fetch as fetched
 
     outcomes = fetched(settings.load(config), tuple(tool or ()), bundle, errors.print)
     if json:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from fedproc.cli.client import ApiError, Client
-from fedproc.cli.session import authority
-from fedproc.contract.errors import Conflict, Unreadable
-from fedproc.contract.tool import Manifest
+from fedproc.client.api import ApiError, Client
+from fedproc.client.session import authority
+from fedproc.common.errors import Conflict, Unreadable
+from fedproc.contract.tool.tool import Manifest
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from fedproc.cli.browse import hosts
-from fedproc.cli.session import signed_in
 from fedproc.cli.show import AsJson, as_json
-from fedproc.contract.errors import InvalidInput
-from fedproc.onboarding import survey as reports
+from fedproc.client.session import signed_in
+from fedproc.common.errors import InvalidInput
+from fedproc.onboarding.report import survey as reports
 
 
 def survey(

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from cryptography.x509.oid import NameOID
 
-from fedproc.contract.errors import InvalidInput
-from fedproc.contract.jws import load_key
+from fedproc.common.errors import InvalidInput
+from fedproc.contract.wire.jws import load_key
 
 CODE_HEADER = "Enrolment-Code"
 LONGEST = 16_384

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fedproc.contract.errors import FedprocError, InvalidInput
+from fedproc.common.errors import FedprocError, InvalidInput
 from fedproc.demo.federation import Federation, read_env
-from fedproc.demo.story import tell
+from fedproc.demo.scenario import tell
 
 _CATALOGUE = Path(__file__).parents[3] / "tool_catalog"
 

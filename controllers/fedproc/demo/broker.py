@@ -14,10 +14,10 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedproc.contract.errors import Unavailable
-from fedproc.contract.routing import RESOURCE_SERVER
+from fedproc.common.errors import Unavailable
+from fedproc.contract.wire.routing import RESOURCE_SERVER
 from fedproc.demo.keys import KeyPair
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 SCOPE_CLAIM = "rabbitmq_scope"
 ROOT_VARIABLE = "FEDPROC_BROKER_ROOT"

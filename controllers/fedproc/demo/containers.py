@@ -23,10 +23,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.status import Status
 
-from fedproc.cli.client import Client
-from fedproc.contract.errors import FedprocError
+from fedproc.client.api import Client
+from fedproc.common.errors import FedprocError
 from fedproc.demo.federation import read_env
-from fedproc.demo.story import tell
+from fedproc.demo.scenario import tell
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / ".federation"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from fedproc.contract.errors import Unavailable
-from fedproc.demo.waiting import wait_until
+from fedproc.common.errors import Unavailable
+from fedproc.demo.polling import wait_until
 
 MACHINES_OWN = Path("/var/run/docker.sock")
 _SYSTEMD = Path("/run/systemd/system")

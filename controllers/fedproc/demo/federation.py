@@ -16,19 +16,19 @@ import tomli_w
 from werkzeug.security import generate_password_hash
 
 from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest, tool_digest
-from fedproc.cli.client import Client
-from fedproc.contract.api import HostEnrolment
-from fedproc.contract.errors import FedprocError, InvalidInput, Unavailable
-from fedproc.contract.jws import load_key, public_jwk
-from fedproc.contract.routing import host_scopes, relay_scopes
-from fedproc.contract.tool import Manifest
+from fedproc.client.api import Client
+from fedproc.common.errors import FedprocError, InvalidInput, Unavailable
+from fedproc.contract.api.base import HostEnrolment
+from fedproc.contract.tool.tool import Manifest
+from fedproc.contract.wire.jws import load_key, public_jwk
+from fedproc.contract.wire.routing import host_scopes, relay_scopes
 from fedproc.demo.broker import BrokerPlan, other_root, wait_for, write_configuration
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
 from fedproc.demo.issuer import DEVICE_GRANT, IssuerSettings, User
 from fedproc.demo.issuer import Client as OidcClient
 from fedproc.demo.keys import Keyring
+from fedproc.demo.polling import free_ports, wait_until
 from fedproc.demo.supervision import Program, Supervisor
-from fedproc.demo.waiting import free_ports, wait_until
 
 DATA_HOSTS = ("UB", "BSC", "FORTH")
 AGGREGATOR = "EUCAIM"

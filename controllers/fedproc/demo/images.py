@@ -10,7 +10,7 @@ import docker
 from fedproc.catalog import tool_digest
 from fedproc.catalog.base_image import BASE_IMAGE, Say, make_base_image
 from fedproc.catalog.building import build, image_id, image_name
-from fedproc.contract.tool import Manifest
+from fedproc.contract.tool.tool import Manifest
 
 __all__ = ["BASE_IMAGE", "make_base_image", "make_images"]
 

@@ -27,7 +27,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 from pydantic import BaseModel, ConfigDict
 from werkzeug.security import check_password_hash, generate_password_hash
 
-from fedproc.contract.errors import InvalidInput
+from fedproc.common.errors import InvalidInput
 from fedproc.demo.broker import SCOPE_CLAIM
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"

@@ -14,8 +14,8 @@ from xmlrpc.client import Fault, ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from fedproc.contract.errors import SystemFault, Unavailable
-from fedproc.demo.waiting import wait_until
+from fedproc.common.errors import SystemFault, Unavailable
+from fedproc.demo.polling import wait_until
 
 
 @dataclass(frozen=True)

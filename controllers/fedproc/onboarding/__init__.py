@@ -2,7 +2,7 @@
 
 Imports nothing else of fedproc and no binary package, so that it runs as a zipapp before anything is installed.
 ``main`` is the command line; :mod:`fedproc.onboarding.watch` serves the orchestrator, and
-:mod:`fedproc.onboarding.survey` whoever keeps the reports of all hosts.
+:mod:`fedproc.onboarding.report.survey` whoever keeps the reports of all hosts.
 """
 
 from __future__ import annotations

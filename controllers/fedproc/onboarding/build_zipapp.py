@@ -1,4 +1,4 @@
-"""Builds ``fedproc-check.pyz``: this package, the NVML binding and nothing else, for a bare Python 3.11 to 3.13.
+"""Builds ``fedproc-check.pyz``: this package, ``net`` and the NVML binding, for a bare Python 3.11 to 3.13.
 
 Run by ``make host-check`` with the project's environment; needs no network. The same input gives the same bytes, so
 that a published checksum can be compared.
@@ -15,7 +15,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+FEDPROC = Path(__file__).parents[1]
+PACKED = ("net", "onboarding")
 SHEBANG = b"#!/usr/bin/env python3\n"
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 LEFT_OUT = {Path(__file__).name, "__pycache__"}
@@ -56,11 +57,12 @@ def contents() -> Iterator[tuple[str, bytes]]:
     """Names in the archive and their bytes."""
     yield "__main__.py", ENTRY.encode()
     yield "pynvml.py", _binding().read_bytes()
-    yield "fedproc/__init__.py", (PACKAGE.parent / "__init__.py").read_bytes()
+    yield "fedproc/__init__.py", (FEDPROC / "__init__.py").read_bytes()
     yield "fedproc/onboarding/VERSION", importlib.metadata.version("fedproc").encode()
-    for path in PACKAGE.rglob("*"):
-        if path.is_file() and not LEFT_OUT & set(path.relative_to(PACKAGE).parts):
-            yield f"fedproc/onboarding/{path.relative_to(PACKAGE)}", path.read_bytes()
+    for path in (found for room in PACKED for found in (FEDPROC / room).rglob("*")):
+        name = path.relative_to(FEDPROC)
+        if path.is_file() and not LEFT_OUT & set(name.parts):
+            yield f"fedproc/{name}", path.read_bytes()
 
 
 def _binding() -> Path:

@@ -12,7 +12,7 @@ from functools import partial
 from importlib import resources
 from typing import Any
 
-from fedproc.onboarding.facts import (
+from fedproc.onboarding.model.facts import (
     CpuFacts,
     CredentialFacts,
     DataApiFacts,
@@ -25,12 +25,12 @@ from fedproc.onboarding.facts import (
     SystemFacts,
     Unknown,
 )
-from fedproc.onboarding.judges import TOPICS, judge
-from fedproc.onboarding.parallel import Task, run_all
+from fedproc.onboarding.model.report import Report
+from fedproc.onboarding.model.targets import Targets, with_trust
 from fedproc.onboarding.probes import cpu, credentials, disk, engine, gpu, memory, service, system
-from fedproc.onboarding.profile import Profile
-from fedproc.onboarding.report import Report
-from fedproc.onboarding.targets import Targets, with_trust
+from fedproc.onboarding.probes.parallel import Task, run_all
+from fedproc.onboarding.profile.profile import Profile
+from fedproc.onboarding.rules import TOPICS, judge
 
 OnDone = Callable[[str], None]
 

@@ -17,12 +17,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from fedproc.onboarding import check, diagnose, page, pinned, profile, report, text
-from fedproc.onboarding.judges import TOPICS
-from fedproc.onboarding.output import CannotWrite, show, write
-from fedproc.onboarding.probes.route import Fault, stated_proxy
-from fedproc.onboarding.progress import Progress
-from fedproc.onboarding.targets import WORK_FOLDER, BadInput, Targets, from_settings, service
+from fedproc.net.proxy import Fault, stated_proxy
+from fedproc.onboarding import check
+from fedproc.onboarding.model import report
+from fedproc.onboarding.model.targets import WORK_FOLDER, BadInput, Targets, from_settings, service
+from fedproc.onboarding.probes import pinned
+from fedproc.onboarding.profile import profile
+from fedproc.onboarding.report import diagnose, page, text
+from fedproc.onboarding.report.output import CannotWrite, show, write
+from fedproc.onboarding.report.progress import Progress
+from fedproc.onboarding.rules import TOPICS
 
 USAGE, CANNOT_WRITE, INTERRUPTED = 64, 73, 130
 DEFAULT_PROFILE = "d6.1"

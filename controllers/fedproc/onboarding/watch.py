@@ -37,10 +37,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from fedproc.onboarding.codec import decode
-from fedproc.onboarding.facts import Disk, Gpu, GpuFacts, Unknown
-from fedproc.onboarding.judges.gpu import BROKEN_CURE, memory
-from fedproc.onboarding.words import GB, gb
+from fedproc.onboarding.model.codec import decode
+from fedproc.onboarding.model.facts import Disk, Gpu, GpuFacts, Unknown
+from fedproc.onboarding.model.formatting import GB, gb
+from fedproc.onboarding.rules.gpu import BROKEN_CURE, memory
 
 LONGEST = 20.0
 LEAST_INODES = 0.01
@@ -85,7 +85,7 @@ async def _measure(folders: tuple[Path, ...]) -> Any:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "fedproc.onboarding.look",
+        "fedproc.onboarding.probes.sample",
         *map(str, folders),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -13,27 +13,28 @@ from typing import Any
 
 import httpx
 
-from fedproc.contract.errors import InvalidInput
-from fedproc.jsonlog import log_json
-from fedproc.site import policy, settings
-from fedproc.site.broker import Broker
-from fedproc.site.connections import Connections
-from fedproc.site.control import ControlSocket, Route
-from fedproc.site.data_api import FolderDataApi
+from fedproc.common.errors import InvalidInput
+from fedproc.common.log import log_json
+from fedproc.site import settings
+from fedproc.site.centre.api import Transfer
+from fedproc.site.centre.broker import Broker
+from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.identity import Identity, read_keys, tls_context
+from fedproc.site.centre.outbox import OutboxPublisher
+from fedproc.site.connections.hub import Connections
+from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.executors import make_executor
-from fedproc.site.heartbeat import HeartbeatSender
-from fedproc.site.host import Host
-from fedproc.site.host_check import HostCheck
-from fedproc.site.identity import Identity, read_keys, tls_context
+from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.resources import Pool, measure
+from fedproc.site.jobs.services import Host
 from fedproc.site.journal import Journal
-from fedproc.site.orchestrator import Orchestrator
-from fedproc.site.outbox import OutboxPublisher
-from fedproc.site.resources import Pool, measure
+from fedproc.site.policy import rules
 from fedproc.site.settings import SiteSettings
-from fedproc.site.store import make_store
-from fedproc.site.toolbox import Toolbox
-from fedproc.site.transfer import Transfer
-from fedproc.site.way_out import WayOut
+from fedproc.site.status.control import ControlSocket, Route
+from fedproc.site.status.heartbeat import HeartbeatSender
+from fedproc.site.status.host_check import HostCheck
+from fedproc.site.tools.cache import Toolbox
+from fedproc.site.tools.registry import make_store
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ async def _host(loaded: SiteSettings, http: httpx.AsyncClient, way: WayOut) -> H
         executor=executor,
         data=FolderDataApi(loaded.datasets),
         transfer=transfer,
-        policy=policy.load(loaded.policy),
+        policy=rules.load(loaded.policy),
         connections=Connections(ends, loaded.key, way) if ends else None,
     )
 
@@ -126,10 +127,10 @@ def _show_numbers(host: Host, orchestrator: Orchestrator, broker: Broker) -> Cal
     port = host.settings.metrics_port
     if port is None:
         return lambda: None
-    from fedproc.site import numbers
+    from fedproc.site.status import metrics
 
-    async def look() -> numbers.Standing:
-        return numbers.Standing(
+    async def look() -> metrics.Standing:
+        return metrics.Standing(
             accepting=orchestrator.held is None and not orchestrator.stopped and host.identity.clock.trusted,
             connected=broker.connected.is_set(),
             clock_skew=host.identity.clock.skew,
@@ -138,7 +139,7 @@ def _show_numbers(host: Host, orchestrator: Orchestrator, broker: Broker) -> Cal
         )
 
     try:
-        return numbers.show(port, look)
+        return metrics.show(port, look)
     except OSError as fault:
         raise InvalidInput(f"metrics_port {port}: {fault.strerror}; choose another") from fault
 
@@ -148,7 +149,7 @@ def _reload_on_hangup(host: Host) -> None:
 
     def reload() -> None:
         try:
-            host.policy = policy.load(host.settings.policy)
+            host.policy = rules.load(host.settings.policy)
             log.info("policy read again")
         except InvalidInput as fault:
             log.error("policy not changed", extra={"reason": fault.message})

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedproc.contract.errors import SystemFault
+from fedproc.common.errors import SystemFault
 from fedproc.contract.states import TERMINAL
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedproc.contract.errors import InvalidInput
+from fedproc.common.errors import InvalidInput
 from fedproc.contract.ids import DatasetId, HostId
 
 M = TypeVar("M", bound=BaseModel)

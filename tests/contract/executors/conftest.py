@@ -25,9 +25,9 @@ import pytest
 from fedproc.catalog.building import image_id
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
 from fedproc.demo.images import BASE_IMAGE, make_base_image
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 from fedproc.site.executors.base import SOURCE, Executor, Handle, Limits, Mount, Observation, Phase, Spec
-from fedproc.site.executors.docker import LABEL, DockerExecutor, label_of
+from fedproc.site.executors.docker.executor import LABEL, DockerExecutor, label_of
 from fedproc.site.executors.sandbox import SandboxExecutor
 
 PYTHON = "/usr/bin/python3"

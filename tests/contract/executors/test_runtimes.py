@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from fedproc.catalog.building import image_name
-from fedproc.contract.errors import SystemFault
-from fedproc.contract.tool import Manifest, Task
-from fedproc.site.environments import Environments
+from fedproc.common.errors import SystemFault
+from fedproc.contract.tool.tool import Manifest, Task
 from fedproc.site.executors.base import SOURCE, Mount
-from fedproc.site.images import Images
 from fedproc.site.settings import DockerSettings
-from fedproc.site.toolbox import Installed, Runtimes
+from fedproc.site.tools.cache import Installed, Runtimes
+from fedproc.site.tools.images import Images
+from fedproc.site.tools.venvs import Environments
 
 from .conftest import BASE_IMAGE, PYTHON, Backend, DockerBackend, World
 

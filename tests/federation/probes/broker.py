@@ -8,7 +8,7 @@ from pathlib import Path
 import aio_pika
 from aiormq.exceptions import AMQPError
 
-from fedproc.site.identity import tls_context
+from fedproc.site.centre.identity import tls_context
 from fedproc.site.settings import load
 
 

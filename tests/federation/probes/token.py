@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 
-from fedproc.site.identity import Identity, tls_context
+from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.settings import load
-from fedproc.site.way_out import WayOut
 
 
 async def main() -> None:

@@ -25,9 +25,9 @@ from tests.unit.central.books import HOSTS, Books, settings_in
 from fedproc.catalog.bundle import pack
 from fedproc.catalog.folder import load_tool
 from fedproc.catalog.signing import sign_manifest
-from fedproc.central import migrate
-from fedproc.central.app import create_app
-from fedproc.central.store.db import connect
+from fedproc.central.api.app import create_app
+from fedproc.central.db import migrate
+from fedproc.central.db.engine import connect
 from fedproc.demo.keys import KeyPair
 
 TOOLS = Path(__file__).parent / "tools"

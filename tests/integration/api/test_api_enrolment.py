@@ -25,8 +25,9 @@ from tests.integration.api.federation import Federation, problem
 from tests.integration.api.issuer import TestIssuer
 from tests.proxying import ConnectProxy
 
-from fedproc.central.store.db import writing
-from fedproc.central.store.schema import enrolments
+from fedproc.central.db.engine import writing
+from fedproc.central.db.schema import enrolments
+from fedproc.common.errors import InvalidInput, Unavailable
 from fedproc.contract.enrolment import (
     CODE_HEADER,
     certificate_sha256,
@@ -36,10 +37,9 @@ from fedproc.contract.enrolment import (
     new_code,
     read_certificate,
 )
-from fedproc.contract.errors import InvalidInput, Unavailable
 from fedproc.demo.keys import Keyring
-from fedproc.demo.waiting import free_ports
-from fedproc.site.enrolment import Asking, EnrolmentRefused, Outcome, enrol
+from fedproc.demo.polling import free_ports
+from fedproc.site.enrolment.client import Asking, EnrolmentRefused, Outcome, enrol
 
 HOST = "NEW_ONE"
 
@@ -197,7 +197,7 @@ def test_the_key_of_the_enrolment_enters_the_books(place: Place) -> None:
     assert place.confirm(place.sign(make_request(key, "NINE")), "NINE").status_code == 200
     assert place.operator.put("/hosts/NINE", json=entered).status_code == 201
     detail = place.operator.get("/audit", params={"target": "NINE", "limit": 1}).json()["items"][0]["detail"]
-    from fedproc.contract.jws import load_key
+    from fedproc.contract.wire.jws import load_key
 
     pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert f"key={load_key(pem).thumbprint()}" in detail

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.api.federation import COUNT, PUBLIC, Federation, problem
 from tests.unit.central.books import kinds
 
-from fedproc.contract.messages import Cancel, JobOrder
+from fedproc.contract.wire.messages import Cancel, JobOrder
 
 
 def test_an_experiment_is_placed_on_the_hosts_of_its_datasets(federation: Federation, rosa: httpx.Client) -> None:

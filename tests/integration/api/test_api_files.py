@@ -13,7 +13,7 @@ import httpx
 import pytest
 from tests.integration.api.federation import PUBLIC, TUS, Federation, described, problem, send
 
-from fedproc.central import links
+from fedproc.central.files import signed_urls
 
 DATA = os.urandom(300_000)
 
@@ -213,7 +213,7 @@ def test_a_link_is_for_one_file_one_host_and_a_short_time(
         problem(nobody.get(link.replace("expires=", "expires=9")), 403)
         problem(nobody.get(link.partition("&signature")[0]), 401)
         now = time.time()
-        monkeypatch.setattr(links.time, "time", lambda: now + links.LIFETIME + 1)
+        monkeypatch.setattr(signed_urls.time, "time", lambda: now + signed_urls.LIFETIME + 1)
         problem(nobody.get(link), 410)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.integration.api.federation import Federation
 
-from fedproc.contract.messages import HostReport, now
+from fedproc.contract.wire.messages import HostReport, now
 
 ROOT = Path(__file__).parents[3] / "controllers"
 

@@ -16,10 +16,10 @@ from tests.integration.api.federation import Federation, problem
 from tests.integration.api.issuer import TestIssuer
 from tests.unit.central.books import kinds
 
-from fedproc.central.store.db import writing
-from fedproc.central.store.schema import relays
-from fedproc.contract.jws import public_jwk
-from fedproc.contract.messages import HostReport, now
+from fedproc.central.db.engine import writing
+from fedproc.central.db.schema import relays
+from fedproc.contract.wire.jws import public_jwk
+from fedproc.contract.wire.messages import HostReport, now
 
 
 def test_the_active_hosts(rosa: httpx.Client) -> None:

@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 from tests.integration.api.federation import COUNT, Federation, problem
 
-from fedproc.central.app import routed
-from fedproc.central.openapi import document, document_bytes
+from fedproc.central.api.app import routed
+from fedproc.central.api.openapi import document, document_bytes
 
 DOCUMENT = Path(__file__).parents[3] / "docs/openapi.json"
 
@@ -186,7 +186,7 @@ def test_paths_are_taken_as_they_are(anyone: httpx.Client, path: str) -> None:
 def test_the_api_tells_nothing_of_a_fault_of_its_own(
     federation: Federation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedproc.central.routes.tools.tools.newest_of_each", lambda _: 1 / 0)
+    monkeypatch.setattr("fedproc.central.api.routes.tools.tools.newest_of_each", lambda _: 1 / 0)
     with federation.user() as rosa:
         body = problem(rosa.get("/tools"), 500, "internal")
     assert "division" not in json.dumps(body)

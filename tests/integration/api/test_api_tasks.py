@@ -15,7 +15,7 @@ import httpx
 import pytest
 from tests.integration.api.federation import Federation, described, problem, send
 
-from fedproc.contract.messages import JobOrder
+from fedproc.contract.wire.messages import JobOrder
 
 TABLE = os.urandom(5000)
 

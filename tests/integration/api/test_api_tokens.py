@@ -18,9 +18,9 @@ from joserfc.jwk import RSAKey
 from tests.integration.api.federation import Federation, problem
 from tests.integration.api.issuer import TestIssuer
 
-from fedproc.cli.client import Client
-from fedproc.contract.api import Token
-from fedproc.contract.errors import NotAuthenticated
+from fedproc.client.api import Client
+from fedproc.common.errors import NotAuthenticated
+from fedproc.contract.api.base import Token
 
 GOOD = {"username": "rosa", "password": "correct horse"}
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from tests.integration.api.federation import TUS, Federation, described, problem, send
 
-from fedproc.demo.waiting import wait_until
+from fedproc.demo.polling import wait_until
 
 DATA = os.urandom(300_000)
 LARGE = os.urandom(8 << 20)

@@ -16,9 +16,9 @@ from tests.integration.store.sites import HostIssuer
 from fedproc.catalog.oci import Blobs, Image, take_saved
 from fedproc.catalog.registry import Registry, Token
 from fedproc.demo.engine import MACHINES_OWN, answers
-from fedproc.site.identity import tls_context
+from fedproc.site.centre.identity import tls_context
 from fedproc.site.settings import StoreSettings
-from fedproc.site.store import Store
+from fedproc.site.tools.registry import Store
 
 needs_docker = pytest.mark.skipif(not answers(MACHINES_OWN), reason="no Docker engine runs on this machine")
 

@@ -13,7 +13,7 @@ import yaml
 from tests.integration.api.federation import Federation
 
 from fedproc.demo.keys import Keyring
-from fedproc.demo.waiting import free_ports, wait_until
+from fedproc.demo.polling import free_ports, wait_until
 
 ROLES = Path(__file__).parents[3] / "roles"
 NAME = "localhost"

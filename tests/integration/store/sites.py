@@ -15,8 +15,8 @@ from typing import Any
 from tests.integration.api.issuer import TestIssuer
 from tests.integration.store.gateway import NAME, Gateway
 
-from fedproc.cli.client import Client
-from fedproc.contract.api import Token
+from fedproc.client.api import Client
+from fedproc.contract.api.base import Token
 from fedproc.demo.engine import MACHINES_OWN
 from fedproc.site.settings import SiteSettings
 

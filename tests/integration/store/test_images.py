@@ -14,13 +14,13 @@ from tests.integration.store.conftest import needs_docker, registry, store
 from tests.integration.store.gateway import NAME, Gateway
 
 from fedproc.catalog.oci import Blobs, Image, ImageFault
-from fedproc.contract.errors import FedprocError, Forbidden, NotAuthenticated, NotFound, Unavailable, Unreadable
-from fedproc.contract.tool import Manifest, Task
+from fedproc.common.errors import FedprocError, Forbidden, NotAuthenticated, NotFound, Unavailable, Unreadable
+from fedproc.contract.tool.tool import Manifest, Task
 from fedproc.demo.engine import MACHINES_OWN
-from fedproc.site.identity import tls_context
-from fedproc.site.images import Images
+from fedproc.site.centre.identity import tls_context
 from fedproc.site.settings import DockerSettings
-from fedproc.site.toolbox import Installed
+from fedproc.site.tools.cache import Installed
+from fedproc.site.tools.images import Images
 
 pytestmark = needs_docker
 Made = tuple[Image, Blobs]

@@ -21,9 +21,9 @@ from fedproc.catalog import load_tool
 from fedproc.catalog.building import image_name
 from fedproc.catalog.registry import split
 from fedproc.catalog.signing import tool_digest, verify_manifest
-from fedproc.contract.errors import FedprocError, InvalidInput, Refused, Unreadable
-from fedproc.contract.tool import Manifest
-from fedproc.site.deployment import Outcome, fetch
+from fedproc.common.errors import FedprocError, InvalidInput, Refused, Unreadable
+from fedproc.contract.tool.tool import Manifest
+from fedproc.site.tools.prefetch import Outcome, fetch
 
 pytestmark = needs_docker
 

@@ -20,8 +20,8 @@ from tests.resilience.soak.memory import MemoryWatch
 from tests.resilience.soak.report import write
 from tests.running import ROOT, Running, federation
 
-from fedproc.contract.errors import Unavailable
-from fedproc.demo.waiting import wait_until
+from fedproc.common.errors import Unavailable
+from fedproc.demo.polling import wait_until
 
 TOOLS = Path(__file__).parents[1] / "tools"
 _SAY_EVERY = 10.0

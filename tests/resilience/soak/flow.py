@@ -11,9 +11,9 @@ from typing import TypeVar
 import httpx
 from tests.running import Running
 
-from fedproc.cli.client import ApiError, Client
-from fedproc.contract.api import ExperimentRequest
-from fedproc.contract.errors import FedprocError
+from fedproc.client.api import ApiError, Client
+from fedproc.common.errors import FedprocError
+from fedproc.contract.api.base import ExperimentRequest
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.federation import HOSTS
 

@@ -16,8 +16,8 @@ from fedproc.catalog import load_tool
 from fedproc.catalog.naming import is_published_as, to_build, with_images
 from fedproc.catalog.oci import Blobs, Image, digest_of, for_engine, read_image, take_saved
 from fedproc.catalog.wheels import project
-from fedproc.contract.errors import Unreadable
-from fedproc.contract.tool import Manifest
+from fedproc.common.errors import Unreadable
+from fedproc.contract.tool.tool import Manifest
 
 CATALOGUE = Path(__file__).parents[3] / "tool_catalog"
 IMAGE = "store.fedproc.test/tools/x@sha256:" + "a" * 64

@@ -17,20 +17,29 @@ from joserfc.jwk import ECKey
 from sqlalchemy import Engine, Row, select
 
 from fedproc.catalog.signing import sign_manifest, tool_digest
-from fedproc.central.auth import Caller
+from fedproc.central.auth.tokens import Caller
+from fedproc.central.db.engine import deciding, reading, writing
+from fedproc.central.db.repositories import hosts as host_store
+from fedproc.central.db.repositories import tools as tool_store
+from fedproc.central.db.schema import events, experiments, jobs, outbox
+from fedproc.central.experiments.submission import submit
 from fedproc.central.relay.intake import Taken, take_in
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.settings import CentralSettings
-from fedproc.central.store import hosts as host_store
-from fedproc.central.store import tools as tool_store
-from fedproc.central.store.db import deciding, reading, writing
-from fedproc.central.store.schema import events, experiments, jobs, outbox
-from fedproc.central.submission import submit
-from fedproc.contract.api import ExperimentRequest, HostEnrolment
-from fedproc.contract.jws import CENTRAL, public_jwk, seal, unseal
-from fedproc.contract.messages import Capacity, Heartbeat, OfferedDataset, Record, Snapshot, Wire, now, open_jobs_digest
+from fedproc.contract.api.base import ExperimentRequest, HostEnrolment
 from fedproc.contract.states import TERMINAL, JobState
-from fedproc.contract.tool import Manifest, Tool
+from fedproc.contract.tool.tool import Manifest, Tool
+from fedproc.contract.wire.jws import CENTRAL, public_jwk, seal, unseal
+from fedproc.contract.wire.messages import (
+    Capacity,
+    Heartbeat,
+    OfferedDataset,
+    Record,
+    Snapshot,
+    Wire,
+    now,
+    open_jobs_digest,
+)
 
 HOSTS = {"UB": ["data"], "BSC": ["data"], "FORTH": ["data", "compute"], "EUCAIM": ["aggregator"]}
 DATASETS = ("cohort", "images")

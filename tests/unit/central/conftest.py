@@ -10,8 +10,8 @@ from tests.integration.conftest_postgres import Postgres
 from tests.unit.central.books import Books, settings_in
 from tests.unit.central.sample_tools import EVERY
 
-from fedproc.central import migrate
-from fedproc.central.store.db import connect
+from fedproc.central.db import migrate
+from fedproc.central.db.engine import connect
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedproc.contract.tool import Tool
+from fedproc.contract.tool.tool import Tool
 
 _SURVEY = {
     "name": "sample", "contributor": "tests", "involvement": "developer", "segment": "analytical software",

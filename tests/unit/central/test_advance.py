@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import insert
 from tests.unit.central.books import Books, kinds
 
-from fedproc.central.advance import advance, advance_waiting
-from fedproc.central.store import experiments
-from fedproc.central.store.db import deciding, writing
-from fedproc.central.store.schema import files
+from fedproc.central.db.engine import deciding, writing
+from fedproc.central.db.repositories import experiments
+from fedproc.central.db.schema import files
+from fedproc.central.experiments.advance import advance, advance_waiting
 from fedproc.contract.ids import new_id
-from fedproc.contract.messages import Finish, JobOrder, Start
+from fedproc.contract.wire.messages import Finish, JobOrder, Start
 
 
 def _output(books: Books, job: Any, output: str, path: str, **more: Any) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import event
 from tests.unit.central.books import Books
 
-from fedproc.central.advance import advance
-from fedproc.central.store import experiments
-from fedproc.central.store.db import connect, deciding, reading
+from fedproc.central.db.engine import connect, deciding, reading
+from fedproc.central.db.repositories import experiments
+from fedproc.central.experiments.advance import advance
 
 WAIT = 20.0
 

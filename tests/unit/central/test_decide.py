@@ -13,10 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.central.sample_tools import CHAIN, DIAL, GANG, LONE, PORT, SENT, WATCHED, need, task, tool
 
-from fedproc.central.coordinator import Decision, Facts, JobFacts, decide, state_of, waiting_gang_hosts
-from fedproc.central.placement import gang_tasks
+from fedproc.central.experiments.coordinator import (
+    Decision,
+    Facts,
+    JobFacts,
+    decide,
+    state_of,
+    waiting_gang_hosts,
+)
+from fedproc.central.experiments.placement import gang_tasks
 from fedproc.contract.states import LEGAL, TERMINAL, ExperimentState, JobState
-from fedproc.contract.tool import Placement, TaskKind, Tool
+from fedproc.contract.tool.tool import Placement, TaskKind, Tool
 
 S = JobState
 _BEFORE_PREPARED = {S.queued, S.dispatched, S.accepted, S.materialising}

@@ -15,14 +15,15 @@ from joserfc.jwk import ECKey
 from sqlalchemy import Row, select
 from tests.unit.central.books import Belt, Books, kinds
 
-from fedproc.central.advance import advance
-from fedproc.central.relay import intake, letters
-from fedproc.central.relay.letters import take_dead_letters
-from fedproc.central.store.db import deciding, reading
-from fedproc.central.store.schema import dead_letters, hosts
-from fedproc.contract.jws import CENTRAL, canonical, seal, sign
-from fedproc.contract.messages import Cancel, Unread
+from fedproc.central.db import schema
+from fedproc.central.db.engine import deciding, reading
+from fedproc.central.db.schema import hosts
+from fedproc.central.experiments.advance import advance
+from fedproc.central.relay import dead_letters, intake
+from fedproc.central.relay.dead_letters import take_dead_letters
 from fedproc.contract.states import TERMINAL
+from fedproc.contract.wire.jws import CENTRAL, canonical, seal, sign
+from fedproc.contract.wire.messages import Cancel, Unread
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def job(books: Books) -> Row[Any]:
 
 def _dead(books: Books) -> list[Row[Any]]:
     with reading(books.engine) as connection:
-        return list(connection.execute(select(dead_letters).order_by(dead_letters.c.id)))
+        return list(connection.execute(select(schema.dead_letters).order_by(schema.dead_letters.c.id)))
 
 
 def _told(books: Books, experiment: str) -> list[tuple[str | None, str]]:
@@ -313,7 +314,7 @@ def test_a_message_that_the_database_cannot_hold_does_not_stop_the_others(
 
 
 def test_of_each_host_only_the_latest_letters_are_kept(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(letters, "KEPT", 3)
+    monkeypatch.setattr(dead_letters, "KEPT", 3)
     books.take(("BSC", b"theirs"), *(("UB", b"letter %d" % number) for number in range(7)))
     _dead_lettered(books, b"of the queue")
     kept = [(letter.host, letter.body) for letter in _dead(books)]

@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.unit.central.books import Books
 
-from fedproc.central.relay.numbers import Numbers
-from fedproc.central.store.db import connect
+from fedproc.central.db.engine import connect
+from fedproc.central.relay.metrics import Numbers
 
 
 def scraped(numbers: Numbers) -> Mapping[str, float]:

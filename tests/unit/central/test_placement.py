@@ -8,11 +8,11 @@ import pytest
 from tests.unit.central.books import HOSTS
 from tests.unit.central.sample_tools import CHAIN, GANG, LONE, WATCHED, need, task, tool
 
-from fedproc.central.parameters import Parameters
-from fedproc.central.placement import HostFacts, gang_tasks, named_hosts, plan, windows
-from fedproc.contract.api import ExperimentRequest
-from fedproc.contract.errors import InvalidInput
-from fedproc.contract.tool import Tool
+from fedproc.central.experiments.parameters import Parameters
+from fedproc.central.experiments.placement import HostFacts, gang_tasks, named_hosts, plan, windows
+from fedproc.common.errors import InvalidInput
+from fedproc.contract.api.base import ExperimentRequest
+from fedproc.contract.tool.tool import Tool
 
 KNOWN = {host: HostFacts(host, True, frozenset(roles), {"cohort": "3"}) for host, roles in HOSTS.items()}
 DATASET = {"name": "table", "kind": "dataset"}

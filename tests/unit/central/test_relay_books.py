@@ -13,13 +13,13 @@ from aio_pika.exceptions import DeliveryError
 from pamqp.commands import Basic
 from tests.unit.central.books import Belt, Books, kinds
 
-from fedproc.central.relay import deadlines, reconcile
+from fedproc.central.db.engine import deciding, reading
+from fedproc.central.experiments import deadlines, reconcile
 from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS
-from fedproc.central.store.db import deciding, reading
-from fedproc.contract.api import Inventory, InventoryAnswer
-from fedproc.contract.jws import unseal
-from fedproc.contract.messages import AskInventory, JobOrder, OpenJob, open_jobs_digest
+from fedproc.contract.api.base import Inventory, InventoryAnswer
 from fedproc.contract.states import JobState
+from fedproc.contract.wire.jws import unseal
+from fedproc.contract.wire.messages import AskInventory, JobOrder, OpenJob, open_jobs_digest
 
 # -- the publisher
 

@@ -8,13 +8,13 @@ from sqlalchemy import insert, select
 from tests.unit.central.books import Books, kinds
 from tests.unit.central.sample_tools import DIAL, PORT, need, task, tool
 
-from fedproc.central import revocation
-from fedproc.central.store import hosts
-from fedproc.central.store.db import deciding, reading, writing
-from fedproc.central.store.schema import dead_letters, events
-from fedproc.contract.jws import public_jwk
-from fedproc.contract.messages import Cancel, JobOrder, Revocation, Start
+from fedproc.central.db.engine import deciding, reading, writing
+from fedproc.central.db.repositories import hosts
+from fedproc.central.db.schema import dead_letters, events
+from fedproc.central.experiments import revocation
 from fedproc.contract.states import TERMINAL
+from fedproc.contract.wire.jws import public_jwk
+from fedproc.contract.wire.messages import Cancel, JobOrder, Revocation, Start
 
 SPARING = tool(
     "sparing",

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 from tests.unit.central.books import Books
 
-from fedproc.central.bell import Bell, bell_for
-from fedproc.central.metrics import Metrics
-from fedproc.central.streams import Streams
+from fedproc.central.api.metrics import Metrics
+from fedproc.central.api.streams import Streams
+from fedproc.central.notify import Bell, bell_for
 
 
 @asynccontextmanager

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedproc.contract import asyncapi
-from fedproc.contract.messages import TYPES
+from fedproc.contract.wire import asyncapi
+from fedproc.contract.wire.messages import TYPES
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "asyncapi.json"
 
 
 def test_the_published_document_is_current():
     assert PUBLISHED.read_text() == asyncapi.text(), (
-        "the models changed: run python -m fedproc.contract.asyncapi docs/asyncapi.json"
+        "the models changed: run python -m fedproc.contract.wire.asyncapi docs/asyncapi.json"
     )
 
 

@@ -8,10 +8,10 @@ import time
 import pytest
 from joserfc.jwk import ECKey
 
-from fedproc.contract import jws
-from fedproc.contract.errors import Unreadable
+from fedproc.common.errors import Unreadable
 from fedproc.contract.ids import new_id
-from fedproc.contract.messages import Cancel, Heartbeat, JobOrder
+from fedproc.contract.wire import jws
+from fedproc.contract.wire.messages import Cancel, Heartbeat, JobOrder
 
 KEY = ECKey.generate_key("P-256")
 OTHER = ECKey.generate_key("P-256")

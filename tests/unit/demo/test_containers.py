@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fedproc.contract.errors import FedprocError
+from fedproc.common.errors import FedprocError
 from fedproc.demo import containers
 from fedproc.demo.containers import Steps
 

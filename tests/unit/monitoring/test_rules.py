@@ -11,10 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.promql import FILES, names, panels, rules, wanted
 
-from fedproc.central.metrics import Metrics
-from fedproc.central.migrate import migrate
-from fedproc.central.relay.numbers import Numbers
-from fedproc.central.store.db import connect, reading
+from fedproc.central.api.metrics import Metrics
+from fedproc.central.db.engine import connect, reading
+from fedproc.central.db.migrate import migrate
+from fedproc.central.relay.metrics import Numbers
 
 _BESIDE_OUR_PROGRAMS = {
     "fedproc_certificate_not_after_timestamp_seconds": FILES / "certificate-ends",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from fedproc.site.executors.base import Limits, Spec
-from fedproc.site.executors.docker import Dialect, creation_of
-from fedproc.site.executors.engine import speaks_podman
-from fedproc.site.executors.world import world_of
+from fedproc.site.executors.docker.client import speaks_podman
+from fedproc.site.executors.docker.executor import Dialect, creation_of
+from fedproc.site.executors.layout import world_of
 
 DOCKER = {"Components": [{"Name": "Engine", "Version": "26.1.5"}, {"Name": "containerd", "Version": "1.7.24"}]}
 PODMAN = {"Components": [{"Name": "Podman Engine", "Version": "5.4.2"}, {"Name": "Conmon"}, {"Name": "OCI Runtime"}]}

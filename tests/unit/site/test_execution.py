@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fedproc.contract.errors import ToolFault
-from fedproc.site.execution import Execution
+from fedproc.common.errors import ToolFault
 from fedproc.site.executors.base import Observation, Phase
+from fedproc.site.jobs.execution import Execution
 
 
 class Executor:

@@ -9,16 +9,16 @@ from typing import Any, cast
 
 import pytest
 
-from fedproc.contract.errors import SystemFault
-from fedproc.contract.messages import Capacity, HostReport
-from fedproc.onboarding.report import from_json
-from fedproc.site import host_check
-from fedproc.site.host import Host
-from fedproc.site.host_check import HostCheck, offered, watch_settings, whole_check
+from fedproc.common.errors import SystemFault
+from fedproc.contract.wire.messages import Capacity, HostReport
+from fedproc.onboarding.model.report import from_json
+from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.resources import Pool
+from fedproc.site.jobs.services import Host
 from fedproc.site.journal import Journal
-from fedproc.site.orchestrator import Orchestrator
-from fedproc.site.resources import Pool
 from fedproc.site.settings import SiteSettings, load
+from fedproc.site.status import host_check
+from fedproc.site.status.host_check import HostCheck, offered, watch_settings, whole_check
 
 A10 = {"uuid": "GPU-a", "name": "NVIDIA A10", "memory_bytes": 22 << 30, "compute_capability": "8.6", "mig": None}
 MIG = [{"uuid": "MIG-1", "name": "A100 MIG 1g.5gb", "memory_bytes": 5 << 30}]

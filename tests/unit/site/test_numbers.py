@@ -8,8 +8,8 @@ from collections import Counter
 
 import httpx
 
-from fedproc.contract.messages import Capacity, GpuInfo
-from fedproc.site.numbers import Standing, show
+from fedproc.contract.wire.messages import Capacity, GpuInfo
+from fedproc.site.status.metrics import Standing, show
 
 CAPACITY = Capacity(
     cpus=8, cpus_free=6.5, memory=1 << 33, memory_free=1 << 32, disk=1 << 40, disk_free=1 << 39,

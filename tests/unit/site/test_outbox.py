@@ -8,10 +8,10 @@ from typing import Any
 
 from joserfc.jwk import ECKey
 
-from fedproc.contract.errors import Unavailable
-from fedproc.contract.jws import CENTRAL, verify
+from fedproc.common.errors import Unavailable
+from fedproc.contract.wire.jws import CENTRAL, verify
+from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.journal import Outgoing
-from fedproc.site.outbox import OutboxPublisher
 
 KEY = ECKey.generate_key("P-256")
 

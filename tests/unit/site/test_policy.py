@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from fedproc.contract.errors import InvalidInput, Refused
+from fedproc.common.errors import InvalidInput, Refused
 from fedproc.contract.ids import new_id
-from fedproc.contract.messages import Deadlines, JobOrder, User, now
-from fedproc.contract.tool import OutputDecl, Task, ToolRef
-from fedproc.site import policy as module
-from fedproc.site.policy import Policy, connection_budget
+from fedproc.contract.tool.tool import OutputDecl, Task, ToolRef
+from fedproc.contract.wire.messages import Deadlines, JobOrder, User, now
+from fedproc.site.policy import rules as module
+from fedproc.site.policy.rules import Policy, connection_budget
 
 DIGEST = "sha256:" + "a" * 64
 

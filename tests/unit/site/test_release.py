@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from fedproc.contract.tool import Task
-from fedproc.site.policy import Policy
-from fedproc.site.release import findings
+from fedproc.contract.tool.tool import Task
+from fedproc.site.policy.disclosure import findings
+from fedproc.site.policy.rules import Policy
 
 
 def check(tmp_path, content, *, minimum=5, disclosure="aggregate", how="automatic", fields=("at_risk",)):

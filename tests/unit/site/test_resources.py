@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from fedproc.contract.errors import Refused
-from fedproc.contract.messages import Capacity, GpuInfo
-from fedproc.contract.tool import Gpu, Resources
-from fedproc.site.resources import MB, Pool, Share
+from fedproc.common.errors import Refused
+from fedproc.contract.tool.tool import Gpu, Resources
+from fedproc.contract.wire.messages import Capacity, GpuInfo
+from fedproc.site.jobs.resources import MB, Pool, Share
 
 GPU = GpuInfo(uuid="GPU-1", name="x", vram=16_000_000_000, compute_capability=8.0)
 

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from fedproc.contract.errors import ToolFault
-from fedproc.contract.tool import OutputDecl
-from fedproc.site.workspace import Workspace
+from fedproc.common.errors import ToolFault
+from fedproc.contract.tool.tool import OutputDecl
+from fedproc.site.jobs.workspace import Workspace
 
 
 @pytest.fixture

@@ -14,17 +14,17 @@ from joserfc.jwk import ECKey
 from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, update
 from sqlalchemy.exc import DataError
 
-from fedproc.central.advance import advance
-from fedproc.central.relay import letters
-from fedproc.central.relay.ending import end_job
-from fedproc.central.relay.letters import printable
-from fedproc.central.store import events
-from fedproc.central.store.db import deciding
-from fedproc.central.store.schema import files, hosts, jobs, records
-from fedproc.contract import jws, routing
-from fedproc.contract.errors import Unreadable
-from fedproc.contract.messages import Heartbeat, HostReport, Record, Snapshot, Unread, Wire
+from fedproc.central.db.engine import deciding
+from fedproc.central.db.repositories import events
+from fedproc.central.db.schema import files, hosts, jobs, records
+from fedproc.central.experiments.advance import advance
+from fedproc.central.experiments.ending import end_job
+from fedproc.central.relay import dead_letters
+from fedproc.central.relay.dead_letters import printable
+from fedproc.common.errors import Unreadable
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
+from fedproc.contract.wire import jws, routing
+from fedproc.contract.wire.messages import Heartbeat, HostReport, Record, Snapshot, Unread, Wire
 
 log = logging.getLogger(__name__)
 
@@ -306,11 +306,11 @@ class Intake:
     def _unread(self, unread: Unread) -> None:
         if unread.queue not in (routing.jobs_queue(unread.host), routing.control_queue(unread.host)):
             raise Unreadable(f"speaks of {unread.queue}, which is not this host's queue", code="unreadable.host")
-        letters.explain(self._connection, unread, self._now)
+        dead_letters.explain(self._connection, unread, self._now)
 
     def keep_dead(self, host: str, raw: bytes, fault: Unreadable) -> None:
         """Keep a message that is not taken in, with the reason."""
-        letters.keep(self._connection, host, raw, fault, self._now)
+        dead_letters.keep(self._connection, host, raw, fault, self._now)
 
 
 _keys: dict[str, dict[str, ECKey]] = {}

@@ -10,15 +10,15 @@ from pathlib import Path
 from prometheus_client import REGISTRY, start_http_server
 
 from fedproc.central import settings
-from fedproc.central.bell import bell_for
-from fedproc.central.migrate import ready
-from fedproc.central.relay.numbers import Numbers
+from fedproc.central.db.engine import connect
+from fedproc.central.db.migrate import ready
+from fedproc.central.notify import bell_for
+from fedproc.central.relay.metrics import Numbers
 from fedproc.central.relay.service import Relay
 from fedproc.central.settings import CentralSettings
-from fedproc.central.store.db import connect
-from fedproc.contract.errors import InvalidInput
-from fedproc.contract.jws import load_key
-from fedproc.jsonlog import log_json
+from fedproc.common.errors import InvalidInput
+from fedproc.common.log import log_json
+from fedproc.contract.wire.jws import load_key
 
 log = logging.getLogger(__name__)
 

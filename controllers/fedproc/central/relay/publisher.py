@@ -19,12 +19,12 @@ from aio_pika.exceptions import DeliveryError, PublishError
 from joserfc.jwk import ECKey
 from sqlalchemy import BindParameter, Connection, Engine, Row, bindparam, or_, select, update
 
+from fedproc.central.db.engine import deciding, is_sqlite, writing
+from fedproc.central.db.repositories import events
+from fedproc.central.db.schema import experiments, jobs, outbox
 from fedproc.central.relay.topology import Topology
-from fedproc.central.store import events
-from fedproc.central.store.db import deciding, is_sqlite, writing
-from fedproc.central.store.schema import experiments, jobs, outbox
-from fedproc.contract.jws import CENTRAL, seal_body
 from fedproc.contract.states import ExperimentState, JobState
+from fedproc.contract.wire.jws import CENTRAL, seal_body
 
 log = logging.getLogger(__name__)
 

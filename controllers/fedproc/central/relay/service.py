@@ -17,18 +17,18 @@ from aiormq.exceptions import AMQPError, InvalidFrameError
 from joserfc.jwk import ECKey
 from sqlalchemy import Engine, delete, insert, select, update
 
-from fedproc.central.bell import Bell
-from fedproc.central.issuer import Issuer
-from fedproc.central.relay import deadlines, reconcile
+from fedproc.central.auth.issuer import Issuer
+from fedproc.central.db.engine import deciding, reading, writing
+from fedproc.central.db.schema import hosts, relays
+from fedproc.central.experiments import deadlines, reconcile
+from fedproc.central.notify import Bell
+from fedproc.central.relay.dead_letters import take_dead_letters
 from fedproc.central.relay.intake import Taken, take_in
-from fedproc.central.relay.letters import take_dead_letters
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.settings import CentralSettings
-from fedproc.central.store.db import deciding, reading, writing
-from fedproc.central.store.schema import hosts, relays
-from fedproc.contract import routing
-from fedproc.contract.errors import FedprocError, Unavailable
+from fedproc.common.errors import FedprocError, Unavailable
+from fedproc.contract.wire import routing
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class Relay:
                 await message.ack()
 
     def _write_dead(self, queue: str, raw: bytes) -> bool:
-        from fedproc.central.advance import advance
+        from fedproc.central.experiments.advance import advance
 
         now = time.time()
         with deciding(self._engine) as connection:

@@ -1,4 +1,4 @@
-"""Exchanges and queues as :mod:`fedproc.contract.routing` names them; declared by the relay alone."""
+"""Exchanges and queues as :mod:`fedproc.contract.wire.routing` names them; declared by the relay alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange
 
-from fedproc.contract import routing
+from fedproc.contract.wire import routing
 
 _AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 

@@ -7,7 +7,7 @@ import platform
 import re
 from pathlib import Path
 
-from fedproc.onboarding.facts import CpuFacts
+from fedproc.onboarding.model.facts import CpuFacts
 from fedproc.onboarding.probes import cgroup, files
 
 CPUS = Path("/sys/devices/system/cpu")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedproc.onboarding.facts import CertificateFacts, CredentialFacts
+from fedproc.onboarding.model.facts import CertificateFacts, CredentialFacts
 from fedproc.onboarding.probes import x509
 
 FOR_OTHERS_ANY, FOR_OTHERS_WRITE = 0o077, 0o022

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedproc.onboarding.facts import DataFacts, Disk, DiskFacts
+from fedproc.onboarding.model.facts import DataFacts, Disk, DiskFacts
 from fedproc.onboarding.probes import files
 
 BLOCK = Path("/sys/class/block")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedproc.onboarding.facts import Engine, EngineFacts
+from fedproc.onboarding.model.facts import Engine, EngineFacts
 
 SECONDS = 5.0
 LONGEST_ANSWER = 4 << 20

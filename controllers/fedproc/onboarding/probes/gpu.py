@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fedproc.onboarding.facts import Gpu, GpuFacts, MigInstance
+from fedproc.onboarding.model.facts import Gpu, GpuFacts, MigInstance
 from fedproc.onboarding.probes import files
 
 LIBRARY = "libnvidia-ml.so.1"

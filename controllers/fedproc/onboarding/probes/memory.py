@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fedproc.onboarding.facts import MemoryFacts
+from fedproc.onboarding.model.facts import MemoryFacts
 from fedproc.onboarding.probes import cgroup, dmi
 
 MEMINFO = Path("/proc/meminfo")

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from fedproc.onboarding.facts import DataApiFacts, ServiceFacts
+from fedproc.net.proxy import Fault, Route, proxy_for
+from fedproc.onboarding.model.facts import DataApiFacts, ServiceFacts
+from fedproc.onboarding.model.targets import PORTS, Service
 from fedproc.onboarding.probes import http, tls, x509
-from fedproc.onboarding.probes.route import Fault, Route, proxy_for
-from fedproc.onboarding.targets import PORTS, Service
 
 AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 METHOD_FRAME = 1

@@ -6,7 +6,7 @@ import platform
 import socket
 from pathlib import Path
 
-from fedproc.onboarding.facts import SystemFacts
+from fedproc.onboarding.model.facts import SystemFacts
 from fedproc.onboarding.probes import cgroup, files
 
 RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fedproc.net.proxy import Fault, Route, is_address
 from fedproc.onboarding.probes import http, x509
-from fedproc.onboarding.probes.route import Fault, Route, is_address
 
 HANDSHAKE_SECONDS = 5.0
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from fedproc.contract.errors import SystemFault
+from fedproc.common.errors import SystemFault
 
 WORK = PurePosixPath("/fedproc/work")
 SOURCE = PurePosixPath("/fedproc/source")

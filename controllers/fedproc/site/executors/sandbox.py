@@ -23,8 +23,8 @@ from fedproc.site.executors.base import (
     Observation,
     Spec,
 )
+from fedproc.site.executors.layout import world_of
 from fedproc.site.executors.records import kept_output, observation_of
-from fedproc.site.executors.world import world_of
 from fedproc.site.runner.server import VERSION
 
 PATIENCE = 15.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fedproc.site.runner.children import reap_left
 from fedproc.site.runner.server import Runner
-from fedproc.site.runner.slots import Slots
+from fedproc.site.runner.uid_pool import Slots
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedproc.site.runner.etc import HOSTS, UID
+from fedproc.site.confinement.etc import HOSTS, UID
 from fedproc.site.runner.launch import staged
 from fedproc.site.runner.order import Order
 

@@ -14,17 +14,17 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from fedproc.site.runner import disk
-from fedproc.site.runner.bounds import Bounds, Held
+from fedproc.site.confinement import disk
+from fedproc.site.confinement.cgroups import CGroup
+from fedproc.site.confinement.limits import Guard
+from fedproc.site.confinement.record import Record, write_record
 from fedproc.site.runner.bubblewrap import sandbox_for
-from fedproc.site.runner.cgroups import CGroup
 from fedproc.site.runner.children import gone, reap, was_left
-from fedproc.site.runner.guard import Guard
 from fedproc.site.runner.launch import become_user, launch, limit_resources, stage
 from fedproc.site.runner.order import Order
 from fedproc.site.runner.output import Output
-from fedproc.site.runner.record import Record, write_record
-from fedproc.site.runner.slots import Slot
+from fedproc.site.runner.path_policy import Bounds, Held
+from fedproc.site.runner.uid_pool import Slot
 
 _NOT_FOUND = 127
 _STATUS_BYTES = 4096

@@ -1,0 +1,1 @@
+"""The HTTP API: one application, its endpoints and what lies around every request."""

@@ -1,0 +1,142 @@
+"""The central API as an application, and the program that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from joserfc.jwk import ECKey
+from starlette.middleware import Middleware
+
+from fedproc.central.api import problems
+from fedproc.central.api.audit import Ledger
+from fedproc.central.api.deps import Centre
+from fedproc.central.api.metrics import Metrics
+from fedproc.central.api.middleware import Gate
+from fedproc.central.api.routes import (
+    acceptance,
+    data,
+    enrolments,
+    events,
+    experiments,
+    hosts,
+    store,
+    system,
+    tasks,
+    token,
+    tools,
+    uploads,
+)
+from fedproc.central.api.streams import Streams
+from fedproc.central.auth.issuer import Issuer
+from fedproc.central.auth.tokens import Verifier
+from fedproc.central.db import migrate
+from fedproc.central.db.engine import connect
+from fedproc.central.files.blobs import Blobs
+from fedproc.central.files.signed_urls import Links
+from fedproc.central.notify import bell_for
+from fedproc.central.settings import CentralSettings, load
+from fedproc.common.errors import InvalidInput
+from fedproc.common.log import log_json
+from fedproc.contract.wire.jws import load_key
+
+log = logging.getLogger(__name__)
+
+_GRACE_SECONDS = 20
+_MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, store, token, system)
+
+
+def create_app(settings: CentralSettings) -> FastAPI:
+    """The API on an opened and current database. Raises :class:`InvalidInput` that names a wrong setting."""
+    centre = _centre(settings)
+    ledger = Ledger(centre.engine)
+    app = FastAPI(
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        lifespan=_lifespan,
+        middleware=[Middleware(Gate, ledger=ledger, metrics=centre.metrics)],
+    )
+    app.state.centre = centre
+    problems.install(app)
+    return routed(app)
+
+
+def routed(app: FastAPI) -> FastAPI:
+    """Put the endpoints on the application: directly, since a router inside is matched twice for each request."""
+    for module in _MODULES:
+        app.router.routes.extend(module.routes.routes)
+    return app
+
+
+def _centre(settings: CentralSettings) -> Centre:
+    engine = connect(settings.database)
+    migrate.ready(engine)
+    bell, metrics, issuer = bell_for(engine, settings.runtime), Metrics(), Issuer(settings.issuer)
+    blobs = Blobs(settings.files)
+    return Centre(
+        settings=settings,
+        engine=engine,
+        bell=bell,
+        issuer=issuer,
+        verifier=Verifier(issuer),
+        blobs=blobs,
+        links=Links(blobs.folder),
+        metrics=metrics,
+        streams=Streams(bell, metrics, engine),
+        catalogue_keys={key.thumbprint(): key for key in map(_catalogue_key, settings.catalogue_keys)},
+    )
+
+
+def _catalogue_key(path: Path) -> ECKey:
+    try:
+        return load_key(path.read_bytes())
+    except (OSError, ValueError) as fault:
+        raise InvalidInput(f"settings: catalogue_keys: {path}: {fault}") from fault
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    centre: Centre = app.state.centre
+    listener = asyncio.create_task(centre.streams.run())
+    try:
+        yield
+    finally:
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)
+        await centre.issuer.close()
+        centre.engine.dispose()
+
+
+class _Server(uvicorn.Server):
+    """Ends the event streams when asked to stop, since it would wait for them else."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        app: FastAPI = self.config.app  # type: ignore[assignment]
+        app.state.centre.streams.end()
+        super().handle_exit(sig, frame)
+
+
+def serve(path: Path) -> None:
+    """Run the API with the settings in ``path`` until SIGTERM or SIGINT; requests under way are finished."""
+    settings = load(path)
+    log_json(settings.log_level, program="api")
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.listen_host,
+        port=settings.listen_port,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    log.info("api starts", extra={"address": f"{settings.listen_host}:{settings.listen_port}"})
+    _Server(config).run()

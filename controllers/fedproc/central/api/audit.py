@@ -1,0 +1,111 @@
+"""Who did what, when, with which outcome: one row for every act through the API.
+
+An act that changes the database is written in the same transaction (:meth:`Act.done`), so that it costs no
+commit of its own. What is left, mostly refusals, is written before the answer leaves, many in one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from fedproc.central.db.engine import writing
+from fedproc.central.db.schema import audit
+from fedproc.common.errors import FedprocError
+
+log = logging.getLogger(__name__)
+
+ANONYMOUS = "anonymous"
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_ADD = insert(audit)
+_MAX_WAITING = 2000
+
+
+class Act:
+    """What one request does. A request that only reads is none, unless its endpoint says so (``is_act``)."""
+
+    __slots__ = ("_scope", "actor", "detail", "is_act", "outcome", "target")
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self.actor = ANONYMOUS
+        self.target: str | None = None
+        self.detail: str | None = None
+        self.is_act = scope["method"] not in _READS
+        self.outcome: int | None = None
+
+    def done(self, connection: Connection, outcome: int, target: str | None = None, detail: str | None = None) -> None:
+        """Write the act in the transaction that does it; ``outcome`` is the status that will be answered."""
+        self.target, self.detail, self.outcome = target or self.target, detail or self.detail, outcome
+        connection.execute(_ADD, self.entry(outcome))
+
+    def unwritten(self, status: int) -> bool:
+        """Whether an answer with ``status`` says something that no transaction has kept."""
+        return self.is_act and self.outcome != status and "route" in self._scope
+
+    def entry(self, outcome: int) -> dict[str, Any]:
+        """The row of this act."""
+        return {
+            "time": time.time(),
+            "actor": self.actor,
+            "method": self._scope["method"][:8],
+            "path": _printable(self._scope["path"], 500),
+            "action": self._scope["route"].name[:64],
+            "target": _printable(self.target, 255) if self.target else None,
+            "outcome": outcome,
+            "detail": _printable(self.detail, 500) if self.detail else None,
+        }
+
+
+def act_of(request: HTTPConnection) -> Act:
+    """The act that belongs to this request."""
+    act: Act = request.scope["fedproc.act"]
+    return act
+
+
+def _printable(text: str, length: int) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:length])
+
+
+class Ledger:
+    """Writes acts that have no transaction of their own, as many as wait in one commit."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def keep(self, entry: dict[str, Any]) -> None:
+        """Returns once the entry is committed; where that fails, the entry stands in the log instead."""
+        if len(self._waiting) >= _MAX_WAITING:
+            log.error("audit entry not kept: too many wait for the database", extra={"entry": entry})
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        await done
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await run_in_threadpool(self._insert, [entry for entry, _ in batch])
+            except FedprocError as fault:
+                for entry, _ in batch:
+                    log.error("audit entry not kept", extra={"entry": entry, "reason": fault.message})
+            finally:
+                for _, done in batch:
+                    if not done.cancelled():
+                        done.set_result(None)
+
+    def _insert(self, entries: list[dict[str, Any]]) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(_ADD, entries)

@@ -1,0 +1,68 @@
+"""Whether the centre works: every part is asked, none is believed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+from starlette.concurrency import run_in_threadpool
+
+from fedproc.central.api.deps import Centre
+from fedproc.central.api.views import host_view
+from fedproc.central.db.engine import reading
+from fedproc.central.db.repositories import hosts
+from fedproc.central.db.schema import relays
+from fedproc.common.errors import FedprocError
+from fedproc.contract.api.base import Health
+
+_FINE = "ok"
+
+
+async def look(centre: Centre) -> Health:
+    """Database, issuer, and what the living relays say of the broker; the hosts' last heartbeats beside them."""
+    database, relay, broker, found = await run_in_threadpool(_books, centre)
+    issuer = await _issuer(centre)
+    works = all(part == _FINE for part in (database, relay, broker, issuer))
+    return Health(
+        status="ok" if works else "degraded", database=database, broker=broker, issuer=issuer, relay=relay, hosts=found
+    )
+
+
+async def _issuer(centre: Centre) -> str:
+    try:
+        await centre.issuer.discover()
+    except FedprocError as fault:
+        return fault.message
+    return _FINE
+
+
+def _books(centre: Centre) -> tuple[str, str, str, dict[str, str]]:
+    try:
+        with reading(centre.engine) as connection:
+            living = connection.execute(select(relays).order_by(relays.c.seen.desc())).all()
+            enrolled = hosts.listed(connection, everyone=False)
+    except FedprocError as fault:
+        unknown = "not known while the database does not answer"
+        return fault.message, unknown, unknown, {}
+    relay, broker = _relays(living, centre.silent_after)
+    return _FINE, relay, broker, {row.id: _host(row, centre.silent_after) for row in enrolled}
+
+
+def _relays(rows: Sequence[Row[Any]], silent_after: float) -> tuple[str, str]:
+    now = time.time()
+    living = [row for row in rows if row.seen > now - silent_after]
+    if not living:
+        last = f"; the last was seen {now - rows[0].seen:.0f} s ago" if rows else ""
+        return f"no relay runs{last}: start `fedproc relay`", "not known while no relay runs"
+    return _FINE, next((_FINE for row in living if row.broker == _FINE), living[0].broker or "not connected")
+
+
+def _host(row: Row[Any], silent_after: float) -> str:
+    view = host_view(row, silent_after)
+    if row.heard is None:
+        return "never heard of"
+    if not view.alive:
+        return f"silent for {time.time() - row.heard:.0f} s"
+    return _FINE if view.condition == "accepting" else f"{view.condition}: {view.condition_text}"

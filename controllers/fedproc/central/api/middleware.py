@@ -1,0 +1,118 @@
+"""Around every request: the bound on its body, its place in the audit, metrics, log line, and the last resort.
+
+One pure ASGI layer, because each layer is paid for by every request.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fedproc.central.api.audit import Act, Ledger
+from fedproc.central.api.metrics import Metrics
+from fedproc.central.api.problems import problem
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 4 << 20
+"""Bytes of an ordinary request body."""
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
+
+
+def bounded_by(size: float) -> Callable[[_Endpoint], _Endpoint]:
+    """Let an endpoint have a larger body; infinity for one that reads it piece by piece and bounds it itself."""
+
+    def mark(endpoint: _Endpoint) -> _Endpoint:
+        endpoint.max_body = size  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+class Gate:
+    """The outermost layer of ours; ``app`` is the rest of the application."""
+
+    def __init__(self, app: ASGIApp, ledger: Ledger, metrics: Metrics) -> None:
+        self._app = app
+        self._ledger = ledger
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        passage = _Passage(scope, receive, send, self._ledger)
+        try:
+            await self._app(scope, passage.receive, passage.send)
+        except Exception:
+            error_id = uuid.uuid4().hex
+            log.exception("request failed", extra={"error_id": error_id, **_what(scope)})
+            if passage.status:
+                raise  # an answer had begun: only the broken connection can still say so
+            await _apology(error_id)(scope, passage.receive, passage.send)
+        finally:
+            self._count(passage, scope)
+
+    def _count(self, passage: _Passage, scope: Scope) -> None:
+        seconds = time.perf_counter() - passage.began
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = scope.get("route")
+        self._metrics.answered(method, route.path if route else "none", passage.status, seconds)
+        level = logging.INFO if passage.act.is_act or passage.status >= 500 else logging.DEBUG
+        if log.isEnabledFor(level):
+            fields = {"status": passage.status, "actor": passage.act.actor, "milliseconds": round(seconds * 1000, 2)}
+            log.log(level, "request", extra={**_what(scope), **fields})
+
+
+def _what(scope: Scope) -> dict[str, str]:
+    return {"method": scope["method"], "path": scope["path"]}
+
+
+def _apology(error_id: str) -> ASGIApp:
+    detail = f"the API failed at this; its log has the cause under {error_id}: tell its operator"
+    return problem(500, detail, "internal", instance=f"urn:uuid:{uuid.UUID(error_id)}")
+
+
+class _Passage:
+    """One request on its way in, and its answer on the way out."""
+
+    __slots__ = ("_ledger", "_receive", "_scope", "_send", "_size", "act", "began", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, ledger: Ledger) -> None:
+        self.began = time.perf_counter()
+        self.status = 0
+        self.act = scope["fedproc.act"] = Act(scope)
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._ledger = ledger
+        self._size = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            if self._size > MAX_BODY and self._size > (most := self._most()):
+                raise HTTPException(413, f"the body of this request may have {most} bytes; send less")
+        return message
+
+    def _most(self) -> float:
+        route = self._scope.get("route")
+        return getattr(route.endpoint, "max_body", MAX_BODY) if route is not None else MAX_BODY
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"].append(_NO_SNIFFING)
+            if self.act.unwritten(self.status):
+                await self._ledger.keep(self.act.entry(self.status))
+        await self._send(message)

@@ -1,0 +1,161 @@
+"""Errors as problem details (RFC 9457). The one place that says which error has which HTTP status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from fedproc.common.errors import (
+    Conflict,
+    FedprocError,
+    Forbidden,
+    Gone,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    Unreadable,
+)
+from fedproc.contract.api.base import Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: tuple[tuple[type[FedprocError], int], ...] = (
+    (NotAuthenticated, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (Gone, 410),
+    (TooLarge, 413),
+    (InvalidInput, 422),
+    (Unreadable, 422),
+    (Unavailable, 503),
+)
+
+STATUS_OF_CODE: Mapping[str, int] = {
+    "bad_request": 400,
+    "precondition": 412,
+    "media_type": 415,
+    "range": 416,
+    "locked": 423,
+    "timeout": 408,
+    "upload.checksum": 460,
+    "storage.full": 507,
+}
+"""Where one kind of error has several statuses, its code decides (460: tus, extension checksum)."""
+
+_TITLES = {460: "Checksum Mismatch"}
+
+REALM = 'Bearer realm="fedproc"'
+
+
+class ProblemResponse(Response):
+    """An answer of type ``application/problem+json``."""
+
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, separators=(",", ":")).encode()
+
+
+def status_of(fault: FedprocError) -> int:
+    """The HTTP status of an error; 500 for one that no client can have caused."""
+    by_kind = next((status for kind, status in STATUS if isinstance(fault, kind)), 500)
+    return STATUS_OF_CODE.get(fault.code, by_kind)
+
+
+def problem(
+    status: int,
+    detail: str,
+    code: str,
+    *,
+    instance: str | None = None,
+    errors: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> ProblemResponse:
+    """One problem document."""
+    view = Problem(
+        title=title_of(status), status=status, detail=detail, instance=instance, code=code, errors=errors or []
+    )
+    return ProblemResponse(view.model_dump(exclude_none=True), status, dict(headers or {}))
+
+
+def title_of(status: int) -> str:
+    """The reason phrase that belongs to the status."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def from_error(fault: FedprocError, instance: str | None = None) -> ProblemResponse:
+    """The answer to an error of ours, with the headers that its status calls for."""
+    status = status_of(fault)
+    headers: dict[str, str] = dict(fault.detail.get("headers", {}))
+    if status == 401:
+        headers.setdefault("WWW-Authenticate", _challenge(fault, "invalid_token"))
+    elif status == 403:
+        headers["WWW-Authenticate"] = _challenge(fault, "insufficient_scope")
+    elif status in {423, 503}:
+        headers.setdefault("Retry-After", "2")
+    return problem(
+        status, fault.message, fault.code, instance=instance, errors=fault.detail.get("errors"), headers=headers
+    )
+
+
+def _challenge(fault: FedprocError, error: str) -> str:
+    """RFC 6750 section 3.1: no error attribute where no token was sent."""
+    if fault.code == NotAuthenticated.code:
+        return REALM
+    text = "".join(letter for letter in fault.message if " " <= letter <= "~" and letter not in '"\\')
+    return f'{REALM}, error="{error}", error_description="{text}"'
+
+
+def from_validation(errors: Iterable[Mapping[str, Any]], instance: str | None) -> ProblemResponse:
+    """The answer to input of the wrong shape: every fault with its place, never the value itself."""
+    faults = [{"where": ".".join(map(str, e["loc"])), "what": _what(e), "code": e["type"]} for e in errors]
+    first = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults[:3])
+    detail = f"the request is not as the API takes it ({first}); /docs has the shape of each request"
+    return problem(422, detail, InvalidInput.code, instance=instance, errors=faults[:100])
+
+
+def _what(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        return f"not JSON: {error.get('ctx', {}).get('error', error['msg'])}"
+    if tuple(error["loc"]) == ("body",):
+        return "must be a JSON object, sent with Content-Type: application/json"
+    return str(error["msg"])
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of the application answered as a problem."""
+
+    @app.exception_handler(FedprocError)
+    async def _ours(request: Request, fault: FedprocError) -> Response:
+        return from_error(fault, request.url.path)
+
+    @app.exception_handler(RequestValidationError)
+    async def _shape(request: Request, fault: RequestValidationError) -> Response:
+        return from_validation(fault.errors(), request.url.path)
+
+    @app.exception_handler(HTTPException)
+    async def _framework(request: Request, fault: HTTPException) -> Response:
+        code = HTTPStatus(fault.status_code).name.lower()
+        return problem(
+            fault.status_code, _explain(request, fault), code, instance=request.url.path, headers=fault.headers
+        )
+
+
+def _explain(request: Request, fault: HTTPException) -> str:
+    if fault.status_code == 404:
+        return "there is nothing at this path; /docs lists what there is"
+    if fault.status_code == 405:
+        return f"{request.method} is not for this path; it takes {(fault.headers or {}).get('Allow', 'other methods')}"
+    if fault.status_code == 400:
+        return "the body cannot be read as what its Content-Type says; /docs has the shape of each request"
+    return fault.detail

@@ -1,0 +1,112 @@
+"""A host's acceptance: one real experiment on it alone, asked for by itself or by an operator."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from fastapi import Request
+from pydantic_core import to_json
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from fedproc.central.api.audit import act_of
+from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.routes.common import AnyCaller, HostPath, answer, router
+from fedproc.central.api.views import dataset_views, experiment_view, host_view
+from fedproc.central.auth.tokens import Caller
+from fedproc.central.db.engine import deciding, reading, tried_twice
+from fedproc.central.db.repositories import experiments, files, hosts
+from fedproc.central.experiments.submission import submit
+from fedproc.common.errors import Conflict, Forbidden, NotFound
+from fedproc.contract.api.base import AcceptanceView, ExperimentRequest
+from fedproc.contract.states import ENDED
+
+routes = router("hosts")
+
+_LARGEST_REPORT = 1 << 20
+
+
+@routes.post("/hosts/{host_id}/acceptance", status_code=201, response_model=AcceptanceView)
+def begin_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> Response:
+    """Start a host's acceptance: a job that looks from inside, and a dataset of its own if it offers one.
+
+    While one runs, it is the answer. A host becomes accepted when it succeeds, and stays so if a later one does not.
+    """
+    _may(caller, host_id)
+    view = tried_twice(lambda: _begin(request, host_id, caller))
+    centre_of(request).bell.ring("outbox")
+    centre_of(request).bell.ring("events")
+    return answer(view, 201)
+
+
+@routes.get("/hosts/{host_id}/acceptance", response_model=AcceptanceView)
+def get_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> Response:
+    """How a host's newest acceptance stands, and what it found."""
+    _may(caller, host_id)
+    with reading(centre_of(request).engine) as connection:
+        return answer(_view(connection, centre_of(request), host_id))
+
+
+def _may(caller: Caller, host: str) -> None:
+    if caller.host != host and not caller.operates:
+        raise Forbidden(f"the acceptance of {host} is for the host itself and for operators", code="forbidden.host")
+
+
+def _begin(request: Request, host: str, caller: Caller) -> AcceptanceView:
+    centre = centre_of(request)
+    with deciding(centre.engine) as connection:
+        before = _view(connection, centre, host)
+        if before.experiment is not None and before.experiment.state not in ENDED:
+            return before
+        made = submit(
+            connection, centre.settings, caller, _order(connection, centre, host), None, time.time(), acceptance=True
+        )
+        hosts.begin_acceptance(connection, host, made)
+        act_of(request).done(connection, 201, host, f"experiment={made}")
+        return _view(connection, centre, host)
+
+
+def _order(connection: Connection, centre: Centre, host: str) -> ExperimentRequest:
+    row = hosts.one(connection, host)
+    if row is None or not host_view(row, centre.silent_after).alive:
+        raise Conflict(f"{host} has not been heard of lately: start its orchestrator first", code="conflict.silent")
+    offered = [view.id for view in dataset_views(row, centre.silent_after)]
+    return ExperimentRequest(
+        tool=centre.settings.acceptance_tool,
+        hosts=[host],
+        datasets=offered[:1],
+        parameters={"fail_on_findings": True},
+        label="acceptance",
+    )
+
+
+def _view(connection: Connection, centre: Centre, host: str) -> AcceptanceView:
+    row = hosts.one(connection, host)
+    if row is None:
+        raise NotFound(f"host {host} is not enrolled; GET /hosts/ lists the hosts there are")
+    if row.acceptance is None:
+        return AcceptanceView(host=host, accepted=row.is_accepted)
+    jobs = experiments.jobs_of(connection, row.acceptance)
+    experiment = experiment_view(experiments.find(connection, row.acceptance, None), jobs, centre.silent_after)
+    return AcceptanceView(
+        host=host, accepted=row.is_accepted, experiment=experiment, report=_report(connection, centre, row.acceptance)
+    )
+
+
+def _report(connection: Connection, centre: Centre, experiment: str) -> dict[str, Any] | None:
+    for row in files.outputs(connection, experiment=experiment):
+        if row.output == "report" and row.state == "complete" and row.size <= _LARGEST_REPORT:
+            return _read(centre.blobs.path(row.id).read_bytes())
+    return None
+
+
+def _read(content: bytes) -> dict[str, Any] | None:
+    """A report as its host wrote it: what cannot be read, or shown again, is none."""
+    try:
+        report = json.loads(content)
+        to_json([[report]])  # as deep as it stands in the answer
+    except (ValueError, RecursionError):
+        return None
+    return report if isinstance(report, dict) else None

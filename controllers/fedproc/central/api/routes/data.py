@@ -1,0 +1,155 @@
+"""File entries and their bytes (D6.1, Data Operations)."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from fedproc.central.api.audit import act_of
+from fedproc.central.api.deps import centre_of
+from fedproc.central.api.routes.common import (
+    FilePath,
+    HostCaller,
+    Researcher,
+    also,
+    answer,
+    answer_list,
+    router,
+)
+from fedproc.central.api.views import file_view, moment
+from fedproc.central.auth.tokens import Bearer
+from fedproc.central.db.engine import reading, tried_twice, writing
+from fedproc.central.db.repositories import files, hosts
+from fedproc.central.files.access import may_fetch
+from fedproc.central.files.download import FileContent
+from fedproc.central.files.signed_urls import Grant
+from fedproc.central.files.uploads import expect_file, finish_if_empty
+from fedproc.common.errors import Conflict, Forbidden, InvalidInput, NotFound
+from fedproc.contract.api.base import Access, FileView, NewFile
+from fedproc.contract.ids import FILE_PATTERN, HOST_PATTERN, is_safe_path
+
+routes = router("data")
+
+_URIS = TypeAdapter(list[str])
+
+
+@routes.get("/data/files/", response_model=list[str])
+def list_files(
+    request: Request,
+    caller: Researcher,
+    cursor: Annotated[str, Query(pattern=f"{FILE_PATTERN}|^$")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> Response:
+    """One's own complete files, results included, as a list of URIs; the ``Link`` header leads on if there are more."""
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        ids = files.of_owner(connection, caller.sub, cursor, limit + 1)
+    more = centre.url(f"/data/files/?limit={limit}&cursor={ids[limit - 1]}") if len(ids) > limit else None
+    headers = {"Link": f'<{more}>; rel="next"'} if more else None
+    return answer_list(_URIS, [centre.url(f"/data/file/{file}") for file in ids[:limit]], headers)
+
+
+@routes.get("/data/file/{file_id}", response_model=FileView)
+def get_file(request: Request, file_id: FilePath, caller: Researcher) -> Response:
+    """A file's entry: where it is, what it is, whose it is."""
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        row = files.one(connection, file_id)
+    if row is None or not (caller.operates or row.owner == caller.sub):
+        raise NotFound(f"there is no file {file_id} that you may see; GET /data/files/ lists yours")
+    return answer(file_view(centre, row))
+
+
+@routes.get("/data/file/{file_id}/access/", response_model=Access)
+def get_access(request: Request, file_id: FilePath, caller: HostCaller) -> Response:
+    """A short-lived URI to the bytes, for a host that runs a job which declares this file, and for nobody else."""
+    centre, act = centre_of(request), act_of(request)
+    act.is_act, act.target = True, file_id
+    host = str(caller.host)
+    with writing(centre.engine) as connection:
+        row = files.one(connection, file_id)
+        if row is None or not may_fetch(connection, row, host):
+            raise Forbidden(f"{host} runs no open job that declares file {file_id}", code="forbidden.file")
+        path, expires = centre.links.make(file_id, host, time.time())
+        act.done(connection, 200, file_id)
+    return answer(Access(uri=centre.url(path), expires=moment(expires), sha256=row.sha256, size=row.size))
+
+
+_user = Bearer("researcher")
+
+
+@routes.get("/data/file/{file_id}/content", response_class=Response, openapi_extra={"security": [{"oauth2": []}, {}]})
+async def get_content(
+    request: Request,
+    file_id: FilePath,
+    host: Annotated[
+        str | None, Query(pattern=HOST_PATTERN, description="of a link, with expires and signature")
+    ] = None,
+    expires: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+    signature: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+) -> Response:
+    """The bytes: for the file's owner with a token, for a host by the link that ``/access/`` gave. Takes ``Range``."""
+    if host is not None and expires is not None and signature is not None:
+        return await run_in_threadpool(_by_link, request, Grant(file_id, host, expires), signature)
+    caller = await _user(request)
+    act_of(request).is_act = True
+    whose = None if caller.operates else caller.sub
+    return await run_in_threadpool(_content, request, file_id, whose)
+
+
+def _by_link(request: Request, grant: Grant, signature: str) -> Response:
+    centre, act = centre_of(request), act_of(request)
+    act.actor = f"host:{grant.host}"
+    centre.links.check(grant, signature)
+    with reading(centre.engine) as connection:
+        if not hosts.is_active(connection, grant.host):
+            raise Forbidden(f"host {grant.host} is not enrolled or was revoked", code="forbidden.host")
+    return _content(request, grant.file, None)
+
+
+def _content(request: Request, file: str, owner: str | None) -> Response:
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        row = files.one(connection, file)
+    if row is None or owner not in {None, row.owner} or (owner is not None and row.recipient is not None):
+        raise NotFound(f"there is no file {file} that you may see; GET /data/files/ lists yours")
+    if row.state != "complete":
+        raise Conflict(f"the bytes of file {file} have not all arrived yet", code="conflict.pending")
+    return FileContent(centre.blobs, row, request.headers)
+
+
+@routes.put(
+    "/data/file/{file_path:path}", status_code=201, response_model=FileView, responses={200: {"model": FileView}}
+)
+def put_file(request: Request, file_path: str, body: NewFile, caller: Researcher) -> Response:
+    """Make an entry for a file of one's own under this path.
+
+    Its bytes are then sent to ``upload`` by tus 1.0.0 (PATCH with ``Upload-Offset``); they count when size and
+    sha256 are as announced here. Sent again with the same size and sha256, it answers with the same entry.
+    """
+    if not is_safe_path(file_path):
+        raise InvalidInput(
+            "file_path must be relative, without . or .. segments, control characters or backslashes", code="path"
+        )
+    centre, now = centre_of(request), time.time()
+
+    def write() -> tuple[int, Row[Any]]:
+        with writing(centre.engine) as connection:
+            row = expect_file(connection, centre, caller, file_path, body, now)
+            status = 201 if row.created == now else 200
+            act_of(request).done(connection, status, row.id)
+            return status, row
+
+    status, row = tried_twice(write)
+    view = file_view(centre, finish_if_empty(centre, row))
+    return answer(view, status, {"Location": view.uri, "Tus-Resumable": "1.0.0"})
+
+
+also(routes, "/data/files", list_files)
+also(routes, "/data/file/{file_id}/access", get_access)

@@ -1,0 +1,204 @@
+"""How a host comes in: a single-use code, a key that the host makes itself, a fingerprint that people compare.
+
+The certificate is made outside of the API, which cannot read the authority's key; an operator hands it in.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from fedproc.central.api.audit import act_of
+from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.enrolment_views import enrolled, enrolment_view, offered_authority
+from fedproc.central.api.routes.common import HostPath, Operator, answer, answer_list, router
+from fedproc.central.api.views import moment
+from fedproc.central.auth.tokens import Bearer
+from fedproc.central.db.engine import reading, tried_twice, writing
+from fedproc.central.db.repositories import enrolments
+from fedproc.common.errors import Conflict, Forbidden, NotFound
+from fedproc.contract.api.base import (
+    Authority,
+    Enrolled,
+    EnrolmentCertificate,
+    EnrolmentCode,
+    EnrolmentRefusal,
+    EnrolmentRequest,
+    EnrolmentView,
+    NewEnrolment,
+)
+from fedproc.contract.enrolment import (
+    CODE_HEADER,
+    certificate_sha256,
+    code_hash,
+    fingerprint,
+    new_code,
+    public_pem,
+    read_certificate,
+    read_request,
+)
+
+routes = router("enrolment")
+
+_VIEWS = TypeAdapter(list[EnrolmentView])
+_NOT_KEPT = {"Cache-Control": "no-store"}
+_OPERATOR = Bearer("operator")
+_NO_GOOD = {
+    "wrong": "is not the one that was given out last",
+    "expired": "was given out too long ago",
+    "void": "was tried wrongly too often",
+}
+
+
+@routes.get("/authority", response_model=Authority)
+def get_authority(request: Request) -> Response:
+    """The certificate by which the federation's hosts and servers are certified."""
+    certificate = offered_authority(centre_of(request))
+    if certificate is None:
+        raise NotFound("the centre does not know its authority: its operator sets 'authority' in its settings")
+    return answer(Authority(certificate=certificate, sha256=certificate_sha256(certificate)))
+
+
+@routes.post("/enrolments", response_model=EnrolmentCode, status_code=201)
+def offer_enrolment(request: Request, body: NewEnrolment, caller: Operator) -> Response:
+    """Give out a single-use code for a host; it makes an earlier one void. It is shown this once."""
+    code, now = new_code(), time.time()
+    expires = now + body.hours * 3600
+
+    def write() -> None:
+        with writing(centre_of(request).engine) as connection:
+            enrolments.offer(connection, body.host, code_hash(code), now, expires)
+            act_of(request).done(connection, 201, body.host, f"hours={body.hours:g}")
+
+    tried_twice(write)
+    return answer(EnrolmentCode(host=body.host, code=code, expires=moment(expires)), 201, _NOT_KEPT)
+
+
+@routes.get("/enrolments", response_model=list[EnrolmentView])
+def list_enrolments(request: Request, caller: Operator) -> Response:
+    """The enrolments that are open: a code was given out, or a request waits for its certificate."""
+    with reading(centre_of(request).engine) as connection:
+        rows = enrolments.undecided(connection)
+    return answer_list(_VIEWS, [enrolment_view(row) for row in rows])
+
+
+@routes.put("/enrolments/{host_id}", response_model=Enrolled)
+def request_enrolment(request: Request, host_id: HostPath, body: EnrolmentRequest) -> Response:
+    """A host asks to be let in, with the code that its site was given; the same request again changes nothing."""
+    centre = centre_of(request)
+    _check_code(request, host_id, body.code)
+    key = read_request(body.request, host_id)
+    values = {"request": body.request, "public_key": public_pem(key).decode(), "fingerprint": fingerprint(key)}
+    with writing(centre.engine) as connection:
+        if enrolments.bind(connection, host_id, code_hash(body.code), values, time.time()):
+            act_of(request).done(connection, 200, host_id, f"key={values['fingerprint']}")
+    row = _row(centre, host_id)
+    if row.public_key != values["public_key"]:
+        raise _bound(host_id, row)
+    return answer(enrolled(centre, row), 200, _NOT_KEPT)
+
+
+def _bound(host: str, row: Row[Any]) -> Conflict:
+    return Conflict(
+        f"the code of {host} was used with another key already (sha256 {row.fingerprint}): if that is an earlier key "
+        "of this machine, ask the federation's operator for a new code; if it is not, tell the operator to refuse it",
+        code="enrolment.key",
+    )
+
+
+def _check_code(request: Request, host: str, code: str) -> Row[Any]:
+    """The enrolment that the code belongs to. Raises :class:`Forbidden`, and counts a wrong one."""
+    centre, act = centre_of(request), act_of(request)
+    act.actor, act.target = f"enrolment:{host}", host
+    with reading(centre.engine) as connection:
+        row = enrolments.one(connection, host)
+    standing = enrolments.standing(row, code_hash(code), time.time())
+    if row is not None and standing == "good":
+        return row
+    act.is_act, act.detail = True, f"code={standing}"
+    if row is not None and standing == "wrong":
+        with writing(centre.engine) as connection:
+            enrolments.count_wrong(connection, host)
+    raise Forbidden(
+        f"the code for {host} {_NO_GOOD[standing]}: check host id and code, or ask the federation's operator for a "
+        "new code",
+        code="enrolment.code",
+    )
+
+
+async def _reader(
+    request: Request,
+    host_id: HostPath,
+    code: Annotated[str | None, Header(alias=CODE_HEADER, max_length=64, description="the host's code")] = None,
+) -> bool:
+    """Whether it is the host that asks, with its code; otherwise an operator must."""
+    if code is None:
+        await _OPERATOR(request)
+        return False
+    await run_in_threadpool(_check_code, request, host_id, code)
+    return True
+
+
+@routes.get("/enrolments/{host_id}", response_model=EnrolmentView | Enrolled)
+def get_enrolment(request: Request, host_id: HostPath, is_host: Annotated[bool, Depends(_reader)]) -> Response:
+    """How far an enrolment is: for its host with the code in ``Enrolment-Code``, or for operators with a token."""
+    centre = centre_of(request)
+    row = _row(centre, host_id)
+    return answer(enrolled(centre, row) if is_host else enrolment_view(row), 200, _NOT_KEPT)
+
+
+@routes.post("/enrolments/{host_id}/certificate", response_model=EnrolmentView)
+def confirm_enrolment(request: Request, host_id: HostPath, body: EnrolmentCertificate, caller: Operator) -> Response:
+    """Hand in the certificate of the host's key, after its fingerprint was compared; the host fetches it."""
+    centre = centre_of(request)
+    row = _requested(centre, host_id)
+    key = read_certificate(body.certificate, host_id, offered_authority(centre))
+    if public_pem(key).decode() != row.public_key:
+        raise Conflict(
+            f"the certificate is of the key {fingerprint(key)}, the request of {host_id} of {row.fingerprint}: sign "
+            "the request that stands there now",
+            code="enrolment.key",
+        )
+    return _decide(request, row, f"key={row.fingerprint}", state="confirmed", certificate=body.certificate)
+
+
+@routes.post("/enrolments/{host_id}/refusal", response_model=EnrolmentView)
+def refuse_enrolment(request: Request, host_id: HostPath, body: EnrolmentRefusal, caller: Operator) -> Response:
+    """Refuse a host's request, for example because its fingerprint is not what the site says."""
+    row = _requested(centre_of(request), host_id)
+    if row.state == "confirmed":
+        raise Conflict(f"{host_id} has its certificate already: revoke the host instead", code="enrolment.state")
+    return _decide(request, row, body.reason, state="refused", reason=body.reason)
+
+
+def _decide(request: Request, row: Row[Any], detail: str, **values: Any) -> Response:
+    centre = centre_of(request)
+    with writing(centre.engine) as connection:
+        if not enrolments.decide(connection, row.host, row, time.time(), **values):
+            raise Conflict(f"the enrolment of {row.host} was changed just now: look again", code="enrolment.state")
+        act_of(request).done(connection, 200, row.host, detail)
+    return answer(enrolment_view(_row(centre, row.host)))
+
+
+def _requested(centre: Centre, host: str) -> Row[Any]:
+    row = _row(centre, host)
+    if row.state in {"offered", "refused"}:
+        what = "no request has come yet: the site runs `fedproc site enrol`" if row.state == "offered" else (
+            "its request was refused: give out a new code"
+        )  # fmt: skip
+        raise Conflict(f"{host}: {what}", code="enrolment.state")
+    return row
+
+
+def _row(centre: Centre, host: str) -> Row[Any]:
+    with reading(centre.engine) as connection:
+        row = enrolments.one(connection, host)
+    if row is None:
+        raise NotFound(f"no code was given out for {host}: POST /enrolments gives one")
+    return row

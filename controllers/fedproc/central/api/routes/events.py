@@ -1,0 +1,94 @@
+"""The live event stream of an experiment (server-sent events, WHATWG HTML section 9.2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+
+from fastapi import Header, Query, Request
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from sqlalchemy import Row
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.routes.common import ExperimentPath, Researcher, owner_filter, router
+from fedproc.central.api.streams import SAFETY_LOOK
+from fedproc.central.api.views import event_view
+from fedproc.central.db.engine import reading
+from fedproc.central.db.repositories import experiments
+from fedproc.contract.api.base import EventView
+from fedproc.contract.states import TERMINAL
+
+routes = router("experiments")
+
+_BATCH = 500
+_EventId = Annotated[str, Header(pattern=r"^\d{1,18}$|^$", description="events after this one; all unless given")]
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "each event's data is an EventView; its id is for Last-Event-ID",
+        "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/EventView"}}},
+        "model": EventView,
+    },
+    204: {"description": "the experiment has ended and everything was sent: do not come back"},
+}
+
+
+@routes.get("/experiments/{experiment_id}/events", response_class=Response, responses=_STREAM)
+async def stream_events(
+    request: Request,
+    experiment_id: ExperimentPath,
+    caller: Researcher,
+    last_event_id: _EventId = "",
+    after: Annotated[int, Query(ge=0, le=2**62, description="as Last-Event-ID, for clients that cannot set it")] = 0,
+) -> Response:
+    """What happens in an experiment, from its beginning or from after ``Last-Event-ID``, until it has ended."""
+    centre = centre_of(request)
+    begin = int(last_event_id or after)
+    await run_in_threadpool(_permitted, centre, experiment_id, owner_filter(caller))
+    if begin:
+        ended, rows = await run_in_threadpool(_news, centre, experiment_id, begin)
+        if ended and not rows:
+            return Response(status_code=204)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return EventSourceResponse(_events(centre, experiment_id, begin), headers=headers)
+
+
+def _permitted(centre: Centre, experiment: str, owner: str | None) -> None:
+    with reading(centre.engine) as connection:
+        experiments.find(connection, experiment, owner)
+
+
+def _news(centre: Centre, experiment: str, after: int) -> tuple[bool, Sequence[Row[Any]]]:
+    """Whether it has ended, asked first, so that what follows holds all of an ended experiment."""
+    with reading(centre.engine) as connection:
+        ended = experiments.state(connection, experiment) in TERMINAL
+        return ended, experiments.events_after(connection, experiment, after, _BATCH)
+
+
+async def _events(centre: Centre, experiment: str, after: int) -> AsyncIterator[bytes]:
+    with centre.streams.opened(experiment) as news:
+        while not centre.streams.ending:
+            news.clear()
+            ended, rows = await run_in_threadpool(_news, centre, experiment, after)
+            if rows:
+                after = rows[-1].id
+                yield b"".join(map(_event, rows))
+            elif ended:
+                return
+            else:
+                yield KEEPALIVE_COMMENT
+            if len(rows) < _BATCH and not (ended and rows):
+                await _wait(news)
+
+
+async def _wait(news: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(news.wait(), SAFETY_LOOK)
+    except TimeoutError:
+        return
+
+
+def _event(row: Row[Any]) -> bytes:
+    return format_sse_event(data_str=event_view(row).model_dump_json(exclude_none=True), id=str(row.id))

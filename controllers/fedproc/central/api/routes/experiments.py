@@ -1,0 +1,182 @@
+"""Experiments and their jobs."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import Header, Query, Request
+from pydantic import TypeAdapter
+from sqlalchemy import Connection
+from starlette.responses import PlainTextResponse, Response
+
+from fedproc.central.api.audit import Act, act_of
+from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.routes.common import (
+    ExperimentPath,
+    JobPath,
+    Researcher,
+    answer,
+    answer_list,
+    looked_up,
+    owner_filter,
+    router,
+)
+from fedproc.central.api.views import experiment_view, file_view, job_view, log_lines, report
+from fedproc.central.auth.tokens import Caller
+from fedproc.central.db.engine import deciding, reading, tried_twice
+from fedproc.central.db.repositories import experiments, files
+from fedproc.central.experiments.advance import advance
+from fedproc.central.experiments.submission import earlier, submit
+from fedproc.common.errors import Conflict, NotFound
+from fedproc.contract.api.base import (
+    ExperimentRequest,
+    ExperimentView,
+    FileView,
+    JobView,
+    Line,
+    Logs,
+    Page,
+    Report,
+)
+from fedproc.contract.ids import EXPERIMENT_PATTERN, HOST_PATTERN, JOB_PATTERN
+from fedproc.contract.states import ExperimentState
+
+routes = router("experiments")
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[!-~]{1,255}$",
+        description="the same key with the same body answers with the same experiment, however often it is sent",
+    ),
+]
+_FILES = TypeAdapter(list[FileView])
+
+
+@routes.post("/experiments", status_code=201, response_model=ExperimentView)
+def create_experiment(
+    request: Request, body: ExperimentRequest, caller: Researcher, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Start an experiment: its jobs are placed on the hosts and queued."""
+    return start(request, body, caller, idempotency_key)
+
+
+def start(request: Request, body: ExperimentRequest, caller: Caller, key: str | None = None) -> Response:
+    """What every way to start an experiment does."""
+    centre, act = centre_of(request), act_of(request)
+    view = tried_twice(lambda: _write(centre, act, body, caller, key))
+    centre.bell.ring("outbox")
+    centre.bell.ring("events")
+    return answer(view, 201, {"Location": centre.url(f"/experiments/{view.id}")})
+
+
+def _write(centre: Centre, act: Act, body: ExperimentRequest, caller: Caller, key: str | None) -> ExperimentView:
+    with deciding(centre.engine) as connection:
+        known = None if key is None else earlier(connection, caller, key, body)
+        experiment = known or submit(connection, centre.settings, caller, body, key, time.time())
+        act.done(connection, 201, experiment, "repeated" if known else None)
+        return _view(connection, centre, experiment, None)
+
+
+def _view(connection: Connection, centre: Centre, experiment: str, owner: str | None) -> ExperimentView:
+    row = experiments.find(connection, experiment, owner)
+    return experiment_view(row, experiments.jobs_of(connection, experiment), centre.silent_after)
+
+
+@routes.get("/experiments", response_model=Page)
+def list_experiments(
+    request: Request,
+    caller: Researcher,
+    state: Annotated[list[ExperimentState] | None, Query(description="may be given more than once")] = None,
+    label: Annotated[Line | None, Query(max_length=200)] = None,
+    owner: Annotated[Line | None, Query(max_length=255, description="for operators: only this user's")] = None,
+    cursor: Annotated[str | None, Query(pattern=EXPERIMENT_PATTERN)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Response:
+    """One's own experiments, an operator's everybody's; newest first, without their jobs."""
+    centre = centre_of(request)
+    whose = owner if caller.operates else caller.sub
+    states = [s.value for s in state or []]
+    with reading(centre.engine) as connection:
+        rows = experiments.page(connection, whose, states, label, cursor, limit + 1)
+    items = [experiment_view(row, (), centre.silent_after) for row in rows[:limit]]
+    return answer(Page(items=items, next=items[-1].id if len(rows) > limit else None))
+
+
+@routes.get("/experiments/{experiment_id}", response_model=ExperimentView)
+def get_experiment(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
+    """One experiment with its jobs."""
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        return answer(_view(connection, centre, experiment_id, owner_filter(caller)))
+
+
+@routes.get("/experiments/{experiment_id}/jobs/{job_id}", response_model=JobView)
+async def get_job_of_experiment(
+    request: Request, experiment_id: ExperimentPath, job_id: JobPath, caller: Researcher
+) -> Response:
+    """One job."""
+    centre = centre_of(request)
+    row = await looked_up(centre, lambda connection: experiments.job(connection, job_id, owner_filter(caller)))
+    if row.experiment != experiment_id:
+        raise NotFound(f"job {job_id} is not one of experiment {experiment_id}")
+    return answer(job_view(row, row.created, centre.silent_after))
+
+
+@routes.post("/experiments/{experiment_id}/cancel", status_code=202, response_model=ExperimentView)
+def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
+    """Ask for an end: jobs that were not dispatched end at once, the others when their hosts have stopped them.
+
+    Asking again changes nothing; an experiment that has ended cannot be cancelled (409).
+    """
+    centre = centre_of(request)
+    with deciding(centre.engine) as connection:
+        experiments.find(connection, experiment_id, owner_filter(caller))
+        row = experiments.request_cancel(connection, experiment_id)
+        if row.ended is not None:
+            raise Conflict(f"experiment {experiment_id} has already ended as {row.state}", code="conflict.ended")
+        advance(connection, experiment_id, time.time())
+        act_of(request).done(connection, 202, experiment_id)
+        view = _view(connection, centre, experiment_id, None)
+    centre.bell.ring("outbox")
+    centre.bell.ring("events")
+    return answer(view, 202)
+
+
+@routes.get("/experiments/{experiment_id}/results", response_model=list[FileView])
+def get_results(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
+    """The released outputs of all its jobs, as they arrive."""
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        experiments.find(connection, experiment_id, owner_filter(caller))
+        rows = files.outputs(connection, experiment=experiment_id)
+    return answer_list(_FILES, [file_view(centre, row) for row in rows])
+
+
+@routes.get("/experiments/{experiment_id}/report", response_model=Report)
+def get_report(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
+    """What ran where, how long, with what; as far as its hosts have told until now."""
+    with reading(centre_of(request).engine) as connection:
+        row = experiments.find(connection, experiment_id, owner_filter(caller))
+        return answer(report(row, experiments.jobs_of(connection, experiment_id)))
+
+
+@routes.get("/experiments/{experiment_id}/logs", response_model=Logs)
+def get_logs(
+    request: Request,
+    experiment_id: ExperimentPath,
+    caller: Researcher,
+    job: Annotated[str | None, Query(pattern=JOB_PATTERN)] = None,
+    host: Annotated[str | None, Query(pattern=HOST_PATTERN)] = None,
+    cursor: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+) -> Response:
+    """What its jobs wrote, where their hosts' policy lets that out; ``Accept: text/plain`` gives plain lines."""
+    with reading(centre_of(request).engine) as connection:
+        experiments.find(connection, experiment_id, owner_filter(caller))
+        rows = experiments.logs(connection, experiment_id, {"job": job, "host": host}, cursor, limit + 1)
+    items = [log_lines(row) for row in rows[:limit]]
+    if "text/plain" in request.headers.get("accept", ""):
+        return PlainTextResponse("".join(f"{i.host} {i.task} {i.stream}: {line}\n" for i in items for line in i.lines))
+    return answer(Logs(items=items, next=rows[limit - 1].id if len(rows) > limit else None))

@@ -1,0 +1,165 @@
+"""Jobs under D6.1's name for them: one job, its uploaded inputs, its outputs."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from fedproc.central.api.audit import act_of
+from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.middleware import bounded_by
+from fedproc.central.api.routes.common import (
+    JobPath,
+    Researcher,
+    answer,
+    answer_list,
+    looked_up,
+    owner_filter,
+    router,
+)
+from fedproc.central.api.views import file_view, job_view
+from fedproc.central.auth.tokens import Caller
+from fedproc.central.db.engine import reading, writing
+from fedproc.central.db.repositories import experiments, files, tools
+from fedproc.central.files import inputs
+from fedproc.central.files.blobs import Incoming
+from fedproc.central.files.download import FileContent, zipped
+from fedproc.central.files.receive import pour, sha256_of_headers
+from fedproc.central.files.uploads import MB
+from fedproc.common.errors import Forbidden, InvalidInput, NotFound
+from fedproc.contract.api.base import FileView, JobView
+from fedproc.contract.ids import FILE_PATTERN, SHA256_PATTERN
+from fedproc.contract.tool.tool import InputDecl
+
+routes = router("tasks")
+
+_CHUNK = 1 << 20
+_FILES = TypeAdapter(list[FileView])
+_BINARY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+@routes.get("/tasks/{task_id}", response_model=JobView)
+async def get_job(request: Request, task_id: JobPath, caller: Researcher) -> Response:
+    """One job."""
+    centre = centre_of(request)
+    row = await looked_up(centre, lambda connection: experiments.job(connection, task_id, owner_filter(caller)))
+    return answer(job_view(row, row.created, centre.silent_after))
+
+
+@routes.put("/tasks/{task_id}/input", response_model=FileView, openapi_extra=_BINARY)
+@bounded_by(float("inf"))
+async def put_input(
+    request: Request,
+    task_id: JobPath,
+    caller: Researcher,
+    input: Annotated[str | None, Query(max_length=48, description="which, if the task takes several")] = None,
+    sha256: Annotated[str | None, Query(pattern=SHA256_PATTERN)] = None,
+    file: Annotated[
+        str | None,
+        Query(pattern=FILE_PATTERN, description="take this file of one's own; the request then has no body"),
+    ] = None,
+) -> Response:
+    """Send the bytes of a declared input. The job stays queued until all that it needs are there.
+
+    A large one is better uploaded as a file first (``PUT /data/file/{path}``, resumable) and named here. The sha256
+    of the bytes, if given (``Content-Digest`` or ``Repr-Digest``, RFC 9530, or the query), is checked. Sent again
+    before the dispatch, it replaces what was sent; afterwards it is refused (409).
+    """
+    centre = centre_of(request)
+    if "content-range" in request.headers:
+        raise InvalidInput("send the whole input: Content-Range is not taken with PUT", code="bad_request")
+    announced = sha256 or sha256_of_headers(request.headers.get("repr-digest"), request.headers.get("content-digest"))
+    source = None if file is None else await run_in_threadpool(_own_file, centre, file, caller)
+    declared, row = await run_in_threadpool(_expect, centre, task_id, caller, input)
+    with centre.blobs.writing(row.id) as incoming:
+        chunks = request.stream() if source is None else _bytes_of(centre.blobs.path(source.id))
+        actual = await _receive(chunks, incoming, declared, announced if source is None else source.sha256)
+        media_type = _media_type(request.headers.get("content-type") if source is None else source.media_type)
+        arrived = inputs.Arrived(row, actual, media_type)
+        done = functools.partial(act_of(request).done, outcome=200, target=task_id, detail=f"{row.input} {actual}")
+        await run_in_threadpool(inputs.finish, centre, arrived, incoming, done, time.time())
+    return await run_in_threadpool(_entry, centre, row.id)
+
+
+def _expect(centre: Centre, job_id: str, caller: Caller, name: str | None) -> tuple[InputDecl, Row[Any]]:
+    with writing(centre.engine) as connection:
+        if experiments.job(connection, job_id, owner_filter(caller)).owner != caller.sub:
+            raise Forbidden(f"only the user who started job {job_id} sends its inputs", code="forbidden.owner")
+        job = experiments.locked_job(connection, job_id)
+        declared = inputs.declared_upload(tools.of_job(connection, job).task(job.task), name)
+        return declared, inputs.expect(connection, centre, job, declared.name, time.time())
+
+
+def _own_file(centre: Centre, file: str, caller: Caller) -> Row[Any]:
+    with reading(centre.engine) as connection:
+        row = files.one(connection, file)
+    if row is None or row.owner != caller.sub or row.state != "complete" or row.recipient is not None:
+        raise NotFound(f"there is no complete file {file} of yours; GET /data/files/ lists them")
+    return row
+
+
+async def _bytes_of(path: Path) -> AsyncIterator[bytes]:
+    """A stored file as a request's body would be: the last chunk is empty."""
+    with path.open("rb") as content:
+        while chunk := await run_in_threadpool(content.read, _CHUNK):
+            yield chunk
+    yield b""
+
+
+async def _receive(chunks: AsyncIterator[bytes], incoming: Incoming, declared: InputDecl, announced: str | None) -> str:
+    await run_in_threadpool(incoming.cut, 0)
+    taken, ended = await pour(chunks, incoming, declared.max_mb * MB)
+    actual = taken.hexdigest()
+    if ended and announced in {None, actual}:
+        return actual
+    await run_in_threadpool(incoming.cut, 0)
+    if not ended:
+        raise InvalidInput("the input was cut off; nothing of it was kept: send it again", code="timeout")
+    raise InvalidInput(
+        f"the bytes have sha256 {actual}, announced was {announced}; nothing of them was kept: send them again",
+        code="file.sha256",
+    )
+
+
+def _media_type(header: str | None) -> str:
+    kind = (header or "").partition(";")[0].strip().lower()
+    plain = "/" in kind and kind.isascii() and len(kind) <= 127 and kind.isprintable() and " " not in kind
+    return kind if plain else "application/octet-stream"
+
+
+def _entry(centre: Centre, file: str) -> Response:
+    with reading(centre.engine) as connection:
+        return answer(file_view(centre, files.existing(connection, file)))
+
+
+@routes.get("/tasks/{task_id}/output", response_class=Response)
+def get_output(
+    request: Request,
+    task_id: JobPath,
+    caller: Researcher,
+    output: Annotated[str | None, Query(max_length=48, description="only this declared output")] = None,
+) -> Response:
+    """The job's released outputs: one file as it is, several as a zip; ``Accept: application/json`` lists them."""
+    centre = centre_of(request)
+    with reading(centre.engine) as connection:
+        job = experiments.job(connection, task_id, owner_filter(caller))
+        rows = [row for row in files.outputs(connection, job=task_id) if output in {None, row.output}]
+    if request.headers.get("accept", "").startswith("application/json"):
+        return answer_list(_FILES, [file_view(centre, row) for row in rows])
+    act_of(request).is_act = True
+    if not rows:
+        raise NotFound(f"job {task_id} has no such output yet; it is {job.state}", code="not_found.output")
+    if len(rows) == 1:
+        return FileContent(centre.blobs, rows[0], request.headers)
+    return zipped(centre.blobs, rows, f"{task_id}.zip")

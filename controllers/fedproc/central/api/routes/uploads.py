@@ -1,0 +1,219 @@
+"""Uploads by tus 1.0.0: core, creation, checksum (sha256) and termination."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Request
+from pydantic import ValidationError
+from sqlalchemy import Row
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from fedproc.central.api.audit import act_of
+from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.middleware import bounded_by
+from fedproc.central.api.problems import from_validation
+from fedproc.central.api.routes.common import AnyCaller, FilePath, HostCaller, answer, router
+from fedproc.central.api.views import file_view
+from fedproc.central.auth.tokens import Caller
+from fedproc.central.db.engine import reading, writing
+from fedproc.central.db.repositories import files
+from fedproc.central.files.blobs import Incoming
+from fedproc.central.files.receive import pour, sha256_of_checksum
+from fedproc.central.files.uploads import MB, expect_output, find_for, finish, finish_if_empty
+from fedproc.common.errors import Conflict, InvalidInput
+from fedproc.contract.api.base import FileView, NewUpload
+
+routes = router("uploads")
+
+VERSION = "1.0.0"
+_OFFSET_TYPE = "application/offset+octet-stream"
+_TUS = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}
+_NEW_UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "description": "or none, and tus' Upload-Length and Upload-Metadata with the same names",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/NewUpload"}}},
+    }
+}
+
+
+def _speaks_tus(request: Request) -> None:
+    version = request.headers.get("tus-resumable")
+    if version != VERSION:
+        raise InvalidInput(
+            f"the header Tus-Resumable must say {VERSION}, not {version}",
+            code="precondition",
+            headers={"Tus-Version": VERSION},
+        )
+
+
+@routes.options("/uploads", status_code=204, response_class=Response)
+async def describe_uploads(request: Request) -> Response:
+    """What of tus this server has."""
+    headers = {
+        **_TUS,
+        "Tus-Version": VERSION,
+        "Tus-Extension": "creation,checksum,termination",
+        "Tus-Checksum-Algorithm": "sha256",
+        "Tus-Max-Size": str(centre_of(request).settings.max_upload_mb * MB),
+    }
+    return Response(status_code=204, headers=headers)
+
+
+@routes.post("/uploads", status_code=201, response_model=FileView, openapi_extra=_NEW_UPLOAD)
+async def create_upload(request: Request, caller: HostCaller) -> Response:
+    """A host announces one output of one of its jobs; the bytes go to ``Location``.
+
+    Sent again with the same size and sha256, it answers with the same entry (200), so that a host may go on
+    after a restart. A user makes entries with ``PUT /data/file/{file_path}``.
+    """
+    centre = centre_of(request)
+    try:
+        new = await _announced(request)
+    except ValidationError as fault:
+        return from_validation(fault.errors(include_url=False, include_input=False), request.url.path)
+    status, row = await run_in_threadpool(_expect, request, str(caller.host), new)
+    view = await run_in_threadpool(file_view, centre, row)
+    location = centre.url(f"/uploads/{row.id}")
+    return answer(view, status, {**_TUS, "Location": location, "Upload-Offset": str(view.received)})
+
+
+async def _announced(request: Request) -> NewUpload:
+    if request.headers.get("content-type", "").partition(";")[0].strip() == "application/json":
+        return NewUpload.model_validate_json(await request.body())
+    _speaks_tus(request)
+    values: dict[str, Any] = dict(_metadata(request.headers.get("upload-metadata", "")))
+    values["size"] = _number(request, "upload-length")
+    return NewUpload.model_validate(values)
+
+
+def _metadata(header: str) -> list[tuple[str, str]]:
+    found = []
+    for pair in filter(None, header.split(",")):
+        key, _, value = pair.strip().partition(" ")
+        try:
+            found.append((key, base64.b64decode(value, validate=True).decode()))
+        except (binascii.Error, ValueError) as fault:
+            raise InvalidInput(f"Upload-Metadata: {key!r}: not base64 of UTF-8", code="bad_request") from fault
+    return found
+
+
+def _number(request: Request, header: str) -> int:
+    text = request.headers.get(header, "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise InvalidInput(f"the header {header.title()} must be a number of bytes", code="bad_request")
+    return int(text)
+
+
+def _expect(request: Request, host: str, new: NewUpload) -> tuple[int, Row[Any]]:
+    centre, now = centre_of(request), time.time()
+    with writing(centre.engine) as connection:
+        row = expect_output(connection, centre, host, new, now)
+        status = 201 if row.created == now else 200
+        act_of(request).done(connection, status, row.id, f"{new.job} {new.output}")
+    return status, finish_if_empty(centre, row)
+
+
+@asynccontextmanager
+async def _held(request: Request, file: str, caller: Caller) -> AsyncIterator[tuple[Row[Any], Incoming]]:
+    """The caller's entry under its writer's lock, read after the lock was got."""
+    centre = centre_of(request)
+    await run_in_threadpool(_find, centre, file, caller)
+    with centre.blobs.writing(file) as incoming:
+        yield await run_in_threadpool(_find, centre, file, caller), incoming
+
+
+def _find(centre: Centre, file: str, caller: Caller) -> Row[Any]:
+    with reading(centre.engine) as connection:
+        return find_for(connection, file, caller)
+
+
+@routes.head("/uploads/{file_id}", response_class=Response)
+async def get_offset(request: Request, file_id: FilePath, caller: AnyCaller) -> Response:
+    """How many bytes have arrived. Completes an upload whose last bytes came just before this API was stopped."""
+    _speaks_tus(request)
+    async with _held(request, file_id, caller) as (row, incoming):
+        if row.state == "pending" and incoming.size == row.size:
+            await _finish(request, row, incoming, None)
+        offset = row.size if row.state == "complete" else incoming.size
+        headers = {**_TUS, "Upload-Offset": str(offset), "Upload-Length": str(row.size)}
+        return Response(status_code=200, headers=headers)
+
+
+@routes.patch("/uploads/{file_id}", status_code=204, response_class=Response)
+@bounded_by(float("inf"))
+async def append_bytes(request: Request, file_id: FilePath, caller: AnyCaller) -> Response:
+    """Add bytes at ``Upload-Offset``. A cut connection keeps what has come; while it is held, others get 423.
+
+    When the last byte is there, the sha256 is checked: if it is wrong, all bytes are dropped (422) and may be
+    sent again from 0.
+    """
+    _speaks_tus(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip() != _OFFSET_TYPE:
+        raise InvalidInput(f"the Content-Type of tus' PATCH is {_OFFSET_TYPE}", code="media_type")
+    offset, checksum = _number(request, "upload-offset"), request.headers.get("upload-checksum")
+    announced = sha256_of_checksum(checksum) if checksum else None
+    async with _held(request, file_id, caller) as (row, incoming):
+        _check_offset(row, incoming, offset)
+        await _take(request, row, incoming, announced)
+        return Response(status_code=204, headers={**_TUS, "Upload-Offset": str(incoming.size)})
+
+
+def _check_offset(row: Row[Any], incoming: Incoming, offset: int) -> None:
+    if row.state != "pending":
+        raise Conflict(f"file {row.id} is complete; nothing can be added", code="conflict.complete")
+    if offset != incoming.size:
+        raise Conflict(
+            f"{incoming.size} bytes have arrived, Upload-Offset says {offset}: ask with HEAD, then go on from there",
+            code="conflict.offset",
+            headers={"Upload-Offset": str(incoming.size)},
+        )
+
+
+async def _take(request: Request, row: Row[Any], incoming: Incoming, announced: str | None) -> None:
+    start = incoming.size
+    taken, ended = await pour(request.stream(), incoming, row.size - start)
+    if ended and announced not in {None, taken.hexdigest()}:
+        await run_in_threadpool(incoming.cut, start)
+        raise InvalidInput("Upload-Checksum: these bytes have another sha256; dropped", code="upload.checksum")
+    if incoming.size == row.size:
+        await _finish(request, row, incoming, taken.hexdigest() if start == 0 else None)
+    elif not ended:
+        raise InvalidInput(
+            f"the bytes stopped coming; {incoming.size} of {row.size} are kept: go on from there", code="timeout"
+        )
+    else:
+        act_of(request).is_act = False
+
+
+async def _finish(request: Request, row: Row[Any], incoming: Incoming, sha256: str | None) -> None:
+    act = act_of(request)
+    status = 200 if request.method == "HEAD" else 204
+    done = functools.partial(act.done, outcome=status, target=row.id, detail=f"{row.size} bytes, sha256 {row.sha256}")
+    await run_in_threadpool(finish, centre_of(request), row, incoming, sha256, done)
+
+
+@routes.delete("/uploads/{file_id}", status_code=204, response_class=Response)
+async def delete_upload(request: Request, file_id: FilePath, caller: AnyCaller) -> Response:
+    """Forget a file of one's own, or an output that is not complete, with its bytes."""
+    _speaks_tus(request)
+    async with _held(request, file_id, caller) as (row, _):
+        if row.job is not None and row.state == "complete":
+            raise Conflict(f"file {file_id} is a result of job {row.job}; it stays", code="conflict.complete")
+        await run_in_threadpool(_remove, request, file_id)
+    return Response(status_code=204, headers=_TUS)
+
+
+def _remove(request: Request, file: str) -> None:
+    centre = centre_of(request)
+    with writing(centre.engine) as connection:
+        files.remove(connection, file)
+        act_of(request).done(connection, 204, file)
+    centre.blobs.delete(file)

@@ -1,0 +1,100 @@
+"""Live event streams: one listener on the bell and one look into the database for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+
+from fedproc.central.api.metrics import Metrics
+from fedproc.central.db.engine import reading
+from fedproc.central.db.repositories import events
+from fedproc.central.notify import Bell
+
+log = logging.getLogger(__name__)
+
+SAFETY_LOOK = 15.0
+"""Seconds after which a stream looks into the database and sends a comment, even if no bell rang."""
+
+
+class Streams:
+    """Wakes the open streams of those experiments whose events grew."""
+
+    def __init__(self, bell: Bell, metrics: Metrics, engine: Engine) -> None:
+        self._bell = bell
+        self._metrics = metrics
+        self._engine = engine
+        self._open: dict[str, set[asyncio.Event]] = {}
+        self._rung = asyncio.Event()
+        self._seen: int | None = None
+        self.ending = False
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._watch())
+
+    async def _listen(self) -> None:
+        """A listener that breaks is started again, and the streams' own look covers the gap."""
+        while True:
+            try:
+                await self._bell.listen(self._heard)
+            except Exception:
+                log.exception("bell is silent; listening again in 1 s")
+                await asyncio.sleep(1)
+
+    def _heard(self, topic: str) -> None:
+        if topic == "events":
+            self._rung.set()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._rung.wait()
+            self._rung.clear()
+            if not self._open:
+                self._seen = None
+                continue
+            try:
+                await self._look()
+            except Exception:
+                log.exception("no look at new events; streams look for themselves")
+                self._wake(list(self._open))
+
+    async def _look(self) -> None:
+        """A stream is registered before it reads, so what was seen before it came is what it reads itself."""
+        before = self._seen
+        self._seen, grown = await run_in_threadpool(self._grown, before)
+        self._wake(list(self._open) if before is None else grown)
+
+    def _grown(self, after: int | None) -> tuple[int, list[str]]:
+        with reading(self._engine) as connection:
+            return events.grown(connection, after)
+
+    def _wake(self, experiments: list[str]) -> None:
+        for experiment in experiments:
+            for news in self._open.get(experiment, ()):
+                news.set()
+
+    def end(self) -> None:
+        """Have every stream end now: the program is about to stop, and clients come back with Last-Event-ID."""
+        self.ending = True
+        self._wake(list(self._open))
+
+    @contextmanager
+    def opened(self, experiment: str) -> Iterator[asyncio.Event]:
+        """An event of one stream's own, set when the experiment's events may have grown."""
+        news = asyncio.Event()
+        self._open.setdefault(experiment, set()).add(news)
+        self._metrics.streams.inc()
+        try:
+            yield news
+        finally:
+            self._open[experiment].discard(news)
+            if not self._open[experiment]:
+                del self._open[experiment]
+            self._metrics.streams.dec()

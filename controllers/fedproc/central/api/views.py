@@ -1,0 +1,301 @@
+"""From rows of the database to what the API shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from fedproc.central.api.deps import Centre
+from fedproc.contract.api.base import (
+    AuditEntry,
+    DatasetView,
+    DeadLetter,
+    EventView,
+    ExperimentView,
+    FileView,
+    HostReportView,
+    HostView,
+    JobView,
+    LogLines,
+    Report,
+    ReportJob,
+    TaskView,
+    ToolSummary,
+    ToolView,
+)
+from fedproc.contract.states import TERMINAL
+from fedproc.contract.tool.tool import HOST_PLACEHOLDER_FAMILIES, HOST_PLACEHOLDERS, Task, Tool
+
+_AT_CENTRE = frozenset({"queued"})
+
+
+def moment(seconds: float) -> datetime:
+    """The aware UTC time of seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def job_view(row: Row[Any], created: float, silent_after: float) -> JobView:
+    """One job; ``row`` also says when its host was last ``heard``, ``silent_after`` is in seconds."""
+    snapshot: Mapping[str, Any] = row.snapshot or {}
+    return JobView(
+        id=row.id,
+        experiment=row.experiment,
+        host=row.host,
+        task=row.task,
+        state=row.state,
+        code=row.code,
+        reason=row.reason,
+        waiting_for=_waiting_for(row, snapshot),
+        unreachable=_unreachable(row, silent_after),
+        times=_times(row, snapshot, created),
+        exit_code=snapshot.get("exit_code"),
+    )
+
+
+def _waiting_for(row: Row[Any], snapshot: Mapping[str, Any]) -> str | None:
+    if row.state == "queued" and row.uploads_missing > 0:
+        return f"{row.uploads_missing} uploaded input(s): PUT /tasks/{row.id}/input"
+    return None if row.state in TERMINAL else snapshot.get("waiting_for")
+
+
+def _unreachable(row: Row[Any], silent_after: float) -> bool:
+    if row.state in TERMINAL or row.state in _AT_CENTRE:
+        return False
+    return row.heard is None or row.heard < time.time() - silent_after
+
+
+def _times(row: Row[Any], snapshot: Mapping[str, Any], created: float) -> dict[str, Any]:
+    times: dict[str, Any] = {"queued": moment(created)}
+    if row.dispatched is not None:
+        times["dispatched"] = moment(row.dispatched)
+    times |= snapshot.get("times", {})
+    if row.ended is not None:
+        times.setdefault(row.state, moment(row.ended))
+    return times
+
+
+def experiment_view(row: Row[Any], jobs: Iterable[Row[Any]], silent_after: float) -> ExperimentView:
+    request: Mapping[str, Any] = row.request
+    return ExperimentView(
+        id=row.id,
+        state=row.state,
+        tool=row.tool,
+        version=row.version,
+        digest=row.digest,
+        label=row.label,
+        owner=row.owner,
+        created=moment(row.created),
+        ended=None if row.ended is None else moment(row.ended),
+        cancel_requested=row.cancel_requested,
+        jobs=[job_view(job, row.created, silent_after) for job in jobs],
+        **{name: request[name] for name in _OF_REQUEST if request.get(name)},
+    )
+
+
+_OF_REQUEST = ("parameters", "host_parameters", "datasets", "project", "permit", "purpose")
+
+
+def event_view(row: Row[Any]) -> EventView:
+    """One event; a change of state has its parts at the top, other kinds stand under their own name."""
+    content = row.data if row.kind == "state" else {row.kind: row.data}
+    return EventView(
+        id=row.id,
+        experiment=row.experiment,
+        job=row.job,
+        host=row.host,
+        task=row.task,
+        time=moment(row.time),
+        **content,
+    )
+
+
+def log_lines(row: Row[Any]) -> LogLines:
+    stream, lines = row.data.get("stream", "stdout"), row.data.get("lines", [])
+    return LogLines(time=moment(row.time), job=row.job, host=row.host, task=row.task, stream=stream, lines=lines)
+
+
+def file_view(centre: Centre, row: Row[Any]) -> FileView:
+    complete = row.state == "complete"
+    return FileView(
+        id=row.id,
+        uri=centre.url(f"/data/file/{row.id}"),
+        path=row.path,
+        state=row.state,
+        size=row.size,
+        received=row.size if complete else _received(centre, row.id),
+        sha256=row.sha256 or None,
+        media_type=row.media_type,
+        owner=row.owner,
+        experiment=row.experiment,
+        job=row.job,
+        host=row.host,
+        task=row.task,
+        output=row.output,
+        disclosure=row.disclosure,
+        created=moment(row.created),
+        upload=None if complete else centre.url(f"/uploads/{row.id}"),
+        content=centre.url(f"/data/file/{row.id}/content") if complete else None,
+    )
+
+
+def _received(centre: Centre, file: str) -> int:
+    path = centre.blobs.path(file)
+    return path.stat().st_size if path.exists() else 0
+
+
+def report(row: Row[Any], jobs: Iterable[Row[Any]]) -> Report:
+    return Report(
+        experiment=row.id,
+        tool=row.tool,
+        version=row.version,
+        digest=row.digest,
+        state=row.state,
+        parameters=row.request.get("parameters", {}),
+        jobs=[_report_job(job, row.created) for job in jobs],
+    )
+
+
+def _report_job(row: Row[Any], created: float) -> ReportJob:
+    snapshot: Mapping[str, Any] = row.snapshot or {}
+    used: Mapping[str, Any] = snapshot.get("used", {})
+    return ReportJob(
+        job=row.id,
+        host=row.host,
+        task=row.task,
+        state=row.state,
+        executor=snapshot.get("executor"),
+        runtime=snapshot.get("runtime"),
+        command=snapshot.get("command", []),
+        exit_code=snapshot.get("exit_code"),
+        cpu_seconds=used.get("cpu_seconds"),
+        memory_peak=used.get("memory_peak"),
+        seconds=used.get("seconds"),
+        times=_times(row, snapshot, created),
+        datasets=row.datasets,
+    )
+
+
+def host_view(row: Row[Any], silent_after: float) -> HostView:
+    heartbeat: Mapping[str, Any] = row.heartbeat or {}
+    names = (
+        "condition",
+        "condition_text",
+        "software",
+        "capacity",
+        "executors",
+        "tools",
+        "tools_ready",
+        "open_jobs",
+        "check",
+    )
+    return HostView(
+        id=row.id,
+        site=row.site,
+        roles=row.roles,
+        location=row.location,
+        active=row.active,
+        accepted=row.is_accepted,
+        alive=row.active and row.heard is not None and row.heard > time.time() - silent_after,
+        reached_by=_reached_by(row),
+        last_heartbeat=None if row.heard is None else moment(row.heard),
+        datasets=[f"{row.id}:{offered['id']}" for offered in heartbeat.get("datasets", [])],
+        **{name: heartbeat[name] for name in names if name in heartbeat},
+    )
+
+
+def host_report_view(row: Row[Any]) -> HostReportView:
+    return HostReportView(host=row.id, site=row.site, **(row.report or {}))
+
+
+def _reached_by(row: Row[Any]) -> str:
+    own = "its own outgoing connections to broker and API"
+    return f"{own}; server tasks at {row.address}" if row.address else own
+
+
+def dataset_views(row: Row[Any], silent_after: float) -> list[DatasetView]:
+    """What a host offers; ``available`` while the host is heard of."""
+    alive = host_view(row, silent_after).alive
+    return [
+        DatasetView(
+            id=f"{row.id}:{offered['id']}",
+            host=row.id,
+            version=offered["version"],
+            description=offered.get("description", ""),
+            files=offered.get("files"),
+            size=offered.get("size"),
+            available=alive,
+        )
+        for offered in (row.heartbeat or {}).get("datasets", [])
+    ]
+
+
+def tool_summary(centre: Centre, row: Row[Any], tool: Tool) -> ToolSummary:
+    return ToolSummary(**_summary(centre, row, tool))
+
+
+def _summary(centre: Centre, row: Row[Any], tool: Tool) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "version": row.version,
+        "digest": row.digest,
+        "name": tool.biotools.name,
+        "description": tool.biotools.description,
+        "mode": tool.mode,
+        "href": centre.url(f"/tools/{row.id}?version={row.version}"),
+    }
+
+
+def tool_view(centre: Centre, row: Row[Any], tool: Tool, versions: list[str]) -> ToolView:
+    tasks = centre.url(f"/tools/tasks?tool={row.id}&version={row.version}&name=")
+    return ToolView(
+        **_summary(centre, row, tool),
+        versions=versions,
+        parameters=tool.parameters,
+        on_host_lost=tool.on_host_lost.model_dump(mode="json"),
+        biotools=tool.biotools.model_dump(mode="json", exclude_none=True),
+        survey=tool.survey.model_dump(mode="json"),
+        tasks=[{"name": task.name, "href": tasks + task.name} for task in tool.tasks],
+    )
+
+
+def task_view(tool: Tool, task: Task) -> TaskView:
+    return TaskView(
+        tool=tool.id,
+        version=tool.version,
+        name=task.name,
+        description=task.description,
+        placement=task.placement,
+        kind=task.kind,
+        command=list(task.command),
+        prepare=[list(step) for step in task.prepare],
+        environment=task.environment,
+        placeholders={name: _placeholder(name) for name in sorted(task.placeholders())},
+        parameters=tool.parameters,
+        resources=task.resources,
+        runtime=task.runtime.model_dump(mode="json", exclude_none=True),
+        needs=[need.model_dump(mode="json") for need in task.needs],
+        inputs=[entry.model_dump(mode="json", exclude_none=True) for entry in task.inputs],
+        outputs=[entry.model_dump(mode="json", exclude_none=True) for entry in task.outputs],
+        ports=[entry.model_dump(mode="json") for entry in task.ports],
+        connections=[entry.model_dump(mode="json", exclude_none=True) for entry in task.connections],
+    )
+
+
+def _placeholder(name: str) -> str:
+    if name in HOST_PLACEHOLDERS:
+        return HOST_PLACEHOLDERS[name]
+    family, _, rest = name.partition(".")
+    last = rest.rpartition(".")[2]
+    return HOST_PLACEHOLDER_FAMILIES.get(f"{family}.NAME.{last}") or HOST_PLACEHOLDER_FAMILIES[f"{family}.NAME"]
+
+
+def dead_letter(row: Row[Any]) -> DeadLetter:
+    return DeadLetter(**{**row._mapping, "time": moment(row.time)})
+
+
+def audit_entry(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(**{**row._mapping, "time": moment(row.time)})

@@ -1,0 +1,195 @@
+"""The OIDC issuer as the API sees it: its published keys, and its token endpoint for ``POST /token``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakValueDictionary
+
+import httpx
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, JWKRegistry, Key
+
+from fedproc.central.settings import IssuerSettings
+from fedproc.common.errors import InvalidInput, Unavailable
+from fedproc.contract.wire.assertion import client_assertion
+from fedproc.contract.wire.jws import load_key
+
+log = logging.getLogger(__name__)
+
+_WELL_KNOWN = "/.well-known/openid-configuration"
+_KEYS_LIVE = 3600.0
+_BETWEEN_FETCHES = 10.0
+_AFTER_FAILURE = 1.0
+_TIMEOUT = httpx.Timeout(5.0)
+_PATIENCE = 20.0
+_QUEUE = 20
+
+
+class _Turn:
+    """Whose turn it is among the sign-ins of one user, and how many wait for theirs."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+
+
+class Issuer:
+    """Asks the issuer over one kept connection. Everything it raises is :class:`Unavailable`."""
+
+    def __init__(self, settings: IssuerSettings) -> None:
+        self.settings = settings
+        self._discovery = (settings.discovery_url or settings.url).rstrip("/").removesuffix(_WELL_KNOWN) + _WELL_KNOWN
+        self._http = httpx.AsyncClient(timeout=_TIMEOUT, verify=_tls(settings), follow_redirects=False)
+        self._client_key = _client_key(settings)
+        self._document: dict[str, Any] = {}
+        self._keys: dict[str, Key] = {}
+        self._fetched = 0.0
+        self._next_fetch = 0.0
+        self._lock = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def discover(self) -> dict[str, Any]:
+        """The discovery document, asked for now. Raises :class:`Unavailable`."""
+        document = await self._json(self._discovery)
+        if document.get("issuer") != self.settings.url:
+            raise Unavailable(
+                f"{self._discovery} is of issuer {document.get('issuer')!r}, the settings say {self.settings.url!r}: "
+                "correct issuer.url",
+                code="unavailable.issuer",
+            )
+        self._document = document
+        return document
+
+    async def key(self, kid: str) -> Key | None:
+        """The published key of that id; None if there is none.
+
+        An unknown id makes the keys be fetched again, at most every 10 seconds. Keys that were once published
+        are used on while the issuer does not answer.
+        """
+        now = time.monotonic()
+        if kid not in self._keys or now > self._fetched + _KEYS_LIVE:
+            async with self._lock:
+                if time.monotonic() >= self._next_fetch and (kid not in self._keys or now > self._fetched + _KEYS_LIVE):
+                    await self._refresh()
+        if not self._keys:
+            raise Unavailable("the issuer's keys are not known yet; try again", code="unavailable.issuer")
+        return self._keys.get(kid)
+
+    async def _refresh(self) -> None:
+        self._next_fetch = time.monotonic() + _AFTER_FAILURE
+        try:
+            document = self._document or await self.discover()
+            published = await self._json(document["jwks_uri"])
+        except (Unavailable, KeyError) as fault:
+            self._document = {}
+            if not self._keys:
+                raise
+            log.warning("issuer's keys not refreshed", extra={"reason": str(fault)})
+            return
+        self._keys = _signing_keys(published)
+        self._fetched = time.monotonic()
+        self._next_fetch = self._fetched + _BETWEEN_FETCHES
+
+    async def grant(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """Hand a token request on, with our client's authentication; the status and body of the answer."""
+        document = self._document or await self.discover()
+        endpoint = str(document.get("token_endpoint"))
+        try:
+            async with self._turn(form.get("username")):
+                answer = await self._http.post(endpoint, data={**form, **self._authentication(endpoint)})
+            body = answer.json()
+        except (httpx.HTTPError, ValueError) as fault:
+            raise _silent(endpoint, fault) from fault
+        if answer.status_code >= 500 or not isinstance(body, dict):
+            raise Unavailable(f"issuer: {endpoint} answers {answer.status_code}; try again", code="unavailable.issuer")
+        return answer.status_code, body
+
+    @asynccontextmanager
+    async def _turn(self, username: str | None) -> AsyncIterator[None]:
+        """Sign-ins of one user come one after the other.
+
+        Keycloak, to stop who guesses passwords, refuses all but one of those that come at once, as if they were wrong.
+        """
+        if username is None:
+            yield
+            return
+        turn = self._turns.setdefault(username.lower(), _Turn())
+        text = f"too many sign-ins of {username} at once; try again, or sign in once and use the refresh token"
+        if turn.waiting >= _QUEUE:
+            raise Unavailable(text, code="unavailable.issuer")
+        turn.waiting += 1
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await turn.lock.acquire()
+        except TimeoutError:
+            raise Unavailable(text, code="unavailable.issuer") from None
+        finally:
+            turn.waiting -= 1
+        try:
+            yield
+        finally:
+            turn.lock.release()
+
+    async def grants(self) -> tuple[frozenset[str], str | None]:
+        """The grant types that the issuer offers, and the address where its device flow begins."""
+        document = self._document or await self.discover()
+        offered = document.get("grant_types_supported") or ["authorization_code", "implicit"]
+        return frozenset(offered), document.get("device_authorization_endpoint")
+
+    def _authentication(self, endpoint: str) -> dict[str, str]:
+        client = self.settings.client_id
+        if self._client_key is None:
+            return {"client_id": client}
+        return client_assertion(client, endpoint, self._client_key)
+
+    async def _json(self, url: str) -> dict[str, Any]:
+        try:
+            answer = await self._http.get(url)
+            answer.raise_for_status()
+            body = answer.json()
+        except (httpx.HTTPError, ValueError) as fault:
+            raise _silent(url, fault) from fault
+        if not isinstance(body, dict):
+            raise Unavailable(f"issuer: {url} gives no JSON object", code="unavailable.issuer")
+        return body
+
+
+def _silent(url: str, fault: Exception) -> Unavailable:
+    text = str(fault) or type(fault).__name__
+    return Unavailable(f"the issuer does not answer at {url}: {text}; try again", code="unavailable.issuer")
+
+
+def _signing_keys(published: dict[str, Any]) -> dict[str, Key]:
+    keys: dict[str, Key] = {}
+    for jwk in published.get("keys", []):
+        if jwk.get("kty") == "oct" or jwk.get("use", "sig") != "sig" or not jwk.get("kid"):
+            continue
+        try:
+            keys[jwk["kid"]] = JWKRegistry.import_key(jwk)
+        except (JoseError, ValueError, TypeError, KeyError) as fault:
+            log.warning("issuer publishes a key that cannot be used", extra={"kid": jwk["kid"], "reason": str(fault)})
+    return keys
+
+
+def _tls(settings: IssuerSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _client_key(settings: IssuerSettings) -> ECKey | None:
+    if settings.client_key is None:
+        return None
+    try:
+        return load_key(settings.client_key.read_bytes())
+    except (OSError, ValueError) as fault:
+        raise InvalidInput(f"issuer.client_key {settings.client_key}: {fault}") from fault

@@ -1,0 +1,1 @@
+"""The central database: engine, schema, migrations, one repository per subject."""

@@ -1,0 +1,121 @@
+"""Opening the central database, and its kinds of transaction: :func:`reading`, :func:`writing`, :func:`deciding`.
+
+On SQLite a writing transaction takes the write lock at its start (BEGIN IMMEDIATE), because a lock that is
+upgraded later can fail at once instead of waiting. On PostgreSQL both are ordinary READ COMMITTED transactions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError
+
+from fedproc.common.errors import Unavailable
+
+T = TypeVar("T")
+
+BUSY_MS = 10_000
+_SURE_SECONDS = 5.0
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7203392)")
+
+
+def connect(url: str) -> Engine:
+    """An engine for ``sqlite:///PATH`` or ``postgresql+psycopg://…``; nothing is opened yet."""
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    engine = create_engine(url, pool_size=10, max_overflow=10)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _look_if_idle)
+    return engine
+
+
+def is_sqlite(engine: Engine) -> bool:
+    return engine.dialect.name == "sqlite"
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """For reading only. On SQLite it sees one state of the database throughout.
+
+    On PostgreSQL each statement sees what is committed when it begins, as in a transaction there; without one,
+    two round trips are spared.
+    """
+    with _available(), engine.connect() as connection:
+        yield connection if is_sqlite(engine) else connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.rollback()
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes: commits at the end of the block, rolls back if the block raises."""
+    with _available(), engine.connect().execution_options(fedproc_writes=True) as connection:
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def deciding(engine: Engine) -> Iterator[Connection]:
+    """A writing transaction in which jobs change their state: one at a time in the whole centre.
+
+    So a gang is admitted by what the hosts have, not by what they had before another gang was; the ids of events
+    grow in the order in which they become visible, by which streams are resumed; and no two writers lock each
+    other out over an experiment and its jobs.
+    """
+    with writing(engine) as connection:
+        if not is_sqlite(engine):
+            connection.execute(_ONE_AT_A_TIME)
+        yield connection
+
+
+def tried_twice(write: Callable[[], T]) -> T:
+    """What ``write`` gives; it is called again if another transaction wrote its row between its look and its own."""
+    try:
+        return write()
+    except IntegrityError:
+        return write()
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as fault:
+        raise Unavailable(
+            f"the central database does not answer: {fault.orig}; try again, and see the database's log",
+            code="unavailable.database",
+        ) from fault
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _look_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
+    """A connection that was used a moment ago is there: only an older one is tried before it is given out."""
+    if time.monotonic() - record.info.get("used", 0.0) < _SURE_SECONDS:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as fault:
+        raise DisconnectionError(str(fault)) from fault
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("fedproc_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,146 @@
+"""Experiments and their jobs, as the API writes and reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from fedproc.central.db.schema import events, experiments, hosts, jobs
+from fedproc.common.errors import NotFound
+from fedproc.contract.states import TERMINAL
+
+_ONE = select(experiments).where(experiments.c.id == bindparam("id"))
+_LOCKED = _ONE.with_for_update()
+_STATE = select(experiments.c.state, experiments.c.owner).where(experiments.c.id == bindparam("id"))
+_BY_KEY = select(experiments).where(
+    experiments.c.owner == bindparam("owner"), experiments.c.idempotency_key == bindparam("key")
+)
+_SHOWN: tuple[Any, ...] = (
+    jobs.c.id,
+    jobs.c.experiment,
+    jobs.c.host,
+    jobs.c.task,
+    jobs.c.state,
+    jobs.c.code,
+    jobs.c.reason,
+    jobs.c.datasets,
+    jobs.c.uploads_missing,
+    jobs.c.snapshot,
+    jobs.c.dispatched,
+    jobs.c.ended,
+)
+_JOBS = select(*_SHOWN, hosts.c.heard).join(hosts, hosts.c.id == jobs.c.host)
+_JOB = (
+    _JOBS.add_columns(experiments.c.owner, experiments.c.created)
+    .join(experiments, experiments.c.id == jobs.c.experiment)
+    .where(jobs.c.id == bindparam("id"))
+)
+_JOBS_OF = _JOBS.where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
+_LOCKED_JOB = select(jobs).where(jobs.c.id == bindparam("id")).with_for_update()
+_EVENTS = (
+    select(events)
+    .where(events.c.experiment == bindparam("id"), events.c.id > bindparam("after"))
+    .order_by(events.c.id)
+    .limit(bindparam("most"))
+)
+_NOT_THERE = ("queued", *sorted(TERMINAL))
+_ADD, _ADD_JOBS = insert(experiments), insert(jobs)
+
+
+def add(connection: Connection, experiment: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write an experiment with its jobs."""
+    connection.execute(_ADD, experiment)
+    connection.execute(_ADD_JOBS, rows)
+
+
+def find(connection: Connection, experiment: str, owner: str | None) -> Row[Any]:
+    """One experiment, of that owner unless None. Raises :class:`NotFound`, the same for one of somebody else."""
+    row = connection.execute(_ONE, {"id": experiment}).one_or_none()
+    return _owned(row, owner, f"experiment {experiment}")
+
+
+def state(connection: Connection, experiment: str) -> str:
+    """Its present state. Raises NoResultFound if there is none."""
+    return str(connection.execute(_STATE, {"id": experiment}).one().state)
+
+
+def by_key(connection: Connection, owner: str, key: str) -> Row[Any] | None:
+    """The experiment that ``owner`` made under this Idempotency-Key."""
+    return connection.execute(_BY_KEY, {"owner": owner, "key": key}).one_or_none()
+
+
+def page(
+    connection: Connection, owner: str | None, states: Sequence[str], label: str | None, cursor: str | None, most: int
+) -> Sequence[Row[Any]]:
+    """Newest first, from before ``cursor`` on."""
+    query = select(experiments).order_by(experiments.c.id.desc()).limit(most)
+    if owner is not None:
+        query = query.where(experiments.c.owner == owner)
+    if states:
+        query = query.where(experiments.c.state.in_(states))
+    if label is not None:
+        query = query.where(experiments.c.label == label)
+    if cursor is not None:
+        query = query.where(experiments.c.id < cursor)
+    return connection.execute(query).all()
+
+
+def request_cancel(connection: Connection, experiment: str) -> Row[Any]:
+    """Note that its user wants it cancelled; the row as it was, locked."""
+    row = connection.execute(_LOCKED, {"id": experiment}).one()
+    connection.execute(update(experiments).where(experiments.c.id == experiment).values(cancel_requested=True))
+    return row
+
+
+def jobs_of(connection: Connection, experiment: str) -> Sequence[Row[Any]]:
+    """Its jobs, each with when its host was last ``heard``, in the order in which they were placed."""
+    rows: Sequence[Any] = connection.execute(_JOBS_OF, {"id": experiment}).all()
+    return rows
+
+
+def job(connection: Connection, job_id: str, owner: str | None) -> Row[Any]:
+    """One job with ``heard`` of its host, ``owner`` and ``created`` of its experiment. Raises :class:`NotFound`."""
+    row = connection.execute(_JOB, {"id": job_id}).one_or_none()
+    return _owned(row, owner, f"job {job_id}")
+
+
+def locked_job(connection: Connection, job_id: str) -> Row[Any]:
+    """One job, locked until the end of the transaction. Raises :class:`NotFound`."""
+    return _owned(connection.execute(_LOCKED_JOB, {"id": job_id}).one_or_none(), None, f"job {job_id}")
+
+
+def open_jobs_on(connection: Connection, experiment: str, host: str) -> Sequence[Row[Any]]:
+    """The jobs of an experiment that the host has and that have not ended."""
+    query = select(jobs).where(jobs.c.experiment == experiment, jobs.c.host == host, jobs.c.state.not_in(_NOT_THERE))
+    return connection.execute(query).all()
+
+
+def upload_arrived(connection: Connection, job_id: str) -> None:
+    """One declared input of a queued job is complete."""
+    connection.execute(
+        update(jobs).where(jobs.c.id == job_id).values(uploads_missing=jobs.c.uploads_missing - 1)
+    )  # fmt: skip
+
+
+def events_after(connection: Connection, experiment: str, after: int, most: int) -> Sequence[Row[Any]]:
+    """The events of an experiment that follow event ``after``, oldest first."""
+    return connection.execute(_EVENTS, {"id": experiment, "after": after, "most": most}).all()
+
+
+def logs(
+    connection: Connection, experiment: str, filters: dict[str, str | None], after: int, most: int
+) -> Sequence[Row[Any]]:
+    """The events with log lines that follow event ``after``, oldest first; ``filters`` are values of columns."""
+    query = select(events).where(events.c.experiment == experiment, events.c.kind == "log", events.c.id > after)
+    for column, value in filters.items():
+        if value is not None:
+            query = query.where(events.c[column] == value)
+    return connection.execute(query.order_by(events.c.id).limit(most)).all()
+
+
+def _owned(row: Row[Any] | None, owner: str | None, what: str) -> Row[Any]:
+    if row is None or (owner is not None and row.owner != owner):
+        raise NotFound(f"there is no {what} that you may see; check its id")
+    return row

@@ -1,0 +1,73 @@
+"""Enrolled hosts, and what their last heartbeat said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, exists, insert, or_, select, update
+
+from fedproc.central.db.schema import experiments, hosts
+from fedproc.central.experiments.placement import HostFacts
+from fedproc.contract.api.base import HostEnrolment
+
+_ACTIVE = select(hosts.c.active).where(hosts.c.id == bindparam("id"))
+_PASSED = exists().where(experiments.c.id == hosts.c.acceptance, experiments.c.state == "succeeded")
+_IS_ACCEPTED = or_(hosts.c.accepted, _PASSED).label("is_accepted")
+_ONE = select(hosts, _IS_ACCEPTED).where(hosts.c.id == bindparam("id"))
+
+_FACTS = select(hosts.c.id, hosts.c.active, hosts.c.roles, hosts.c.heartbeat, _IS_ACCEPTED).where(
+    hosts.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
+def is_active(connection: Connection, host: str) -> bool:
+    """Whether the host is enrolled and not revoked."""
+    return bool(connection.execute(_ACTIVE, {"id": host}).scalar())
+
+
+def one(connection: Connection, host: str) -> Row[Any] | None:
+    return connection.execute(_ONE, {"id": host}).one_or_none()
+
+
+def deactivate(connection: Connection, host: str) -> None:
+    """The host counts no more; what is known of it stays."""
+    connection.execute(update(hosts).where(hosts.c.id == host).values(active=False))
+
+
+def listed(connection: Connection, *, everyone: bool) -> Sequence[Row[Any]]:
+    """The active hosts, or all that were ever enrolled, by id."""
+    query = select(hosts, _IS_ACCEPTED).order_by(hosts.c.id)
+    return connection.execute(query if everyone else query.where(hosts.c.active)).all()
+
+
+def facts(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:
+    """What placement has to know of those of ``ids`` that are enrolled."""
+    return {row.id: _facts(row) for row in connection.execute(_FACTS, {"ids": sorted(ids)})}
+
+
+def _facts(row: Any) -> HostFacts:
+    offered = None if row.heartbeat is None else {d["id"]: d["version"] for d in row.heartbeat.get("datasets", [])}
+    return HostFacts(row.id, row.active, frozenset(row.roles), offered, row.is_accepted)
+
+
+def begin_acceptance(connection: Connection, host: str, experiment: str) -> None:
+    """Note the host's newest acceptance experiment; a host that was accepted stays so while it runs."""
+    columns = {"accepted": or_(hosts.c.accepted, _PASSED), "acceptance": experiment}
+    connection.execute(update(hosts).where(hosts.c.id == host).values(**columns))
+
+
+def enrol(connection: Connection, host: str, values: HostEnrolment, public_key: dict[str, Any], now: float) -> bool:
+    """Write down who the host is; True if it is new. What is known of its journal and heartbeats stays.
+
+    A host that has to be accepted again is not so by the acceptance that it passed before.
+    """
+    columns = {**values.model_dump(exclude={"public_key"}), "public_key": public_key}
+    if values.accepted is None:
+        del columns["accepted"]
+    elif not values.accepted:
+        columns["acceptance"] = None
+    if connection.execute(update(hosts).where(hosts.c.id == host).values(**columns)).rowcount:
+        return False
+    connection.execute(insert(hosts).values(id=host, enrolled=now, **columns))
+    return True

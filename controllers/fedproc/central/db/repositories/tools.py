@@ -1,0 +1,90 @@
+"""Signed manifests of the catalogue. A manifest never changes, so a parsed one is kept by its digest."""
+
+from __future__ import annotations
+
+import base64
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select
+
+from fedproc.catalog.folder import version_key
+from fedproc.central.db.schema import tools
+from fedproc.common.errors import NotFound
+from fedproc.contract.tool.tool import Manifest, Tool
+
+_ENTRY: tuple[Any, ...] = (tools.c.id, tools.c.version, tools.c.digest)
+"""What is looked through: the manifests themselves are large, and read once each."""
+_OF_TOOL = select(*_ENTRY).where(tools.c.id == bindparam("id"), tools.c.approved)
+_OF_DIGEST = select(tools).where(tools.c.digest == bindparam("digest"))
+_KEPT = 512
+_parsed: OrderedDict[str, Tool] = OrderedDict()
+
+
+def newest_of_each(connection: Connection) -> list[Row[Any]]:
+    """The newest approved version of every tool, by id."""
+    newest: dict[str, Row[Any]] = {}
+    for row in connection.execute(select(*_ENTRY).where(tools.c.approved).order_by(tools.c.id)):
+        if row.id not in newest or version_key(row.version) > version_key(newest[row.id].version):
+            newest[row.id] = row
+    return list(newest.values())
+
+
+def versions(connection: Connection, tool: str) -> Sequence[Row[Any]]:
+    """The approved versions of one tool, newest first."""
+    rows = connection.execute(_OF_TOOL, {"id": tool}).all()
+    return sorted(rows, key=lambda row: version_key(row.version), reverse=True)
+
+
+def all_versions(connection: Connection, tool: str) -> Sequence[Row[Any]]:
+    """Every version that was ever taken in, approved or not."""
+    return connection.execute(select(*_ENTRY).where(tools.c.id == tool)).all()
+
+
+def find(connection: Connection, tool: str, version: str | None = None) -> Row[Any]:
+    """One approved version, the newest unless said. Raises :class:`NotFound` that says what there is."""
+    rows = versions(connection, tool)
+    if not rows:
+        raise NotFound(f"there is no tool {tool!r}; GET /tools lists what there is", code="not_found.tool")
+    if version is None:
+        return rows[0]
+    for row in rows:
+        if row.version == version:
+            return row
+    there = ", ".join(row.version for row in rows)
+    raise NotFound(f"tool {tool} has no version {version!r}; there is {there}", code="not_found.version")
+
+
+def by_digest(connection: Connection, digest: str) -> Row[Any] | None:
+    """The whole row of one version, approved or not: hosts may still have orders for one that was withdrawn."""
+    return connection.execute(_OF_DIGEST, {"digest": digest}).one_or_none()
+
+
+def of_digest(connection: Connection, digest: str) -> Tool:
+    """The tool of this digest. Raises :class:`NotFound` if the catalogue lost it."""
+    known = _parsed.get(digest)
+    if known is not None:
+        return known
+    row = by_digest(connection, digest)
+    if row is None:
+        raise NotFound(f"the tool with digest {digest} is not in the catalogue any more; tell the operator")
+    payload = row.signed.split(".")[1]  # its signature was checked when it was taken in
+    decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+    tool = _parsed[digest] = Manifest.model_validate_json(decoded).tool
+    if len(_parsed) > _KEPT:
+        _parsed.popitem(last=False)
+    return tool
+
+
+def of_job(connection: Connection, job: Row[Any]) -> Tool:
+    """The exact tool of a job. Raises :class:`NotFound` if the catalogue lost it."""
+    return of_digest(connection, job.order["tool"]["digest"])
+
+
+def add(connection: Connection, tool: Tool, *, digest: str, signed: str, bundle: str, now: float) -> None:
+    connection.execute(
+        insert(tools).values(
+            id=tool.id, version=tool.version, digest=digest, signed=signed, bundle=bundle, approved=True, added=now
+        )
+    )

@@ -1,0 +1,1 @@
+"""Experiments and their jobs: accepted, advanced by the coordinator, ended."""

@@ -1,0 +1,214 @@
+"""What spans hosts, decided by one pure function: from the states of an experiment's jobs to messages.
+
+It is called in the transaction in which the states change; what it decides is written to the outbox there. Called
+again with the same facts it decides the same, and what was told already (``told``) it does not tell again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from fedproc.contract.states import TERMINAL, ExperimentState, JobState, experiment_state
+from fedproc.contract.tool.tool import Condition, Placement, Task, TaskKind, Tool
+
+_BEFORE_PREPARED = frozenset({JobState.queued, JobState.dispatched, JobState.accepted, JobState.materialising})
+
+Kind = Literal["job", "start", "finish", "cancel"]
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """One job as the centre knows it. ``told`` holds the kinds of message that were written for it."""
+
+    id: str
+    host: str
+    task: str
+    state: JobState
+    ready: bool = False
+    uploads_missing: int = 0
+    told: frozenset[str] = frozenset()
+    reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def failed(self) -> bool:
+        return self.ended and self.state is not JobState.succeeded
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A message to write for one job."""
+
+    kind: Kind
+    job: str
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """An experiment. ``busy`` are hosts on which no further gang may begin to acquire now."""
+
+    tool: Tool
+    jobs: tuple[JobFacts, ...]
+    cancel_requested: bool = False
+    busy: frozenset[str] = field(default=frozenset())
+
+    @cached_property
+    def by_task(self) -> dict[str, list[JobFacts]]:
+        """The jobs of each task."""
+        return {task.name: [job for job in self.jobs if job.task == task.name] for task in self.tool.tasks}
+
+    @cached_property
+    def spared(self) -> frozenset[str]:
+        """Ids of failed jobs that the tool's ``on_host_lost`` lets go; of every job of a lost host.
+
+        A host on which the user's own cancel ended a job is not a lost one.
+        """
+        rule = self.tool.on_host_lost
+        if rule.action != "continue":
+            return frozenset()
+        ours = [job for job in self.jobs if self.tool.task(job.task).placement is not Placement.server]
+        by_its_user = {JobState.cancelled} if self.cancel_requested else set()
+        lost = {job.host for job in ours if job.failed and job.state not in by_its_user}
+        if len({job.host for job in ours} - lost) < rule.min_hosts:
+            return frozenset()
+        return frozenset(job.id for job in ours if job.host in lost)
+
+    @cached_property
+    def broken(self) -> JobFacts | None:
+        """A failed job without which the experiment cannot succeed."""
+        failed = [job for job in self.jobs if job.failed and job.id not in self.spared]
+        told = [job for job in failed if "cancel" not in job.told]
+        return next(iter(told or failed), None)
+
+
+def state_of(facts: Facts) -> ExperimentState:
+    """The experiment's state."""
+    return experiment_state(
+        [job.state for job in facts.jobs if job.id not in facts.spared],
+        spared=[job.state for job in facts.jobs if job.id in facts.spared],
+        cancelled=facts.cancel_requested,
+    )
+
+
+def decide(facts: Facts) -> list[Decision]:
+    """What is to be told now."""
+    if facts.cancel_requested:
+        return list(_cancel_all(facts, "cancelled", "cancelled by its user"))
+    if facts.broken is not None:
+        job = facts.broken
+        why = f"{job.task} on {job.host} ended as {job.state}" + (f": {job.reason}" if job.reason else "")
+        return list(_cancel_all(facts, "peer_failed", why))
+    decisions = list(_cancel_spared(facts))
+    for group in _groups(facts.tool):
+        decisions += _dispatch(facts, group)
+        if len(group) > 1:
+            decisions += _start(facts, group)
+        decisions += _finish(facts, group)
+    return decisions
+
+
+def _cancel_all(facts: Facts, code: str, reason: str) -> Iterator[Decision]:
+    for job in facts.jobs:
+        if not job.ended and "cancel" not in job.told:
+            yield Decision("cancel", job.id, code, reason)
+
+
+def _cancel_spared(facts: Facts) -> Iterator[Decision]:
+    """A lost host's other jobs have nothing to do any more."""
+    for job in facts.jobs:
+        if job.id in facts.spared and not job.ended and "cancel" not in job.told:
+            yield Decision("cancel", job.id, "peer_failed", f"another job on {job.host} failed; the others go on")
+
+
+def _groups(tool: Tool) -> list[list[Task]]:
+    """The tasks, those joined by ``needs: ready`` or a connection together."""
+    group = {task.name: {task.name} for task in tool.tasks}
+    for task in tool.tasks:
+        for other in partners(task):
+            joined = group[task.name] | group[other]
+            for name in joined:
+                group[name] = joined
+    seen: list[set[str]] = []
+    for names in group.values():
+        if names not in seen:
+            seen.append(names)
+    return [[task for task in tool.tasks if task.name in names] for names in seen]
+
+
+def partners(task: Task) -> set[str]:
+    """The tasks that this one must run together with."""
+    ready = {need.task for need in task.needs if need.condition is Condition.ready}
+    return ready | {connection.task for connection in task.connections}
+
+
+def _living(facts: Facts, group: list[Task]) -> list[JobFacts]:
+    return [job for task in group for job in facts.by_task[task.name] if job.id not in facts.spared]
+
+
+def waiting_gang_hosts(facts: Facts) -> frozenset[str]:
+    """Hosts of a gang that could be dispatched but for ``busy``; empty if there is none."""
+    for group in _groups(facts.tool):
+        if len(group) > 1 and _may_go(facts, group):
+            return frozenset(job.host for job in _living(facts, group))
+    return frozenset()
+
+
+def _may_go(facts: Facts, group: list[Task]) -> bool:
+    jobs = _living(facts, group)
+    untouched = all(job.state is JobState.queued and "job" not in job.told for job in jobs)
+    return untouched and bool(jobs) and all(_inputs_there(facts, job) for job in jobs)
+
+
+def _inputs_there(facts: Facts, job: JobFacts) -> bool:
+    if job.uploads_missing:
+        return False
+    needed = [need.task for need in facts.tool.task(job.task).needs if need.condition is Condition.exited]
+    return all(other.ended for name in needed for other in facts.by_task[name])
+
+
+def _dispatch(facts: Facts, group: list[Task]) -> Iterator[Decision]:
+    if len(group) > 1:
+        jobs = _living(facts, group)
+        if _may_go(facts, group) and not facts.busy & {job.host for job in jobs}:
+            yield from (Decision("job", job.id) for job in jobs)
+        return
+    for job in _living(facts, group):
+        if job.state is JobState.queued and "job" not in job.told and _inputs_there(facts, job):
+            yield Decision("job", job.id)
+
+
+def _start(facts: Facts, group: list[Task]) -> Iterator[Decision]:
+    jobs = _living(facts, group)
+    if any(job.state in _BEFORE_PREPARED for job in jobs):
+        return
+    for job in jobs:
+        if job.state is JobState.prepared and "start" not in job.told and _needs_ready(facts, job):
+            yield Decision("start", job.id)
+
+
+def _needs_ready(facts: Facts, job: JobFacts) -> bool:
+    needed = [need.task for need in facts.tool.task(job.task).needs if need.condition is Condition.ready]
+    return all(other.ready for name in needed for other in facts.by_task[name] if other.id not in facts.spared)
+
+
+def _finish(facts: Facts, group: list[Task]) -> Iterator[Decision]:
+    """When a group's batch tasks are over, its services are ended; services alone, when all batch tasks are."""
+    if not all(job.ended for job in _batch(facts, group) or _batch(facts, facts.tool.tasks)):
+        return
+    for task in group:
+        for job in facts.by_task[task.name] if task.kind is TaskKind.service else ():
+            begun = "start" in job.told if len(group) > 1 else job.state is JobState.running
+            if begun and not job.ended and "finish" not in job.told:
+                yield Decision("finish", job.id)
+
+
+def _batch(facts: Facts, tasks: Iterable[Task]) -> list[JobFacts]:
+    return [job for task in tasks if task.kind is TaskKind.batch for job in facts.by_task[task.name]]

@@ -1,0 +1,45 @@
+"""What ends by the clock at the centre: ``expired`` if never claimed, ``lost`` if never heard of again."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, update
+
+from fedproc.central.db.repositories import events
+from fedproc.central.db.schema import jobs, outbox
+from fedproc.central.experiments.advance import advance
+from fedproc.central.experiments.ending import end_job
+from fedproc.contract.states import TERMINAL, JobState
+
+GRACE_SECONDS = 120.0
+"""after the last deadline, for what is still on its way"""
+
+
+def pass_deadlines(connection: Connection, now: float) -> bool:
+    """End what is over; says whether anything was."""
+    changed = {*_expire(connection, now), *_lose(connection, now)}
+    for experiment in sorted(changed):
+        advance(connection, experiment, now)
+    return bool(changed)
+
+
+def _expire(connection: Connection, now: float) -> list[str]:
+    claimed = select(outbox.c.id).where(outbox.c.job == jobs.c.id, outbox.c.claimed.is_not(None)).exists()
+    query = select(jobs).where(jobs.c.state == JobState.queued, jobs.c.start_by < now, ~claimed)
+    rows = connection.execute(query.with_for_update()).all()
+    for row in rows:
+        connection.execute(outbox.delete().where(outbox.c.job == row.id))
+        reason = "it could not be dispatched before its deadline"
+        values = {"state": JobState.expired, "code": "expired", "reason": reason, "ended": now}
+        connection.execute(update(jobs).where(jobs.c.id == row.id).values(**values))
+        events.add_state(connection, row, JobState.expired, "expired", reason, now)
+    return [row.experiment for row in rows]
+
+
+def _lose(connection: Connection, now: float) -> list[str]:
+    open_states = [s for s in JobState if s not in TERMINAL and s is not JobState.queued]
+    query = select(jobs).where(jobs.c.state.in_(open_states), jobs.c.release_by < now - GRACE_SECONDS)
+    rows = connection.execute(query).all()
+    for row in rows:
+        reason = f"host {row.host} was not heard of until after the job's last deadline"
+        end_job(connection, row, JobState.lost, "lost", reason, now)
+    return [row.experiment for row in rows]

@@ -1,0 +1,19 @@
+"""The terminal states that the centre may write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, update
+
+from fedproc.central.db.repositories import events
+from fedproc.central.db.schema import jobs
+from fedproc.contract.states import TERMINAL, JobState
+
+
+def end_job(connection: Connection, job: Row[Any], state: JobState, code: str, reason: str, now: float) -> None:
+    """Write a terminal state that the centre may write (DESIGN.md, "Exactly one terminal state per job")."""
+    values = {"state": state, "code": code, "reason": reason, "ended": now}
+    still = jobs.c.state.not_in(TERMINAL)
+    if connection.execute(update(jobs).where(jobs.c.id == job.id, still).values(**values)).rowcount:
+        events.add_state(connection, job, state, code, reason, now)

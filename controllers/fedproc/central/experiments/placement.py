@@ -1,0 +1,236 @@
+"""From a request, a tool and the enrolled hosts to jobs (DESIGN.md, Words). Pure: it reads and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedproc.central.experiments.parameters import Fault, Parameters, fault
+from fedproc.common.errors import InvalidInput
+from fedproc.contract.api.base import ExperimentRequest, RunRequest
+from fedproc.contract.tool.tool import Condition, Placement, Task, Tool
+from fedproc.contract.wire.messages import DatasetUse
+
+_ROLE = {Placement.client: "data", Placement.server: "aggregator"}
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What placement has to know of an enrolled host.
+
+    ``datasets`` are the versions of what it last offered, by id; None if it was never heard of. One that is not
+    ``accepted`` takes its acceptance only.
+    """
+
+    id: str
+    active: bool
+    roles: frozenset[str]
+    datasets: Mapping[str, str] | None
+    accepted: bool = True
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One job to be."""
+
+    host: str
+    task: Task
+    parameters: dict[str, Any]
+    datasets: tuple[DatasetUse, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request comes to: the request as accepted, and its jobs in the order of tasks and chosen hosts."""
+
+    request: ExperimentRequest
+    jobs: tuple[Placed, ...]
+
+
+def named_hosts(request: RunRequest, aggregator: str) -> frozenset[str]:
+    """Every host that placement has to know about for this request."""
+    of_datasets = {dataset.partition(":")[0] for dataset in request.datasets}
+    return frozenset({*request.hosts, *of_datasets, *request.host_parameters, aggregator})
+
+
+def plan(
+    request: ExperimentRequest,
+    tool: Tool,
+    hosts: Mapping[str, HostFacts],
+    aggregator: str,
+    *,
+    acceptance: bool = False,
+) -> Plan:
+    """Place the request's jobs; ``acceptance``: on hosts that are not accepted, too.
+
+    Raises :class:`InvalidInput` with every fault at once, each with its cure.
+    """
+    chosen = list(request.hosts) or list(dict.fromkeys(d.partition(":")[0] for d in request.datasets))
+    placing = _Placing(request, tool, hosts, aggregator, chosen, acceptance)
+    if faults := list(placing.faults()):
+        first = "; ".join(f"{entry['where']}: {entry['what']} ({entry['cure']})" for entry in faults[:3])
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise InvalidInput(f"the experiment cannot be placed: {first}{more}", code="placement", errors=faults)
+    accepted = {"hosts": chosen, "version": tool.version, "parameters": placing.parameters.everywhere()}
+    return Plan(request.model_copy(update=accepted), tuple(placing.jobs()))
+
+
+class _Placing:
+    def __init__(
+        self,
+        request: ExperimentRequest,
+        tool: Tool,
+        hosts: Mapping[str, HostFacts],
+        aggregator: str,
+        chosen: list[str],
+        acceptance: bool,
+    ) -> None:
+        self._request = request
+        self._tool = tool
+        self._hosts = hosts
+        self._aggregator = aggregator
+        self._chosen = chosen
+        self._acceptance = acceptance
+        self.parameters = Parameters(tool, request.parameters, request.host_parameters)
+        self._datasets = {host: [d for d in request.datasets if d.partition(":")[0] == host] for host in chosen}
+
+    def jobs(self) -> Iterator[Placed]:
+        for task in self._tool.tasks:
+            for host in self._hosts_of(task):
+                uses = tuple(self._uses(host)) if _takes_datasets(task) else ()
+                yield Placed(host, task, self.parameters.of(host), uses)
+
+    def _hosts_of(self, task: Task) -> list[str]:
+        if task.placement is Placement.server:
+            return [self._aggregator]
+        if task.placement is Placement.client:
+            return [host for host in self._chosen if self._has_role(host, "data")]
+        return self._chosen
+
+    def _uses(self, host: str) -> Iterator[DatasetUse]:
+        offered = self._hosts[host].datasets or {}
+        for dataset in self._datasets[host]:
+            name = dataset.partition(":")[2]
+            yield DatasetUse(id=name, version=offered.get(name))
+
+    def _has_role(self, host: str, role: str) -> bool:
+        return host in self._hosts and role in self._hosts[host].roles
+
+    def faults(self) -> Iterator[Fault]:
+        yield from self._unusable_hosts()
+        yield from self._idle_hosts()
+        yield from self._empty_tasks()
+        yield from self._wrong_datasets()
+        yield from self._missing_datasets()
+        yield from self._wrong_parameters()
+
+    def _unusable_hosts(self) -> Iterator[Fault]:
+        for host in self._chosen:
+            facts = self._hosts.get(host)
+            if facts is None:
+                yield fault("hosts", f"{host} is not enrolled", "GET /hosts/ lists the hosts there are")
+            elif not facts.active:
+                yield fault("hosts", f"{host} is not active: the operator revoked it", "leave it out, or ask him")
+            elif not facts.accepted and not self._acceptance:
+                yield fault("hosts", f"{host} has not passed its acceptance yet", "leave it out, or wait")
+        if any(task.placement is Placement.server for task in self._tool.tasks):
+            yield from self._unusable_aggregator()
+
+    def _unusable_aggregator(self) -> Iterator[Fault]:
+        facts = self._hosts.get(self._aggregator)
+        if facts is None or not facts.active or "aggregator" not in facts.roles:
+            what = f"tool {self._tool.id} needs an aggregator, and {self._aggregator} is not enrolled and active as one"
+            yield fault("tool", what, "ask the federation's operator to enrol it")
+
+    def _idle_hosts(self) -> Iterator[Fault]:
+        busy = {host for task in self._tool.tasks for host in self._hosts_of(task)}
+        roles = sorted({_ROLE.get(task.placement, "any") for task in self._tool.tasks} - {"any"})
+        for host in self._chosen:
+            if host in self._hosts and host not in busy:
+                what = f"{host} is enrolled as {', '.join(sorted(self._hosts[host].roles))}; no task would run there"
+                yield fault("hosts", what, f"choose hosts enrolled as {' or '.join(roles)}")
+
+    def _empty_tasks(self) -> Iterator[Fault]:
+        for task in self._tool.tasks:
+            if not self._hosts_of(task):
+                kind = "data hosts" if task.placement is Placement.client else "hosts"
+                yield fault("hosts", f"task {task.name} runs on the chosen {kind}, and none is chosen",
+                            "name hosts or datasets; GET /datasets lists what there is")  # fmt: skip
+
+    def _wrong_datasets(self) -> Iterator[Fault]:
+        for dataset in self._request.datasets:
+            host, _, name = dataset.partition(":")
+            if host not in self._chosen:
+                yield fault("datasets", f"{dataset} lies on {host}, which is not among the chosen hosts",
+                            f"add {host} to hosts, or leave hosts out")  # fmt: skip
+            elif host in self._hosts and (offered := self._hosts[host].datasets) is not None and name not in offered:
+                there = ", ".join(f"{host}:{other}" for other in sorted(offered)[:10]) or "none at all"
+                yield fault("datasets", f"{host} offers no dataset {name!r}", f"it offers: {there}")
+
+    def _missing_datasets(self) -> Iterator[Fault]:
+        for task in self._tool.tasks:
+            if not any(entry.kind == "dataset" and not entry.optional for entry in task.inputs):
+                continue
+            for host in self._hosts_of(task):
+                if not self._datasets.get(host):
+                    yield fault("datasets", f"task {task.name} needs a dataset, and none of {host} is chosen",
+                                f"add one of {host}'s (GET /datasets), or leave {host} out")  # fmt: skip
+
+    def _wrong_parameters(self) -> Iterator[Fault]:
+        at_work = list(dict.fromkeys(host for task in self._tool.tasks for host in self._hosts_of(task)))
+        seen: set[tuple[str, str]] = set()
+        for host in at_work:
+            for entry in self.parameters.faults(host, chosen=host in self._chosen):
+                if (place := (entry["where"], entry["what"])) not in seen:
+                    seen.add(place)
+                    yield entry
+        for host in self._request.host_parameters:
+            if host not in at_work:
+                yield fault(f"host_parameters.{host}", f"{host} runs no task of this experiment",
+                            "leave it out, or add it to hosts")  # fmt: skip
+
+
+def _takes_datasets(task: Task) -> bool:
+    return any(entry.kind == "dataset" for entry in task.inputs)
+
+
+def gang_tasks(tool: Tool) -> frozenset[str]:
+    """Names of the tasks that start together: those joined by ``needs: ready`` or by a connection."""
+    joined: set[str] = set()
+    for task in tool.tasks:
+        partners = {need.task for need in task.needs if need.condition is Condition.ready}
+        partners |= {connection.task for connection in task.connections}
+        if partners:
+            joined |= partners | {task.name}
+    return frozenset(joined)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A job's deadlines, in seconds since 1970."""
+
+    start_by: float
+    end_by: float
+    release_by: float
+
+
+def windows(tool: Tool, now: float, start_within: float, hold: float, release: float) -> dict[str, Window]:
+    """The deadlines of each task's jobs.
+
+    A job must start within ``start_within`` of when it can: now, or, where it needs other tasks to have exited,
+    the last moment at which their outputs may be released. A gang's job may ``hold`` for the others before it
+    runs. All durations in seconds.
+    """
+    gang = gang_tasks(tool)
+    found: dict[str, Window] = {}
+
+    def window(task: Task) -> Window:
+        if task.name not in found:
+            needed = [tool.task(need.task) for need in task.needs if need.condition is Condition.exited]
+            start_by = max([now, *(window(other).release_by for other in needed)]) + start_within
+            end_by = start_by + task.resources.run_seconds + (hold if task.name in gang else 0)
+            found[task.name] = Window(start_by, end_by, end_by + release)
+        return found[task.name]
+
+    return {task.name: window(task) for task in tool.tasks}

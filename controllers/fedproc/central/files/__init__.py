@@ -1,0 +1,1 @@
+"""Files of experiments: entries, bytes, uploads, and who may fetch them."""

@@ -1,0 +1,131 @@
+"""The bytes of files, in a folder: one file per id, appended to while it is pending, read only afterwards.
+
+What state a file is in stands in the database alone; here there are only bytes. One writer at a time holds
+the lock of a file, across all processes that share the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedproc.common.errors import Conflict, NotFound, Unavailable
+
+_RESERVE = 64 << 20
+"""Bytes of the disk that are left free, so that the database beside it can still write."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Incoming:
+    """One file under its writer's lock."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._path = path
+        self.size = os.fstat(descriptor).st_size
+
+    def append(self, data: bytes) -> None:
+        """Add at the end. Raises :class:`Unavailable` (code ``storage.full``) where the disk is full."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                written = os.pwrite(self._descriptor, rest, self.size)
+                self.size += written
+                rest = rest[written:]
+        except OSError as fault:
+            if fault.errno in _FULL:
+                raise _full() from fault
+            raise
+
+    def cut(self, size: int) -> None:
+        """Drop everything from ``size`` on."""
+        os.ftruncate(self._descriptor, size)
+        self.size = size
+
+    def sha256(self) -> str:
+        """The hash of all bytes."""
+        with self._path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+
+    def settle(self) -> None:
+        """Returns once the bytes are on the disk."""
+        os.fsync(self._descriptor)
+
+
+class Blobs:
+    """The folder; ``name`` is an id or a sha256, never anything that came from outside unchecked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def path(self, name: str) -> Path:
+        """Where the bytes are; shared out by the end of the name, because ids begin with the time."""
+        return self.folder / name[-2:] / name
+
+    def create(self, name: str, size: int) -> None:
+        """Begin an empty file that ``size`` bytes will come for. Raises :class:`Unavailable` if they do not fit."""
+        if shutil.disk_usage(self.folder).free < size + _RESERVE:
+            raise _full()
+        path = self.path(name)
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Incoming]:
+        """Hold the writer's lock. Raises :class:`Conflict` (``locked``) while another holds it."""
+        try:
+            descriptor = os.open(self.path(name), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError as fault:
+            raise NotFound(f"there are no bytes of {name}: create the entry again") from fault
+        try:
+            _lock(descriptor)
+            yield Incoming(descriptor, self.path(name))
+        finally:
+            os.close(descriptor)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Store a whole small file durably; one that is there already stays as it is."""
+        path = self.path(name)
+        if path.exists():
+            return
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        partial = path.with_name(f".{name}.{os.getpid()}")
+        try:
+            with partial.open("wb") as target:
+                target.write(data)
+                target.flush()
+                os.fsync(target.fileno())
+            partial.rename(path)
+        except OSError as fault:
+            partial.unlink(missing_ok=True)
+            if fault.errno in _FULL:
+                raise _full() from fault
+            raise
+
+    def delete(self, name: str) -> None:
+        """Forget the bytes; no error if there are none."""
+        self.path(name).unlink(missing_ok=True)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as fault:
+        raise Conflict(
+            "another request is sending this file just now; ask again when it has ended", code="locked"
+        ) from fault
+
+
+def _full() -> Unavailable:
+    return Unavailable(
+        "the centre's file store is full; nothing of this request was kept: ask its operator for room, then send again",
+        code="storage.full",
+    )

@@ -1,0 +1,107 @@
+"""Inputs that a user uploads for a job (D6.1 ``PUT /tasks/{task_id}/input``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from fedproc.central.api.deps import Centre
+from fedproc.central.db.engine import deciding
+from fedproc.central.db.repositories import experiments, files, tools
+from fedproc.central.experiments.advance import advance
+from fedproc.central.files.blobs import Incoming
+from fedproc.common.errors import Conflict, InvalidInput
+from fedproc.contract.ids import new_id
+from fedproc.contract.tool.tool import InputDecl, Task
+
+
+def declared_upload(task: Task, name: str | None) -> InputDecl:
+    """The declared upload of that name, or the only one. Raises :class:`InvalidInput` that names those there are."""
+    uploads = [entry for entry in task.inputs if entry.kind == "upload"]
+    found = [entry for entry in uploads if name in {None, entry.name}]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(entry.name for entry in uploads) or "none"
+    raise InvalidInput(
+        f"say with ?input=NAME which input this is; uploads that task {task.name} takes: {names}", code="input.unknown"
+    )
+
+
+def expect(connection: Connection, centre: Centre, job: Row[Any], name: str, now: float) -> Row[Any]:
+    """The pending entry for an input of a queued job. One that was sent before stays until this is complete.
+
+    Raises :class:`Conflict` once the job's order is written, because the order names the files.
+    """
+    _still_queued(job)
+    if (row := files.input_of(connection, job.id, name, "pending")) is not None:
+        return row
+    values = {
+        "id": new_id("f"),
+        "owner": experiments.find(connection, job.experiment, None).owner,
+        "path": name,
+        "state": "pending",
+        "size": 0,
+        "sha256": "",
+        "media_type": "application/octet-stream",
+        "experiment": job.experiment,
+        "job": job.id,
+        "host": job.host,
+        "task": job.task,
+        "input": name,
+        "created": now,
+    }
+    centre.blobs.create(values["id"], 0)
+    files.add(connection, values)
+    return files.existing(connection, values["id"])
+
+
+def _still_queued(job: Row[Any]) -> None:
+    if job.state != "queued" or "job" in job.told:
+        how = job.state if job.state != "queued" else "about to be dispatched"
+        raise Conflict(
+            f"job {job.id} is {how}: its inputs are fixed now; start a new experiment instead",
+            code="conflict.dispatched",
+        )
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """An input as it came."""
+
+    row: Row[Any]
+    sha256: str
+    media_type: str
+
+
+def finish(
+    centre: Centre, arrived: Arrived, incoming: Incoming, done: Callable[[Connection], None], now: float
+) -> None:
+    """The input is there: what was sent under its name before is replaced, and the job may go if it was the last.
+
+    ``done`` is called in the transaction. Raises :class:`Conflict` if the job was dispatched meanwhile.
+    """
+    incoming.settle()
+    with deciding(centre.engine) as connection:
+        replaced = _take(connection, arrived, incoming.size)
+        advance(connection, arrived.row.experiment, now)
+        done(connection)
+    if replaced is not None:
+        centre.blobs.delete(replaced)
+    centre.bell.ring("outbox")
+    centre.bell.ring("events")
+
+
+def _take(connection: Connection, arrived: Arrived, size: int) -> str | None:
+    row = arrived.row
+    job = experiments.locked_job(connection, row.job)
+    _still_queued(job)
+    before = files.input_of(connection, row.job, row.input, "complete")
+    if before is not None:
+        files.remove(connection, before.id)
+    elif not declared_upload(tools.of_job(connection, job).task(job.task), row.input).optional:
+        experiments.upload_arrived(connection, row.job)
+    files.complete(connection, row.id, size=size, sha256=arrived.sha256, media_type=arrived.media_type)
+    return None if before is None else str(before.id)

@@ -1,0 +1,102 @@
+"""Taking in a file's bytes from a request: in order, bounded, hashed, and nothing of what was refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from fedproc.central.files.blobs import Incoming
+from fedproc.common.errors import FedprocError, InvalidInput, TooLarge
+
+_BLOCK = 1 << 20
+IDLE_SECONDS = 30.0
+"""A sender that sends nothing for so long is given up, because it holds the file's lock."""
+
+_DIGEST_HEADER = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):")
+
+
+class Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+async def pour(chunks: AsyncIterator[bytes], into: Incoming, most: int) -> tuple[Hash, bool]:
+    """Append what comes, at most ``most`` bytes; the hash of it, and whether the request came to its end.
+
+    A connection that is cut keeps what has come. Whatever is refused, or does not fit on the disk, is dropped
+    as a whole: raises :class:`TooLarge`, or :class:`Unavailable` (code ``storage.full``).
+    """
+    start = into.size
+    taken, block = hashlib.sha256(), bytearray()
+    try:
+        ended = False
+        async for chunk in _until_cut(chunks):
+            block += chunk
+            if into.size - start + len(block) > most:
+                raise TooLarge(f"more bytes came than the {most} that are still expected; nothing of them was kept")
+            if len(block) >= _BLOCK:
+                await _store(into, block, taken)
+            ended = not chunk
+        await _store(into, block, taken)
+    except FedprocError:
+        await run_in_threadpool(into.cut, start)
+        raise
+    return taken, ended
+
+
+async def _store(into: Incoming, block: bytearray, taken: Hash) -> None:
+    if block:
+        data = bytes(block)
+        block.clear()
+        await run_in_threadpool(_append, into, data, taken)
+
+
+def _append(into: Incoming, data: bytes, taken: Hash) -> None:
+    into.append(data)
+    taken.update(data)
+
+
+async def _until_cut(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks; the last one is empty exactly if the sender came to its end."""
+    while True:
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                chunk = await anext(chunks)
+        except (TimeoutError, ClientDisconnect, StopAsyncIteration):
+            return
+        yield chunk
+
+
+def sha256_of_headers(*headers: str | None) -> str | None:
+    """The sha256, as hex, in the first ``Repr-Digest`` or ``Content-Digest`` (RFC 9530) that holds one."""
+    for header in headers:
+        if header is not None and (match := _DIGEST_HEADER.search(header)):
+            return _hex(match[1], "digest header")
+    return None
+
+
+def sha256_of_checksum(header: str) -> str:
+    """The sha256, as hex, of tus' ``Upload-Checksum``. Raises :class:`InvalidInput` (``bad_request``) for others."""
+    algorithm, _, value = header.partition(" ")
+    if algorithm != "sha256":
+        raise InvalidInput("Upload-Checksum: this server checks sha256 only", code="bad_request")
+    return _hex(value, "Upload-Checksum")
+
+
+def _hex(text: str, where: str) -> str:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as fault:
+        raise InvalidInput(f"{where}: not base64", code="bad_request") from fault
+    if len(raw) != 32:
+        raise InvalidInput(f"{where}: a sha256 has 32 bytes, this has {len(raw)}", code="bad_request")
+    return raw.hex()

@@ -1,0 +1,165 @@
+"""File entries that bytes are sent for by tus: outputs of a host's jobs, and files of a user."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from fedproc.central.api.deps import Centre
+from fedproc.central.auth.tokens import Caller
+from fedproc.central.db.engine import reading, writing
+from fedproc.central.db.repositories import experiments, files, tools
+from fedproc.central.files.blobs import Incoming
+from fedproc.common.errors import Conflict, Forbidden, InvalidInput, NotFound, TooLarge
+from fedproc.contract.api.base import NewFile, NewUpload
+from fedproc.contract.ids import new_id
+from fedproc.contract.states import TERMINAL
+from fedproc.contract.tool.tool import OutputDecl, Task
+
+MB = 1_000_000
+_SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
+_MOST_FILES = 10_000
+"""of one output of one job"""
+_JWE_GROWTH, _JWE_HEADER = 1.4, 4096
+"""An artefact is encrypted before it is sent; as compact JWE it is larger than the file that the tool wrote."""
+
+
+def check_size(centre: Centre, size: int) -> None:
+    """Raises :class:`TooLarge` for a file beyond what this federation takes."""
+    if size > centre.settings.max_upload_mb * MB:
+        raise TooLarge(f"files may have {centre.settings.max_upload_mb} MB here; this has {size} bytes")
+
+
+def expect_output(connection: Connection, centre: Centre, host: str, new: NewUpload, now: float) -> Row[Any]:
+    """The entry for one output of one of the host's open jobs, a new one or that of an earlier attempt.
+
+    Raises :class:`Forbidden` for another host's job, :class:`Conflict` for an ended one or other bytes than
+    those that were sent already, :class:`InvalidInput` for what the tool does not declare.
+    """
+    job = experiments.locked_job(connection, new.job)
+    if job.host != host:
+        raise Forbidden(f"job {new.job} is not one of {host}'s", code="forbidden.job")
+    declared = _declared(tools.of_job(connection, job).task(job.task), new)
+    row = files.output(connection, new.job, new.output, new.path, new.recipient)
+    same = row is not None and (row.sha256, row.size) == (new.sha256, new.size)
+    if row is not None and row.state == "complete":
+        if same:
+            return row
+        raise Conflict(f"output {new.output} ({new.path}) of {new.job} was sent already, with other bytes")
+    if job.state in TERMINAL:
+        raise Conflict(f"job {new.job} has ended as {job.state}; nothing is taken in for it any more")
+    if row is not None and same:
+        return row
+    _check_total(connection, new, declared, row)
+    values = {
+        **new.model_dump(exclude={"job"}),
+        "owner": experiments.find(connection, job.experiment, None).owner,
+        "experiment": job.experiment,
+        "job": job.id,
+        "host": host,
+        "task": job.task,
+        "disclosure": declared.disclosure.value,
+    }
+    return _expect(connection, centre, row, values, now)
+
+
+def _declared(task: Task, new: NewUpload) -> OutputDecl:
+    declared = task.output(new.output)
+    if declared is None:
+        raise InvalidInput(f"task {task.name} declares no output {new.output!r}", code="output.unknown")
+    inside = new.path.startswith(declared.path.rstrip("/") + "/") if declared.folder else new.path == declared.path
+    if not inside:
+        raise InvalidInput(
+            f"output {new.output} is declared at {declared.path!r}, not {new.path!r}", code="output.path"
+        )
+    if (new.recipient is not None) != bool(declared.artefact_for):
+        raise InvalidInput(f"output {new.output}: artefacts, and only they, have a recipient", code="output.recipient")
+    return declared
+
+
+def _check_total(connection: Connection, new: NewUpload, declared: OutputDecl, replaced: Row[Any] | None) -> None:
+    """All files of an output together may have what the tool declares, and they are not without end in number."""
+    count, size = files.announced(connection, new.job, new.output, new.recipient)
+    size += new.size - (replaced.size if replaced is not None else 0)
+    most = declared.max_mb * MB
+    if size > (most * _JWE_GROWTH + _JWE_HEADER if new.recipient else most):
+        raise TooLarge(f"output {new.output} may have {declared.max_mb} MB in all; with this it has {size} bytes")
+    if count >= _MOST_FILES and replaced is None:
+        raise TooLarge(f"output {new.output} has {count} files; pack them into fewer")
+
+
+def expect_file(
+    connection: Connection, centre: Centre, caller: Caller, path: str, new: NewFile, now: float
+) -> Row[Any]:
+    """The caller's own entry at ``path``, a new one or that of an earlier attempt with the same bytes.
+
+    Raises :class:`Conflict` where another file stands there already.
+    """
+    row = files.mine(connection, caller.sub, path)
+    if row is not None and (row.sha256, row.size) == (new.sha256, new.size):
+        return row
+    if row is not None and row.state == "complete":
+        raise Conflict(f"another file of yours stands at this path: choose another, or DELETE /uploads/{row.id} first")
+    return _expect(connection, centre, row, {**new.model_dump(), "owner": caller.sub, "path": path}, now)
+
+
+def _expect(
+    connection: Connection, centre: Centre, row: Row[Any] | None, values: dict[str, Any], now: float
+) -> Row[Any]:
+    check_size(centre, values["size"])
+    if not values["size"] and values["sha256"] != _SHA256_OF_NOTHING:
+        raise InvalidInput(f"a file of no bytes has the sha256 {_SHA256_OF_NOTHING}", code="file.sha256")
+    if row is not None:
+        with centre.blobs.writing(row.id) as incoming:
+            incoming.cut(0)
+        files.describe_again(connection, row.id, values)
+        return files.existing(connection, row.id)
+    file = new_id("f")
+    centre.blobs.create(file, values["size"])
+    files.add(connection, {**values, "id": file, "state": "pending", "created": now})
+    return files.existing(connection, file)
+
+
+def find_for(connection: Connection, file: str, caller: Caller) -> Row[Any]:
+    """An entry whose bytes the caller may send: its own, or an output of its own job. Raises :class:`NotFound`."""
+    row = files.one(connection, file)
+    if row is not None:
+        if caller.host is not None and row.host == caller.host and row.output is not None:
+            return row
+        if caller.host is None and row.owner == caller.sub and row.job is None:
+            return row
+    raise NotFound(f"there is no upload {file} of yours; POST /uploads or PUT /data/file/{{path}} makes one")
+
+
+def finish(
+    centre: Centre, row: Row[Any], incoming: Incoming, sha256: str | None, done: Callable[[Connection], None]
+) -> None:
+    """All bytes are there: check them against the entry and make it complete.
+
+    ``sha256`` is that of the bytes if it is known already; ``done`` is called in the transaction. Bytes that
+    are not the announced ones are dropped: raises :class:`InvalidInput` (code ``file.sha256``).
+    """
+    actual = sha256 or incoming.sha256()
+    if actual != row.sha256:
+        incoming.cut(0)
+        raise InvalidInput(
+            f"the bytes have sha256 {actual}, announced was {row.sha256}; they were dropped: send them again from 0",
+            code="file.sha256",
+        )
+    incoming.settle()
+    with writing(centre.engine) as connection:
+        if files.complete(connection, row.id):
+            done(connection)
+
+
+def finish_if_empty(centre: Centre, row: Row[Any]) -> Row[Any]:
+    """A file of no bytes is complete as soon as it is made; the entry as it then is."""
+    if row.size or row.state == "complete":
+        return row
+    with centre.blobs.writing(row.id) as incoming:
+        finish(centre, row, incoming, None, lambda _: None)
+    with reading(centre.engine) as connection:
+        return files.existing(connection, row.id)

@@ -1,0 +1,97 @@
+"""What ``/metrics`` of the relay shows: how it stands with broker and database, what waits, and how each host is.
+
+Unlike the API's page it names hosts, so it is shown on the loopback interface alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from time import time
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, Engine, Row, Select, func, select
+
+from fedproc.central.db.engine import reading
+from fedproc.central.db.schema import dead_letters, hosts, outbox
+from fedproc.common.errors import Unavailable
+
+_CONDITIONS = ("accepting", "holding", "stopped")
+_LONGEST_REASON = 160
+_UNSENT = select(func.count(), func.min(outbox.c.created)).where(outbox.c.sent.is_(None))
+_DEAD = select(func.count()).select_from(dead_letters)
+_HOSTS: Select[Any] = select(hosts.c.id, hosts.c.enrolled, hosts.c.heard, hosts.c.heartbeat).where(hosts.c.active)
+
+
+class Numbers(Collector):
+    """Reads the database at each scrape; ``broker`` says how it stands with the broker, ``ok`` if well."""
+
+    def __init__(self, engine: Engine, broker: Callable[[], str]) -> None:
+        self._engine = engine
+        self._broker = broker
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not need the database."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """While the database does not answer, only that is shown."""
+        connected = float(self._broker() == "ok")
+        yield GaugeMetricFamily("fedproc_relay_broker_connected", "1 while the relay can publish", value=connected)
+        try:
+            with reading(self._engine) as connection:
+                found = [*_waiting(connection, time()), *_of_hosts(connection.execute(_HOSTS).all())]
+        except Unavailable:
+            found = []
+        answers = float(bool(found))
+        yield GaugeMetricFamily("fedproc_relay_database_answers", "1 while the database answers", value=answers)
+        yield from found
+
+
+def _waiting(connection: Connection, now: float) -> Iterable[Metric]:
+    unsent, oldest = connection.execute(_UNSENT).one()
+    age = 0.0 if oldest is None else max(0.0, now - oldest)
+    yield GaugeMetricFamily("fedproc_outbox_unsent", "Messages to hosts that wait to be published", value=unsent)
+    yield GaugeMetricFamily("fedproc_outbox_oldest_seconds", "How long the oldest of them has waited", value=age)
+    dead = connection.execute(_DEAD).scalar_one()
+    yield CounterMetricFamily("fedproc_dead_letters", "Messages that nobody could read", value=dead)
+
+
+def _of_hosts(rows: Iterable[Row[Any]]) -> Iterable[Metric]:
+    heard = GaugeMetricFamily(
+        "fedproc_host_heard_timestamp_seconds", "When a host was last heard of; of a new one, enrolled", labels=["host"]
+    )
+    condition = GaugeMetricFamily(
+        "fedproc_host_condition", "1 for what a host says of itself", labels=["host", "condition", "reason"]
+    )
+    skew = GaugeMetricFamily(
+        "fedproc_host_clock_skew_seconds", "A host's clock less the centre's, at its last heartbeat", labels=["host"]
+    )
+    alarms = GaugeMetricFamily("fedproc_host_alarms", "What a host's own check has found wrong", labels=["host"])
+    open_jobs = GaugeMetricFamily("fedproc_host_open_jobs", "Open jobs by the host's own books", labels=["host"])
+    for row in rows:
+        heard.add_metric([row.id], row.enrolled if row.heard is None else row.heard)
+        if row.heard is None or row.heartbeat is None:
+            continue
+        said = row.heartbeat.get("condition", "accepting")
+        for name in _CONDITIONS:
+            reason = _reason(row.heartbeat) if name == said != "accepting" else ""
+            condition.add_metric([row.id, name, reason], float(name == said))
+        skew.add_metric([row.id], datetime.fromisoformat(row.heartbeat["time"]).timestamp() - row.heard)
+        alarms.add_metric([row.id], _alarms(row.heartbeat.get("check")))
+        open_jobs.add_metric([row.id], row.heartbeat.get("open_jobs", 0))
+    return heard, condition, skew, alarms, open_jobs
+
+
+def _reason(heartbeat: dict[str, Any]) -> str:
+    """In words, without numbers: each value of a number would be a series of its own."""
+    return re.sub(r"\d+", "#", heartbeat.get("condition_text", ""))[:_LONGEST_REASON]
+
+
+def _alarms(check: object) -> int:
+    """A host may send anything as its check."""
+    found = check.get("alarms") if isinstance(check, dict) else None
+    return len(found) if isinstance(found, list) else 0

@@ -1,0 +1,157 @@
+"""Who the command line is signed in as, and where: from the environment, or as ``fedproc login`` left it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from fedproc.client.api import Client, trusted
+from fedproc.common.errors import InvalidInput, NotAuthenticated, Unavailable
+from fedproc.contract.api.base import Token
+
+CLIENT_ID = "fedproc-cli"
+_DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+class Session(BaseModel):
+    """What ``login`` keeps: no password, only tokens. ``expires`` is in seconds since 1970."""
+
+    url: str
+    ca_file: str | None = None
+    token: Token
+    expires: float
+
+
+def session_file() -> Path:
+    """``$XDG_CONFIG_HOME/fedproc/session.json`` (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "fedproc" / "session.json"
+
+
+def stored() -> Session | None:
+    """The session that ``login`` left, if any. Raises :class:`InvalidInput` if the file is damaged."""
+    path = session_file()
+    try:
+        return Session.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as fault:
+        raise InvalidInput(f"{path} cannot be read: remove it, then run fedproc login") from fault
+
+
+def keep(url: str, ca_file: str | None, token: Token) -> None:
+    """Keep a session for the commands to come; nobody but its user can read it."""
+    session = Session(url=url, ca_file=ca_file, token=token, expires=time.time() + token.expires_in)
+    path = session_file()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = path.with_suffix(".part")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as target:
+        target.write(session.model_dump_json(exclude_none=True))
+    partial.rename(path)
+
+
+def forget() -> bool:
+    """Forget the session; returns whether there was one."""
+    there = session_file().exists()
+    session_file().unlink(missing_ok=True)
+    return there
+
+
+def address(given: str | None = None) -> str:
+    """The API's address: given, ``FEDPROC_URL``, or that of the last login."""
+    session = stored()
+    url = given or os.environ.get("FEDPROC_URL") or (session.url if session else None)
+    if not url:
+        raise InvalidInput("which API? give --url, set FEDPROC_URL (in a demo: source .demo/env), or run fedproc login")
+    return url
+
+
+def authority() -> str | None:
+    """The file with the CA of the API's certificate, if the system's do not do: ``FEDPROC_CA``, or the login's."""
+    session = stored()
+    return os.environ.get("FEDPROC_CA") or (session.ca_file if session else None)
+
+
+@contextmanager
+def signed_in(*, operator: bool = False) -> Iterator[Client]:
+    """A client for one command. What it renews of the token is kept.
+
+    ``FEDPROC_USERNAME`` and ``FEDPROC_PASSWORD`` go before a kept session; with ``operator``,
+    ``FEDPROC_OPERATOR_USERNAME`` and ``FEDPROC_OPERATOR_PASSWORD`` go before those. A password may stand in a file
+    instead, which ``FEDPROC_PASSWORD_FILE`` or ``FEDPROC_OPERATOR_PASSWORD_FILE`` names.
+    """
+    url, session = address(), stored()
+    username, password = _credentials(operator)
+    if username and password:
+        client = Client(url, username=username, password=password, ca_file=authority())
+    elif session and session.url == url:
+        left = max(0, round(session.expires - time.time()))
+        token = session.token.model_copy(update={"expires_in": left})
+        client = Client(url, token=token, ca_file=authority())
+    else:
+        raise NotAuthenticated(f"not signed in at {url}: run fedproc login")
+    try:
+        yield client
+        if session and client.token and client.token.access_token != session.token.access_token and not username:
+            keep(url, session.ca_file, client.token)
+    finally:
+        client.close()
+
+
+def _credentials(operator: bool) -> tuple[str | None, str | None]:
+    for prefix in ("FEDPROC_OPERATOR_", "FEDPROC_") if operator else ("FEDPROC_",):
+        username, password = os.environ.get(prefix + "USERNAME"), password_of(prefix)
+        if username and password:
+            return username, password
+    return None, None
+
+
+def password_of(prefix: str = "FEDPROC_") -> str | None:
+    """The password in the environment, or in the file that it names. Raises :class:`InvalidInput` for the file."""
+    file = os.environ.get(prefix + "PASSWORD_FILE")
+    if os.environ.get(prefix + "PASSWORD") or not file:
+        return os.environ.get(prefix + "PASSWORD")
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InvalidInput(f"{prefix}PASSWORD_FILE={file}: {fault}") from fault
+
+
+def device_token(issuer: str, ca_file: str | None, tell: Callable[[str, str], None]) -> Token:
+    """Sign in with a browser (RFC 8628): ``tell`` is given the address to open and the code to type there.
+
+    Raises :class:`NotAuthenticated` if it is refused or not done in time, :class:`Unavailable` without the issuer.
+    """
+    with httpx.Client(verify=trusted(ca_file), timeout=30) as http:
+        try:
+            found = http.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration").raise_for_status().json()
+            form = {"client_id": CLIENT_ID, "scope": "openid offline_access"}
+            asked = http.post(found["device_authorization_endpoint"], data=form).raise_for_status().json()
+        except (httpx.HTTPError, KeyError, json.JSONDecodeError) as fault:
+            raise Unavailable(f"{issuer} does not offer to sign in by device code: {fault!r}") from fault
+        tell(asked.get("verification_uri_complete") or asked["verification_uri"], asked["user_code"])
+        return _await_token(http, found["token_endpoint"], asked)
+
+
+def _await_token(http: httpx.Client, endpoint: str, asked: dict[str, Any]) -> Token:
+    pause, until = int(asked.get("interval", 5)), time.monotonic() + int(asked["expires_in"])
+    form = {"grant_type": _DEVICE_GRANT, "device_code": asked["device_code"], "client_id": CLIENT_ID}
+    while time.monotonic() < until:
+        time.sleep(pause)
+        answer = http.post(endpoint, data=form)
+        if answer.status_code == 200:
+            return Token.model_validate_json(answer.content)
+        error = answer.json().get("error")
+        if error == "slow_down":
+            pause += 5
+        elif error != "authorization_pending":
+            raise NotAuthenticated(f"not signed in: {answer.json().get('error_description') or error}")
+    raise NotAuthenticated("not signed in: the code was not typed in time; run fedproc login --device again")

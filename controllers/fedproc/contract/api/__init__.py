@@ -1,0 +1,1 @@
+"""What the central API takes and gives over HTTP (D6.1 "Analysis Platform API definition"; docs/wire.md)."""

@@ -1,0 +1,1 @@
+"""What a ``tool.yaml`` may say (docs/tools.md)."""

@@ -1,0 +1,163 @@
+"""Signing and reading of messages, manifests and artefacts (JOSE: RFC 7515, 7516, 7638; ES256 on P-256).
+
+One key of a host serves as signature key, TLS key and receiver of encrypted artefacts. ``kid`` is always the
+key's RFC 7638 thumbprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from joserfc import jwe, jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+from pydantic import ValidationError
+
+from fedproc.common.errors import Unreadable
+from fedproc.contract.wire.messages import TYPE_OF, TYPES, VERSION, VERSIONS_READ, Envelope, Wire
+
+ALGORITHM = "ES256"
+CENTRAL = "central"
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical JSON: sorted keys, no white space, UTF-8 (RFC 8785 for the values that manifests hold)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: Any) -> str:
+    """``sha256:`` and the hash of the value's canonical JSON."""
+    return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
+
+
+def load_key(pem_or_jwk: bytes | str | Mapping[str, Any]) -> ECKey:
+    """A P-256 key from PEM or JWK. Raises ValueError for any other kind of key."""
+    try:
+        key = ECKey.import_key(pem_or_jwk)  # type: ignore[arg-type]
+        curve = key.curve_name
+    except (JoseError, ValueError, TypeError, KeyError) as fault:
+        raise ValueError(f"not a P-256 key in PEM or JWK form: {fault}") from fault
+    if curve != "P-256":
+        raise ValueError(f"the key is on curve {curve}; P-256 is needed")
+    return key
+
+
+def public_jwk(key: ECKey) -> dict[str, Any]:
+    """The public half with its ``kid``, as a JWK."""
+    return {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM}
+
+
+def sign(payload: bytes, key: ECKey, *, typ: str) -> str:
+    """A compact JWS over ``payload``."""
+    header = {"alg": ALGORITHM, "kid": key.thumbprint(), "typ": typ}
+    return jws.serialize_compact(header, payload, key, algorithms=[ALGORITHM])
+
+
+def verify(token: str | bytes, keys: Mapping[str, ECKey], *, typ: str) -> bytes:
+    """The payload of a compact JWS signed by one of ``keys`` (by kid). Raises :class:`Unreadable`."""
+
+    def trusted(signed: Any) -> ECKey:
+        header = signed.headers()
+        key = keys.get(str(header.get("kid")))
+        if key is None:
+            raise Unreadable(f"signed by key {header.get('kid')!r}, which is not trusted here", code="unreadable.key")
+        if header.get("typ") != typ:
+            raise Unreadable(f"is a {header.get('typ')!r}, expected {typ!r}", code="unreadable.type")
+        return key
+
+    try:
+        return jws.deserialize_compact(token, trusted, algorithms=[ALGORITHM]).payload
+    except (JoseError, ValueError, UnicodeError, TypeError, AttributeError) as fault:
+        raise Unreadable(f"no valid signature: {fault}", code="unreadable.signature") from fault
+
+
+MESSAGE_TYP = "fedproc-message+jws"
+MANIFEST_TYP = "fedproc-manifest+jws"
+
+
+def seal(
+    message: Wire, key: ECKey, *, iss: str, aud: str, exp: float | None = None, crit: tuple[str, ...] = ()
+) -> bytes:
+    """The signed bytes of one message as they go to the broker."""
+    body = message.model_dump(mode="json", exclude_defaults=True)
+    return seal_body(TYPE_OF[type(message)], body, key, iss=iss, aud=aud, exp=exp, crit=crit)
+
+
+def seal_body(
+    type_: str,
+    body: dict[str, Any],
+    key: ECKey,
+    *,
+    iss: str,
+    aud: str,
+    exp: float | None = None,
+    crit: tuple[str, ...] = (),
+) -> bytes:
+    """As :func:`seal`, for a body that is JSON already."""
+    envelope = Envelope(
+        v=VERSION, type=type_, iss=iss, aud=aud, iat=time.time(), exp=exp, jti=uuid.uuid4().hex, crit=crit, body=body
+    )
+    return sign(envelope.model_dump_json().encode(), key, typ=MESSAGE_TYP).encode()
+
+
+def unseal(raw: bytes, keys: Mapping[str, ECKey], *, aud: str) -> tuple[Envelope, Wire]:
+    """Verify and read one message from the wire.
+
+    Raises :class:`Unreadable` with a code: ``unreadable.signature``, ``.key``, ``.type``, ``.audience``,
+    ``.version``, ``.crit`` or ``.schema``. ``exp`` is left to the caller, who may know that its clock is off.
+    """
+    payload = verify(raw, keys, typ=MESSAGE_TYP)
+    try:
+        envelope = Envelope.model_validate_json(payload)
+    except ValidationError as fault:
+        raise Unreadable(f"no envelope: {_first(fault)}", code="unreadable.schema") from fault
+    if envelope.aud != aud:
+        raise Unreadable(f"is meant for {envelope.aud!r}, not for {aud!r}", code="unreadable.audience")
+    if envelope.v not in VERSIONS_READ:
+        raise Unreadable(
+            f"has schema version {envelope.v}; this program reads {list(VERSIONS_READ)}: update it",
+            code="unreadable.version",
+        )
+    return envelope, _body(envelope)
+
+
+def _body(envelope: Envelope) -> Wire:
+    model = TYPES.get(envelope.type)
+    if model is None:
+        raise Unreadable(f"message type {envelope.type!r} is not known: update", code="unreadable.type")
+    if unknown := set(envelope.crit) - model.model_fields.keys():
+        raise Unreadable(f"critical fields not known here: {sorted(unknown)}", code="unreadable.crit")
+    try:
+        return model.model_validate(envelope.body)
+    except ValidationError as fault:
+        raise Unreadable(f"{envelope.type}: {_first(fault)}", code="unreadable.schema") from fault
+
+
+def _first(fault: ValidationError) -> str:
+    error = fault.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+
+
+_JWE = {"alg": "ECDH-ES", "enc": "A256GCM"}
+
+
+def encrypt_to(payload: bytes, recipient: Mapping[str, Any]) -> bytes:
+    """A compact JWE (ECDH-ES, A256GCM) that only the owner of the key ``recipient`` (public JWK) can read."""
+    key = load_key({name: recipient[name] for name in ("kty", "crv", "x", "y")})
+    return jwe.encrypt_compact({**_JWE, "kid": key.thumbprint()}, payload, key, algorithms=list(_JWE.values())).encode()
+
+
+def decrypt(token: bytes, key: ECKey) -> bytes:
+    """The plain bytes of a JWE to ``key``. Raises :class:`Unreadable`."""
+    try:
+        plain = jwe.decrypt_compact(token, key, algorithms=list(_JWE.values())).plaintext
+    except (JoseError, ValueError, TypeError) as fault:
+        raise Unreadable(f"artefact cannot be decrypted with this host's key: {fault}") from fault
+    if plain is None:
+        raise Unreadable("artefact holds nothing")
+    return plain

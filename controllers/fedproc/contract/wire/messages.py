@@ -1,0 +1,352 @@
+"""What crosses the broker. Every message is a JWS (:mod:`fedproc.contract.wire.jws`) whose payload is an Envelope.
+
+Readers ignore unknown fields, so that a newer centre can talk to an older host, unless the envelope names the
+field in ``crit``: then a reader that does not know it must refuse the message. Times are UTC, ISO 8601.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from fedproc.contract.ids import DatasetId, Digest, ExperimentId, FileId, HostId, JobId, Name, Sha256
+from fedproc.contract.plain import PlainJson
+from fedproc.contract.states import JobState
+from fedproc.contract.tool.tool import ToolRef
+
+VERSION = 1
+VERSIONS_READ = (1,)
+
+
+def now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Wire(BaseModel):
+    """Frozen; unknown fields are ignored (``crit`` in the envelope says which may not be)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Envelope(Wire):
+    """The signed payload around every message (claim names of RFC 7519 where it has one).
+
+    ``aud`` is the host id, or ``central``; ``exp`` (seconds since 1970) of a job message is its last deadline.
+    """
+
+    v: int = VERSION
+    type: str
+    iss: str
+    aud: str
+    iat: float
+    exp: float | None = None
+    jti: str
+    crit: tuple[str, ...] = ()
+    body: dict[str, Any]
+
+
+class FileRef(Wire):
+    """A file behind the API; its bytes are fetched through ``/data/file/{id}/access/``."""
+
+    file: FileId
+    sha256: Sha256
+    size: int = Field(ge=0, description="bytes")
+    media_type: str = "application/octet-stream"
+    input: Name | None = Field(None, description="name of the declared input that it belongs to")
+    host: HostId | None = Field(None, description="host whose job made it")
+    task: Name | None = None
+    output: Name | None = None
+    path: str = Field(description="relative path under which the reader lays it out")
+    encrypted_for: HostId | None = Field(None, description="the bytes are a JWE to this host's key")
+
+
+class User(Wire):
+    sub: str
+    name: str = ""
+
+
+class Deadlines(Wire):
+    """Absolute times that the host enforces; a job that misses one ends as ``expired``."""
+
+    start_by: AwareDatetime
+    end_by: AwareDatetime
+    release_by: AwareDatetime
+    hold_until: AwareDatetime | None = Field(None, description="a gang's job waits prepared no longer than this")
+
+
+class DatasetUse(Wire):
+    id: DatasetId
+    version: str | None = Field(None, description="the version that was chosen; another one ends the job")
+
+
+class JobOrder(Wire):
+    """``type: job``. All that a host needs to decide on and run one job."""
+
+    job: JobId
+    experiment: ExperimentId
+    task: Name
+    tool: ToolRef
+    user: User
+    project: str | None = None
+    permit: str | None = None
+    purpose: str | None = None
+    datasets: tuple[DatasetUse, ...] = ()
+    parameters: dict[str, Any] = {}
+    inputs: tuple[FileRef, ...] = ()
+    deadlines: Deadlines
+    gang: bool = Field(False, description="wait in prepared for the start message")
+    hosts: dict[Name, tuple[HostId, ...]] = Field({}, description="the experiment's hosts by task")
+    recipients: dict[HostId, dict[str, Any]] = Field(
+        {}, description="public keys (JWK) of the hosts that get this job's artefacts"
+    )
+
+
+class Peer(Wire):
+    """The other end of a declared connection.
+
+    To the connecting side: ``address`` (host:port) is what is dialled, ``server_name`` is what TLS asks for, per
+    port name. To the accepting side: only ``host`` and ``job``, which may come in.
+    """
+
+    task: Name
+    job: JobId
+    host: HostId
+    address: str | None = None
+    server_names: dict[Name, str] = {}
+    key: str | None = Field(None, description="thumbprint (RFC 7638) of the key that its certificate must show")
+
+
+class Start(Wire):
+    """``type: start``. All of the gang are prepared; go."""
+
+    job: JobId
+    peers: tuple[Peer, ...] = ()
+    artefacts: tuple[FileRef, ...] = ()
+
+
+class Finish(Wire):
+    """``type: finish``. The experiment's batch tasks are over: end this service, which so succeeds."""
+
+    job: JobId
+
+
+class Cancel(Wire):
+    """``type: cancel``. May come before its job; then it leaves a tombstone."""
+
+    job: JobId
+    code: str = "cancelled"
+    reason: str = "cancelled by its user"
+
+
+class Output(Wire):
+    """One released and uploaded output file."""
+
+    output: Name
+    path: str
+    file: FileId
+    sha256: Sha256
+    size: int
+    media_type: str = "application/octet-stream"
+    recipient: HostId | None = Field(None, description="for an artefact: the host that it is encrypted to")
+
+
+class Used(Wire):
+    """What the job used; None is "not counted"."""
+
+    cpu_seconds: float | None = None
+    memory_peak: int | None = Field(None, description="bytes")
+    seconds: float | None = Field(None, description="of running, monotonic")
+
+
+class AskInventory(Wire):
+    """``type: inventory``. The centre's books differ from the host's digest: send the list of open jobs."""
+
+    host: HostId
+
+
+class Revocation(Wire):
+    """``type: revocation``. A host's key counts no more (or, lifted, counts again): cut its connections, let none in.
+
+    Of several about one key the latest by ``at`` counts, in whatever order they come.
+    """
+
+    host: HostId
+    key: str = Field(max_length=64, description="thumbprint (RFC 7638) of the key that it was enrolled with")
+    revoked: bool = True
+    at: AwareDatetime
+
+
+class ConnectionUse(Wire):
+    """What went over one declared connection of a job, for the record."""
+
+    task: Name
+    host: HostId
+    sent: int = Field(0, description="bytes that left this host")
+    received: int = Field(0, description="bytes that came in")
+    cut: str | None = Field(None, description="why this host cut it, if it did")
+
+
+class Snapshot(Wire):
+    """``type: snapshot``. A job's whole state as its host knows it; the highest ``sequence`` of an epoch wins."""
+
+    host: HostId
+    epoch: str
+    job: JobId
+    experiment: ExperimentId
+    sequence: int = Field(ge=1)
+    state: JobState
+    code: str | None = Field(None, description="open reason code, e.g. policy.tool_unknown")
+    reason: str | None = None
+    ready: bool = False
+    waiting_for: str | None = Field(None, description="what it waits for just now, in words")
+    times: dict[str, AwareDatetime] = Field({}, description="when each state was entered")
+    executor: str | None = None
+    runtime: str | None = Field(None, description="image or environment with its digest")
+    command: tuple[str, ...] = ()
+    exit_code: int | None = None
+    used: Used = Used()
+    outputs: tuple[Output, ...] = ()
+    artefacts: tuple[Output, ...] = ()
+    connections: tuple[ConnectionUse, ...] = ()
+
+
+class Record(Wire):
+    """``type: record``. Metrics or log lines of one job; append-only, ``sequence`` counts per job and stream."""
+
+    host: HostId
+    epoch: str
+    job: JobId
+    experiment: ExperimentId
+    stream: Literal["metrics", "stdout", "stderr"]
+    sequence: int = Field(ge=1)
+    time: AwareDatetime
+    metrics: dict[str, Any] | None = None
+    lines: tuple[str, ...] = ()
+
+
+class GpuInfo(Wire):
+    uuid: str
+    name: str
+    vram: int = Field(description="bytes")
+    compute_capability: float | None = None
+    free: bool = True
+
+
+class Capacity(Wire):
+    """What a host has for jobs, and how much of it is free."""
+
+    cpus: float
+    cpus_free: float
+    memory: int = Field(description="bytes")
+    memory_free: int
+    disk: int
+    disk_free: int
+    gpus: tuple[GpuInfo, ...] = ()
+
+
+class OfferedDataset(Wire):
+    id: DatasetId
+    version: str
+    description: str = ""
+    files: int | None = None
+    size: int | None = Field(None, description="bytes")
+
+
+class AdmittedTool(Wire):
+    """A line of the site's allow-list; ``digest`` None admits every signed version."""
+
+    id: str
+    digest: str | None = None
+
+
+class ReadyTool(Wire):
+    """A tool version whose tasks have what they run in on the host: image or environment."""
+
+    id: str
+    version: str
+    digest: Digest
+    tasks: tuple[str, ...]
+
+
+class Heartbeat(Wire):
+    """``type: heartbeat``. That the host is alive, what it has, and a digest of its open jobs."""
+
+    host: HostId
+    epoch: str
+    time: AwareDatetime
+    interval: float = Field(description="seconds until the next")
+    software: str
+    versions: tuple[int, ...] = VERSIONS_READ
+    condition: Literal["accepting", "holding", "stopped"] = "accepting"
+    condition_text: str = ""
+    capacity: Capacity
+    executors: tuple[str, ...] = ()
+    tools: tuple[AdmittedTool, ...] = ()
+    tools_ready: tuple[ReadyTool, ...] = ()
+    datasets: tuple[OfferedDataset, ...] = ()
+    open_jobs: int = 0
+    open_jobs_digest: str = Field("", description=":func:`open_jobs_digest` of the host's open jobs")
+    check: PlainJson | None = Field(
+        None, description="the last look at GPUs and disks, and the last whole check in short (docs/host-check.md)"
+    )
+
+
+class HostReport(Wire):
+    """``type: report``. The host's last whole check, as its program wrote it (docs/host-check.md)."""
+
+    host: HostId
+    epoch: str
+    time: AwareDatetime
+    report: PlainJson
+
+
+class Unread(Wire):
+    """``type: unread``. A host could not read a message from its queue and dead-letters it with this reason."""
+
+    host: HostId
+    epoch: str
+    code: str
+    reason: str
+    sha256: Sha256
+    queue: str
+
+
+ToHost = JobOrder | Start | Finish | Cancel | AskInventory | Revocation
+FromHost = Snapshot | Record | Heartbeat | HostReport | Unread
+
+TYPES: dict[str, type[Wire]] = {
+    "job": JobOrder,
+    "start": Start,
+    "finish": Finish,
+    "cancel": Cancel,
+    "inventory": AskInventory,
+    "revocation": Revocation,
+    "snapshot": Snapshot,
+    "record": Record,
+    "heartbeat": Heartbeat,
+    "report": HostReport,
+    "unread": Unread,
+}
+
+TYPE_OF = {model: name for name, model in TYPES.items()}
+
+Message = Annotated[ToHost | FromHost, Field(union_mode="left_to_right")]
+
+
+class OpenJob(Wire):
+    """One line of a host's inventory (reconciliation after a restore)."""
+
+    job: JobId
+    state: JobState
+    sequence: int
+
+
+def open_jobs_digest(jobs: list[tuple[str, str]]) -> str:
+    """sha256 hex over the sorted (job id, state) pairs of the jobs that are open on a host."""
+    import hashlib
+
+    text = "\n".join(f"{job} {state}" for job, state in sorted(jobs))
+    return hashlib.sha256(text.encode()).hexdigest()

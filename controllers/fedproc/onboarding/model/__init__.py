@@ -1,0 +1,1 @@
+"""What is checked, what was found and what follows: the records that probes, rules and reports share."""

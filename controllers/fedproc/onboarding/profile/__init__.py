@@ -1,0 +1,1 @@
+"""Profiles: what a host must have, as data. Those built in lie in ``builtin/``."""

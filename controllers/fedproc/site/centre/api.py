@@ -1,0 +1,185 @@
+"""Files between this host and the centre's API, by HTTPS: uploads by tus 1.0.0, downloads by Range.
+
+An API that does not answer is waited for, with growing pauses; the job's deadlines end the waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import TypeAdapter
+
+from fedproc.common.errors import SystemFault, Unavailable
+from fedproc.contract.api.base import Access, FileView, Inventory, InventoryAnswer, NewUpload, ToolSummary
+from fedproc.contract.tool.tool import ToolRef
+from fedproc.contract.wire.jws import decrypt
+from fedproc.contract.wire.messages import FileRef
+from fedproc.site.centre.identity import Identity
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Waiting = Callable[[str | None], None]
+
+_CHUNK = 4 << 20
+_TUS = {"Tus-Resumable": "1.0.0"}
+_LONGEST_PAUSE = 30.0
+_AGAIN = {408, 423, 425, 429, 500, 502, 503, 504, 507}
+
+
+class TransferFault(SystemFault):
+    """The API refused a file for good."""
+
+    code = "transfer"
+
+
+class Transfer:
+    """This host's side of the API."""
+
+    def __init__(self, api_url: str, identity: Identity, http: httpx.AsyncClient) -> None:
+        self._api = api_url.rstrip("/")
+        self._identity = identity
+        self._http = http
+
+    async def upload(self, new: NewUpload, source: Path, waiting: Waiting) -> str:
+        """Send one output and return its file id; goes on where an earlier attempt was cut."""
+
+        async def attempt() -> str:
+            answer = await self._send("POST", "/uploads", json=new.model_dump(mode="json", exclude_none=True))
+            entry = FileView.model_validate_json(answer.content)
+            if entry.state != "complete":
+                await self._send_bytes(entry, source)
+            return entry.id
+
+        return await self._persist(attempt, waiting)
+
+    async def fetch(self, ref: FileRef, target: Path, waiting: Waiting) -> None:
+        """Fetch an input through ``/access/``, check its sha256, decrypt it if it is meant for this host alone."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".part")
+
+        async def attempt() -> None:
+            answer = await self._send("GET", f"/data/file/{ref.file}/access/")
+            await self._download(Access.model_validate_json(answer.content).uri, partial, ref)
+
+        await self._persist(attempt, waiting)
+        await asyncio.to_thread(self._finish, ref, partial, target)
+
+    async def tools(self, waiting: Waiting) -> list[ToolSummary]:
+        """The newest approved version of every tool."""
+        answer = await self._persist(lambda: self._send("GET", "/tools"), waiting)
+        return TypeAdapter(list[ToolSummary]).validate_json(answer.content)
+
+    async def manifest(self, tool: ToolRef, waiting: Waiting) -> str:
+        """The signed manifest of one tool version."""
+        path = f"/tools/{tool.id}/manifest"
+        answer = await self._persist(lambda: self._send("GET", path, params={"digest": tool.digest}), waiting)
+        return answer.text
+
+    async def bundle(self, tool: ToolRef, waiting: Waiting) -> bytes:
+        """The packed source of one tool version."""
+        path = f"/tools/{tool.id}/bundle"
+        answer = await self._persist(lambda: self._send("GET", path, params={"digest": tool.digest}), waiting)
+        return answer.content
+
+    async def inventory(self, host: str, inventory: Inventory) -> InventoryAnswer:
+        """Tell the centre all open jobs and hear what to do with each. Raises :class:`Unavailable`."""
+        answer = await self._send("POST", f"/hosts/{host}/inventory", json=inventory.model_dump(mode="json"))
+        return InventoryAnswer.model_validate_json(answer.content)
+
+    async def _send_bytes(self, entry: FileView, source: Path) -> None:
+        url = entry.upload or f"{self._api}/uploads/{entry.id}"
+        head = await self._send("HEAD", url, headers=_TUS)
+        offset = int(head.headers["Upload-Offset"])
+        with source.open("rb") as content:
+            content.seek(offset)
+            while chunk := await asyncio.to_thread(content.read, _CHUNK):
+                headers = {
+                    **_TUS,
+                    "Upload-Offset": str(offset),
+                    "Content-Type": "application/offset+octet-stream",
+                }
+                answer = await self._send("PATCH", url, headers=headers, content=chunk)
+                offset = int(answer.headers["Upload-Offset"])
+                content.seek(offset)
+
+    async def _download(self, uri: str, partial: Path, ref: FileRef) -> None:
+        have = await asyncio.to_thread(_size, partial)
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        async with self._http.stream("GET", self._absolute(uri), headers=headers) as answer:
+            if answer.status_code == 416:
+                await asyncio.to_thread(partial.unlink)
+                raise Unavailable("the partial download does not fit the file; it is fetched again")
+            await _check(answer)
+            mode = "ab" if answer.status_code == 206 else "wb"
+            with partial.open(mode) as target:
+                async for chunk in answer.aiter_bytes():
+                    if target.tell() + len(chunk) > ref.size:
+                        raise TransferFault(f"more came of file {ref.file} than the {ref.size} bytes that it has")
+                    target.write(chunk)
+
+    def _finish(self, ref: FileRef, partial: Path, target: Path) -> None:
+        content = partial.read_bytes() if ref.encrypted_for else None
+        digest = hashlib.sha256(content).hexdigest() if content is not None else _hash(partial)
+        if digest != ref.sha256:
+            partial.unlink()
+            raise TransferFault(f"file {ref.file} came with sha256 {digest}, not {ref.sha256}; run it again")
+        if content is not None:
+            partial.write_bytes(decrypt(content, self._identity.key))
+        partial.rename(target)
+
+    def _absolute(self, url: str) -> str:
+        return url if url.startswith("http") else self._api + url
+
+    async def _send(self, method: str, url: str, **arguments: Any) -> httpx.Response:
+        headers = dict(arguments.pop("headers", {}))
+        headers["Authorization"] = f"Bearer {await self._identity.token()}"
+        try:
+            answer = await self._http.request(method, self._absolute(url), headers=headers, **arguments)
+        except httpx.HTTPError as fault:
+            raise Unavailable(f"the API does not answer: {fault or type(fault).__name__}") from fault
+        if answer.status_code == 401:
+            await self._identity.token(fresh=True)
+            raise Unavailable("the API did not take the token; a fresh one is used")
+        await _check(answer)
+        return answer
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]], waiting: Waiting) -> T:
+        pause = 0.2
+        while True:
+            try:
+                result = await attempt()
+            except (Unavailable, httpx.HTTPError) as fault:
+                text = str(fault) or type(fault).__name__
+                log.warning("transfer waits", extra={"reason": text, "pause_seconds": round(pause, 1)})
+                waiting(f"the centre's API: {text}")
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                waiting(None)
+                return result
+
+
+async def _check(answer: httpx.Response) -> None:
+    if answer.status_code < 400:
+        return
+    text = (await answer.aread()).decode(errors="replace")[:500]
+    said = f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {text}"
+    if answer.status_code in _AGAIN:
+        raise Unavailable(said)
+    raise TransferFault(f"the API refused {said}")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

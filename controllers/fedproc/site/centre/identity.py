@@ -1,0 +1,154 @@
+"""The host's one identity: its key, the tokens it gets with it, and what the centre's clock says.
+
+Tokens come from the issuer by client credentials with ``private_key_jwt`` (RFC 7523); nothing secret is ever
+sent. A fresh token carries the issuer's signed time, against which this host's clock is compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import ssl
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from joserfc.jwk import ECKey
+
+from fedproc.common.errors import InvalidInput, Unavailable
+from fedproc.contract.wire.assertion import client_assertion
+from fedproc.contract.wire.jws import load_key
+from fedproc.site.settings import SiteSettings
+
+log = logging.getLogger(__name__)
+
+MAX_SKEW = 60.0
+_EARLY = 30.0
+
+
+def read_key(path: Path) -> ECKey:
+    """Read a P-256 key from a PEM file. Raises :class:`InvalidInput` naming the file."""
+    try:
+        return load_key(path.read_bytes())
+    except OSError as fault:
+        raise InvalidInput(f"key {path}: cannot be read: {fault.strerror}") from fault
+    except ValueError as fault:
+        raise InvalidInput(f"key {path}: {fault}") from fault
+
+
+def read_keys(paths: tuple[Path, ...]) -> dict[str, ECKey]:
+    """Public keys from PEM files, by their thumbprint."""
+    keys = [read_key(path) for path in paths]
+    return {key.thumbprint(): key for key in keys}
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """A client's context that trusts ``ca_file``, or the system's authorities if there is none."""
+    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class Clock:
+    """The centre's time, as far as this host knows it.
+
+    It starts from this host's clock; once the issuer has signed a time, it goes on from there by the boot-time
+    clock, so that a jump of the host's clock changes no deadline.
+    """
+
+    def __init__(self) -> None:
+        self._origin = time.time() - _boot_seconds()
+
+    def compare(self, signed_time: float) -> None:
+        """Take over the time that the issuer just signed (whole seconds: half a second is added)."""
+        self._origin = signed_time + 0.5 - _boot_seconds()
+        if not self.trusted:
+            log.error("clock is off", extra={"skew_seconds": round(self.skew, 1), "cure": "synchronise it (NTP)"})
+
+    def now(self) -> datetime:
+        """The centre's present time, aware, UTC."""
+        return datetime.fromtimestamp(self._origin + _boot_seconds(), UTC)
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which this host's clock is ahead of the centre's."""
+        return time.time() - self._origin - _boot_seconds()
+
+    @property
+    def trusted(self) -> bool:
+        return abs(self.skew) <= MAX_SKEW
+
+
+def _boot_seconds() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Identity:
+    """Gives tokens for API and broker; one is kept until shortly before it expires."""
+
+    def __init__(self, settings: SiteSettings, http: httpx.AsyncClient) -> None:
+        self.host = settings.host
+        self.key = read_key(settings.key)
+        self.clock = Clock()
+        self._issuer = settings.centre.issuer_url.rstrip("/")
+        self._http = http
+        self._token = ""
+        self._renew_at = 0.0
+        self._lock = asyncio.Lock()
+
+    @property
+    def client_id(self) -> str:
+        return f"host-{self.host}"
+
+    async def token(self, *, fresh: bool = False) -> str:
+        """A valid access token. Raises :class:`Unavailable` if the issuer gives none."""
+        async with self._lock:
+            if fresh or time.monotonic() >= self._renew_at:
+                await self._fetch()
+            return self._token
+
+    def seconds_left(self) -> float:
+        """Until a new token is fetched; shortly before the present one expires."""
+        return max(0.0, self._renew_at - time.monotonic())
+
+    async def _fetch(self) -> None:
+        try:
+            discovery = await self._http.get(f"{self._issuer}/.well-known/openid-configuration")
+            discovery.raise_for_status()
+            endpoint = discovery.json()["token_endpoint"]
+            answer = await self._http.post(endpoint, data=self._request(endpoint))
+        except (httpx.HTTPError, ValueError, KeyError) as fault:
+            raise Unavailable(f"issuer {self._issuer} does not answer: {fault or type(fault).__name__}") from fault
+        if answer.status_code != 200:
+            raise Unavailable(
+                f"issuer {self._issuer} gives {self.client_id} no token: {answer.text[:200]}; "
+                "is this host enrolled and not revoked, and is its clock right?"
+            )
+        self._keep(answer.json())
+
+    def _request(self, endpoint: str) -> dict[str, str]:
+        issued = int(self.clock.now().timestamp())
+        return {
+            "grant_type": "client_credentials",
+            **client_assertion(self.client_id, endpoint, self.key, issued),
+        }
+
+    def _keep(self, answer: dict[str, Any]) -> None:
+        self._token = answer["access_token"]
+        lifetime = float(answer.get("expires_in", 60))
+        self._renew_at = time.monotonic() + max(lifetime - _EARLY, lifetime / 2)
+        if issued := _issued_at(self._token):
+            self.clock.compare(issued)
+
+
+def _issued_at(token: str) -> float | None:
+    """``iat`` of a token that came straight from the issuer over TLS; None for an opaque token."""
+    try:
+        part = token.split(".")[1]
+        return float(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["iat"])
+    except (ValueError, KeyError, IndexError):
+        return None

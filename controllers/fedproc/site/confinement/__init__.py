@@ -1,0 +1,1 @@
+"""What keeps a job within its limits, whichever executor runs it."""

@@ -1,0 +1,1 @@
+"""Declared connections between tasks of an experiment (docs/architecture.md, "Connections")."""

@@ -1,0 +1,1 @@
+"""The host's datasets: the Data API's interface and its adapters."""

@@ -1,0 +1,1 @@
+"""How this host comes into a federation, and shows that it works."""

@@ -1,0 +1,137 @@
+"""What an enrolment leaves in its folder, and what is checked before: nothing counts just because it came."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedproc.common.errors import InvalidInput
+from fedproc.contract.api.base import Enrolled
+from fedproc.contract.enrolment import (
+    certificate_sha256,
+    fingerprint_of_pem,
+    public_pem,
+    read_certificate,
+    same_fingerprint,
+)
+from fedproc.contract.wire.jws import load_key
+
+if TYPE_CHECKING:
+    from fedproc.site.enrolment.client import Asking
+
+
+def kept(folder: Path, name: str) -> list[str]:
+    return sorted(str(path) for path in (folder / "keys").glob(f"{name}*.pub"))
+
+
+def present(folder: Path, host: str) -> ec.EllipticCurvePublicKey | None:
+    """The key of a folder that holds all that enrolment gives; None if something is missing, or too old."""
+    paths = folder / "host.key", folder / "host.crt", folder / "ca.crt"
+    if not all(path.exists() for path in paths) or not kept(folder, "dispatch") or not kept(folder, "catalogue"):
+        return None
+    key = _load(paths[0]).public_key()
+    try:
+        certified = read_certificate(paths[1].read_text(), host, paths[2].read_text())
+    except InvalidInput:
+        return None
+    return key if public_pem(certified) == public_pem(key) else None
+
+
+def own_key(folder: Path) -> tuple[ec.EllipticCurvePrivateKey, bool]:
+    """The host's key, and whether it was made just now."""
+    path = folder / "host.key"
+    if path.exists():
+        return _load(path), False
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, key.private_bytes(*form), 0o600)
+    except OSError as fault:
+        raise InvalidInput(f"{path} cannot be written: {fault.strerror}") from fault
+    return key, True
+
+
+def _load(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        if path.stat().st_mode & 0o077:
+            raise InvalidInput(f"{path} may be read by others: chmod 600 {path}, or make a new key by removing it")
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except OSError as fault:
+        raise InvalidInput(f"{path} cannot be read: {fault.strerror}") from fault
+    except (ValueError, TypeError) as fault:
+        raise InvalidInput(f"{path} is no private key in PEM form without a password") from fault
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise InvalidInput(f"{path} is not on curve P-256: remove it, and a fitting one is made")
+    return key
+
+
+def write_down(asking: Asking, key: ec.EllipticCurvePublicKey, said: Enrolled) -> bool:
+    """Check what the centre gave, then write what is new of it; what is not to be trusted leaves all as it was."""
+    authority, certificate = _certified(asking, key, said)
+    texts = {**_named("dispatch", said.dispatch_keys), **_named("catalogue", said.catalogue_keys)}
+    _check_catalogue(asking, said.catalogue_keys)
+    texts |= {"ca.crt": authority, "host.crt": certificate}
+    folder = asking.folder
+    try:
+        (folder / "keys").mkdir(exist_ok=True)
+        new = {name: text for name, text in texts.items() if not _has(folder / name, text)}
+        for name, text in new.items():
+            _write(folder / name, text.encode(), 0o644)
+    except OSError as fault:
+        raise InvalidInput(f"{folder} cannot be written: {fault.strerror}") from fault
+    return bool(new)
+
+
+def _certified(asking: Asking, key: ec.EllipticCurvePublicKey, said: Enrolled) -> tuple[str, str]:
+    """The authority and the certificate that came, if they are the right ones: whoever ends TLS may change both."""
+    if said.authority is None or said.certificate is None:
+        raise InvalidInput("the centre does not know its authority: its operator sets 'authority' in its settings")
+    if asking.ca_sha256 is not None and not same_fingerprint(certificate_sha256(said.authority), asking.ca_sha256):
+        raise InvalidInput("the authority that came is not the one that the operator told: tell the operator")
+    certified = read_certificate(said.certificate, said.host, said.authority)
+    if said.host != asking.host or public_pem(certified) != public_pem(key):
+        raise InvalidInput("the certificate that came is not of this host's key: tell the federation's operator")
+    return said.authority, said.certificate
+
+
+def _check_catalogue(asking: Asking, pems: list[str]) -> None:
+    """Raises :class:`InvalidInput` for a key that the site was not told of: its owner could approve any tool."""
+    for pem in pems if asking.catalogue_sha256 else []:
+        shown = fingerprint_of_pem(pem)
+        if not any(same_fingerprint(shown, told) for told in asking.catalogue_sha256):
+            raise InvalidInput(
+                f"the centre gave a catalogue key with the sha256 {shown}, of which the operator did not tell: nothing "
+                "was written; ask him whether the catalogue has a new key"
+            )
+
+
+def _has(path: Path, text: str) -> bool:
+    return path.exists() and path.read_bytes() == text.encode()
+
+
+def _named(name: str, pems: list[str]) -> dict[str, str]:
+    if not pems:
+        raise InvalidInput(f"the centre gave no {name} keys: its operator looks at its settings")
+    for pem in pems:
+        try:
+            load_key(pem)
+        except ValueError as fault:
+            raise InvalidInput(f"the centre gave a {name} key that cannot be used: {fault}") from fault
+    return {f"keys/{name}{f'-{number}' if number > 1 else ''}.pub": pem for number, pem in enumerate(pems, 1)}
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    partial = path.with_name(path.name + ".part")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as target:
+        os.fchmod(descriptor, mode)
+        target.write(content)
+        target.flush()
+        os.fsync(descriptor)
+    partial.rename(path)

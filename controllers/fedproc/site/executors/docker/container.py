@@ -1,0 +1,283 @@
+"""One job's container: its output kept in files, its limits looked after, its end recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fedproc.site.confinement.cgroups import group_of
+from fedproc.site.confinement.limits import Guard
+from fedproc.site.confinement.record import Record, write_record
+from fedproc.site.executors.base import ExecutorError, Handle
+from fedproc.site.executors.docker.client import Engine, EngineRefusal
+
+GONE, CONFLICT = 404, 409
+LOST = "the container was ended or removed by its engine, or by somebody else on this host, while the job ran"
+_STREAMS = {1: "stdout", 2: "stderr"}
+_PIECE = 1 << 16
+_OUTPUT_SECONDS = 30
+_SETTLE_SECONDS = 0.3
+_NOT_FOUND = 127
+_KILLED = 137
+_NEVER_STARTED = "created"
+_BY_THE_ENGINE = (137, 143, 255)
+"""how a container ends that an engine ends as it starts again, or has lost"""
+_INIT_FAULT = "[FATAL tini"
+_SAID_BYTES = 500
+
+
+class Container:
+    """The container of one job, by the facts in its handle.
+
+    ``exited`` is set when its last process is gone, its output is kept, and the record says how it ended.
+    """
+
+    def __init__(self, engine: Engine, handle: Handle, record: Record) -> None:
+        self.record = record
+        self.exited = asyncio.Event()
+        self._engine = engine
+        self._handle = handle
+        self._folder = Path(handle["folder"])
+        limits = {name: handle[name] for name in ("memory", "disk", "pids")}
+        self._guard = Guard(record, handle["writable"], **limits)
+        self._kept = {number: _Kept(self._folder / name, handle["log"]) for number, name in _STREAMS.items()}
+        self._begun = time.monotonic()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._output: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self._ending = False
+        self._asked = record.cancelled
+        """whether a signal was sent from here"""
+        self._taken = False
+        """whether one was sent from elsewhere, before"""
+        self._interrupted = False
+        """whether the engine was gone for a while"""
+
+    @property
+    def name(self) -> str:
+        """The job's id, which is the container's name too."""
+        return self.record.job
+
+    async def start(self) -> None:
+        """Start it. Raises ExecutorError."""
+        await self._attach(begun=False)
+        await self._engine.call("start", self.name)
+        self._begun = time.monotonic()
+        self.record.started = datetime.now(UTC).isoformat()
+        write_record(self._folder, self.record)
+        self._look_after()
+
+    async def take_up(self, state: dict[str, Any]) -> None:
+        """Go on with one that was started before this daemon. ``state`` is what the engine says of it now."""
+        began = datetime.fromisoformat(state["StartedAt"])
+        self.record.started = began.isoformat()
+        self._begun = time.monotonic() - (datetime.now(UTC) - began).total_seconds()
+        if state["Running"]:
+            await self._attach()
+            state = await self._state()
+        if state["Running"]:
+            self._look_after()
+            if self.record.cancelled:
+                self._kill_after_grace()
+            return
+        if self._output is not None:
+            self._output.cancel()
+        await self._attach(running=False)
+        self.ended(None if state["Status"] == _NEVER_STARTED else state["ExitCode"], state)
+
+    # -- what the engine tells -------------------------------------------------------------------
+
+    def happened(self, action: str, attributes: dict[str, str]) -> None:
+        """An event of the engine."""
+        if action == "die":
+            code = int(attributes["exitCode"])
+            self._taken = self._taken or (self._interrupted and code in _BY_THE_ENGINE and not self._asked)
+            self.ended(code)
+        elif action == "kill":
+            self._taken = self._taken or not self._asked
+        elif action == "oom":
+            self._guard.note_memory()
+            self._go(self._kill("SIGKILL"))
+
+    def look_again(self, since: datetime) -> None:
+        """Events may have been missed."""
+        self._interrupted = True
+        self._go(self._look_again(since))
+
+    def ended(self, code: int | None, state: dict[str, Any] | None = None) -> None:
+        """It has ended with this code; None if nobody knows how."""
+        if not self._ending:
+            self._ending = True
+            self._go(self._conclude(code, state or {}))
+
+    async def _look_again(self, since: datetime) -> None:
+        try:
+            state = await self._state()
+        except EngineRefusal as fault:
+            if fault.status == GONE:
+                self.ended(None)
+            return
+        except ExecutorError:
+            return  # gone once more: this is asked again when it is back
+        if not state["Running"]:
+            self._taken = datetime.fromisoformat(state["FinishedAt"]) > since and not self._asked
+            self.ended(state["ExitCode"], state)
+            return
+        if self._output is not None and self._output.done():
+            await self._attach()
+        if self._watching is not None and self._watching.done():
+            self._look_after()
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    async def _conclude(self, code: int | None, state: dict[str, Any]) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._grace is not None:
+            self._grace.cancel()
+        if self._output is not None:
+            await asyncio.wait({self._output}, timeout=_OUTPUT_SECONDS)
+        if code == _KILLED and not state:  # for want of memory, perhaps: Podman has no event that says so
+            with contextlib.suppress(ExecutorError):
+                state = await self._state()
+        try:
+            self._note_end(code, state)
+            await self._guard.note_disk(None)
+            self._guard.note_output(sum(kept.dropped for kept in self._kept.values()), self._handle["log"])
+            write_record(self._folder, self.record)
+        finally:
+            self.exited.set()
+
+    def _note_end(self, code: int | None, state: dict[str, Any]) -> None:
+        record = self.record
+        record.phase, record.exit_code, record.ended = "exited", code, datetime.now(UTC).isoformat()
+        record.seconds = round(self.seconds(), 6)
+        if state.get("FinishedAt"):
+            ended = datetime.fromisoformat(state["FinishedAt"])
+            record.ended = ended.isoformat()
+            record.seconds = round((ended - datetime.fromisoformat(state["StartedAt"])).total_seconds(), 6)
+        if state.get("OOMKilled"):
+            self._guard.note_memory()
+        if code is None or self._taken:
+            record.exit_code, record.detail = None, LOST
+        elif code == _NOT_FOUND:
+            self._explain()
+
+    def _explain(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            said = (self._folder / "stderr").read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
+            if said.startswith(_INIT_FAULT):
+                self.record.detail = said
+
+    async def discard(self) -> None:
+        """End and remove it."""
+        self._asked = True
+        with contextlib.suppress(EngineRefusal):  # it is gone
+            await self._engine.call("remove_container", self.name, force=True, v=True)
+        self.ended(None)
+        await self.exited.wait()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Look after it no more; it goes on."""
+        for task in self._tasks:
+            task.cancel()
+
+    # -- while it runs ---------------------------------------------------------------------------
+
+    async def cancel(self) -> None:
+        """Signal the command; after the grace, SIGKILL to all. What was asked before is not asked again."""
+        if self._ending or self._grace is not None:
+            return
+        self.record.cancelled = True
+        write_record(self._folder, self.record)
+        self._kill_after_grace()
+        await self._kill(self._handle["signal"])
+
+    def seconds(self) -> float:
+        """How long it has been running, by the monotonic clock."""
+        return time.monotonic() - self._begun
+
+    def _kill_after_grace(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._grace = loop.call_later(self._handle["grace"], lambda: self._go(self._kill("SIGKILL")))
+
+    async def _kill(self, signal: str) -> None:
+        self._asked = True
+        with contextlib.suppress(ExecutorError):  # it has ended meanwhile, or the engine has; both tell later
+            await self._engine.call("kill", self.name, signal=signal)
+
+    def _look_after(self) -> None:
+        self._watching = self._go(self._watch())
+
+    async def _watch(self) -> None:
+        await asyncio.sleep(_SETTLE_SECONDS)
+        try:
+            state = await self._state()
+        except ExecutorError:
+            return  # it has ended meanwhile, which its event tells; or the engine is gone, and is asked again later
+        await self._guard.watch(group_of(state["Pid"]) if state["Pid"] else None)
+        await self._kill("SIGKILL")
+
+    async def _state(self) -> dict[str, Any]:
+        found: dict[str, Any] = await self._engine.call("inspect_container", self.name)
+        state: dict[str, Any] = found["State"]
+        return state
+
+    async def _attach(self, *, begun: bool = True, running: bool = True) -> None:
+        reader, writer = await self._engine.attach(self.name, begun=begun, running=running)
+        for kept in self._kept.values():
+            kept.begin()
+        self._output = self._go(self._take_output(reader, writer))
+
+    async def _take_output(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Frames of Docker's format: a byte for the stream, three of nothing, four for the size, then the bytes."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readexactly(8)
+                left = int.from_bytes(head[4:], "big")
+                while left and (piece := await reader.read(min(left, _PIECE))):
+                    self._kept[head[0]].take(piece)
+                    left -= len(piece)
+        writer.close()
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class _Kept:
+    """The first bytes of a stream in a file, the rest counted. The stream may come again from its beginning."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path = path
+        self._limit = limit
+        self._have = path.stat().st_size if path.exists() else 0
+        self._at = 0
+
+    @property
+    def dropped(self) -> int:
+        return max(0, self._at - self._limit)
+
+    def begin(self) -> None:
+        self._at = 0
+
+    def take(self, data: bytes) -> None:
+        new = data[max(0, self._have - self._at) : max(0, self._limit - self._at)]
+        self._at += len(data)
+        if new:
+            try:
+                with self._path.open("ab") as target:
+                    target.write(new)
+            except OSError:  # the disk is full; the job must not hang for it, so the rest is counted only
+                self._limit = self._have
+            else:
+                self._have += len(new)

@@ -1,0 +1,265 @@
+"""The Docker executor: a container per job, by an engine that speaks Docker's API on a unix socket.
+
+Containers are named after their jobs and carry a label of the host's folder. Completion comes from the engine's event
+stream; output is attached to, and kept in files, with the engine's own log as what a restarted daemon reads again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from fedproc.site.confinement import disk
+from fedproc.site.confinement.etc import UID
+from fedproc.site.confinement.record import Record, forget, read_record
+from fedproc.site.confinement.seccomp import engine_profile
+from fedproc.site.executors.base import WORK, ExecutorError, Handle, Observation, Phase, Spec
+from fedproc.site.executors.docker.client import Engine, EngineRefusal
+from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
+from fedproc.site.executors.layout import World, world_of
+from fedproc.site.executors.records import kept_output, observation_of
+
+LABEL = "eu.eucaim.fedproc.host"
+_SECCOMP = json.dumps(engine_profile())
+_IPV6 = Path("/proc/sys/net/ipv6")
+_READ_ONLY = dict.fromkeys(("/run", "/var/tmp"), "ro,nosuid,nodev,noexec,size=64k")  # noqa: S108 (Podman's writable ones)
+_LOG_FILES = 2
+_LOG_SHARE = 4
+"""the engine's log has this many times the room of what is kept: it keeps both streams and a frame around each line"""
+
+
+class DockerExecutor:
+    """Implements :class:`fedproc.site.executors.base.Executor`; records and output are kept below ``folder``."""
+
+    name = "docker"
+
+    def __init__(self, folder: Path, socket: str) -> None:
+        self._folder = folder
+        self._label = f"{LABEL}={label_of(folder)}"
+        self._engine = Engine(socket, self._label, self._happened, self._missed)
+        self._containers: dict[str, Container] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def submit(self, spec: Spec) -> Handle:
+        handle = self._handle(spec)
+        async with self._turn(spec.job):
+            if spec.job not in self._containers and read_record(Path(handle["folder"])) is None:
+                await self._start(spec, handle)
+        return handle
+
+    async def poll(self, handle: Handle, *, until_exit: bool = False) -> Observation:
+        async with self._turn(handle["job"]):
+            container = await self._find(handle)
+        if container is None:
+            record = read_record(Path(handle["folder"]))
+            return observation_of(asdict(record)) if record else Observation(Phase.absent)
+        if until_exit:
+            await container.exited.wait()
+        seen = asdict(container.record)
+        return observation_of(seen if container.exited.is_set() else seen | {"seconds": container.seconds()})
+
+    def logs(self, handle: Handle, stream: str = "stdout", *, offset: int = 0) -> AsyncIterator[bytes]:
+        return kept_output(Path(handle["folder"]), stream, offset)
+
+    async def cancel(self, handle: Handle) -> None:
+        async with self._turn(handle["job"]):
+            container = await self._find(handle)
+        if container is not None:
+            await container.cancel()
+
+    async def discard(self, handle: Handle) -> None:
+        async with self._turn(handle["job"]):
+            if container := self._containers.get(handle["job"]):
+                await container.discard()
+                del self._containers[handle["job"]]
+            else:
+                await self._remove(handle["job"])
+            await asyncio.to_thread(forget, self._folder / handle["job"])
+
+    def close(self) -> None:
+        """Let go of the engine; containers go on."""
+        for container in self._containers.values():
+            container.let_go()
+        self._engine.close()
+
+    # -- starting and finding --------------------------------------------------------------------
+
+    async def _start(self, spec: Spec, handle: Handle) -> None:
+        folder = Path(handle["folder"])
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        world = world_of(spec)
+        try:
+            for source, _ in world.mounts:
+                await asyncio.to_thread(Path(source).stat)  # Podman would make it
+            for source, _ in world.writable:
+                await disk.own(source, UID)
+            container = self._containers[spec.job] = Container(self._engine, handle, Record(spec.job))
+            await self._create_and_start(container, creation_of(spec, world, self._label, await self._dialect()))
+        except BaseException as fault:
+            self._containers.pop(spec.job, None)
+            await self._remove(spec.job)
+            await asyncio.to_thread(forget, folder)
+            if isinstance(fault, OSError):
+                raise ExecutorError(f"{fault.filename}: {fault.strerror}") from fault
+            raise
+
+    async def _create_and_start(self, container: Container, creation: dict[str, Any]) -> None:
+        try:
+            await self._engine.call("create_container_from_config", creation, container.name)
+        except EngineRefusal as fault:
+            if fault.status != CONFLICT:
+                raise
+            state = (await self._engine.call("inspect_container", container.name))["State"]
+            if state["Status"] != "created":  # started by a daemon that was lost before it could say so
+                await container.take_up(state)
+                return
+        await container.start()
+
+    async def _dialect(self) -> Dialect:
+        """Podman reads the filter from a file of its host."""
+        if not await self._engine.is_podman():
+            return Dialect()
+        path = self._folder.with_name("seccomp.json")
+        await asyncio.to_thread(path.write_text, _SECCOMP)
+        return Dialect(seccomp=str(path), log_driver="k8s-file", tmpfs=_READ_ONLY)
+
+    async def _find(self, handle: Handle) -> Container | None:
+        """The job's container, if its end is not on record yet."""
+        name = handle["job"]
+        if name in self._containers:
+            return self._containers[name]
+        record = read_record(Path(handle["folder"]))
+        if record is None or record.phase == Phase.exited:
+            return None
+        container = self._containers[name] = Container(self._engine, handle, record)
+        try:
+            await container.take_up((await self._engine.call("inspect_container", name))["State"])
+        except EngineRefusal as fault:
+            if fault.status != GONE:
+                del self._containers[name]
+                raise
+            container.ended(None)
+        return container
+
+    async def _remove(self, name: str) -> None:
+        try:
+            await self._engine.call("remove_container", name, force=True, v=True)
+        except EngineRefusal as fault:
+            if fault.status != GONE:
+                raise
+
+    def _handle(self, spec: Spec) -> Handle:
+        limits = spec.limits
+        return {
+            "job": spec.job,
+            "folder": str(self._folder / spec.job),
+            "writable": [source for source, _ in world_of(spec).writable],
+            "memory": limits.memory,
+            "disk": limits.disk,
+            "pids": limits.pids,
+            "log": limits.log,
+            "signal": spec.stop.signal,
+            "grace": spec.stop.grace,
+        }
+
+    def _turn(self, job: str) -> asyncio.Lock:
+        """Held by who starts, finds or discards the container of this job."""
+        return self._turns.setdefault(job, asyncio.Lock())
+
+    def _happened(self, name: str, action: str, attributes: dict[str, str]) -> None:
+        if container := self._containers.get(name):
+            container.happened(action, attributes)
+
+    def _missed(self, since: datetime) -> None:
+        for container in self._containers.values():
+            container.look_again(since)
+
+
+def label_of(folder: Path) -> str:
+    """What containers of the executor that keeps its records in ``folder`` are labelled with."""
+    return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """In what engines that speak Docker's API differ."""
+
+    seccomp: str = _SECCOMP
+    """the filter of system calls itself, or the path of a file with it"""
+    log_driver: str = "local"
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    """what else is to lie over the root"""
+
+
+def creation_of(spec: Spec, world: World, label: str, dialect: Dialect) -> dict[str, Any]:
+    """What the engine is asked to make (Docker's API, ``POST /containers/create``)."""
+    name, _, value = label.partition("=")
+    variables = {"HOME": str(WORK), "TMPDIR": "/tmp", **spec.environment}  # noqa: S108 (the job's own)
+    return {
+        "Image": spec.runtime,
+        "Entrypoint": [],
+        "Cmd": world.command,
+        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "User": f"{UID}:{UID}",
+        "WorkingDir": str(WORK),
+        "Hostname": spec.job[:63],
+        "Labels": {name: value},
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {**_confinement(spec, dialect), **_limits(spec, dialect), **_view(spec, world)},
+    }
+
+
+def _confinement(spec: Spec, dialect: Dialect) -> dict[str, Any]:
+    return {
+        "NetworkMode": "none",
+        "Sysctls": {"net.ipv6.conf.lo.disable_ipv6": "0"} if _IPV6.exists() else {},
+        "IpcMode": "private",
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges", f"seccomp={dialect.seccomp}"],
+        "Init": True,
+        "DeviceRequests": _gpus(spec.limits.gpus),
+    }
+
+
+def _limits(spec: Spec, dialect: Dialect) -> dict[str, Any]:
+    limits, log = spec.limits, spec.limits.log * _LOG_SHARE
+    most = {"fsize": limits.disk, "core": 0, "nofile": 4096}
+    return {
+        "Memory": limits.memory,
+        "MemorySwap": limits.memory,
+        "NanoCpus": int(limits.cpus * 1e9),
+        "PidsLimit": limits.pids,
+        "ShmSize": limits.memory // 2,
+        "Tmpfs": {**dialect.tmpfs, "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory // 2}"},  # noqa: S108 (the job's own)
+        "Ulimits": [{"Name": kind, "Soft": value, "Hard": value} for kind, value in most.items()],
+        "LogConfig": {
+            "Type": dialect.log_driver,
+            "Config": {"max-size": str(max(log, 1 << 20)), "max-file": str(_LOG_FILES), "compress": "false"},
+        },
+    }
+
+
+def _view(spec: Spec, world: World) -> dict[str, Any]:
+    sides = [(world.mounts, True), (world.writable, False)]
+    return {
+        "ExtraHosts": [f"{alias}:{address}" for address, alias in world.hosts],
+        "Mounts": [
+            {"Type": "bind", "Source": source, "Target": target, "ReadOnly": fixed}
+            for mounts, fixed in sides
+            for source, target in mounts
+        ],
+    }
+
+
+def _gpus(uuids: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [{"Driver": "nvidia", "DeviceIDs": list(uuids), "Capabilities": [["gpu"]]}] if uuids else []

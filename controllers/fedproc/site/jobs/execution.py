@@ -1,0 +1,286 @@
+"""Running one job's steps: started once, watched until the last process is gone, and judged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from fedproc.common.errors import SystemFault, ToolFault
+from fedproc.contract.states import JobState
+from fedproc.contract.tool.tool import Ready, Task, TaskKind
+from fedproc.contract.wire.messages import Record, Used, now
+from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
+from fedproc.site.executors.records import grown
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.stage_in import Prepared, make_spec, ports
+
+log = logging.getLogger(__name__)
+
+Save = Callable[[list[tuple[str, str]]], None]
+Ready_ = Callable[[], Awaitable[None]]
+
+_LOOK_SECONDS = 0.05
+_TAIL_SECONDS = 0.25
+_TAIL_BYTES = 1 << 18
+_LINE = 4096
+_RECORDS = 20_000
+_METRICS = "metrics.jsonl"
+
+
+class Execution:
+    """The steps of one job. ``save`` journals the record with messages to the centre."""
+
+    def __init__(self, host: Host, record: JobRecord, prepared: Prepared, save: Save, on_ready: Ready_) -> None:
+        self._host = host
+        self._record = record
+        self._prepared = prepared
+        self._save = save
+        self._on_ready = on_ready
+        self.finish = asyncio.Event()
+        self.over = False
+        """the last step that was started has ended, and no process of it is left"""
+
+    @property
+    def _task(self) -> Task:
+        return self._prepared.task
+
+    @property
+    def _executor(self) -> Executor:
+        return self._host.executor
+
+    async def run(self) -> None:
+        """Run what is left of the steps. Raises :class:`ToolFault` or :class:`SystemFault` as they end."""
+        while True:
+            observed = await self._step()
+            self._account(observed)
+            last = self._record.step == len(self._task.prepare)
+            self._judge(observed, last)
+            if last:
+                return
+            assert self._record.handle is not None
+            await self._executor.discard(self._record.handle)
+            self._record.handle = None
+            self._record.step += 1
+            self._save([])
+
+    async def _step(self) -> Observation:
+        record = self._record
+        if record.handle is None:
+            self.over = False
+            spec = make_spec(record, self._prepared, record.step)
+            record.command, record.executor = spec.command, self._executor.name
+            record.runtime = self._prepared.runtime.label
+            record.handle = await self._submit(spec)
+            if record.state is not JobState.running:
+                record.enter(JobState.running)
+            self._save([])
+            return await self._watch(record.handle, 0.0)
+        observed = await self._executor.poll(record.handle)
+        return await self._watch(record.handle, observed.seconds or 0.0)
+
+    async def _submit(self, spec: Spec) -> Handle:
+        """Submit, and know the handle also where this is cancelled meanwhile: what was started must be found again."""
+        submitting = asyncio.ensure_future(self._executor.submit(spec))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            self._record.handle = await submitting
+            self._save([])
+            raise
+
+    async def _watch(self, handle: dict[str, Any], ran: float) -> Observation:
+        """Wait for the end of a step that has run for so many seconds."""
+        companions = [asyncio.create_task(self._companion(work)) for work in self._companions(handle, ran)]
+        exit_ = asyncio.create_task(self._executor.poll(handle, until_exit=True))
+        try:
+            beside = set(companions)
+            while not exit_.done():
+                awaited: set[asyncio.Task[Any]] = {exit_, *beside}
+                ended, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                for companion in ended & beside:
+                    companion.result()
+                beside -= ended
+            observed = await exit_
+            self.over = True
+        finally:
+            for task in (exit_, *companions):
+                task.cancel()
+            await asyncio.gather(exit_, *companions, return_exceptions=True)
+        await self._tail_once(handle)
+        return observed
+
+    @staticmethod
+    async def _companion(work: Awaitable[None]) -> None:
+        await work
+
+    def _companions(self, handle: dict[str, Any], ran: float) -> list[Awaitable[None]]:
+        """What goes on beside the wait for the exit: the run limit, readiness, finish, metrics and logs."""
+        work: list[Awaitable[None]] = [self._limit(ran)]
+        if self._task.kind is TaskKind.service:
+            work.append(self._end_when_finished(handle))
+        if self._task.ready is not None and not self._record.ready and self._record.step == len(self._task.prepare):
+            work.append(self._become_ready(self._task.ready, handle))
+        if self._streams():
+            work.append(self._tail(handle))
+        return work
+
+    async def _limit(self, ran: float) -> None:
+        seconds = self._task.resources.run_seconds
+        await asyncio.sleep(max(0.0, seconds - ran))
+        raise ToolFault(f"ran longer than its limit of {seconds} s", code="tool_fault.time_limit")
+
+    async def _end_when_finished(self, handle: dict[str, Any]) -> None:
+        await self.finish.wait()
+        await self._executor.cancel(handle)
+
+    async def _become_ready(self, ready: Ready, handle: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(ready.seconds):
+                while not await self._is_ready(ready, handle):
+                    await asyncio.sleep(_LOOK_SECONDS)
+        except TimeoutError:
+            raise ToolFault(
+                f"was not ready after {ready.seconds} s ({ready.model_dump(exclude_none=True)})",
+                code="tool_fault.not_ready",
+            ) from None
+        await self._on_ready()
+        self._record.ready = True
+        self._save([])
+
+    async def _is_ready(self, ready: Ready, handle: dict[str, Any]) -> bool:
+        if ready.tcp:
+            socket = next(p.socket for p in ports(self._task, self._prepared.workspace) if p.name == ready.tcp)
+            return await asyncio.to_thread(socket.exists)
+        if ready.file:
+            found = await asyncio.to_thread(self._prepared.workspace.read_work, ready.file, 0, 1)
+            return bool(found)
+        pattern = re.compile((ready.log or "").encode())
+        for stream in ("stdout", "stderr"):
+            text = b"".join([part async for part in self._executor.logs(handle, stream)])
+            if pattern.search(text):
+                return True
+        return False
+
+    def _account(self, observed: Observation) -> None:
+        record = self._record
+        record.exit_code = observed.exit_code
+        seconds = (record.used.seconds or 0) + (observed.seconds or 0)
+        record.used = Used(seconds=seconds, **asdict(observed.usage))
+
+    def _judge(self, observed: Observation, last: bool) -> None:
+        if observed.phase is Phase.absent or (observed.exit_code is None and observed.limit is None):
+            raise SystemFault(
+                f"the job's processes are gone without a record ({observed.detail or 'unknown to the executor'})",
+                code="system_fault.processes_lost",
+            )
+        if observed.limit is not None:
+            raise ToolFault(
+                f"was ended at its limit of {observed.limit}: {observed.detail or 'ask for more in resources'}",
+                code=f"tool_fault.limit_{observed.limit}",
+            )
+        code, task = observed.exit_code, self._task
+        if last and self.finish.is_set():
+            if code in (*task.stop.exit_codes, task.expected_exit_code):
+                return
+            raise ToolFault(f"asked to end, it exited with {_by_signal(code, asked=True)}", code="tool_fault.exit_code")
+        if last and task.kind is TaskKind.service:
+            raise ToolFault(
+                f"the service ended by itself with exit code {_by_signal(code)}", code="tool_fault.service_ended"
+            )
+        expected = task.expected_exit_code if last else 0
+        if code != expected:
+            step = "the command" if last else f"prepare step {self._record.step + 1}"
+            raise ToolFault(f"{step} exited with {_by_signal(code)}, expected {expected}", code="tool_fault.exit_code")
+        if last and task.status is not None:
+            self._check_status()
+
+    def _check_status(self) -> None:
+        probe = self._task.status
+        assert probe is not None
+        found = self._prepared.workspace.probe_result(probe.file)
+        value = found.get(probe.field) if isinstance(found, dict) else None
+        if value not in probe.success:
+            raise ToolFault(
+                f"exited as expected, but its own status says {probe.field}: {value!r}", code="tool_fault.status"
+            )
+
+    def _streams(self) -> tuple[str, ...]:
+        policy = self._host.policy
+        return (("metrics",) if policy.metrics else ()) + (("stdout", "stderr") if policy.logs else ())
+
+    async def _tail(self, handle: dict[str, Any]) -> None:
+        """A file that grows gives no event that works in every executor, so it is looked at now and then."""
+        while True:
+            await asyncio.sleep(_TAIL_SECONDS)
+            await self._tail_once(handle)
+
+    async def _tail_once(self, handle: dict[str, Any]) -> None:
+        for stream in self._streams():
+            offset, told = self._record.tails.get(stream, (0, 0))
+            if told >= _RECORDS:
+                continue
+            data = await self._read(handle, stream, offset)
+            data = data[: data.rfind(b"\n") + 1] or (data if len(data) >= _TAIL_BYTES else b"")
+            if data:
+                self._tell(stream, offset, told, data)
+
+    def _tell(self, stream: str, offset: int, told: int, data: bytes) -> None:
+        """What was read is noted and saved in one step: between the two, this may be ended at any moment."""
+        records = self._records(stream, told, data)
+        self._record.tails[stream] = (offset + len(data), told + len(records))
+        self._save([("record", record.model_dump_json(exclude_defaults=True)) for record in records])
+
+    async def _read(self, handle: dict[str, Any], stream: str, offset: int) -> bytes:
+        if stream == "metrics":
+            workspace = self._prepared.workspace
+            if not grown(workspace.work / _METRICS, offset):
+                return b""
+            return await asyncio.to_thread(workspace.read_work, _METRICS, offset, _TAIL_BYTES)
+        parts = [part async for part in self._executor.logs(handle, stream, offset=offset)]
+        return b"".join(parts)[:_TAIL_BYTES]
+
+    def _records(self, stream: str, told: int, data: bytes) -> list[Record]:
+        lines = [line[:_LINE].decode(errors="replace") for line in data.splitlines()]
+        common: dict[str, Any] = {
+            "host": self._host.settings.host,
+            "epoch": self._host.journal.epoch,
+            "job": self._record.job,
+            "experiment": self._record.order.experiment,
+            "stream": stream,
+            "time": now(),
+        }
+        if stream != "metrics":
+            return [Record(sequence=told + 1, lines=tuple(lines), **common)]
+        metrics = [value for value in map(_metrics, lines) if value is not None]
+        return [Record(sequence=told + i, metrics=value, **common) for i, value in enumerate(metrics, 1)]
+
+
+def _by_signal(code: int | None, *, asked: bool = False) -> str:
+    """The exit code, and what the shell's 128 and more say of it. One that was ``asked`` to end is killed by us."""
+    if code == 128 + signal.SIGKILL and not asked:
+        return f"{code} (SIGKILL: the kernel sends it for want of memory; if that is so, ask for more in resources)"
+    try:
+        return f"{code} ({signal.Signals((code or 0) - 128).name})"
+    except ValueError:
+        return str(code)
+
+
+def _metrics(line: str) -> dict[str, Any] | None:
+    """One line of metrics: a flat JSON object of numbers and short texts; anything else is left out."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    kept = {
+        k: v for k, v in value.items() if isinstance(v, int | float | bool) or (isinstance(v, str) and len(v) < 200)
+    }
+    return kept or None

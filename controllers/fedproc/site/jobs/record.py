@@ -1,0 +1,80 @@
+"""What the journal keeps of one job: its order and everything that has happened to it here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from fedproc.common.errors import SystemFault
+from fedproc.contract.states import TERMINAL, JobState, may_follow
+from fedproc.contract.wire.messages import Cancel, ConnectionUse, JobOrder, Output, Snapshot, Start, Used, now
+
+_SHARED = Snapshot.model_fields.keys() - {"host", "epoch", "job", "experiment"}
+
+
+class Decision(BaseModel):
+    """What the site said about releasing a job's outputs, and of which bytes it said so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    release: bool
+    reason: str
+    hashes: dict[str, str]
+    """sealed path: sha256"""
+
+
+class JobRecord(BaseModel):
+    """Mutable; saved whole by the journal after each change."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    order: JobOrder
+    state: JobState = JobState.accepted
+    sequence: int = 1
+    code: str | None = None
+    reason: str | None = None
+    ready: bool = False
+    waiting_for: str | None = None
+    times: dict[str, datetime] = {}
+    executor: str | None = None
+    runtime: str | None = None
+    command: tuple[str, ...] = ()
+    exit_code: int | None = None
+    used: Used = Used()
+    outputs: tuple[Output, ...] = ()
+    artefacts: tuple[Output, ...] = ()
+    connections: tuple[ConnectionUse, ...] = ()
+    start: Start | None = None
+    finish: bool = False
+    cancel: Cancel | None = None
+    share: dict[str, Any] | None = None
+    handle: dict[str, Any] | None = None
+    step: int = 0
+    """which of the prepare steps and the command ``handle`` belongs to"""
+    sealed: dict[str, str] | None = None
+    tails: dict[str, tuple[int, int]] = {}
+    """by stream: how many bytes of it were told, in how many records"""
+    decision: Decision | None = None
+
+    @property
+    def job(self) -> str:
+        return self.order.job
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TERMINAL
+
+    def enter(self, state: JobState) -> None:
+        """Move to ``state`` by the one table. Raises :class:`SystemFault` for an illegal move."""
+        if not may_follow(self.state, state):
+            raise SystemFault(f"job {self.job}: {self.state} may not become {state}", code="system_fault.transition")
+        self.state = state
+        self.times[state.value] = now()
+        self.waiting_for = None
+
+    def snapshot(self, host: str, epoch: str) -> Snapshot:
+        """The job's whole state, as it goes to the centre."""
+        shared = {name: getattr(self, name) for name in _SHARED}
+        return Snapshot(host=host, epoch=epoch, job=self.job, experiment=self.order.experiment, **shared)

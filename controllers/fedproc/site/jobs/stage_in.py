@@ -1,0 +1,162 @@
+"""From an admitted job to a spec that an executor can run: what is laid out, and the filled-in command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedproc.common.errors import SystemFault
+from fedproc.contract.ids import is_safe_path
+from fedproc.contract.tool.tool import PLACEHOLDER, InputDecl, Task
+from fedproc.contract.wire.messages import FileRef, JobOrder
+from fedproc.site.centre.api import Waiting
+from fedproc.site.executors.base import ALIAS_DOMAIN, INPUT, SOURCE, Forward, Limits, Mount, Port, Spec, Stop
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.resources import Share
+from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.workspace import SPEC, Workspace, placeholders
+from fedproc.site.tools.cache import Installed, Runtime
+
+ARTEFACTS = "artefacts"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is needed to make the specs of a job's steps."""
+
+    task: Task
+    installed: Installed
+    runtime: Runtime
+    workspace: Workspace
+    datasets: tuple[Mount, ...]
+    share: Share
+    host: str
+
+
+async def lay_out(host: Host, record: JobRecord, workspace: Workspace, waiting: Waiting) -> None:
+    """Make the job's folders and fetch its input files.
+
+    What is whole already stays: the daemon may have been lost after it had started the job and before its journal
+    knew, and the job may be writing there.
+    """
+    order = record.order
+    if await asyncio.to_thread(_made, workspace, order):
+        return
+    for ref in order.inputs:
+        await fetch(host, ref, workspace.input / (ref.input or "files"), waiting)
+    await asyncio.to_thread(workspace.note_laid_out)
+
+
+def _made(workspace: Workspace, order: JobOrder) -> bool:
+    """Make the folders, unless all was laid out before; says whether nothing is left to be fetched."""
+    if workspace.is_laid_out():
+        return True
+    workspace.make(order.parameters, {name: list(ids) for name, ids in order.hosts.items()})
+    if not order.inputs:
+        workspace.note_laid_out()
+    return not order.inputs
+
+
+async def materialise(host: Host, record: JobRecord, task: Task, workspace: Workspace) -> tuple[Mount, ...]:
+    """Have the Data API lay the job's datasets out; returns where the job sees them. Safe to repeat."""
+    mounts: list[Mount] = []
+    for declared in (entry for entry in task.inputs if entry.kind == "dataset"):
+        mounts += await _datasets(host, record, declared, workspace)
+    return tuple(mounts)
+
+
+async def fetch(host: Host, ref: FileRef, folder: Path, waiting: Waiting) -> None:
+    """Fetch one file below ``folder``. Raises :class:`SystemFault` if its path is not a safe one."""
+    if not is_safe_path(ref.path):
+        raise SystemFault(f"file {ref.file} has the path {ref.path!r}, which is not accepted here")
+    await host.transfer.fetch(ref, folder / ref.path, waiting)
+
+
+async def _datasets(host: Host, record: JobRecord, declared: InputDecl, workspace: Workspace) -> list[Mount]:
+    if not record.order.datasets and not declared.optional:
+        raise SystemFault(f"input {declared.name} needs a dataset, and the order names none", code="data.missing")
+    mounts = []
+    for use in record.order.datasets:
+        laid_out = await host.data.materialise(use, record.job)
+        await asyncio.to_thread((workspace.input / declared.name / use.id).mkdir, parents=True, exist_ok=True)
+        mounts.append(Mount(laid_out.path, INPUT / declared.name / use.id))
+    return mounts
+
+
+def make_spec(record: JobRecord, prepared: Prepared, step: int) -> Spec:
+    """The spec of one step: the prepare commands in their order, then the command itself.
+
+    A prepare step has no connections. Each step is a submission of its own, named ``JOB-STEP`` but for the
+    last, which is named after the job.
+    """
+    task, workspace = prepared.task, prepared.workspace
+    last = step == len(task.prepare)
+    values = _values(record, prepared)
+    share = prepared.share
+    return Spec(
+        job=record.job if last else f"{record.job}-{step}",
+        command=tuple(_fill(text, values) for text in (task.command if last else task.prepare[step])),
+        environment={name: _fill(text, values) for name, text in task.environment.items()},
+        runtime=prepared.runtime.reference,
+        workspace=workspace.work,
+        limits=Limits(share.cpus, share.memory, share.disk, pids=task.resources.pids, gpus=share.gpus),
+        mounts=(
+            Mount(prepared.installed.source, SOURCE),
+            Mount(workspace.input, INPUT),
+            Mount(workspace.spec, SPEC),
+            *prepared.datasets,
+        ),
+        forwards=forwards(task, workspace, record) if last else (),
+        ports=ports(task, workspace) if last else (),
+        stop=Stop(task.stop.signal, task.stop.grace_seconds),
+    )
+
+
+def forwards(task: Task, workspace: Workspace, record: JobRecord) -> tuple[Forward, ...]:
+    """The declared outgoing connections, each with its socket in the job's folder."""
+    return tuple(
+        Forward(f"{c.task}.{ALIAS_DOMAIN}", c.listen or _peer_port(record, c.task, c.port), workspace.outgoing / c.name)
+        for c in task.connections
+    )
+
+
+def ports(task: Task, workspace: Workspace) -> tuple[Port, ...]:
+    """The declared server ports, each with its socket in the job's folder."""
+    return tuple(Port(p.name, p.port, workspace.incoming / p.name) for p in task.ports)
+
+
+def _peer_port(record: JobRecord, task: str, port: str) -> int:
+    """The peer's port number, which its TLS name begins with."""
+    for peer in record.start.peers if record.start else ():
+        if peer.task == task and port in peer.server_names:
+            return int(peer.server_names[port].partition("-")[0])
+    raise SystemFault(f"the start message names no peer with port {port} of task {task}")
+
+
+def _values(record: JobRecord, prepared: Prepared) -> dict[str, str]:
+    order = record.order
+    values = placeholders(prepared.task) | {
+        "python": prepared.runtime.python,
+        "source": str(SOURCE),
+        "host": prepared.host,
+        "job": order.job,
+        "experiment": order.experiment,
+    }
+    for name, value in order.parameters.items():
+        values[f"parameter.{name}"] = value if isinstance(value, str) else json.dumps(value)
+    ways = forwards(prepared.task, prepared.workspace, record) if record.start else ()
+    for forward, connection in zip(ways, prepared.task.connections, strict=False):
+        prefix = f"connection.{connection.name}"
+        values |= {
+            f"{prefix}.host": forward.alias,
+            f"{prefix}.port": str(forward.port),
+            f"{prefix}.address": f"{forward.alias}:{forward.port}",
+        }
+    return values
+
+
+def _fill(text: str, values: dict[str, str]) -> str:
+    """Put values in place of placeholders, once: what a value holds is never looked into."""
+    return PLACEHOLDER.sub(lambda match: values[match.group(1)], text)

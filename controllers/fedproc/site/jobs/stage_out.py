@@ -1,0 +1,110 @@
+"""From a job's last process to its results at the centre: sealed copy, the site's decision, upload."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+from fedproc.common.errors import Refused, SystemFault
+from fedproc.contract.api.base import NewUpload
+from fedproc.contract.tool.tool import OutputDecl, Task
+from fedproc.contract.wire.jws import encrypt_to
+from fedproc.contract.wire.messages import Output
+from fedproc.site.centre.api import Waiting
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.workspace import Workspace
+from fedproc.site.policy.disclosure import Finding, findings
+from fedproc.site.policy.rules import ToolRule
+
+
+async def check(host: Host, rule: ToolRule, task: Task, sealed: Path) -> list[Finding]:
+    """What keeps the sealed outputs from leaving by themselves. Raises :class:`Refused` if they never may."""
+    if not task.outputs:
+        return []
+    found = await asyncio.to_thread(findings, host.policy, rule, task, sealed)
+    forbidden = [f"{finding.output}: {finding.text}" for finding in found if finding.forbids]
+    if forbidden:
+        raise Refused("the site releases no such output: " + "; ".join(forbidden), code="release.forbidden")
+    return found
+
+
+async def upload(host: Host, record: JobRecord, task: Task, folder: Path, waiting: Waiting) -> tuple[Output, ...]:
+    """Upload every sealed file below ``folder`` whose hash is the one that was sealed; returns what was sent."""
+    outputs: list[Output] = []
+    for path, digest in (record.sealed or {}).items():
+        name, _, relative = path.partition("/")
+        declared = task.output(name)
+        if declared is None:
+            raise SystemFault(f"sealed file {path} belongs to no declared output")
+        source = folder / name / relative
+        for recipient in _recipients(record, declared):
+            outputs.append(await _upload_one(host, record, declared, (source, relative, digest), recipient, waiting))
+    return tuple(outputs)
+
+
+def _recipients(record: JobRecord, declared: OutputDecl) -> list[str | None]:
+    if not declared.artefact_for:
+        return [None]
+    hosts = {host for task in declared.artefact_for for host in record.order.hosts.get(task, ())}
+    return [*sorted(hosts)]
+
+
+async def _upload_one(
+    host: Host,
+    record: JobRecord,
+    declared: OutputDecl,
+    file: tuple[Path, str, str],
+    recipient: str | None,
+    waiting: Waiting,
+) -> Output:
+    source, relative, digest = file
+    if recipient is not None:
+        source = await asyncio.to_thread(_encrypt, source, digest, record.order.recipients.get(recipient), recipient)
+        digest = await asyncio.to_thread(_hash, source)
+    elif await asyncio.to_thread(_hash, source) != digest:
+        raise SystemFault(f"sealed file {relative} was changed after it was sealed; nothing was sent")
+    new = NewUpload(
+        job=record.job,
+        output=declared.name,
+        path=relative,
+        size=source.stat().st_size,
+        sha256=digest,
+        media_type=declared.media_type,
+        recipient=recipient,
+    )
+    file_id = await host.transfer.upload(new, source, waiting)
+    return Output(
+        output=declared.name,
+        path=relative,
+        file=file_id,
+        sha256=digest,
+        size=new.size,
+        media_type=new.media_type,
+        recipient=recipient,
+    )
+
+
+def _encrypt(source: Path, digest: str, key: dict[str, object] | None, recipient: str) -> Path:
+    if key is None:
+        raise SystemFault(f"the order gives no key of host {recipient}, which is to get an artefact")
+    content = source.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise SystemFault(f"sealed file {source.name} was changed after it was sealed; nothing was sent")
+    target = source.with_name(f"{source.name}.{recipient}.jwe")
+    target.write_bytes(encrypt_to(content, key))
+    return target
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+async def seal_artefacts(record: JobRecord, task: Task, workspace: Workspace) -> Path:
+    """Seal only what peers need now, when a service is ready; returns the folder."""
+    target = workspace.root / "artefacts"
+    wanted = [output for output in task.outputs if output.artefact_for]
+    record.sealed = await asyncio.to_thread(workspace.seal, wanted, target)
+    return target

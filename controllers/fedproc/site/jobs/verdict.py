@@ -1,0 +1,37 @@
+"""How an error becomes a job's terminal state: the one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedproc.common.errors import FedprocError, Refused, SystemFault, ToolFault, Unavailable
+from fedproc.contract.states import JobState
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a job ended: state, stable code, and a text for the researcher."""
+
+    state: JobState
+    code: str | None = None
+    reason: str | None = None
+
+
+_STATES: tuple[tuple[type[FedprocError], JobState], ...] = (
+    (Refused, JobState.refused),
+    (ToolFault, JobState.failed),
+    (SystemFault, JobState.error),
+    (Unavailable, JobState.error),
+)
+
+
+def verdict_of(fault: Exception) -> Verdict:
+    """The verdict for whatever stopped a job. What is not foreseen is the system's fault, and says its kind."""
+    if isinstance(fault, FedprocError):
+        state = next((s for kind, s in _STATES if isinstance(fault, kind)), JobState.error)
+        return Verdict(state, fault.code, fault.message)
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return Verdict(
+            JobState.error, "system_fault.os", f"the host's system said: {fault.strerror} ({fault.filename})"
+        )
+    return Verdict(JobState.error, "system_fault.unforeseen", f"{type(fault).__name__}; see the host's log")

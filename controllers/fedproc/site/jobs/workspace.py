@@ -1,0 +1,214 @@
+"""A job's folders on the host, and the sealed copy of what it wrote.
+
+``STATE/jobs/JOB/`` holds ``work`` (the job's writable folder), ``input`` (what is laid out for it), ``spec``
+(parameters and hosts), ``connections`` (sockets: ``out`` are the
+orchestrator's, in ``in`` the job makes its own), ``sealed`` (the copy taken after its end) and the mark ``laid-out``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fedproc.common.errors import ToolFault
+from fedproc.contract.ids import is_safe_path
+from fedproc.contract.tool.tool import OutputDecl, Task
+from fedproc.site.executors.base import INPUT, WORK
+
+SPEC = PurePosixPath("/fedproc/spec")
+MAX_FILES = 10_000
+_CHUNK = 1 << 20
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Workspace:
+    """The folders of one job. Methods block; call them in a thread."""
+
+    def __init__(self, jobs: Path, job: str) -> None:
+        self.root = jobs / job
+        self.work = self.root / "work"
+        self.input = self.root / "input"
+        self.spec = self.root / "spec"
+        self.outgoing = self.root / "connections" / "out"
+        self.incoming = self.root / "connections" / "in"
+        self.sealed = self.root / "sealed"
+        self._laid_out = self.root / "laid-out"
+
+    def make(self, parameters: dict[str, Any], hosts: dict[str, Any]) -> None:
+        """Lay the folders out afresh; what an earlier attempt left is removed."""
+        self.remove()
+        _for_its_owner(self.root.parent)
+        for folder in (self.work / "output", self.input, self.spec, self.outgoing, self.incoming):
+            folder.mkdir(parents=True)
+        (self.spec / "parameters.json").write_text(json.dumps(parameters))
+        (self.spec / "hosts.json").write_text(json.dumps(hosts))
+
+    def note_laid_out(self) -> None:
+        """All that the job needs is there: from now on it may be started, and its folders are its own."""
+        self._laid_out.touch()
+
+    def is_laid_out(self) -> bool:
+        """Whether :meth:`note_laid_out` was called, by this daemon or by one before it."""
+        return self._laid_out.exists()
+
+    def remove(self) -> None:
+        """Remove everything; nothing happens if it is gone already."""
+        if self.root.exists():
+            _remove(self.root)
+
+    def seal(self, outputs: Iterable[OutputDecl], target: Path) -> dict[str, str]:
+        """Copy the given outputs to ``target``: regular files only, no link followed.
+
+        Returns sha256 by path under ``target`` (``<output>/<path>``). Raises :class:`ToolFault` naming the
+        output that is missing, too large, or not a regular file.
+        """
+        partial = target.with_name(target.name + ".part")
+        for folder in (partial, target):
+            if folder.exists():
+                shutil.rmtree(folder)
+        hashes: dict[str, str] = {}
+        base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            for output in outputs:
+                hashes |= _copy_output(base, output, partial / output.name)
+        finally:
+            os.close(base)
+        partial.mkdir(exist_ok=True)
+        partial.rename(target)
+        return hashes
+
+    def read_work(self, path: str, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes of a file below the work folder, no link followed; empty if it is not there."""
+        base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            with os.fdopen(_open_below(base, path, _OPEN), "rb") as source:
+                if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                    return b""
+                return os.pread(source.fileno(), size, offset)
+        except OSError:
+            return b""  # the tool has not written it, or made something else of it
+        finally:
+            os.close(base)
+
+    def probe_result(self, file: str) -> Any:
+        """The JSON of the tool's own status file under the output folder. Raises :class:`ToolFault`."""
+        base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            descriptor = _open_below(base, "output/" + file, _OPEN)
+            with os.fdopen(descriptor, "rb") as source:
+                return json.loads(source.read(_CHUNK))
+        except (OSError, ValueError) as fault:
+            raise ToolFault(f"status file {file}: {fault}", code="tool_fault.status") from fault
+        finally:
+            os.close(base)
+
+
+def _for_its_owner(folder: Path) -> None:
+    """Jobs are shown their own folders from inside; other users of this machine get at none of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def _remove(folder: Path) -> None:
+    """A tool may have nested folders deeper than the standard library can follow; rm follows to any depth."""
+    try:
+        shutil.rmtree(folder)
+    except (RecursionError, OSError):
+        subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=True)
+
+
+def placeholders(task: Task) -> dict[str, str]:
+    """Where a job finds its own folders and files, as seen from inside."""
+    return {
+        "input": str(INPUT),
+        "output": str(WORK / "output"),
+        "work": str(WORK),
+        "parameters": str(SPEC / "parameters.json"),
+        "hosts": str(SPEC / "hosts.json"),
+        "metrics": str(WORK / "metrics.jsonl"),
+        **{f"port.{port.name}": str(port.port) for port in task.ports},
+    }
+
+
+def _copy_output(base: int, output: OutputDecl, target: Path) -> dict[str, str]:
+    left = int(output.max_mb * 1_000_000)
+    hashes: dict[str, str] = {}
+    try:
+        for path in _files(base, output):
+            if len(hashes) >= MAX_FILES:
+                raise ToolFault(f"output {output.name}: more than {MAX_FILES} files", code="tool_fault.output_size")
+            name = path.removeprefix("output/")
+            digest, size = _copy_file(base, path, target / name, left, output)
+            left -= size
+            hashes[f"{output.name}/{name}"] = digest
+    except FileNotFoundError as fault:
+        if output.optional:
+            return {}
+        raise ToolFault(
+            f"output {output.name}: the tool did not write {output.path}", code="tool_fault.output_missing"
+        ) from fault
+    except OSError as fault:
+        raise ToolFault(
+            f"output {output.name}: {output.path} is no regular file or folder of them ({fault.strerror})",
+            code="tool_fault.output_kind",
+        ) from fault
+    return hashes
+
+
+def _files(base: int, output: OutputDecl) -> Iterator[str]:
+    path = "output/" + output.path
+    if not output.folder:
+        yield path
+        return
+    folder = _open_below(base, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        for below, _, names, _ in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
+            for name in sorted(names):
+                relative = (PurePosixPath(path) / below / name).as_posix()
+                if not is_safe_path(relative):
+                    raise ToolFault(
+                        f"output {output.name}: {name!r} is no acceptable file name", code="tool_fault.output_name"
+                    )
+                yield relative
+    finally:
+        os.close(folder)
+
+
+def _open_below(base: int, path: str, flags: int) -> int:
+    """Open ``path`` step by step, so that no component of it may be a link."""
+    *folders, last = path.split("/")
+    current = os.dup(base)
+    try:
+        for name in folders:
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+            os.close(current)
+            current = inner
+        return os.open(last, flags, dir_fd=current)
+    finally:
+        os.close(current)
+
+
+def _copy_file(base: int, path: str, target: Path, left: int, output: OutputDecl) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with os.fdopen(_open_below(base, path, _OPEN), "rb") as source:
+        if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+            raise ToolFault(f"output {output.name}: {path} is not a regular file", code="tool_fault.output_kind")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as copy:
+            while chunk := source.read(_CHUNK):
+                size += len(chunk)
+                if size > left:
+                    raise ToolFault(
+                        f"output {output.name}: larger than the declared {output.max_mb} MB",
+                        code="tool_fault.output_size",
+                    )
+                digest.update(chunk)
+                copy.write(chunk)
+    return digest.hexdigest(), size

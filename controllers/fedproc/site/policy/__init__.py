@@ -1,0 +1,1 @@
+"""What the site allows: which tools and users, and what may leave."""

@@ -1,0 +1,139 @@
+"""The site's policy: who may run what here, with how much, and what may leave (DESIGN.md, "Release").
+
+The policy is the site's own file. What it does not allow is refused; the reason goes to the researcher.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from fedproc.common.errors import Refused
+from fedproc.contract.ids import Name
+from fedproc.contract.tool.tool import Disclosure, OutputDecl, Task
+from fedproc.contract.wire.messages import AdmittedTool, JobOrder
+from fedproc.site.settings import Section, read_toml
+
+Release = Literal["automatic", "manual", "never"]
+
+
+class ConnectionRule(Section):
+    """A connection is a release too: to or from which task, and how many MB in each direction."""
+
+    task: Name
+    max_mb: float = Field(gt=0)
+
+
+class ToolRule(Section):
+    """One line of the allow-list."""
+
+    id: str
+    digest: str = Field(description="the approved digest, or '*' for every version that the catalogue signed")
+    users: tuple[str, ...] = Field((), description="subjects, as shell patterns; the site's unless given")
+    connections: tuple[ConnectionRule, ...] = ()
+    received_code: bool = Field(False, description="may run code that it is sent")
+    release: dict[Disclosure, Release] = Field({}, description="instead of the site's own")
+
+
+class Maximum(Section):
+    """The most that one job may ask for; what is left out is bounded by the machine alone."""
+
+    cpus: float | None = None
+    memory_mb: int | None = None
+    disk_mb: int | None = None
+    run_seconds: int | None = None
+    gpus: int | None = None
+
+
+class Policy(Section):
+    """The whole file."""
+
+    users: tuple[str, ...] = ("*",)
+    purposes: tuple[str, ...] = Field((), description="if given, an experiment must state one of them")
+    tools: tuple[ToolRule, ...] = ()
+    maximum: Maximum = Maximum()
+    release: dict[Disclosure, Release] = Field(
+        {Disclosure.public: "automatic", Disclosure.report: "automatic",
+         Disclosure.aggregate: "manual", Disclosure.model: "manual"},
+        description="what is not named here never leaves",
+    )  # fmt: skip
+    minimum_count: int = Field(5, ge=0, description="counts of persons from 1 to below this are not released")
+    metrics: bool = Field(True, description="metrics of running jobs go to the researcher")
+    logs: bool = Field(False, description="lines of tool output go to the researcher")
+
+    def admitted(self) -> tuple[AdmittedTool, ...]:
+        """The allow-list as the centre shows it."""
+        return tuple(AdmittedTool(id=r.id, digest=None if r.digest == "*" else r.digest) for r in self.tools)
+
+    def rule(self, order: JobOrder) -> ToolRule:
+        """The line that admits this order. Raises :class:`Refused`."""
+        rules = [rule for rule in self.tools if rule.id == order.tool.id]
+        if not rules:
+            raise Refused(
+                f"tool {order.tool.id!r} is not on this site's allow-list; ask the site to admit it",
+                code="policy.tool_unknown",
+            )
+        for rule in rules:
+            if rule.digest in ("*", order.tool.digest):
+                self._check_user(rule, order)
+                return rule
+        raise Refused(
+            f"tool {order.tool.id!r} is admitted here, but not with digest {order.tool.digest}; "
+            "ask the site to admit this version",
+            code="policy.digest",
+        )
+
+    def _check_user(self, rule: ToolRule, order: JobOrder) -> None:
+        if not any(fnmatchcase(order.user.sub, pattern) for pattern in rule.users or self.users):
+            raise Refused(f"user {order.user.name or order.user.sub!r} may not run this here", code="policy.user")
+        if self.purposes and order.purpose not in self.purposes:
+            raise Refused(
+                f"this site runs experiments for the purposes {', '.join(self.purposes)} only; state one",
+                code="policy.purpose",
+            )
+
+    def check_task(self, rule: ToolRule, task: Task) -> None:
+        """Whether the task itself is within bounds. Raises :class:`Refused`."""
+        if task.runs_received_code and not rule.received_code:
+            raise Refused("the tool runs code that it is sent; this site does not allow that", code="policy.code")
+        wanted = task.resources
+        asked = {
+            "cpus": wanted.cpus,
+            "memory_mb": wanted.memory_mb,
+            "disk_mb": wanted.disk_mb,
+            "run_seconds": wanted.run_seconds,
+            "gpus": wanted.gpu.count if wanted.gpu else 0,
+        }
+        for name, value in asked.items():
+            limit = getattr(self.maximum, name)
+            if limit is not None and value > limit:
+                raise Refused(f"asks for {name} {value}; this site's limit is {limit}", code="policy.too_large")
+        self._check_network(rule, task)
+
+    def _check_network(self, rule: ToolRule, task: Task) -> None:
+        allowed = {connection.task for connection in rule.connections}
+        wanted = {connection.task for connection in task.connections}
+        if task.ports:
+            wanted.add(task.name)
+        if missing := wanted - allowed:
+            raise Refused(
+                f"wants a connection with task {', '.join(sorted(missing))}; this site's policy does not name it",
+                code="policy.network",
+            )
+
+    def release_of(self, rule: ToolRule, output: OutputDecl) -> Release:
+        """How outputs of this disclosure class leave; a class that is not named never does."""
+        return rule.release.get(output.disclosure) or self.release.get(output.disclosure) or "never"
+
+
+def connection_budget(rule: ToolRule, task: str) -> int:
+    """Bytes that a connection with ``task`` may carry in each direction; 0 if none is allowed."""
+    return next((int(c.max_mb * 1_000_000) for c in rule.connections if c.task == task), 0)
+
+
+def load(path: Path) -> Policy:
+    """Read the policy file. Raises :class:`fedproc.common.errors.InvalidInput` naming key and fault."""
+    return read_toml(path, Policy)

@@ -1,0 +1,1 @@
+"""How the host is: heartbeats, its own checks, metrics, and the site's control socket."""

@@ -1,0 +1,185 @@
+"""How this host is (docs/host-check.md): a look at GPUs and disks every minute, a whole check every day.
+
+A look decides what jobs may have. A GPU that cannot be used is not offered, and jobs that need more than is left are
+refused; while a disk is full, or cannot be written, the host holds. The heartbeat carries the last look with a summary
+of the last whole check, whose report goes to the centre each time that it is made: at start, daily, and when an alarm
+comes or goes. Both are measured by child processes, so that a driver that hangs or crashes takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fedproc.common.errors import FedprocError, SystemFault
+from fedproc.contract.wire.messages import GpuInfo, HostReport, now
+from fedproc.onboarding.model.report import Report, from_json
+from fedproc.onboarding.watch import WatchSettings, watch
+from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.services import Host
+from fedproc.site.settings import SiteSettings
+
+log = logging.getLogger(__name__)
+
+_DAY = 24 * 3600.0
+_LONGEST = 60.0
+_HOLD = "disk"
+
+
+class HostCheck:
+    """:meth:`begin` before jobs are taken up, then :meth:`run`; ``ring`` sends news of the host at once."""
+
+    def __init__(self, host: Host, settings_file: Path, orchestrator: Orchestrator) -> None:
+        self._host = host
+        self._settings_file = settings_file
+        self._orchestrator = orchestrator
+        self.ring: Callable[[], None] = lambda: None
+        self._looks = watch(watch_settings(host.settings))
+        self._look: dict[str, Any] | None = None
+        self._report: dict[str, Any] | None = None
+        self._news = asyncio.Event()
+
+    async def begin(self) -> None:
+        """The first look: no job is granted anything before it."""
+        self._take(await anext(self._looks))
+
+    async def run(self) -> None:
+        """Look and check until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_looking())
+            group.create_task(self._keep_checking())
+
+    def shown(self) -> dict[str, Any] | None:
+        """What the heartbeat carries: the last look, and under ``report`` the last whole check in short."""
+        return None if self._look is None else {**self._look, "report": self._report}
+
+    @property
+    def alarm(self) -> str:
+        """What is wrong with this host now, in words; empty if nothing is."""
+        return _words(self._look["alarms"]) if self._look else ""
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    async def _keep_looking(self) -> None:
+        async for look in self._looks:
+            self._take(look)
+
+    def _take(self, look: dict[str, Any]) -> None:
+        before, self._look = self._look, look
+        disk = [alarm for alarm in look["alarms"] if not _is_of_gpu(alarm)]
+        self._orchestrator.hold(_HOLD, _words(disk) if "disk" in look["unfit"] else None)
+        self._host.pool.fit(
+            offered(look, self._host.settings.capacity.gpus),
+            alarm=_words([alarm for alarm in look["alarms"] if alarm not in disk]),
+            withheld=_words(disk) if "disk" in look["unfit"] else None,
+        )
+        if _signs(look) != _signs(before):
+            for alarm in look["alarms"]:
+                log.error("host check", extra={"code": alarm["code"], "reason": alarm["what"], "cure": alarm["cure"]})
+            self._news.set()
+            self.ring()
+
+    # -- the whole check -------------------------------------------------------------------------
+
+    async def _keep_checking(self) -> None:
+        while True:
+            self._news.clear()
+            try:
+                await self._check()
+            except FedprocError as fault:
+                log.error("host check", extra={"reason": fault.message})
+                self._report = {"fault": fault.message}
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), _DAY)
+
+    async def _check(self) -> None:
+        made, found = await whole_check(self._settings_file, self._host.settings)
+        self._report = {
+            "time": found.time,
+            "profile": found.profile.id,
+            "verdict": found.verdict.value,
+        }
+        message = HostReport(host=self._host.settings.host, epoch=self._host.journal.epoch, time=now(), report=made)
+        await self._host.journal.emit([("report", message.model_dump_json(exclude_defaults=True))])
+        self._orchestrator.ring_outbox(None)
+
+
+async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict[str, Any], Report]:
+    """The report of ``fedproc site check``, run in a process of its own: its JSON, and what that says.
+
+    Raises :class:`SystemFault`.
+    """
+    chosen = settings.check
+    profile = ("--profile-file", str(chosen.profile_file)) if chosen.profile_file else ("--profile", chosen.profile)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "fedproc.onboarding", "check", "--json", "--settings", str(settings_file), *profile),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_LONGEST):
+            output, said = await child.communicate()
+    except TimeoutError as fault:
+        raise SystemFault(f"the host check did not end within {_LONGEST:g} s") from fault
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+    try:
+        report = json.loads(output)
+        return report, from_json(report)
+    except ValueError as fault:
+        reason = said.decode(errors="replace").strip() or str(fault)
+        raise SystemFault(f"the host check gave no report (exit code {child.returncode}): {reason[-500:]}") from fault
+
+
+def watch_settings(settings: SiteSettings) -> WatchSettings:
+    """What is looked at: the folders that jobs and the journal fill, and the GPUs that the settings name."""
+    return WatchSettings(
+        disks=tuple(dict.fromkeys((settings.state, settings.journal_folder))),
+        reserve_bytes=settings.check.disk_reserve_mb * 1_000_000,
+        expected_gpus=settings.capacity.gpus or (),
+        interval=settings.check.seconds,
+    )
+
+
+def offered(look: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple[GpuInfo, ...]:
+    """The GPUs of a look that jobs may use; of one in MIG mode its instances, since a program can use but one."""
+    found = (info for gpu in look["gpus"] for info in _infos(gpu))
+    return tuple(info for info in found if allowed is None or info.uuid in allowed)
+
+
+def _infos(gpu: dict[str, Any]) -> list[GpuInfo]:
+    parts = [gpu] if gpu["mig"] is None else gpu["mig"]
+    capability = gpu["compute_capability"]
+    return [
+        GpuInfo(
+            uuid=part["uuid"],
+            name=part["name"],
+            vram=part["memory_bytes"],
+            compute_capability=float(capability) if capability else None,
+        )
+        for part in parts
+    ]
+
+
+def _is_of_gpu(alarm: dict[str, str]) -> bool:
+    return alarm["code"].startswith("gpu-")
+
+
+def _words(alarms: list[dict[str, str]]) -> str:
+    return "; ".join(f"{alarm['what']} ({alarm['cure']})" for alarm in alarms)
+
+
+def _signs(look: dict[str, Any] | None) -> list[tuple[str, str | None]]:
+    """Which alarms there are; the sizes in their texts change with every look."""
+    return [(alarm["code"], alarm.get("uuid")) for alarm in look["alarms"]] if look else []

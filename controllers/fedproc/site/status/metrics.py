@@ -1,0 +1,85 @@
+"""What ``/metrics`` of an orchestrator shows on the loopback interface, for the site's own monitoring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fedproc.contract.wire.messages import Capacity
+
+_LONGEST = 5.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the host is at one moment."""
+
+    accepting: bool
+    connected: bool
+    clock_skew: float
+    """seconds ahead of the centre"""
+    jobs: Counter[str]
+    """open ones by state"""
+    capacity: Capacity
+
+
+class Numbers(Collector):
+    """Asks ``look`` on the orchestrator's own loop at each scrape; scrapes come in threads."""
+
+    def __init__(self, look: Callable[[], Awaitable[Standing]], loop: asyncio.AbstractEventLoop) -> None:
+        self._look = look
+        self._loop = loop
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not need the loop."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Raises TimeoutError, which the scraper sees as a failed scrape, if the loop is stuck."""
+        standing = asyncio.run_coroutine_threadsafe(self._ask(), self._loop).result(_LONGEST)
+        yield _gauge("accepting", "1 while the host takes jobs", standing.accepting)
+        yield _gauge("broker_connected", "1 while it is connected to the broker", standing.connected)
+        yield _gauge("clock_skew_seconds", "Its clock less the centre's", standing.clock_skew)
+        jobs = GaugeMetricFamily("fedproc_site_open_jobs", "Open jobs by state", labels=["state"])
+        for state, count in standing.jobs.items():
+            jobs.add_metric([state], count)
+        yield jobs
+        yield from _of_capacity(standing.capacity)
+
+    async def _ask(self) -> Standing:
+        return await self._look()
+
+
+def _of_capacity(capacity: Capacity) -> Iterable[Metric]:
+    yield _gauge("cpus", "Processors for jobs", capacity.cpus)
+    yield _gauge("cpus_free", "Processors that no job has", capacity.cpus_free)
+    yield _gauge("memory_bytes", "Memory for jobs", capacity.memory)
+    yield _gauge("memory_free_bytes", "Memory that no job has", capacity.memory_free)
+    yield _gauge("disk_bytes", "Disk for jobs", capacity.disk)
+    yield _gauge("disk_free_bytes", "Disk that no job has", capacity.disk_free)
+    yield _gauge("gpus", "GPUs that can be used", len(capacity.gpus))
+    yield _gauge("gpus_free", "GPUs that no job has", sum(gpu.free for gpu in capacity.gpus))
+
+
+def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"fedproc_site_{name}", words, value=float(value))
+
+
+def show(port: int, look: Callable[[], Awaitable[Standing]]) -> Callable[[], None]:
+    """Begin to answer on the loopback ``port``; what it returns ends that. Raises OSError if the port is taken."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(Numbers(look, asyncio.get_running_loop()))
+    server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
+
+    def end() -> None:
+        server.shutdown()
+        server.server_close()
+
+    return end

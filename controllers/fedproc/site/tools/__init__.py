@@ -1,0 +1,1 @@
+"""Tools on this host: fetched, checked, and made ready to run."""

@@ -1,0 +1,157 @@
+"""The tools that this host has fetched: manifests verified, sources unpacked, environments built."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from joserfc.jwk import ECKey
+
+from fedproc.catalog import unpack, verify_manifest
+from fedproc.common.errors import SystemFault, Unreadable
+from fedproc.contract.tool.tool import Manifest, Task, ToolRef
+from fedproc.contract.wire.messages import ReadyTool
+from fedproc.site.centre.api import Transfer, Waiting
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """One tool version on this host: its verified manifest and its read-only source."""
+
+    manifest: Manifest
+    source: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a task runs in: a reference for the executor, the interpreter inside, and a name for reports."""
+
+    reference: str
+    python: str
+    label: str
+
+
+class Runtimes(Protocol):
+    """Makes what a task runs in ready on this host; one per executor."""
+
+    async def ready(self, installed: Installed, task: Task) -> Runtime:
+        """Build or find it. Raises :class:`SystemFault` if it cannot be had."""
+        ...
+
+
+class Toolbox:
+    """Fetches a tool once and keeps it by its digest."""
+
+    def __init__(self, folder: Path, keys: dict[str, ECKey], transfer: Transfer) -> None:
+        self._folder = folder
+        self._keys = keys
+        self._transfer = transfer
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._known: dict[str, Installed] = {}
+        self._seen: dict[str, tuple[str, str, str]] = {}
+        self._noted: dict[tuple[str, str], str] = {}
+
+    async def get(self, tool: ToolRef, waiting: Waiting) -> Installed:
+        """The tool of exactly this digest, signed by the catalogue.
+
+        Raises :class:`fedproc.common.errors.Unreadable` or :class:`SystemFault` if what comes is something else.
+        """
+        async with self._locks.setdefault(tool.digest, asyncio.Lock()):
+            if tool.digest not in self._known:
+                self._known[tool.digest] = await self._install(tool, waiting)
+            return self._known[tool.digest]
+
+    def has(self, digest: str) -> bool:
+        """Whether the tool of this digest is here."""
+        return (self._home(digest) / "manifest.jws").exists()
+
+    def take_in(self, signed: str, packed: bytes) -> None:
+        """Take a tool in that came another way. Raises :class:`Unreadable` unless the catalogue signed all of it."""
+        manifest, digest = verify_manifest(signed, self._keys)
+        _lay_out(self._home(digest), signed, packed, manifest)
+
+    def note_ready(self, installed: Installed, task: str, label: str) -> bool:
+        """Write down what a task runs in, now that it is here; False if that was known."""
+        if self._noted.get((installed.digest, task)) == label:
+            return False
+        notes = self._home(installed.digest) / "ready"
+        place = notes / task
+        known = place.exists() and place.read_text() == label
+        if not known:
+            notes.mkdir(exist_ok=True)
+            partial = notes / f".{task}.{_own_name()}"
+            partial.write_text(label)
+            partial.rename(place)
+        self._noted[installed.digest, task] = label
+        return not known
+
+    def ready(self) -> tuple[ReadyTool, ...]:
+        """What was made ready here, ahead of need or for a job, of tools that are still trusted."""
+        found = (self._ready(notes) for notes in sorted(self._folder.glob("sha256-*/ready")))
+        return tuple(tool for tool in found if tool is not None)
+
+    def _ready(self, notes: Path) -> ReadyTool | None:
+        home = notes.parent
+        try:
+            if home.name not in self._seen:
+                manifest, digest = verify_manifest((home / "manifest.jws").read_text(), self._keys)
+                self._seen[home.name] = (manifest.tool.id, manifest.tool.version, digest)
+            tasks = sorted(place.name for place in notes.iterdir() if not place.name.startswith("."))
+        except (Unreadable, OSError) as fault:
+            log.warning("tool is not ready any more", extra={"folder": str(home), "reason": str(fault)})
+            return None
+        tool, version, digest = self._seen[home.name]
+        return ReadyTool(id=tool, version=version, digest=digest, tasks=tuple(tasks))
+
+    def _home(self, digest: str) -> Path:
+        return self._folder / digest.replace(":", "-")
+
+    async def _install(self, tool: ToolRef, waiting: Waiting) -> Installed:
+        home = self._home(tool.digest)
+        signed = home / "manifest.jws"
+        if await asyncio.to_thread(signed.exists):
+            return self._verified(tool, await asyncio.to_thread(signed.read_text), home)
+        text = await self._transfer.manifest(tool, waiting)
+        installed = self._verified(tool, text, home)
+        bundle = await self._transfer.bundle(tool, waiting)
+        await asyncio.to_thread(_lay_out, home, text, bundle, installed.manifest)
+        return installed
+
+    def _verified(self, tool: ToolRef, text: str, home: Path) -> Installed:
+        manifest, digest = verify_manifest(text, self._keys)
+        if digest != tool.digest:
+            raise SystemFault(
+                f"tool {tool.id}: the catalogue gave digest {digest}, ordered was {tool.digest}",
+                code="system_fault.digest",
+            )
+        return Installed(manifest, home / "source", digest)
+
+
+def _own_name() -> str:
+    """No other program's, nor another thread's."""
+    return f"{os.getpid()}-{threading.get_ident()}"
+
+
+def _lay_out(home: Path, signed: str, bundle: bytes, manifest: Manifest) -> None:
+    """A home appears in one step, and stays; several programs may do this at once."""
+    partial = home.with_name(f"{home.name}.{_own_name()}")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    unpack(bundle, manifest, partial / "source")
+    (partial / "manifest.jws").write_text(signed)
+    try:
+        partial.rename(home)
+    except OSError:
+        if not (home / "manifest.jws").exists():
+            raise
+        shutil.rmtree(partial)  # another program was faster

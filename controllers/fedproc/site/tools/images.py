@@ -1,0 +1,106 @@
+"""Images for tools: one that is named by digest, or one built once from the tool's Dockerfile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import docker
+import docker.errors
+import requests
+
+from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
+from fedproc.catalog.oci import Image, ImageFault
+from fedproc.contract.tool.tool import Task
+from fedproc.site.executors.base import ENVIRONMENT
+from fedproc.site.settings import DockerSettings
+from fedproc.site.tools.cache import Installed, Runtime
+from fedproc.site.tools.registry import Store
+
+log = logging.getLogger(__name__)
+
+
+class Images:
+    """Implements :class:`fedproc.site.tools.cache.Runtimes` for the Docker executor."""
+
+    def __init__(self, settings: DockerSettings, store: Store | None = None) -> None:
+        self._settings = settings
+        self._store = store
+        self._ids: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+
+    async def ready(self, installed: Installed, task: Task) -> Runtime:
+        """The image of the task. Raises :class:`ImageFault` with the engine's last words, or what the store says."""
+        runtime = task.runtime
+        if runtime.image is None and runtime.dockerfile is None:
+            raise ImageFault(
+                f"task {task.name} has neither 'image' nor 'dockerfile', and this host's executor runs containers",
+                code="system_fault.runtime",
+            )
+        base = self._settings.base_image
+        name = runtime.image or image_name(installed.digest, str(runtime.dockerfile), base)
+        async with self._lock:
+            if name not in self._ids:
+                self._ids[name] = await asyncio.to_thread(self._made, name, installed.source, runtime.dockerfile)
+        return Runtime(self._ids[name], str(ENVIRONMENT / "bin" / "python"), f"image {name} {self._ids[name]}")
+
+    def _made(self, name: str, source: Path, dockerfile: str | None) -> str:
+        try:
+            client = docker.DockerClient(self._settings.socket, version="auto", timeout=BUILD_SECONDS)
+        except docker.errors.DockerException as fault:
+            raise ImageFault(f"the container engine does not answer at {self._settings.socket}: {fault}") from fault
+        try:
+            if self._store and self._store.holds(name):
+                return self._stored(client, self._store, name)
+            return image_id(client, name) or self._fetch(client, name, source, dockerfile)
+        except (docker.errors.DockerException, requests.RequestException) as fault:
+            raise ImageFault(f"image {name}: {fault}") from fault
+        except OSError as fault:
+            raise ImageFault(f"image {name}: {fault.strerror} ({fault.filename})") from fault
+        finally:
+            client.close()
+
+    def _stored(self, client: docker.DockerClient, store: Store, name: str) -> str:
+        """The engine's id of an image of the store; that id is a digest, which the signed one covers."""
+        image = store.image(name)
+        found = _loaded(client, image)
+        if found is None:
+            log.info("fetching image", extra={"image": name, "bytes": image.size})
+            store.fetch(name, image)
+            client.images.load(store.archive(name, image))  # type: ignore[arg-type]  # any iterator of bytes
+            found = _loaded(client, image)
+            if found is None:
+                raise ImageFault(
+                    f"image {name} is not there, though the engine loaded it: it made something else of it"
+                )
+            store.trim()
+        return found
+
+    def _fetch(self, client: docker.DockerClient, name: str, source: Path, dockerfile: str | None) -> str:
+        if "@" in name:
+            self._pull(client, name)
+        else:
+            log.info("building image", extra={"image": name})
+            build(client, source, str(dockerfile), name, self._settings.base_image)
+        found = image_id(client, name)
+        if found is None:
+            raise ImageFault(f"image {name} is not there, though the engine said that it fetched it")
+        return found
+
+    def _pull(self, client: docker.DockerClient, name: str) -> None:
+        """Have the engine pull it; a pull by digest gets those bytes or fails."""
+        registry, _, rest = name.partition("/")
+        place = self._settings.registries.get(registry)
+        if place is None:
+            raise ImageFault(
+                f"image {name} is not of the federation's store: publish it there, put it on this host ahead, or "
+                f"say in the settings where this host pulls images of {registry} from (docker.registries)"
+            )
+        log.info("pulling image", extra={"image": name, "from": place})
+        client.images.pull(f"{place}/{rest}")
+
+
+def _loaded(client: docker.DockerClient, image: Image) -> str | None:
+    """Its id if the engine has it: most name an image by its configuration, newer ones by its manifest."""
+    return image_id(client, image.config.digest) or image_id(client, image.digest)

@@ -1,0 +1,111 @@
+"""The federation's store of images and packages, as a host uses it: with its own token, through the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from fedproc.catalog.oci import Blobs, Image, ImageFault, for_engine
+from fedproc.catalog.offline import Bundle
+from fedproc.catalog.registry import Registry, Token, of_this_machine, split
+from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.settings import SiteSettings, StoreSettings
+
+_READ_SECONDS = 120
+
+
+def token_of(identity: Identity) -> Token:
+    """The host's token for work in threads; made while the loop runs that the identity belongs to."""
+    loop = asyncio.get_running_loop()
+
+    def token(fresh: bool) -> str:
+        return asyncio.run_coroutine_threadsafe(identity.token(fresh=fresh), loop).result()
+
+    return token
+
+
+def make_store(settings: SiteSettings, identity: Identity) -> Store | None:
+    """The store that the settings name, if they do; call it in the identity's loop."""
+    if settings.store is None:
+        return None
+    token = token_of(identity)
+    ca_file, folder, way = settings.centre.ca_file, settings.state / "images", WayOut.of(settings.centre)
+    return Store(settings.store, ca_file, folder, identity.client_id, token, way)
+
+
+class Store:
+    """Calls block: they are made in threads. What was fetched is kept below ``folder``, images in bounds."""
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        ca_file: Path | None,
+        folder: Path,
+        client_id: str,
+        token: Token,
+        way: WayOut | None = None,
+    ) -> None:
+        self._way = way or WayOut()
+        http = self._way.http_in_turn("", tls_context(ca_file), httpx.Timeout(_READ_SECONDS, connect=10))
+        self._settings = settings
+        self._ca_file = ca_file
+        self._client_id = client_id
+        self._token = token
+        self._registry = Registry(settings.name, settings.address, token, http)
+        self.manifests = Blobs(folder / "manifests")
+        self.blobs = Blobs(folder / "blobs")
+
+    def holds(self, reference: str) -> bool:
+        """Whether this image is one of the store's."""
+        return split(reference)[0] == self._settings.name
+
+    def image(self, reference: str) -> Image:
+        """Its manifest, checked against the digest; kept for the next time."""
+        _, repository, digest = split(reference)
+        return self._registry.image(repository, digest, self.manifests)
+
+    def take(self, reference: str, bundle: Bundle) -> None:
+        """Take the image from a bundle instead; all of it is checked against the reference's digest."""
+        digest: str | None = split(reference)[2]
+        while digest is not None:
+            bundle.take_blob("manifests", digest, self.manifests)
+            digest = of_this_machine(self.manifests.read(digest) or b"")
+        for blob in self.image(reference).blobs:
+            bundle.take_blob("blobs", blob.digest, self.blobs)
+
+    def fetch(self, reference: str, image: Image) -> None:
+        """Fetch what is not here of the image. Raises :class:`ImageFault` if the disk has no room for it."""
+        lacking = sum(blob.size for blob in image.blobs if not self.blobs.has(blob))
+        self.blobs.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.blobs.folder).free
+        if free < lacking:
+            raise ImageFault(
+                f"image {reference} needs {lacking >> 20} MB at {self.blobs.folder}, and {free >> 20} MB are free: "
+                "make room there, it is fetched again with the next job"
+            )
+        self._registry.fetch(split(reference)[1], image, self.blobs)
+
+    def archive(self, reference: str, image: Image) -> Iterator[bytes]:
+        """The fetched image as a tar for the engine, under a name that tells where it is from."""
+        name = reference.partition("@")[0]
+        return for_engine(image, self.blobs, f"{name}:{image.digest.removeprefix('sha256:')[:32]}")
+
+    def trim(self) -> None:
+        """Keep no more of fetched images than the settings say; the engine has its own copy."""
+        self.blobs.trim(self._settings.keep_mb * 1_000_000)
+
+    def index(self) -> dict[str, str]:
+        """Variables for a pip of ours: the store's index of packages, with the host's token. They are a secret."""
+        url = urlsplit(self._settings.address)
+        signed_in = f"{self._client_id}:{quote(self._token(False), safe='')}@{url.netloc}"
+        variables = {"PIP_INDEX_URL": url._replace(netloc=signed_in, path="/simple/").geturl()}
+        variables |= self._way.variables()
+        # The second goes before the first in pip, if the environment has it.
+        trusted = ("PIP_CERT", "REQUESTS_CA_BUNDLE") if self._ca_file else ()
+        return variables | {name: str(self._ca_file) for name in trusted}

@@ -1,0 +1,107 @@
+"""Virtual environments for tools, built once from a hash-locked requirements file and kept by what they are of."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedproc.catalog.wheels import lists_something
+from fedproc.common.errors import SystemFault
+from fedproc.contract.tool.tool import Task
+from fedproc.site.executors.base import ENVIRONMENT
+from fedproc.site.tools.cache import Installed, Runtime
+
+if TYPE_CHECKING:
+    from fedproc.site.tools.registry import Store
+
+log = logging.getLogger(__name__)
+_BUILD_SECONDS = 1800
+
+
+class EnvironmentFault(SystemFault):
+    """A tool's environment cannot be built."""
+
+    code = "system_fault.environment"
+
+
+class Environments:
+    """Implements :class:`fedproc.site.tools.cache.Runtimes` for the sandbox.
+
+    ``folder`` may be shared by several hosts of one machine: a build holds a lock, and appears in one step.
+    """
+
+    def __init__(
+        self, folder: Path, python: Path, pip_arguments: tuple[str, ...] = (), store: Store | None = None
+    ) -> None:
+        self._folder = folder
+        self._python = python
+        self._pip_arguments = pip_arguments
+        self._store = store
+        self._keys: dict[Path, str] = {}
+
+    async def ready(self, installed: Installed, task: Task) -> Runtime:
+        """The environment of the task's requirements. Raises :class:`EnvironmentFault` with pip's last words."""
+        name = task.runtime.requirements
+        if name is None:
+            raise EnvironmentFault(
+                f"task {task.name} runs in an image only; this host's executor, the sandbox, needs 'requirements'",
+                code="system_fault.runtime",
+            )
+        requirements = installed.source / name
+        key = self._keys.get(requirements)  # a tool's source stays as it is
+        if key is None or not (self._folder / key / "complete").exists():
+            key = self._keys[requirements] = await self._built(requirements)
+        place = self._folder / key
+        return Runtime(str(place), str(ENVIRONMENT / "bin" / "python"), f"venv sha256:{key}")
+
+    async def _built(self, requirements: Path) -> str:
+        content = await asyncio.to_thread(requirements.read_bytes)
+        key = hashlib.sha256(content + str(self._python).encode()).hexdigest()
+        if not (self._folder / key / "complete").exists():
+            await self._build(self._folder / key, requirements, content)
+        return key
+
+    async def _build(self, place: Path, requirements: Path, content: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / f"{place.name}.lock").open("w") as lock:
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            if (place / "complete").exists():
+                return
+            partial = place.with_name(f"{place.name}.part")
+            await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
+            log.info("building environment", extra={"requirements": requirements.name, "environment": place.name})
+            await self._run(str(self._python), "-m", "venv", "--without-pip", str(partial))
+            if lists_something(content):
+                await self._install(partial, requirements)
+            (partial / "complete").touch()
+            await asyncio.to_thread(partial.rename, place)
+
+    async def _install(self, place: Path, requirements: Path) -> None:
+        index = {} if self._store is None or self._pip_arguments else await asyncio.to_thread(self._store.index)
+        await self._run(
+            sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install",
+            "--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes", "--only-binary", ":all:",
+            *self._pip_arguments, "-r", str(requirements), **index,
+        )  # fmt: skip
+
+    async def _run(self, *command: str, **variables: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FEDPROC_")} | variables
+        process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env=kept)
+        try:
+            async with asyncio.timeout(_BUILD_SECONDS):
+                output, _ = await process.communicate()
+        except (TimeoutError, asyncio.CancelledError):
+            process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            said = output.decode(errors="replace").strip().splitlines()
+            raise EnvironmentFault(f"the tool's environment cannot be built: {' / '.join(said[-4:])}")
