@@ -16,7 +16,7 @@ from pathlib import Path
 from bench import central, docker, fanout, memory, sandbox
 from bench.figures import Missing, Result, write
 from bench.running import ROOT, Running, federation
-from fedproc.common.errors import FedprocError, Unavailable
+from fedproc.common.errors import FedprocError, UnavailableError
 
 _GROUPS = ("sandbox", "central", "fanout", "docker")
 
@@ -50,7 +50,7 @@ def _measured(groups: list[str], quick: bool, begun: float) -> Iterator[Result]:
             try:
                 with federation(folder / "docker", cache, say, "docker") as running:
                     yield from _said(docker.figures(running, quick=quick), say)
-            except Unavailable as fault:
+            except UnavailableError as fault:
                 yield Missing("docker", fault.message)
 
 

@@ -17,10 +17,10 @@ import pytest
 from joserfc.jwk import ECKey
 
 from fedproc.catalog import load_tool, pack, sign_manifest, verify_manifest
-from fedproc.common.errors import SystemFault, Unreadable
+from fedproc.common.errors import SystemFaultError, UnreadableError
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.messages import FileRef
-from fedproc.site.centre.api import Transfer, TransferFault
+from fedproc.site.centre.api import Transfer, TransferError
 from fedproc.site.centre.identity import Identity
 from fedproc.site.tools.cache import Toolbox
 
@@ -89,7 +89,7 @@ async def test_an_input_is_the_one_that_the_signed_order_names(
     lie = {"uri": f"{gateway.url}/bytes", "expires": "2100-01-01T00:00:00Z", "size": len(content)}
     access = {**lie, "sha256": hashlib.sha256(content).hexdigest()}
     gateway.says = {f"/data/file/{FILE}/access/": json.dumps(access).encode(), "/bytes": content}
-    with pytest.raises(TransferFault):
+    with pytest.raises(TransferError):
         await asyncio.wait_for(transfer.fetch(ordered, tmp_path / "data.csv", ignored), 60)
     left = await asyncio.to_thread(lambda: {path.name: path.stat().st_size for path in tmp_path.rglob("*")})
     assert sum(left.values()) <= 5
@@ -115,7 +115,7 @@ async def test_a_tool_is_the_one_that_the_catalogue_signed(
     toolbox = Toolbox(tmp_path, {catalogue.thumbprint(): catalogue}, transfer)
     _, digest = verify_manifest(right, {catalogue.thumbprint(): catalogue})
     ordered = ToolRef(id=tool.id, version=tool.version, digest=digest)
-    with pytest.raises((Unreadable, SystemFault)):
+    with pytest.raises((UnreadableError, SystemFaultError)):
         await toolbox.get(ordered, ignored)
     assert not toolbox.has(ordered.digest)
 

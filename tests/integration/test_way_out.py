@@ -21,7 +21,7 @@ import httpx
 import pytest
 from tests.proxying import ConnectProxy
 
-from fedproc.common.errors import InvalidInput, Unavailable
+from fedproc.common.errors import InvalidInputError, UnavailableError
 from fedproc.contract.wire import routing
 from fedproc.demo.polling import free_ports
 from fedproc.site.centre import broker as broker_module
@@ -138,9 +138,9 @@ async def test_what_a_proxy_says_is_told(
         way = WayOut(proxy.url)
         async with way.http(context, TIMEOUT) as http:
             identity = Identity(site(keys, tmp_path, nobody, f"https://localhost:{nobody}"), http)
-            with pytest.raises(Unavailable) as by_web:
+            with pytest.raises(UnavailableError) as by_web:
                 await identity.token()
-        with pytest.raises(Unavailable) as by_tunnel:
+        with pytest.raises(UnavailableError) as by_tunnel:
             await way.open("localhost", nobody, context)
         assert said in by_tunnel.value.message
         for fault in (by_web.value, by_tunnel.value):
@@ -155,7 +155,7 @@ async def test_a_wrong_password_is_told_and_shown_nowhere(
     context = tls_context(keys.ca_file)
     with ConnectProxy(user="someone:else").running() as proxy:
         way = WayOut.of(site(keys, tmp_path, nobody, proxy_file=secret(tmp_path, proxy.url_of(USER))).centre)
-        with pytest.raises(Unavailable, match="are not accepted") as by_tunnel:
+        with pytest.raises(UnavailableError, match="are not accepted") as by_tunnel:
             await way.open("localhost", nobody, context)
         async with way.http(context, TIMEOUT) as http:
             with pytest.raises(httpx.ProxyError, match="407") as by_web:
@@ -173,7 +173,7 @@ async def test_a_wrong_password_is_told_and_shown_nowhere(
 async def test_a_proxy_that_is_not_there(keys: Any, nobody: int, web: int) -> None:
     context = tls_context(keys.ca_file)
     way = WayOut(f"http://127.0.0.1:{nobody}")
-    with pytest.raises(Unavailable, match=r"refuses the connection; correct the proxy's address"):
+    with pytest.raises(UnavailableError, match=r"refuses the connection; correct the proxy's address"):
         await way.open("localhost", web, context)
     async with way.http(context, TIMEOUT) as http:
         with pytest.raises(httpx.ConnectError, match=r"no way through the proxy .*correct the proxy's address"):
@@ -193,7 +193,7 @@ def test_proxies_that_cannot_be_meant(tmp_path: Path) -> None:
         ({"proxy_file": secret(tmp_path, f"http://{USER}@p:1", 0o640)}, "chmod 600"),
         ({"proxy": "http://p:1", "proxy_file": tmp_path / "proxy"}, "not both"),
     ):
-        with pytest.raises(InvalidInput, match=said) as fault:
+        with pytest.raises(InvalidInputError, match=said) as fault:
             WayOut.of(centre(**values))
         assert "geheim" not in fault.value.message
 
@@ -292,7 +292,7 @@ async def test_the_pause_grows_and_begins_anew_after_a_session_that_worked(
             lasted = next(sessions)
             if lasted is not None:
                 ours._since = broker_module.time.monotonic() - lasted
-            raise Unavailable("cut")
+            raise UnavailableError("cut")
 
         async def sleep(seconds: float) -> None:
             pauses.append(seconds)

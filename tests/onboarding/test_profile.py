@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedproc.onboarding.model.targets import BadInput
+from fedproc.onboarding.model.targets import BadInputError
 from fedproc.onboarding.profile import profile
 from fedproc.onboarding.rules import CHECKS
 
@@ -84,7 +84,7 @@ FAULTS = [
 def test_a_fault_is_told_with_file_line_and_cure(
     check: Any, tmp_path: Path, text: str, line: int, fault: str, cure: str
 ) -> None:
-    with pytest.raises(BadInput) as told:
+    with pytest.raises(BadInputError) as told:
         load(tmp_path, text)
     message = str(told.value)
     assert message.startswith(f"{tmp_path}/ours.toml:{line}: ")
@@ -98,7 +98,7 @@ def test_a_fault_is_told_with_file_line_and_cure(
 )
 def test_what_is_no_toml_is_told_with_the_file(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "ours.toml").write_bytes(content)
-    with pytest.raises(BadInput, match=says) as told:
+    with pytest.raises(BadInputError, match=says) as told:
         profile.load_file(tmp_path / "ours.toml")
     assert str(tmp_path / "ours.toml") in str(told.value)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import docker
 
 from fedproc.catalog.building import image_id
-from fedproc.common.errors import SystemFault, Unavailable
+from fedproc.common.errors import SystemFaultError, UnavailableError
 
 SUITE = "bookworm"
 BASE_IMAGE = f"fedproc/base:{SUITE}-1"
@@ -28,13 +28,13 @@ Say = Callable[[str], None]
 def make_base_image(client: docker.DockerClient, say: Say) -> str:
     """Make the base image if it is not there: Debian's smallest set, Python, this machine's certificate authorities.
 
-    Returns its name. Raises :class:`SystemFault` with the last words of what failed.
+    Returns its name. Raises :class:`SystemFaultError` with the last words of what failed.
     """
     if image_id(client, BASE_IMAGE):
         return BASE_IMAGE
     program = shutil.which("debootstrap", path="/usr/sbin:/usr/bin")
     if program is None:
-        raise Unavailable("debootstrap is not installed: run scripts/install-system-packages docker")
+        raise UnavailableError("debootstrap is not installed: run scripts/install-system-packages docker")
     say("making the base image of Debian's packages (about a minute)")
     with tempfile.TemporaryDirectory(prefix="fedproc-base-") as folder:
         root = Path(folder) / "root"
@@ -54,4 +54,4 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise SystemFault(f"{Path(command[0]).name} failed: {' / '.join(said[-4:])}")
+        raise SystemFaultError(f"{Path(command[0]).name} failed: {' / '.join(said[-4:])}")

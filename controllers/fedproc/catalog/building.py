@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 import docker.errors
 
-from fedproc.catalog.oci import ImageFault
+from fedproc.catalog.oci import ImageError
 
 BUILD_SECONDS = 1800
 
@@ -20,7 +20,7 @@ def image_name(digest: str, dockerfile: str, base: str | None) -> str:
 
 
 def build(client: docker.DockerClient, folder: Path, dockerfile: str, name: str, base: str | None) -> None:
-    """Build ``folder/dockerfile`` on ``base``. Raises :class:`ImageFault` with the last words of the build."""
+    """Build ``folder/dockerfile`` on ``base``. Raises :class:`ImageError` with the last words of the build."""
     arguments = {"BASE_IMAGE": base} if base else {}
     try:
         client.images.build(
@@ -29,7 +29,7 @@ def build(client: docker.DockerClient, folder: Path, dockerfile: str, name: str,
         )  # fmt: skip
     except docker.errors.BuildError as fault:
         said = [str(step["stream"]).strip() for step in fault.build_log if step.get("stream")]
-        raise ImageFault(f"the image cannot be built: {fault.msg} / {' / '.join(said[-6:])}") from fault
+        raise ImageError(f"the image cannot be built: {fault.msg} / {' / '.join(said[-6:])}") from fault
 
 
 def image_id(client: docker.DockerClient, name: str) -> str | None:

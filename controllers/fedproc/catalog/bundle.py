@@ -10,21 +10,21 @@ import zlib
 from pathlib import Path
 from typing import IO
 
-from fedproc.common.errors import InvalidInput, Unreadable
+from fedproc.common.errors import InvalidInputError, UnreadableError
 from fedproc.contract.tool.tool import Manifest, SourceFile
 
 
 def pack(folder: Path, manifest: Manifest) -> bytes:
     """The manifest's files as a tar.gz; same files, same bytes.
 
-    Raises :class:`InvalidInput` if a file is not any more what the manifest says.
+    Raises :class:`InvalidInputError` if a file is not any more what the manifest says.
     """
     raw = io.BytesIO()
     with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for file in manifest.files:
             content = (folder / file.path).read_bytes()
             if hashlib.sha256(content).hexdigest() != file.sha256:
-                raise InvalidInput(f"{folder / file.path} was changed while it was packed; load the tool again")
+                raise InvalidInputError(f"{folder / file.path} was changed while it was packed; load the tool again")
             entry = tarfile.TarInfo(file.path)
             entry.size, entry.mode = file.size, 0o755 if file.executable else 0o644
             archive.addfile(entry, io.BytesIO(content))
@@ -34,7 +34,7 @@ def pack(folder: Path, manifest: Manifest) -> bytes:
 def unpack(archive: bytes, manifest: Manifest, target: Path) -> None:
     """Lay the archive's files out below ``target`` (made here), if they are exactly the manifest's.
 
-    Raises :class:`Unreadable` for anything else: another file, a link, another size or hash, a file missing.
+    Raises :class:`UnreadableError` for anything else: another file, a link, another size or hash, a file missing.
     """
     expected = {file.path: file for file in manifest.files}
     target.mkdir(parents=True)
@@ -43,20 +43,20 @@ def unpack(archive: bytes, manifest: Manifest, target: Path) -> None:
             for entry in packed:
                 file = expected.pop(entry.name, None)
                 if file is None or not entry.isreg() or entry.size != file.size:
-                    raise Unreadable(f"bundle: {entry.name!r} is not what the manifest says")
+                    raise UnreadableError(f"bundle: {entry.name!r} is not what the manifest says")
                 content = packed.extractfile(entry)
                 assert content is not None
                 _lay_out(content, file, target)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as fault:
-        raise Unreadable(f"bundle cannot be unpacked: {fault}") from fault
+        raise UnreadableError(f"bundle cannot be unpacked: {fault}") from fault
     if expected:
-        raise Unreadable(f"bundle lacks {', '.join(sorted(expected)[:5])}")
+        raise UnreadableError(f"bundle lacks {', '.join(sorted(expected)[:5])}")
 
 
 def _lay_out(content: IO[bytes], file: SourceFile, target: Path) -> None:
     data = content.read(file.size)
     if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise Unreadable(f"bundle: {file.path} does not have the manifest's hash")
+        raise UnreadableError(f"bundle: {file.path} does not have the manifest's hash")
     place = target / file.path
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(data)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.tool import Manifest, SourceFile, Tool
 
@@ -23,7 +23,7 @@ LEFT_OUT = frozenset({"test", "__pycache__"})
 def load_tool(folder: Path) -> Manifest:
     """Read and check one tool, and hash its files.
 
-    Left out of the manifest are ``test/``, ``__pycache__`` and dot files. Raises :class:`InvalidInput` that names
+    Left out of the manifest are ``test/``, ``__pycache__`` and dot files. Raises :class:`InvalidInputError` that names
     file, line and key of the first faults.
     """
     description = folder / "tool.yaml"
@@ -33,21 +33,21 @@ def load_tool(folder: Path) -> Manifest:
     for task in tool.tasks:
         for path in (task.runtime.requirements, task.runtime.dockerfile):
             if path is not None and path not in known:
-                raise InvalidInput(f"{description}: task {task.name}: {path} is not in the folder")
+                raise InvalidInputError(f"{description}: task {task.name}: {path} is not in the folder")
     return manifest
 
 
 def load_catalogue(root: Path) -> dict[str, list[Manifest]]:
     """Every tool below ``root`` (one folder each, those with a ``tool.yaml``), by id, newest version last.
 
-    Raises :class:`InvalidInput` for a tool that is not right, or two folders with one id and version.
+    Raises :class:`InvalidInputError` for a tool that is not right, or two folders with one id and version.
     """
     found: dict[str, list[Manifest]] = {}
     for description in sorted(root.glob("*/tool.yaml")):
         manifest = load_tool(description.parent)
         versions = found.setdefault(manifest.tool.id, [])
         if manifest.tool.version in {other.tool.version for other in versions}:
-            raise InvalidInput(f"{description}: {manifest.tool.id} {manifest.tool.version} is there twice")
+            raise InvalidInputError(f"{description}: {manifest.tool.id} {manifest.tool.version} is there twice")
         versions.append(manifest)
     for versions in found.values():
         versions.sort(key=lambda manifest: version_key(manifest.tool.version))
@@ -66,9 +66,9 @@ def _parse(description: Path) -> Tool:
         content = yaml.safe_load(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as fault:
-        raise InvalidInput(f"{description}: cannot be read: {fault.strerror}") from fault
+        raise InvalidInputError(f"{description}: cannot be read: {fault.strerror}") from fault
     except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise InvalidInput(f"{description}: not YAML: {fault}") from fault
+        raise InvalidInputError(f"{description}: not YAML: {fault}") from fault
     try:
         return Tool.model_validate(content)
     except ValidationError as fault:
@@ -76,7 +76,7 @@ def _parse(description: Path) -> Tool:
             f"{description}:{_line(root, error['loc'])}: {'.'.join(map(str, error['loc'])) or 'tool'}: {error['msg']}"
             for error in fault.errors(include_url=False, include_input=False)
         ]
-        raise InvalidInput("\n".join(lines)) from fault
+        raise InvalidInputError("\n".join(lines)) from fault
 
 
 def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:
@@ -104,10 +104,12 @@ def _hashes(folder: Path) -> Iterator[SourceFile]:
     for path, entry in _walk(folder):
         left -= entry.st_size
         if left < 0:
-            raise InvalidInput(f"{folder}: larger than {MAX_BYTES // 1_000_000} MB; large files belong into images")
+            raise InvalidInputError(
+                f"{folder}: larger than {MAX_BYTES // 1_000_000} MB; large files belong into images"
+            )
         relative = path.relative_to(folder).as_posix()
         if not is_safe_path(relative):
-            raise InvalidInput(f"{path}: this name is not accepted; rename it")
+            raise InvalidInputError(f"{path}: this name is not accepted; rename it")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         yield SourceFile(
             path=relative, sha256=digest, size=entry.st_size, executable=bool(entry.st_mode & stat.S_IXUSR)
@@ -124,4 +126,4 @@ def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
         elif stat.S_ISREG(entry.st_mode):
             yield path, entry
         else:
-            raise InvalidInput(f"{path}: neither a regular file nor a folder; put a copy in its place")
+            raise InvalidInputError(f"{path}: neither a regular file nor a folder; put a copy in its place")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from fedproc.common.errors import SystemFault, Unreadable
+from fedproc.common.errors import SystemFaultError, UnreadableError
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -30,7 +30,7 @@ _PIECE = 1 << 20
 _TAR_BLOCK = 512
 
 
-class ImageFault(SystemFault):
+class ImageError(SystemFaultError):
     """A tool's image cannot be had."""
 
     code = "system_fault.image"
@@ -77,13 +77,13 @@ def digest_of(content: bytes) -> str:
 
 
 def read_image(content: bytes) -> Image:
-    """The image that a manifest describes. Raises :class:`Unreadable` if it is none."""
+    """The image that a manifest describes. Raises :class:`UnreadableError` if it is none."""
     try:
         manifest = json.loads(content)
         media_type = manifest.get("mediaType", OCI_MANIFEST)
         config, layers = _descriptor(manifest["config"]), tuple(map(_descriptor, manifest["layers"]))
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise Unreadable(f"not the manifest of an image: {fault!r}") from fault
+        raise UnreadableError(f"not the manifest of an image: {fault!r}") from fault
     return Image(content, media_type, config, layers)
 
 
@@ -123,12 +123,12 @@ class Blobs:
             yield place.with_name(f"{place.name}.part")
 
     def finish(self, digest: str, partial: Path) -> None:
-        """Take a written blob in. Raises :class:`Unreadable`, and throws it away, if its sha256 is another."""
+        """Take a written blob in. Raises :class:`UnreadableError`, and throws it away, if its sha256 is another."""
         with partial.open("rb") as content:
             found = "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()
         if found != digest:
             partial.unlink()
-            raise Unreadable(
+            raise UnreadableError(
                 f"what came as {digest} has the digest {found}: it was changed on its way, or in the store"
             )
         place = self.path(digest)
@@ -144,13 +144,13 @@ class Blobs:
         return digest
 
     def read(self, digest: str) -> bytes | None:
-        """A small blob's bytes, None if it is not here. Raises :class:`Unreadable` if it was changed."""
+        """A small blob's bytes, None if it is not here. Raises :class:`UnreadableError` if it was changed."""
         try:
             content = self.path(digest).read_bytes()
         except FileNotFoundError:
             return None
         if digest_of(content) != digest:
-            raise Unreadable(f"{self.path(digest)} was changed: remove it")
+            raise UnreadableError(f"{self.path(digest)} was changed: remove it")
         return content
 
     def trim(self, most: int) -> None:
@@ -165,18 +165,18 @@ class Blobs:
 def take_saved(archive: Path, blobs: Blobs) -> Image:
     """Take an image that an engine saved (``docker save``) into ``blobs``, layers compressed.
 
-    Raises :class:`Unreadable` if it is not one image as Docker saves it.
+    Raises :class:`UnreadableError` if it is not one image as Docker saves it.
     """
     try:
         with tarfile.open(archive) as saved:
             entries = json.loads(_member(saved, "manifest.json").read())
             if len(entries) != 1:
-                raise Unreadable(f"{archive} holds {len(entries)} images, not one")
+                raise UnreadableError(f"{archive} holds {len(entries)} images, not one")
             content = _member(saved, entries[0]["Config"]).read()
             config = Descriptor(blobs.add(content), len(content), CONFIG)
             layers = [_take_layer(_member(saved, name), blobs) for name in entries[0]["Layers"]]
     except (tarfile.TarError, ValueError, KeyError, TypeError) as fault:
-        raise Unreadable(f"{archive} is no image as Docker saves it: {fault!r}") from fault
+        raise UnreadableError(f"{archive} is no image as Docker saves it: {fault!r}") from fault
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -189,7 +189,7 @@ def take_saved(archive: Path, blobs: Blobs) -> Image:
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     content = archive.extractfile(name)  # follows links inside the archive, which older engines put there
     if content is None:
-        raise Unreadable(f"{name} in the saved image is no file")
+        raise UnreadableError(f"{name} in the saved image is no file")
     return content
 
 

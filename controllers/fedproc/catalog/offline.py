@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from fedproc.catalog.oci import Blobs, Descriptor
-from fedproc.common.errors import InvalidInput, Unreadable
+from fedproc.common.errors import InvalidInputError, UnreadableError
 
 MANIFEST = "tools/{}/manifest.jws"
 SOURCE = "tools/{}/source.tar.gz"
@@ -47,13 +47,15 @@ class Bundle:
     """A bundle that somebody brought. Close it after use."""
 
     def __init__(self, path: Path) -> None:
-        """Raises :class:`InvalidInput` if it cannot be read."""
+        """Raises :class:`InvalidInputError` if it cannot be read."""
         self._path = path
         try:
             self._tar = tarfile.open(path, "r:")  # noqa: SIM115 (closed on exit)
             self._members = {entry.name: entry for entry in self._tar if entry.isreg()}
         except (OSError, tarfile.TarError) as fault:
-            raise InvalidInput(f"{path} is no bundle of tools: {fault}; make it with fedproc catalog pack") from fault
+            raise InvalidInputError(
+                f"{path} is no bundle of tools: {fault}; make it with fedproc catalog pack"
+            ) from fault
 
     def __enter__(self) -> Bundle:
         return self
@@ -71,7 +73,7 @@ class Bundle:
         return self._small(SOURCE.format(digest.replace(":", "-")))
 
     def take_blob(self, folder: str, digest: str, blobs: Blobs) -> None:
-        """Take a blob of ``folder`` into ``blobs``, by its digest. Raises :class:`Unreadable` if it is another."""
+        """Take a blob of ``folder`` into ``blobs``, by its digest. Raises :class:`UnreadableError` if it is another."""
         if blobs.has(Descriptor(digest, 0, "")):
             return
         with blobs.partial(digest) as partial, partial.open("wb") as target:
@@ -93,12 +95,12 @@ class Bundle:
 
     def _small(self, name: str) -> bytes:
         if self._members.get(name) is not None and self._members[name].size > _SMALL:
-            raise Unreadable(f"{self._path}: {name} is larger than any of its kind")
+            raise UnreadableError(f"{self._path}: {name} is larger than any of its kind")
         return self._open(name).read()
 
     def _open(self, name: str) -> IO[bytes]:
         entry = self._members.get(name)
         content = self._tar.extractfile(entry) if entry else None
         if content is None:
-            raise Unreadable(f"{self._path} lacks {name}: the bundle is not whole; pack or copy it again")
+            raise UnreadableError(f"{self._path} lacks {name}: the bundle is not whole; pack or copy it again")
         return content

@@ -13,7 +13,7 @@ import requests
 from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
 from fedproc.catalog.bundle import pack, unpack
 from fedproc.catalog.naming import to_build, with_images
-from fedproc.catalog.oci import Blobs, ImageFault, take_saved
+from fedproc.catalog.oci import Blobs, ImageError, take_saved
 from fedproc.catalog.registry import Registry
 from fedproc.catalog.signing import tool_digest
 from fedproc.contract.tool.tool import Manifest
@@ -27,7 +27,7 @@ def publish_images(
 ) -> Manifest:
     """Build the images of a tool by the engine at ``engine``, send them to the store, enter them into the manifest.
 
-    Built is from exactly the files that the manifest names. Raises :class:`ImageFault` with what failed.
+    Built is from exactly the files that the manifest names. Raises :class:`ImageError` with what failed.
     """
     wanted = to_build(manifest)
     if not wanted:
@@ -35,13 +35,13 @@ def publish_images(
     try:
         client = docker.DockerClient(engine, version="auto", timeout=BUILD_SECONDS)
     except docker.errors.DockerException as fault:
-        raise ImageFault(
+        raise ImageError(
             f"no container engine answers at {engine}, and {manifest.tool.id} is built in one: {fault}"
         ) from fault
     try:
         made = {name: _publish(client, folder, manifest, name, store, base, say) for name in wanted}
     except (docker.errors.DockerException, requests.RequestException) as fault:
-        raise ImageFault(f"image of {manifest.tool.id}: {fault}") from fault
+        raise ImageError(f"image of {manifest.tool.id}: {fault}") from fault
     finally:
         client.close()
     return with_images(manifest, made)

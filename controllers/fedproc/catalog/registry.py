@@ -19,7 +19,14 @@ from typing import Any, TypeVar
 import httpx
 
 from fedproc.catalog.oci import DOCKER_MANIFEST, INDEXES, OCI_MANIFEST, Blobs, Descriptor, Image, digest_of, read_image
-from fedproc.common.errors import Forbidden, NotAuthenticated, NotFound, SystemFault, Unavailable, Unreadable
+from fedproc.common.errors import (
+    ForbiddenError,
+    NotAuthenticatedError,
+    NotFoundError,
+    SystemFaultError,
+    UnavailableError,
+    UnreadableError,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -59,7 +66,7 @@ class Registry:
     def image(self, repository: str, digest: str, kept: Blobs | None = None) -> Image:
         """The manifest of exactly this digest, from ``kept`` if it is there; of an index this machine's.
 
-        Raises :class:`Unreadable` if what comes does not have the digest, and what :meth:`_check` raises.
+        Raises :class:`UnreadableError` if what comes does not have the digest, and what :meth:`_check` raises.
         """
         content = kept.read(digest) if kept else None
         if content is None:
@@ -73,7 +80,7 @@ class Registry:
         path = f"/v2/{repository}/manifests/{digest}"
         content = self._persist(lambda: self._send("GET", path, headers={"Accept": _ACCEPT})).content
         if len(content) > _MANIFEST_BYTES or digest_of(content) != digest:
-            raise Unreadable(
+            raise UnreadableError(
                 f"{self.name}/{repository}: what the store gave for {digest} has the digest {digest_of(content)}: "
                 "it was changed in the store or on its way; tell the federation's operator"
             )
@@ -104,7 +111,7 @@ class Registry:
                     if target.tell() > blob.size:
                         break
         if place.stat().st_size < blob.size:
-            raise Unavailable(f"{url} ended before its end")
+            raise UnavailableError(f"{url} ended before its end")
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -120,7 +127,7 @@ class Registry:
     def _upload(self, repository: str, blob: Descriptor, path: Path) -> None:
         try:
             self._send("HEAD", f"/v2/{repository}/blobs/{blob.digest}")
-        except NotFound:
+        except NotFoundError:
             started = self._send("POST", f"/v2/{repository}/blobs/uploads/")
             place = httpx.URL(self._url).join(started.headers["Location"])
             target = str(place.copy_merge_params({"digest": blob.digest}).raw_path, "ascii")
@@ -143,15 +150,17 @@ class Registry:
         what = f"the store {self.name}: {answer.request.method} {answer.request.url.path}: HTTP {status}"
         if status == 401:
             self._token(True)
-            raise NotAuthenticated(f"{what}: the token was not taken; is the clock right, is this host enrolled?")
+            raise NotAuthenticatedError(f"{what}: the token was not taken; is the clock right, is this host enrolled?")
         if status == 403:
-            raise Forbidden(f"{what}: not allowed; a host reads only, and only while it is enrolled: ask the operator")
+            raise ForbiddenError(
+                f"{what}: not allowed; a host reads only, and only while it is enrolled: ask the operator"
+            )
         if status == 404:
-            raise NotFound(f"{what}: there is no such image; ask the operator to publish the tool again")
+            raise NotFoundError(f"{what}: there is no such image; ask the operator to publish the tool again")
         said = answer.read()[:300].decode(errors="replace")
         if status in _AGAIN:
-            raise Unavailable(f"{what}: {said}")
-        raise SystemFault(f"{what}: {said}", code="system_fault.store")
+            raise UnavailableError(f"{what}: {said}")
+        raise SystemFaultError(f"{what}: {said}", code="system_fault.store")
 
     def _persist(self, attempt: Callable[[], T]) -> T:
         """Try again what another attempt may mend: a cut, a restart, an expired token (once)."""
@@ -159,14 +168,14 @@ class Registry:
         for number in range(1, self._attempts + 1):
             try:
                 return attempt()
-            except NotAuthenticated:
+            except NotAuthenticatedError:
                 if refused:
                     raise
                 refused = True
-            except (Unavailable, httpx.TransportError) as fault:
+            except (UnavailableError, httpx.TransportError) as fault:
                 reason = str(fault) or type(fault).__name__
                 if number == self._attempts:
-                    raise Unavailable(
+                    raise UnavailableError(
                         f"the store {self.name} at {self._url} does not answer ({reason}): can this machine reach it, "
                         "is the proxy right, does it run?"
                     ) from fault
@@ -193,5 +202,5 @@ def of_this_machine(content: bytes) -> str | None:
             if (entry["platform"]["os"], entry["platform"]["architecture"]) == ("linux", wanted):
                 return str(entry["digest"])
     except (ValueError, KeyError, TypeError) as fault:
-        raise Unreadable(f"not the manifest of an image: {fault!r}") from fault
-    raise NotFound(f"the image is not for machines of this kind (linux/{wanted}); ask the tool's provider")
+        raise UnreadableError(f"not the manifest of an image: {fault!r}") from fault
+    raise NotFoundError(f"the image is not for machines of this kind (linux/{wanted}); ask the tool's provider")

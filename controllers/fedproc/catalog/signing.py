@@ -8,7 +8,7 @@ from typing import Any
 from joserfc.jwk import ECKey
 from pydantic import ValidationError
 
-from fedproc.common.errors import Unreadable
+from fedproc.common.errors import UnreadableError
 from fedproc.contract.tool.tool import Manifest
 from fedproc.contract.wire.jws import MANIFEST_TYP, canonical, digest, sign, verify
 
@@ -32,7 +32,7 @@ def sign_manifest(manifest: Manifest, key: ECKey) -> str:
 def verify_manifest(token: str, keys: Mapping[str, ECKey]) -> tuple[Manifest, str]:
     """The manifest that one of the catalogue's ``keys`` (by kid) signed, and its digest.
 
-    Raises :class:`Unreadable` if the signature, the content or its canonical form is not right.
+    Raises :class:`UnreadableError` if the signature, the content or its canonical form is not right.
     """
     payload = verify(token, keys, typ=MANIFEST_TYP)
     try:
@@ -40,7 +40,7 @@ def verify_manifest(token: str, keys: Mapping[str, ECKey]) -> tuple[Manifest, st
     except ValidationError as fault:
         first = fault.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise Unreadable(f"manifest: {where}: {first['msg']}", code="unreadable.schema") from fault
+        raise UnreadableError(f"manifest: {where}: {first['msg']}", code="unreadable.schema") from fault
     if canonical(canonical_content(manifest)) != payload:
-        raise Unreadable("manifest is not in canonical form: sign it again with this version of fedproc")
+        raise UnreadableError("manifest is not in canonical form: sign it again with this version of fedproc")
     return manifest, tool_digest(manifest)

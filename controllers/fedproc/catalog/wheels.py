@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 from fedproc.contract.tool.tool import Manifest
 
 _GLIBC = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
@@ -37,7 +37,7 @@ def lists_something(content: bytes) -> bool:
 def fetch_wheels(locks: Iterable[Path], pythons: Iterable[str], index: Path) -> int:
     """Fetch what the lock files name for these versions of Python (``3.13``) into ``index/PROJECT/FILE``.
 
-    Returns how many files are new. Raises :class:`SystemFault` with pip's last words.
+    Returns how many files are new. Raises :class:`SystemFaultError` with pip's last words.
     """
     wanted = [(lock, python) for lock in locks for python in pythons]
     return sum(_fetch(lock, python, index) for lock, python in wanted)
@@ -78,4 +78,4 @@ def _download(lock: Path, python: str, folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise SystemFault(f"packages of {lock} for Python {python} cannot be fetched: {' / '.join(said[-4:])}")
+        raise SystemFaultError(f"packages of {lock} for Python {python} cannot be fetched: {' / '.join(said[-4:])}")

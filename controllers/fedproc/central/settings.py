@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
 
@@ -76,14 +76,14 @@ class CentralSettings(Section):
 
 
 def load(path: Path) -> CentralSettings:
-    """Read and check the file. Raises :class:`InvalidInput` naming file, key and fault."""
+    """Read and check the file. Raises :class:`InvalidInputError` naming file, key and fault."""
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text())
         return CentralSettings.model_validate(values)
     except OSError as fault:
-        raise InvalidInput(f"settings {path}: cannot be read: {fault.strerror}") from fault
+        raise InvalidInputError(f"settings {path}: cannot be read: {fault.strerror}") from fault
     except tomllib.TOMLDecodeError as fault:
-        raise InvalidInput(f"settings {path}: not TOML: {fault}") from fault
+        raise InvalidInputError(f"settings {path}: not TOML: {fault}") from fault
     except ValidationError as fault:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors(include_url=False)]
-        raise InvalidInput(f"settings {path}: " + "; ".join(lines)) from fault
+        raise InvalidInputError(f"settings {path}: " + "; ".join(lines)) from fault

@@ -10,7 +10,7 @@ import typer
 from fedproc.cli.show import console
 from fedproc.client import session
 from fedproc.client.api import Client
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.base import Token
 
 
@@ -42,7 +42,7 @@ def _by_password(url: str, username: str | None, ca: str | None) -> Token:
 def _by_browser(issuer: str | None, ca: str | None) -> Token:
     place = issuer or os.environ.get("FEDPROC_ISSUER")
     if not place:
-        raise InvalidInput("which issuer? give --issuer, or set FEDPROC_ISSUER")
+        raise InvalidInputError("which issuer? give --issuer, or set FEDPROC_ISSUER")
 
     def tell(address: str, code: str) -> None:
         console.print(f"open [bold]{address}[/] in a browser, sign in, and check that it shows [bold]{code}[/]")

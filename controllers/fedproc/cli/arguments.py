@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 
 
 def parameters(file: Path | None, given: Iterable[str]) -> dict[str, Any]:
@@ -21,19 +21,19 @@ def host_parameters(given: Iterable[str]) -> dict[str, dict[str, Any]]:
     for text in given:
         host, dot, rest = text.partition(".")
         if not dot or "=" in host:
-            raise InvalidInput(f"{text!r}: give it as HOST.NAME=VALUE, for example UB.threshold=3")
+            raise InvalidInputError(f"{text!r}: give it as HOST.NAME=VALUE, for example UB.threshold=3")
         name, value = _pair(rest)
         found.setdefault(host, {})[name] = value
     return found
 
 
 def files(given: Iterable[str]) -> dict[str, Path]:
-    """From ``NAME=FILE``; raises :class:`InvalidInput` for a file that is not there."""
+    """From ``NAME=FILE``; raises :class:`InvalidInputError` for a file that is not there."""
     found = {}
     for text in given:
         name, equals, path = text.partition("=")
         if not equals or not Path(path).is_file():
-            raise InvalidInput(f"{text!r}: give it as NAME=FILE, with a file that is there")
+            raise InvalidInputError(f"{text!r}: give it as NAME=FILE, with a file that is there")
         found[name] = Path(path)
     return found
 
@@ -41,7 +41,7 @@ def files(given: Iterable[str]) -> dict[str, Path]:
 def _pair(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise InvalidInput(f"{text!r}: give it as NAME=VALUE, for example rounds=10")
+        raise InvalidInputError(f"{text!r}: give it as NAME=VALUE, for example rounds=10")
     try:
         return name, json.loads(value)
     except ValueError:
@@ -54,9 +54,9 @@ def _object(file: Path | None) -> dict[str, Any]:
     try:
         value = json.loads(file.read_bytes())
     except OSError as fault:
-        raise InvalidInput(f"parameters {file}: {fault.strerror}") from fault
+        raise InvalidInputError(f"parameters {file}: {fault.strerror}") from fault
     except ValueError as fault:
-        raise InvalidInput(f"parameters {file}: not JSON: {fault}") from fault
+        raise InvalidInputError(f"parameters {file}: not JSON: {fault}") from fault
     if not isinstance(value, dict):
-        raise InvalidInput(f"parameters {file}: must be a JSON object")
+        raise InvalidInputError(f"parameters {file}: must be a JSON object")
     return value

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from fedproc.cli.show import AsJson, as_json, clock, console, size, table
 from fedproc.client.session import signed_in
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.base import HostEnrolment, HostView, ToolView
 
 hosts = typer.Typer(help="The federation's hosts.", invoke_without_command=True)
@@ -78,7 +78,7 @@ def enrol_host(
     try:
         key = public_jwk(load_key(public_key.read_bytes())) if public_key else None
     except (OSError, ValueError) as fault:
-        raise InvalidInput(f"public key {public_key}: {fault}") from fault
+        raise InvalidInputError(f"public key {public_key}: {fault}") from fault
     given: dict[str, Any] = {
         "site": site,
         "roles": role,
@@ -92,7 +92,7 @@ def enrol_host(
     try:
         enrolment = HostEnrolment.model_validate(given)
     except ValidationError as fault:
-        raise InvalidInput(str(fault)) from fault
+        raise InvalidInputError(str(fault)) from fault
     with signed_in(operator=True) as client:
         found = client.enrol(host, enrolment)
     console.print(f"{found.id} is enrolled ({', '.join(found.roles)})")
@@ -195,7 +195,7 @@ def put_file(
 ) -> None:
     """Upload a file of yours; an upload that was cut is taken up where it was cut."""
     if not source.is_file():
-        raise InvalidInput(f"{source} is no file")
+        raise InvalidInputError(f"{source} is no file")
     with signed_in() as client:
         entry = client.put_file(path or source.name, source, media_type)
     as_json(entry) if json else console.print(f"{entry.id}  {entry.path}  {size(entry.size)}")

@@ -10,7 +10,7 @@ import typer
 
 from fedproc.cli.show import AsJson, as_json, console, table
 from fedproc.client.session import signed_in
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey
@@ -121,7 +121,7 @@ def _key(path: Path) -> ECKey:
     try:
         return load_key(path.read_bytes())
     except (OSError, ValueError) as fault:
-        raise InvalidInput(f"catalogue key {path}: {fault}") from fault
+        raise InvalidInputError(f"catalogue key {path}: {fault}") from fault
 
 
 def mount(app: typer.Typer) -> None:

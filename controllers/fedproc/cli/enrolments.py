@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from fedproc.cli.browse import hosts
 from fedproc.cli.show import AsJson, as_json, clock, console, table
 from fedproc.client.session import signed_in
-from fedproc.common.errors import Conflict, InvalidInput
+from fedproc.common.errors import ConflictError, InvalidInputError
 from fedproc.contract.api.base import EnrolmentView, NewEnrolment
 
 Hours = Annotated[float, typer.Option(help="how long it is good", min=0.01, max=720)]
@@ -25,7 +25,7 @@ def code(host: str, hours: Hours = 48, json: AsJson = False) -> None:
     try:
         new = NewEnrolment(host=host, hours=hours)
     except ValidationError as fault:
-        raise InvalidInput(f"{host!r} is no host id: capital letters, digits and _, for example UB") from fault
+        raise InvalidInputError(f"{host!r} is no host id: capital letters, digits and _, for example UB") from fault
     with signed_in(operator=True) as client:
         given = client.offer(new)
     if json:
@@ -61,12 +61,14 @@ def confirm(
     try:
         text = certificate.read_text()
     except (OSError, UnicodeDecodeError) as fault:
-        raise InvalidInput(f"certificate {certificate}: {fault}") from fault
+        raise InvalidInputError(f"certificate {certificate}: {fault}") from fault
     with signed_in(operator=True) as client:
         if fingerprint is not None:
             asked = client.enrolment(host).fingerprint or "none yet"
             if not same_fingerprint(asked, fingerprint):
-                raise Conflict(f"{host} asked with the key {asked}, not {fingerprint}: if the site is sure, reject it")
+                raise ConflictError(
+                    f"{host} asked with the key {asked}, not {fingerprint}: if the site is sure, reject it"
+                )
         found = client.confirm(host, text)
     as_json(found) if json else console.print(f"{host} is confirmed with the key {found.fingerprint}")
 

@@ -17,7 +17,7 @@ from fedproc.cli.show import AsJson, as_json, clock, coloured, console, errors, 
 from fedproc.client.api import Client
 from fedproc.client.results import fetch_results, places
 from fedproc.client.session import signed_in
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.base import ExperimentRequest, ExperimentView
 
 NOT_SUCCEEDED = 3
@@ -70,7 +70,7 @@ def _checked(values: Mapping[str, object]) -> ExperimentRequest:
         return ExperimentRequest.model_validate(values)
     except ValidationError as fault:
         lines = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in fault.errors(include_url=False)]
-        raise InvalidInput("; ".join(lines)) from fault
+        raise InvalidInputError("; ".join(lines)) from fault
 
 
 def _upload(client: Client, experiment: ExperimentView, files: dict[str, Path]) -> None:
@@ -84,7 +84,7 @@ def _upload(client: Client, experiment: ExperimentView, files: dict[str, Path]) 
     wanted = set().union(*takes.values()) if takes else set()
     if unknown := set(files) - wanted:
         client.cancel(experiment.id)
-        raise InvalidInput(f"no task takes the input {', '.join(unknown)}; uploads: {', '.join(wanted) or 'none'}")
+        raise InvalidInputError(f"no task takes the input {', '.join(unknown)}; uploads: {', '.join(wanted) or 'none'}")
     for job in experiment.jobs:
         for name in takes.get(job.task, set()) & set(files):
             client.put_input(job.id, name, files[name])

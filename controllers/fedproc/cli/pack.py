@@ -15,7 +15,7 @@ from fedproc.catalog.registry import Registry, split
 from fedproc.catalog.signing import tool_digest
 from fedproc.catalog.wheels import fetch_wheels, lock_files
 from fedproc.client.api import Client
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.tool.tool import Manifest
 
 Say = Callable[[str], None]
@@ -26,8 +26,8 @@ def write_bundle(
 ) -> None:
     """Write a bundle of these tools, which hosts verify themselves.
 
-    Images go in if there is a ``store``, packages for each version of ``pythons``. Raises :class:`InvalidInput` for
-    an image of another store.
+    Images go in if there is a ``store``, packages for each version of ``pythons``. Raises :class:`InvalidInputError`
+    for an image of another store.
     """
     partial = target.with_name(f"{target.name}.part")
     with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".pack-") as folder:
@@ -67,7 +67,7 @@ class _Packing:
     def _image(self, reference: str, store: Registry) -> None:
         name, repository, digest = split(reference)
         if store.name != name:
-            raise InvalidInput(f"image {reference} is not of {store.name}: only what the store has can be packed")
+            raise InvalidInputError(f"image {reference} is not of {store.name}: only what the store has can be packed")
         manifests, blobs = Blobs(self.work / "manifests"), Blobs(self.work / "blobs")
         image = store.image(repository, digest, manifests)
         store.fetch(repository, image, blobs)

@@ -26,13 +26,13 @@ def accept(
     Exit codes: 0 accepted, 2 not accepted, 1 the centre cannot be asked.
     """
     from fedproc.site import settings
-    from fedproc.site.enrolment.acceptance import NotAccepted
+    from fedproc.site.enrolment.acceptance import NotAcceptedError
     from fedproc.site.enrolment.acceptance import accept as run
 
     fault = None
     try:
         view = run(settings.load(config), wait, lambda text: errors.print(text, markup=False))
-    except NotAccepted as found:
+    except NotAcceptedError as found:
         if found.view is None:
             raise
         view, fault = found.view, found

@@ -11,7 +11,7 @@ import typer
 from fedproc.cli.show import AsJson, as_json, coloured, console, table
 from fedproc.cli.site import site
 from fedproc.cli.site_enrol import enrol
-from fedproc.common.errors import FedprocError, Unavailable
+from fedproc.common.errors import FedprocError, UnavailableError
 
 JOBS_LEFT = 3
 
@@ -28,7 +28,7 @@ def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = Non
         try:
             answer = http.request(method, path, json=body)
         except httpx.TransportError as fault:
-            raise Unavailable(f"no orchestrator answers at {socket} ({fault}): does it run, as you?") from fault
+            raise UnavailableError(f"no orchestrator answers at {socket} ({fault}): does it run, as you?") from fault
     said = answer.json()
     if answer.status_code != 200:
         raise FedprocError(str(said.get("detail")))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedproc.cli.show import AsJson, as_json, console, errors
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from fedproc.site.enrolment.client import Outcome
@@ -59,12 +59,12 @@ def enrol(
     from fedproc.site.enrolment import client
 
     if ca and ca_sha256:
-        raise InvalidInput("give --ca or --ca-sha256, not both")
+        raise InvalidInputError("give --ca or --ca-sha256, not both")
     told = tuple(catalogue_sha256 or ())
     asking = client.Asking(url, host, folder, ca, ca_sha256, told, renew, _proxy(proxy, proxy_file))
     try:
         outcome = client.enrol(asking, lambda: _code(code_file), wait, _tell)
-    except client.EnrolmentRefused as fault:
+    except client.EnrolmentRefusedError as fault:
         errors.print(f"fedproc: {fault.message}", markup=False)
         raise typer.Exit(REFUSED) from fault
     as_json(dataclasses.asdict(outcome)) if json else _show(outcome)
@@ -73,21 +73,23 @@ def enrol(
 
 
 def _proxy(address: str | None, file: Path | None) -> str | None:
-    from fedproc.net.proxy import Fault, stated_proxy
+    from fedproc.net.proxy import RouteError, stated_proxy
 
     try:
         return stated_proxy(address, file)
-    except Fault as fault:
-        raise InvalidInput(f"--proxy: {fault.detail}") from fault
+    except RouteError as fault:
+        raise InvalidInputError(f"--proxy: {fault.detail}") from fault
 
 
 def _code(file: Path | None) -> str:
     try:
         code = file.read_text() if file else os.environ.get("FEDPROC_CODE", "")
     except (OSError, UnicodeDecodeError) as fault:
-        raise InvalidInput(f"the code in {file} cannot be read: {fault}") from fault
+        raise InvalidInputError(f"the code in {file} cannot be read: {fault}") from fault
     if not code.strip():
-        raise InvalidInput("no code: give --code-file, or set FEDPROC_CODE; the federation's operator hands it out")
+        raise InvalidInputError(
+            "no code: give --code-file, or set FEDPROC_CODE; the federation's operator hands it out"
+        )
     return code.strip()
 
 

@@ -10,7 +10,7 @@ import httpx
 
 from fedproc.client.api import ApiError, Client
 from fedproc.client.session import authority
-from fedproc.common.errors import Conflict, Unreadable
+from fedproc.common.errors import ConflictError, UnreadableError
 from fedproc.contract.tool.tool import Manifest
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def store_of(client: Client, name: str, url: str | None) -> Iterator[Registry]:
 def published(client: Client, manifest: Manifest, key: ECKey) -> Manifest | None:
     """What the catalogue has of this id and version, if it is this very tool; its images may have been added.
 
-    Raises :class:`Conflict` if it is another, or was signed by another key.
+    Raises :class:`ConflictError` if it is another, or was signed by another key.
     """
     from fedproc.catalog import verify_manifest
     from fedproc.catalog.naming import is_published_as
@@ -43,8 +43,8 @@ def published(client: Client, manifest: Manifest, key: ECKey) -> Manifest | None
         if fault.status == 404:
             return None
         raise
-    except Unreadable as fault:
-        raise Conflict(f"{tool.id} {tool.version} was published with another key; raise its version") from fault
+    except UnreadableError as fault:
+        raise ConflictError(f"{tool.id} {tool.version} was published with another key; raise its version") from fault
     if not is_published_as(manifest, found):
-        raise Conflict(f"{tool.id} {tool.version} is in the catalogue with other content; raise its version")
+        raise ConflictError(f"{tool.id} {tool.version} is in the catalogue with other content; raise its version")
     return found

@@ -11,7 +11,7 @@ import typer
 from fedproc.cli.browse import hosts
 from fedproc.cli.show import AsJson, as_json
 from fedproc.client.session import signed_in
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.onboarding.report import survey as reports
 
 
@@ -36,7 +36,7 @@ def _write(path: Path, page: str) -> None:
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as fault:
-        raise InvalidInput(f"{path} cannot be written: {fault.strerror}; choose another place") from fault
+        raise InvalidInputError(f"{path} cannot be written: {fault.strerror}; choose another place") from fault
 
 
 def mount(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
-from fedproc.common.errors import FedprocError, InvalidInput, NotAuthenticated, Unavailable
+from fedproc.common.errors import FedprocError, InvalidInputError, NotAuthenticatedError, UnavailableError
 from fedproc.contract.api.base import (
     DatasetView,
     DeadLetter,
@@ -57,11 +57,14 @@ class ApiError(FedprocError):
 
 
 def trusted(ca_file: str | None) -> ssl.SSLContext:
-    """A context that trusts the CA in ``ca_file``, or the system's. Raises :class:`InvalidInput` naming the file."""
+    """A context that trusts the CA in ``ca_file``, or the system's.
+
+    Raises :class:`InvalidInputError` naming the file.
+    """
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as fault:
-        raise InvalidInput(f"{ca_file}: no CA certificate can be read there ({fault}): see FEDPROC_CA") from fault
+        raise InvalidInputError(f"{ca_file}: no CA certificate can be read there ({fault}): see FEDPROC_CA") from fault
 
 
 class Client:
@@ -92,10 +95,15 @@ class Client:
     # -- signing in ------------------------------------------------------------------------------
 
     def sign_in(self) -> Token:
-        """Get a token by the refresh token of the one at hand, or by password. Raises :class:`NotAuthenticated`."""
+        """Get a token by the refresh token of the one at hand, or by password.
+
+        Raises :class:`NotAuthenticatedError`.
+        """
         forms = self._ways_in()
         if not forms:
-            raise NotAuthenticated("not signed in: run `fedproc login`, or set FEDPROC_USERNAME and FEDPROC_PASSWORD")
+            raise NotAuthenticatedError(
+                "not signed in: run `fedproc login`, or set FEDPROC_USERNAME and FEDPROC_PASSWORD"
+            )
         for form in forms:
             answer = self._raw("POST", "/token", data=form)
             if answer.status_code == 200:
@@ -103,7 +111,7 @@ class Client:
                 self._expires = time.monotonic() + self.token.expires_in
                 return self.token
         said = _problem(answer)
-        raise NotAuthenticated(
+        raise NotAuthenticatedError(
             f"not signed in: {said.get('error_description') or said.get('detail') or said.get('error')}"
         )
 
@@ -241,7 +249,7 @@ class Client:
                     yield event
             except httpx.TransportError as fault:
                 if pause > 20:
-                    raise Unavailable(f"the event stream of {self.url} does not come back: {fault}") from fault
+                    raise UnavailableError(f"the event stream of {self.url} does not come back: {fault}") from fault
                 time.sleep(pause)
                 pause *= 2
             else:
@@ -306,7 +314,9 @@ class Client:
         try:
             self._download(self._here(entry.content or "", entry), partial, have)
         except httpx.TransportError as fault:
-            raise Unavailable(f"{entry.path} was cut off ({fault}): fetch it again, it goes on from there") from fault
+            raise UnavailableError(
+                f"{entry.path} was cut off ({fault}): fetch it again, it goes on from there"
+            ) from fault
         if _sha256(partial) != entry.sha256:
             partial.unlink()
             raise FedprocError(f"{entry.path} came damaged (its sha256 is not the promised one): fetch it again")
@@ -344,7 +354,7 @@ class Client:
         try:
             return self._http.request(method, self._absolute(path), **arguments)
         except httpx.TransportError as fault:
-            raise Unavailable(
+            raise UnavailableError(
                 f"{self.url} does not answer ({fault}): is the address right (FEDPROC_URL), is the API running?"
             ) from fault
 

@@ -14,7 +14,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from fedproc.client.api import Client, trusted
-from fedproc.common.errors import InvalidInput, NotAuthenticated, Unavailable
+from fedproc.common.errors import InvalidInputError, NotAuthenticatedError, UnavailableError
 from fedproc.contract.api.base import Token
 
 CLIENT_ID = "fedproc-cli"
@@ -36,14 +36,14 @@ def session_file() -> Path:
 
 
 def stored() -> Session | None:
-    """The session that ``login`` left, if any. Raises :class:`InvalidInput` if the file is damaged."""
+    """The session that ``login`` left, if any. Raises :class:`InvalidInputError` if the file is damaged."""
     path = session_file()
     try:
         return Session.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as fault:
-        raise InvalidInput(f"{path} cannot be read: remove it, then run fedproc login") from fault
+        raise InvalidInputError(f"{path} cannot be read: remove it, then run fedproc login") from fault
 
 
 def keep(url: str, ca_file: str | None, token: Token) -> None:
@@ -70,7 +70,9 @@ def address(given: str | None = None) -> str:
     session = stored()
     url = given or os.environ.get("FEDPROC_URL") or (session.url if session else None)
     if not url:
-        raise InvalidInput("which API? give --url, set FEDPROC_URL (in a demo: source .demo/env), or run fedproc login")
+        raise InvalidInputError(
+            "which API? give --url, set FEDPROC_URL (in a demo: source .demo/env), or run fedproc login"
+        )
     return url
 
 
@@ -97,7 +99,7 @@ def signed_in(*, operator: bool = False) -> Iterator[Client]:
         token = session.token.model_copy(update={"expires_in": left})
         client = Client(url, token=token, ca_file=authority())
     else:
-        raise NotAuthenticated(f"not signed in at {url}: run fedproc login")
+        raise NotAuthenticatedError(f"not signed in at {url}: run fedproc login")
     try:
         yield client
         if session and client.token and client.token.access_token != session.token.access_token and not username:
@@ -115,20 +117,21 @@ def _credentials(operator: bool) -> tuple[str | None, str | None]:
 
 
 def password_of(prefix: str = "FEDPROC_") -> str | None:
-    """The password in the environment, or in the file that it names. Raises :class:`InvalidInput` for the file."""
+    """The password in the environment, or in the file that it names. Raises :class:`InvalidInputError` for the file."""
     file = os.environ.get(prefix + "PASSWORD_FILE")
     if os.environ.get(prefix + "PASSWORD") or not file:
         return os.environ.get(prefix + "PASSWORD")
     try:
         return Path(file).read_text().strip()
     except (OSError, UnicodeDecodeError) as fault:
-        raise InvalidInput(f"{prefix}PASSWORD_FILE={file}: {fault}") from fault
+        raise InvalidInputError(f"{prefix}PASSWORD_FILE={file}: {fault}") from fault
 
 
 def device_token(issuer: str, ca_file: str | None, tell: Callable[[str, str], None]) -> Token:
     """Sign in with a browser (RFC 8628): ``tell`` is given the address to open and the code to type there.
 
-    Raises :class:`NotAuthenticated` if it is refused or not done in time, :class:`Unavailable` without the issuer.
+    Raises :class:`NotAuthenticatedError` if it is refused or not done in time, :class:`UnavailableError` without the
+    issuer.
     """
     with httpx.Client(verify=trusted(ca_file), timeout=30) as http:
         try:
@@ -136,7 +139,7 @@ def device_token(issuer: str, ca_file: str | None, tell: Callable[[str, str], No
             form = {"client_id": CLIENT_ID, "scope": "openid offline_access"}
             asked = http.post(found["device_authorization_endpoint"], data=form).raise_for_status().json()
         except (httpx.HTTPError, KeyError, json.JSONDecodeError) as fault:
-            raise Unavailable(f"{issuer} does not offer to sign in by device code: {fault!r}") from fault
+            raise UnavailableError(f"{issuer} does not offer to sign in by device code: {fault!r}") from fault
         tell(asked.get("verification_uri_complete") or asked["verification_uri"], asked["user_code"])
         return _await_token(http, found["token_endpoint"], asked)
 
@@ -153,5 +156,5 @@ def _await_token(http: httpx.Client, endpoint: str, asked: dict[str, Any]) -> To
         if error == "slow_down":
             pause += 5
         elif error != "authorization_pending":
-            raise NotAuthenticated(f"not signed in: {answer.json().get('error_description') or error}")
-    raise NotAuthenticated("not signed in: the code was not typed in time; run fedproc login --device again")
+            raise NotAuthenticatedError(f"not signed in: {answer.json().get('error_description') or error}")
+    raise NotAuthenticatedError("not signed in: the code was not typed in time; run fedproc login --device again")

@@ -22,73 +22,73 @@ class FedprocError(Exception):
         self.detail = detail
 
 
-class InvalidInput(FedprocError):
+class InvalidInputError(FedprocError):
     """Somebody sent or wrote something that cannot be accepted."""
 
     code = "invalid_input"
 
 
-class NotAuthenticated(FedprocError):
+class NotAuthenticatedError(FedprocError):
     """No token, or one that does not verify."""
 
     code = "not_authenticated"
 
 
-class Forbidden(FedprocError):
+class ForbiddenError(FedprocError):
     """Known, but not allowed."""
 
     code = "forbidden"
 
 
-class NotFound(FedprocError):
+class NotFoundError(FedprocError):
     """There is no such thing, or it is not the caller's."""
 
     code = "not_found"
 
 
-class Conflict(FedprocError):
+class ConflictError(FedprocError):
     """The thing is in a state in which this cannot be done."""
 
     code = "conflict"
 
 
-class Gone(FedprocError):
+class GoneError(FedprocError):
     """It was there and is not any more (an expired link)."""
 
     code = "gone"
 
 
-class TooLarge(FedprocError):
+class TooLargeError(FedprocError):
     """Larger than what was declared or is allowed."""
 
     code = "too_large"
 
 
-class Unavailable(FedprocError):
+class UnavailableError(FedprocError):
     """A peer that is needed does not answer; the same request may succeed later."""
 
     code = "unavailable"
 
 
-class Unreadable(FedprocError):
+class UnreadableError(FedprocError):
     """A message from the wire that can never be accepted: not signed, not ours, not understood."""
 
     code = "unreadable"
 
 
-class Refused(FedprocError):
+class RefusedError(FedprocError):
     """A site's policy says no; the job ends as ``refused``."""
 
     code = "refused"
 
 
-class ToolFault(FedprocError):
+class ToolFaultError(FedprocError):
     """The tool did wrong (exit code, missing output, too much output); the job ends as ``failed``."""
 
     code = "tool_fault"
 
 
-class SystemFault(FedprocError):
+class SystemFaultError(FedprocError):
     """The system did wrong (executor, disk, network); the job ends as ``error``."""
 
     code = "system_fault"

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from cryptography.x509.oid import NameOID
 
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.wire.jws import load_key
 
 CODE_HEADER = "Enrolment-Code"
@@ -44,7 +44,7 @@ def fingerprint(key: ec.EllipticCurvePublicKey) -> str:
 
 
 def fingerprint_of_pem(pem: str) -> str:
-    """The same of a public key in PEM form. Raises :class:`InvalidInput`."""
+    """The same of a public key in PEM form. Raises :class:`InvalidInputError`."""
     try:
         key = load_pem_public_key(pem.encode())
     except _UNREADABLE as fault:
@@ -70,7 +70,7 @@ def make_request(key: ec.EllipticCurvePrivateKey, host: str) -> str:
 
 
 def read_request(pem: str, host: str) -> ec.EllipticCurvePublicKey:
-    """The key that a request proves to hold. Raises :class:`InvalidInput` for one that ``host`` may not make.
+    """The key that a request proves to hold. Raises :class:`InvalidInputError` for one that ``host`` may not make.
 
     Extensions are refused, because a signer may copy them: a host would name itself as a server of the centre.
     """
@@ -89,7 +89,7 @@ def read_request(pem: str, host: str) -> ec.EllipticCurvePublicKey:
 
 
 def read_certificate(pem: str, host: str, authority: str | None = None) -> ec.EllipticCurvePublicKey:
-    """The key that a certificate of ``host`` is of. Raises :class:`InvalidInput` for one that does not count.
+    """The key that a certificate of ``host`` is of. Raises :class:`InvalidInputError` for one that does not count.
 
     ``authority`` is the certificate (PEM) by which it must be signed.
     """
@@ -109,7 +109,7 @@ def thumbprint_of(certificate: bytes) -> str | None:
     """The RFC 7638 thumbprint of the key that a certificate (DER) is of; None if that is no P-256 key."""
     try:
         return load_key(public_pem(_p256(x509.load_der_x509_certificate(certificate).public_key(), ""))).thumbprint()
-    except (*_UNREADABLE, InvalidInput):
+    except (*_UNREADABLE, InvalidInputError):
         return None
 
 
@@ -153,5 +153,5 @@ def _p256(key: object, what: str) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def _wrong(what: str, why: str) -> InvalidInput:
-    return InvalidInput(f"the {what} cannot be taken: {why}", code=f"enrolment.{what}")
+def _wrong(what: str, why: str) -> InvalidInputError:
+    return InvalidInputError(f"the {what} cannot be taken: {why}", code=f"enrolment.{what}")

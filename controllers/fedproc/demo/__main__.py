@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fedproc.common.errors import FedprocError, InvalidInput
+from fedproc.common.errors import FedprocError, InvalidInputError
 from fedproc.demo.federation import Federation, read_env
 from fedproc.demo.scenario import tell
 
@@ -51,7 +51,7 @@ def _federation() -> Federation:
     more = os.environ.get("TOOLS")
     executor = os.environ.get("EXECUTOR") or "sandbox"
     if executor not in ("sandbox", "docker"):
-        raise InvalidInput(f"EXECUTOR={executor}: choose sandbox or docker")
+        raise InvalidInputError(f"EXECUTOR={executor}: choose sandbox or docker")
     catalogues = [_CATALOGUE, *([Path(more)] if more else [])]
     return Federation(_folder(), Path(os.environ.get("DEMO_CACHE") or ".cache"), catalogues, executor)
 
@@ -79,7 +79,7 @@ def _ended_after(federation: Federation) -> Iterator[None]:
     try:
         yield
     except BaseException as fault:
-        if not isinstance(fault, InvalidInput):
+        if not isinstance(fault, InvalidInputError):
             federation.keep_logs()
         federation.down()
         raise

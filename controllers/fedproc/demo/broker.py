@@ -14,7 +14,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedproc.common.errors import Unavailable
+from fedproc.common.errors import UnavailableError
 from fedproc.contract.wire.routing import RESOURCE_SERVER
 from fedproc.demo.keys import KeyPair
 from fedproc.demo.polling import wait_until
@@ -62,11 +62,11 @@ class BrokerPlan:
         }
 
     def node_command(self) -> list[str]:
-        """Runs the node in the foreground. Raises :class:`Unavailable` if RabbitMQ is not installed."""
+        """Runs the node in the foreground. Raises :class:`UnavailableError` if RabbitMQ is not installed."""
         if not _below(self.root, _SERVER).exists():
             cure = "scripts/broker-root 4" if self.root else "scripts/install-system-packages demo"
             where = f"in {self.root}" if self.root else "here"
-            raise Unavailable(f"RabbitMQ is not installed {where}: run {cure}")
+            raise UnavailableError(f"RabbitMQ is not installed {where}: run {cure}")
         return [*self._inside(), str(_SERVER)]
 
     def epmd_command(self) -> list[str]:
@@ -137,7 +137,7 @@ consumer_timeout = 86400000
 
 
 def wait_for(plan: BrokerPlan, seconds: float = 60) -> None:
-    """Return when the node speaks AMQP over TLS. Raises :class:`Unavailable` after ``seconds``."""
+    """Return when the node speaks AMQP over TLS. Raises :class:`UnavailableError` after ``seconds``."""
     context = ssl.create_default_context(cafile=str(plan.ca_file))
 
     def speaks() -> bool:

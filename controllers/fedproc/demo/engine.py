@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from fedproc.common.errors import Unavailable
+from fedproc.common.errors import UnavailableError
 from fedproc.demo.polling import wait_until
 
 MACHINES_OWN = Path("/var/run/docker.sock")
@@ -56,10 +56,10 @@ class EnginePlan:
         return self.run / "engine-data"
 
     def command(self) -> list[str]:
-        """Runs it in the foreground; needs root. Raises :class:`Unavailable` if Docker is not installed."""
+        """Runs it in the foreground; needs root. Raises :class:`UnavailableError` if Docker is not installed."""
         program = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/bin")
         if program is None:
-            raise Unavailable("Docker is not installed: run scripts/install-system-packages docker")
+            raise UnavailableError("Docker is not installed: run scripts/install-system-packages docker")
         mount_hierarchies()
         folder = self.folder
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class EnginePlan:
         return [program, *(f"--{name}={value}" for name, value in own.items())]
 
     def wait(self) -> None:
-        """Return when it answers. Raises :class:`Unavailable`."""
+        """Return when it answers. Raises :class:`UnavailableError`."""
         wait_until(lambda: answers(self.socket), 60, f"the Docker engine does not answer at {self.socket}")
 
     def clean_up(self) -> None:
@@ -94,7 +94,7 @@ def mount_hierarchies() -> None:
     """Mount every hierarchy of control groups v1 that the kernel has, where no systemd sees to them; needs root.
 
     An engine watches the memory of its containers only if it finds them all mounted, and a systemd that starts in a
-    container makes those that are missing, for itself. Raises :class:`Unavailable` if it may not.
+    container makes those that are missing, for itself. Raises :class:`UnavailableError` if it may not.
     """
     if _SYSTEMD.exists() or not (_GROUPS / "memory").is_mount():
         return
@@ -120,7 +120,7 @@ def mount_hierarchies() -> None:
 def _mount(*arguments: str) -> None:
     done = subprocess.run(["/bin/mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Unavailable(
+        raise UnavailableError(
             f"control groups: {done.stderr.splitlines()[0]} An engine may not notice that a container lacks memory; "
             "mount them as root of the machine, or use a machine with systemd"
         )
@@ -140,5 +140,5 @@ def _is_used(folder: Path) -> bool:
 if __name__ == "__main__":
     try:
         mount_hierarchies()
-    except Unavailable as fault:
+    except UnavailableError as fault:
         sys.exit(fault.message)

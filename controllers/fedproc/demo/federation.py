@@ -17,7 +17,7 @@ from werkzeug.security import generate_password_hash
 
 from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest, tool_digest
 from fedproc.client.api import Client
-from fedproc.common.errors import FedprocError, InvalidInput, Unavailable
+from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableError
 from fedproc.contract.api.base import HostEnrolment
 from fedproc.contract.tool.tool import Manifest
 from fedproc.contract.wire.jws import load_key, public_jwk
@@ -159,10 +159,10 @@ class Federation:
         found = []
         for root in self._catalogues:
             if not root.is_dir():
-                raise InvalidInput(f"{root} is no folder of tools: give a folder that holds one folder per tool")
+                raise InvalidInputError(f"{root} is no folder of tools: give a folder that holds one folder per tool")
             folders = {path.parent for path in root.glob("*/tool.yaml")}
             if not folders:
-                raise InvalidInput(f"{root} holds no tool: each tool is a folder with a tool.yaml")
+                raise InvalidInputError(f"{root} holds no tool: each tool is a folder with a tool.yaml")
             load_catalogue(root)
             found += [(folder, load_tool(folder)) for folder in sorted(folders)]
         return found
@@ -366,10 +366,10 @@ def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:
 
 
 def read_env(folder: Path) -> dict[str, str]:
-    """What ``FOLDER/env`` says. Raises :class:`Unavailable` if nothing runs there."""
+    """What ``FOLDER/env`` says. Raises :class:`UnavailableError` if nothing runs there."""
     path = folder / "env"
     if not path.exists():
-        raise Unavailable(f"no federation runs in {folder}: make demo-up starts one")
+        raise UnavailableError(f"no federation runs in {folder}: make demo-up starts one")
     lines = (line.removeprefix("export ").partition("=") for line in path.read_text().splitlines())
     return {name: value.strip("'") for name, _, value in lines}
 

@@ -18,8 +18,8 @@ __all__ = ["BASE_IMAGE", "make_base_image", "make_images"]
 def make_images(tools: Iterable[tuple[Path, Manifest]], socket: Path, say: Say) -> str:
     """Make what is missing of the base image and of one image per Dockerfile of the tools; returns the base's name.
 
-    Hosts that are given that name as ``docker.base_image`` find the tools' images made. Raises :class:`SystemFault`
-    with the last words of what failed.
+    Hosts that are given that name as ``docker.base_image`` find the tools' images made. Raises
+    :class:`SystemFaultError` with the last words of what failed.
     """
     client = docker.DockerClient(f"unix://{socket}", version="auto", timeout=1800)
     try:

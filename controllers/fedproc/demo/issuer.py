@@ -27,7 +27,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 from pydantic import BaseModel, ConfigDict
 from werkzeug.security import check_password_hash, generate_password_hash
 
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.demo.broker import SCOPE_CLAIM
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -369,7 +369,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     path: Path = parser.parse_args().config
     if path.stat().st_mode & 0o077:
-        raise InvalidInput(f"{path} holds password hashes and may be read by others: chmod 600 {path}")
+        raise InvalidInputError(f"{path} holds password hashes and may be read by others: chmod 600 {path}")
     settings = IssuerSettings.model_validate_json(path.read_text())
     waitress.serve(create_app(settings), host="127.0.0.1", port=settings.port, threads=8, ident=None)
     return 0

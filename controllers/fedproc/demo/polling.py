@@ -6,18 +6,18 @@ import socket
 import time
 from collections.abc import Callable
 
-from fedproc.common.errors import Unavailable
+from fedproc.common.errors import UnavailableError
 
 
 def wait_until(happened: Callable[[], bool], seconds: float, otherwise: str, *, pause: float = 0.05) -> None:
     """Return when ``happened()``, asked every ``pause`` seconds.
 
-    Raises :class:`Unavailable` with ``otherwise`` after ``seconds``.
+    Raises :class:`UnavailableError` with ``otherwise`` after ``seconds``.
     """
     until = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > until:
-            raise Unavailable(f"{otherwise} (waited {seconds:.0f} s)")
+            raise UnavailableError(f"{otherwise} (waited {seconds:.0f} s)")
         time.sleep(pause)
 
 

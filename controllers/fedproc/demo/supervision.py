@@ -14,7 +14,7 @@ from xmlrpc.client import Fault, ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from fedproc.common.errors import SystemFault, Unavailable
+from fedproc.common.errors import SystemFaultError, UnavailableError
 from fedproc.demo.polling import wait_until
 
 
@@ -93,20 +93,20 @@ stdout_logfile_backups=1
     def start(self) -> None:
         """Start supervisord and all programs; both go on when the caller ends."""
         if self.is_running():
-            raise SystemFault(f"a federation runs in {self._folder} already: make demo-down ends it")
+            raise SystemFaultError(f"a federation runs in {self._folder} already: make demo-down ends it")
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._configuration)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise SystemFault(f"supervisord did not start: {done.stderr.strip()[-500:]}")
+            raise SystemFaultError(f"supervisord did not start: {done.stderr.strip()[-500:]}")
         wait_until(self.is_running, 10, "supervisord does not answer")
 
     def start_programs(self, names: list[str]) -> None:
-        """Start programs that wait for it. Raises :class:`SystemFault` naming one that does not start."""
+        """Start programs that wait for it. Raises :class:`SystemFaultError` naming one that does not start."""
         for name in names:
             self._call("startProcess", name, False)
 
     def stop_program(self, name: str) -> None:
-        """End one program and leave it ended. Raises :class:`Unavailable` if nothing runs."""
+        """End one program and leave it ended. Raises :class:`UnavailableError` if nothing runs."""
         self._call("stopProcess", name, True)
 
     def signal(self, name: str, signal: str) -> None:
@@ -117,12 +117,12 @@ stdout_logfile_backups=1
         """Whether supervisord answers."""
         try:
             self._call("getState")
-        except Unavailable:
+        except UnavailableError:
             return False
         return True
 
     def status(self) -> list[tuple[str, str, str]]:
-        """Name, state and description of each program. Raises :class:`Unavailable` if nothing runs."""
+        """Name, state and description of each program. Raises :class:`UnavailableError` if nothing runs."""
         processes = self._call("getAllProcessInfo")
         return [(entry["name"], entry["statename"], entry["description"]) for entry in processes]
 
@@ -136,18 +136,18 @@ stdout_logfile_backups=1
         self._call("shutdown")
         _, left = psutil.wait_procs([main, *family], timeout=90)
         if left:
-            raise SystemFault(f"these processes did not end: {', '.join(str(process.pid) for process in left)}")
+            raise SystemFaultError(f"these processes did not end: {', '.join(str(process.pid) for process in left)}")
         _unmount_below(self._run)
         shutil.rmtree(self._run)
 
     def _call(self, method: str, *arguments: object) -> list[dict[str, str]]:
         if not self._socket.exists():
-            raise Unavailable(f"nothing runs in {self._folder}")
+            raise UnavailableError(f"nothing runs in {self._folder}")
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
         try:
             return getattr(ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)(*arguments)  # type: ignore[no-any-return]
         except (OSError, Fault) as fault:
-            raise Unavailable(f"supervisord of {self._folder} does not answer: {fault}") from fault
+            raise UnavailableError(f"supervisord of {self._folder} does not answer: {fault}") from fault
 
 
 def _unmount_below(folder: Path) -> None:

@@ -22,7 +22,7 @@ LONGEST_HEAD = 1 << 14
 PROXY_AUTHENTICATION_REQUIRED = 407
 
 
-class Fault(Exception):
+class RouteError(Exception):
     """The one thing that is wrong with a connection: ``code`` for programs, ``detail`` for people."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -54,13 +54,13 @@ class Route:
     proxy: Proxy | None = None
 
     def open(self) -> socket.socket:
-        """Raises :class:`Fault` with codes ``dns``, ``tcp-…`` or ``proxy-…``."""
+        """Raises :class:`RouteError` with codes ``dns``, ``tcp-…`` or ``proxy-…``."""
         if self.proxy is None:
             return dial(self.host, self.port)
         try:
             channel = dial(self.proxy.host, self.proxy.port)
-        except Fault as fault:
-            raise Fault("proxy-unreachable", f"the proxy {self.proxy.shown}: {fault.detail}") from fault
+        except RouteError as fault:
+            raise RouteError("proxy-unreachable", f"the proxy {self.proxy.shown}: {fault.detail}") from fault
         try:
             _ask_proxy(channel, self.proxy, self.host, self.port)
         except BaseException:
@@ -72,7 +72,7 @@ class Route:
 def proxy_for(host: str, stated: str | None) -> Proxy | None:
     """The proxy to use: the one stated, or the environment's (``HTTPS_PROXY``, less what ``NO_PROXY`` exempts).
 
-    Raises :class:`Fault` (``proxy-setting``) for an address that cannot be one of an HTTP proxy.
+    Raises :class:`RouteError` (``proxy-setting``) for an address that cannot be one of an HTTP proxy.
     """
     if stated is None and urllib.request.proxy_bypass(host):
         return None
@@ -83,23 +83,23 @@ def proxy_for(host: str, stated: str | None) -> Proxy | None:
 def stated_proxy(address: str | None, file: Path | None) -> str | None:
     """The proxy that a host's settings state: an address without a password, or one in a file for its owner alone.
 
-    Raises :class:`Fault` (``proxy-setting``).
+    Raises :class:`RouteError` (``proxy-setting``).
     """
     if file is None:
         if address is not None and "@" in address:
-            raise Fault(
+            raise RouteError(
                 "proxy-setting", "'proxy' holds a user: write the address into a file (0600), name it proxy_file"
             )
         return address
     if address is not None:
-        raise Fault("proxy-setting", "give proxy or proxy_file, not both")
+        raise RouteError("proxy-setting", "give proxy or proxy_file, not both")
     try:
         if file.stat().st_mode & 0o077:
-            raise Fault("proxy-setting", f"proxy_file {file} may be read by others: chmod 600 {file}")
+            raise RouteError("proxy-setting", f"proxy_file {file} may be read by others: chmod 600 {file}")
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) else "not a text"
-        raise Fault("proxy-setting", f"proxy_file {file} cannot be read: {reason}") from fault
+        raise RouteError("proxy-setting", f"proxy_file {file} cannot be read: {reason}") from fault
 
 
 def _parse_proxy(address: str) -> Proxy:
@@ -110,7 +110,7 @@ def _parse_proxy(address: str) -> Proxy:
         port = None
     if parts.scheme != "http" or not parts.hostname or port is None:
         shown = f"{parts.scheme}://{parts.hostname or ''}"
-        raise Fault(
+        raise RouteError(
             "proxy-setting", f"the proxy setting '{shown}…' is not of the form http://[user:password@]host:port"
         )
     return Proxy(parts.hostname, port, _plain(parts, "username"), _plain(parts, "password"))
@@ -139,7 +139,7 @@ def dial(host: str, port: int) -> socket.socket:
 
 
 def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    """All addresses of a name. Raises :class:`Fault` ``dns``, after :data:`RESOLVE_SECONDS` at the latest."""
+    """All addresses of a name. Raises :class:`RouteError` ``dns``, after :data:`RESOLVE_SECONDS` at the latest."""
     answer: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
     faults: list[str] = []
 
@@ -155,7 +155,7 @@ def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str,
     thread.join(RESOLVE_SECONDS)
     if not answer:
         reason = faults[0] if faults else f"no answer from the name servers within {RESOLVE_SECONDS:g} s"
-        raise Fault("dns", f"the name '{host}' cannot be resolved: {reason}")
+        raise RouteError("dns", f"the name '{host}' cannot be resolved: {reason}")
     return answer
 
 
@@ -193,19 +193,19 @@ def _settle(channel: socket.socket, others: dict[socket.socket, str]) -> socket.
     return channel
 
 
-def _tcp_fault(silent: dict[socket.socket, str], failed: list[tuple[int, str]], target: str) -> Fault:
+def _tcp_fault(silent: dict[socket.socket, str], failed: list[tuple[int, str]], target: str) -> RouteError:
     """One fault for all addresses; an address family without a route matters only where nothing else was tried."""
     for channel in silent:
         channel.close()
     for code, address in failed:
         if code == errno.ECONNREFUSED:
-            return Fault("tcp-refused", f"{target} ({address}) refuses the connection")
+            return RouteError("tcp-refused", f"{target} ({address}) refuses the connection")
     if silent:
         where = ", ".join(silent.values())
-        return Fault("tcp-timeout", f"{target} ({where}) does not answer within {CONNECT_SECONDS:g} s")
+        return RouteError("tcp-timeout", f"{target} ({where}) does not answer within {CONNECT_SECONDS:g} s")
     code, address = failed[0]
     timed_out = code == errno.ETIMEDOUT
-    return Fault("tcp-timeout" if timed_out else "tcp-unreachable", f"{target} ({address}): {os.strerror(code)}")
+    return RouteError("tcp-timeout" if timed_out else "tcp-unreachable", f"{target} ({address}): {os.strerror(code)}")
 
 
 def _ask_proxy(channel: socket.socket, proxy: Proxy, host: str, port: int) -> None:
@@ -214,9 +214,11 @@ def _ask_proxy(channel: socket.socket, proxy: Proxy, host: str, port: int) -> No
         channel.sendall(_connect_request(proxy, host, port))
         head = _read_head(channel)
     except TimeoutError as fault:
-        raise Fault("proxy-refused", f"the proxy {proxy.shown} does not answer CONNECT {host}:{port}") from fault
+        raise RouteError("proxy-refused", f"the proxy {proxy.shown} does not answer CONNECT {host}:{port}") from fault
     except OSError as fault:
-        raise Fault("proxy-refused", f"the proxy {proxy.shown} cuts CONNECT {host}:{port}: {fault.strerror}") from fault
+        raise RouteError(
+            "proxy-refused", f"the proxy {proxy.shown} cuts CONNECT {host}:{port}: {fault.strerror}"
+        ) from fault
     _check_reply(head, proxy, f"{host}:{port}")
 
 
@@ -243,16 +245,16 @@ def _read_head(channel: socket.socket) -> list[str]:
 def _check_reply(head: list[str], proxy: Proxy, target: str) -> None:
     protocol, _, status = head[0].partition(" ")
     if not protocol.startswith("HTTP/") or not status[:3].isdigit():
-        raise Fault("proxy-refused", f"{proxy.shown} does not answer as an HTTP proxy does")
+        raise RouteError("proxy-refused", f"{proxy.shown} does not answer as an HTTP proxy does")
     code = int(status[:3])
     if code == PROXY_AUTHENTICATION_REQUIRED:
         schemes = [h.split(":", 1)[1].split()[0] for h in head if h.lower().startswith("proxy-authenticate: ")]
         given = "the user and password given are not accepted" if proxy.user else "none were given"
         wants = ", ".join(schemes) or "not stated"
-        raise Fault("proxy-auth", f"the proxy {proxy.shown} wants a user and password ({wants}); {given}")
+        raise RouteError("proxy-auth", f"the proxy {proxy.shown} wants a user and password ({wants}); {given}")
     if not 200 <= code < 300:
         shown = "".join(c for c in status if c.isprintable())[:120]
-        raise Fault("proxy-refused", f"the proxy {proxy.shown} refuses CONNECT {target}: {shown}")
+        raise RouteError("proxy-refused", f"the proxy {proxy.shown} refuses CONNECT {target}: {shown}")
 
 
 def is_address(host: str) -> bool:

@@ -17,14 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from fedproc.net.proxy import Fault, stated_proxy
+from fedproc.net.proxy import RouteError, stated_proxy
 from fedproc.onboarding import check
 from fedproc.onboarding.model import report
-from fedproc.onboarding.model.targets import WORK_FOLDER, BadInput, Targets, from_settings, service
+from fedproc.onboarding.model.targets import WORK_FOLDER, BadInputError, Targets, from_settings, service
 from fedproc.onboarding.probes import pinned
 from fedproc.onboarding.profile import profile
 from fedproc.onboarding.report import diagnose, page, text
-from fedproc.onboarding.report.output import CannotWrite, show, write
+from fedproc.onboarding.report.output import OutputError, show, write
 from fedproc.onboarding.report.progress import Progress
 from fedproc.onboarding.rules import TOPICS
 
@@ -35,7 +35,7 @@ COMMANDS = ("check", "diagnose", "profiles")
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message}; see '{self.prog} --help'")
+        raise BadInputError(f"{message}; see '{self.prog} --help'")
 
 
 def main(argv: Sequence[str] | None = None, *, program: str) -> int:
@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None, *, program: str) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(given if given[:1] and given[0] in (*COMMANDS, "-h", "--help") else ["check", *given], program)
-    except BadInput as fault:
+    except BadInputError as fault:
         print(f"{program}: {fault}", file=sys.stderr)
         return USAGE
-    except CannotWrite as fault:
+    except OutputError as fault:
         print(f"{program}: {fault}", file=sys.stderr)
         return CANNOT_WRITE
     except KeyboardInterrupt:
@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None, *, program: str) -> int:
 
 def _run(argv: list[str], program: str) -> int:
     if not hasattr(os, "fork"):
-        raise BadInput("this system is not Linux: a host of the federation is a Linux machine, run the check there")
+        raise BadInputError(
+            "this system is not Linux: a host of the federation is a Linux machine, run the check there"
+        )
     options = _parser(program).parse_args(argv)
     if options.command == "profiles":
         show(profile.text_of(options.id) if options.id else "\n".join(profile.built_in()) + "\n")
@@ -95,7 +97,7 @@ def _topics(only: str | None) -> tuple[str, ...]:
     topics = tuple(part.strip() for part in only.split(",")) if only else ()
     for topic in topics:
         if topic not in TOPICS:
-            raise BadInput(f"--only: there is no topic '{topic}'; use some of: {', '.join(TOPICS)}")
+            raise BadInputError(f"--only: there is no topic '{topic}'; use some of: {', '.join(TOPICS)}")
     return tuple(t for t in TOPICS if t in topics)
 
 
@@ -120,14 +122,14 @@ def _targets(options: argparse.Namespace) -> Targets:
 def _proxy(address: str | None, file: Path | None) -> str | None:
     try:
         return address if file is None else stated_proxy(address, file)
-    except Fault as fault:
-        raise BadInput(f"--proxy-file: {fault.detail}") from fault
+    except RouteError as fault:
+        raise BadInputError(f"--proxy-file: {fault.detail}") from fault
 
 
 def _service(entry: str) -> object:
     name, equals, url = entry.partition("=")
     if not equals:
-        raise BadInput(f"--service {entry}: write NAME=URL, for example api=https://api.example.org")
+        raise BadInputError(f"--service {entry}: write NAME=URL, for example api=https://api.example.org")
     return service(name, url)
 
 
@@ -136,7 +138,7 @@ def _fingerprint(text: str | None) -> str | None:
         return None
     digits = text.replace(":", "").lower()
     if len(digits) != 64 or any(c not in "0123456789abcdef" for c in digits):
-        raise BadInput("--ca-sha256: write the 64 hexadecimal digits of the CA certificate's SHA-256 fingerprint")
+        raise BadInputError("--ca-sha256: write the 64 hexadecimal digits of the CA certificate's SHA-256 fingerprint")
     return digits
 
 

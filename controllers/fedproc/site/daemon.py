@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.common.log import log_json
 from fedproc.site import settings
 from fedproc.site.centre.api import Transfer
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(path: Path) -> None:
-    """Run the orchestrator that the settings file describes. Raises :class:`InvalidInput` before it starts."""
+    """Run the orchestrator that the settings file describes. Raises :class:`InvalidInputError` before it starts."""
     loaded = settings.load(path)
     log_json(loaded.log_level, host=loaded.host)
     asyncio.run(_serve(loaded, path))
@@ -141,7 +141,7 @@ def _show_numbers(host: Host, orchestrator: Orchestrator, broker: Broker) -> Cal
     try:
         return metrics.show(port, look)
     except OSError as fault:
-        raise InvalidInput(f"metrics_port {port}: {fault.strerror}; choose another") from fault
+        raise InvalidInputError(f"metrics_port {port}: {fault.strerror}; choose another") from fault
 
 
 def _reload_on_hangup(host: Host) -> None:
@@ -151,7 +151,7 @@ def _reload_on_hangup(host: Host) -> None:
         try:
             host.policy = rules.load(host.settings.policy)
             log.info("policy read again")
-        except InvalidInput as fault:
+        except InvalidInputError as fault:
             log.error("policy not changed", extra={"reason": fault.message})
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
@@ -175,7 +175,7 @@ def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Ro
     async def decide(match: re.Match[str], body: dict[str, Any]) -> Any:
         decision, reason = body.get("decision"), body.get("reason")
         if decision not in ("release", "refuse") or not isinstance(reason, str):
-            raise InvalidInput("give decision ('release' or 'refuse') and reason (text)")
+            raise InvalidInputError("give decision ('release' or 'refuse') and reason (text)")
         await orchestrator.decide(match[1], release=decision == "release", reason=reason)
         return {"job": match[1], "decision": decision}
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import TERMINAL
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS outbox (
 _TERMINAL = {state.value for state in TERMINAL}
 
 
-class JournalError(SystemFault):
+class JournalError(SystemFaultError):
     """The journal cannot be written or read; the host holds until it can."""
 
     code = "journal"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.ids import DatasetId, HostId
 
 M = TypeVar("M", bound=BaseModel)
@@ -133,19 +133,19 @@ class SiteSettings(Section):
 
 
 def load(path: Path) -> SiteSettings:
-    """Read and check the settings. Raises :class:`InvalidInput` naming file, key and fault."""
+    """Read and check the settings. Raises :class:`InvalidInputError` naming file, key and fault."""
     return read_toml(path, SiteSettings)
 
 
 def read_toml(path: Path, model: type[M]) -> M:
-    """Read a TOML file into ``model``. Raises :class:`InvalidInput` naming file, key and fault."""
+    """Read a TOML file into ``model``. Raises :class:`InvalidInputError` naming file, key and fault."""
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text())
         return model.model_validate(values)
     except OSError as fault:
-        raise InvalidInput(f"{path}: cannot be read: {fault.strerror}") from fault
+        raise InvalidInputError(f"{path}: cannot be read: {fault.strerror}") from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise InvalidInput(f"{path}: not TOML: {fault}") from fault
+        raise InvalidInputError(f"{path}: not TOML: {fault}") from fault
     except ValidationError as fault:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors(include_url=False)]
-        raise InvalidInput(f"{path}: " + "; ".join(lines)) from fault
+        raise InvalidInputError(f"{path}: " + "; ".join(lines)) from fault

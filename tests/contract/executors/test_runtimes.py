@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedproc.catalog.building import image_name
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 from fedproc.contract.tool.tool import Manifest, Task
 from fedproc.site.executors.base import SOURCE, Mount
 from fedproc.site.settings import DockerSettings
@@ -67,13 +67,13 @@ async def test_what_cannot_be_built_says_why(world: World, installed: Installed)
     runtimes = _runtimes(world.backend, world.folder)
     (installed.source / "Dockerfile").write_text(DOCKERFILE + "RUN echo the reason is this; exit 3\n")
     (installed.source / "requirements.lock").write_text("the reason is this\n")
-    with pytest.raises(SystemFault, match="the reason is this"):
+    with pytest.raises(SystemFaultError, match="the reason is this"):
         await runtimes.ready(installed, _task(requirements="requirements.lock", dockerfile="Dockerfile"))
 
 
 async def test_a_task_for_the_other_kind_of_executor_is_not_run_here(world: World, installed: Installed) -> None:
     other = {"requirements": "requirements.lock"} if isinstance(world.backend, DockerBackend) else {"dockerfile": "D"}
-    with pytest.raises(SystemFault, match="look"):
+    with pytest.raises(SystemFaultError, match="look"):
         await _runtimes(world.backend, world.folder).ready(installed, _task(**other))
 
 
@@ -81,5 +81,5 @@ async def test_an_image_that_cannot_be_had_is_named(world: World, installed: Ins
     if not isinstance(world.backend, DockerBackend):
         pytest.skip("images are for container engines")
     name = "registry.invalid/tool@sha256:" + "0" * 64
-    with pytest.raises(SystemFault, match=r"registry\.invalid/tool"):
+    with pytest.raises(SystemFaultError, match=r"registry\.invalid/tool"):
         await _runtimes(world.backend, world.folder).ready(installed, _task(image=name))

@@ -27,7 +27,7 @@ from tests.proxying import ConnectProxy
 
 from fedproc.central.db.engine import writing
 from fedproc.central.db.schema import enrolments
-from fedproc.common.errors import InvalidInput, Unavailable
+from fedproc.common.errors import InvalidInputError, UnavailableError
 from fedproc.contract.enrolment import (
     CODE_HEADER,
     certificate_sha256,
@@ -39,7 +39,7 @@ from fedproc.contract.enrolment import (
 )
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports
-from fedproc.site.enrolment.client import Asking, EnrolmentRefused, Outcome, enrol
+from fedproc.site.enrolment.client import Asking, EnrolmentRefusedError, Outcome, enrol
 
 HOST = "NEW_ONE"
 
@@ -280,7 +280,7 @@ def test_whoever_ends_tls_cannot_bring_an_authority_of_his_own(
     signer = serialization.load_pem_private_key(other.key("ca").private.read_bytes(), None)
     forged = certificate(other, key.public_key(), subject, False, 30, signer)
     Tampering(monkeypatch, {"authority": other.ca_file.read_text(), "certificate": forged})
-    with pytest.raises(InvalidInput, match="not the one that the operator told"):
+    with pytest.raises(InvalidInputError, match="not the one that the operator told"):
         enrol(asking, lambda: code, 0, lambda said: None)
     assert [path.name for path in (tmp_path / "etc").iterdir()] == ["host.key"]
 
@@ -293,7 +293,7 @@ def test_nor_a_catalogues_key_of_his_own(place: Place, tmp_path: Path, monkeypat
     pem = _key().public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     with monkeypatch.context() as between:
         Tampering(between, {"catalogue_keys": [real, pem.decode()]})
-        with pytest.raises(InvalidInput, match="of which the operator did not tell"):
+        with pytest.raises(InvalidInputError, match="of which the operator did not tell"):
             enrol(asking, lambda: code, 0, lambda said: None)
         assert [path.name for path in tmp_path.iterdir()] == ["host.key"]
     assert enrol(asking, lambda: code, 0, lambda said: None).state == "enrolled"
@@ -453,7 +453,7 @@ def test_a_refused_host_is_told_why(place: Place, tmp_path: Path) -> None:
     enrol(place.asking(tmp_path), lambda: code, 0, lambda said: None)
     refused = place.operator.post(f"/enrolments/{HOST}/refusal", json={"reason": "not the fingerprint on the phone"})
     assert refused.json()["state"] == "refused"
-    with pytest.raises(EnrolmentRefused, match="not the fingerprint on the phone"):
+    with pytest.raises(EnrolmentRefusedError, match="not the fingerprint on the phone"):
         enrol(place.asking(tmp_path), lambda: code, 5, lambda said: None)
     problem(place.confirm(place.sign(place.operator.get(f"/enrolments/{HOST}").json()["request"])), 409)
     assert HOST not in [entry["host"] for entry in place.operator.get("/enrolments").json()]
@@ -487,7 +487,7 @@ def test_a_site_behind_a_proxy(place: Place, tmp_path: Path) -> None:
         asking = Asking(url, HOST, tmp_path, ca_sha256=pinned, proxy=proxy.url_of("ward:geheim"))
         assert enrol(asking, lambda: code, 0, lambda said: None).state == "requested"
         assert set(proxy.asked) == {f"localhost:{nowhere}"}
-        with pytest.raises(Unavailable, match=r"407.*put a user and password that the proxy accepts"):
+        with pytest.raises(UnavailableError, match=r"407.*put a user and password that the proxy accepts"):
             enrol(replace(asking, proxy=proxy.url), lambda: code, 0, lambda said: None)
 
 
@@ -495,9 +495,9 @@ def test_what_the_site_does_not_take(place: Place, tmp_path: Path) -> None:
     code = place.code()
     enrol(place.asking(tmp_path), lambda: code, 0, lambda said: None)
     (tmp_path / "host.key").chmod(0o640)
-    with pytest.raises(InvalidInput, match="chmod 600"):
+    with pytest.raises(InvalidInputError, match="chmod 600"):
         enrol(place.asking(tmp_path), lambda: code, 0, lambda said: None)
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(UnavailableError, match="does not answer"):
         enrol(replace(place.asking(tmp_path / "b"), url="https://127.0.0.1:9"), lambda: code, 0, lambda said: None)
 
 
@@ -508,6 +508,6 @@ def test_a_certificate_of_another_key_is_not_written(place: Place, tmp_path: Pat
     with writing(place.federation.engine) as connection:
         change = {"state": "confirmed", "certificate": other}
         connection.execute(update(enrolments).where(enrolments.c.host == HOST).values(**change))
-    with pytest.raises(InvalidInput, match="not of this host's key"):
+    with pytest.raises(InvalidInputError, match="not of this host's key"):
         enrol(place.asking(tmp_path), lambda: code, 0, lambda said: None)
     assert [path.name for path in tmp_path.iterdir()] == ["host.key"]

@@ -19,7 +19,7 @@ from tests.integration.api.federation import Federation, problem
 from tests.integration.api.issuer import TestIssuer
 
 from fedproc.client.api import Client
-from fedproc.common.errors import NotAuthenticated
+from fedproc.common.errors import NotAuthenticatedError
 from fedproc.contract.api.base import Token
 
 GOOD = {"username": "rosa", "password": "correct horse"}
@@ -50,7 +50,10 @@ def test_a_client_whose_session_ended_signs_in_by_its_password_again(federation:
     both = {"token": ended, **GOOD}
     with closing(Client(federation.url, **both)) as rosa:
         assert rosa.experiments().items == []
-    with closing(Client(federation.url, token=ended)) as rosa, pytest.raises(NotAuthenticated, match="not signed in"):
+    with (
+        closing(Client(federation.url, token=ended)) as rosa,
+        pytest.raises(NotAuthenticatedError, match="not signed in"),
+    ):
         rosa.experiments()
 
 

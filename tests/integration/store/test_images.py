@@ -13,8 +13,15 @@ import pytest
 from tests.integration.store.conftest import needs_docker, registry, store
 from tests.integration.store.gateway import NAME, Gateway
 
-from fedproc.catalog.oci import Blobs, Image, ImageFault
-from fedproc.common.errors import FedprocError, Forbidden, NotAuthenticated, NotFound, Unavailable, Unreadable
+from fedproc.catalog.oci import Blobs, Image, ImageError
+from fedproc.common.errors import (
+    FedprocError,
+    ForbiddenError,
+    NotAuthenticatedError,
+    NotFoundError,
+    UnavailableError,
+    UnreadableError,
+)
 from fedproc.contract.tool.tool import Manifest, Task
 from fedproc.demo.engine import MACHINES_OWN
 from fedproc.site.centre.identity import tls_context
@@ -85,7 +92,7 @@ def test_sending_again_changes_nothing(gateway: Gateway, reference: str, image: 
 
 
 @pytest.mark.usefixtures("reference")
-@pytest.mark.parametrize(("whose", "fault"), [("nobody", NotAuthenticated), ("old", NotAuthenticated)])
+@pytest.mark.parametrize(("whose", "fault"), [("nobody", NotAuthenticatedError), ("old", NotAuthenticatedError)])
 def test_who_has_no_good_token_gets_nothing(gateway: Gateway, image: Made, whose: str, fault: type) -> None:
     token = {"nobody": "nothing", "old": gateway.old_token()}[whose]
     with pytest.raises(fault, match=r"HTTP 401.*token"):
@@ -112,7 +119,7 @@ def test_a_revoked_host_is_out_at_once(gateway: Gateway, reference: str, image: 
     with gateway.federation.operator() as operator:
         operator.put("/hosts/FORTH", json={**enrolment, "active": False})
         try:
-            with pytest.raises(Forbidden, match="HTTP 403"):
+            with pytest.raises(ForbiddenError, match="HTTP 403"):
                 caller.fetch("tools/small", found, Blobs(tmp_path))
         finally:
             operator.put("/hosts/FORTH", json={**enrolment, "active": True})
@@ -121,7 +128,7 @@ def test_a_revoked_host_is_out_at_once(gateway: Gateway, reference: str, image: 
 
 @pytest.mark.parametrize("repository", ["tools/small", "tools/new"])
 def test_a_host_cannot_send(gateway: Gateway, image: Made, repository: str) -> None:
-    with pytest.raises(Forbidden, match="a host reads only"):
+    with pytest.raises(ForbiddenError, match="a host reads only"):
         registry(gateway, gateway.host_token()).push(repository, *image)
 
 
@@ -144,14 +151,14 @@ def test_the_registry_is_not_led_to_by_other_names(gateway: Gateway) -> None:
 
 
 def test_what_is_not_there_is_named(gateway: Gateway) -> None:
-    with pytest.raises(NotFound, match="publish the tool again"):
+    with pytest.raises(NotFoundError, match="publish the tool again"):
         registry(gateway, gateway.host_token()).image("tools/small", "sha256:" + "1" * 64)
 
 
 def test_a_store_that_does_not_answer_is_named(gateway: Gateway, image: Made, tmp_path: Path) -> None:
     away = Gateway.__new__(Gateway)
     away.keys, away.url = gateway.keys, "https://localhost:9"
-    with pytest.raises(Unavailable, match=r"localhost:9 does not answer.*proxy"):
+    with pytest.raises(UnavailableError, match=r"localhost:9 does not answer.*proxy"):
         registry(away, "token").image("tools/small", image[0].digest)
     assert not list(tmp_path.iterdir())
 
@@ -204,7 +211,7 @@ def test_a_damaged_part_is_not_kept(gateway: Gateway, reference: str, image: Mad
     layer = made.layers[0]
     with blobs.partial(layer.digest) as partial:
         partial.write_bytes(b"x" * (layer.size // 2))
-    with pytest.raises(Unreadable, match="was changed"):
+    with pytest.raises(UnreadableError, match="was changed"):
         registry(gateway, gateway.host_token()).fetch("tools/small", made, blobs)
     registry(gateway, gateway.host_token()).fetch("tools/small", made, blobs)
     assert blobs.has(layer)
@@ -213,5 +220,5 @@ def test_a_damaged_part_is_not_kept(gateway: Gateway, reference: str, image: Mad
 
 async def test_an_image_from_elsewhere_is_not_fetched(gateway: Gateway, tmp_path: Path) -> None:
     other = "registry.invalid/tool@sha256:" + "0" * 64
-    with pytest.raises(ImageFault, match=r"docker\.registries"):
+    with pytest.raises(ImageError, match=r"docker\.registries"):
         await images(gateway, tmp_path, gateway.host_token()).ready(installed(), task(other))

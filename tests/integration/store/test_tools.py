@@ -21,7 +21,7 @@ from fedproc.catalog import load_tool
 from fedproc.catalog.building import image_name
 from fedproc.catalog.registry import split
 from fedproc.catalog.signing import tool_digest, verify_manifest
-from fedproc.common.errors import FedprocError, InvalidInput, Refused, Unreadable
+from fedproc.common.errors import FedprocError, InvalidInputError, RefusedError, UnreadableError
 from fedproc.contract.tool.tool import Manifest
 from fedproc.site.tools.prefetch import Outcome, fetch
 
@@ -157,7 +157,7 @@ def test_the_token_is_not_in_what_pip_says(gateway: Gateway, tmp_path: Path) -> 
 
 
 def test_a_tool_that_the_policy_does_not_admit_is_refused(gateway: Gateway, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="allow-list"):
+    with pytest.raises(RefusedError, match="allow-list"):
         fetched(gateway, tmp_path, "docker", "count")
 
 
@@ -233,7 +233,7 @@ def test_a_changed_bundle_is_refused(
     try:
         outcomes = fetched(gateway, tmp_path, "docker", bundle=changed)
     except FedprocError as fault:
-        assert isinstance(fault, Unreadable)
+        assert isinstance(fault, UnreadableError)
     else:
         assert outcomes
         assert all(o.fault and not o.ready for o in outcomes), outcomes
@@ -249,7 +249,7 @@ def test_what_a_bundle_lacks_is_named(gateway: Gateway, bundle: Path, tmp_path: 
 
 def test_what_is_no_bundle_is_said(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "no.tar").write_bytes(b"no tar at all" * 1000)
-    with pytest.raises(InvalidInput, match="catalog pack"):
+    with pytest.raises(InvalidInputError, match="catalog pack"):
         fetched(gateway, tmp_path, "docker", bundle=tmp_path / "no.tar")
 
 

@@ -20,7 +20,7 @@ from tests.resilience.soak.memory import MemoryWatch
 from tests.resilience.soak.report import write
 from tests.running import ROOT, Running, federation
 
-from fedproc.common.errors import Unavailable
+from fedproc.common.errors import UnavailableError
 from fedproc.demo.polling import wait_until
 
 TOOLS = Path(__file__).parents[1] / "tools"
@@ -63,7 +63,7 @@ def _campaign(running: Running, given: argparse.Namespace) -> Count:
         wait_until(running.works, 180, "the federation does not work again after the last kill")
         wait_until(lambda: not flow.given_up or not _open(running), _SETTLE, "what was given up does not end")
         time.sleep(3)
-    except Unavailable as fault:
+    except UnavailableError as fault:
         print(fault.message, flush=True)
     found = count(running, flow)
     table = write(given, found, flow, kills, memory, seconds)

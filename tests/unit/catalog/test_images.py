@@ -16,7 +16,7 @@ from fedproc.catalog import load_tool
 from fedproc.catalog.naming import is_published_as, to_build, with_images
 from fedproc.catalog.oci import Blobs, Image, digest_of, for_engine, read_image, take_saved
 from fedproc.catalog.wheels import project
-from fedproc.common.errors import Unreadable
+from fedproc.common.errors import UnreadableError
 from fedproc.contract.tool.tool import Manifest
 
 CATALOGUE = Path(__file__).parents[3] / "tool_catalog"
@@ -91,7 +91,7 @@ def test_what_is_written_for_an_engine_is_the_image(made: tuple[Image, Blobs], t
     json.dumps({"config": {"digest": "md5:" + "a" * 32, "size": 1, "mediaType": "x"}, "layers": []}).encode(),
 ])  # fmt: skip
 def test_what_is_no_manifest_is_not_read(content: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         read_image(content)
 
 
@@ -99,13 +99,13 @@ def test_only_what_has_its_digest_gets_in(tmp_path: Path) -> None:
     blobs, digest = Blobs(tmp_path), digest_of(b"right")
     with blobs.partial(digest) as partial:
         partial.write_bytes(b"wrong")
-        with pytest.raises(Unreadable, match="was changed"):
+        with pytest.raises(UnreadableError, match="was changed"):
             blobs.finish(digest, partial)
         assert not partial.exists()
     assert blobs.read(digest) is None
     blobs.add(b"right")
     blobs.path(digest).write_bytes(b"later")
-    with pytest.raises(Unreadable, match="was changed"):
+    with pytest.raises(UnreadableError, match="was changed"):
         blobs.read(digest)
 
 

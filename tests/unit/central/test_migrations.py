@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from fedproc.central.db import migrate
 from fedproc.central.db.engine import connect, reading, writing
 from fedproc.central.db.schema import metadata
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -76,5 +76,5 @@ def test_a_program_with_an_old_database_says_what_to_run(engine: Engine) -> None
         migrate.ready(engine)
         assert migrate.revision(engine) == migrate.head()
     else:
-        with pytest.raises(InvalidInput, match=r"fedproc\.central\.db\.migrate"):
+        with pytest.raises(InvalidInputError, match=r"fedproc\.central\.db\.migrate"):
             migrate.ready(engine)

@@ -10,7 +10,7 @@ from tests.unit.central.sample_tools import CHAIN, GANG, LONE, WATCHED, need, ta
 
 from fedproc.central.experiments.parameters import Parameters
 from fedproc.central.experiments.placement import HostFacts, gang_tasks, named_hosts, plan, windows
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.base import ExperimentRequest
 from fedproc.contract.tool.tool import Tool
 
@@ -24,7 +24,7 @@ def _plan(asked: Tool, known: dict[str, HostFacts] = KNOWN, **request: Any) -> l
 
 
 def _faults(asked: Tool, known: dict[str, HostFacts] = KNOWN, **request: Any) -> list[tuple[str, str]]:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         _plan(asked, known, **request)
     assert all(fault["cure"] for fault in caught.value.detail["errors"])
     return [(fault["where"], fault["what"]) for fault in caught.value.detail["errors"]]

@@ -8,7 +8,7 @@ import time
 import pytest
 from joserfc.jwk import ECKey
 
-from fedproc.common.errors import Unreadable
+from fedproc.common.errors import UnreadableError
 from fedproc.contract.ids import new_id
 from fedproc.contract.wire import jws
 from fedproc.contract.wire.messages import Cancel, Heartbeat, JobOrder
@@ -38,7 +38,7 @@ def test_what_was_sealed_is_read():
 def test_unknown_fields_are_ignored_unless_critical():
     _, body = jws.unseal(signed(envelope(body={"job": JOB, "novelty": 1})), TRUSTED, aud="UB")
     assert body == Cancel(job=JOB)
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         jws.unseal(signed(envelope(body={"job": JOB, "novelty": 1}, crit=["novelty"])), TRUSTED, aud="UB")
     assert caught.value.code == "unreadable.crit"
 
@@ -62,7 +62,7 @@ def test_unknown_fields_are_ignored_unless_critical():
     ],
 )
 def test_everything_else_is_unreadable_with_its_code(raw, code):
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         jws.unseal(raw, TRUSTED, aud="UB")
     assert caught.value.code == code
 
@@ -71,7 +71,7 @@ def test_a_changed_byte_breaks_the_signature():
     raw = bytearray(jws.seal(Cancel(job=JOB), KEY, iss="central", aud="UB"))
     middle = raw.index(b".") + 10
     raw[middle] = ord("A") if raw[middle] != ord("A") else ord("B")
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         jws.unseal(bytes(raw), TRUSTED, aud="UB")
     assert caught.value.code == "unreadable.signature"
 
@@ -83,7 +83,7 @@ def test_alg_none_is_not_a_signature():
         return base64.urlsafe_b64encode(value).rstrip(b"=")
 
     header = json.dumps({"alg": "none", "kid": KEY.thumbprint(), "typ": jws.MESSAGE_TYP}).encode()
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         jws.unseal(part(header) + b"." + part(envelope()) + b".", TRUSTED, aud="UB")
 
 
@@ -91,7 +91,7 @@ def test_artefacts_are_for_their_receiver_only():
     secret = jws.encrypt_to(b"startup kit", jws.public_jwk(KEY))
     assert b"startup" not in secret
     assert jws.decrypt(secret, KEY) == b"startup kit"
-    with pytest.raises(Unreadable, match="this host's key"):
+    with pytest.raises(UnreadableError, match="this host's key"):
         jws.decrypt(secret, OTHER)
 
 

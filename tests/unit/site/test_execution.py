@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fedproc.common.errors import ToolFault
+from fedproc.common.errors import ToolFaultError
 from fedproc.site.executors.base import Observation, Phase
 from fedproc.site.jobs.execution import Execution
 
@@ -59,7 +59,7 @@ async def test_what_was_read_when_the_look_was_ended_is_told_and_told_once() -> 
 def test_a_signal_is_named(code: int, said: str) -> None:
     prepared = SimpleNamespace(task=SimpleNamespace(kind="batch", expected_exit_code=0, status=None))
     execution = Execution(None, None, prepared, None, None)  # type: ignore[arg-type]
-    with pytest.raises(ToolFault) as caught:
+    with pytest.raises(ToolFaultError) as caught:
         execution._judge(Observation(phase=Phase.exited, exit_code=code), last=True)
     assert said in str(caught.value)
 
@@ -68,6 +68,6 @@ def test_who_was_asked_to_end_and_did_not_was_killed_by_us() -> None:
     task = SimpleNamespace(kind="service", expected_exit_code=0, stop=SimpleNamespace(exit_codes=(143,)))
     execution = Execution(None, None, SimpleNamespace(task=task), None, None)  # type: ignore[arg-type]
     execution.finish.set()
-    with pytest.raises(ToolFault) as caught:
+    with pytest.raises(ToolFaultError) as caught:
         execution._judge(Observation(phase=Phase.exited, exit_code=137), last=True)
     assert str(caught.value).endswith("asked to end, it exited with 137 (SIGKILL)")

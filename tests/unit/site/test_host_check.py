@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 from fedproc.contract.wire.messages import Capacity, HostReport
 from fedproc.onboarding.model.report import from_json
 from fedproc.site.jobs.orchestrator import Orchestrator
@@ -161,11 +161,11 @@ async def test_a_real_look_and_a_real_check_reach_heartbeat_and_outbox(site: Sit
 
 async def test_a_check_that_cannot_run_says_why(site: Site) -> None:
     chosen = site.settings.check.model_copy(update={"profile": "d7"})
-    with pytest.raises(SystemFault, match=r"exit code 64.*there is no profile 'd7'"):
+    with pytest.raises(SystemFaultError, match=r"exit code 64.*there is no profile 'd7'"):
         await whole_check(site.file, site.settings.model_copy(update={"check": chosen}))
 
 
 async def test_a_check_that_does_not_end_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_check, "_LONGEST", 0.0)
-    with pytest.raises(SystemFault, match="did not end within"):
+    with pytest.raises(SystemFaultError, match="did not end within"):
         await whole_check(site.file, site.settings)

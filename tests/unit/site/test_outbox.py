@@ -8,7 +8,7 @@ from typing import Any
 
 from joserfc.jwk import ECKey
 
-from fedproc.common.errors import Unavailable
+from fedproc.common.errors import UnavailableError
 from fedproc.contract.wire.jws import CENTRAL, verify
 from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.journal import Outgoing
@@ -42,7 +42,7 @@ class Broker:
         envelope = json.loads(verify(body, {KEY.thumbprint(): KEY}, typ="fedproc-message+jws"))
         assert envelope["aud"] == CENTRAL
         if envelope["body"].get("state") == self._refused:
-            raise Unavailable("away")
+            raise UnavailableError("away")
         self.told.append((kind, envelope["body"]))
 
 

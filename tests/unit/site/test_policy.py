@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from fedproc.common.errors import InvalidInput, Refused
+from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool.tool import OutputDecl, Task, ToolRef
 from fedproc.contract.wire.messages import Deadlines, JobOrder, User, now
@@ -52,7 +52,7 @@ def policy(**rule) -> Policy:
     ],
 )
 def test_refusals_of_an_order(rules, changes, code):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         rules.rule(order(**changes))
     assert caught.value.code == code
 
@@ -75,14 +75,14 @@ def test_admission_by_digest_by_star_and_by_user_pattern():
 def test_too_large(maximum, within, beyond):
     rules = Policy.model_validate({"maximum": maximum, "tools": [{"id": "km", "digest": "*"}]})
     rules.check_task(rules.tools[0], task(resources=within))
-    with pytest.raises(Refused, match="this site's limit") as caught:
+    with pytest.raises(RefusedError, match="this site's limit") as caught:
         rules.check_task(rules.tools[0], task(resources=beyond))
     assert caught.value.code == "policy.too_large"
 
 
 def test_a_connection_is_refused_unless_named_with_a_budget():
     wanting = task(connections=[{"name": "server", "task": "server", "port": "grpc"}])
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         policy().check_task(policy().tools[0], wanting)
     assert caught.value.code == "policy.network"
     allowing = policy(connections=[{"task": "server", "max_mb": 2}])
@@ -92,13 +92,13 @@ def test_a_connection_is_refused_unless_named_with_a_budget():
 
 
 def test_serving_a_port_is_a_connection_too():
-    with pytest.raises(Refused, match="connection"):
+    with pytest.raises(RefusedError, match="connection"):
         policy().check_task(policy().tools[0], task(ports=[{"name": "grpc", "port": 8080}]))
 
 
 def test_received_code_must_be_allowed():
     running = task(runs_received_code=True)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         policy().check_task(policy().tools[0], running)
     assert caught.value.code == "policy.code"
     allowing = policy(received_code=True)
@@ -117,7 +117,7 @@ def test_release_by_class_and_what_is_not_named_never_leaves():
 
 def test_a_misspelt_key_is_named(tmp_path):
     (tmp_path / "policy.toml").write_text("minimum_counts = 3\n")
-    with pytest.raises(InvalidInput, match=r"minimum_counts"):
+    with pytest.raises(InvalidInputError, match=r"minimum_counts"):
         module.load(tmp_path / "policy.toml")
-    with pytest.raises(InvalidInput, match="cannot be read"):
+    with pytest.raises(InvalidInputError, match="cannot be read"):
         module.load(tmp_path / "absent.toml")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fedproc.common.errors import Refused
+from fedproc.common.errors import RefusedError
 from fedproc.contract.tool.tool import Gpu, Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
 from fedproc.site.jobs.resources import MB, Pool, Share
@@ -40,17 +40,17 @@ async def test_jobs_wait_until_there_is_room_in_their_order():
 
 
 async def test_what_can_never_fit_is_refused_with_what_is_missing():
-    with pytest.raises(Refused, match=r"3\.0 CPUs \(there are 2\.0\)"):
+    with pytest.raises(RefusedError, match=r"3\.0 CPUs \(there are 2\.0\)"):
         await pool().acquire("a", want(3))
-    with pytest.raises(Refused, match="GPU"):
+    with pytest.raises(RefusedError, match="GPU"):
         await pool().acquire("a", want(gpu=Gpu()))
 
 
 async def test_gpus_by_memory_and_capability_and_one_holder_each():
     ours = pool(gpus=(GPU,))
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         await ours.acquire("a", want(gpu=Gpu(vram_gb=24)))
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         await ours.acquire("a", want(gpu=Gpu(compute_capability=9.0)))
     assert (await ours.acquire("b", want(gpu=Gpu(vram_gb=12)))).gpus == ("GPU-1",)
     second = asyncio.create_task(ours.acquire("c", want(gpu=Gpu())))
@@ -102,10 +102,10 @@ async def test_a_gpu_that_is_lost_is_no_longer_given_and_whoever_needs_it_is_ref
     behind = asyncio.create_task(ours.acquire("c", want(1)))
     await asyncio.sleep(0)
     ours.fit((), alarm="NVIDIA A10 fell off")
-    with pytest.raises(Refused, match="there are 0 GPUs; NVIDIA A10 fell off"):
+    with pytest.raises(RefusedError, match="there are 0 GPUs; NVIDIA A10 fell off"):
         await waiting
     await behind
-    with pytest.raises(Refused, match="fell off"):
+    with pytest.raises(RefusedError, match="fell off"):
         await ours.acquire("d", want(gpu=Gpu()))
     assert ours.capacity().gpus == ()
 
@@ -122,7 +122,7 @@ async def test_one_gpu_of_two_serves_on():
     ours = pool(gpus=(GPU, other))
     ours.fit((other,), alarm="x")
     assert (await ours.acquire("a", want(gpu=Gpu()))).gpus == ("GPU-2",)
-    with pytest.raises(Refused, match="2 GPU"):
+    with pytest.raises(RefusedError, match="2 GPU"):
         await ours.acquire("b", want(gpu=Gpu(count=2)))
 
 

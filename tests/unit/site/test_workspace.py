@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from fedproc.common.errors import ToolFault
+from fedproc.common.errors import ToolFaultError
 from fedproc.contract.tool.tool import OutputDecl
 from fedproc.site.jobs.workspace import Workspace
 
@@ -69,7 +69,7 @@ def test_what_is_no_regular_file_is_the_tools_fault(workspace, tmp_path, kind):
             if os.geteuid() != 0:
                 pytest.skip("making a device node needs root")
             os.mknod(target, 0o020666, os.makedev(1, 5))
-    with pytest.raises(ToolFault) as caught:
+    with pytest.raises(ToolFaultError) as caught:
         seal(workspace, out("r"))
     assert caught.value.code == "tool_fault.output_kind"
     assert not list(workspace.root.rglob("sealed/**/r"))
@@ -79,18 +79,18 @@ def test_a_link_inside_a_declared_folder_is_refused(workspace, tmp_path):
     folder = workspace.work / "output" / "model"
     folder.mkdir()
     (folder / "x").symlink_to(tmp_path / "secret")
-    with pytest.raises(ToolFault) as caught:
+    with pytest.raises(ToolFaultError) as caught:
         seal(workspace, out("model", folder=True))
     assert caught.value.code == "tool_fault.output_kind"
 
 
 def test_missing_optional_and_too_large(workspace):
-    with pytest.raises(ToolFault, match="did not write r") as caught:
+    with pytest.raises(ToolFaultError, match="did not write r") as caught:
         seal(workspace, out("r"))
     assert caught.value.code == "tool_fault.output_missing"
     assert seal(workspace, out("r", optional=True)) == {}
     (workspace.work / "output" / "r").write_bytes(b"x" * 1001)
-    with pytest.raises(ToolFault) as caught:
+    with pytest.raises(ToolFaultError) as caught:
         seal(workspace, out("r", max_mb=0.001))
     assert caught.value.code == "tool_fault.output_size"
 

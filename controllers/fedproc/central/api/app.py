@@ -42,7 +42,7 @@ from fedproc.central.files.blobs import Blobs
 from fedproc.central.files.signed_urls import Links
 from fedproc.central.notify import bell_for
 from fedproc.central.settings import CentralSettings, load
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.common.log import log_json
 from fedproc.contract.wire.jws import load_key
 
@@ -53,7 +53,7 @@ _MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolm
 
 
 def create_app(settings: CentralSettings) -> FastAPI:
-    """The API on an opened and current database. Raises :class:`InvalidInput` that names a wrong setting."""
+    """The API on an opened and current database. Raises :class:`InvalidInputError` that names a wrong setting."""
     centre = _centre(settings)
     ledger = Ledger(centre.engine)
     app = FastAPI(
@@ -98,7 +98,7 @@ def _catalogue_key(path: Path) -> ECKey:
     try:
         return load_key(path.read_bytes())
     except (OSError, ValueError) as fault:
-        raise InvalidInput(f"settings: catalogue_keys: {path}: {fault}") from fault
+        raise InvalidInputError(f"settings: catalogue_keys: {path}: {fault}") from fault
 
 
 @asynccontextmanager

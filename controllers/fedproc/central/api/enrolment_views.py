@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from fedproc.central.api.deps import Centre
 from fedproc.central.api.views import moment
 from fedproc.central.db.repositories import enrolments
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 from fedproc.contract.api.base import Enrolled, EnrolmentView
 from fedproc.contract.wire.jws import load_key
 
@@ -65,11 +65,11 @@ def _public_pem(path: Path) -> str:
     try:
         return load_key(_read(path)).as_pem(private=False).decode()
     except ValueError as fault:
-        raise SystemFault(f"{path}: {fault}") from fault
+        raise SystemFaultError(f"{path}: {fault}") from fault
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as fault:
-        raise SystemFault(f"{path} cannot be read by the API: {fault.strerror}") from fault
+        raise SystemFaultError(f"{path} cannot be read by the API: {fault.strerror}") from fault

@@ -13,31 +13,31 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from fedproc.common.errors import (
-    Conflict,
+    ConflictError,
     FedprocError,
-    Forbidden,
-    Gone,
-    InvalidInput,
-    NotAuthenticated,
-    NotFound,
-    TooLarge,
-    Unavailable,
-    Unreadable,
+    ForbiddenError,
+    GoneError,
+    InvalidInputError,
+    NotAuthenticatedError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+    UnreadableError,
 )
 from fedproc.contract.api.base import Problem
 
 MEDIA_TYPE = "application/problem+json"
 
 STATUS: tuple[tuple[type[FedprocError], int], ...] = (
-    (NotAuthenticated, 401),
-    (Forbidden, 403),
-    (NotFound, 404),
-    (Conflict, 409),
-    (Gone, 410),
-    (TooLarge, 413),
-    (InvalidInput, 422),
-    (Unreadable, 422),
-    (Unavailable, 503),
+    (NotAuthenticatedError, 401),
+    (ForbiddenError, 403),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (GoneError, 410),
+    (TooLargeError, 413),
+    (InvalidInputError, 422),
+    (UnreadableError, 422),
+    (UnavailableError, 503),
 )
 
 STATUS_OF_CODE: Mapping[str, int] = {
@@ -110,7 +110,7 @@ def from_error(fault: FedprocError, instance: str | None = None) -> ProblemRespo
 
 def _challenge(fault: FedprocError, error: str) -> str:
     """RFC 6750 section 3.1: no error attribute where no token was sent."""
-    if fault.code == NotAuthenticated.code:
+    if fault.code == NotAuthenticatedError.code:
         return REALM
     text = "".join(letter for letter in fault.message if " " <= letter <= "~" and letter not in '"\\')
     return f'{REALM}, error="{error}", error_description="{text}"'
@@ -121,7 +121,7 @@ def from_validation(errors: Iterable[Mapping[str, Any]], instance: str | None) -
     faults = [{"where": ".".join(map(str, e["loc"])), "what": _what(e), "code": e["type"]} for e in errors]
     first = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults[:3])
     detail = f"the request is not as the API takes it ({first}); /docs has the shape of each request"
-    return problem(422, detail, InvalidInput.code, instance=instance, errors=faults[:100])
+    return problem(422, detail, InvalidInputError.code, instance=instance, errors=faults[:100])
 
 
 def _what(error: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, Key
 
 from fedproc.central.settings import IssuerSettings
-from fedproc.common.errors import InvalidInput, Unavailable
+from fedproc.common.errors import InvalidInputError, UnavailableError
 from fedproc.contract.wire.assertion import client_assertion
 from fedproc.contract.wire.jws import load_key
 
@@ -40,7 +40,7 @@ class _Turn:
 
 
 class Issuer:
-    """Asks the issuer over one kept connection. Everything it raises is :class:`Unavailable`."""
+    """Asks the issuer over one kept connection. Everything it raises is :class:`UnavailableError`."""
 
     def __init__(self, settings: IssuerSettings) -> None:
         self.settings = settings
@@ -58,10 +58,10 @@ class Issuer:
         await self._http.aclose()
 
     async def discover(self) -> dict[str, Any]:
-        """The discovery document, asked for now. Raises :class:`Unavailable`."""
+        """The discovery document, asked for now. Raises :class:`UnavailableError`."""
         document = await self._json(self._discovery)
         if document.get("issuer") != self.settings.url:
-            raise Unavailable(
+            raise UnavailableError(
                 f"{self._discovery} is of issuer {document.get('issuer')!r}, the settings say {self.settings.url!r}: "
                 "correct issuer.url",
                 code="unavailable.issuer",
@@ -81,7 +81,7 @@ class Issuer:
                 if time.monotonic() >= self._next_fetch and (kid not in self._keys or now > self._fetched + _KEYS_LIVE):
                     await self._refresh()
         if not self._keys:
-            raise Unavailable("the issuer's keys are not known yet; try again", code="unavailable.issuer")
+            raise UnavailableError("the issuer's keys are not known yet; try again", code="unavailable.issuer")
         return self._keys.get(kid)
 
     async def _refresh(self) -> None:
@@ -89,7 +89,7 @@ class Issuer:
         try:
             document = self._document or await self.discover()
             published = await self._json(document["jwks_uri"])
-        except (Unavailable, KeyError) as fault:
+        except (UnavailableError, KeyError) as fault:
             self._document = {}
             if not self._keys:
                 raise
@@ -110,7 +110,9 @@ class Issuer:
         except (httpx.HTTPError, ValueError) as fault:
             raise _silent(endpoint, fault) from fault
         if answer.status_code >= 500 or not isinstance(body, dict):
-            raise Unavailable(f"issuer: {endpoint} answers {answer.status_code}; try again", code="unavailable.issuer")
+            raise UnavailableError(
+                f"issuer: {endpoint} answers {answer.status_code}; try again", code="unavailable.issuer"
+            )
         return answer.status_code, body
 
     @asynccontextmanager
@@ -125,13 +127,13 @@ class Issuer:
         turn = self._turns.setdefault(username.lower(), _Turn())
         text = f"too many sign-ins of {username} at once; try again, or sign in once and use the refresh token"
         if turn.waiting >= _QUEUE:
-            raise Unavailable(text, code="unavailable.issuer")
+            raise UnavailableError(text, code="unavailable.issuer")
         turn.waiting += 1
         try:
             async with asyncio.timeout(_PATIENCE):
                 await turn.lock.acquire()
         except TimeoutError:
-            raise Unavailable(text, code="unavailable.issuer") from None
+            raise UnavailableError(text, code="unavailable.issuer") from None
         finally:
             turn.waiting -= 1
         try:
@@ -159,13 +161,13 @@ class Issuer:
         except (httpx.HTTPError, ValueError) as fault:
             raise _silent(url, fault) from fault
         if not isinstance(body, dict):
-            raise Unavailable(f"issuer: {url} gives no JSON object", code="unavailable.issuer")
+            raise UnavailableError(f"issuer: {url} gives no JSON object", code="unavailable.issuer")
         return body
 
 
-def _silent(url: str, fault: Exception) -> Unavailable:
+def _silent(url: str, fault: Exception) -> UnavailableError:
     text = str(fault) or type(fault).__name__
-    return Unavailable(f"the issuer does not answer at {url}: {text}; try again", code="unavailable.issuer")
+    return UnavailableError(f"the issuer does not answer at {url}: {text}; try again", code="unavailable.issuer")
 
 
 def _signing_keys(published: dict[str, Any]) -> dict[str, Key]:
@@ -192,4 +194,4 @@ def _client_key(settings: IssuerSettings) -> ECKey | None:
     try:
         return load_key(settings.client_key.read_bytes())
     except (OSError, ValueError) as fault:
-        raise InvalidInput(f"issuer.client_key {settings.client_key}: {fault}") from fault
+        raise InvalidInputError(f"issuer.client_key {settings.client_key}: {fault}") from fault

@@ -24,7 +24,7 @@ from fedproc.central.auth.issuer import Issuer
 from fedproc.central.db.engine import reading
 from fedproc.central.db.repositories import hosts
 from fedproc.central.settings import IssuerSettings
-from fedproc.common.errors import Forbidden, NotAuthenticated
+from fedproc.common.errors import ForbiddenError, NotAuthenticatedError
 
 Role = Literal["researcher", "operator", "admin"]
 
@@ -71,7 +71,7 @@ class Verifier:
         self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
 
     async def verify(self, token: str) -> Caller:
-        """Raises :class:`NotAuthenticated` (code ``invalid_token``) for a token that does not count here."""
+        """Raises :class:`NotAuthenticatedError` (code ``invalid_token``) for a token that does not count here."""
         key = hashlib.sha256(token.encode()).digest()
         known = self._known.get(key)
         now = time.time()
@@ -107,8 +107,8 @@ class Verifier:
             raise _refuse("its signature is wrong") from fault
 
 
-def _refuse(why: str) -> NotAuthenticated:
-    return NotAuthenticated(f"the token does not count: {why}; get a fresh one", code="invalid_token")
+def _refuse(why: str) -> NotAuthenticatedError:
+    return NotAuthenticatedError(f"the token does not count: {why}; get a fresh one", code="invalid_token")
 
 
 def _check_claims(claims: dict[str, Any], settings: IssuerSettings, now: float) -> None:
@@ -179,16 +179,18 @@ class Bearer(SecurityBase):
         if caller.host is not None:
             await self._host(request, caller.host)
         elif self._who != "any" and self._who not in caller.roles:
-            raise Forbidden(f"this needs {self._whom()}; ask the federation's operator for it", code="forbidden.role")
+            raise ForbiddenError(
+                f"this needs {self._whom()}; ask the federation's operator for it", code="forbidden.role"
+            )
         elif not caller.roles:
-            raise Forbidden("the token gives no role here; ask the federation's operator", code="forbidden.role")
+            raise ForbiddenError("the token gives no role here; ask the federation's operator", code="forbidden.role")
         return caller
 
     async def _host(self, request: Request, host: str) -> None:
         if self._who not in {"host", "any"}:
-            raise Forbidden(f"this needs {self._whom()}, and the token is a host's", code="forbidden.role")
+            raise ForbiddenError(f"this needs {self._whom()}, and the token is a host's", code="forbidden.role")
         if not await run_in_threadpool(_active, request, host):
-            raise Forbidden(f"host {host} is not enrolled or was revoked; ask the operator", code="forbidden.host")
+            raise ForbiddenError(f"host {host} is not enrolled or was revoked; ask the operator", code="forbidden.host")
 
     def _whom(self) -> str:
         return "a host's token" if self._who == "host" else f"the role {self._who}"
@@ -213,7 +215,7 @@ def token_or_password(request: Request) -> str:
 def _token(request: Request) -> str:
     values = request.headers.getlist("authorization")
     if not values:
-        raise NotAuthenticated("this needs a token: POST /token gives one, send it as 'Authorization: Bearer …'")
+        raise NotAuthenticatedError("this needs a token: POST /token gives one, send it as 'Authorization: Bearer …'")
     scheme, _, token = values[0].partition(" ")
     if len(values) > 1 or scheme.lower() != "bearer" or not token or len(token) > _LONGEST_TOKEN:
         raise _refuse("the header must be one 'Authorization: Bearer TOKEN'")

@@ -15,7 +15,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError
 
-from fedproc.common.errors import Unavailable
+from fedproc.common.errors import UnavailableError
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ def _available() -> Iterator[None]:
     try:
         yield
     except OperationalError as fault:
-        raise Unavailable(
+        raise UnavailableError(
             f"the central database does not answer: {fault.orig}; try again, and see the database's log",
             code="unavailable.database",
         ) from fault

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from fedproc.central.db.engine import connect, is_sqlite, reading, writing
 from fedproc.central.settings import load
-from fedproc.common.errors import FedprocError, InvalidInput
+from fedproc.common.errors import FedprocError, InvalidInputError
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -51,12 +51,12 @@ def migrate(engine: Engine) -> None:
 def ready(engine: Engine) -> None:
     """At the start of a program: migrate on SQLite; elsewhere, where an operator does that, look that it was done.
 
-    Raises :class:`InvalidInput` with the command to run.
+    Raises :class:`InvalidInputError` with the command to run.
     """
     if is_sqlite(engine):
         migrate(engine)
     elif (present := revision(engine)) != head():
-        raise InvalidInput(
+        raise InvalidInputError(
             f"the central database is at revision {present}, this program needs {head()}: "
             "run `python -m fedproc.central.db.migrate SETTINGS` as its owner",
             code="database.revision",

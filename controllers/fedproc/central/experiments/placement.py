@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedproc.central.experiments.parameters import Fault, Parameters, fault
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.base import ExperimentRequest, RunRequest
 from fedproc.contract.tool.tool import Condition, Placement, Task, Tool
 from fedproc.contract.wire.messages import DatasetUse
@@ -64,14 +64,14 @@ def plan(
 ) -> Plan:
     """Place the request's jobs; ``acceptance``: on hosts that are not accepted, too.
 
-    Raises :class:`InvalidInput` with every fault at once, each with its cure.
+    Raises :class:`InvalidInputError` with every fault at once, each with its cure.
     """
     chosen = list(request.hosts) or list(dict.fromkeys(d.partition(":")[0] for d in request.datasets))
     placing = _Placing(request, tool, hosts, aggregator, chosen, acceptance)
     if faults := list(placing.faults()):
         first = "; ".join(f"{entry['where']}: {entry['what']} ({entry['cure']})" for entry in faults[:3])
         more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise InvalidInput(f"the experiment cannot be placed: {first}{more}", code="placement", errors=faults)
+        raise InvalidInputError(f"the experiment cannot be placed: {first}{more}", code="placement", errors=faults)
     accepted = {"hosts": chosen, "version": tool.version, "parameters": placing.parameters.everywhere()}
     return Plan(request.model_copy(update=accepted), tuple(placing.jobs()))
 

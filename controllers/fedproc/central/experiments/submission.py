@@ -13,7 +13,7 @@ from fedproc.central.db.repositories import experiments, hosts, tools
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.placement import Placed, Plan, gang_tasks, named_hosts, plan, windows
 from fedproc.central.settings import CentralSettings
-from fedproc.common.errors import Conflict, InvalidInput, NotFound
+from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.base import ExperimentRequest
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool.tool import Tool, ToolRef
@@ -31,13 +31,13 @@ def fingerprint(request: ExperimentRequest) -> str:
 def earlier(connection: Connection, caller: Caller, key: str, request: ExperimentRequest) -> str | None:
     """The experiment that the caller already made under this Idempotency-Key.
 
-    Raises :class:`Conflict` if it was made by another request.
+    Raises :class:`ConflictError` if it was made by another request.
     """
     row = experiments.by_key(connection, caller.sub, key)
     if row is None:
         return None
     if row.fingerprint != fingerprint(request):
-        raise Conflict(
+        raise ConflictError(
             f"Idempotency-Key {key!r} was used for another request (experiment {row.id}); take a new key for a new one",
             code="conflict.idempotency",
         )
@@ -58,7 +58,7 @@ def submit(
 
     ``acceptance``: it may go to hosts that are not accepted yet.
 
-    Raises :class:`InvalidInput` that names every fault.
+    Raises :class:`InvalidInputError` that names every fault.
     """
     row = _tool(connection, request)
     tool = tools.of_digest(connection, row.digest)
@@ -77,10 +77,10 @@ def submit(
 def _tool(connection: Connection, request: ExperimentRequest) -> Row[Any]:
     try:
         return tools.find(connection, request.tool, request.version)
-    except NotFound as fault:
+    except NotFoundError as fault:
         where = "version" if fault.code == "not_found.version" else "tool"
         errors = [{"where": where, "what": fault.message, "cure": "GET /tools lists tools and versions"}]
-        raise InvalidInput(fault.message, code="placement", errors=errors) from fault
+        raise InvalidInputError(fault.message, code="placement", errors=errors) from fault
 
 
 def _experiment(placed: Plan, tool: Row[Any], caller: Caller, now: float) -> dict[str, Any]:

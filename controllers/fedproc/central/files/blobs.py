@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedproc.common.errors import Conflict, NotFound, Unavailable
+from fedproc.common.errors import ConflictError, NotFoundError, UnavailableError
 
 _RESERVE = 64 << 20
 """Bytes of the disk that are left free, so that the database beside it can still write."""
@@ -32,7 +32,7 @@ class Incoming:
         self.size = os.fstat(descriptor).st_size
 
     def append(self, data: bytes) -> None:
-        """Add at the end. Raises :class:`Unavailable` (code ``storage.full``) where the disk is full."""
+        """Add at the end. Raises :class:`UnavailableError` (code ``storage.full``) where the disk is full."""
         rest = memoryview(data)
         try:
             while rest:
@@ -71,7 +71,10 @@ class Blobs:
         return self.folder / name[-2:] / name
 
     def create(self, name: str, size: int) -> None:
-        """Begin an empty file that ``size`` bytes will come for. Raises :class:`Unavailable` if they do not fit."""
+        """Begin an empty file that ``size`` bytes will come for.
+
+        Raises :class:`UnavailableError` if they do not fit.
+        """
         if shutil.disk_usage(self.folder).free < size + _RESERVE:
             raise _full()
         path = self.path(name)
@@ -80,11 +83,11 @@ class Blobs:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Incoming]:
-        """Hold the writer's lock. Raises :class:`Conflict` (``locked``) while another holds it."""
+        """Hold the writer's lock. Raises :class:`ConflictError` (``locked``) while another holds it."""
         try:
             descriptor = os.open(self.path(name), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError as fault:
-            raise NotFound(f"there are no bytes of {name}: create the entry again") from fault
+            raise NotFoundError(f"there are no bytes of {name}: create the entry again") from fault
         try:
             _lock(descriptor)
             yield Incoming(descriptor, self.path(name))
@@ -119,13 +122,13 @@ def _lock(descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as fault:
-        raise Conflict(
+        raise ConflictError(
             "another request is sending this file just now; ask again when it has ended", code="locked"
         ) from fault
 
 
-def _full() -> Unavailable:
-    return Unavailable(
+def _full() -> UnavailableError:
+    return UnavailableError(
         "the centre's file store is full; nothing of this request was kept: ask its operator for room, then send again",
         code="storage.full",
     )

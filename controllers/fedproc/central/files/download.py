@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from fedproc.central.files.blobs import Blobs
-from fedproc.common.errors import InvalidInput, NotFound
+from fedproc.common.errors import InvalidInputError, NotFoundError
 
 _CHUNK = 256 << 10
 _RANGE = re.compile(r"^bytes=(\d{1,18})?-(\d{1,18})?$")
@@ -31,7 +31,7 @@ def disposition(path: str) -> str:
 def wanted(header: str | None, size: int) -> tuple[int, int] | None:
     """First and last byte of a single range; None for the whole file.
 
-    Several ranges, and what is no byte range, are ignored, as RFC 9110 allows. Raises :class:`InvalidInput`
+    Several ranges, and what is no byte range, are ignored, as RFC 9110 allows. Raises :class:`InvalidInputError`
     (code ``range``) for a range that begins behind the end.
     """
     match = _RANGE.match(header or "")
@@ -42,7 +42,7 @@ def wanted(header: str | None, size: int) -> tuple[int, int] | None:
     if match[1] and match[2] and int(match[2]) < first:
         return None
     if first >= size:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"the file has {size} bytes; the range begins behind its end",
             code="range",
             headers={"Content-Range": f"bytes */{size}"},
@@ -93,7 +93,7 @@ def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError as fault:
-        raise NotFound("the bytes of this file are no longer in the file store; tell the operator") from fault
+        raise NotFoundError("the bytes of this file are no longer in the file store; tell the operator") from fault
 
 
 def _digest(sha256: str) -> str:

@@ -13,19 +13,22 @@ from fedproc.central.db.engine import deciding
 from fedproc.central.db.repositories import experiments, files, tools
 from fedproc.central.experiments.advance import advance
 from fedproc.central.files.blobs import Incoming
-from fedproc.common.errors import Conflict, InvalidInput
+from fedproc.common.errors import ConflictError, InvalidInputError
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool.tool import InputDecl, Task
 
 
 def declared_upload(task: Task, name: str | None) -> InputDecl:
-    """The declared upload of that name, or the only one. Raises :class:`InvalidInput` that names those there are."""
+    """The declared upload of that name, or the only one.
+
+    Raises :class:`InvalidInputError` that names those there are.
+    """
     uploads = [entry for entry in task.inputs if entry.kind == "upload"]
     found = [entry for entry in uploads if name in {None, entry.name}]
     if len(found) == 1:
         return found[0]
     names = ", ".join(entry.name for entry in uploads) or "none"
-    raise InvalidInput(
+    raise InvalidInputError(
         f"say with ?input=NAME which input this is; uploads that task {task.name} takes: {names}", code="input.unknown"
     )
 
@@ -33,7 +36,7 @@ def declared_upload(task: Task, name: str | None) -> InputDecl:
 def expect(connection: Connection, centre: Centre, job: Row[Any], name: str, now: float) -> Row[Any]:
     """The pending entry for an input of a queued job. One that was sent before stays until this is complete.
 
-    Raises :class:`Conflict` once the job's order is written, because the order names the files.
+    Raises :class:`ConflictError` once the job's order is written, because the order names the files.
     """
     _still_queued(job)
     if (row := files.input_of(connection, job.id, name, "pending")) is not None:
@@ -61,7 +64,7 @@ def expect(connection: Connection, centre: Centre, job: Row[Any], name: str, now
 def _still_queued(job: Row[Any]) -> None:
     if job.state != "queued" or "job" in job.told:
         how = job.state if job.state != "queued" else "about to be dispatched"
-        raise Conflict(
+        raise ConflictError(
             f"job {job.id} is {how}: its inputs are fixed now; start a new experiment instead",
             code="conflict.dispatched",
         )
@@ -81,7 +84,7 @@ def finish(
 ) -> None:
     """The input is there: what was sent under its name before is replaced, and the job may go if it was the last.
 
-    ``done`` is called in the transaction. Raises :class:`Conflict` if the job was dispatched meanwhile.
+    ``done`` is called in the transaction. Raises :class:`ConflictError` if the job was dispatched meanwhile.
     """
     incoming.settle()
     with deciding(centre.engine) as connection:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedproc.common.errors import Forbidden, Gone
+from fedproc.common.errors import ForbiddenError, GoneError
 
 LIFETIME = 300.0
 """Seconds. A download that has begun may take longer; one that is resumed asks for a new link."""
@@ -41,11 +41,11 @@ class Links:
         )
 
     def check(self, grant: Grant, signature: str) -> None:
-        """Raises :class:`Forbidden` for a signature that is not ours and :class:`Gone` for a link that ended."""
+        """Raises :class:`ForbiddenError` for a signature that is not ours and :class:`GoneError` for a link that ended."""
         if not hmac.compare_digest(self._sign(grant).encode(), signature.encode()):
-            raise Forbidden("this link was not given by this API; ask /data/file/{file_id}/access/ for one")
+            raise ForbiddenError("this link was not given by this API; ask /data/file/{file_id}/access/ for one")
         if time.time() >= grant.expires:
-            raise Gone("this link has ended; ask /data/file/{file_id}/access/ for a new one")
+            raise GoneError("this link has ended; ask /data/file/{file_id}/access/ for a new one")
 
     def _sign(self, grant: Grant) -> str:
         text = f"{grant.file}\n{grant.host}\n{grant.expires}".encode()

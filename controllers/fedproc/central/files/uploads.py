@@ -13,7 +13,7 @@ from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import reading, writing
 from fedproc.central.db.repositories import experiments, files, tools
 from fedproc.central.files.blobs import Incoming
-from fedproc.common.errors import Conflict, Forbidden, InvalidInput, NotFound, TooLarge
+from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, TooLargeError
 from fedproc.contract.api.base import NewFile, NewUpload
 from fedproc.contract.ids import new_id
 from fedproc.contract.states import TERMINAL
@@ -28,29 +28,29 @@ _JWE_GROWTH, _JWE_HEADER = 1.4, 4096
 
 
 def check_size(centre: Centre, size: int) -> None:
-    """Raises :class:`TooLarge` for a file beyond what this federation takes."""
+    """Raises :class:`TooLargeError` for a file beyond what this federation takes."""
     if size > centre.settings.max_upload_mb * MB:
-        raise TooLarge(f"files may have {centre.settings.max_upload_mb} MB here; this has {size} bytes")
+        raise TooLargeError(f"files may have {centre.settings.max_upload_mb} MB here; this has {size} bytes")
 
 
 def expect_output(connection: Connection, centre: Centre, host: str, new: NewUpload, now: float) -> Row[Any]:
     """The entry for one output of one of the host's open jobs, a new one or that of an earlier attempt.
 
-    Raises :class:`Forbidden` for another host's job, :class:`Conflict` for an ended one or other bytes than
-    those that were sent already, :class:`InvalidInput` for what the tool does not declare.
+    Raises :class:`ForbiddenError` for another host's job, :class:`ConflictError` for an ended one or other bytes than
+    those that were sent already, :class:`InvalidInputError` for what the tool does not declare.
     """
     job = experiments.locked_job(connection, new.job)
     if job.host != host:
-        raise Forbidden(f"job {new.job} is not one of {host}'s", code="forbidden.job")
+        raise ForbiddenError(f"job {new.job} is not one of {host}'s", code="forbidden.job")
     declared = _declared(tools.of_job(connection, job).task(job.task), new)
     row = files.output(connection, new.job, new.output, new.path, new.recipient)
     same = row is not None and (row.sha256, row.size) == (new.sha256, new.size)
     if row is not None and row.state == "complete":
         if same:
             return row
-        raise Conflict(f"output {new.output} ({new.path}) of {new.job} was sent already, with other bytes")
+        raise ConflictError(f"output {new.output} ({new.path}) of {new.job} was sent already, with other bytes")
     if job.state in TERMINAL:
-        raise Conflict(f"job {new.job} has ended as {job.state}; nothing is taken in for it any more")
+        raise ConflictError(f"job {new.job} has ended as {job.state}; nothing is taken in for it any more")
     if row is not None and same:
         return row
     _check_total(connection, new, declared, row)
@@ -69,14 +69,16 @@ def expect_output(connection: Connection, centre: Centre, host: str, new: NewUpl
 def _declared(task: Task, new: NewUpload) -> OutputDecl:
     declared = task.output(new.output)
     if declared is None:
-        raise InvalidInput(f"task {task.name} declares no output {new.output!r}", code="output.unknown")
+        raise InvalidInputError(f"task {task.name} declares no output {new.output!r}", code="output.unknown")
     inside = new.path.startswith(declared.path.rstrip("/") + "/") if declared.folder else new.path == declared.path
     if not inside:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"output {new.output} is declared at {declared.path!r}, not {new.path!r}", code="output.path"
         )
     if (new.recipient is not None) != bool(declared.artefact_for):
-        raise InvalidInput(f"output {new.output}: artefacts, and only they, have a recipient", code="output.recipient")
+        raise InvalidInputError(
+            f"output {new.output}: artefacts, and only they, have a recipient", code="output.recipient"
+        )
     return declared
 
 
@@ -86,9 +88,9 @@ def _check_total(connection: Connection, new: NewUpload, declared: OutputDecl, r
     size += new.size - (replaced.size if replaced is not None else 0)
     most = declared.max_mb * MB
     if size > (most * _JWE_GROWTH + _JWE_HEADER if new.recipient else most):
-        raise TooLarge(f"output {new.output} may have {declared.max_mb} MB in all; with this it has {size} bytes")
+        raise TooLargeError(f"output {new.output} may have {declared.max_mb} MB in all; with this it has {size} bytes")
     if count >= _MOST_FILES and replaced is None:
-        raise TooLarge(f"output {new.output} has {count} files; pack them into fewer")
+        raise TooLargeError(f"output {new.output} has {count} files; pack them into fewer")
 
 
 def expect_file(
@@ -96,13 +98,15 @@ def expect_file(
 ) -> Row[Any]:
     """The caller's own entry at ``path``, a new one or that of an earlier attempt with the same bytes.
 
-    Raises :class:`Conflict` where another file stands there already.
+    Raises :class:`ConflictError` where another file stands there already.
     """
     row = files.mine(connection, caller.sub, path)
     if row is not None and (row.sha256, row.size) == (new.sha256, new.size):
         return row
     if row is not None and row.state == "complete":
-        raise Conflict(f"another file of yours stands at this path: choose another, or DELETE /uploads/{row.id} first")
+        raise ConflictError(
+            f"another file of yours stands at this path: choose another, or DELETE /uploads/{row.id} first"
+        )
     return _expect(connection, centre, row, {**new.model_dump(), "owner": caller.sub, "path": path}, now)
 
 
@@ -111,7 +115,7 @@ def _expect(
 ) -> Row[Any]:
     check_size(centre, values["size"])
     if not values["size"] and values["sha256"] != _SHA256_OF_NOTHING:
-        raise InvalidInput(f"a file of no bytes has the sha256 {_SHA256_OF_NOTHING}", code="file.sha256")
+        raise InvalidInputError(f"a file of no bytes has the sha256 {_SHA256_OF_NOTHING}", code="file.sha256")
     if row is not None:
         with centre.blobs.writing(row.id) as incoming:
             incoming.cut(0)
@@ -124,14 +128,14 @@ def _expect(
 
 
 def find_for(connection: Connection, file: str, caller: Caller) -> Row[Any]:
-    """An entry whose bytes the caller may send: its own, or an output of its own job. Raises :class:`NotFound`."""
+    """An entry whose bytes the caller may send: its own, or an output of its own job. Raises :class:`NotFoundError`."""
     row = files.one(connection, file)
     if row is not None:
         if caller.host is not None and row.host == caller.host and row.output is not None:
             return row
         if caller.host is None and row.owner == caller.sub and row.job is None:
             return row
-    raise NotFound(f"there is no upload {file} of yours; POST /uploads or PUT /data/file/{{path}} makes one")
+    raise NotFoundError(f"there is no upload {file} of yours; POST /uploads or PUT /data/file/{{path}} makes one")
 
 
 def finish(
@@ -140,12 +144,12 @@ def finish(
     """All bytes are there: check them against the entry and make it complete.
 
     ``sha256`` is that of the bytes if it is known already; ``done`` is called in the transaction. Bytes that
-    are not the announced ones are dropped: raises :class:`InvalidInput` (code ``file.sha256``).
+    are not the announced ones are dropped: raises :class:`InvalidInputError` (code ``file.sha256``).
     """
     actual = sha256 or incoming.sha256()
     if actual != row.sha256:
         incoming.cut(0)
-        raise InvalidInput(
+        raise InvalidInputError(
             f"the bytes have sha256 {actual}, announced was {row.sha256}; they were dropped: send them again from 0",
             code="file.sha256",
         )

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, se
 
 from fedproc.central.db.schema import dead_letters, jobs
 from fedproc.central.experiments.ending import end_job
-from fedproc.common.errors import Unreadable
+from fedproc.common.errors import UnreadableError
 from fedproc.contract.states import JobState
 from fedproc.contract.wire import jws
 from fedproc.contract.wire.messages import Envelope, Unread
@@ -24,7 +24,7 @@ _NOT_SAID = "unreadable.unexplained"
 _READ: tuple[Any, ...] = (jobs.c.id, jobs.c.experiment, jobs.c.host, jobs.c.task, jobs.c.state, jobs.c.snapshot)
 
 
-def keep(connection: Connection, host: str, raw: bytes, fault: Unreadable, now: float) -> None:
+def keep(connection: Connection, host: str, raw: bytes, fault: UnreadableError, now: float) -> None:
     """Keep a message of a host's events queue that is not taken in, with the reason."""
     row = {"host": host, "queue": f"events.{host}", "code": fault.code, "reason": fault.message}
     _insert(connection, {**row, "time": now, "sha256": hashlib.sha256(raw).hexdigest(), "body": raw[:_BODY]})
@@ -105,6 +105,6 @@ def _our_job(raw: bytes, key: ECKey) -> str | None:
     try:
         payload = jws.verify(raw, {key.thumbprint(): key}, typ=jws.MESSAGE_TYP)
         envelope = Envelope.model_validate_json(payload)
-    except (Unreadable, ValueError):
+    except (UnreadableError, ValueError):
         return None
     return str(envelope.body.get("job")) if envelope.type == "job" else None

@@ -21,7 +21,7 @@ from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
 from fedproc.central.relay import dead_letters
 from fedproc.central.relay.dead_letters import printable
-from fedproc.common.errors import Unreadable
+from fedproc.common.errors import UnreadableError
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
 from fedproc.contract.wire import jws, routing
 from fedproc.contract.wire.messages import Heartbeat, HostReport, Record, Snapshot, Unread, Wire
@@ -103,7 +103,7 @@ def _take_in(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> 
 
 def _refuse(engine: Engine, host: str, raw: bytes, fault: Exception, now: float) -> Taken:
     why = str(getattr(fault, "orig", fault)).partition("\n")[0]
-    unreadable = Unreadable(f"the database cannot hold it: {why}", code="unreadable.content")
+    unreadable = UnreadableError(f"the database cannot hold it: {why}", code="unreadable.content")
     log.error("event cannot be kept", extra={"host": host, "reason": why})
     with deciding(engine) as connection:
         Intake(connection, now).keep_dead(host, raw, unreadable)
@@ -130,7 +130,7 @@ class Intake:
             body, row = self._read(host, raw), self._host(host)
             if row is not None and (row.active or isinstance(body, Snapshot)):
                 self._apply(host, body)
-        except Unreadable as fault:
+        except UnreadableError as fault:
             log.error("event cannot be read", extra={"host": host, "code": fault.code, "reason": fault.message})
             self.keep_dead(host, raw, fault)
 
@@ -149,10 +149,10 @@ class Intake:
     def _read(self, host: str, raw: bytes) -> Wire:
         row = self._host(host)
         if row is None:
-            raise Unreadable(f"host {host} is not enrolled", code="unreadable.host")
+            raise UnreadableError(f"host {host} is not enrolled", code="unreadable.host")
         envelope, body = jws.unseal(raw, _trusted(row.public_key), aud=jws.CENTRAL)
         if envelope.iss != host or getattr(body, "host", host) != host:
-            raise Unreadable(f"is signed by {host}, but speaks for another host", code="unreadable.host")
+            raise UnreadableError(f"is signed by {host}, but speaks for another host", code="unreadable.host")
         return body
 
     def _write(self) -> None:
@@ -179,7 +179,7 @@ class Intake:
             case Unread():
                 self._unread(body)
             case _:
-                raise Unreadable(f"a {type(body).__name__} does not come from a host", code="unreadable.type")
+                raise UnreadableError(f"a {type(body).__name__} does not come from a host", code="unreadable.type")
 
     # -- snapshots -------------------------------------------------------------------------------
 
@@ -305,10 +305,10 @@ class Intake:
 
     def _unread(self, unread: Unread) -> None:
         if unread.queue not in (routing.jobs_queue(unread.host), routing.control_queue(unread.host)):
-            raise Unreadable(f"speaks of {unread.queue}, which is not this host's queue", code="unreadable.host")
+            raise UnreadableError(f"speaks of {unread.queue}, which is not this host's queue", code="unreadable.host")
         dead_letters.explain(self._connection, unread, self._now)
 
-    def keep_dead(self, host: str, raw: bytes, fault: Unreadable) -> None:
+    def keep_dead(self, host: str, raw: bytes, fault: UnreadableError) -> None:
         """Keep a message that is not taken in, with the reason."""
         dead_letters.keep(self._connection, host, raw, fault, self._now)
 
@@ -323,6 +323,6 @@ def _trusted(jwk: dict[str, Any]) -> dict[str, ECKey]:
         try:
             key = jws.load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
         except (ValueError, KeyError) as fault:
-            raise Unreadable(f"the host's enrolled key cannot be used: {fault}", code="unreadable.key") from fault
+            raise UnreadableError(f"the host's enrolled key cannot be used: {fault}", code="unreadable.key") from fault
         _keys[name] = {key.thumbprint(): key}
     return _keys[name]

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from fedproc.central.db.engine import reading
 from fedproc.central.db.schema import dead_letters, hosts, outbox
-from fedproc.common.errors import Unavailable
+from fedproc.common.errors import UnavailableError
 
 _CONDITIONS = ("accepting", "holding", "stopped")
 _LONGEST_REASON = 160
@@ -44,7 +44,7 @@ class Numbers(Collector):
         try:
             with reading(self._engine) as connection:
                 found = [*_waiting(connection, time()), *_of_hosts(connection.execute(_HOSTS).all())]
-        except Unavailable:
+        except UnavailableError:
             found = []
         answers = float(bool(found))
         yield GaugeMetricFamily("fedproc_relay_database_answers", "1 while the database answers", value=answers)

@@ -16,7 +16,7 @@ from fedproc.central.notify import bell_for
 from fedproc.central.relay.metrics import Numbers
 from fedproc.central.relay.service import Relay
 from fedproc.central.settings import CentralSettings
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.common.log import log_json
 from fedproc.contract.wire.jws import load_key
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def run(path: Path) -> None:
-    """Run until SIGTERM. Raises :class:`InvalidInput` before it starts, if the settings are not right."""
+    """Run until SIGTERM. Raises :class:`InvalidInputError` before it starts, if the settings are not right."""
     loaded = settings.load(path)
     log_json(loaded.log_level, program="relay")
     asyncio.run(_run(loaded))
@@ -34,7 +34,7 @@ async def _run(loaded: CentralSettings) -> None:
     try:
         key = load_key(loaded.dispatch_key.read_bytes())
     except (OSError, ValueError) as fault:
-        raise InvalidInput(f"dispatch_key {loaded.dispatch_key}: {fault}") from fault
+        raise InvalidInputError(f"dispatch_key {loaded.dispatch_key}: {fault}") from fault
     engine = connect(loaded.database)
     ready(engine)
     relay = Relay(loaded, engine, bell_for(engine, loaded.runtime), key)

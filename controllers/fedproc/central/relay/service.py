@@ -27,7 +27,7 @@ from fedproc.central.relay.intake import Taken, take_in
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.settings import CentralSettings
-from fedproc.common.errors import FedprocError, Unavailable
+from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.contract.wire import routing
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Relay:
     async def _token(self) -> tuple[str, float]:
         status, body = await self._issuer.grant({"grant_type": "client_credentials"})
         if status != 200:
-            raise Unavailable(
+            raise UnavailableError(
                 f"the issuer gives the relay no token: {body.get('error')} {body.get('error_description')}"
             )
         return str(body["access_token"]), float(body.get("expires_in", 60))
@@ -259,7 +259,7 @@ class Relay:
             await asyncio.sleep(_TICK)
             try:
                 changed = await asyncio.to_thread(self._pass_deadlines)
-            except Unavailable as fault:
+            except UnavailableError as fault:
                 log.warning("deadlines wait", extra={"reason": fault.message})
                 continue
             if changed:
@@ -274,7 +274,7 @@ class Relay:
         while True:
             try:
                 await asyncio.to_thread(self._write_life)
-            except Unavailable as fault:
+            except UnavailableError as fault:
                 log.warning("database is away", extra={"reason": fault.message})
             await asyncio.sleep(_TICK)
 
@@ -298,7 +298,7 @@ async def _until_closed(connection: AbstractConnection) -> None:
     closed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     connection.close_callbacks.add(lambda _sender, fault: _settle(closed, fault))
     fault = await closed
-    raise Unavailable(f"the broker closed the connection: {fault}")
+    raise UnavailableError(f"the broker closed the connection: {fault}")
 
 
 def _settle(future: asyncio.Future[Any], value: Any) -> None:

@@ -324,7 +324,8 @@ class SourceFile(Model):
 class Manifest(Model):
     """What the catalogue signs: the tool and the hash of every file of its folder.
 
-    The tool's digest is the sha256 of this object's canonical JSON (RFC 8785: :func:`fedproc.contract.wire.jws.canonical`).
+    The tool's digest is the sha256 of this object's canonical JSON (RFC 8785:
+    :func:`fedproc.contract.wire.jws.canonical`).
     """
 
     tool: Tool

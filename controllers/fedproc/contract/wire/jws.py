@@ -18,7 +18,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from pydantic import ValidationError
 
-from fedproc.common.errors import Unreadable
+from fedproc.common.errors import UnreadableError
 from fedproc.contract.wire.messages import TYPE_OF, TYPES, VERSION, VERSIONS_READ, Envelope, Wire
 
 ALGORITHM = "ES256"
@@ -59,21 +59,23 @@ def sign(payload: bytes, key: ECKey, *, typ: str) -> str:
 
 
 def verify(token: str | bytes, keys: Mapping[str, ECKey], *, typ: str) -> bytes:
-    """The payload of a compact JWS signed by one of ``keys`` (by kid). Raises :class:`Unreadable`."""
+    """The payload of a compact JWS signed by one of ``keys`` (by kid). Raises :class:`UnreadableError`."""
 
     def trusted(signed: Any) -> ECKey:
         header = signed.headers()
         key = keys.get(str(header.get("kid")))
         if key is None:
-            raise Unreadable(f"signed by key {header.get('kid')!r}, which is not trusted here", code="unreadable.key")
+            raise UnreadableError(
+                f"signed by key {header.get('kid')!r}, which is not trusted here", code="unreadable.key"
+            )
         if header.get("typ") != typ:
-            raise Unreadable(f"is a {header.get('typ')!r}, expected {typ!r}", code="unreadable.type")
+            raise UnreadableError(f"is a {header.get('typ')!r}, expected {typ!r}", code="unreadable.type")
         return key
 
     try:
         return jws.deserialize_compact(token, trusted, algorithms=[ALGORITHM]).payload
     except (JoseError, ValueError, UnicodeError, TypeError, AttributeError) as fault:
-        raise Unreadable(f"no valid signature: {fault}", code="unreadable.signature") from fault
+        raise UnreadableError(f"no valid signature: {fault}", code="unreadable.signature") from fault
 
 
 MESSAGE_TYP = "fedproc-message+jws"
@@ -108,18 +110,18 @@ def seal_body(
 def unseal(raw: bytes, keys: Mapping[str, ECKey], *, aud: str) -> tuple[Envelope, Wire]:
     """Verify and read one message from the wire.
 
-    Raises :class:`Unreadable` with a code: ``unreadable.signature``, ``.key``, ``.type``, ``.audience``,
+    Raises :class:`UnreadableError` with a code: ``unreadable.signature``, ``.key``, ``.type``, ``.audience``,
     ``.version``, ``.crit`` or ``.schema``. ``exp`` is left to the caller, who may know that its clock is off.
     """
     payload = verify(raw, keys, typ=MESSAGE_TYP)
     try:
         envelope = Envelope.model_validate_json(payload)
     except ValidationError as fault:
-        raise Unreadable(f"no envelope: {_first(fault)}", code="unreadable.schema") from fault
+        raise UnreadableError(f"no envelope: {_first(fault)}", code="unreadable.schema") from fault
     if envelope.aud != aud:
-        raise Unreadable(f"is meant for {envelope.aud!r}, not for {aud!r}", code="unreadable.audience")
+        raise UnreadableError(f"is meant for {envelope.aud!r}, not for {aud!r}", code="unreadable.audience")
     if envelope.v not in VERSIONS_READ:
-        raise Unreadable(
+        raise UnreadableError(
             f"has schema version {envelope.v}; this program reads {list(VERSIONS_READ)}: update it",
             code="unreadable.version",
         )
@@ -129,13 +131,13 @@ def unseal(raw: bytes, keys: Mapping[str, ECKey], *, aud: str) -> tuple[Envelope
 def _body(envelope: Envelope) -> Wire:
     model = TYPES.get(envelope.type)
     if model is None:
-        raise Unreadable(f"message type {envelope.type!r} is not known: update", code="unreadable.type")
+        raise UnreadableError(f"message type {envelope.type!r} is not known: update", code="unreadable.type")
     if unknown := set(envelope.crit) - model.model_fields.keys():
-        raise Unreadable(f"critical fields not known here: {sorted(unknown)}", code="unreadable.crit")
+        raise UnreadableError(f"critical fields not known here: {sorted(unknown)}", code="unreadable.crit")
     try:
         return model.model_validate(envelope.body)
     except ValidationError as fault:
-        raise Unreadable(f"{envelope.type}: {_first(fault)}", code="unreadable.schema") from fault
+        raise UnreadableError(f"{envelope.type}: {_first(fault)}", code="unreadable.schema") from fault
 
 
 def _first(fault: ValidationError) -> str:
@@ -153,11 +155,11 @@ def encrypt_to(payload: bytes, recipient: Mapping[str, Any]) -> bytes:
 
 
 def decrypt(token: bytes, key: ECKey) -> bytes:
-    """The plain bytes of a JWE to ``key``. Raises :class:`Unreadable`."""
+    """The plain bytes of a JWE to ``key``. Raises :class:`UnreadableError`."""
     try:
         plain = jwe.decrypt_compact(token, key, algorithms=list(_JWE.values())).plaintext
     except (JoseError, ValueError, TypeError) as fault:
-        raise Unreadable(f"artefact cannot be decrypted with this host's key: {fault}") from fault
+        raise UnreadableError(f"artefact cannot be decrypted with this host's key: {fault}") from fault
     if plain is None:
-        raise Unreadable("artefact holds nothing")
+        raise UnreadableError("artefact holds nothing")
     return plain

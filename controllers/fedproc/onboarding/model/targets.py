@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fedproc.net.proxy import Fault, stated_proxy
+from fedproc.net.proxy import RouteError, stated_proxy
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 TAKEN = ("clock", "services")  # lines of their own in a report
@@ -17,7 +17,7 @@ PORTS = {"https": 443, "amqps": 5671, "http": 80, "amqp": 5672}
 WORK_FOLDER = Path("/var/lib/fedproc")
 
 
-class BadInput(Exception):
+class BadInputError(Exception):
     """What a person gave is wrong. The text says what, where, and what to do."""
 
 
@@ -49,9 +49,11 @@ class Targets:
 
 
 def service(name: str, url: str, ca_file: Path | None = None) -> Service:
-    """A checked service. Raises :class:`BadInput` for a URL of another kind than ``https://host[:port][/path]``."""
+    """A checked service. Raises :class:`BadInputError` for a URL of another kind than ``https://host[:port][/path]``."""
     if not NAME.match(name) or name in TAKEN:
-        raise BadInput(f"'{name[:40]}' does not do as a service's name; use small letters, digits and -, like 'api'")
+        raise BadInputError(
+            f"'{name[:40]}' does not do as a service's name; use small letters, digits and -, like 'api'"
+        )
     try:
         parts = urlsplit(url)
         fine = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0 and not parts.username
@@ -59,7 +61,9 @@ def service(name: str, url: str, ca_file: Path | None = None) -> Service:
         fine = False
     if not fine or any(c.isspace() or not c.isprintable() for c in url):
         schemes = ", ".join(f"{s}://" for s in PORTS)
-        raise BadInput(f"service '{name}': '{url}' is no address that can be checked; use {schemes} and host[:port]")
+        raise BadInputError(
+            f"service '{name}': '{url}' is no address that can be checked; use {schemes} and host[:port]"
+        )
     return Service(name, url, ca_file)
 
 
@@ -73,12 +77,14 @@ def with_trust(targets: Targets) -> Targets:
 def from_settings(path: Path) -> Targets:
     """What a host's settings file (``fedproc site``) says about the centre, keys, folders and data.
 
-    Only the keys named here are read; the orchestrator checks the rest. Raises :class:`BadInput`.
+    Only the keys named here are read; the orchestrator checks the rest. Raises :class:`BadInputError`.
     """
     try:
         settings = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        raise BadInput(f"{path}: cannot be read as a host's settings: {fault}; give the file by --settings") from fault
+        raise BadInputError(
+            f"{path}: cannot be read as a host's settings: {fault}; give the file by --settings"
+        ) from fault
     centre, connections = _table(settings, "centre"), _table(settings, "connections")
     ca_file = _path(centre, "ca_file")
     return Targets(
@@ -96,8 +102,8 @@ def _proxy(centre: dict[str, Any], settings: Path) -> str | None:
     stated = centre.get("proxy")
     try:
         return stated_proxy(None if stated is None else str(stated), _path(centre, "proxy_file"))
-    except Fault as fault:
-        raise BadInput(f"{settings}: centre: {fault.detail}") from fault
+    except RouteError as fault:
+        raise BadInputError(f"{settings}: centre: {fault.detail}") from fault
 
 
 def _services(centre: dict[str, Any]) -> list[Service]:

@@ -16,7 +16,7 @@ from fedproc.onboarding.probes import x509
 FOR_OTHERS_ANY, FOR_OTHERS_WRITE = 0o077, 0o022
 
 
-class Locked(Exception):
+class KeyLockedError(Exception):
     """The key asks for a passphrase."""
 
 
@@ -37,7 +37,7 @@ def matches(key: Path | None, certificate: Path | None) -> tuple[bool | None, st
         return None, f"{unreadable[0]} cannot be read"
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_refuse)
-    except Locked:
+    except KeyLockedError:
         return None, f"{key} is protected by a passphrase"
     except ssl.SSLError as fault:
         if fault.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
@@ -47,7 +47,7 @@ def matches(key: Path | None, certificate: Path | None) -> tuple[bool | None, st
 
 
 def _refuse() -> bytes:
-    raise Locked
+    raise KeyLockedError
 
 
 def _describe(path: Path | None) -> tuple[CertificateFacts | None, str]:

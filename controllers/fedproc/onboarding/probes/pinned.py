@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fedproc.net.proxy import Fault, Route, proxy_for
+from fedproc.net.proxy import Route, RouteError, proxy_for
 from fedproc.onboarding.model.targets import PORTS, Targets
 from fedproc.onboarding.probes import http, tls
 
@@ -26,7 +26,7 @@ def with_authority(targets: Targets, folder: Path) -> Targets:
         return targets
     try:
         pem = _fetch(api.url, targets.proxy)
-    except (Fault, OSError, ValueError, KeyError, TypeError):
+    except (RouteError, OSError, ValueError, KeyError, TypeError):
         return targets
     file = folder / "authority.pem"
     file.write_text(pem)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from fedproc.net.proxy import Fault, Route, proxy_for
+from fedproc.net.proxy import Route, RouteError, proxy_for
 from fedproc.onboarding.model.facts import DataApiFacts, ServiceFacts
 from fedproc.onboarding.model.targets import PORTS, Service
 from fedproc.onboarding.probes import http, tls, x509
@@ -26,7 +26,7 @@ def probe(service: Service, proxy: str | None) -> ServiceFacts:
     facts = ServiceFacts(service.name, service.url)
     try:
         return _reach(facts, service, proxy)
-    except Fault as fault:
+    except RouteError as fault:
         return dataclasses.replace(facts, fault=fault.code, detail=fault.detail)
 
 
@@ -76,7 +76,7 @@ def _talk(facts: ServiceFacts, channel: socket.socket, parts: SplitResult, *, we
         return _ask_web(facts, channel, parts) if web else _ask_broker(facts, channel)
     except (OSError, ValueError) as fault:
         said = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
-        raise Fault("no-answer", f"{parts.hostname} is connected, but does not answer: {said}") from fault
+        raise RouteError("no-answer", f"{parts.hostname} is connected, but does not answer: {said}") from fault
 
 
 def _ask_web(facts: ServiceFacts, channel: socket.socket, parts: SplitResult) -> ServiceFacts:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedproc.net.proxy import Fault, Route, is_address
+from fedproc.net.proxy import Route, RouteError, is_address
 from fedproc.onboarding.probes import http, x509
 
 HANDSHAKE_SECONDS = 5.0
@@ -38,7 +38,7 @@ class Trust:
         return str(self.ca_file) if self.ca_file else "this machine's trust store"
 
     def context(self) -> ssl.SSLContext:
-        """Raises :class:`Fault` (``wrong-ca``) where the CA file cannot be used."""
+        """Raises :class:`RouteError` (``wrong-ca``) where the CA file cannot be used."""
         if self.ca_file is None:
             context = ssl.create_default_context()
             if bundle := _bundle():
@@ -48,10 +48,10 @@ class Trust:
             held = x509.from_pem(self.ca_file.read_text())
             context = ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ValueError) as fault:  # ssl.SSLError is an OSError
-            raise Fault("wrong-ca", f"the CA file {self.ca_file} cannot be used: {fault}") from fault
+            raise RouteError("wrong-ca", f"the CA file {self.ca_file} cannot be used: {fault}") from fault
         if self.sha256 and self.sha256 not in [c.sha256 for c in held]:
             shown = ", ".join(f"'{c.subject}' ({c.sha256})" for c in held)
-            raise Fault("wrong-ca", f"{self.ca_file} holds {shown}, not the CA whose SHA-256 is {self.sha256}")
+            raise RouteError("wrong-ca", f"{self.ca_file} holds {shown}, not the CA whose SHA-256 is {self.sha256}")
         return context
 
     def names(self) -> str:
@@ -70,7 +70,7 @@ def _bundle() -> str | None:
 
 
 def connect(route: Route, trust: Trust, *, speaks_http: bool) -> ssl.SSLSocket:
-    """A verified connection. Raises :class:`Fault` that names what is wrong."""
+    """A verified connection. Raises :class:`RouteError` that names what is wrong."""
     context = trust.context()
     try:
         return _handshake(route, context, route.host)
@@ -90,13 +90,15 @@ def _handshake(route: Route, context: ssl.SSLContext, server_name: str) -> ssl.S
     except ssl.SSLError as fault:
         channel.close()
         code = "no-tls" if fault.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE") else "tls-refused"
-        raise Fault(code, f"{where}: TLS fails: {fault.reason or fault}") from fault
+        raise RouteError(code, f"{where}: TLS fails: {fault.reason or fault}") from fault
     except TimeoutError as fault:
         channel.close()
-        raise Fault("tls-cut", f"{where} accepts TCP, but no TLS within {HANDSHAKE_SECONDS:g} s") from fault
+        raise RouteError("tls-cut", f"{where} accepts TCP, but no TLS within {HANDSHAKE_SECONDS:g} s") from fault
     except OSError as fault:
         channel.close()
-        raise Fault("tls-cut", f"{where}: the connection is cut during the TLS handshake: {fault.strerror}") from fault
+        raise RouteError(
+            "tls-cut", f"{where}: the connection is cut during the TLS handshake: {fault.strerror}"
+        ) from fault
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,12 @@ class _Seen:
     via: str | None = None
 
 
-def _explain(refused: ssl.SSLCertVerificationError, route: Route, trust: Trust, *, speaks_http: bool) -> Fault:
+def _explain(refused: ssl.SSLCertVerificationError, route: Route, trust: Trust, *, speaks_http: bool) -> RouteError:
     try:
         seen = _look(route, route.host, speaks_http=speaks_http)
-    except (Fault, OSError, ValueError) as fault:
+    except (RouteError, OSError, ValueError) as fault:
         reason = f"{refused.verify_message}; a second look fails: {fault}"
-        return Fault("tls-untrusted", f"the certificate of {route.host} is refused: {reason}")
+        return RouteError("tls-untrusted", f"the certificate of {route.host} is refused: {reason}")
     code = refused.verify_code
     if code in (NOT_YET, EXPIRED):
         return _out_of_time(code, seen, route, trust)
@@ -121,8 +123,8 @@ def _explain(refused: ssl.SSLCertVerificationError, route: Route, trust: Trust, 
         return _unknown_issuer(seen, route, trust)
     if code in NAME_MISMATCH:
         names = ", ".join(seen.leaf.names) or seen.leaf.subject
-        return Fault("certificate-name", f"the certificate at {route.host} is for other names: {names}")
-    return Fault("tls-untrusted", f"the certificate of {route.host} is refused: {refused.verify_message}")
+        return RouteError("certificate-name", f"the certificate at {route.host} is for other names: {names}")
+    return RouteError("tls-untrusted", f"the certificate of {route.host} is refused: {refused.verify_message}")
 
 
 def _look(route: Route, server_name: str, *, speaks_http: bool) -> _Seen:
@@ -137,19 +139,22 @@ def _look(route: Route, server_name: str, *, speaks_http: bool) -> _Seen:
 
 
 def unverified(route: Route, server_name: str | None = None) -> ssl.SSLSocket:
-    """TLS to whoever answers. For what needs no trust, or is compared with a hash afterwards; raises :class:`Fault`."""
+    """TLS to whoever answers. For what needs no trust, or is compared with a hash afterwards.
+
+    Raises :class:`RouteError`.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return _handshake(route, context, server_name or route.host)
 
 
-def _out_of_time(code: int, seen: _Seen, route: Route, trust: Trust) -> Fault:
+def _out_of_time(code: int, seen: _Seen, route: Route, trust: Trust) -> RouteError:
     leaf, now = seen.leaf, datetime.now(UTC)
     period = f"good from {leaf.not_before:%Y-%m-%d %H:%M} to {leaf.not_after:%Y-%m-%d %H:%M} UTC"
     leaf_is_good = leaf.not_before <= now <= leaf.not_after
     if not leaf_is_good and seen.date and leaf.not_before <= seen.date <= leaf.not_after:
-        return Fault(
+        return RouteError(
             "clock",
             f"this machine's clock says {now:%Y-%m-%d %H:%M:%S} UTC, {route.host} says {seen.date:%Y-%m-%d %H:%M:%S}, "
             f"and its certificate is {period}",
@@ -158,18 +163,18 @@ def _out_of_time(code: int, seen: _Seen, route: Route, trust: Trust) -> Fault:
     if leaf_is_good:
         whose, period = f"a CA certificate above that of {route.host}", f"checked with {trust.shown}"
     if code == NOT_YET:
-        return Fault("certificate-not-yet-valid", f"{whose} is not valid yet ({period})")
-    return Fault("certificate-expired", f"{whose} has expired ({period}; issuer '{leaf.issuer}')")
+        return RouteError("certificate-not-yet-valid", f"{whose} is not valid yet ({period})")
+    return RouteError("certificate-expired", f"{whose} has expired ({period}; issuer '{leaf.issuer}')")
 
 
-def _unknown_issuer(seen: _Seen, route: Route, trust: Trust) -> Fault:
+def _unknown_issuer(seen: _Seen, route: Route, trust: Trust) -> RouteError:
     """Inspection or a wrong CA file: the certificate looks the same, so only evidence of a third party decides."""
     issuer = f"the certificate of {route.host} is issued by '{seen.leaf.issuer}'"
     if evidence := _inspection(seen, route, trust):
-        return Fault("tls-intercepted", f"{issuer}, which is not in {trust.shown}: {evidence}")
+        return RouteError("tls-intercepted", f"{issuer}, which is not in {trust.shown}: {evidence}")
     if trust.ca_file is None:
-        return Fault("unknown-issuer", f"{issuer}, whom this machine does not know")
-    return Fault("wrong-ca", f"{issuer}, but {trust.ca_file} holds only {trust.names()}")
+        return RouteError("unknown-issuer", f"{issuer}, whom this machine does not know")
+    return RouteError("wrong-ca", f"{issuer}, but {trust.ca_file} holds only {trust.names()}")
 
 
 def _inspection(seen: _Seen, route: Route, trust: Trust) -> str | None:
@@ -191,7 +196,7 @@ def _invented() -> str:
 def _shows_certificate(route: Route) -> bool:
     try:
         _look(route, route.host, speaks_http=False)
-    except (Fault, ValueError, OSError):
+    except (RouteError, ValueError, OSError):
         return False  # as it should be: nobody is there
     return True
 
@@ -203,5 +208,5 @@ def _minted(route: Route) -> bool:
     invented = f"{_invented()}.{route.host}"
     try:
         return invented in _look(route, invented, speaks_http=False).leaf.names
-    except (Fault, ValueError, OSError):
+    except (RouteError, ValueError, OSError):
         return False  # refusing an unknown name is what an honest server does

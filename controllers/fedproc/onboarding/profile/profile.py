@@ -1,7 +1,7 @@
 """Profiles: what a host must have, as data. Built-in ones lie in ``builtin/``; a site may write its own.
 
 The format is TOML and is described in ``docs/host-check.md``. What is wrong with a file is said with file, line and
-what to do, as :class:`fedproc.onboarding.model.targets.BadInput`.
+what to do, as :class:`fedproc.onboarding.model.targets.BadInputError`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fedproc.onboarding.model.report import ProfileStamp
-from fedproc.onboarding.model.targets import BadInput, Service, service
+from fedproc.onboarding.model.targets import BadInputError, Service, service
 from fedproc.onboarding.profile.thresholds import in_order, parse
 from fedproc.onboarding.profile.toml_lines import Lines
 from fedproc.onboarding.rules import CHECKS, Requirement
@@ -49,9 +49,9 @@ def built_in() -> tuple[str, ...]:
 
 
 def text_of(profile_id: str) -> str:
-    """The file of a built-in profile, to read or to start one's own from. Raises :class:`BadInput`."""
+    """The file of a built-in profile, to read or to start one's own from. Raises :class:`BadInputError`."""
     if profile_id not in built_in():
-        raise BadInput(
+        raise BadInputError(
             f"there is no profile '{profile_id}'; use one of {', '.join(built_in())}, or --profile-file FILE"
         )
     text: str = (_folder() / f"{profile_id}.toml").read_text()
@@ -59,18 +59,18 @@ def text_of(profile_id: str) -> str:
 
 
 def load(profile_id: str) -> Profile:
-    """A built-in profile. Raises :class:`BadInput`."""
+    """A built-in profile. Raises :class:`BadInputError`."""
     return _Reader(f"{profile_id}.toml", text_of(profile_id), Path()).profile()
 
 
 def load_file(path: Path) -> Profile:
-    """A site's own profile. Raises :class:`BadInput` that names file, line, fault and cure."""
+    """A site's own profile. Raises :class:`BadInputError` that names file, line, fault and cure."""
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise BadInput(f"{path}: larger than {LARGEST_FILE} bytes, so no profile; give another file")
+            raise BadInputError(f"{path}: larger than {LARGEST_FILE} bytes, so no profile; give another file")
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as fault:
-        raise BadInput(f"{path}: cannot be read: {fault}; give a readable UTF-8 file by --profile-file") from fault
+        raise BadInputError(f"{path}: cannot be read: {fault}; give a readable UTF-8 file by --profile-file") from fault
     return _Reader(str(path), text, path.parent).profile()
 
 
@@ -89,7 +89,7 @@ class _Reader:
         try:
             self._data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as fault:
-            raise BadInput(f"{name}: not TOML: {fault}; mend that line") from fault
+            raise BadInputError(f"{name}: not TOML: {fault}; mend that line") from fault
 
     def profile(self) -> Profile:
         data = self._data
@@ -187,8 +187,8 @@ class _Reader:
                 )
         try:
             made = service(table["name"], table["url"])
-        except BadInput as fault:
-            raise BadInput(f"{self._name}:{self._lines.find(*where, 'url')}: {fault}") from fault
+        except BadInputError as fault:
+            raise BadInputError(f"{self._name}:{self._lines.find(*where, 'url')}: {fault}") from fault
         ca_file = self._folder / table["ca_file"] if "ca_file" in table else None
         return replace(made, ca_file=ca_file, ca_sha256=table.get("ca_sha256"))
 
@@ -210,4 +210,4 @@ class _Reader:
                 self._fail(*where, key, fault=f"unknown key '{key}'", cure=f"use: {', '.join(keys)}")
 
     def _fail(self, *where: str | int, fault: str, cure: str) -> NoReturn:
-        raise BadInput(f"{self._name}:{self._lines.find(*where)}: {fault}; {cure}")
+        raise BadInputError(f"{self._name}:{self._lines.find(*where)}: {fault}; {cure}")

@@ -69,7 +69,10 @@ names and addresses of this host and its network. Look through it before you sen
 
 
 def pack(report: Report, settings: Path | None, output: Path | None) -> Path:
-    """Write the archive (mode 0600) and return its path. Raises :class:`fedproc.onboarding.report.output.CannotWrite`."""
+    """Write the archive (mode 0600) and return its path.
+
+    Raises :class:`fedproc.onboarding.report.output.OutputError`.
+    """
     path = output or Path(default_name(report))
     parts = {name: redact(content)[:LARGEST_PART] for name, content in _gather(report, settings).items()}
     listing = "".join(f"{name}  {len(content.encode())} bytes\n" for name, content in sorted(parts.items()))

@@ -8,12 +8,12 @@ import tempfile
 from pathlib import Path
 
 
-class CannotWrite(Exception):
+class OutputError(Exception):
     """A file could not be written. The text says which, why, and what to do."""
 
 
 def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Put ``data`` at ``path`` in one step, in place of what was there. Raises :class:`CannotWrite`."""
+    """Put ``data`` at ``path`` in one step, in place of what was there. Raises :class:`OutputError`."""
     draft = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -25,11 +25,11 @@ def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     except OSError as fault:
         if draft is not None:
             draft.unlink(missing_ok=True)
-        raise CannotWrite(f"{path} cannot be written: {fault.strerror}; choose another place") from fault
+        raise OutputError(f"{path} cannot be written: {fault.strerror}; choose another place") from fault
 
 
 def show(text: str) -> None:
-    """Print. A reader that has gone is no fault; anything else raises :class:`CannotWrite`."""
+    """Print. A reader that has gone is no fault; anything else raises :class:`OutputError`."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -37,4 +37,4 @@ def show(text: str) -> None:
         # What is still buffered would fail once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as fault:
-        raise CannotWrite(f"standard output cannot be written: {fault.strerror}; send it elsewhere") from fault
+        raise OutputError(f"standard output cannot be written: {fault.strerror}; send it elsewhere") from fault

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import TypeAdapter
 
-from fedproc.common.errors import SystemFault, Unavailable
+from fedproc.common.errors import SystemFaultError, UnavailableError
 from fedproc.contract.api.base import Access, FileView, Inventory, InventoryAnswer, NewUpload, ToolSummary
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.jws import decrypt
@@ -33,7 +33,7 @@ _LONGEST_PAUSE = 30.0
 _AGAIN = {408, 423, 425, 429, 500, 502, 503, 504, 507}
 
 
-class TransferFault(SystemFault):
+class TransferError(SystemFaultError):
     """The API refused a file for good."""
 
     code = "transfer"
@@ -89,7 +89,7 @@ class Transfer:
         return answer.content
 
     async def inventory(self, host: str, inventory: Inventory) -> InventoryAnswer:
-        """Tell the centre all open jobs and hear what to do with each. Raises :class:`Unavailable`."""
+        """Tell the centre all open jobs and hear what to do with each. Raises :class:`UnavailableError`."""
         answer = await self._send("POST", f"/hosts/{host}/inventory", json=inventory.model_dump(mode="json"))
         return InventoryAnswer.model_validate_json(answer.content)
 
@@ -115,13 +115,13 @@ class Transfer:
         async with self._http.stream("GET", self._absolute(uri), headers=headers) as answer:
             if answer.status_code == 416:
                 await asyncio.to_thread(partial.unlink)
-                raise Unavailable("the partial download does not fit the file; it is fetched again")
+                raise UnavailableError("the partial download does not fit the file; it is fetched again")
             await _check(answer)
             mode = "ab" if answer.status_code == 206 else "wb"
             with partial.open(mode) as target:
                 async for chunk in answer.aiter_bytes():
                     if target.tell() + len(chunk) > ref.size:
-                        raise TransferFault(f"more came of file {ref.file} than the {ref.size} bytes that it has")
+                        raise TransferError(f"more came of file {ref.file} than the {ref.size} bytes that it has")
                     target.write(chunk)
 
     def _finish(self, ref: FileRef, partial: Path, target: Path) -> None:
@@ -129,7 +129,7 @@ class Transfer:
         digest = hashlib.sha256(content).hexdigest() if content is not None else _hash(partial)
         if digest != ref.sha256:
             partial.unlink()
-            raise TransferFault(f"file {ref.file} came with sha256 {digest}, not {ref.sha256}; run it again")
+            raise TransferError(f"file {ref.file} came with sha256 {digest}, not {ref.sha256}; run it again")
         if content is not None:
             partial.write_bytes(decrypt(content, self._identity.key))
         partial.rename(target)
@@ -143,10 +143,10 @@ class Transfer:
         try:
             answer = await self._http.request(method, self._absolute(url), headers=headers, **arguments)
         except httpx.HTTPError as fault:
-            raise Unavailable(f"the API does not answer: {fault or type(fault).__name__}") from fault
+            raise UnavailableError(f"the API does not answer: {fault or type(fault).__name__}") from fault
         if answer.status_code == 401:
             await self._identity.token(fresh=True)
-            raise Unavailable("the API did not take the token; a fresh one is used")
+            raise UnavailableError("the API did not take the token; a fresh one is used")
         await _check(answer)
         return answer
 
@@ -155,7 +155,7 @@ class Transfer:
         while True:
             try:
                 result = await attempt()
-            except (Unavailable, httpx.HTTPError) as fault:
+            except (UnavailableError, httpx.HTTPError) as fault:
                 text = str(fault) or type(fault).__name__
                 log.warning("transfer waits", extra={"reason": text, "pause_seconds": round(pause, 1)})
                 waiting(f"the centre's API: {text}")
@@ -172,8 +172,8 @@ async def _check(answer: httpx.Response) -> None:
     text = (await answer.aread()).decode(errors="replace")[:500]
     said = f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {text}"
     if answer.status_code in _AGAIN:
-        raise Unavailable(said)
-    raise TransferFault(f"the API refused {said}")
+        raise UnavailableError(said)
+    raise TransferError(f"the API refused {said}")
 
 
 def _size(path: Path) -> int:

@@ -20,7 +20,7 @@ from aio_pika.connection import make_url
 from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPError, InvalidFrameError
 
-from fedproc.common.errors import Unavailable
+from fedproc.common.errors import UnavailableError
 from fedproc.contract.wire import routing
 from fedproc.site.centre.egress import Stream, WayOut
 from fedproc.site.centre.identity import Identity, tls_context
@@ -35,7 +35,7 @@ Incoming = Callable[[AbstractIncomingMessage], Awaitable[None]]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _WORKED_SECONDS = 5.0
 _PREFETCH = 64
-_DOWN = (AMQPError, OSError, Unavailable, TimeoutError)
+_DOWN = (AMQPError, OSError, UnavailableError, TimeoutError)
 
 
 class Receiver(Protocol):
@@ -72,10 +72,10 @@ class Broker:
         self._changed.set()
 
     async def publish(self, kind: routing.EventKind, body: bytes) -> None:
-        """Publish an event and return when the broker has confirmed it. Raises :class:`Unavailable`."""
+        """Publish an event and return when the broker has confirmed it. Raises :class:`UnavailableError`."""
         exchange = self._exchange
         if exchange is None:
-            raise Unavailable(f"broker: {self.fault}")
+            raise UnavailableError(f"broker: {self.fault}")
         message = aio_pika.Message(
             body,
             content_type="application/jose",
@@ -86,7 +86,7 @@ class Broker:
         try:
             await exchange.publish(message, routing.events_key(self._settings.host, kind), timeout=30)
         except (*_DOWN, aio_pika.exceptions.DeliveryError) as fault:
-            raise Unavailable(f"broker did not take an event: {fault or type(fault).__name__}") from fault
+            raise UnavailableError(f"broker did not take an event: {fault or type(fault).__name__}") from fault
 
     async def run(self) -> None:
         """Connect, consume and renew, again and again."""
@@ -152,7 +152,7 @@ class Broker:
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             faults = [task.exception() for task in tasks if task.done()]
             fault = next(filter(None, faults), None) or (closed.result() if closed.done() else None)
-            raise fault if isinstance(fault, _DOWN) else Unavailable(f"connection closed: {fault}")
+            raise fault if isinstance(fault, _DOWN) else UnavailableError(f"connection closed: {fault}")
         finally:
             for task in tasks:
                 task.cancel()

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from fedproc.common.errors import InvalidInput, Unavailable
-from fedproc.net.proxy import Fault, Proxy, Route, proxy_for, stated_proxy
+from fedproc.common.errors import InvalidInputError, UnavailableError
+from fedproc.net.proxy import Proxy, Route, RouteError, proxy_for, stated_proxy
 from fedproc.onboarding.rules.network import CURES
 from fedproc.site.settings import CentreSettings
 
@@ -34,7 +34,7 @@ _ON_THE_WAY = (httpx.ProxyError, httpx.ConnectError, httpx.ConnectTimeout)
 
 
 class WayOut:
-    """Opens connections to the centre. Raises :class:`InvalidInput` for a setting that cannot be used."""
+    """Opens connections to the centre. Raises :class:`InvalidInputError` for a setting that cannot be used."""
 
     def __init__(self, stated: str | None = None) -> None:
         self._stated = stated
@@ -45,20 +45,20 @@ class WayOut:
     def of(cls, centre: CentreSettings) -> WayOut:
         try:
             return cls(stated_proxy(centre.proxy, centre.proxy_file))
-        except Fault as fault:
-            raise InvalidInput(f"centre.proxy: {fault.detail}") from fault
+        except RouteError as fault:
+            raise InvalidInputError(f"centre.proxy: {fault.detail}") from fault
 
     def proxy_to(self, host: str) -> Proxy | None:
         """The proxy through which TLS to ``host`` goes, if any."""
         try:
             return proxy_for(host, self._stated)
-        except Fault as fault:
-            raise InvalidInput(f"centre.proxy: {fault.detail}") from fault
+        except RouteError as fault:
+            raise InvalidInputError(f"centre.proxy: {fault.detail}") from fault
 
     async def open(self, host: str, port: int, context: ssl.SSLContext | None, name: str | None = None) -> Stream:
         """A connection that is kept alive; over TLS, with ``context``, to ``name`` (the host unless given).
 
-        Raises OSError, or :class:`Unavailable` saying what is wrong with the proxy, and what to do.
+        Raises OSError, or :class:`UnavailableError` saying what is wrong with the proxy, and what to do.
         """
         proxy = self.proxy_to(host) if context is not None else None
         name = (name or host) if context is not None else None
@@ -81,8 +81,8 @@ class WayOut:
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unused)
             raise
-        except Fault as fault:
-            raise Unavailable(explained(fault.code, fault.detail, route.host, route.port)) from fault
+        except RouteError as fault:
+            raise UnavailableError(explained(fault.code, fault.detail, route.host, route.port)) from fault
 
     def http(self, context: ssl.SSLContext, timeout: httpx.Timeout) -> httpx.AsyncClient:
         """A client whose https requests take this way, and whose errors say what is wrong with the proxy."""
@@ -156,7 +156,7 @@ def explained(code: str, what: str, host: str, port: int) -> str:
 
 
 def as_httpx(stated: str) -> httpx.Proxy:
-    """A stated proxy as httpx takes it. Raises :class:`InvalidInput`."""
+    """A stated proxy as httpx takes it. Raises :class:`InvalidInputError`."""
     proxy = WayOut(stated).proxy_to("localhost")
     assert proxy is not None
     host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from joserfc.jwk import ECKey
 
-from fedproc.common.errors import InvalidInput, Unavailable
+from fedproc.common.errors import InvalidInputError, UnavailableError
 from fedproc.contract.wire.assertion import client_assertion
 from fedproc.contract.wire.jws import load_key
 from fedproc.site.settings import SiteSettings
@@ -31,13 +31,13 @@ _EARLY = 30.0
 
 
 def read_key(path: Path) -> ECKey:
-    """Read a P-256 key from a PEM file. Raises :class:`InvalidInput` naming the file."""
+    """Read a P-256 key from a PEM file. Raises :class:`InvalidInputError` naming the file."""
     try:
         return load_key(path.read_bytes())
     except OSError as fault:
-        raise InvalidInput(f"key {path}: cannot be read: {fault.strerror}") from fault
+        raise InvalidInputError(f"key {path}: cannot be read: {fault.strerror}") from fault
     except ValueError as fault:
-        raise InvalidInput(f"key {path}: {fault}") from fault
+        raise InvalidInputError(f"key {path}: {fault}") from fault
 
 
 def read_keys(paths: tuple[Path, ...]) -> dict[str, ECKey]:
@@ -105,7 +105,7 @@ class Identity:
         return f"host-{self.host}"
 
     async def token(self, *, fresh: bool = False) -> str:
-        """A valid access token. Raises :class:`Unavailable` if the issuer gives none."""
+        """A valid access token. Raises :class:`UnavailableError` if the issuer gives none."""
         async with self._lock:
             if fresh or time.monotonic() >= self._renew_at:
                 await self._fetch()
@@ -122,9 +122,9 @@ class Identity:
             endpoint = discovery.json()["token_endpoint"]
             answer = await self._http.post(endpoint, data=self._request(endpoint))
         except (httpx.HTTPError, ValueError, KeyError) as fault:
-            raise Unavailable(f"issuer {self._issuer} does not answer: {fault or type(fault).__name__}") from fault
+            raise UnavailableError(f"issuer {self._issuer} does not answer: {fault or type(fault).__name__}") from fault
         if answer.status_code != 200:
-            raise Unavailable(
+            raise UnavailableError(
                 f"issuer {self._issuer} gives {self.client_id} no token: {answer.text[:200]}; "
                 "is this host enrolled and not revoked, and is its clock right?"
             )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, cast
 
-from fedproc.common.errors import Unavailable
+from fedproc.common.errors import UnavailableError
 from fedproc.contract.wire.jws import CENTRAL, seal_body
 from fedproc.contract.wire.routing import EventKind
 from fedproc.site.centre.broker import Broker
@@ -63,7 +63,7 @@ class OutboxPublisher:
             try:
                 await self._publish_waiting(None if everything else awaited)
                 await asyncio.sleep(_PACE)
-            except (Unavailable, JournalError) as fault:
+            except (UnavailableError, JournalError) as fault:
                 log.warning("events wait", extra={"reason": fault.message})
                 await asyncio.sleep(_PAUSE)
                 self._news.set()

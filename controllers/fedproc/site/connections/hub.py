@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from fedproc.common.errors import SystemFault, Unavailable
+from fedproc.common.errors import SystemFaultError, UnavailableError
 from fedproc.contract.wire.messages import ConnectionUse, Peer
 from fedproc.site.centre.egress import Stream, WayOut, keep_alive
 from fedproc.site.connections.tls import context_of, shown_host, shown_key
@@ -47,9 +47,9 @@ class Route:
 
 
 def route_to(peer: Peer, port: str) -> Route:
-    """The way to a peer's named port. Raises :class:`SystemFault` if the start message gave none."""
+    """The way to a peer's named port. Raises :class:`SystemFaultError` if the start message gave none."""
     if peer.address is None or port not in peer.server_names:
-        raise SystemFault(f"the start message gives no way to port {port} of task {peer.task} on {peer.host}")
+        raise SystemFaultError(f"the start message gives no way to port {port} of task {peer.task} on {peer.host}")
     return Route(peer.host, peer.address, peer.server_names[port], peer.key)
 
 
@@ -130,7 +130,7 @@ class Connections:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 out_reader, out_writer = await self._dial(route)
-            except (OSError, ssl.SSLError, SystemFault, Unavailable, TimeoutError) as fault:
+            except (OSError, ssl.SSLError, SystemFaultError, UnavailableError, TimeoutError) as fault:
                 log.warning(
                     "connection failed",
                     extra={"job": job, "peer": route.host, "reason": str(fault) or type(fault).__name__},
@@ -176,7 +176,9 @@ class Connections:
         shown = shown_host(writer)
         if shown != route.host or not self._counts(shown_key(writer), route.key):
             writer.close()
-            raise SystemFault(f"{route.address} shows a certificate of {shown} that does not count for {route.host}")
+            raise SystemFaultError(
+                f"{route.address} shows a certificate of {shown} that does not count for {route.host}"
+            )
         return reader, writer
 
     def _counts(self, key: str | None, expected: str | None) -> bool:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 from fedproc.contract.wire.messages import DatasetUse, OfferedDataset
 from fedproc.site.settings import DatasetSettings
 
 
-class DataFault(SystemFault):
+class DatasetError(SystemFaultError):
     """A dataset cannot be laid out."""
 
     code = "data"
@@ -42,7 +42,7 @@ class DataApi(Protocol):
     async def materialise(self, use: DatasetUse, job: str) -> Materialised:
         """Lay the dataset out for the job. Safe to repeat.
 
-        Raises :class:`DataFault` with code ``data.unknown``, ``data.version`` or ``data.unreadable``.
+        Raises :class:`DatasetError` with code ``data.unknown``, ``data.version`` or ``data.unreadable``.
         """
         ...
 
@@ -63,15 +63,15 @@ class FolderDataApi:
     async def materialise(self, use: DatasetUse, job: str) -> Materialised:
         entry = self._datasets.get(use.id)
         if entry is None:
-            raise DataFault(f"this host has no dataset {use.id!r}", code="data.unknown")
+            raise DatasetError(f"this host has no dataset {use.id!r}", code="data.unknown")
         version = await asyncio.to_thread(_version, entry)
         if use.version is not None and use.version != version:
-            raise DataFault(
+            raise DatasetError(
                 f"dataset {use.id!r} is at version {version} now, not {use.version}; choose it again",
                 code="data.version",
             )
         if not entry.path.is_dir():
-            raise DataFault(f"the folder of dataset {use.id!r} is not there; tell the site", code="data.unreadable")
+            raise DatasetError(f"the folder of dataset {use.id!r} is not there; tell the site", code="data.unreadable")
         return Materialised(use.id, version, entry.path)
 
     async def discard(self, job: str) -> None:
@@ -84,7 +84,7 @@ def _described(entry: DatasetSettings) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as fault:
-        raise DataFault(f"{entry.path / 'dataset.json'} cannot be read: {fault}", code="data.unreadable") from fault
+        raise DatasetError(f"{entry.path / 'dataset.json'} cannot be read: {fault}", code="data.unreadable") from fault
     return described if isinstance(described, dict) else {}
 
 

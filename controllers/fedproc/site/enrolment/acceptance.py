@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from fedproc.common.errors import FedprocError, Unavailable
+from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.contract.api.base import AcceptanceView
 from fedproc.contract.states import ENDED
 from fedproc.site.centre.egress import WayOut
@@ -22,7 +22,7 @@ _LATER = {409, 429, 500, 502, 503, 504}
 Tell = Callable[[str], None]
 
 
-class NotAccepted(FedprocError):
+class NotAcceptedError(FedprocError):
     """The acceptance did not succeed in time; ``view`` is how it stands."""
 
     def __init__(self, text: str, view: AcceptanceView | None) -> None:
@@ -33,7 +33,8 @@ class NotAccepted(FedprocError):
 def accept(settings: SiteSettings, wait: float, tell: Tell) -> AcceptanceView:
     """Run the acceptance of the host of these settings, for ``wait`` seconds at most; ``tell`` hears how it goes.
 
-    Raises :class:`NotAccepted` that says what is not right, and :class:`Unavailable` if the centre does not answer.
+    Raises :class:`NotAcceptedError` that says what is not right, and :class:`UnavailableError` if the centre does not
+    answer.
     """
     return asyncio.run(_accept(settings, wait, tell))
 
@@ -59,7 +60,7 @@ class _Acceptance:
         while (experiment := view.experiment) is not None and experiment.state not in ENDED:
             self._say(", ".join(f"{job.task} {job.state}" for job in experiment.jobs))
             if time.monotonic() > until:
-                raise NotAccepted(f"{self._host}: its acceptance {experiment.id} has not ended yet", view)
+                raise NotAcceptedError(f"{self._host}: its acceptance {experiment.id} has not ended yet", view)
             await asyncio.sleep(_PAUSE)
             view = await self._ask("GET", until)
         return self._judged(view)
@@ -71,14 +72,14 @@ class _Acceptance:
         findings = [found for found in (view.report or {}).get("findings", []) if not found.get("ok")]
         wrong = [f"{found['check']}: expected {found['expected']}, found {found['found']}" for found in findings]
         ends = [f"{job.state}: {job.reason}" for job in experiment.jobs] if experiment else []
-        raise NotAccepted(f"{self._host} is not accepted: {'; '.join(wrong or ends)}", view)
+        raise NotAcceptedError(f"{self._host} is not accepted: {'; '.join(wrong or ends)}", view)
 
     async def _ask(self, method: str, until: float) -> AcceptanceView:
         """Asks again while the centre does not answer, or has not heard of this host yet."""
         while True:
             try:
                 return await self._asked(method)
-            except Unavailable as fault:
+            except UnavailableError as fault:
                 if time.monotonic() > until:
                     raise
                 self._say(fault.message)
@@ -89,9 +90,9 @@ class _Acceptance:
         try:
             answer = await self._http.request(method, self._url, headers=headers)
         except httpx.HTTPError as fault:
-            raise Unavailable(f"the API does not answer: {fault or type(fault).__name__}") from fault
+            raise UnavailableError(f"the API does not answer: {fault or type(fault).__name__}") from fault
         if answer.status_code in _LATER:
-            raise Unavailable(f"the API: {_detail(answer)}")
+            raise UnavailableError(f"the API: {_detail(answer)}")
         if answer.status_code >= 400:
             raise FedprocError(f"the API refuses the acceptance: {_detail(answer)}")
         return AcceptanceView.model_validate_json(answer.content)

@@ -18,7 +18,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
-from fedproc.common.errors import FedprocError, Forbidden, InvalidInput, Unavailable
+from fedproc.common.errors import FedprocError, ForbiddenError, InvalidInputError, UnavailableError
 from fedproc.contract.api.base import Authority, Enrolled
 from fedproc.contract.enrolment import (
     CODE_HEADER,
@@ -36,7 +36,7 @@ _REFUSALS = {403, 404, 409, 422}
 Tell = Callable[[str], None]
 
 
-class EnrolmentRefused(Forbidden):
+class EnrolmentRefusedError(ForbiddenError):
     """The centre says no, to the code or to the request."""
 
 
@@ -75,7 +75,7 @@ class Outcome:
 def enrol(asking: Asking, code: Callable[[], str], wait: float, tell: Tell) -> Outcome:
     """Enrol, or see that it is done; ``wait`` seconds at most for an operator's word. ``tell`` gets the fingerprint.
 
-    Raises :class:`EnrolmentRefused`, :class:`InvalidInput`, :class:`Unavailable`.
+    Raises :class:`EnrolmentRefusedError`, :class:`InvalidInputError`, :class:`UnavailableError`.
     """
     folder = asking.folder
     if not asking.renew and (key := present(folder, asking.host)) is not None:
@@ -129,7 +129,7 @@ def _trusted(asking: Asking) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(asking.ca_file) if asking.ca_file else None)
     except OSError as fault:
-        raise InvalidInput(f"{asking.ca_file}: no certificate can be read: {fault}") from fault
+        raise InvalidInputError(f"{asking.ca_file}: no certificate can be read: {fault}") from fault
 
 
 def _pinned_authority(asking: Asking, expected: str) -> str:
@@ -138,7 +138,7 @@ def _pinned_authority(asking: Asking, expected: str) -> str:
         found = Authority.model_validate_json(_send(http, "GET", "/authority").content)
     shown = certificate_sha256(found.certificate)
     if not same_fingerprint(shown, expected):
-        raise EnrolmentRefused(
+        raise EnrolmentRefusedError(
             f"{asking.url} shows an authority with the sha256 {shown}, the operator told {expected}: nothing was sent; "
             "a proxy that inspects TLS may be between, or the hash is not that of this federation",
             code="enrolment.authority",
@@ -151,7 +151,7 @@ def _await(http: httpx.Client, host: str, code: str, said: Enrolled, until: floa
     pause = _FIRST_PAUSE
     while True:
         if said.state == "refused":
-            raise EnrolmentRefused(f"{host} is refused: {said.reason}", code="enrolment.refused")
+            raise EnrolmentRefusedError(f"{host} is refused: {said.reason}", code="enrolment.refused")
         left = until - time.monotonic()
         if said.state == "confirmed" or left <= 0:
             return said
@@ -159,7 +159,7 @@ def _await(http: httpx.Client, host: str, code: str, said: Enrolled, until: floa
         pause = min(pause * 1.5, _LONGEST_PAUSE)
         try:
             said = _ask(http, "GET", f"/enrolments/{host}", headers={CODE_HEADER: code})
-        except Unavailable:
+        except UnavailableError:
             if time.monotonic() >= until:
                 raise
 
@@ -169,21 +169,23 @@ def _ask(http: httpx.Client, method: str, path: str, **arguments: Any) -> Enroll
     try:
         return Enrolled.model_validate_json(answer.content)
     except ValidationError as fault:
-        raise InvalidInput(f"{http.base_url} does not answer as a federation's API does: is --url right?") from fault
+        raise InvalidInputError(
+            f"{http.base_url} does not answer as a federation's API does: is --url right?"
+        ) from fault
 
 
 def _send(http: httpx.Client, method: str, path: str, **arguments: Any) -> httpx.Response:
     try:
         answer = http.request(method, path, **arguments)
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
-        raise Unavailable(f"{http.base_url} does not answer: {fault or type(fault).__name__}") from fault
+        raise UnavailableError(f"{http.base_url} does not answer: {fault or type(fault).__name__}") from fault
     if answer.status_code < 400:
         return answer
     detail, problem = _said(answer)
     if answer.status_code in _REFUSALS and problem:
-        raise EnrolmentRefused(detail, code="enrolment.refused")
+        raise EnrolmentRefusedError(detail, code="enrolment.refused")
     if answer.status_code in {408, 429} or answer.status_code >= 500:
-        raise Unavailable(f"{http.base_url}: {detail}")
+        raise UnavailableError(f"{http.base_url}: {detail}")
     raise FedprocError(f"{http.base_url}{path}: {detail}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedproc.common.errors import InvalidInput
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.base import Enrolled
 from fedproc.contract.enrolment import (
     certificate_sha256,
@@ -36,7 +36,7 @@ def present(folder: Path, host: str) -> ec.EllipticCurvePublicKey | None:
     key = _load(paths[0]).public_key()
     try:
         certified = read_certificate(paths[1].read_text(), host, paths[2].read_text())
-    except InvalidInput:
+    except InvalidInputError:
         return None
     return key if public_pem(certified) == public_pem(key) else None
 
@@ -52,21 +52,21 @@ def own_key(folder: Path) -> tuple[ec.EllipticCurvePrivateKey, bool]:
         folder.mkdir(parents=True, exist_ok=True)
         _write(path, key.private_bytes(*form), 0o600)
     except OSError as fault:
-        raise InvalidInput(f"{path} cannot be written: {fault.strerror}") from fault
+        raise InvalidInputError(f"{path} cannot be written: {fault.strerror}") from fault
     return key, True
 
 
 def _load(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         if path.stat().st_mode & 0o077:
-            raise InvalidInput(f"{path} may be read by others: chmod 600 {path}, or make a new key by removing it")
+            raise InvalidInputError(f"{path} may be read by others: chmod 600 {path}, or make a new key by removing it")
         key = serialization.load_pem_private_key(path.read_bytes(), None)
     except OSError as fault:
-        raise InvalidInput(f"{path} cannot be read: {fault.strerror}") from fault
+        raise InvalidInputError(f"{path} cannot be read: {fault.strerror}") from fault
     except (ValueError, TypeError) as fault:
-        raise InvalidInput(f"{path} is no private key in PEM form without a password") from fault
+        raise InvalidInputError(f"{path} is no private key in PEM form without a password") from fault
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise InvalidInput(f"{path} is not on curve P-256: remove it, and a fitting one is made")
+        raise InvalidInputError(f"{path} is not on curve P-256: remove it, and a fitting one is made")
     return key
 
 
@@ -83,28 +83,28 @@ def write_down(asking: Asking, key: ec.EllipticCurvePublicKey, said: Enrolled) -
         for name, text in new.items():
             _write(folder / name, text.encode(), 0o644)
     except OSError as fault:
-        raise InvalidInput(f"{folder} cannot be written: {fault.strerror}") from fault
+        raise InvalidInputError(f"{folder} cannot be written: {fault.strerror}") from fault
     return bool(new)
 
 
 def _certified(asking: Asking, key: ec.EllipticCurvePublicKey, said: Enrolled) -> tuple[str, str]:
     """The authority and the certificate that came, if they are the right ones: whoever ends TLS may change both."""
     if said.authority is None or said.certificate is None:
-        raise InvalidInput("the centre does not know its authority: its operator sets 'authority' in its settings")
+        raise InvalidInputError("the centre does not know its authority: its operator sets 'authority' in its settings")
     if asking.ca_sha256 is not None and not same_fingerprint(certificate_sha256(said.authority), asking.ca_sha256):
-        raise InvalidInput("the authority that came is not the one that the operator told: tell the operator")
+        raise InvalidInputError("the authority that came is not the one that the operator told: tell the operator")
     certified = read_certificate(said.certificate, said.host, said.authority)
     if said.host != asking.host or public_pem(certified) != public_pem(key):
-        raise InvalidInput("the certificate that came is not of this host's key: tell the federation's operator")
+        raise InvalidInputError("the certificate that came is not of this host's key: tell the federation's operator")
     return said.authority, said.certificate
 
 
 def _check_catalogue(asking: Asking, pems: list[str]) -> None:
-    """Raises :class:`InvalidInput` for a key that the site was not told of: its owner could approve any tool."""
+    """Raises :class:`InvalidInputError` for a key that the site was not told of: its owner could approve any tool."""
     for pem in pems if asking.catalogue_sha256 else []:
         shown = fingerprint_of_pem(pem)
         if not any(same_fingerprint(shown, told) for told in asking.catalogue_sha256):
-            raise InvalidInput(
+            raise InvalidInputError(
                 f"the centre gave a catalogue key with the sha256 {shown}, of which the operator did not tell: nothing "
                 "was written; ask him whether the catalogue has a new key"
             )
@@ -116,12 +116,12 @@ def _has(path: Path, text: str) -> bool:
 
 def _named(name: str, pems: list[str]) -> dict[str, str]:
     if not pems:
-        raise InvalidInput(f"the centre gave no {name} keys: its operator looks at its settings")
+        raise InvalidInputError(f"the centre gave no {name} keys: its operator looks at its settings")
     for pem in pems:
         try:
             load_key(pem)
         except ValueError as fault:
-            raise InvalidInput(f"the centre gave a {name} key that cannot be used: {fault}") from fault
+            raise InvalidInputError(f"the centre gave a {name} key that cannot be used: {fault}") from fault
     return {f"keys/{name}{f'-{number}' if number > 1 else ''}.pub": pem for number, pem in enumerate(pems, 1)}
 
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 
 WORK = PurePosixPath("/fedproc/work")
 SOURCE = PurePosixPath("/fedproc/source")
@@ -145,7 +145,7 @@ class Observation:
     detail: str = ""
 
 
-class ExecutorError(SystemFault):
+class ExecutorError(SystemFaultError):
     """The executor itself could not do what was asked; the job ends as ``error``, not ``failed``."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
-from fedproc.common.errors import SystemFault, ToolFault
+from fedproc.common.errors import SystemFaultError, ToolFaultError
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import Ready, Task, TaskKind
 from fedproc.contract.wire.messages import Record, Used, now
@@ -56,7 +56,7 @@ class Execution:
         return self._host.executor
 
     async def run(self) -> None:
-        """Run what is left of the steps. Raises :class:`ToolFault` or :class:`SystemFault` as they end."""
+        """Run what is left of the steps. Raises :class:`ToolFaultError` or :class:`SystemFaultError` as they end."""
         while True:
             observed = await self._step()
             self._account(observed)
@@ -134,7 +134,7 @@ class Execution:
     async def _limit(self, ran: float) -> None:
         seconds = self._task.resources.run_seconds
         await asyncio.sleep(max(0.0, seconds - ran))
-        raise ToolFault(f"ran longer than its limit of {seconds} s", code="tool_fault.time_limit")
+        raise ToolFaultError(f"ran longer than its limit of {seconds} s", code="tool_fault.time_limit")
 
     async def _end_when_finished(self, handle: dict[str, Any]) -> None:
         await self.finish.wait()
@@ -146,7 +146,7 @@ class Execution:
                 while not await self._is_ready(ready, handle):
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
-            raise ToolFault(
+            raise ToolFaultError(
                 f"was not ready after {ready.seconds} s ({ready.model_dump(exclude_none=True)})",
                 code="tool_fault.not_ready",
             ) from None
@@ -176,12 +176,12 @@ class Execution:
 
     def _judge(self, observed: Observation, last: bool) -> None:
         if observed.phase is Phase.absent or (observed.exit_code is None and observed.limit is None):
-            raise SystemFault(
+            raise SystemFaultError(
                 f"the job's processes are gone without a record ({observed.detail or 'unknown to the executor'})",
                 code="system_fault.processes_lost",
             )
         if observed.limit is not None:
-            raise ToolFault(
+            raise ToolFaultError(
                 f"was ended at its limit of {observed.limit}: {observed.detail or 'ask for more in resources'}",
                 code=f"tool_fault.limit_{observed.limit}",
             )
@@ -189,15 +189,19 @@ class Execution:
         if last and self.finish.is_set():
             if code in (*task.stop.exit_codes, task.expected_exit_code):
                 return
-            raise ToolFault(f"asked to end, it exited with {_by_signal(code, asked=True)}", code="tool_fault.exit_code")
+            raise ToolFaultError(
+                f"asked to end, it exited with {_by_signal(code, asked=True)}", code="tool_fault.exit_code"
+            )
         if last and task.kind is TaskKind.service:
-            raise ToolFault(
+            raise ToolFaultError(
                 f"the service ended by itself with exit code {_by_signal(code)}", code="tool_fault.service_ended"
             )
         expected = task.expected_exit_code if last else 0
         if code != expected:
             step = "the command" if last else f"prepare step {self._record.step + 1}"
-            raise ToolFault(f"{step} exited with {_by_signal(code)}, expected {expected}", code="tool_fault.exit_code")
+            raise ToolFaultError(
+                f"{step} exited with {_by_signal(code)}, expected {expected}", code="tool_fault.exit_code"
+            )
         if last and task.status is not None:
             self._check_status()
 
@@ -207,7 +211,7 @@ class Execution:
         found = self._prepared.workspace.probe_result(probe.file)
         value = found.get(probe.field) if isinstance(found, dict) else None
         if value not in probe.success:
-            raise ToolFault(
+            raise ToolFaultError(
                 f"exited as expected, but its own status says {probe.field}: {value!r}", code="tool_fault.status"
             )
 

@@ -13,7 +13,7 @@ from typing import Any
 from aio_pika.abc import AbstractIncomingMessage
 from joserfc.jwk import ECKey
 
-from fedproc.common.errors import FedprocError, Unreadable
+from fedproc.common.errors import FedprocError, UnreadableError
 from fedproc.contract.api.base import Inventory
 from fedproc.contract.ids import JOB_PATTERN
 from fedproc.contract.states import JobState
@@ -180,7 +180,7 @@ class Orchestrator:
         try:
             body = self._read(message.body, kinds)
             await self._take(body)
-        except Unreadable as fault:
+        except UnreadableError as fault:
             await self._dead_letter(message, queue, fault)
         except JournalError as fault:
             self.hold(_JOURNAL, fault.message)
@@ -191,7 +191,7 @@ class Orchestrator:
     def _read(self, raw: bytes, kinds: tuple[type[Wire], ...]) -> Wire:
         envelope, body = jws.unseal(raw, self._keys, aud=self._host.settings.host)
         if not isinstance(body, kinds):
-            raise Unreadable(f"a {envelope.type!r} does not belong on this queue", code="unreadable.type")
+            raise UnreadableError(f"a {envelope.type!r} does not belong on this queue", code="unreadable.type")
         return body
 
     async def _take(self, body: Wire) -> None:
@@ -244,7 +244,7 @@ class Orchestrator:
         if self._host.connections is not None:
             await self._host.connections.revoke(await self._host.journal.revoked_keys())
 
-    async def _dead_letter(self, message: AbstractIncomingMessage, queue: str, fault: Unreadable) -> None:
+    async def _dead_letter(self, message: AbstractIncomingMessage, queue: str, fault: UnreadableError) -> None:
         log.error("message cannot be read", extra={"code": fault.code, "reason": fault.message})
         unread = Unread(
             host=self._host.settings.host,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import TERMINAL, JobState, may_follow
 from fedproc.contract.wire.messages import Cancel, ConnectionUse, JobOrder, Output, Snapshot, Start, Used, now
 
@@ -67,9 +67,11 @@ class JobRecord(BaseModel):
         return self.state in TERMINAL
 
     def enter(self, state: JobState) -> None:
-        """Move to ``state`` by the one table. Raises :class:`SystemFault` for an illegal move."""
+        """Move to ``state`` by the one table. Raises :class:`SystemFaultError` for an illegal move."""
         if not may_follow(self.state, state):
-            raise SystemFault(f"job {self.job}: {self.state} may not become {state}", code="system_fault.transition")
+            raise SystemFaultError(
+                f"job {self.job}: {self.state} may not become {state}", code="system_fault.transition"
+            )
         self.state = state
         self.times[state.value] = now()
         self.waiting_for = None

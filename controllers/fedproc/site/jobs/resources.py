@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedproc.common.errors import Refused
+from fedproc.common.errors import RefusedError
 from fedproc.contract.tool.tool import Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
 from fedproc.site.settings import CapacitySettings
@@ -55,7 +55,7 @@ class Pool:
         for waiter in list(self._queue):
             try:
                 _check_fits(self._total, waiter.wanted, alarm)
-            except Refused as fault:
+            except RefusedError as fault:
                 self._queue.remove(waiter)
                 if not waiter.granted.done():
                     waiter.granted.set_exception(fault)
@@ -75,7 +75,7 @@ class Pool:
         )
 
     async def acquire(self, job: str, wanted: Resources) -> Share:
-        """Wait for the job's turn. Raises :class:`Refused` if the machine is too small for it altogether."""
+        """Wait for the job's turn. Raises :class:`RefusedError` if the machine is too small for it altogether."""
         if job in self._held:
             return self._held[job]
         _check_fits(self._total, wanted, self._alarm)
@@ -130,7 +130,7 @@ def _check_fits(total: Capacity, wanted: Resources, alarm: str) -> None:
         there = f"there are {len(total.gpus)} GPUs{lost}"
         missing.append(f"{wanted.gpu.count} GPU(s) with {wanted.gpu.vram_gb} GB ({there})")
     if missing:
-        raise Refused("needs more than this host has for jobs: " + ", ".join(missing), code="policy.too_large")
+        raise RefusedError("needs more than this host has for jobs: " + ", ".join(missing), code="policy.too_large")
 
 
 def _share(free: Capacity, wanted: Resources) -> Share | None:

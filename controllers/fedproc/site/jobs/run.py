@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from fedproc.common.errors import FedprocError, Refused, SystemFault
+from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import Task
 from fedproc.contract.wire.messages import Cancel, FileRef, Peer, Start
@@ -101,9 +101,9 @@ class JobRun:
             self.stop(Verdict(JobState.cancelled, message.code, message.reason))
 
     async def decide(self, *, release: bool, reason: str) -> None:
-        """What a person at the site says of the sealed outputs. Raises :class:`SystemFault` if none wait."""
+        """What a person at the site says of the sealed outputs. Raises :class:`SystemFaultError` if none wait."""
         if self.record.state is not JobState.awaiting_release or self.record.sealed is None:
-            raise SystemFault(f"job {self.record.job} awaits no release; it is {self.record.state}")
+            raise SystemFaultError(f"job {self.record.job} awaits no release; it is {self.record.state}")
         self.record.decision = Decision(release=release, reason=reason, hashes=self.record.sealed)
         await self.saved()
         self._decided.set()
@@ -216,7 +216,9 @@ class JobRun:
         try:
             return installed.manifest.tool.task(self.record.order.task)
         except KeyError as fault:
-            raise SystemFault(f"tool {installed.manifest.tool.id} has no task {self.record.order.task!r}") from fault
+            raise SystemFaultError(
+                f"tool {installed.manifest.tool.id} has no task {self.record.order.task!r}"
+            ) from fault
 
     async def _run(self, installed: Installed, task: Task, rule: ToolRule) -> None:
         prepared = await self._prepare(installed, task)
@@ -298,13 +300,17 @@ class JobRun:
             await fetch(self._host, ref, self._workspace.input / ARTEFACTS, self._wait_for)
         hub = self._host.connections
         if (task.connections or task.ports) and (hub is None or start is None):
-            raise SystemFault("the task has connections, but this host or its order has none", code="connection.none")
+            raise SystemFaultError(
+                "the task has connections, but this host or its order has none", code="connection.none"
+            )
         if hub is None or start is None:
             return
         for declared, forward in zip(task.connections, forwards(task, self._workspace, record), strict=True):
             peer = next((peer for peer in start.peers if peer.task == declared.task), None)
             if peer is None:
-                raise SystemFault(f"the start message names no peer of task {declared.task}", code="connection.peer")
+                raise SystemFaultError(
+                    f"the start message names no peer of task {declared.task}", code="connection.peer"
+                )
             meter = self._meter(rule, declared.task, peer)
             await hub.forward(record.job, forward.socket, route_to(peer, declared.port), meter, self.save)
         if task.ports:
@@ -329,7 +335,7 @@ class JobRun:
         folder = await seal_artefacts(self.record, task, self._workspace)
         rule = self._host.policy.rule(self.record.order)
         if found := await check(self._host, rule, task, folder):
-            raise Refused(f"an artefact may not leave by itself: {found[0].text}", code="release.artefact")
+            raise RefusedError(f"an artefact may not leave by itself: {found[0].text}", code="release.artefact")
         self.record.artefacts = await upload(self._host, self.record, task, folder, self._wait_for)
         self.record.sealed = None
 
@@ -351,9 +357,9 @@ class JobRun:
 
     def _apply(self, decision: Decision) -> None:
         if not decision.release:
-            raise Refused(f"the site does not release the outputs: {decision.reason}", code="release.refused")
+            raise RefusedError(f"the site does not release the outputs: {decision.reason}", code="release.refused")
         if decision.hashes != self.record.sealed:
-            raise SystemFault("the site's decision was about other bytes than these", code="release.changed")
+            raise SystemFaultError("the site's decision was about other bytes than these", code="release.changed")
 
     # -- the end ---------------------------------------------------------------------------------
 

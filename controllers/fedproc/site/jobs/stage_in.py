@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.tool import PLACEHOLDER, InputDecl, Task
 from fedproc.contract.wire.messages import FileRef, JobOrder
@@ -68,15 +68,15 @@ async def materialise(host: Host, record: JobRecord, task: Task, workspace: Work
 
 
 async def fetch(host: Host, ref: FileRef, folder: Path, waiting: Waiting) -> None:
-    """Fetch one file below ``folder``. Raises :class:`SystemFault` if its path is not a safe one."""
+    """Fetch one file below ``folder``. Raises :class:`SystemFaultError` if its path is not a safe one."""
     if not is_safe_path(ref.path):
-        raise SystemFault(f"file {ref.file} has the path {ref.path!r}, which is not accepted here")
+        raise SystemFaultError(f"file {ref.file} has the path {ref.path!r}, which is not accepted here")
     await host.transfer.fetch(ref, folder / ref.path, waiting)
 
 
 async def _datasets(host: Host, record: JobRecord, declared: InputDecl, workspace: Workspace) -> list[Mount]:
     if not record.order.datasets and not declared.optional:
-        raise SystemFault(f"input {declared.name} needs a dataset, and the order names none", code="data.missing")
+        raise SystemFaultError(f"input {declared.name} needs a dataset, and the order names none", code="data.missing")
     mounts = []
     for use in record.order.datasets:
         laid_out = await host.data.materialise(use, record.job)
@@ -132,7 +132,7 @@ def _peer_port(record: JobRecord, task: str, port: str) -> int:
     for peer in record.start.peers if record.start else ():
         if peer.task == task and port in peer.server_names:
             return int(peer.server_names[port].partition("-")[0])
-    raise SystemFault(f"the start message names no peer with port {port} of task {task}")
+    raise SystemFaultError(f"the start message names no peer with port {port} of task {task}")
 
 
 def _values(record: JobRecord, prepared: Prepared) -> dict[str, str]:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from pathlib import Path
 
-from fedproc.common.errors import Refused, SystemFault
+from fedproc.common.errors import RefusedError, SystemFaultError
 from fedproc.contract.api.base import NewUpload
 from fedproc.contract.tool.tool import OutputDecl, Task
 from fedproc.contract.wire.jws import encrypt_to
@@ -20,13 +20,13 @@ from fedproc.site.policy.rules import ToolRule
 
 
 async def check(host: Host, rule: ToolRule, task: Task, sealed: Path) -> list[Finding]:
-    """What keeps the sealed outputs from leaving by themselves. Raises :class:`Refused` if they never may."""
+    """What keeps the sealed outputs from leaving by themselves. Raises :class:`RefusedError` if they never may."""
     if not task.outputs:
         return []
     found = await asyncio.to_thread(findings, host.policy, rule, task, sealed)
     forbidden = [f"{finding.output}: {finding.text}" for finding in found if finding.forbids]
     if forbidden:
-        raise Refused("the site releases no such output: " + "; ".join(forbidden), code="release.forbidden")
+        raise RefusedError("the site releases no such output: " + "; ".join(forbidden), code="release.forbidden")
     return found
 
 
@@ -37,7 +37,7 @@ async def upload(host: Host, record: JobRecord, task: Task, folder: Path, waitin
         name, _, relative = path.partition("/")
         declared = task.output(name)
         if declared is None:
-            raise SystemFault(f"sealed file {path} belongs to no declared output")
+            raise SystemFaultError(f"sealed file {path} belongs to no declared output")
         source = folder / name / relative
         for recipient in _recipients(record, declared):
             outputs.append(await _upload_one(host, record, declared, (source, relative, digest), recipient, waiting))
@@ -64,7 +64,7 @@ async def _upload_one(
         source = await asyncio.to_thread(_encrypt, source, digest, record.order.recipients.get(recipient), recipient)
         digest = await asyncio.to_thread(_hash, source)
     elif await asyncio.to_thread(_hash, source) != digest:
-        raise SystemFault(f"sealed file {relative} was changed after it was sealed; nothing was sent")
+        raise SystemFaultError(f"sealed file {relative} was changed after it was sealed; nothing was sent")
     new = NewUpload(
         job=record.job,
         output=declared.name,
@@ -88,10 +88,10 @@ async def _upload_one(
 
 def _encrypt(source: Path, digest: str, key: dict[str, object] | None, recipient: str) -> Path:
     if key is None:
-        raise SystemFault(f"the order gives no key of host {recipient}, which is to get an artefact")
+        raise SystemFaultError(f"the order gives no key of host {recipient}, which is to get an artefact")
     content = source.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
-        raise SystemFault(f"sealed file {source.name} was changed after it was sealed; nothing was sent")
+        raise SystemFaultError(f"sealed file {source.name} was changed after it was sealed; nothing was sent")
     target = source.with_name(f"{source.name}.{recipient}.jwe")
     target.write_bytes(encrypt_to(content, key))
     return target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedproc.common.errors import FedprocError, Refused, SystemFault, ToolFault, Unavailable
+from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError, ToolFaultError, UnavailableError
 from fedproc.contract.states import JobState
 
 
@@ -18,10 +18,10 @@ class Verdict:
 
 
 _STATES: tuple[tuple[type[FedprocError], JobState], ...] = (
-    (Refused, JobState.refused),
-    (ToolFault, JobState.failed),
-    (SystemFault, JobState.error),
-    (Unavailable, JobState.error),
+    (RefusedError, JobState.refused),
+    (ToolFaultError, JobState.failed),
+    (SystemFaultError, JobState.error),
+    (UnavailableError, JobState.error),
 )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fedproc.common.errors import ToolFault
+from fedproc.common.errors import ToolFaultError
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.tool import OutputDecl, Task
 from fedproc.site.executors.base import INPUT, WORK
@@ -66,7 +66,7 @@ class Workspace:
     def seal(self, outputs: Iterable[OutputDecl], target: Path) -> dict[str, str]:
         """Copy the given outputs to ``target``: regular files only, no link followed.
 
-        Returns sha256 by path under ``target`` (``<output>/<path>``). Raises :class:`ToolFault` naming the
+        Returns sha256 by path under ``target`` (``<output>/<path>``). Raises :class:`ToolFaultError` naming the
         output that is missing, too large, or not a regular file.
         """
         partial = target.with_name(target.name + ".part")
@@ -98,14 +98,14 @@ class Workspace:
             os.close(base)
 
     def probe_result(self, file: str) -> Any:
-        """The JSON of the tool's own status file under the output folder. Raises :class:`ToolFault`."""
+        """The JSON of the tool's own status file under the output folder. Raises :class:`ToolFaultError`."""
         base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             descriptor = _open_below(base, "output/" + file, _OPEN)
             with os.fdopen(descriptor, "rb") as source:
                 return json.loads(source.read(_CHUNK))
         except (OSError, ValueError) as fault:
-            raise ToolFault(f"status file {file}: {fault}", code="tool_fault.status") from fault
+            raise ToolFaultError(f"status file {file}: {fault}", code="tool_fault.status") from fault
         finally:
             os.close(base)
 
@@ -143,7 +143,9 @@ def _copy_output(base: int, output: OutputDecl, target: Path) -> dict[str, str]:
     try:
         for path in _files(base, output):
             if len(hashes) >= MAX_FILES:
-                raise ToolFault(f"output {output.name}: more than {MAX_FILES} files", code="tool_fault.output_size")
+                raise ToolFaultError(
+                    f"output {output.name}: more than {MAX_FILES} files", code="tool_fault.output_size"
+                )
             name = path.removeprefix("output/")
             digest, size = _copy_file(base, path, target / name, left, output)
             left -= size
@@ -151,11 +153,11 @@ def _copy_output(base: int, output: OutputDecl, target: Path) -> dict[str, str]:
     except FileNotFoundError as fault:
         if output.optional:
             return {}
-        raise ToolFault(
+        raise ToolFaultError(
             f"output {output.name}: the tool did not write {output.path}", code="tool_fault.output_missing"
         ) from fault
     except OSError as fault:
-        raise ToolFault(
+        raise ToolFaultError(
             f"output {output.name}: {output.path} is no regular file or folder of them ({fault.strerror})",
             code="tool_fault.output_kind",
         ) from fault
@@ -173,7 +175,7 @@ def _files(base: int, output: OutputDecl) -> Iterator[str]:
             for name in sorted(names):
                 relative = (PurePosixPath(path) / below / name).as_posix()
                 if not is_safe_path(relative):
-                    raise ToolFault(
+                    raise ToolFaultError(
                         f"output {output.name}: {name!r} is no acceptable file name", code="tool_fault.output_name"
                     )
                 yield relative
@@ -199,13 +201,13 @@ def _copy_file(base: int, path: str, target: Path, left: int, output: OutputDecl
     digest, size = hashlib.sha256(), 0
     with os.fdopen(_open_below(base, path, _OPEN), "rb") as source:
         if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-            raise ToolFault(f"output {output.name}: {path} is not a regular file", code="tool_fault.output_kind")
+            raise ToolFaultError(f"output {output.name}: {path} is not a regular file", code="tool_fault.output_kind")
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as copy:
             while chunk := source.read(_CHUNK):
                 size += len(chunk)
                 if size > left:
-                    raise ToolFault(
+                    raise ToolFaultError(
                         f"output {output.name}: larger than the declared {output.max_mb} MB",
                         code="tool_fault.output_size",
                     )

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedproc.common.errors import Refused
+from fedproc.common.errors import RefusedError
 from fedproc.contract.ids import Name
 from fedproc.contract.tool.tool import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import AdmittedTool, JobOrder
@@ -69,10 +69,10 @@ class Policy(Section):
         return tuple(AdmittedTool(id=r.id, digest=None if r.digest == "*" else r.digest) for r in self.tools)
 
     def rule(self, order: JobOrder) -> ToolRule:
-        """The line that admits this order. Raises :class:`Refused`."""
+        """The line that admits this order. Raises :class:`RefusedError`."""
         rules = [rule for rule in self.tools if rule.id == order.tool.id]
         if not rules:
-            raise Refused(
+            raise RefusedError(
                 f"tool {order.tool.id!r} is not on this site's allow-list; ask the site to admit it",
                 code="policy.tool_unknown",
             )
@@ -80,7 +80,7 @@ class Policy(Section):
             if rule.digest in ("*", order.tool.digest):
                 self._check_user(rule, order)
                 return rule
-        raise Refused(
+        raise RefusedError(
             f"tool {order.tool.id!r} is admitted here, but not with digest {order.tool.digest}; "
             "ask the site to admit this version",
             code="policy.digest",
@@ -88,17 +88,17 @@ class Policy(Section):
 
     def _check_user(self, rule: ToolRule, order: JobOrder) -> None:
         if not any(fnmatchcase(order.user.sub, pattern) for pattern in rule.users or self.users):
-            raise Refused(f"user {order.user.name or order.user.sub!r} may not run this here", code="policy.user")
+            raise RefusedError(f"user {order.user.name or order.user.sub!r} may not run this here", code="policy.user")
         if self.purposes and order.purpose not in self.purposes:
-            raise Refused(
+            raise RefusedError(
                 f"this site runs experiments for the purposes {', '.join(self.purposes)} only; state one",
                 code="policy.purpose",
             )
 
     def check_task(self, rule: ToolRule, task: Task) -> None:
-        """Whether the task itself is within bounds. Raises :class:`Refused`."""
+        """Whether the task itself is within bounds. Raises :class:`RefusedError`."""
         if task.runs_received_code and not rule.received_code:
-            raise Refused("the tool runs code that it is sent; this site does not allow that", code="policy.code")
+            raise RefusedError("the tool runs code that it is sent; this site does not allow that", code="policy.code")
         wanted = task.resources
         asked = {
             "cpus": wanted.cpus,
@@ -110,7 +110,7 @@ class Policy(Section):
         for name, value in asked.items():
             limit = getattr(self.maximum, name)
             if limit is not None and value > limit:
-                raise Refused(f"asks for {name} {value}; this site's limit is {limit}", code="policy.too_large")
+                raise RefusedError(f"asks for {name} {value}; this site's limit is {limit}", code="policy.too_large")
         self._check_network(rule, task)
 
     def _check_network(self, rule: ToolRule, task: Task) -> None:
@@ -119,7 +119,7 @@ class Policy(Section):
         if task.ports:
             wanted.add(task.name)
         if missing := wanted - allowed:
-            raise Refused(
+            raise RefusedError(
                 f"wants a connection with task {', '.join(sorted(missing))}; this site's policy does not name it",
                 code="policy.network",
             )
@@ -135,5 +135,5 @@ def connection_budget(rule: ToolRule, task: str) -> int:
 
 
 def load(path: Path) -> Policy:
-    """Read the policy file. Raises :class:`fedproc.common.errors.InvalidInput` naming key and fault."""
+    """Read the policy file. Raises :class:`fedproc.common.errors.InvalidInputError` naming key and fault."""
     return read_toml(path, Policy)

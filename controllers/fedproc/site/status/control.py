@@ -15,7 +15,7 @@ from typing import Any
 
 import h11
 
-from fedproc.common.errors import FedprocError, InvalidInput
+from fedproc.common.errors import FedprocError, InvalidInputError
 
 Answer = tuple[int, dict[str, Any]]
 Act = Callable[[re.Match[str], dict[str, Any]], Awaitable[Any]]
@@ -90,7 +90,7 @@ def _json(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body) if body else {}
     except ValueError as fault:
-        raise InvalidInput(f"the body is not JSON: {fault}") from fault
+        raise InvalidInputError(f"the body is not JSON: {fault}") from fault
     if not isinstance(value, dict):
-        raise InvalidInput("the body must be a JSON object")
+        raise InvalidInputError("the body must be a JSON object")
     return value

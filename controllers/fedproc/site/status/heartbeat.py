@@ -8,7 +8,7 @@ import logging
 from importlib.metadata import version
 from typing import Literal
 
-from fedproc.common.errors import FedprocError, Unavailable
+from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.contract.wire.jws import CENTRAL, seal
 from fedproc.contract.wire.messages import Heartbeat, OfferedDataset, now
 from fedproc.site.centre.broker import Broker
@@ -43,7 +43,7 @@ class HeartbeatSender:
                 message = await self._heartbeat()
                 body = seal(message, self._host.identity.key, iss=message.host, aud=CENTRAL)
                 await self._broker.publish("heartbeat", body)
-            except Unavailable as fault:
+            except UnavailableError as fault:
                 log.warning("heartbeat not sent", extra={"reason": fault.message})
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._now.wait(), self._host.settings.heartbeat_seconds)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fedproc.common.errors import FedprocError, SystemFault
+from fedproc.common.errors import FedprocError, SystemFaultError
 from fedproc.contract.wire.messages import GpuInfo, HostReport, now
 from fedproc.onboarding.model.report import Report, from_json
 from fedproc.onboarding.watch import WatchSettings, watch
@@ -113,7 +113,7 @@ class HostCheck:
 async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict[str, Any], Report]:
     """The report of ``fedproc site check``, run in a process of its own: its JSON, and what that says.
 
-    Raises :class:`SystemFault`.
+    Raises :class:`SystemFaultError`.
     """
     chosen = settings.check
     profile = ("--profile-file", str(chosen.profile_file)) if chosen.profile_file else ("--profile", chosen.profile)
@@ -128,7 +128,7 @@ async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict
         async with asyncio.timeout(_LONGEST):
             output, said = await child.communicate()
     except TimeoutError as fault:
-        raise SystemFault(f"the host check did not end within {_LONGEST:g} s") from fault
+        raise SystemFaultError(f"the host check did not end within {_LONGEST:g} s") from fault
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -139,7 +139,9 @@ async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict
         return report, from_json(report)
     except ValueError as fault:
         reason = said.decode(errors="replace").strip() or str(fault)
-        raise SystemFault(f"the host check gave no report (exit code {child.returncode}): {reason[-500:]}") from fault
+        raise SystemFaultError(
+            f"the host check gave no report (exit code {child.returncode}): {reason[-500:]}"
+        ) from fault
 
 
 def watch_settings(settings: SiteSettings) -> WatchSettings:

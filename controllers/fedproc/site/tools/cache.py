@@ -14,7 +14,7 @@ from typing import Protocol
 from joserfc.jwk import ECKey
 
 from fedproc.catalog import unpack, verify_manifest
-from fedproc.common.errors import SystemFault, Unreadable
+from fedproc.common.errors import SystemFaultError, UnreadableError
 from fedproc.contract.tool.tool import Manifest, Task, ToolRef
 from fedproc.contract.wire.messages import ReadyTool
 from fedproc.site.centre.api import Transfer, Waiting
@@ -44,7 +44,7 @@ class Runtimes(Protocol):
     """Makes what a task runs in ready on this host; one per executor."""
 
     async def ready(self, installed: Installed, task: Task) -> Runtime:
-        """Build or find it. Raises :class:`SystemFault` if it cannot be had."""
+        """Build or find it. Raises :class:`SystemFaultError` if it cannot be had."""
         ...
 
 
@@ -63,7 +63,8 @@ class Toolbox:
     async def get(self, tool: ToolRef, waiting: Waiting) -> Installed:
         """The tool of exactly this digest, signed by the catalogue.
 
-        Raises :class:`fedproc.common.errors.Unreadable` or :class:`SystemFault` if what comes is something else.
+        Raises :class:`fedproc.common.errors.UnreadableError` or :class:`SystemFaultError` if what comes is something
+        else.
         """
         async with self._locks.setdefault(tool.digest, asyncio.Lock()):
             if tool.digest not in self._known:
@@ -75,7 +76,10 @@ class Toolbox:
         return (self._home(digest) / "manifest.jws").exists()
 
     def take_in(self, signed: str, packed: bytes) -> None:
-        """Take a tool in that came another way. Raises :class:`Unreadable` unless the catalogue signed all of it."""
+        """Take a tool in that came another way.
+
+        Raises :class:`UnreadableError` unless the catalogue signed all of it.
+        """
         manifest, digest = verify_manifest(signed, self._keys)
         _lay_out(self._home(digest), signed, packed, manifest)
 
@@ -106,7 +110,7 @@ class Toolbox:
                 manifest, digest = verify_manifest((home / "manifest.jws").read_text(), self._keys)
                 self._seen[home.name] = (manifest.tool.id, manifest.tool.version, digest)
             tasks = sorted(place.name for place in notes.iterdir() if not place.name.startswith("."))
-        except (Unreadable, OSError) as fault:
+        except (UnreadableError, OSError) as fault:
             log.warning("tool is not ready any more", extra={"folder": str(home), "reason": str(fault)})
             return None
         tool, version, digest = self._seen[home.name]
@@ -129,7 +133,7 @@ class Toolbox:
     def _verified(self, tool: ToolRef, text: str, home: Path) -> Installed:
         manifest, digest = verify_manifest(text, self._keys)
         if digest != tool.digest:
-            raise SystemFault(
+            raise SystemFaultError(
                 f"tool {tool.id}: the catalogue gave digest {digest}, ordered was {tool.digest}",
                 code="system_fault.digest",
             )

@@ -11,7 +11,7 @@ import docker.errors
 import requests
 
 from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
-from fedproc.catalog.oci import Image, ImageFault
+from fedproc.catalog.oci import Image, ImageError
 from fedproc.contract.tool.tool import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.settings import DockerSettings
@@ -31,10 +31,10 @@ class Images:
         self._lock = asyncio.Lock()
 
     async def ready(self, installed: Installed, task: Task) -> Runtime:
-        """The image of the task. Raises :class:`ImageFault` with the engine's last words, or what the store says."""
+        """The image of the task. Raises :class:`ImageError` with the engine's last words, or what the store says."""
         runtime = task.runtime
         if runtime.image is None and runtime.dockerfile is None:
-            raise ImageFault(
+            raise ImageError(
                 f"task {task.name} has neither 'image' nor 'dockerfile', and this host's executor runs containers",
                 code="system_fault.runtime",
             )
@@ -49,15 +49,15 @@ class Images:
         try:
             client = docker.DockerClient(self._settings.socket, version="auto", timeout=BUILD_SECONDS)
         except docker.errors.DockerException as fault:
-            raise ImageFault(f"the container engine does not answer at {self._settings.socket}: {fault}") from fault
+            raise ImageError(f"the container engine does not answer at {self._settings.socket}: {fault}") from fault
         try:
             if self._store and self._store.holds(name):
                 return self._stored(client, self._store, name)
             return image_id(client, name) or self._fetch(client, name, source, dockerfile)
         except (docker.errors.DockerException, requests.RequestException) as fault:
-            raise ImageFault(f"image {name}: {fault}") from fault
+            raise ImageError(f"image {name}: {fault}") from fault
         except OSError as fault:
-            raise ImageFault(f"image {name}: {fault.strerror} ({fault.filename})") from fault
+            raise ImageError(f"image {name}: {fault.strerror} ({fault.filename})") from fault
         finally:
             client.close()
 
@@ -71,7 +71,7 @@ class Images:
             client.images.load(store.archive(name, image))  # type: ignore[arg-type]  # any iterator of bytes
             found = _loaded(client, image)
             if found is None:
-                raise ImageFault(
+                raise ImageError(
                     f"image {name} is not there, though the engine loaded it: it made something else of it"
                 )
             store.trim()
@@ -85,7 +85,7 @@ class Images:
             build(client, source, str(dockerfile), name, self._settings.base_image)
         found = image_id(client, name)
         if found is None:
-            raise ImageFault(f"image {name} is not there, though the engine said that it fetched it")
+            raise ImageError(f"image {name} is not there, though the engine said that it fetched it")
         return found
 
     def _pull(self, client: docker.DockerClient, name: str) -> None:
@@ -93,7 +93,7 @@ class Images:
         registry, _, rest = name.partition("/")
         place = self._settings.registries.get(registry)
         if place is None:
-            raise ImageFault(
+            raise ImageError(
                 f"image {name} is not of the federation's store: publish it there, put it on this host ahead, or "
                 f"say in the settings where this host pulls images of {registry} from (docker.registries)"
             )

@@ -19,7 +19,7 @@ import httpx
 from fedproc.catalog import verify_manifest
 from fedproc.catalog.folder import version_key
 from fedproc.catalog.offline import Bundle
-from fedproc.common.errors import FedprocError, Refused, Unavailable
+from fedproc.common.errors import FedprocError, RefusedError, UnavailableError
 from fedproc.contract.tool.tool import Manifest, Task, ToolRef
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.egress import WayOut
@@ -56,8 +56,8 @@ class Outcome:
 def fetch(settings: SiteSettings, wanted: tuple[str, ...], bundle: Path | None, say: Say) -> list[Outcome]:
     """Make the tools of these ids ready, or all that the site's policy admits and the catalogue has.
 
-    Raises :class:`Refused` for a tool that the policy does not admit, and other :class:`FedprocError` where nothing
-    can be had at all.
+    Raises :class:`RefusedError` for a tool that the policy does not admit, and other :class:`FedprocError` where
+    nothing can be had at all.
     """
     return asyncio.run(_fetch(settings, wanted, bundle, say))
 
@@ -78,7 +78,7 @@ def _check_wanted(wanted: tuple[str, ...], allowed: Policy) -> None:
     admitted = {rule.id for rule in allowed.tools}
     for tool in wanted:
         if tool not in admitted:
-            raise Refused(
+            raise RefusedError(
                 f"tool {tool!r} is not on this site's allow-list; add it to the policy, or leave it out",
                 code="policy.tool_unknown",
             )
@@ -208,7 +208,7 @@ def _patience(say: Say) -> Callable[[str | None], None]:
         if what is None:
             return
         if time.monotonic() > until:
-            raise Unavailable(
+            raise UnavailableError(
                 f"{what}: not reached within {_PATIENCE:.0f} s; can this host reach the centre's gateway?"
             )
         say(f"waits for {what}")

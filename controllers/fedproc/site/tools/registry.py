@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from fedproc.catalog.oci import Blobs, Image, ImageFault, for_engine
+from fedproc.catalog.oci import Blobs, Image, ImageError, for_engine
 from fedproc.catalog.offline import Bundle
 from fedproc.catalog.registry import Registry, Token, of_this_machine, split
 from fedproc.site.centre.egress import WayOut
@@ -80,12 +80,12 @@ class Store:
             bundle.take_blob("blobs", blob.digest, self.blobs)
 
     def fetch(self, reference: str, image: Image) -> None:
-        """Fetch what is not here of the image. Raises :class:`ImageFault` if the disk has no room for it."""
+        """Fetch what is not here of the image. Raises :class:`ImageError` if the disk has no room for it."""
         lacking = sum(blob.size for blob in image.blobs if not self.blobs.has(blob))
         self.blobs.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.blobs.folder).free
         if free < lacking:
-            raise ImageFault(
+            raise ImageError(
                 f"image {reference} needs {lacking >> 20} MB at {self.blobs.folder}, and {free >> 20} MB are free: "
                 "make room there, it is fetched again with the next job"
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedproc.catalog.wheels import lists_something
-from fedproc.common.errors import SystemFault
+from fedproc.common.errors import SystemFaultError
 from fedproc.contract.tool.tool import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.tools.cache import Installed, Runtime
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _BUILD_SECONDS = 1800
 
 
-class EnvironmentFault(SystemFault):
+class EnvironmentBuildError(SystemFaultError):
     """A tool's environment cannot be built."""
 
     code = "system_fault.environment"
@@ -48,10 +48,10 @@ class Environments:
         self._keys: dict[Path, str] = {}
 
     async def ready(self, installed: Installed, task: Task) -> Runtime:
-        """The environment of the task's requirements. Raises :class:`EnvironmentFault` with pip's last words."""
+        """The environment of the task's requirements. Raises :class:`EnvironmentBuildError` with pip's last words."""
         name = task.runtime.requirements
         if name is None:
-            raise EnvironmentFault(
+            raise EnvironmentBuildError(
                 f"task {task.name} runs in an image only; this host's executor, the sandbox, needs 'requirements'",
                 code="system_fault.runtime",
             )
@@ -104,4 +104,4 @@ class Environments:
             raise
         if process.returncode != 0:
             said = output.decode(errors="replace").strip().splitlines()
-            raise EnvironmentFault(f"the tool's environment cannot be built: {' / '.join(said[-4:])}")
+            raise EnvironmentBuildError(f"the tool's environment cannot be built: {' / '.join(said[-4:])}")

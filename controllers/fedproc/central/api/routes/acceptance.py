@@ -19,7 +19,7 @@ from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import deciding, reading, tried_twice
 from fedproc.central.db.repositories import experiments, files, hosts
 from fedproc.central.experiments.submission import submit
-from fedproc.common.errors import Conflict, Forbidden, NotFound
+from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError
 from fedproc.contract.api.base import AcceptanceView, ExperimentRequest
 from fedproc.contract.states import ENDED
 
@@ -51,7 +51,9 @@ def get_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> Re
 
 def _may(caller: Caller, host: str) -> None:
     if caller.host != host and not caller.operates:
-        raise Forbidden(f"the acceptance of {host} is for the host itself and for operators", code="forbidden.host")
+        raise ForbiddenError(
+            f"the acceptance of {host} is for the host itself and for operators", code="forbidden.host"
+        )
 
 
 def _begin(request: Request, host: str, caller: Caller) -> AcceptanceView:
@@ -71,7 +73,9 @@ def _begin(request: Request, host: str, caller: Caller) -> AcceptanceView:
 def _order(connection: Connection, centre: Centre, host: str) -> ExperimentRequest:
     row = hosts.one(connection, host)
     if row is None or not host_view(row, centre.silent_after).alive:
-        raise Conflict(f"{host} has not been heard of lately: start its orchestrator first", code="conflict.silent")
+        raise ConflictError(
+            f"{host} has not been heard of lately: start its orchestrator first", code="conflict.silent"
+        )
     offered = [view.id for view in dataset_views(row, centre.silent_after)]
     return ExperimentRequest(
         tool=centre.settings.acceptance_tool,
@@ -85,7 +89,7 @@ def _order(connection: Connection, centre: Centre, host: str) -> ExperimentReque
 def _view(connection: Connection, centre: Centre, host: str) -> AcceptanceView:
     row = hosts.one(connection, host)
     if row is None:
-        raise NotFound(f"host {host} is not enrolled; GET /hosts/ lists the hosts there are")
+        raise NotFoundError(f"host {host} is not enrolled; GET /hosts/ lists the hosts there are")
     if row.acceptance is None:
         return AcceptanceView(host=host, accepted=row.is_accepted)
     jobs = experiments.jobs_of(connection, row.acceptance)

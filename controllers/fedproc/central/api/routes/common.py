@@ -15,7 +15,7 @@ from starlette.responses import Response
 from fedproc.central.api.deps import Centre
 from fedproc.central.auth.tokens import Bearer, Caller
 from fedproc.central.db.engine import is_sqlite, reading
-from fedproc.common.errors import NotFound
+from fedproc.common.errors import NotFoundError
 from fedproc.contract.api.base import Problem
 from fedproc.contract.ids import (
     DIGEST_PATTERN,
@@ -48,7 +48,7 @@ def _known(pattern: str, what: str) -> Any:
 
     def check(value: str) -> str:
         if len(value) > 80 or not compiled.fullmatch(value):
-            raise NotFound(f"there is no {what} of this id; check it")
+            raise NotFoundError(f"there is no {what} of this id; check it")
         return value
 
     return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", "pattern": pattern})]

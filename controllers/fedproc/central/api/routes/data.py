@@ -30,7 +30,7 @@ from fedproc.central.files.access import may_fetch
 from fedproc.central.files.download import FileContent
 from fedproc.central.files.signed_urls import Grant
 from fedproc.central.files.uploads import expect_file, finish_if_empty
-from fedproc.common.errors import Conflict, Forbidden, InvalidInput, NotFound
+from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from fedproc.contract.api.base import Access, FileView, NewFile
 from fedproc.contract.ids import FILE_PATTERN, HOST_PATTERN, is_safe_path
 
@@ -62,7 +62,7 @@ def get_file(request: Request, file_id: FilePath, caller: Researcher) -> Respons
     with reading(centre.engine) as connection:
         row = files.one(connection, file_id)
     if row is None or not (caller.operates or row.owner == caller.sub):
-        raise NotFound(f"there is no file {file_id} that you may see; GET /data/files/ lists yours")
+        raise NotFoundError(f"there is no file {file_id} that you may see; GET /data/files/ lists yours")
     return answer(file_view(centre, row))
 
 
@@ -75,7 +75,7 @@ def get_access(request: Request, file_id: FilePath, caller: HostCaller) -> Respo
     with writing(centre.engine) as connection:
         row = files.one(connection, file_id)
         if row is None or not may_fetch(connection, row, host):
-            raise Forbidden(f"{host} runs no open job that declares file {file_id}", code="forbidden.file")
+            raise ForbiddenError(f"{host} runs no open job that declares file {file_id}", code="forbidden.file")
         path, expires = centre.links.make(file_id, host, time.time())
         act.done(connection, 200, file_id)
     return answer(Access(uri=centre.url(path), expires=moment(expires), sha256=row.sha256, size=row.size))
@@ -109,7 +109,7 @@ def _by_link(request: Request, grant: Grant, signature: str) -> Response:
     centre.links.check(grant, signature)
     with reading(centre.engine) as connection:
         if not hosts.is_active(connection, grant.host):
-            raise Forbidden(f"host {grant.host} is not enrolled or was revoked", code="forbidden.host")
+            raise ForbiddenError(f"host {grant.host} is not enrolled or was revoked", code="forbidden.host")
     return _content(request, grant.file, None)
 
 
@@ -118,9 +118,9 @@ def _content(request: Request, file: str, owner: str | None) -> Response:
     with reading(centre.engine) as connection:
         row = files.one(connection, file)
     if row is None or owner not in {None, row.owner} or (owner is not None and row.recipient is not None):
-        raise NotFound(f"there is no file {file} that you may see; GET /data/files/ lists yours")
+        raise NotFoundError(f"there is no file {file} that you may see; GET /data/files/ lists yours")
     if row.state != "complete":
-        raise Conflict(f"the bytes of file {file} have not all arrived yet", code="conflict.pending")
+        raise ConflictError(f"the bytes of file {file} have not all arrived yet", code="conflict.pending")
     return FileContent(centre.blobs, row, request.headers)
 
 
@@ -134,7 +134,7 @@ def put_file(request: Request, file_path: str, body: NewFile, caller: Researcher
     sha256 are as announced here. Sent again with the same size and sha256, it answers with the same entry.
     """
     if not is_safe_path(file_path):
-        raise InvalidInput(
+        raise InvalidInputError(
             "file_path must be relative, without . or .. segments, control characters or backslashes", code="path"
         )
     centre, now = centre_of(request), time.time()

@@ -22,7 +22,7 @@ from fedproc.central.api.views import moment
 from fedproc.central.auth.tokens import Bearer
 from fedproc.central.db.engine import reading, tried_twice, writing
 from fedproc.central.db.repositories import enrolments
-from fedproc.common.errors import Conflict, Forbidden, NotFound
+from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError
 from fedproc.contract.api.base import (
     Authority,
     Enrolled,
@@ -61,7 +61,7 @@ def get_authority(request: Request) -> Response:
     """The certificate by which the federation's hosts and servers are certified."""
     certificate = offered_authority(centre_of(request))
     if certificate is None:
-        raise NotFound("the centre does not know its authority: its operator sets 'authority' in its settings")
+        raise NotFoundError("the centre does not know its authority: its operator sets 'authority' in its settings")
     return answer(Authority(certificate=certificate, sha256=certificate_sha256(certificate)))
 
 
@@ -104,8 +104,8 @@ def request_enrolment(request: Request, host_id: HostPath, body: EnrolmentReques
     return answer(enrolled(centre, row), 200, _NOT_KEPT)
 
 
-def _bound(host: str, row: Row[Any]) -> Conflict:
-    return Conflict(
+def _bound(host: str, row: Row[Any]) -> ConflictError:
+    return ConflictError(
         f"the code of {host} was used with another key already (sha256 {row.fingerprint}): if that is an earlier key "
         "of this machine, ask the federation's operator for a new code; if it is not, tell the operator to refuse it",
         code="enrolment.key",
@@ -113,7 +113,7 @@ def _bound(host: str, row: Row[Any]) -> Conflict:
 
 
 def _check_code(request: Request, host: str, code: str) -> Row[Any]:
-    """The enrolment that the code belongs to. Raises :class:`Forbidden`, and counts a wrong one."""
+    """The enrolment that the code belongs to. Raises :class:`ForbiddenError`, and counts a wrong one."""
     centre, act = centre_of(request), act_of(request)
     act.actor, act.target = f"enrolment:{host}", host
     with reading(centre.engine) as connection:
@@ -125,7 +125,7 @@ def _check_code(request: Request, host: str, code: str) -> Row[Any]:
     if row is not None and standing == "wrong":
         with writing(centre.engine) as connection:
             enrolments.count_wrong(connection, host)
-    raise Forbidden(
+    raise ForbiddenError(
         f"the code for {host} {_NO_GOOD[standing]}: check host id and code, or ask the federation's operator for a "
         "new code",
         code="enrolment.code",
@@ -160,7 +160,7 @@ def confirm_enrolment(request: Request, host_id: HostPath, body: EnrolmentCertif
     row = _requested(centre, host_id)
     key = read_certificate(body.certificate, host_id, offered_authority(centre))
     if public_pem(key).decode() != row.public_key:
-        raise Conflict(
+        raise ConflictError(
             f"the certificate is of the key {fingerprint(key)}, the request of {host_id} of {row.fingerprint}: sign "
             "the request that stands there now",
             code="enrolment.key",
@@ -173,7 +173,7 @@ def refuse_enrolment(request: Request, host_id: HostPath, body: EnrolmentRefusal
     """Refuse a host's request, for example because its fingerprint is not what the site says."""
     row = _requested(centre_of(request), host_id)
     if row.state == "confirmed":
-        raise Conflict(f"{host_id} has its certificate already: revoke the host instead", code="enrolment.state")
+        raise ConflictError(f"{host_id} has its certificate already: revoke the host instead", code="enrolment.state")
     return _decide(request, row, body.reason, state="refused", reason=body.reason)
 
 
@@ -181,7 +181,7 @@ def _decide(request: Request, row: Row[Any], detail: str, **values: Any) -> Resp
     centre = centre_of(request)
     with writing(centre.engine) as connection:
         if not enrolments.decide(connection, row.host, row, time.time(), **values):
-            raise Conflict(f"the enrolment of {row.host} was changed just now: look again", code="enrolment.state")
+            raise ConflictError(f"the enrolment of {row.host} was changed just now: look again", code="enrolment.state")
         act_of(request).done(connection, 200, row.host, detail)
     return answer(enrolment_view(_row(centre, row.host)))
 
@@ -192,7 +192,7 @@ def _requested(centre: Centre, host: str) -> Row[Any]:
         what = "no request has come yet: the site runs `fedproc site enrol`" if row.state == "offered" else (
             "its request was refused: give out a new code"
         )  # fmt: skip
-        raise Conflict(f"{host}: {what}", code="enrolment.state")
+        raise ConflictError(f"{host}: {what}", code="enrolment.state")
     return row
 
 
@@ -200,5 +200,5 @@ def _row(centre: Centre, host: str) -> Row[Any]:
     with reading(centre.engine) as connection:
         row = enrolments.one(connection, host)
     if row is None:
-        raise NotFound(f"no code was given out for {host}: POST /enrolments gives one")
+        raise NotFoundError(f"no code was given out for {host}: POST /enrolments gives one")
     return row

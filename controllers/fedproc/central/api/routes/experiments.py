@@ -28,7 +28,7 @@ from fedproc.central.db.engine import deciding, reading, tried_twice
 from fedproc.central.db.repositories import experiments, files
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.submission import earlier, submit
-from fedproc.common.errors import Conflict, NotFound
+from fedproc.common.errors import ConflictError, NotFoundError
 from fedproc.contract.api.base import (
     ExperimentRequest,
     ExperimentView,
@@ -120,7 +120,7 @@ async def get_job_of_experiment(
     centre = centre_of(request)
     row = await looked_up(centre, lambda connection: experiments.job(connection, job_id, owner_filter(caller)))
     if row.experiment != experiment_id:
-        raise NotFound(f"job {job_id} is not one of experiment {experiment_id}")
+        raise NotFoundError(f"job {job_id} is not one of experiment {experiment_id}")
     return answer(job_view(row, row.created, centre.silent_after))
 
 
@@ -135,7 +135,7 @@ def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: R
         experiments.find(connection, experiment_id, owner_filter(caller))
         row = experiments.request_cancel(connection, experiment_id)
         if row.ended is not None:
-            raise Conflict(f"experiment {experiment_id} has already ended as {row.state}", code="conflict.ended")
+            raise ConflictError(f"experiment {experiment_id} has already ended as {row.state}", code="conflict.ended")
         advance(connection, experiment_id, time.time())
         act_of(request).done(connection, 202, experiment_id)
         view = _view(connection, centre, experiment_id, None)

@@ -27,7 +27,7 @@ from fedproc.central.api.views import dataset_views, host_report_view, host_view
 from fedproc.central.db.engine import deciding, reading, tried_twice
 from fedproc.central.db.repositories import enrolments, hosts
 from fedproc.central.experiments import reconcile, revocation
-from fedproc.common.errors import Conflict, Forbidden, InvalidInput, NotFound
+from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from fedproc.contract.api.base import (
     DatasetView,
     Health,
@@ -57,7 +57,7 @@ def list_hosts(
     """The active hosts of the federation."""
     centre = centre_of(request)
     if all and not caller.operates:
-        raise Forbidden("?all=true is for operators; without it you see the active hosts", code="forbidden.role")
+        raise ForbiddenError("?all=true is for operators; without it you see the active hosts", code="forbidden.role")
     with reading(centre.engine) as connection:
         rows = hosts.listed(connection, everyone=all)
     return answer_list(_HOSTS, [host_view(row, centre.silent_after) for row in rows])
@@ -88,7 +88,7 @@ def get_host(request: Request, host_id: HostPath, caller: Researcher) -> Respons
     with reading(centre.engine) as connection:
         row = hosts.one(connection, host_id)
     if row is None:
-        raise NotFound(f"host {host_id} is not enrolled; GET /hosts/ lists the hosts there are")
+        raise NotFoundError(f"host {host_id} is not enrolled; GET /hosts/ lists the hosts there are")
     return answer(host_view(row, centre.silent_after))
 
 
@@ -103,21 +103,21 @@ def enrol_host(request: Request, host_id: HostPath, body: HostEnrolment, caller:
 
 def _given_key(given: dict[str, Any]) -> dict[str, Any]:
     if _PRIVATE & given.keys():
-        raise InvalidInput(
+        raise InvalidInputError(
             "public_key holds the private half, which must never leave its host: make a new key there",
             code="key.private",
         )
     try:
         return public_jwk(load_key(given))
     except ValueError as fault:
-        raise InvalidInput(f"public_key: {fault}", code="key") from fault
+        raise InvalidInputError(f"public_key: {fault}", code="key") from fault
 
 
 def _enrolled_key(centre: Centre, host: str) -> dict[str, Any]:
     with reading(centre.engine) as connection:
         row = enrolments.one(connection, host)
     if row is None or row.state != "confirmed":
-        raise Conflict(
+        raise ConflictError(
             f"{host} has no confirmed enrolment to take the key from: confirm it, or give public_key",
             code="enrolment.state",
         )
@@ -152,7 +152,7 @@ def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, calle
     with deciding(centre.engine) as connection:
         before = hosts.one(connection, host_id)
         if before is None:
-            raise NotFound(f"host {host_id} is not enrolled; GET /hosts/?all=true lists all that ever were")
+            raise NotFoundError(f"host {host_id} is not enrolled; GET /hosts/?all=true lists all that ever were")
         hosts.deactivate(connection, host_id)
         act_of(request).done(connection, 200, host_id, body.reason)
         row = hosts.one(connection, host_id)
@@ -166,7 +166,7 @@ def take_inventory(request: Request, host_id: HostPath, body: Inventory, caller:
     """A host tells all its open jobs, after its books and the centre's were found to differ."""
     centre = centre_of(request)
     if caller.host != host_id:
-        raise Forbidden(f"the token is of host {caller.host}, not of {host_id}", code="forbidden.host")
+        raise ForbiddenError(f"the token is of host {caller.host}, not of {host_id}", code="forbidden.host")
     with deciding(centre.engine) as connection:
         result = reconcile.answer(connection, host_id, body)
         act_of(request).done(connection, 200, host_id, f"epoch={body.epoch} jobs={len(body.jobs)}")

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from fedproc.central.api.routes.common import router
 from fedproc.central.auth.tokens import Bearer, Caller, token_or_password
-from fedproc.common.errors import Forbidden, NotAuthenticated
+from fedproc.common.errors import ForbiddenError, NotAuthenticatedError
 
 routes = router("store")
 
@@ -26,7 +26,7 @@ class _StoreCaller(Bearer):
     async def __call__(self, request: Request) -> Caller:
         try:
             return await super().__call__(request)
-        except NotAuthenticated as fault:
+        except NotAuthenticatedError as fault:
             fault.detail["headers"] = _CHALLENGE
             raise
 
@@ -39,7 +39,9 @@ _Writer = Annotated[Caller, Depends(_StoreCaller("operator", read=token_or_passw
 def may_read(caller: _Reader) -> Response:
     """Active hosts read, and operators."""
     if caller.host is None and not caller.operates:
-        raise Forbidden("the store is read by hosts and operators; tools are run by their names", code="forbidden.role")
+        raise ForbiddenError(
+            "the store is read by hosts and operators; tools are run by their names", code="forbidden.role"
+        )
     return Response(status_code=204)
 
 

@@ -35,7 +35,7 @@ from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.download import FileContent, zipped
 from fedproc.central.files.receive import pour, sha256_of_headers
 from fedproc.central.files.uploads import MB
-from fedproc.common.errors import Forbidden, InvalidInput, NotFound
+from fedproc.common.errors import ForbiddenError, InvalidInputError, NotFoundError
 from fedproc.contract.api.base import FileView, JobView
 from fedproc.contract.ids import FILE_PATTERN, SHA256_PATTERN
 from fedproc.contract.tool.tool import InputDecl
@@ -78,7 +78,7 @@ async def put_input(
     """
     centre = centre_of(request)
     if "content-range" in request.headers:
-        raise InvalidInput("send the whole input: Content-Range is not taken with PUT", code="bad_request")
+        raise InvalidInputError("send the whole input: Content-Range is not taken with PUT", code="bad_request")
     announced = sha256 or sha256_of_headers(request.headers.get("repr-digest"), request.headers.get("content-digest"))
     source = None if file is None else await run_in_threadpool(_own_file, centre, file, caller)
     declared, row = await run_in_threadpool(_expect, centre, task_id, caller, input)
@@ -95,7 +95,7 @@ async def put_input(
 def _expect(centre: Centre, job_id: str, caller: Caller, name: str | None) -> tuple[InputDecl, Row[Any]]:
     with writing(centre.engine) as connection:
         if experiments.job(connection, job_id, owner_filter(caller)).owner != caller.sub:
-            raise Forbidden(f"only the user who started job {job_id} sends its inputs", code="forbidden.owner")
+            raise ForbiddenError(f"only the user who started job {job_id} sends its inputs", code="forbidden.owner")
         job = experiments.locked_job(connection, job_id)
         declared = inputs.declared_upload(tools.of_job(connection, job).task(job.task), name)
         return declared, inputs.expect(connection, centre, job, declared.name, time.time())
@@ -105,7 +105,7 @@ def _own_file(centre: Centre, file: str, caller: Caller) -> Row[Any]:
     with reading(centre.engine) as connection:
         row = files.one(connection, file)
     if row is None or row.owner != caller.sub or row.state != "complete" or row.recipient is not None:
-        raise NotFound(f"there is no complete file {file} of yours; GET /data/files/ lists them")
+        raise NotFoundError(f"there is no complete file {file} of yours; GET /data/files/ lists them")
     return row
 
 
@@ -125,8 +125,8 @@ async def _receive(chunks: AsyncIterator[bytes], incoming: Incoming, declared: I
         return actual
     await run_in_threadpool(incoming.cut, 0)
     if not ended:
-        raise InvalidInput("the input was cut off; nothing of it was kept: send it again", code="timeout")
-    raise InvalidInput(
+        raise InvalidInputError("the input was cut off; nothing of it was kept: send it again", code="timeout")
+    raise InvalidInputError(
         f"the bytes have sha256 {actual}, announced was {announced}; nothing of them was kept: send them again",
         code="file.sha256",
     )
@@ -159,7 +159,7 @@ def get_output(
         return answer_list(_FILES, [file_view(centre, row) for row in rows])
     act_of(request).is_act = True
     if not rows:
-        raise NotFound(f"job {task_id} has no such output yet; it is {job.state}", code="not_found.output")
+        raise NotFoundError(f"job {task_id} has no such output yet; it is {job.state}", code="not_found.output")
     if len(rows) == 1:
         return FileContent(centre.blobs, rows[0], request.headers)
     return zipped(centre.blobs, rows, f"{task_id}.zip")

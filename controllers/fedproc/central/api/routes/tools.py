@@ -37,7 +37,7 @@ from fedproc.central.api.routes.experiments import IdempotencyKey, start
 from fedproc.central.api.views import task_view, tool_summary, tool_view
 from fedproc.central.db.engine import reading, tried_twice, writing
 from fedproc.central.db.repositories import tools
-from fedproc.common.errors import Conflict, InvalidInput, NotFound
+from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.base import (
     ExperimentRequest,
     ExperimentView,
@@ -168,9 +168,11 @@ def _json(name: str, text: str, kind: type) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as fault:
-        raise InvalidInput(f"query {name}: not JSON: {fault}", code="query.json") from fault
+        raise InvalidInputError(f"query {name}: not JSON: {fault}", code="query.json") from fault
     if not isinstance(value, kind):
-        raise InvalidInput(f"query {name}: must be a JSON {'object' if kind is dict else 'list'}", code="query.json")
+        raise InvalidInputError(
+            f"query {name}: must be a JSON {'object' if kind is dict else 'list'}", code="query.json"
+        )
     return value
 
 
@@ -223,7 +225,7 @@ def get_bundle(
 def _exact(connection: Connection, tool: str, version: str | None, digest: str | None) -> Row[Any]:
     row = tools.by_digest(connection, digest or tools.find(connection, tool, version).digest)
     if row is None or row.id != tool or version not in {None, row.version}:
-        raise NotFound(f"tool {tool} has no version with digest {digest}")
+        raise NotFoundError(f"tool {tool} has no version with digest {digest}")
     return row
 
 
@@ -238,7 +240,7 @@ async def add_tool(request: Request, caller: Operator) -> Response:
     async with request.form(max_files=1, max_fields=1) as form:
         manifest, bundle = form.get("manifest"), form.get("bundle")
         if not isinstance(manifest, str) or not isinstance(bundle, UploadFile):
-            raise InvalidInput(
+            raise InvalidInputError(
                 "send multipart/form-data with manifest (a text: the signed manifest) and bundle (a file: the source)",
                 code="form",
             )
@@ -275,6 +277,6 @@ def _take_in(connection: Connection, manifest: Manifest, digest: str, signed: st
     if tools.by_digest(connection, digest) is not None:
         return 200
     if any(row.version == tool.version for row in tools.all_versions(connection, tool.id)):
-        raise Conflict(f"{tool.id} {tool.version} is in the catalogue with other content; raise its version")
+        raise ConflictError(f"{tool.id} {tool.version} is in the catalogue with other content; raise its version")
     tools.add(connection, tool, digest=digest, signed=signed, bundle=bundle, now=time.time())
     return 201

@@ -28,7 +28,7 @@ from fedproc.central.db.repositories import files
 from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.receive import pour, sha256_of_checksum
 from fedproc.central.files.uploads import MB, expect_output, find_for, finish, finish_if_empty
-from fedproc.common.errors import Conflict, InvalidInput
+from fedproc.common.errors import ConflictError, InvalidInputError
 from fedproc.contract.api.base import FileView, NewUpload
 
 routes = router("uploads")
@@ -47,7 +47,7 @@ _NEW_UPLOAD: dict[str, Any] = {
 def _speaks_tus(request: Request) -> None:
     version = request.headers.get("tus-resumable")
     if version != VERSION:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"the header Tus-Resumable must say {VERSION}, not {version}",
             code="precondition",
             headers={"Tus-Version": VERSION},
@@ -101,14 +101,14 @@ def _metadata(header: str) -> list[tuple[str, str]]:
         try:
             found.append((key, base64.b64decode(value, validate=True).decode()))
         except (binascii.Error, ValueError) as fault:
-            raise InvalidInput(f"Upload-Metadata: {key!r}: not base64 of UTF-8", code="bad_request") from fault
+            raise InvalidInputError(f"Upload-Metadata: {key!r}: not base64 of UTF-8", code="bad_request") from fault
     return found
 
 
 def _number(request: Request, header: str) -> int:
     text = request.headers.get(header, "")
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
-        raise InvalidInput(f"the header {header.title()} must be a number of bytes", code="bad_request")
+        raise InvalidInputError(f"the header {header.title()} must be a number of bytes", code="bad_request")
     return int(text)
 
 
@@ -157,7 +157,7 @@ async def append_bytes(request: Request, file_id: FilePath, caller: AnyCaller) -
     """
     _speaks_tus(request)
     if request.headers.get("content-type", "").partition(";")[0].strip() != _OFFSET_TYPE:
-        raise InvalidInput(f"the Content-Type of tus' PATCH is {_OFFSET_TYPE}", code="media_type")
+        raise InvalidInputError(f"the Content-Type of tus' PATCH is {_OFFSET_TYPE}", code="media_type")
     offset, checksum = _number(request, "upload-offset"), request.headers.get("upload-checksum")
     announced = sha256_of_checksum(checksum) if checksum else None
     async with _held(request, file_id, caller) as (row, incoming):
@@ -168,9 +168,9 @@ async def append_bytes(request: Request, file_id: FilePath, caller: AnyCaller) -
 
 def _check_offset(row: Row[Any], incoming: Incoming, offset: int) -> None:
     if row.state != "pending":
-        raise Conflict(f"file {row.id} is complete; nothing can be added", code="conflict.complete")
+        raise ConflictError(f"file {row.id} is complete; nothing can be added", code="conflict.complete")
     if offset != incoming.size:
-        raise Conflict(
+        raise ConflictError(
             f"{incoming.size} bytes have arrived, Upload-Offset says {offset}: ask with HEAD, then go on from there",
             code="conflict.offset",
             headers={"Upload-Offset": str(incoming.size)},
@@ -182,11 +182,11 @@ async def _take(request: Request, row: Row[Any], incoming: Incoming, announced: 
     taken, ended = await pour(request.stream(), incoming, row.size - start)
     if ended and announced not in {None, taken.hexdigest()}:
         await run_in_threadpool(incoming.cut, start)
-        raise InvalidInput("Upload-Checksum: these bytes have another sha256; dropped", code="upload.checksum")
+        raise InvalidInputError("Upload-Checksum: these bytes have another sha256; dropped", code="upload.checksum")
     if incoming.size == row.size:
         await _finish(request, row, incoming, taken.hexdigest() if start == 0 else None)
     elif not ended:
-        raise InvalidInput(
+        raise InvalidInputError(
             f"the bytes stopped coming; {incoming.size} of {row.size} are kept: go on from there", code="timeout"
         )
     else:
@@ -206,7 +206,7 @@ async def delete_upload(request: Request, file_id: FilePath, caller: AnyCaller) 
     _speaks_tus(request)
     async with _held(request, file_id, caller) as (row, _):
         if row.job is not None and row.state == "complete":
-            raise Conflict(f"file {file_id} is a result of job {row.job}; it stays", code="conflict.complete")
+            raise ConflictError(f"file {file_id} is a result of job {row.job}; it stays", code="conflict.complete")
         await run_in_threadpool(_remove, request, file_id)
     return Response(status_code=204, headers=_TUS)
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from fedproc.central.db.schema import events, experiments, hosts, jobs
-from fedproc.common.errors import NotFound
+from fedproc.common.errors import NotFoundError
 from fedproc.contract.states import TERMINAL
 
 _ONE = select(experiments).where(experiments.c.id == bindparam("id"))
@@ -56,7 +56,7 @@ def add(connection: Connection, experiment: dict[str, Any], rows: list[dict[str,
 
 
 def find(connection: Connection, experiment: str, owner: str | None) -> Row[Any]:
-    """One experiment, of that owner unless None. Raises :class:`NotFound`, the same for one of somebody else."""
+    """One experiment, of that owner unless None. Raises :class:`NotFoundError`, the same for one of somebody else."""
     row = connection.execute(_ONE, {"id": experiment}).one_or_none()
     return _owned(row, owner, f"experiment {experiment}")
 
@@ -101,13 +101,16 @@ def jobs_of(connection: Connection, experiment: str) -> Sequence[Row[Any]]:
 
 
 def job(connection: Connection, job_id: str, owner: str | None) -> Row[Any]:
-    """One job with ``heard`` of its host, ``owner`` and ``created`` of its experiment. Raises :class:`NotFound`."""
+    """One job with ``heard`` of its host, ``owner`` and ``created`` of its experiment.
+
+    Raises :class:`NotFoundError`.
+    """
     row = connection.execute(_JOB, {"id": job_id}).one_or_none()
     return _owned(row, owner, f"job {job_id}")
 
 
 def locked_job(connection: Connection, job_id: str) -> Row[Any]:
-    """One job, locked until the end of the transaction. Raises :class:`NotFound`."""
+    """One job, locked until the end of the transaction. Raises :class:`NotFoundError`."""
     return _owned(connection.execute(_LOCKED_JOB, {"id": job_id}).one_or_none(), None, f"job {job_id}")
 
 
@@ -142,5 +145,5 @@ def logs(
 
 def _owned(row: Row[Any] | None, owner: str | None, what: str) -> Row[Any]:
     if row is None or (owner is not None and row.owner != owner):
-        raise NotFound(f"there is no {what} that you may see; check its id")
+        raise NotFoundError(f"there is no {what} that you may see; check its id")
     return row

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from fedproc.catalog.folder import version_key
 from fedproc.central.db.schema import tools
-from fedproc.common.errors import NotFound
+from fedproc.common.errors import NotFoundError
 from fedproc.contract.tool.tool import Manifest, Tool
 
 _ENTRY: tuple[Any, ...] = (tools.c.id, tools.c.version, tools.c.digest)
@@ -43,17 +43,17 @@ def all_versions(connection: Connection, tool: str) -> Sequence[Row[Any]]:
 
 
 def find(connection: Connection, tool: str, version: str | None = None) -> Row[Any]:
-    """One approved version, the newest unless said. Raises :class:`NotFound` that says what there is."""
+    """One approved version, the newest unless said. Raises :class:`NotFoundError` that says what there is."""
     rows = versions(connection, tool)
     if not rows:
-        raise NotFound(f"there is no tool {tool!r}; GET /tools lists what there is", code="not_found.tool")
+        raise NotFoundError(f"there is no tool {tool!r}; GET /tools lists what there is", code="not_found.tool")
     if version is None:
         return rows[0]
     for row in rows:
         if row.version == version:
             return row
     there = ", ".join(row.version for row in rows)
-    raise NotFound(f"tool {tool} has no version {version!r}; there is {there}", code="not_found.version")
+    raise NotFoundError(f"tool {tool} has no version {version!r}; there is {there}", code="not_found.version")
 
 
 def by_digest(connection: Connection, digest: str) -> Row[Any] | None:
@@ -62,13 +62,13 @@ def by_digest(connection: Connection, digest: str) -> Row[Any] | None:
 
 
 def of_digest(connection: Connection, digest: str) -> Tool:
-    """The tool of this digest. Raises :class:`NotFound` if the catalogue lost it."""
+    """The tool of this digest. Raises :class:`NotFoundError` if the catalogue lost it."""
     known = _parsed.get(digest)
     if known is not None:
         return known
     row = by_digest(connection, digest)
     if row is None:
-        raise NotFound(f"the tool with digest {digest} is not in the catalogue any more; tell the operator")
+        raise NotFoundError(f"the tool with digest {digest} is not in the catalogue any more; tell the operator")
     payload = row.signed.split(".")[1]  # its signature was checked when it was taken in
     decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
     tool = _parsed[digest] = Manifest.model_validate_json(decoded).tool
@@ -78,7 +78,7 @@ def of_digest(connection: Connection, digest: str) -> Tool:
 
 
 def of_job(connection: Connection, job: Row[Any]) -> Tool:
-    """The exact tool of a job. Raises :class:`NotFound` if the catalogue lost it."""
+    """The exact tool of a job. Raises :class:`NotFoundError` if the catalogue lost it."""
     return of_digest(connection, job.order["tool"]["digest"])
 
 

@@ -32,7 +32,7 @@ Happened = Callable[[str, str, dict[str, str]], None]
 Missed = Callable[[datetime], None]
 
 
-class EngineRefusal(ExecutorError):
+class EngineRefusedError(ExecutorError):
     """The engine said no; ``status`` is HTTP's."""
 
     def __init__(self, fault: docker.errors.APIError) -> None:
@@ -62,7 +62,8 @@ class Engine:
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of :class:`docker.APIClient`, once the events are listened to.
 
-        Raises :class:`EngineRefusal`, or :class:`ExecutorError` if there is no engine for :data:`PATIENCE` seconds.
+        Raises :class:`EngineRefusedError`, or :class:`ExecutorError` if there is no engine for :data:`PATIENCE`
+        seconds.
         """
         await self._connect()
         return await self._patiently(partial(getattr(self._client, method), *arguments, **options))
@@ -126,7 +127,7 @@ class Engine:
             try:
                 return await loop.run_in_executor(self._threads, ask)
             except docker.errors.APIError as fault:
-                raise EngineRefusal(fault) from fault
+                raise EngineRefusedError(fault) from fault
             except _FAULTS as fault:
                 if loop.time() > until:
                     raise ExecutorError(

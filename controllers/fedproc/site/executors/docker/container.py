@@ -14,7 +14,7 @@ from fedproc.site.confinement.cgroups import group_of
 from fedproc.site.confinement.limits import Guard
 from fedproc.site.confinement.record import Record, write_record
 from fedproc.site.executors.base import ExecutorError, Handle
-from fedproc.site.executors.docker.client import Engine, EngineRefusal
+from fedproc.site.executors.docker.client import Engine, EngineRefusedError
 
 GONE, CONFLICT = 404, 409
 LOST = "the container was ended or removed by its engine, or by somebody else on this host, while the job ran"
@@ -119,7 +119,7 @@ class Container:
     async def _look_again(self, since: datetime) -> None:
         try:
             state = await self._state()
-        except EngineRefusal as fault:
+        except EngineRefusedError as fault:
             if fault.status == GONE:
                 self.ended(None)
             return
@@ -178,7 +178,7 @@ class Container:
     async def discard(self) -> None:
         """End and remove it."""
         self._asked = True
-        with contextlib.suppress(EngineRefusal):  # it is gone
+        with contextlib.suppress(EngineRefusedError):  # it is gone
             await self._engine.call("remove_container", self.name, force=True, v=True)
         self.ended(None)
         await self.exited.wait()

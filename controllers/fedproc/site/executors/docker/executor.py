@@ -21,7 +21,7 @@ from fedproc.site.confinement.etc import UID
 from fedproc.site.confinement.record import Record, forget, read_record
 from fedproc.site.confinement.seccomp import engine_profile
 from fedproc.site.executors.base import WORK, ExecutorError, Handle, Observation, Phase, Spec
-from fedproc.site.executors.docker.client import Engine, EngineRefusal
+from fedproc.site.executors.docker.client import Engine, EngineRefusedError
 from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
 from fedproc.site.executors.layout import World, world_of
 from fedproc.site.executors.records import kept_output, observation_of
@@ -113,7 +113,7 @@ class DockerExecutor:
     async def _create_and_start(self, container: Container, creation: dict[str, Any]) -> None:
         try:
             await self._engine.call("create_container_from_config", creation, container.name)
-        except EngineRefusal as fault:
+        except EngineRefusedError as fault:
             if fault.status != CONFLICT:
                 raise
             state = (await self._engine.call("inspect_container", container.name))["State"]
@@ -141,7 +141,7 @@ class DockerExecutor:
         container = self._containers[name] = Container(self._engine, handle, record)
         try:
             await container.take_up((await self._engine.call("inspect_container", name))["State"])
-        except EngineRefusal as fault:
+        except EngineRefusedError as fault:
             if fault.status != GONE:
                 del self._containers[name]
                 raise
@@ -151,7 +151,7 @@ class DockerExecutor:
     async def _remove(self, name: str) -> None:
         try:
             await self._engine.call("remove_container", name, force=True, v=True)
-        except EngineRefusal as fault:
+        except EngineRefusedError as fault:
             if fault.status != GONE:
                 raise
 
