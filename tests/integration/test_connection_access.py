@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fedproc.demo.polling import free_ports
-from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.connections.hub import Connections, Meter, Route
 from fedproc.site.settings import ConnectionSettings
 
@@ -20,7 +20,7 @@ NAME = f"7000-{JOB}.eucaim.jobs.fedproc.internal"
 
 def connections(keys: Any, pair: Any, port: int | None = None) -> Connections:
     settings = ConnectionSettings(certificate=pair.certificate, ca_file=keys.ca_file, listen_port=port)
-    return Connections(settings, pair.private, WayOut())
+    return Connections(settings, pair.private, ProxyConnector())
 
 
 async def dialled(client: Connections, port: int, folder: Path) -> bytes:

@@ -16,7 +16,7 @@ from fedproc.contract.enrolment import thumbprint_of
 from fedproc.contract.wire.jws import CENTRAL, seal
 from fedproc.contract.wire.messages import Revocation
 from fedproc.demo.polling import free_ports
-from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import read_key
 from fedproc.site.connections.hub import Connections, Meter, Route
 from fedproc.site.jobs.orchestrator import Orchestrator
@@ -41,7 +41,7 @@ class Ends:
     def connections(self, host: str, port: int | None = None) -> Connections:
         pair = self.keys.host(host)
         settings = ConnectionSettings(certificate=pair.certificate, ca_file=self.keys.ca_file, listen_port=port)
-        return Connections(settings, pair.private, WayOut())
+        return Connections(settings, pair.private, ProxyConnector())
 
     def key(self, host: str) -> str:
         return read_key(self.keys.key(host).private).thumbprint()

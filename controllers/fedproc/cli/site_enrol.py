@@ -73,7 +73,8 @@ def enrol(
 
 
 def _proxy(address: str | None, file: Path | None) -> str | None:
-    from fedproc.net.proxy import RouteError, stated_proxy
+    from fedproc.net.errors import RouteError
+    from fedproc.net.proxy import stated_proxy
 
     try:
         return stated_proxy(address, file)

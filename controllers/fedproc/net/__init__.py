@@ -1,1 +1,1 @@
-"""The way through a network, by the standard library alone: it is packed into the host check's zipapp, too."""
+"""Connections through a network, by the standard library alone: the host check's zipapp has this package, too."""

@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from fedproc.net.proxy import RouteError, stated_proxy
+from fedproc.net.errors import RouteError
+from fedproc.net.proxy import stated_proxy
 from fedproc.onboarding import check
 from fedproc.onboarding.model import report
 from fedproc.onboarding.model.targets import WORK_FOLDER, BadInputError, Targets, from_settings, service

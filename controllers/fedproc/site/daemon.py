@@ -18,7 +18,7 @@ from fedproc.common.log import log_json
 from fedproc.site import settings
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.broker import Broker
-from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, read_keys, tls_context
 from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.connections.hub import Connections
@@ -50,16 +50,16 @@ async def _serve(loaded: SiteSettings, path: Path) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    context, way = tls_context(loaded.centre.ca_file), WayOut.of(loaded.centre)
-    async with way.http(context, httpx.Timeout(30, connect=10)) as http:
-        host = await _host(loaded, http, way)
+    context, egress = tls_context(loaded.centre.ca_file), ProxyConnector.from_settings(loaded.centre)
+    async with egress.http_client(context, httpx.Timeout(30, connect=10)) as http:
+        host = await _host(loaded, http, egress)
         try:
-            await _run(host, path, ended, way)
+            await _run(host, path, ended, egress)
         finally:
             await host.journal.close()
 
 
-async def _host(loaded: SiteSettings, http: httpx.AsyncClient, way: WayOut) -> Host:
+async def _host(loaded: SiteSettings, http: httpx.AsyncClient, egress: ProxyConnector) -> Host:
     loaded.state.mkdir(parents=True, exist_ok=True)
     journal = Journal(loaded.journal_folder / "journal.sqlite")
     await journal.open()
@@ -78,13 +78,13 @@ async def _host(loaded: SiteSettings, http: httpx.AsyncClient, way: WayOut) -> H
         data=FolderDataApi(loaded.datasets),
         transfer=transfer,
         policy=rules.load(loaded.policy),
-        connections=Connections(ends, loaded.key, way) if ends else None,
+        connections=Connections(ends, loaded.key, egress) if ends else None,
     )
 
 
-async def _run(host: Host, path: Path, ended: asyncio.Event, way: WayOut) -> None:
+async def _run(host: Host, path: Path, ended: asyncio.Event, egress: ProxyConnector) -> None:
     orchestrator = Orchestrator(host, read_keys(host.settings.centre.dispatch_keys))
-    broker = Broker(host.settings, host.identity, orchestrator, way)
+    broker = Broker(host.settings, host.identity, orchestrator, egress)
     outbox = OutboxPublisher(host.journal, broker, host.identity)
     orchestrator.accept_jobs = broker.accept_jobs
     orchestrator.ring_outbox = outbox.ring

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.settings import load
 
@@ -15,7 +15,8 @@ from fedproc.site.settings import load
 async def main() -> None:
     json.loads(sys.stdin.readline())
     settings = load(Path("/etc/fedproc/host.toml"))
-    async with WayOut.of(settings.centre).http(tls_context(settings.centre.ca_file), httpx.Timeout(20)) as http:
+    egress = ProxyConnector.from_settings(settings.centre)
+    async with egress.http_client(tls_context(settings.centre.ca_file), httpx.Timeout(20)) as http:
         print(json.dumps({"token": await Identity(settings, http).token()}))
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fedproc.net.proxy import RouteError, stated_proxy
+from fedproc.net.errors import RouteError
+from fedproc.net.proxy import stated_proxy
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 TAKEN = ("clock", "services")  # lines of their own in a report

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fedproc.net.proxy import Route, RouteError, proxy_for
+from fedproc.net.errors import RouteError
+from fedproc.net.proxy import proxy_for
+from fedproc.net.route import Route
 from fedproc.onboarding.model.targets import PORTS, Targets
 from fedproc.onboarding.probes import http, tls
 

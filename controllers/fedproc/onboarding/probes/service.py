@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from fedproc.net.proxy import Route, RouteError, proxy_for
+from fedproc.net.errors import RouteError
+from fedproc.net.proxy import proxy_for
+from fedproc.net.route import Route
 from fedproc.onboarding.model.facts import DataApiFacts, ServiceFacts
 from fedproc.onboarding.model.targets import PORTS, Service
 from fedproc.onboarding.probes import http, tls, x509

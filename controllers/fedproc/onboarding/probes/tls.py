@@ -6,13 +6,15 @@ The order of :func:`_explain` matters: one cause (an inspecting proxy, a wrong c
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import secrets
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedproc.net.proxy import Route, RouteError, is_address
+from fedproc.net.errors import RouteError
+from fedproc.net.route import Route
 from fedproc.onboarding.probes import http, x509
 
 HANDSHAKE_SECONDS = 5.0
@@ -203,10 +205,18 @@ def _shows_certificate(route: Route) -> bool:
 
 def _minted(route: Route) -> bool:
     """Asks for a name that nobody can hold a certificate for; who shows one all the same makes them as asked."""
-    if is_address(route.host):
+    if _is_address(route.host):
         return False
     invented = f"{_invented()}.{route.host}"
     try:
         return invented in _look(route, invented, speaks_http=False).leaf.names
     except (RouteError, ValueError, OSError):
         return False  # refusing an unknown name is what an honest server does
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

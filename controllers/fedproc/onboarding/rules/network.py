@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from fedproc.net.errors import cure_for
 from fedproc.onboarding.model import formatting
 from fedproc.onboarding.model.facts import DataApiFacts, Facts, ServiceFacts
 from fedproc.onboarding.model.report import Line, Verdict
@@ -14,18 +15,7 @@ NO_ADDRESS_CURE = (
     "give each that the centre names: --service api=https://… --service broker=amqps://… (or --settings FILE)"
 )
 
-# What a person does about a fault. {host} and {port} are of the service.
 CURES = {
-    "dns": "make the name servers in /etc/resolv.conf answer for {host}, or let the site's DNS forward such names",
-    "tcp-refused": "check the address and port; a firewall that rejects must let this machine reach {host} port {port}",
-    "tcp-timeout": "open the firewall from this machine to {host} port {port}, or set the site's proxy (--proxy)",
-    "tcp-unreachable": "give this machine a route to {host} ('ip route get ADDRESS')",
-    "proxy-setting": "correct centre.proxy (settings), --proxy or HTTPS_PROXY: http://[user:password@]host:port",
-    "proxy-unreachable": "correct the proxy's address (centre.proxy in the settings, --proxy, or HTTPS_PROXY), "
-    "or exempt {host} from HTTPS_PROXY by NO_PROXY",
-    "proxy-auth": "put a user and password that the proxy accepts into centre.proxy_file or HTTPS_PROXY, "
-    "or have {host} exempted",
-    "proxy-refused": "have the proxy's operator allow CONNECT to {host} port {port}",
     "no-tls": "check the port, and look for a portal that asks to sign in: {host} port {port} does not speak TLS",
     "tls-refused": "ask the centre which TLS versions it speaks, and your network whether a device in between answers",
     "tls-cut": "a firewall may cut TLS by server name: have {host} port {port} allowed without inspection",
@@ -43,6 +33,7 @@ CURES = {
     "no-answer": "ask the centre's operator whether this service is up, and whether this is its address",
     "unfinished": "run the check again with --only network; if it stays so, pack 'diagnose' for the centre",
 }
+"""What the probes find beyond TCP and the proxy (those are in :mod:`fedproc.net.errors`), each with its cure."""
 
 
 def services(requirement: Requirement, facts: Facts) -> list[Line]:
@@ -54,12 +45,17 @@ def services(requirement: Requirement, facts: Facts) -> list[Line]:
 
 
 def _service(requirement: Requirement, found: ServiceFacts) -> Line:
-    parts = urlsplit(found.url)
     text = f"outgoing connection to {found.name} ({found.url})"
     meets = None if found.fault == "unfinished" else found.fault is None
-    cure = CURES.get(found.fault or "", "").format(host=parts.hostname, port=parts.port or 443)
-    made = line(f"network.{found.name}", requirement, text, Finding(_reached(found), lambda asked: meets, cure))
+    finding = Finding(_reached(found), lambda asked: meets, _cure(found.fault, found.url))
+    made = line(f"network.{found.name}", requirement, text, finding)
     return _with_fault(made, found.fault)
+
+
+def _cure(code: str | None, url: str) -> str:
+    parts = urlsplit(url)
+    host, port = parts.hostname, parts.port or 443
+    return CURES[code].format(host=host, port=port) if code in CURES else cure_for(code or "", host, port)
 
 
 def _with_fault(made: Line, fault: str | None) -> Line:
@@ -133,10 +129,9 @@ def _data_api(requirement: Requirement, found: DataApiFacts, number: int) -> Lin
 def _data_cure(found: DataApiFacts, fault: str | None) -> str:
     if fault in ("missing", "denied"):
         return "name an existing folder, and run the check as the user who will run the orchestrator"
-    parts = urlsplit(found.place)
     if fault == "no-answer":
         return "see the Data API's own log"
-    return CURES.get(fault or "", "").format(host=parts.hostname, port=parts.port or 443)
+    return _cure(fault, found.place)
 
 
 CHECKS = (

@@ -22,7 +22,7 @@ from aiormq.exceptions import AMQPError, InvalidFrameError
 
 from fedproc.common.errors import UnavailableError
 from fedproc.contract.wire import routing
-from fedproc.site.centre.egress import Stream, WayOut
+from fedproc.site.centre.egress import ProxyConnector, Stream
 from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.settings import SiteSettings
 
@@ -53,9 +53,9 @@ class Receiver(Protocol):
 class Broker:
     """Keeps the connection; :meth:`run` ends only when it is cancelled."""
 
-    def __init__(self, settings: SiteSettings, identity: Identity, receiver: Receiver, way: WayOut) -> None:
+    def __init__(self, settings: SiteSettings, identity: Identity, receiver: Receiver, egress: ProxyConnector) -> None:
         self._settings = settings
-        self._way = way
+        self._egress = egress
         self._identity = identity
         self._receiver = receiver
         self._exchange: AbstractExchange | None = None
@@ -127,7 +127,7 @@ class Broker:
         context = tls_context(centre.ca_file) if centre.broker_tls else None
         name = f"orchestrator {self._settings.host}"
         connection = aio_pika.Connection(url, client_properties={"connection_name": name})
-        connection.kwargs["transport_factory"] = _Transport(self._way, context)
+        connection.kwargs["transport_factory"] = _Transport(self._egress, context)
         await connection.connect(timeout=20)
         return connection
 
@@ -188,14 +188,14 @@ class Broker:
 
 
 class _Transport(TransportFactory):
-    """Has AMQP take the site's way out."""
+    """Has AMQP connect through the site's proxy."""
 
-    def __init__(self, way: WayOut, context: ssl.SSLContext | None) -> None:
-        self._way = way
+    def __init__(self, egress: ProxyConnector, context: ssl.SSLContext | None) -> None:
+        self._egress = egress
         self._context = context
 
     async def create(self, url: URL, **_: Any) -> Stream:
-        return await self._way.open(str(url.host), int(url.port or 0), self._context)
+        return await self._egress.open_connection(str(url.host), int(url.port or 0), self._context)
 
 
 def _note_closed(closed: asyncio.Future[BaseException | None], fault: BaseException | None) -> None:

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 from fedproc.common.errors import SystemFaultError, UnavailableError
 from fedproc.contract.wire.messages import ConnectionUse, Peer
-from fedproc.site.centre.egress import Stream, WayOut, keep_alive
+from fedproc.site.centre.egress import ProxyConnector, Stream, set_keepalive
 from fedproc.site.connections.tls import context_of, shown_host, shown_key
 from fedproc.site.settings import ConnectionSettings
 
@@ -91,9 +91,9 @@ class _Forwards:
 class Connections:
     """All connections of this host's jobs."""
 
-    def __init__(self, settings: ConnectionSettings, key: Path, way: WayOut) -> None:
+    def __init__(self, settings: ConnectionSettings, key: Path, egress: ProxyConnector) -> None:
         self._settings = settings
-        self._way = way
+        self._egress = egress
         self._client = context_of(ssl.PROTOCOL_TLS_CLIENT, settings, key)
         self._client.check_hostname = False  # the peer is pinned by its host id, see _dial
         self._names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
@@ -172,7 +172,9 @@ class Connections:
     async def _dial(self, route: Route) -> Stream:
         host, _, number = route.address.rpartition(":")
         async with asyncio.timeout(_DIAL_SECONDS):
-            reader, writer = await self._way.open(host.strip("[]"), int(number), self._client, route.server_name)
+            reader, writer = await self._egress.open_connection(
+                host.strip("[]"), int(number), self._client, route.server_name
+            )
         shown = shown_host(writer)
         if shown != route.host or not self._counts(shown_key(writer), route.key):
             writer.close()
@@ -212,7 +214,7 @@ class Connections:
         assert task is not None
         admission.streams.add(task)
         try:
-            keep_alive(writer)
+            set_keepalive(writer)
             with self._held(key):
                 in_reader, in_writer = await _open_job_socket(path)
                 await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)

@@ -12,7 +12,7 @@ import httpx
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.contract.api.base import AcceptanceView
 from fedproc.contract.states import ENDED
-from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.settings import SiteSettings
 
@@ -41,7 +41,7 @@ def accept(settings: SiteSettings, wait: float, tell: Tell) -> AcceptanceView:
 
 async def _accept(settings: SiteSettings, wait: float, tell: Tell) -> AcceptanceView:
     context = tls_context(settings.centre.ca_file)
-    async with WayOut.of(settings.centre).http(context, httpx.Timeout(30)) as http:
+    async with ProxyConnector.from_settings(settings.centre).http_client(context, httpx.Timeout(30)) as http:
         acceptance = _Acceptance(settings, Identity(settings, http), http, tell)
         return await acceptance.run(time.monotonic() + wait)
 

@@ -27,7 +27,7 @@ from fedproc.contract.enrolment import (
     make_request,
     same_fingerprint,
 )
-from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.enrolment.credentials import kept, own_key, present, write_down
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -120,7 +120,7 @@ def _client(asking: Asking) -> httpx.Client:
 
 
 def _http(asking: Asking, verify: ssl.SSLContext | bool) -> httpx.Client:
-    return WayOut(asking.proxy).http_in_turn(asking.url.rstrip("/"), verify, 30)
+    return ProxyConnector(asking.proxy).sync_http_client(asking.url.rstrip("/"), verify, 30)
 
 
 def _trusted(asking: Asking) -> ssl.SSLContext:

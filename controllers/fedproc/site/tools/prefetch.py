@@ -22,7 +22,7 @@ from fedproc.catalog.offline import Bundle
 from fedproc.common.errors import FedprocError, RefusedError, UnavailableError
 from fedproc.contract.tool.tool import Manifest, Task, ToolRef
 from fedproc.site.centre.api import Transfer
-from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, read_keys, tls_context
 from fedproc.site.executors import make_runtimes
 from fedproc.site.policy import rules
@@ -192,8 +192,8 @@ async def _from_bundle(settings: SiteSettings, bundle: Bundle, wheels: Path) -> 
 
 @asynccontextmanager
 async def _services(settings: SiteSettings) -> AsyncIterator[tuple[Toolbox, Transfer, Store | None]]:
-    context, way = tls_context(settings.centre.ca_file), WayOut.of(settings.centre)
-    async with way.http(context, httpx.Timeout(30, connect=10)) as http:
+    context, egress = tls_context(settings.centre.ca_file), ProxyConnector.from_settings(settings.centre)
+    async with egress.http_client(context, httpx.Timeout(30, connect=10)) as http:
         identity = Identity(settings, http)
         transfer = Transfer(settings.centre.api_url, identity, http)
         toolbox = Toolbox(settings.state / "tools", read_keys(settings.centre.catalogue_keys), transfer)

@@ -13,7 +13,7 @@ import httpx
 from fedproc.catalog.oci import Blobs, Image, ImageError, for_engine
 from fedproc.catalog.offline import Bundle
 from fedproc.catalog.registry import Registry, Token, of_this_machine, split
-from fedproc.site.centre.egress import WayOut
+from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.settings import SiteSettings, StoreSettings
 
@@ -35,8 +35,9 @@ def make_store(settings: SiteSettings, identity: Identity) -> Store | None:
     if settings.store is None:
         return None
     token = token_of(identity)
-    ca_file, folder, way = settings.centre.ca_file, settings.state / "images", WayOut.of(settings.centre)
-    return Store(settings.store, ca_file, folder, identity.client_id, token, way)
+    ca_file, folder = settings.centre.ca_file, settings.state / "images"
+    egress = ProxyConnector.from_settings(settings.centre)
+    return Store(settings.store, ca_file, folder, identity.client_id, token, egress)
 
 
 class Store:
@@ -49,10 +50,10 @@ class Store:
         folder: Path,
         client_id: str,
         token: Token,
-        way: WayOut | None = None,
+        egress: ProxyConnector | None = None,
     ) -> None:
-        self._way = way or WayOut()
-        http = self._way.http_in_turn("", tls_context(ca_file), httpx.Timeout(_READ_SECONDS, connect=10))
+        self._egress = egress or ProxyConnector()
+        http = self._egress.sync_http_client("", tls_context(ca_file), httpx.Timeout(_READ_SECONDS, connect=10))
         self._settings = settings
         self._ca_file = ca_file
         self._client_id = client_id
@@ -105,7 +106,7 @@ class Store:
         url = urlsplit(self._settings.address)
         signed_in = f"{self._client_id}:{quote(self._token(False), safe='')}@{url.netloc}"
         variables = {"PIP_INDEX_URL": url._replace(netloc=signed_in, path="/simple/").geturl()}
-        variables |= self._way.variables()
+        variables |= self._egress.environment()
         # The second goes before the first in pip, if the environment has it.
         trusted = ("PIP_CERT", "REQUESTS_CA_BUNDLE") if self._ca_file else ()
         return variables | {name: str(self._ca_file) for name in trusted}

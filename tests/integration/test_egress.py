@@ -26,7 +26,7 @@ from fedproc.contract.wire import routing
 from fedproc.demo.polling import free_ports
 from fedproc.site.centre import broker as broker_module
 from fedproc.site.centre.broker import Broker
-from fedproc.site.centre.egress import WayOut, explained
+from fedproc.site.centre.egress import ProxyConnector, with_cure
 from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.connections.hub import Connections, Meter, Route
 from fedproc.site.settings import CentreSettings, ConnectionSettings, SiteSettings
@@ -94,13 +94,13 @@ async def test_requests_go_through_the_proxy(keys: Any, web: int, nobody: int, t
     context = tls_context(keys.ca_file)
     with ConnectProxy({f"localhost:{nobody}": web}, user=USER).running() as proxy:
         file = secret(tmp_path, proxy.url_of(USER))
-        way = WayOut.of(site(keys, tmp_path, nobody, proxy_file=file).centre)
-        async with way.http(context, TIMEOUT) as http:
+        egress = ProxyConnector.from_settings(site(keys, tmp_path, nobody, proxy_file=file).centre)
+        async with egress.http_client(context, TIMEOUT) as http:
             assert (await http.get(f"https://localhost:{nobody}/")).text == "hello"
             async with http.stream("GET", f"https://localhost:{nobody}/") as answer:
                 assert await answer.aread() == b"hello"
         assert set(proxy.asked) == {f"localhost:{nobody}"}
-        with way.http_in_turn(f"https://localhost:{nobody}", context, 10) as http_now:
+        with egress.sync_http_client(f"https://localhost:{nobody}", context, 10) as http_now:
             assert http_now.get("/").text == "hello"
 
 
@@ -112,14 +112,14 @@ async def test_the_environment_counts_where_nothing_is_stated(
         monkeypatch.setenv("NO_PROXY", "elsewhere.test")
         monkeypatch.setenv("no_proxy", "elsewhere.test")
         context = tls_context(keys.ca_file)
-        async with WayOut().http(context, TIMEOUT) as http:
+        async with ProxyConnector().http_client(context, TIMEOUT) as http:
             assert (await http.get(f"https://localhost:{nobody}/")).text == "hello"
-        _, writer = await WayOut().open("localhost", nobody, context)
+        _, writer = await ProxyConnector().open_connection("localhost", nobody, context)
         writer.close()
         assert proxy.asked == [f"localhost:{nobody}"] * 2
         monkeypatch.setenv("no_proxy", "localhost")
-        assert WayOut().proxy_to("localhost") is None
-        assert WayOut("http://p:1").proxy_to("localhost") is not None
+        assert ProxyConnector().proxy_for("localhost") is None
+        assert ProxyConnector("http://p:1").proxy_for("localhost") is not None
 
 
 WRONG = {
@@ -135,13 +135,13 @@ async def test_what_a_proxy_says_is_told(
     options, said, cure = WRONG[what]
     context = tls_context(keys.ca_file)
     with ConnectProxy(**options).running() as proxy:
-        way = WayOut(proxy.url)
-        async with way.http(context, TIMEOUT) as http:
+        egress = ProxyConnector(proxy.url)
+        async with egress.http_client(context, TIMEOUT) as http:
             identity = Identity(site(keys, tmp_path, nobody, f"https://localhost:{nobody}"), http)
             with pytest.raises(UnavailableError) as by_web:
                 await identity.token()
         with pytest.raises(UnavailableError) as by_tunnel:
-            await way.open("localhost", nobody, context)
+            await egress.open_connection("localhost", nobody, context)
         assert said in by_tunnel.value.message
         for fault in (by_web.value, by_tunnel.value):
             assert cure in fault.message
@@ -154,10 +154,12 @@ async def test_a_wrong_password_is_told_and_shown_nowhere(
     caplog.set_level(logging.DEBUG)
     context = tls_context(keys.ca_file)
     with ConnectProxy(user="someone:else").running() as proxy:
-        way = WayOut.of(site(keys, tmp_path, nobody, proxy_file=secret(tmp_path, proxy.url_of(USER))).centre)
+        egress = ProxyConnector.from_settings(
+            site(keys, tmp_path, nobody, proxy_file=secret(tmp_path, proxy.url_of(USER))).centre
+        )
         with pytest.raises(UnavailableError, match="are not accepted") as by_tunnel:
-            await way.open("localhost", nobody, context)
-        async with way.http(context, TIMEOUT) as http:
+            await egress.open_connection("localhost", nobody, context)
+        async with egress.http_client(context, TIMEOUT) as http:
             with pytest.raises(httpx.ProxyError, match="407") as by_web:
                 await http.get(f"https://localhost:{nobody}/")
     for text in (
@@ -165,17 +167,17 @@ async def test_a_wrong_password_is_told_and_shown_nowhere(
         str(by_web.value),
         repr(by_web.value),
         caplog.text,
-        str(way.__dict__["_openers"]),
+        str(egress.__dict__["_threads"]),
     ):
         assert "geheim" not in text
 
 
 async def test_a_proxy_that_is_not_there(keys: Any, nobody: int, web: int) -> None:
     context = tls_context(keys.ca_file)
-    way = WayOut(f"http://127.0.0.1:{nobody}")
+    egress = ProxyConnector(f"http://127.0.0.1:{nobody}")
     with pytest.raises(UnavailableError, match=r"refuses the connection; correct the proxy's address"):
-        await way.open("localhost", web, context)
-    async with way.http(context, TIMEOUT) as http:
+        await egress.open_connection("localhost", web, context)
+    async with egress.http_client(context, TIMEOUT) as http:
         with pytest.raises(httpx.ConnectError, match=r"no way through the proxy .*correct the proxy's address"):
             await http.get(f"https://localhost:{web}/")
 
@@ -194,13 +196,13 @@ def test_proxies_that_cannot_be_meant(tmp_path: Path) -> None:
         ({"proxy": "http://p:1", "proxy_file": tmp_path / "proxy"}, "not both"),
     ):
         with pytest.raises(InvalidInputError, match=said) as fault:
-            WayOut.of(centre(**values))
+            ProxyConnector.from_settings(centre(**values))
         assert "geheim" not in fault.value.message
 
 
 def test_what_a_program_is_given() -> None:
-    assert WayOut().variables() == {}
-    assert WayOut(f"http://{USER}@p:1").variables()["HTTPS_PROXY"] == f"http://{USER}@p:1"
+    assert ProxyConnector().environment() == {}
+    assert ProxyConnector(f"http://{USER}@p:1").environment()["HTTPS_PROXY"] == f"http://{USER}@p:1"
 
 
 # -- the broker
@@ -234,7 +236,7 @@ def reached(keys: Any, issuer: Any, folder: Path, port: int, proxy: str) -> Iter
         def seconds_left(self) -> float:
             return 600
 
-    yield Broker(settings, cast(Identity, Tokens()), keeper, WayOut.of(settings.centre)), keeper
+    yield Broker(settings, cast(Identity, Tokens()), keeper, ProxyConnector.from_settings(settings.centre)), keeper
 
 
 @pytest.fixture
@@ -320,11 +322,11 @@ async def test_connections_between_tasks_go_through_the_proxy(keys: Any, nobody:
         await writer.drain()
 
     task = await asyncio.start_unix_server(answer, served)
-    server = Connections(ends(keys, "EUCAIM", port), keys.host("EUCAIM").private, WayOut())
+    server = Connections(ends(keys, "EUCAIM", port), keys.host("EUCAIM").private, ProxyConnector())
     await server.listen()
     server.admit(job, {7000: served}, [Meter("client", "UB", 1000)], lambda: None)
     with ConnectProxy({f"gateway.centre.test:{nobody}": port}).running() as proxy:
-        client = Connections(ends(keys, "UB"), keys.host("UB").private, WayOut(proxy.url))
+        client = Connections(ends(keys, "UB"), keys.host("UB").private, ProxyConnector(proxy.url))
         route = Route("EUCAIM", f"gateway.centre.test:{nobody}", name)
         await client.forward("j-" + "1" * 26, at, route, Meter("server", "EUCAIM", 1000), lambda: None)
         reader, writer = await asyncio.open_unix_connection(at)
@@ -344,7 +346,7 @@ def ends(keys: Any, host: str, port: int | None = None) -> ConnectionSettings:
 
 async def test_tunnelled_connections_are_kept_alive(keys: Any, web: int, nobody: int) -> None:
     with ConnectProxy({f"localhost:{nobody}": web}).running() as proxy:
-        _, writer = await WayOut(proxy.url).open("localhost", nobody, tls_context(keys.ca_file))
+        _, writer = await ProxyConnector(proxy.url).open_connection("localhost", nobody, tls_context(keys.ca_file))
         channel = writer.get_extra_info("socket")
         assert channel.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert channel.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 30
@@ -354,7 +356,7 @@ async def test_tunnelled_connections_are_kept_alive(keys: Any, web: int, nobody:
 # -- the host check
 
 
-def test_the_host_check_takes_the_same_way(keys: Any, web: int, broker: Any, nobody: int, tmp_path: Path) -> None:
+def test_the_host_check_uses_the_same_proxy(keys: Any, web: int, broker: Any, nobody: int, tmp_path: Path) -> None:
     (other,) = free_ports(1)
     leads = {f"localhost:{nobody}": web, f"localhost:{other}": broker.port}
     with ConnectProxy(leads, user=USER).running() as proxy:
@@ -378,5 +380,5 @@ def test_the_host_check_takes_the_same_way(keys: Any, web: int, broker: Any, nob
 
 
 def test_faults_have_the_host_checks_cures() -> None:
-    assert explained("proxy-auth", "it says no", "h", 1).startswith("it says no; put a user and password")
-    assert explained("unknown", "it says no", "h", 1) == "it says no"
+    assert with_cure("proxy-auth", "it says no", "h", 1).startswith("it says no; put a user and password")
+    assert with_cure("unknown", "it says no", "h", 1) == "it says no"
