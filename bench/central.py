@@ -19,7 +19,7 @@ from bench.filling import fill, snapshot
 from bench.measure import Sample, side_by_side
 from bench.running import HOST, Running
 from fedproc.client.api import Client
-from fedproc.contract.api.base import ExperimentRequest
+from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.demo.polling import free_ports, wait_until
 
 _FEW, _MANY = 1_000, 100_000

@@ -19,9 +19,10 @@ from joserfc.jwk import ECKey
 from bench.figures import Figure
 from bench.measure import Sample, side_by_side
 from bench.running import Running
-from fedproc.contract.api.base import ExperimentRequest, HostEnrolment
+from fedproc.common.keys import public_jwk
+from fedproc.contract.api.experiments import ExperimentRequest
+from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.wire import routing
-from fedproc.contract.wire.jws import public_jwk
 from fedproc.demo.polling import wait_until
 
 _LOOK = 0.002

@@ -13,10 +13,10 @@ import httpx
 
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
-from fedproc.contract.api.base import ExperimentRequest
+from fedproc.common.http import client_assertion
+from fedproc.common.keys import load_key
+from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.states import TERMINAL
-from fedproc.contract.wire.assertion import client_assertion
-from fedproc.contract.wire.jws import load_key
 from fedproc.demo.federation import Federation, Say, read_env
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from fedproc.common.errors import FedprocError
-from fedproc.contract.api.base import EventView, ExperimentRequest, ExperimentView, JobView
+from fedproc.contract.api.experiments import EventView, ExperimentRequest, ExperimentView, JobView
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.federation import HOSTS, Federation
 from fedproc.demo.polling import wait_until

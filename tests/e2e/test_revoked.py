@@ -10,7 +10,7 @@ import tomllib
 
 import psutil
 
-from fedproc.contract.api.base import HostEnrolment
+from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.federation import DOMAIN
 from fedproc.demo.polling import wait_until
@@ -69,6 +69,6 @@ def _cut(running, since):
 
 
 def _key(running):
-    from fedproc.contract.wire.jws import load_key, public_jwk
+    from fedproc.common.keys import load_key, public_jwk
 
     return public_jwk(load_key((running.folder / "keys" / "BSC.pub").read_bytes()))

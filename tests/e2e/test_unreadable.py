@@ -12,14 +12,15 @@ import aio_pika
 import httpx
 import pytest
 
+from fedproc.common.http import client_assertion
+from fedproc.common.keys import load_key
 from fedproc.contract.wire import jws, routing
-from fedproc.contract.wire.assertion import client_assertion
 from fedproc.contract.wire.messages import Cancel, Envelope
 from fedproc.demo.polling import wait_until
 
 
 def key(running, name):
-    return jws.load_key((running.folder / "keys" / f"{name}.key").read_bytes())
+    return load_key((running.folder / "keys" / f"{name}.key").read_bytes())
 
 
 @pytest.fixture(scope="module")

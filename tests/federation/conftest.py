@@ -10,7 +10,7 @@ from tests.federation.machines import Machine
 
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
-from fedproc.contract.api.base import ExperimentRequest, ExperimentView
+from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
 from fedproc.contract.states import ENDED
 from fedproc.demo.containers import FOLDER
 from fedproc.demo.federation import read_env

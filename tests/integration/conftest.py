@@ -12,7 +12,7 @@ import httpx
 import pytest
 from werkzeug.security import generate_password_hash
 
-from fedproc.contract.wire.jws import load_key, public_jwk
+from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.wire.routing import host_scopes, relay_scopes
 from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
 from fedproc.demo.issuer import DEVICE_GRANT, Client, IssuerSettings, User
@@ -33,7 +33,7 @@ class IssuerAt:
         return self._token(form)
 
     def machine_token(self, client_id: str, key: str) -> str:
-        from fedproc.contract.wire.assertion import client_assertion
+        from fedproc.common.http import client_assertion
 
         private = load_key(self.keys.key(key).private.read_bytes())
         return self._token(

@@ -12,12 +12,12 @@ from typing import Any, cast
 import pytest
 from joserfc.jwk import ECKey
 
+from fedproc.common.keys import read_key
 from fedproc.contract.enrolment import thumbprint_of
 from fedproc.contract.wire.jws import CENTRAL, seal
 from fedproc.contract.wire.messages import Revocation
 from fedproc.demo.polling import free_ports
 from fedproc.site.centre.egress import ProxyConnector
-from fedproc.site.centre.identity import read_key
 from fedproc.site.connections.hub import Connections, Meter, Route
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.services import Host

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.running import Running
 
 from fedproc.client.results import fetch_results
-from fedproc.contract.api.base import ExperimentView
+from fedproc.contract.api.experiments import ExperimentView
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.polling import wait_until
 

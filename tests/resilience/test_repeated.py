@@ -12,15 +12,16 @@ import httpx
 import pytest
 from tests.resilience.once import ended_once
 
+from fedproc.common.http import client_assertion
+from fedproc.common.keys import load_key
 from fedproc.contract.wire import jws, routing
-from fedproc.contract.wire.assertion import client_assertion
 from fedproc.contract.wire.messages import Cancel
 
 TIMES = 3
 
 
 def key(running, name):
-    return jws.load_key((running.folder / "keys" / f"{name}.key").read_bytes())
+    return load_key((running.folder / "keys" / f"{name}.key").read_bytes())
 
 
 def token(running, client) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from fedproc.common.errors import InvalidInputError
+from fedproc.common.files import sha256_of
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.tool import Manifest, SourceFile, Tool
 
@@ -110,7 +110,7 @@ def _hashes(folder: Path) -> Iterator[SourceFile]:
         relative = path.relative_to(folder).as_posix()
         if not is_safe_path(relative):
             raise InvalidInputError(f"{path}: this name is not accepted; rename it")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = sha256_of(path)
         yield SourceFile(
             path=relative, sha256=digest, size=entry.st_size, executable=bool(entry.st_mode & stat.S_IXUSR)
         )

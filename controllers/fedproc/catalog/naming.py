@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedproc.catalog.signing import tool_digest
-from fedproc.contract.tool.tool import Manifest, Task
+from fedproc.contract.tool.task import Task
+from fedproc.contract.tool.tool import Manifest
 
 
 def to_build(manifest: Manifest) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fedproc.common.errors import SystemFaultError, UnreadableError
+from fedproc.common.files import sha256_of
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -124,8 +125,7 @@ class Blobs:
 
     def finish(self, digest: str, partial: Path) -> None:
         """Take a written blob in. Raises :class:`UnreadableError`, and throws it away, if its sha256 is another."""
-        with partial.open("rb") as content:
-            found = "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()
+        found = f"sha256:{sha256_of(partial)}"
         if found != digest:
             partial.unlink()
             raise UnreadableError(
@@ -202,8 +202,7 @@ def _take_layer(content: IO[bytes], blobs: Blobs) -> Descriptor:
     try:
         with os.fdopen(handle, "wb") as target:
             _copy(content, target) if kind else _compress(content, target)
-        with written.open("rb") as layer:
-            digest = "sha256:" + hashlib.file_digest(layer, "sha256").hexdigest()
+        digest = f"sha256:{sha256_of(written)}"
         size = written.stat().st_size
         written.rename(blobs.path(digest))
     finally:

@@ -7,7 +7,6 @@ through the proxy and with the authority that our programs have anyway, and chec
 from __future__ import annotations
 
 import json
-import logging
 import platform
 import random
 import time
@@ -27,8 +26,9 @@ from fedproc.common.errors import (
     UnavailableError,
     UnreadableError,
 )
+from fedproc.common.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 T = TypeVar("T")
 
 Token = Callable[[bool], str]
@@ -179,7 +179,7 @@ class Registry:
                         f"the store {self.name} at {self._url} does not answer ({reason}): can this machine reach it, "
                         "is the proxy right, does it run?"
                     ) from fault
-                log.warning("store waits", extra={"reason": reason, "pause_seconds": round(pause, 1)})
+                log.warning("registry.waiting", reason=reason, pause_seconds=round(pause, 1))
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
                 pause = min(pause * 2, _LONGEST_PAUSE)
         raise AssertionError("unreachable")

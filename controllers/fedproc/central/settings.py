@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
-from fedproc.common.errors import InvalidInputError
+from fedproc.common.toml_settings import Section, load_toml
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class IssuerSettings(Section):
@@ -77,13 +72,4 @@ class CentralSettings(Section):
 
 def load(path: Path) -> CentralSettings:
     """Read and check the file. Raises :class:`InvalidInputError` naming file, key and fault."""
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text())
-        return CentralSettings.model_validate(values)
-    except OSError as fault:
-        raise InvalidInputError(f"settings {path}: cannot be read: {fault.strerror}") from fault
-    except tomllib.TOMLDecodeError as fault:
-        raise InvalidInputError(f"settings {path}: not TOML: {fault}") from fault
-    except ValidationError as fault:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors(include_url=False)]
-        raise InvalidInputError(f"settings {path}: " + "; ".join(lines)) from fault
+    return load_toml(path, CentralSettings)

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from fedproc.cli.show import AsJson, as_json, clock, console, size, table
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
-from fedproc.contract.api.base import HostEnrolment, HostView, ToolView
+from fedproc.contract.api.hosts import HostEnrolment, HostView
+from fedproc.contract.api.tools import ToolView
 
 hosts = typer.Typer(help="The federation's hosts.", invoke_without_command=True)
 tools = typer.Typer(help="The approved tools.", invoke_without_command=True)
@@ -73,7 +74,7 @@ def enrol_host(
     ] = False,
 ) -> None:
     """Enrol a host, or change what is known of it (operators)."""
-    from fedproc.contract.wire.jws import load_key, public_jwk
+    from fedproc.common.keys import load_key, public_jwk
 
     try:
         key = public_jwk(load_key(public_key.read_bytes())) if public_key else None

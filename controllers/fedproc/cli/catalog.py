@@ -116,7 +116,7 @@ def pack(
 
 
 def _key(path: Path) -> ECKey:
-    from fedproc.contract.wire.jws import load_key
+    from fedproc.common.keys import load_key
 
     try:
         return load_key(path.read_bytes())

@@ -12,7 +12,7 @@ from fedproc.cli.browse import hosts
 from fedproc.cli.show import AsJson, as_json, clock, console, table
 from fedproc.client.session import signed_in
 from fedproc.common.errors import ConflictError, InvalidInputError
-from fedproc.contract.api.base import EnrolmentView, NewEnrolment
+from fedproc.contract.api.enrolments import EnrolmentView, NewEnrolment
 
 Hours = Annotated[float, typer.Option(help="how long it is good", min=0.01, max=720)]
 Fingerprint = Annotated[

@@ -18,7 +18,7 @@ from fedproc.client.api import Client
 from fedproc.client.results import fetch_results, places
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
-from fedproc.contract.api.base import ExperimentRequest, ExperimentView
+from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
 
 NOT_SUCCEEDED = 3
 _INTERRUPTED = 130

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from fedproc.cli.show import coloured
-from fedproc.contract.api.base import EventView
+from fedproc.contract.api.experiments import EventView
 from fedproc.contract.states import TERMINAL, JobState
 
 _STEPS = {state: step for step, state in enumerate(state for state in JobState if state not in TERMINAL)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import ssl
 import time
@@ -14,31 +13,22 @@ import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from fedproc.common.errors import FedprocError, InvalidInputError, NotAuthenticatedError, UnavailableError
-from fedproc.contract.api.base import (
-    DatasetView,
-    DeadLetter,
-    DeadLetterPage,
-    EnrolmentCode,
-    EnrolmentView,
+from fedproc.common.files import sha256_of
+from fedproc.contract.api.base import Token
+from fedproc.contract.api.enrolments import EnrolmentCode, EnrolmentView, NewEnrolment
+from fedproc.contract.api.experiments import (
     EventView,
     ExperimentRequest,
     ExperimentView,
-    FileView,
-    Health,
-    HostEnrolment,
-    HostReportView,
-    HostView,
     LogLines,
     Logs,
-    NewEnrolment,
-    NewFile,
     Page,
     Report,
-    TaskView,
-    Token,
-    ToolSummary,
-    ToolView,
 )
+from fedproc.contract.api.files import FileView, NewFile
+from fedproc.contract.api.hosts import DatasetView, HostEnrolment, HostReportView, HostView
+from fedproc.contract.api.operations import DeadLetter, DeadLetterPage, Health
+from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 
 M = TypeVar("M", bound=BaseModel)
 _CHUNK = 1 << 20
@@ -233,10 +223,8 @@ class Client:
 
     def put_input(self, job: str, name: str, source: Path) -> FileView:
         """Send the bytes of an input that a queued job declares as an upload."""
+        params = {"input": name, "sha256": sha256_of(source)}
         with source.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-            content.seek(0)
-            params = {"input": name, "sha256": digest}
             return self._one(FileView, "PUT", f"/tasks/{job}/input", params=params, content=content)
 
     def events(self, experiment: str, after: int = 0) -> Iterator[EventView]:
@@ -283,9 +271,7 @@ class Client:
 
     def put_file(self, path: str, source: Path, media_type: str = "application/octet-stream") -> FileView:
         """Make an entry and send the bytes by tus."""
-        with source.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        new = NewFile(size=source.stat().st_size, sha256=digest, media_type=media_type)
+        new = NewFile(size=source.stat().st_size, sha256=sha256_of(source), media_type=media_type)
         entry = self._one(FileView, "PUT", f"/data/file/{path}", json=new.model_dump(mode="json"))
         if entry.upload is not None:
             self._send_bytes(self._here(entry.upload, entry), source)
@@ -305,7 +291,7 @@ class Client:
         Raises :class:`FedprocError` if another file is there already, or if what came is not what was promised.
         """
         if target.exists():
-            if _sha256(target) == entry.sha256:
+            if sha256_of(target) == entry.sha256:
                 return target
             raise FedprocError(f"{target} is there already with other content: move it away, or choose another folder")
         partial = target.with_name(target.name + ".part")
@@ -317,7 +303,7 @@ class Client:
             raise UnavailableError(
                 f"{entry.path} was cut off ({fault}): fetch it again, it goes on from there"
             ) from fault
-        if _sha256(partial) != entry.sha256:
+        if sha256_of(partial) != entry.sha256:
             partial.unlink()
             raise FedprocError(f"{entry.path} came damaged (its sha256 is not the promised one): fetch it again")
         partial.rename(target)
@@ -374,8 +360,3 @@ def _problem(answer: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {"detail": f"HTTP {answer.status_code}: {answer.text[:200]}"}
     return body if isinstance(body, dict) else {"detail": str(body)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
-from fedproc.contract.api.base import FileView
+from fedproc.contract.api.files import FileView
 from fedproc.contract.ids import is_safe_path
 
 

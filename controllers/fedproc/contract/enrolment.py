@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import NameOID
 
 from fedproc.common.errors import InvalidInputError
-from fedproc.contract.wire.jws import load_key
+from fedproc.common.keys import load_key
 
 CODE_HEADER = "Enrolment-Code"
 LONGEST = 16_384

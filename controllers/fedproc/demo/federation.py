@@ -18,9 +18,9 @@ from werkzeug.security import generate_password_hash
 from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest, tool_digest
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableError
-from fedproc.contract.api.base import HostEnrolment
+from fedproc.common.keys import load_key, public_jwk
+from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.tool.tool import Manifest
-from fedproc.contract.wire.jws import load_key, public_jwk
 from fedproc.contract.wire.routing import host_scopes, relay_scopes
 from fedproc.demo.broker import BrokerPlan, other_root, wait_for, write_configuration
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers

@@ -12,7 +12,7 @@ from fedproc.cli.follow import follow
 from fedproc.client.api import Client
 from fedproc.client.results import fetch_results
 from fedproc.common.errors import FedprocError
-from fedproc.contract.api.base import ExperimentRequest
+from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.demo.data import COHORT_PARAMETERS, YEAR, differences
 from fedproc.demo.federation import AGGREGATOR, DATA_HOSTS
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import signal
 from collections import Counter
@@ -14,12 +13,13 @@ from typing import Any
 import httpx
 
 from fedproc.common.errors import InvalidInputError
-from fedproc.common.log import log_json
+from fedproc.common.keys import read_keys
+from fedproc.common.log import get_logger, log_json
 from fedproc.site import settings
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.broker import Broker
 from fedproc.site.centre.egress import ProxyConnector
-from fedproc.site.centre.identity import Identity, read_keys, tls_context
+from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.connections.hub import Connections
 from fedproc.site.data.folder import FolderDataApi
@@ -36,7 +36,7 @@ from fedproc.site.status.host_check import HostCheck
 from fedproc.site.tools.cache import Toolbox
 from fedproc.site.tools.registry import make_store
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 def serve(path: Path) -> None:
@@ -105,7 +105,7 @@ async def _run(host: Host, path: Path, ended: asyncio.Event, egress: ProxyConnec
         ControlSocket(host.settings.control_socket, _routes(host, orchestrator, check)).run(),
     ]
     tasks = [asyncio.create_task(service) for service in services]
-    log.info("orchestrator started", extra={"epoch": host.journal.epoch, "executor": host.executor.name})
+    log.info("orchestrator.started", epoch=host.journal.epoch, executor=host.executor.name)
     try:
         waiting = asyncio.create_task(ended.wait())
         done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -119,7 +119,7 @@ async def _run(host: Host, path: Path, ended: asyncio.Event, egress: ProxyConnec
         await orchestrator.close()
         if host.connections is not None:
             await host.connections.close()
-    log.info("orchestrator ended; running jobs go on")
+    log.info("orchestrator.ended")
 
 
 def _show_numbers(host: Host, orchestrator: Orchestrator, broker: Broker) -> Callable[[], None]:
@@ -150,9 +150,9 @@ def _reload_on_hangup(host: Host) -> None:
     def reload() -> None:
         try:
             host.policy = rules.load(host.settings.policy)
-            log.info("policy read again")
+            log.info("policy.reloaded")
         except InvalidInputError as fault:
-            log.error("policy not changed", extra={"reason": fault.message})
+            log.error("policy.not_reloaded", reason=fault.message)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from fedproc.common.errors import InvalidInputError
+from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import DatasetId, HostId
-
-M = TypeVar("M", bound=BaseModel)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CentreSettings(Section):
@@ -134,18 +126,4 @@ class SiteSettings(Section):
 
 def load(path: Path) -> SiteSettings:
     """Read and check the settings. Raises :class:`InvalidInputError` naming file, key and fault."""
-    return read_toml(path, SiteSettings)
-
-
-def read_toml(path: Path, model: type[M]) -> M:
-    """Read a TOML file into ``model``. Raises :class:`InvalidInputError` naming file, key and fault."""
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text())
-        return model.model_validate(values)
-    except OSError as fault:
-        raise InvalidInputError(f"{path}: cannot be read: {fault.strerror}") from fault
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise InvalidInputError(f"{path}: not TOML: {fault}") from fault
-    except ValidationError as fault:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors(include_url=False)]
-        raise InvalidInputError(f"{path}: " + "; ".join(lines)) from fault
+    return load_toml(path, SiteSettings)

@@ -9,7 +9,8 @@ import pytest
 
 from fedproc.catalog.building import image_name
 from fedproc.common.errors import SystemFaultError
-from fedproc.contract.tool.tool import Manifest, Task
+from fedproc.contract.tool.task import Task
+from fedproc.contract.tool.tool import Manifest
 from fedproc.site.executors.base import SOURCE, Mount
 from fedproc.site.settings import DockerSettings
 from fedproc.site.tools.cache import Installed, Runtimes

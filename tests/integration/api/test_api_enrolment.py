@@ -197,7 +197,7 @@ def test_the_key_of_the_enrolment_enters_the_books(place: Place) -> None:
     assert place.confirm(place.sign(make_request(key, "NINE")), "NINE").status_code == 200
     assert place.operator.put("/hosts/NINE", json=entered).status_code == 201
     detail = place.operator.get("/audit", params={"target": "NINE", "limit": 1}).json()["items"][0]["detail"]
-    from fedproc.contract.wire.jws import load_key
+    from fedproc.common.keys import load_key
 
     pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert f"key={load_key(pem).thumbprint()}" in detail

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from tests.integration.api.federation import Federation
 
-from fedproc.contract.wire.messages import HostReport, now
+from fedproc.contract.times import now
+from fedproc.contract.wire.messages import HostReport
 
 ROOT = Path(__file__).parents[3] / "controllers"
 

@@ -18,8 +18,9 @@ from tests.unit.central.books import kinds
 
 from fedproc.central.db.engine import writing
 from fedproc.central.db.schema import relays
-from fedproc.contract.wire.jws import public_jwk
-from fedproc.contract.wire.messages import HostReport, now
+from fedproc.common.keys import public_jwk
+from fedproc.contract.times import now
+from fedproc.contract.wire.messages import HostReport
 
 
 def test_the_active_hosts(rosa: httpx.Client) -> None:

@@ -22,7 +22,8 @@ from fedproc.common.errors import (
     UnavailableError,
     UnreadableError,
 )
-from fedproc.contract.tool.tool import Manifest, Task
+from fedproc.contract.tool.task import Task
+from fedproc.contract.tool.tool import Manifest
 from fedproc.demo.engine import MACHINES_OWN
 from fedproc.site.centre.identity import tls_context
 from fedproc.site.settings import DockerSettings

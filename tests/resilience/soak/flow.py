@@ -13,7 +13,7 @@ from tests.running import Running
 
 from fedproc.client.api import ApiError, Client
 from fedproc.common.errors import FedprocError
-from fedproc.contract.api.base import ExperimentRequest
+from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.federation import HOSTS
 

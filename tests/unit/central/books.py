@@ -26,10 +26,13 @@ from fedproc.central.experiments.submission import submit
 from fedproc.central.relay.intake import Taken, take_in
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.settings import CentralSettings
-from fedproc.contract.api.base import ExperimentRequest, HostEnrolment
+from fedproc.common.keys import public_jwk
+from fedproc.contract.api.experiments import ExperimentRequest
+from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.states import TERMINAL, JobState
+from fedproc.contract.times import now
 from fedproc.contract.tool.tool import Manifest, Tool
-from fedproc.contract.wire.jws import CENTRAL, public_jwk, seal, unseal
+from fedproc.contract.wire.jws import CENTRAL, seal, unseal
 from fedproc.contract.wire.messages import (
     Capacity,
     Heartbeat,
@@ -37,7 +40,6 @@ from fedproc.contract.wire.messages import (
     Record,
     Snapshot,
     Wire,
-    now,
     open_jobs_digest,
 )
 

@@ -23,7 +23,8 @@ from fedproc.central.experiments.coordinator import (
 )
 from fedproc.central.experiments.placement import gang_tasks
 from fedproc.contract.states import LEGAL, TERMINAL, ExperimentState, JobState
-from fedproc.contract.tool.tool import Placement, TaskKind, Tool
+from fedproc.contract.tool.task import Placement, TaskKind
+from fedproc.contract.tool.tool import Tool
 
 S = JobState
 _BEFORE_PREPARED = {S.queued, S.dispatched, S.accepted, S.materialising}

@@ -11,7 +11,7 @@ from tests.unit.central.sample_tools import CHAIN, GANG, LONE, WATCHED, need, ta
 from fedproc.central.experiments.parameters import Parameters
 from fedproc.central.experiments.placement import HostFacts, gang_tasks, named_hosts, plan, windows
 from fedproc.common.errors import InvalidInputError
-from fedproc.contract.api.base import ExperimentRequest
+from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.tool.tool import Tool
 
 KNOWN = {host: HostFacts(host, True, frozenset(roles), {"cohort": "3"}) for host, roles in HOSTS.items()}

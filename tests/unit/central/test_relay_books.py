@@ -16,7 +16,7 @@ from tests.unit.central.books import Belt, Books, kinds
 from fedproc.central.db.engine import deciding, reading
 from fedproc.central.experiments import deadlines, reconcile
 from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS
-from fedproc.contract.api.base import Inventory, InventoryAnswer
+from fedproc.contract.api.hosts import Inventory, InventoryAnswer
 from fedproc.contract.states import JobState
 from fedproc.contract.wire.jws import unseal
 from fedproc.contract.wire.messages import AskInventory, JobOrder, OpenJob, open_jobs_digest

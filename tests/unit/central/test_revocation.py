@@ -12,8 +12,8 @@ from fedproc.central.db.engine import deciding, reading, writing
 from fedproc.central.db.repositories import hosts
 from fedproc.central.db.schema import dead_letters, events
 from fedproc.central.experiments import revocation
+from fedproc.common.keys import public_jwk
 from fedproc.contract.states import TERMINAL
-from fedproc.contract.wire.jws import public_jwk
 from fedproc.contract.wire.messages import Cancel, JobOrder, Revocation, Start
 
 SPARING = tool(

@@ -9,6 +9,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from fedproc.common.errors import UnreadableError
+from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.ids import new_id
 from fedproc.contract.wire import jws
 from fedproc.contract.wire.messages import Cancel, Heartbeat, JobOrder
@@ -88,7 +89,7 @@ def test_alg_none_is_not_a_signature():
 
 
 def test_artefacts_are_for_their_receiver_only():
-    secret = jws.encrypt_to(b"startup kit", jws.public_jwk(KEY))
+    secret = jws.encrypt_to(b"startup kit", public_jwk(KEY))
     assert b"startup" not in secret
     assert jws.decrypt(secret, KEY) == b"startup kit"
     with pytest.raises(UnreadableError, match="this host's key"):
@@ -97,13 +98,13 @@ def test_artefacts_are_for_their_receiver_only():
 
 def test_only_p256_keys_are_taken():
     with pytest.raises(ValueError, match="P-384"):
-        jws.load_key(ECKey.generate_key("P-384").as_dict(private=True))
+        load_key(ECKey.generate_key("P-384").as_dict(private=True))
     with pytest.raises(ValueError, match="PEM or JWK"):
-        jws.load_key(b"-----BEGIN NONSENSE-----")
+        load_key(b"-----BEGIN NONSENSE-----")
 
 
 def test_public_jwk_holds_nothing_private():
-    assert "d" not in jws.public_jwk(KEY)
+    assert "d" not in public_jwk(KEY)
 
 
 def test_every_message_type_names_its_model():

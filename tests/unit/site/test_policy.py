@@ -8,8 +8,10 @@ import pytest
 
 from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.contract.ids import new_id
-from fedproc.contract.tool.tool import OutputDecl, Task, ToolRef
-from fedproc.contract.wire.messages import Deadlines, JobOrder, User, now
+from fedproc.contract.times import now
+from fedproc.contract.tool.task import OutputDecl, Task
+from fedproc.contract.tool.tool import ToolRef
+from fedproc.contract.wire.messages import Deadlines, JobOrder, User
 from fedproc.site.policy import rules as module
 from fedproc.site.policy.rules import Policy, connection_budget
 

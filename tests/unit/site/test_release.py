@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from fedproc.contract.tool.tool import Task
+from fedproc.contract.tool.task import Task
 from fedproc.site.policy.disclosure import findings
 from fedproc.site.policy.rules import Policy
 

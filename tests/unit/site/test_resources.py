@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fedproc.common.errors import RefusedError
-from fedproc.contract.tool.tool import Gpu, Resources
+from fedproc.contract.tool.task import Gpu, Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
 from fedproc.site.jobs.resources import MB, Pool, Share
 

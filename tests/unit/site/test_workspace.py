@@ -8,7 +8,7 @@ import os
 import pytest
 
 from fedproc.common.errors import ToolFaultError
-from fedproc.contract.tool.tool import OutputDecl
+from fedproc.contract.tool.task import OutputDecl
 from fedproc.site.jobs.workspace import Workspace
 
 

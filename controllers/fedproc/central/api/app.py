@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,10 +42,10 @@ from fedproc.central.files.signed_urls import Links
 from fedproc.central.notify import bell_for
 from fedproc.central.settings import CentralSettings, load
 from fedproc.common.errors import InvalidInputError
-from fedproc.common.log import log_json
-from fedproc.contract.wire.jws import load_key
+from fedproc.common.keys import load_key
+from fedproc.common.log import get_logger, log_json
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _GRACE_SECONDS = 20
 _MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, store, token, system)
@@ -138,5 +137,5 @@ def serve(path: Path) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    log.info("api starts", extra={"address": f"{settings.listen_host}:{settings.listen_port}"})
+    log.info("api.started", address=f"{settings.listen_host}:{settings.listen_port}")
     _Server(config).run()

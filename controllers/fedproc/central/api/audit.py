@@ -7,7 +7,6 @@ commit of its own. What is left, mostly refusals, is written before the answer l
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import Any
 
@@ -19,8 +18,9 @@ from starlette.types import Scope
 from fedproc.central.db.engine import writing
 from fedproc.central.db.schema import audit
 from fedproc.common.errors import FedprocError
+from fedproc.common.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ANONYMOUS = "anonymous"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -85,7 +85,7 @@ class Ledger:
     async def keep(self, entry: dict[str, Any]) -> None:
         """Returns once the entry is committed; where that fails, the entry stands in the log instead."""
         if len(self._waiting) >= _MAX_WAITING:
-            log.error("audit entry not kept: too many wait for the database", extra={"entry": entry})
+            log.error("audit.queue_full", entry=entry)
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
@@ -100,7 +100,7 @@ class Ledger:
                 await run_in_threadpool(self._insert, [entry for entry, _ in batch])
             except FedprocError as fault:
                 for entry, _ in batch:
-                    log.error("audit entry not kept", extra={"entry": entry, "reason": fault.message})
+                    log.error("audit.not_kept", entry=entry, reason=fault.message)
             finally:
                 for _, done in batch:
                     if not done.cancelled():

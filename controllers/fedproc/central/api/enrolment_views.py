@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Row
 
 from fedproc.central.api.deps import Centre
-from fedproc.central.api.views import moment
 from fedproc.central.db.repositories import enrolments
 from fedproc.common.errors import SystemFaultError
-from fedproc.contract.api.base import Enrolled, EnrolmentView
-from fedproc.contract.wire.jws import load_key
+from fedproc.common.keys import load_key
+from fedproc.contract.api.enrolments import Enrolled, EnrolmentView
+from fedproc.contract.times import moment
 
 _PLAIN = ("host", "state", "request", "public_key", "fingerprint", "certificate", "reason")
 

@@ -15,7 +15,7 @@ from fedproc.central.db.engine import reading
 from fedproc.central.db.repositories import hosts
 from fedproc.central.db.schema import relays
 from fedproc.common.errors import FedprocError
-from fedproc.contract.api.base import Health
+from fedproc.contract.api.operations import Health
 
 _FINE = "ok"
 

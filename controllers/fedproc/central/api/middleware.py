@@ -17,8 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fedproc.central.api.audit import Act, Ledger
 from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.problems import problem
+from fedproc.common.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MAX_BODY = 4 << 20
 """Bytes of an ordinary request body."""
@@ -55,7 +56,7 @@ class Gate:
             await self._app(scope, passage.receive, passage.send)
         except Exception:
             error_id = uuid.uuid4().hex
-            log.exception("request failed", extra={"error_id": error_id, **_what(scope)})
+            log.exception("request.failed", error_id=error_id, **_what(scope))
             if passage.status:
                 raise  # an answer had begun: only the broken connection can still say so
             await _apology(error_id)(scope, passage.receive, passage.send)
@@ -70,7 +71,7 @@ class Gate:
         level = logging.INFO if passage.act.is_act or passage.status >= 500 else logging.DEBUG
         if log.isEnabledFor(level):
             fields = {"status": passage.status, "actor": passage.act.actor, "milliseconds": round(seconds * 1000, 2)}
-            log.log(level, "request", extra={**_what(scope), **fields})
+            log.log(level, "request.answered", **_what(scope), **fields)
 
 
 def _what(scope: Scope) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from fedproc.contract.api.base import NewUpload
+from fedproc.contract.api.files import NewUpload
 
 TITLE = "fedproc: federated processing"
 DESCRIPTION = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,8 +13,9 @@ from fedproc.central.api.metrics import Metrics
 from fedproc.central.db.engine import reading
 from fedproc.central.db.repositories import events
 from fedproc.central.notify import Bell
+from fedproc.common.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 SAFETY_LOOK = 15.0
 """Seconds after which a stream looks into the database and sends a comment, even if no bell rang."""
@@ -45,7 +45,7 @@ class Streams:
             try:
                 await self._bell.listen(self._heard)
             except Exception:
-                log.exception("bell is silent; listening again in 1 s")
+                log.exception("notifier.failed")
                 await asyncio.sleep(1)
 
     def _heard(self, topic: str) -> None:
@@ -62,7 +62,7 @@ class Streams:
             try:
                 await self._look()
             except Exception:
-                log.exception("no look at new events; streams look for themselves")
+                log.exception("streams.not_notified")
                 self._wake(list(self._open))
 
     async def _look(self) -> None:

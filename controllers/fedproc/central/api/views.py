@@ -4,38 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row
 
 from fedproc.central.api.deps import Centre
-from fedproc.contract.api.base import (
-    AuditEntry,
-    DatasetView,
-    DeadLetter,
-    EventView,
-    ExperimentView,
-    FileView,
-    HostReportView,
-    HostView,
-    JobView,
-    LogLines,
-    Report,
-    ReportJob,
-    TaskView,
-    ToolSummary,
-    ToolView,
-)
+from fedproc.contract.api.experiments import EventView, ExperimentView, JobView, LogLines, Report, ReportJob
+from fedproc.contract.api.files import FileView
+from fedproc.contract.api.hosts import DatasetView, HostReportView, HostView
+from fedproc.contract.api.operations import AuditEntry, DeadLetter
+from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 from fedproc.contract.states import TERMINAL
-from fedproc.contract.tool.tool import HOST_PLACEHOLDER_FAMILIES, HOST_PLACEHOLDERS, Task, Tool
+from fedproc.contract.times import moment
+from fedproc.contract.tool.placeholders import HOST_PLACEHOLDER_FAMILIES, HOST_PLACEHOLDERS
+from fedproc.contract.tool.task import Task
+from fedproc.contract.tool.tool import Tool
 
 _AT_CENTRE = frozenset({"queued"})
-
-
-def moment(seconds: float) -> datetime:
-    """The aware UTC time of seconds since 1970."""
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def job_view(row: Row[Any], created: float, silent_after: float) -> JobView:

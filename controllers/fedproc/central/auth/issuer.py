@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -17,10 +16,11 @@ from joserfc.jwk import ECKey, JWKRegistry, Key
 
 from fedproc.central.settings import IssuerSettings
 from fedproc.common.errors import InvalidInputError, UnavailableError
-from fedproc.contract.wire.assertion import client_assertion
-from fedproc.contract.wire.jws import load_key
+from fedproc.common.http import client_assertion
+from fedproc.common.keys import load_key
+from fedproc.common.log import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _WELL_KNOWN = "/.well-known/openid-configuration"
 _KEYS_LIVE = 3600.0
@@ -93,7 +93,7 @@ class Issuer:
             self._document = {}
             if not self._keys:
                 raise
-            log.warning("issuer's keys not refreshed", extra={"reason": str(fault)})
+            log.warning("issuer.keys_not_refreshed", reason=str(fault))
             return
         self._keys = _signing_keys(published)
         self._fetched = time.monotonic()
@@ -178,7 +178,7 @@ def _signing_keys(published: dict[str, Any]) -> dict[str, Key]:
         try:
             keys[jwk["kid"]] = JWKRegistry.import_key(jwk)
         except (JoseError, ValueError, TypeError, KeyError) as fault:
-            log.warning("issuer publishes a key that cannot be used", extra={"kid": jwk["kid"], "reason": str(fault)})
+            log.warning("issuer.key_unusable", kid=jwk["kid"], reason=str(fault))
     return keys
 
 

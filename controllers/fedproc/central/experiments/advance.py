@@ -23,7 +23,7 @@ from fedproc.central.experiments.coordinator import (
 )
 from fedproc.contract.ids import dns_label
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState
-from fedproc.contract.tool.tool import Task
+from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import Cancel, FileRef, Finish, Peer, Start, Wire
 from fedproc.contract.wire.routing import server_name
 

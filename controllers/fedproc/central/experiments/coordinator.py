@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import Literal
 
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState, experiment_state
-from fedproc.contract.tool.tool import Condition, Placement, Task, TaskKind, Tool
+from fedproc.contract.tool.task import Condition, Placement, Task, TaskKind
+from fedproc.contract.tool.tool import Tool
 
 _BEFORE_PREPARED = frozenset({JobState.queued, JobState.dispatched, JobState.accepted, JobState.materialising})
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from fedproc.central.experiments.parameters import Fault, Parameters, fault
 from fedproc.common.errors import InvalidInputError
-from fedproc.contract.api.base import ExperimentRequest, RunRequest
-from fedproc.contract.tool.tool import Condition, Placement, Task, Tool
+from fedproc.contract.api.experiments import ExperimentRequest, RunRequest
+from fedproc.contract.tool.task import Condition, Placement, Task
+from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.messages import DatasetUse
 
 _ROLE = {Placement.client: "data", Placement.server: "aggregator"}

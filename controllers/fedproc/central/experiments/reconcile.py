@@ -7,7 +7,7 @@ import time
 from sqlalchemy import Connection, insert, select, update
 
 from fedproc.central.db.schema import jobs, outbox
-from fedproc.contract.api.base import Inventory, InventoryAnswer
+from fedproc.contract.api.hosts import Inventory, InventoryAnswer
 from fedproc.contract.states import TERMINAL, JobState
 from fedproc.contract.wire.messages import AskInventory, open_jobs_digest
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from fedproc.central.api.views import moment
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.repositories import experiments, hosts, tools
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.placement import Placed, Plan, gang_tasks, named_hosts, plan, windows
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
-from fedproc.contract.api.base import ExperimentRequest
+from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.ids import new_id
+from fedproc.contract.times import moment
 from fedproc.contract.tool.tool import Tool, ToolRef
 from fedproc.contract.wire.jws import canonical
 from fedproc.contract.wire.messages import Deadlines, JobOrder, User

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedproc.common.errors import ConflictError, NotFoundError, UnavailableError
+from fedproc.common.files import sha256_of
 
 _RESERVE = 64 << 20
 """Bytes of the disk that are left free, so that the database beside it can still write."""
@@ -51,8 +51,7 @@ class Incoming:
 
     def sha256(self) -> str:
         """The hash of all bytes."""
-        with self._path.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
+        return sha256_of(self._path)
 
     def settle(self) -> None:
         """Returns once the bytes are on the disk."""

@@ -15,7 +15,7 @@ from fedproc.central.experiments.advance import advance
 from fedproc.central.files.blobs import Incoming
 from fedproc.common.errors import ConflictError, InvalidInputError
 from fedproc.contract.ids import new_id
-from fedproc.contract.tool.tool import InputDecl, Task
+from fedproc.contract.tool.task import InputDecl, Task
 
 
 def declared_upload(task: Task, name: str | None) -> InputDecl:

@@ -41,7 +41,7 @@ class Links:
         )
 
     def check(self, grant: Grant, signature: str) -> None:
-        """Raises :class:`ForbiddenError` for a signature that is not ours, :class:`GoneError` for a link that ended."""
+        """Raises :class:`ForbiddenError` if the signature is not ours, :class:`GoneError` if the link has ended."""
         if not hmac.compare_digest(self._sign(grant).encode(), signature.encode()):
             raise ForbiddenError("this link was not given by this API; ask /data/file/{file_id}/access/ for one")
         if time.time() >= grant.expires:

@@ -14,10 +14,10 @@ from fedproc.central.db.engine import reading, writing
 from fedproc.central.db.repositories import experiments, files, tools
 from fedproc.central.files.blobs import Incoming
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, TooLargeError
-from fedproc.contract.api.base import NewFile, NewUpload
+from fedproc.contract.api.files import NewFile, NewUpload
 from fedproc.contract.ids import new_id
 from fedproc.contract.states import TERMINAL
-from fedproc.contract.tool.tool import OutputDecl, Task
+from fedproc.contract.tool.task import OutputDecl, Task
 
 MB = 1_000_000
 _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()

@@ -5,7 +5,6 @@ The highest sequence within an epoch wins; a terminal state absorbs, and what co
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +21,13 @@ from fedproc.central.experiments.ending import end_job
 from fedproc.central.relay import dead_letters
 from fedproc.central.relay.dead_letters import printable
 from fedproc.common.errors import UnreadableError
+from fedproc.common.keys import load_key
+from fedproc.common.log import get_logger
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
 from fedproc.contract.wire import jws, routing
 from fedproc.contract.wire.messages import Heartbeat, HostReport, Record, Snapshot, Unread, Wire
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _HOST = select(hosts).where(hosts.c.id == bindparam("id"))
 _REPORTED: tuple[Any, ...] = (
@@ -104,7 +105,7 @@ def _take_in(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> 
 def _refuse(engine: Engine, host: str, raw: bytes, fault: Exception, now: float) -> Taken:
     why = str(getattr(fault, "orig", fault)).partition("\n")[0]
     unreadable = UnreadableError(f"the database cannot hold it: {why}", code="unreadable.content")
-    log.error("event cannot be kept", extra={"host": host, "reason": why})
+    log.error("event.not_storable", host=host, reason=why)
     with deciding(engine) as connection:
         Intake(connection, now).keep_dead(host, raw, unreadable)
     return Taken()
@@ -131,7 +132,7 @@ class Intake:
             if row is not None and (row.active or isinstance(body, Snapshot)):
                 self._apply(host, body)
         except UnreadableError as fault:
-            log.error("event cannot be read", extra={"host": host, "code": fault.code, "reason": fault.message})
+            log.error("event.unreadable", host=host, code=fault.code, reason=fault.message)
             self.keep_dead(host, raw, fault)
 
     def finish(self) -> Taken:
@@ -186,7 +187,7 @@ class Intake:
     def _snapshot(self, snapshot: Snapshot) -> None:
         job = self._job(snapshot.job)
         if job is None or job.host != snapshot.host or job.experiment != snapshot.experiment:
-            log.warning("snapshot of a job that is not this host's", extra={"job": snapshot.job, "host": snapshot.host})
+            log.warning("snapshot.foreign", job=snapshot.job, host=snapshot.host)
             return
         if job.epoch not in (None, snapshot.epoch):
             self._lose_journal(job)
@@ -299,7 +300,7 @@ class Intake:
         known = jobs.c.epoch.is_not(None) & (jobs.c.epoch != epoch)
         query = select(*_REPORTED).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL), known)
         lost = self._connection.execute(query).all()
-        log.error("host has a new journal", extra={"host": host, "jobs_lost": len(lost)})
+        log.error("host.new_journal", host=host, jobs_lost=len(lost))
         for job in lost:
             self._lose_journal(job)
 
@@ -321,7 +322,7 @@ def _trusted(jwk: dict[str, Any]) -> dict[str, ECKey]:
     name = f"{jwk.get('x')}.{jwk.get('y')}"
     if name not in _keys:
         try:
-            key = jws.load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
+            key = load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
         except (ValueError, KeyError) as fault:
             raise UnreadableError(f"the host's enrolled key cannot be used: {fault}", code="unreadable.key") from fault
         _keys[name] = {key.thumbprint(): key}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from fedproc.central.relay.metrics import Numbers
 from fedproc.central.relay.service import Relay
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import InvalidInputError
-from fedproc.common.log import log_json
-from fedproc.contract.wire.jws import load_key
+from fedproc.common.keys import load_key
+from fedproc.common.log import get_logger, log_json
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 def run(path: Path) -> None:
@@ -44,10 +43,10 @@ async def _run(loaded: CentralSettings) -> None:
     task = asyncio.create_task(relay.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    log.info("relay started")
+    log.info("relay.started")
     try:
         await task
     except asyncio.CancelledError:
-        log.info("relay ended")
+        log.info("relay.ended")
     finally:
         engine.dispose()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,10 +22,11 @@ from fedproc.central.db.engine import deciding, is_sqlite, writing
 from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import experiments, jobs, outbox
 from fedproc.central.relay.topology import Topology
+from fedproc.common.log import get_logger
 from fedproc.contract.states import ExperimentState, JobState
 from fedproc.contract.wire.jws import CENTRAL, seal_body
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LEASE_SECONDS = 20.0
 BATCH = 500
@@ -105,7 +105,7 @@ class Publisher:
         try:
             await exchange.publish(message, row.host, mandatory=True, timeout=30)
         except (DeliveryError, PublishError) as fault:
-            log.warning("the broker did not take a message", extra={"host": row.host, "reason": str(fault)})
+            log.warning("message.not_taken", host=row.host, reason=str(fault))
             raise
         return hashlib.sha256(raw).hexdigest()
 

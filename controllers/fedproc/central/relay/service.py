@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import ssl
 import time
@@ -28,9 +27,10 @@ from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import FedprocError, UnavailableError
+from fedproc.common.log import get_logger
 from fedproc.contract.wire import routing
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _DOWN = (AMQPError, OSError, TimeoutError, FedprocError, aio_pika.exceptions.DeliveryError)
 _LONGEST_PAUSE = 15.0
@@ -101,7 +101,7 @@ class Relay:
                     raise
             if time.monotonic() - began > _LONGEST_PAUSE:
                 pause = 0.2
-            log.warning("broker is away", extra={"reason": self._state, "pause_seconds": round(pause, 1)})
+            log.warning("broker.disconnected", reason=self._state, pause_seconds=round(pause, 1))
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -216,7 +216,7 @@ class Relay:
             return
         if await topology.waiting_jobs(host):
             return
-        log.warning("books differ; asking for the inventory", extra={"host": host})
+        log.warning("open_jobs.differ", host=host)
         self._digests.pop(host)
         await asyncio.to_thread(self._ask, host)
         self._outbox.set()
@@ -260,7 +260,7 @@ class Relay:
             try:
                 changed = await asyncio.to_thread(self._pass_deadlines)
             except UnavailableError as fault:
-                log.warning("deadlines wait", extra={"reason": fault.message})
+                log.warning("deadlines.waiting", reason=fault.message)
                 continue
             if changed:
                 self._bell.ring("events")
@@ -275,7 +275,7 @@ class Relay:
             try:
                 await asyncio.to_thread(self._write_life)
             except UnavailableError as fault:
-                log.warning("database is away", extra={"reason": fault.message})
+                log.warning("database.unavailable", reason=fault.message)
             await asyncio.sleep(_TICK)
 
     def _write_life(self) -> None:
@@ -291,7 +291,7 @@ class Relay:
             with writing(self._engine) as connection:
                 connection.execute(delete(relays).where(relays.c.id == self._name))
         except FedprocError as fault:
-            log.warning("not signed off", extra={"reason": fault.message})
+            log.warning("relay.not_signed_off", reason=fault.message)
 
 
 async def _until_closed(connection: AbstractConnection) -> None:

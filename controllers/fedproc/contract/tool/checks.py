@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fedproc.contract.ids import is_safe_path
+from fedproc.contract.tool.placeholders import HOST_PLACEHOLDERS
+from fedproc.contract.tool.task import Task
 
-if TYPE_CHECKING:
-    from fedproc.contract.tool.tool import Task, Tool
 
-
-def inconsistencies(tool: Tool) -> list[str]:
+def inconsistencies(tasks: Sequence[Task], parameters: Iterable[str]) -> list[str]:
     """Every fault found, each naming task, key and cure; empty when there is none."""
-    return [fault for check in _CHECKS for fault in check(tool)]
+    faults = [fault for check in _CHECKS for fault in check(tasks)]
+    named = {f"parameter.{name}" for name in parameters}
+    return faults + [fault for task in tasks for fault in _placeholders(task, named)]
 
 
-def _names(tool: Tool) -> Iterator[str]:
-    names = [task.name for task in tool.tasks]
+def _names(tasks: Sequence[Task]) -> Iterator[str]:
+    names = [task.name for task in tasks]
     yield from (f"task {name}: defined twice" for name in sorted({n for n in names if names.count(n) > 1}))
-    for task in tool.tasks:
+    for task in tasks:
         for kind, parts in (("port", task.ports), ("output", task.outputs), ("input", task.inputs),
                             ("connection", task.connections)):  # fmt: skip
             seen = [part.name for part in parts]
@@ -27,16 +27,16 @@ def _names(tool: Tool) -> Iterator[str]:
             yield from (f"task {task.name}: {kind} {name} defined twice" for name in twice)
 
 
-def _references(tool: Tool) -> Iterator[str]:
-    tasks = {task.name: task for task in tool.tasks}
-    for task in tool.tasks:
+def _references(tasks: Sequence[Task]) -> Iterator[str]:
+    named = {task.name: task for task in tasks}
+    for task in tasks:
         for need in task.needs:
-            if need.task not in tasks or need.task == task.name:
+            if need.task not in named or need.task == task.name:
                 yield f"task {task.name}: needs task {need.task!r}, which is not another task of this tool"
-            elif need.condition == "ready" and tasks[need.task].ready is None:
+            elif need.condition == "ready" and named[need.task].ready is None:
                 yield f"task {task.name}: needs {need.task} ready, but {need.task} says no 'ready'"
         for connection in task.connections:
-            peer = tasks.get(connection.task)
+            peer = named.get(connection.task)
             if peer is None or connection.port not in {port.name for port in peer.ports}:
                 yield (
                     f"task {task.name}: connection {connection.name} leads to port {connection.port!r} of task "
@@ -46,43 +46,39 @@ def _references(tool: Tool) -> Iterator[str]:
                 yield f"task {task.name}: connection {connection.name}: only a server task can be connected to"
 
 
-def _inputs(tool: Tool) -> Iterator[str]:
-    tasks = {task.name: task for task in tool.tasks}
-    for task in tool.tasks:
+def _inputs(tasks: Sequence[Task]) -> Iterator[str]:
+    named = {task.name: task for task in tasks}
+    for task in tasks:
         waits_for = {need.task for need in task.needs if need.condition == "exited"}
         for entry in task.inputs:
             if entry.kind == "output" and entry.task not in waits_for:
                 yield f"task {task.name}: input {entry.name} takes outputs of {entry.task}: say that it needs it exited"
-            source = tasks.get(entry.task or "")
+            source = named.get(entry.task or "")
             if source and entry.output and source.output(entry.output) is None:
                 yield f"task {task.name}: input {entry.name}: task {entry.task} has no output {entry.output!r}"
             if entry.kind == "dataset" and task.placement == "server":
                 yield f"task {task.name}: input {entry.name}: a server task has no datasets"
 
 
-def _own_parts(tool: Tool) -> Iterator[str]:
-    for task in tool.tasks:
+def _own_parts(tasks: Sequence[Task]) -> Iterator[str]:
+    for task in tasks:
         if task.ready and task.ready.tcp and task.ready.tcp not in {port.name for port in task.ports}:
             yield f"task {task.name}: ready names port {task.ready.tcp!r}, which it does not declare"
         for path in (task.runtime.requirements, task.runtime.dockerfile, task.ready.file if task.ready else None):
             if path is not None and not is_safe_path(path):
                 yield f"task {task.name}: {path!r} must be a relative path without . or .. segments"
-        yield from _placeholders(tool, task)
 
 
-def _placeholders(tool: Tool, task: Task) -> Iterator[str]:
-    from fedproc.contract.tool.tool import HOST_PLACEHOLDERS
-
-    known = set(HOST_PLACEHOLDERS)
+def _placeholders(task: Task, parameters: set[str]) -> Iterator[str]:
+    known = set(HOST_PLACEHOLDERS) | parameters
     known |= {f"port.{port.name}" for port in task.ports}
     known |= {f"connection.{c.name}.{part}" for c in task.connections for part in ("address", "host", "port")}
-    known |= {f"parameter.{name}" for name in tool.parameters.get("properties", {})}
     for name in sorted(task.placeholders() - known):
         yield f"task {task.name}: placeholder {{{name}}} is unknown; known are {', '.join(sorted(known))}"
 
 
-def _cycles(tool: Tool) -> Iterator[str]:
-    needs = {task.name: {need.task for need in task.needs} for task in tool.tasks}
+def _cycles(tasks: Sequence[Task]) -> Iterator[str]:
+    needs = {task.name: {need.task for need in task.needs} for task in tasks}
     while free := {name for name, others in needs.items() if not others & needs.keys()}:
         for name in free:
             del needs[name]
@@ -90,4 +86,4 @@ def _cycles(tool: Tool) -> Iterator[str]:
         yield f"tasks {', '.join(sorted(needs))} wait for each other: break the circle of 'needs'"
 
 
-_CHECKS: tuple[Callable[[Tool], Iterator[str]], ...] = (_names, _references, _inputs, _own_parts, _cycles)
+_CHECKS: tuple[Callable[[Sequence[Task]], Iterator[str]], ...] = (_names, _references, _inputs, _own_parts, _cycles)

@@ -19,9 +19,9 @@ from joserfc.jwk import ECKey
 from pydantic import ValidationError
 
 from fedproc.common.errors import UnreadableError
+from fedproc.common.keys import ALGORITHM, load_key
 from fedproc.contract.wire.messages import TYPE_OF, TYPES, VERSION, VERSIONS_READ, Envelope, Wire
 
-ALGORITHM = "ES256"
 CENTRAL = "central"
 
 
@@ -33,23 +33,6 @@ def canonical(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """``sha256:`` and the hash of the value's canonical JSON."""
     return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
-
-
-def load_key(pem_or_jwk: bytes | str | Mapping[str, Any]) -> ECKey:
-    """A P-256 key from PEM or JWK. Raises ValueError for any other kind of key."""
-    try:
-        key = ECKey.import_key(pem_or_jwk)  # type: ignore[arg-type]
-        curve = key.curve_name
-    except (JoseError, ValueError, TypeError, KeyError) as fault:
-        raise ValueError(f"not a P-256 key in PEM or JWK form: {fault}") from fault
-    if curve != "P-256":
-        raise ValueError(f"the key is on curve {curve}; P-256 is needed")
-    return key
-
-
-def public_jwk(key: ECKey) -> dict[str, Any]:
-    """The public half with its ``kid``, as a JWK."""
-    return {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM}
 
 
 def sign(payload: bytes, key: ECKey, *, typ: str) -> str:

@@ -6,7 +6,6 @@ field in ``crit``: then a reader that does not know it must refuse the message. 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -18,11 +17,6 @@ from fedproc.contract.tool.tool import ToolRef
 
 VERSION = 1
 VERSIONS_READ = (1,)
-
-
-def now() -> datetime:
-    """The present moment, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class Wire(BaseModel):

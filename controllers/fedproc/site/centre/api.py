@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,13 +16,17 @@ import httpx
 from pydantic import TypeAdapter
 
 from fedproc.common.errors import SystemFaultError, UnavailableError
-from fedproc.contract.api.base import Access, FileView, Inventory, InventoryAnswer, NewUpload, ToolSummary
+from fedproc.common.files import sha256_of
+from fedproc.common.log import get_logger
+from fedproc.contract.api.files import Access, FileView, NewUpload
+from fedproc.contract.api.hosts import Inventory, InventoryAnswer
+from fedproc.contract.api.tools import ToolSummary
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.jws import decrypt
 from fedproc.contract.wire.messages import FileRef
 from fedproc.site.centre.identity import Identity
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 T = TypeVar("T")
 Waiting = Callable[[str | None], None]
 
@@ -126,7 +129,7 @@ class Transfer:
 
     def _finish(self, ref: FileRef, partial: Path, target: Path) -> None:
         content = partial.read_bytes() if ref.encrypted_for else None
-        digest = hashlib.sha256(content).hexdigest() if content is not None else _hash(partial)
+        digest = hashlib.sha256(content).hexdigest() if content is not None else sha256_of(partial)
         if digest != ref.sha256:
             partial.unlink()
             raise TransferError(f"file {ref.file} came with sha256 {digest}, not {ref.sha256}; run it again")
@@ -157,7 +160,7 @@ class Transfer:
                 result = await attempt()
             except (UnavailableError, httpx.HTTPError) as fault:
                 text = str(fault) or type(fault).__name__
-                log.warning("transfer waits", extra={"reason": text, "pause_seconds": round(pause, 1)})
+                log.warning("transfer.waiting", reason=text, pause_seconds=round(pause, 1))
                 waiting(f"the centre's API: {text}")
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -178,8 +181,3 @@ async def _check(answer: httpx.Response) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -7,7 +7,6 @@ connection before it expires, and a lost connection is made again with growing p
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import ssl
 import time
@@ -21,6 +20,7 @@ from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPError, InvalidFrameError
 
 from fedproc.common.errors import UnavailableError
+from fedproc.common.log import get_logger
 from fedproc.contract.wire import routing
 from fedproc.site.centre.egress import ProxyConnector, Stream
 from fedproc.site.centre.identity import Identity, tls_context
@@ -29,7 +29,7 @@ from fedproc.site.settings import SiteSettings
 if TYPE_CHECKING:
     from yarl import URL
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 Incoming = Callable[[AbstractIncomingMessage], Awaitable[None]]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
@@ -99,11 +99,11 @@ class Broker:
                 self.fault = (
                     "the broker took the token and then refused the connection: ask the federation's operator why"
                 )
-                log.warning("broker is away", extra={"reason": self.fault, "pause_seconds": round(pause, 1)})
+                log.warning("broker.disconnected", reason=self.fault, pause_seconds=round(pause, 1))
             except _DOWN as fault:
                 pause = _FIRST_PAUSE if self._worked() else pause
                 self.fault = str(fault) or type(fault).__name__
-                log.warning("broker is away", extra={"reason": self.fault, "pause_seconds": round(pause, 1)})
+                log.warning("broker.disconnected", reason=self.fault, pause_seconds=round(pause, 1))
             finally:
                 self._exchange = None
                 self.connected.clear()
@@ -184,7 +184,7 @@ class Broker:
         while True:
             await asyncio.sleep(self._identity.seconds_left())
             await connection.update_secret(await self._identity.token(), reason="token renewed")
-            log.info("token renewed on the open connection")
+            log.info("broker.token_renewed")
 
 
 class _Transport(TransportFactory):

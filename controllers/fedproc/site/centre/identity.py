@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import logging
 import ssl
 import time
 from datetime import UTC, datetime
@@ -17,33 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from joserfc.jwk import ECKey
 
-from fedproc.common.errors import InvalidInputError, UnavailableError
-from fedproc.contract.wire.assertion import client_assertion
-from fedproc.contract.wire.jws import load_key
+from fedproc.common.errors import UnavailableError
+from fedproc.common.http import client_assertion
+from fedproc.common.keys import read_key
+from fedproc.common.log import get_logger
 from fedproc.site.settings import SiteSettings
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MAX_SKEW = 60.0
 _EARLY = 30.0
-
-
-def read_key(path: Path) -> ECKey:
-    """Read a P-256 key from a PEM file. Raises :class:`InvalidInputError` naming the file."""
-    try:
-        return load_key(path.read_bytes())
-    except OSError as fault:
-        raise InvalidInputError(f"key {path}: cannot be read: {fault.strerror}") from fault
-    except ValueError as fault:
-        raise InvalidInputError(f"key {path}: {fault}") from fault
-
-
-def read_keys(paths: tuple[Path, ...]) -> dict[str, ECKey]:
-    """Public keys from PEM files, by their thumbprint."""
-    keys = [read_key(path) for path in paths]
-    return {key.thumbprint(): key for key in keys}
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -67,7 +50,7 @@ class Clock:
         """Take over the time that the issuer just signed (whole seconds: half a second is added)."""
         self._origin = signed_time + 0.5 - _boot_seconds()
         if not self.trusted:
-            log.error("clock is off", extra={"skew_seconds": round(self.skew, 1), "cure": "synchronise it (NTP)"})
+            log.error("clock.skewed", skew_seconds=round(self.skew, 1), cure="synchronise it (NTP)")
 
     def now(self) -> datetime:
         """The centre's present time, aware, UTC."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import time
 from collections.abc import Sequence
 from typing import Any, cast
 
 from fedproc.common.errors import UnavailableError
+from fedproc.common.log import get_logger
 from fedproc.contract.wire.jws import CENTRAL, seal_body
 from fedproc.contract.wire.routing import EventKind
 from fedproc.site.centre.broker import Broker
 from fedproc.site.centre.identity import Identity
 from fedproc.site.journal import Journal, JournalError, Outgoing
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _PAUSE = 0.5
 _GAP = 0.2
@@ -64,7 +64,7 @@ class OutboxPublisher:
                 await self._publish_waiting(None if everything else awaited)
                 await asyncio.sleep(_PACE)
             except (UnavailableError, JournalError) as fault:
-                log.warning("events wait", extra={"reason": fault.message})
+                log.warning("outbox.waiting", reason=fault.message)
                 await asyncio.sleep(_PAUSE)
                 self._news.set()
                 self._due = time.monotonic()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import re
 import socket
@@ -21,12 +20,13 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from fedproc.common.errors import SystemFaultError, UnavailableError
+from fedproc.common.log import get_logger
 from fedproc.contract.wire.messages import ConnectionUse, Peer
 from fedproc.site.centre.egress import ProxyConnector, Stream, set_keepalive
 from fedproc.site.connections.tls import context_of, shown_host, shown_key
 from fedproc.site.settings import ConnectionSettings
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _CHUNK = 1 << 16
 _SNI = re.compile(r"^(?P<port>\d{1,5})-(?P<job>j-[0-9a-v]{26})\.")
@@ -132,8 +132,10 @@ class Connections:
                 out_reader, out_writer = await self._dial(route)
             except (OSError, ssl.SSLError, SystemFaultError, UnavailableError, TimeoutError) as fault:
                 log.warning(
-                    "connection failed",
-                    extra={"job": job, "peer": route.host, "reason": str(fault) or type(fault).__name__},
+                    "connection.failed",
+                    job=job,
+                    peer=route.host,
+                    reason=str(fault) or type(fault).__name__,
                 )
                 writer.close()
                 return
@@ -149,7 +151,7 @@ class Connections:
         self._revoked = keys
         cut = {stream for stream, key in self._living.items() if key in keys}
         for stream in cut:
-            log.warning("connection cut: its host is revoked", extra={"key": self._living[stream]})
+            log.warning("connection.revoked", key=self._living[stream])
             stream.cancel()
         await asyncio.gather(*cut, return_exceptions=True)
 
@@ -207,7 +209,7 @@ class Connections:
         path = admission.sockets.get(int(named["port"])) if admission and named else None
         if admission is None or meter is None or path is None or not self._counts(key, meter.key):
             more = {"host_of_peer": host, "key": key, "revoked": key in self._revoked}
-            log.warning("connection not let in", extra={"asked_for": self._names.get(stream), **more})
+            log.warning("connection.refused", asked_for=self._names.get(stream), **more)
             writer.close()
             return
         task = asyncio.current_task()
@@ -220,7 +222,7 @@ class Connections:
                 await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
         except OSError as fault:
             more = {"asked_for": self._names.get(stream), "reason": str(fault)}
-            log.warning("server task does not listen", extra=more)
+            log.warning("connection.no_listener", **more)
         finally:
             admission.streams.discard(task)
             writer.close()

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from fedproc.common.errors import FedprocError, UnavailableError
-from fedproc.contract.api.base import AcceptanceView
+from fedproc.contract.api.hosts import AcceptanceView
 from fedproc.contract.states import ENDED
 from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, tls_context

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
 from fedproc.common.errors import FedprocError, ForbiddenError, InvalidInputError, UnavailableError
-from fedproc.contract.api.base import Authority, Enrolled
+from fedproc.contract.api.enrolments import Authority, Enrolled
 from fedproc.contract.enrolment import (
     CODE_HEADER,
     certificate_sha256,

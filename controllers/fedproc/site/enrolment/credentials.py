@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedproc.common.errors import InvalidInputError
-from fedproc.contract.api.base import Enrolled
+from fedproc.common.keys import load_key
+from fedproc.contract.api.enrolments import Enrolled
 from fedproc.contract.enrolment import (
     certificate_sha256,
     fingerprint_of_pem,
@@ -18,7 +19,6 @@ from fedproc.contract.enrolment import (
     read_certificate,
     same_fingerprint,
 )
-from fedproc.contract.wire.jws import load_key
 
 if TYPE_CHECKING:
     from fedproc.site.enrolment.client import Asking

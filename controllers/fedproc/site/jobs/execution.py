@@ -13,8 +13,9 @@ from typing import Any
 
 from fedproc.common.errors import SystemFaultError, ToolFaultError
 from fedproc.contract.states import JobState
-from fedproc.contract.tool.tool import Ready, Task, TaskKind
-from fedproc.contract.wire.messages import Record, Used, now
+from fedproc.contract.times import now
+from fedproc.contract.tool.task import Ready, Task, TaskKind
+from fedproc.contract.wire.messages import Record, Used
 from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
 from fedproc.site.executors.records import grown
 from fedproc.site.jobs.record import JobRecord

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,11 @@ from aio_pika.abc import AbstractIncomingMessage
 from joserfc.jwk import ECKey
 
 from fedproc.common.errors import FedprocError, UnreadableError
-from fedproc.contract.api.base import Inventory
+from fedproc.common.log import get_logger
+from fedproc.contract.api.hosts import Inventory
 from fedproc.contract.ids import JOB_PATTERN
 from fedproc.contract.states import JobState
+from fedproc.contract.times import now
 from fedproc.contract.wire import jws, routing
 from fedproc.contract.wire.messages import (
     AskInventory,
@@ -28,7 +29,6 @@ from fedproc.contract.wire.messages import (
     Start,
     Unread,
     Wire,
-    now,
     open_jobs_digest,
 )
 from fedproc.site.jobs.record import JobRecord
@@ -37,7 +37,7 @@ from fedproc.site.jobs.services import Host
 from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.journal import JournalError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 AcceptJobs = Callable[[bool], None]
 _STOP_FILE = "stopped"
@@ -88,7 +88,7 @@ class Orchestrator:
         self._tasks.discard(task)
         self._runs.pop(job, None)
         if not task.cancelled() and (fault := task.exception()):
-            log.error("job run broke", exc_info=fault, extra={"job": job})
+            log.error("job.run_failed", exc_info=fault, job=job)
 
     async def _sweep(self) -> None:
         folder = self._host.settings.state / "jobs"
@@ -100,7 +100,7 @@ class Orchestrator:
             if doc is not None:
                 await JobRun(self._host, JobRecord.model_validate(doc), self._journalled).clean()
             elif re.fullmatch(JOB_PATTERN, name):
-                log.warning("ending a job that this journal does not know", extra={"job": name})
+                log.warning("job.unknown_ended", job=name)
                 await self._host.take_away(name, {"job": name})
 
     # -- holding and stopping --------------------------------------------------------------------
@@ -142,9 +142,9 @@ class Orchestrator:
         if (before is None) == (self.held is None):
             return
         if self.held is None:
-            log.warning("taking jobs again")
+            log.warning("jobs.accepting")
         else:
-            log.error("holding: no new jobs are taken", extra={"reason": reason})
+            log.error("jobs.held", reason=reason)
         self.accept_jobs(self.held is None and not self.stopped)
         self.ring_heartbeat()
 
@@ -221,7 +221,7 @@ class Orchestrator:
         kept = await self._host.journal.accept(order.job, doc, events)
         if kept is not None:
             self.ring_outbox(None)
-            log.info("accepted", extra={"job": order.job, "experiment": order.experiment, "task": order.task})
+            log.info("job.accepted", job=order.job, experiment=order.experiment, task=order.task)
             if "cancel" in kept:
                 record.cancel = Cancel.model_validate(kept["cancel"])
             self._run(record)
@@ -237,7 +237,7 @@ class Orchestrator:
     async def _revoke(self, message: Revocation) -> None:
         """Journalled first, so that a restart lets nobody in again; told twice, it changes nothing."""
         await self._host.journal.revoke(message.host, message.key, message.revoked, message.at.timestamp())
-        log.warning("revocation", extra={"peer": message.host, "key": message.key, "revoked": message.revoked})
+        log.warning("revocation.received", peer=message.host, key=message.key, revoked=message.revoked)
         await self._apply_revocations()
 
     async def _apply_revocations(self) -> None:
@@ -245,7 +245,7 @@ class Orchestrator:
             await self._host.connections.revoke(await self._host.journal.revoked_keys())
 
     async def _dead_letter(self, message: AbstractIncomingMessage, queue: str, fault: UnreadableError) -> None:
-        log.error("message cannot be read", extra={"code": fault.code, "reason": fault.message})
+        log.error("message.unreadable", code=fault.code, reason=fault.message)
         unread = Unread(
             host=self._host.settings.host,
             epoch=self._host.journal.epoch,
@@ -283,9 +283,9 @@ class Orchestrator:
         try:
             answer = await self._host.transfer.inventory(self._host.settings.host, inventory)
         except FedprocError as fault:
-            log.warning("inventory was not taken", extra={"reason": fault.message})
+            log.warning("open_jobs.not_taken", reason=fault.message)
             return
-        log.info("inventory", extra={"cancel": len(answer.cancel), "resend": len(answer.resend)})
+        log.info("open_jobs.reconciled", cancel=len(answer.cancel), resend=len(answer.resend))
         for job in answer.cancel:
             await self._cancel(Cancel(job=job, code="reconciled", reason="the centre does not know this job any more"))
         for job in answer.resend:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import TERMINAL, JobState, may_follow
-from fedproc.contract.wire.messages import Cancel, ConnectionUse, JobOrder, Output, Snapshot, Start, Used, now
+from fedproc.contract.times import now
+from fedproc.contract.wire.messages import Cancel, ConnectionUse, JobOrder, Output, Snapshot, Start, Used
 
 _SHARED = Snapshot.model_fields.keys() - {"host", "epoch", "job", "experiment"}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedproc.common.errors import RefusedError
-from fedproc.contract.tool.tool import Resources
+from fedproc.contract.tool.task import Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
 from fedproc.site.settings import CapacitySettings
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
 from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
+from fedproc.common.log import get_logger
 from fedproc.contract.states import JobState
-from fedproc.contract.tool.tool import Task
+from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import Cancel, FileRef, Peer, Start
 from fedproc.site.connections.hub import Meter, route_to
 from fedproc.site.executors.base import Phase
@@ -32,7 +32,7 @@ from fedproc.site.journal import JournalError
 from fedproc.site.policy.rules import ToolRule, connection_budget
 from fedproc.site.tools.cache import Installed
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 Journalled = Callable[[bool, str | None], None]
 """Told after each try to write the journal: whether it worked, and the job if somebody waits for what was written."""
@@ -155,7 +155,7 @@ class JobRun:
             try:
                 await self._host.journal.save(self.record.job, doc, events)
             except JournalError as fault:
-                log.error("journal", extra={"job": self.record.job, "reason": fault.message})
+                log.error("journal.not_written", job=self.record.job, reason=fault.message)
                 self._journalled(False, None)
                 self._pending = events + self._pending
                 self._dirty.set()
@@ -194,7 +194,7 @@ class JobRun:
         except FedprocError as fault:
             return verdict_of(fault)
         except Exception as fault:
-            log.exception("unforeseen", extra={"job": self.record.job})
+            log.exception("job.unforeseen", job=self.record.job)
             return verdict_of(fault)
         return Verdict(JobState.succeeded)
 
@@ -368,14 +368,14 @@ class JobRun:
         try:
             await self._stop_processes()
         except Exception as fault:
-            log.exception("processes", extra={"job": record.job})
+            log.exception("job.processes_not_stopped", job=record.job)
             verdict = verdict_of(fault)
         if self._host.connections is not None:
             await self._host.connections.drop(record.job)
         record.enter(verdict.state)
         record.code, record.reason = verdict.code, verdict.reason
         await self.saved()
-        log.info("ended", extra={"job": record.job, "experiment": record.order.experiment, "state": record.state.value})
+        log.info("job.ended", job=record.job, experiment=record.order.experiment, state=record.state.value)
         await self.clean()
 
     async def _stop_processes(self) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.ids import is_safe_path
-from fedproc.contract.tool.tool import PLACEHOLDER, InputDecl, Task
+from fedproc.contract.tool.placeholders import PLACEHOLDER
+from fedproc.contract.tool.task import InputDecl, Task
 from fedproc.contract.wire.messages import FileRef, JobOrder
 from fedproc.site.centre.api import Waiting
 from fedproc.site.executors.base import ALIAS_DOMAIN, INPUT, SOURCE, Forward, Limits, Mount, Port, Spec, Stop

@@ -7,8 +7,9 @@ import hashlib
 from pathlib import Path
 
 from fedproc.common.errors import RefusedError, SystemFaultError
-from fedproc.contract.api.base import NewUpload
-from fedproc.contract.tool.tool import OutputDecl, Task
+from fedproc.common.files import sha256_of
+from fedproc.contract.api.files import NewUpload
+from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.wire.jws import encrypt_to
 from fedproc.contract.wire.messages import Output
 from fedproc.site.centre.api import Waiting
@@ -62,8 +63,8 @@ async def _upload_one(
     source, relative, digest = file
     if recipient is not None:
         source = await asyncio.to_thread(_encrypt, source, digest, record.order.recipients.get(recipient), recipient)
-        digest = await asyncio.to_thread(_hash, source)
-    elif await asyncio.to_thread(_hash, source) != digest:
+        digest = await asyncio.to_thread(sha256_of, source)
+    elif await asyncio.to_thread(sha256_of, source) != digest:
         raise SystemFaultError(f"sealed file {relative} was changed after it was sealed; nothing was sent")
     new = NewUpload(
         job=record.job,
@@ -95,11 +96,6 @@ def _encrypt(source: Path, digest: str, key: dict[str, object] | None, recipient
     target = source.with_name(f"{source.name}.{recipient}.jwe")
     target.write_bytes(encrypt_to(content, key))
     return target
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 async def seal_artefacts(record: JobRecord, task: Task, workspace: Workspace) -> Path:

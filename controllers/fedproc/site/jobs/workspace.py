@@ -19,7 +19,7 @@ from typing import Any
 
 from fedproc.common.errors import ToolFaultError
 from fedproc.contract.ids import is_safe_path
-from fedproc.contract.tool.tool import OutputDecl, Task
+from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.site.executors.base import INPUT, WORK
 
 SPEC = PurePosixPath("/fedproc/spec")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedproc.contract.tool.tool import OutputDecl, Task
+from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.site.policy.rules import Policy, ToolRule
 
 

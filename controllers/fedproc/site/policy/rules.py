@@ -12,10 +12,10 @@ from typing import Literal
 from pydantic import Field
 
 from fedproc.common.errors import RefusedError
+from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import Name
-from fedproc.contract.tool.tool import Disclosure, OutputDecl, Task
+from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import AdmittedTool, JobOrder
-from fedproc.site.settings import Section, read_toml
 
 Release = Literal["automatic", "manual", "never"]
 
@@ -136,4 +136,4 @@ def connection_budget(rule: ToolRule, task: str) -> int:
 
 def load(path: Path) -> Policy:
     """Read the policy file. Raises :class:`fedproc.common.errors.InvalidInputError` naming key and fault."""
-    return read_toml(path, Policy)
+    return load_toml(path, Policy)

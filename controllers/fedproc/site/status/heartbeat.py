@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from importlib.metadata import version
 from typing import Literal
 
 from fedproc.common.errors import FedprocError, UnavailableError
+from fedproc.common.log import get_logger
+from fedproc.contract.times import now
 from fedproc.contract.wire.jws import CENTRAL, seal
-from fedproc.contract.wire.messages import Heartbeat, OfferedDataset, now
+from fedproc.contract.wire.messages import Heartbeat, OfferedDataset
 from fedproc.site.centre.broker import Broker
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.services import Host
 from fedproc.site.status.host_check import HostCheck
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class HeartbeatSender:
@@ -44,7 +45,7 @@ class HeartbeatSender:
                 body = seal(message, self._host.identity.key, iss=message.host, aud=CENTRAL)
                 await self._broker.publish("heartbeat", body)
             except UnavailableError as fault:
-                log.warning("heartbeat not sent", extra={"reason": fault.message})
+                log.warning("heartbeat.not_sent", reason=fault.message)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._now.wait(), self._host.settings.heartbeat_seconds)
 
@@ -82,5 +83,5 @@ class HeartbeatSender:
         try:
             return await self._host.data.offers()
         except FedprocError as fault:
-            log.error("datasets", extra={"reason": fault.message})
+            log.error("datasets.unreadable", reason=fault.message)
             return ()

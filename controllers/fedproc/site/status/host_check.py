@@ -11,21 +11,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fedproc.common.errors import FedprocError, SystemFaultError
-from fedproc.contract.wire.messages import GpuInfo, HostReport, now
+from fedproc.common.log import get_logger
+from fedproc.contract.times import now
+from fedproc.contract.wire.messages import GpuInfo, HostReport
 from fedproc.onboarding.model.report import Report, from_json
 from fedproc.onboarding.watch import WatchSettings, watch
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.services import Host
 from fedproc.site.settings import SiteSettings
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _DAY = 24 * 3600.0
 _LONGEST = 60.0
@@ -81,7 +82,7 @@ class HostCheck:
         )
         if _signs(look) != _signs(before):
             for alarm in look["alarms"]:
-                log.error("host check", extra={"code": alarm["code"], "reason": alarm["what"], "cure": alarm["cure"]})
+                log.error("host_check.failed", code=alarm["code"], reason=alarm["what"], cure=alarm["cure"])
             self._news.set()
             self.ring()
 
@@ -93,7 +94,7 @@ class HostCheck:
             try:
                 await self._check()
             except FedprocError as fault:
-                log.error("host check", extra={"reason": fault.message})
+                log.error("host_check.failed", reason=fault.message)
                 self._report = {"fault": fault.message}
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), _DAY)

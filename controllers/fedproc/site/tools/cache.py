@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import shutil
 import threading
@@ -15,11 +14,13 @@ from joserfc.jwk import ECKey
 
 from fedproc.catalog import unpack, verify_manifest
 from fedproc.common.errors import SystemFaultError, UnreadableError
-from fedproc.contract.tool.tool import Manifest, Task, ToolRef
+from fedproc.common.log import get_logger
+from fedproc.contract.tool.task import Task
+from fedproc.contract.tool.tool import Manifest, ToolRef
 from fedproc.contract.wire.messages import ReadyTool
 from fedproc.site.centre.api import Transfer, Waiting
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Toolbox:
                 self._seen[home.name] = (manifest.tool.id, manifest.tool.version, digest)
             tasks = sorted(place.name for place in notes.iterdir() if not place.name.startswith("."))
         except (UnreadableError, OSError) as fault:
-            log.warning("tool is not ready any more", extra={"folder": str(home), "reason": str(fault)})
+            log.warning("tool.not_ready", folder=str(home), reason=str(fault))
             return None
         tool, version, digest = self._seen[home.name]
         return ReadyTool(id=tool, version=version, digest=digest, tasks=tuple(tasks))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 
 import docker
@@ -12,13 +11,14 @@ import requests
 
 from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
 from fedproc.catalog.oci import Image, ImageError
-from fedproc.contract.tool.tool import Task
+from fedproc.common.log import get_logger
+from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.settings import DockerSettings
 from fedproc.site.tools.cache import Installed, Runtime
 from fedproc.site.tools.registry import Store
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Images:
@@ -66,7 +66,7 @@ class Images:
         image = store.image(name)
         found = _loaded(client, image)
         if found is None:
-            log.info("fetching image", extra={"image": name, "bytes": image.size})
+            log.info("image.fetching", image=name, bytes=image.size)
             store.fetch(name, image)
             client.images.load(store.archive(name, image))  # type: ignore[arg-type]  # any iterator of bytes
             found = _loaded(client, image)
@@ -81,7 +81,7 @@ class Images:
         if "@" in name:
             self._pull(client, name)
         else:
-            log.info("building image", extra={"image": name})
+            log.info("image.building", image=name)
             build(client, source, str(dockerfile), name, self._settings.base_image)
         found = image_id(client, name)
         if found is None:
@@ -97,7 +97,7 @@ class Images:
                 f"image {name} is not of the federation's store: publish it there, put it on this host ahead, or "
                 f"say in the settings where this host pulls images of {registry} from (docker.registries)"
             )
-        log.info("pulling image", extra={"image": name, "from": place})
+        log.info("image.pulling", image=name, source=place)
         client.images.pull(f"{place}/{rest}")
 
 

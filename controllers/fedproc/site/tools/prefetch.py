@@ -20,10 +20,12 @@ from fedproc.catalog import verify_manifest
 from fedproc.catalog.folder import version_key
 from fedproc.catalog.offline import Bundle
 from fedproc.common.errors import FedprocError, RefusedError, UnavailableError
-from fedproc.contract.tool.tool import Manifest, Task, ToolRef
+from fedproc.common.keys import read_keys
+from fedproc.contract.tool.task import Task
+from fedproc.contract.tool.tool import Manifest, ToolRef
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.egress import ProxyConnector
-from fedproc.site.centre.identity import Identity, read_keys, tls_context
+from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.executors import make_runtimes
 from fedproc.site.policy import rules
 from fedproc.site.policy.rules import Policy

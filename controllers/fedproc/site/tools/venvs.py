@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-import logging
 import os
 import shutil
 import sys
@@ -15,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from fedproc.catalog.wheels import lists_something
 from fedproc.common.errors import SystemFaultError
-from fedproc.contract.tool.tool import Task
+from fedproc.common.log import get_logger
+from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.tools.cache import Installed, Runtime
 
 if TYPE_CHECKING:
     from fedproc.site.tools.registry import Store
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 _BUILD_SECONDS = 1800
 
 
@@ -77,7 +77,7 @@ class Environments:
                 return
             partial = place.with_name(f"{place.name}.part")
             await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
-            log.info("building environment", extra={"requirements": requirements.name, "environment": place.name})
+            log.info("venv.building", requirements=requirements.name, environment=place.name)
             await self._run(str(self._python), "-m", "venv", "--without-pip", str(partial))
             if lists_something(content):
                 await self._install(partial, requirements)

@@ -20,7 +20,8 @@ from fedproc.central.db.engine import deciding, reading, tried_twice
 from fedproc.central.db.repositories import experiments, files, hosts
 from fedproc.central.experiments.submission import submit
 from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError
-from fedproc.contract.api.base import AcceptanceView, ExperimentRequest
+from fedproc.contract.api.experiments import ExperimentRequest
+from fedproc.contract.api.hosts import AcceptanceView
 from fedproc.contract.states import ENDED
 
 routes = router("hosts")

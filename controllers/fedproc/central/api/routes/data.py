@@ -22,7 +22,7 @@ from fedproc.central.api.routes.common import (
     answer_list,
     router,
 )
-from fedproc.central.api.views import file_view, moment
+from fedproc.central.api.views import file_view
 from fedproc.central.auth.tokens import Bearer
 from fedproc.central.db.engine import reading, tried_twice, writing
 from fedproc.central.db.repositories import files, hosts
@@ -31,8 +31,9 @@ from fedproc.central.files.download import FileContent
 from fedproc.central.files.signed_urls import Grant
 from fedproc.central.files.uploads import expect_file, finish_if_empty
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
-from fedproc.contract.api.base import Access, FileView, NewFile
+from fedproc.contract.api.files import Access, FileView, NewFile
 from fedproc.contract.ids import FILE_PATTERN, HOST_PATTERN, is_safe_path
+from fedproc.contract.times import moment
 
 routes = router("data")
 

@@ -18,12 +18,11 @@ from fedproc.central.api.audit import act_of
 from fedproc.central.api.deps import Centre, centre_of
 from fedproc.central.api.enrolment_views import enrolled, enrolment_view, offered_authority
 from fedproc.central.api.routes.common import HostPath, Operator, answer, answer_list, router
-from fedproc.central.api.views import moment
 from fedproc.central.auth.tokens import Bearer
 from fedproc.central.db.engine import reading, tried_twice, writing
 from fedproc.central.db.repositories import enrolments
 from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError
-from fedproc.contract.api.base import (
+from fedproc.contract.api.enrolments import (
     Authority,
     Enrolled,
     EnrolmentCertificate,
@@ -43,6 +42,7 @@ from fedproc.contract.enrolment import (
     read_certificate,
     read_request,
 )
+from fedproc.contract.times import moment
 
 routes = router("enrolment")
 

@@ -18,7 +18,7 @@ from fedproc.central.api.streams import SAFETY_LOOK
 from fedproc.central.api.views import event_view
 from fedproc.central.db.engine import reading
 from fedproc.central.db.repositories import experiments
-from fedproc.contract.api.base import EventView
+from fedproc.contract.api.experiments import EventView
 from fedproc.contract.states import TERMINAL
 
 routes = router("experiments")

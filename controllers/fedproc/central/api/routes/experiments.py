@@ -29,16 +29,9 @@ from fedproc.central.db.repositories import experiments, files
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.submission import earlier, submit
 from fedproc.common.errors import ConflictError, NotFoundError
-from fedproc.contract.api.base import (
-    ExperimentRequest,
-    ExperimentView,
-    FileView,
-    JobView,
-    Line,
-    Logs,
-    Page,
-    Report,
-)
+from fedproc.contract.api.base import Line
+from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, JobView, Logs, Page, Report
+from fedproc.contract.api.files import FileView
 from fedproc.contract.ids import EXPERIMENT_PATTERN, HOST_PATTERN, JOB_PATTERN
 from fedproc.contract.states import ExperimentState
 

@@ -28,9 +28,9 @@ from fedproc.central.db.engine import deciding, reading, tried_twice
 from fedproc.central.db.repositories import enrolments, hosts
 from fedproc.central.experiments import reconcile, revocation
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
-from fedproc.contract.api.base import (
+from fedproc.common.keys import load_key, public_jwk
+from fedproc.contract.api.hosts import (
     DatasetView,
-    Health,
     HostEnrolment,
     HostReportView,
     HostRevocation,
@@ -38,7 +38,7 @@ from fedproc.contract.api.base import (
     Inventory,
     InventoryAnswer,
 )
-from fedproc.contract.wire.jws import load_key, public_jwk
+from fedproc.contract.api.operations import Health
 
 routes = router("hosts")
 

@@ -18,7 +18,8 @@ from fedproc.central.api.routes.common import Operator, answer, router
 from fedproc.central.api.views import audit_entry, dead_letter
 from fedproc.central.db.engine import reading
 from fedproc.central.db.repositories import audits
-from fedproc.contract.api.base import AuditPage, DeadLetterPage, Line
+from fedproc.contract.api.base import Line
+from fedproc.contract.api.operations import AuditPage, DeadLetterPage
 
 routes = router("system")
 

@@ -36,9 +36,10 @@ from fedproc.central.files.download import FileContent, zipped
 from fedproc.central.files.receive import pour, sha256_of_headers
 from fedproc.central.files.uploads import MB
 from fedproc.common.errors import ForbiddenError, InvalidInputError, NotFoundError
-from fedproc.contract.api.base import FileView, JobView
+from fedproc.contract.api.experiments import JobView
+from fedproc.contract.api.files import FileView
 from fedproc.contract.ids import FILE_PATTERN, SHA256_PATTERN
-from fedproc.contract.tool.tool import InputDecl
+from fedproc.contract.tool.task import InputDecl
 
 routes = router("tasks")
 

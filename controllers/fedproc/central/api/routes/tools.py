@@ -38,14 +38,8 @@ from fedproc.central.api.views import task_view, tool_summary, tool_view
 from fedproc.central.db.engine import reading, tried_twice, writing
 from fedproc.central.db.repositories import tools
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
-from fedproc.contract.api.base import (
-    ExperimentRequest,
-    ExperimentView,
-    RunRequest,
-    TaskView,
-    ToolSummary,
-    ToolView,
-)
+from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, RunRequest
+from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 from fedproc.contract.tool.tool import Manifest
 
 routes = router("tools and tasks")

@@ -29,7 +29,7 @@ from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.receive import pour, sha256_of_checksum
 from fedproc.central.files.uploads import MB, expect_output, find_for, finish, finish_if_empty
 from fedproc.common.errors import ConflictError, InvalidInputError
-from fedproc.contract.api.base import FileView, NewUpload
+from fedproc.contract.api.files import FileView, NewUpload
 
 routes = router("uploads")
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, insert, or_, select, 
 
 from fedproc.central.db.schema import experiments, hosts
 from fedproc.central.experiments.placement import HostFacts
-from fedproc.contract.api.base import HostEnrolment
+from fedproc.contract.api.hosts import HostEnrolment
 
 _ACTIVE = select(hosts.c.active).where(hosts.c.id == bindparam("id"))
 _PASSED = exists().where(experiments.c.id == hosts.c.acceptance, experiments.c.state == "succeeded")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +16,10 @@ import docker.errors
 import requests
 import urllib3.exceptions
 
+from fedproc.common.log import get_logger
 from fedproc.site.executors.base import ExecutorError
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PATIENCE = 15.0
 """seconds that an engine which does not answer is waited for"""
@@ -150,7 +150,7 @@ class Engine:
                     attributes = event["Actor"]["Attributes"]
                     tell(self._happened, attributes["name"], event["Action"], attributes)
             except (*_FAULTS, OSError, ValueError) as fault:
-                log.warning("events of the container engine", extra={"reason": str(fault)})
+                log.warning("engine.events_lost", reason=str(fault))
             except RuntimeError:
                 return  # the loop has ended, and this program with it
             lost = lost or datetime.now(UTC)

@@ -1,0 +1,47 @@
+"""Files: their hash, and writing that is whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, as hex; memory stays flat however large it is. Raises :class:`OSError`."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def partial_of(path: Path) -> Path:
+    """The name under which ``path`` is written until it is whole: beside it, so that a rename is one step."""
+    return path.with_name(path.name + ".part")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes ``path`` in one step when the block ends well, and goes away else."""
+    partial = partial_of(path)
+    try:
+        yield partial
+        partial.rename(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Have ``path`` hold ``content`` with these permissions, on the disk, in one step. Raises :class:`OSError`.
+
+    Whoever reads meanwhile sees the content before or the new one. The permissions are there from the first byte on.
+    """
+    partial = partial_of(path)
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with replacing(path), os.fdopen(descriptor, "wb") as target:
+        os.fchmod(descriptor, mode)
+        target.write(content)
+        target.flush()
+        os.fsync(descriptor)

@@ -1,0 +1,33 @@
+"""Settings: one TOML file for each program, read once into a frozen object; unknown keys are refused."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedproc.common.errors import InvalidInputError
+from fedproc.common.validation import lines_of
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A table of a settings file: frozen, and a misspelt key is a fault."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def load_toml(path: Path, model: type[M]) -> M:
+    """Read a TOML file into ``model``. Raises :class:`InvalidInputError` naming file, key and fault."""
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text())
+        return model.model_validate(values)
+    except OSError as fault:
+        raise InvalidInputError(f"{path}: cannot be read: {fault.strerror}") from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise InvalidInputError(f"{path}: not TOML: {fault}") from fault
+    except ValidationError as fault:
+        raise InvalidInputError(f"{path}: " + "; ".join(lines_of(fault))) from fault

@@ -1,0 +1,13 @@
+"""What pydantic finds wrong, as lines for people."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+
+def lines_of(fault: ValidationError) -> list[str]:
+    """One line for each fault: where it is, and what is wrong."""
+    return [
+        f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+        for error in fault.errors(include_url=False, include_input=False)
+    ]

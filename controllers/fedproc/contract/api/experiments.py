@@ -1,0 +1,151 @@
+"""``/experiments`` and ``/tasks``: what runs, how it goes on, what it gave."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from fedproc.contract.api.base import Line, Request, View
+from fedproc.contract.ids import DatasetRef, ExperimentId, HostId, JobId, ToolId
+from fedproc.contract.plain import PlainJson
+from fedproc.contract.states import ExperimentState, JobState
+
+
+class RunRequest(Request):
+    """``POST /tools/job/{tool_name}``: what ``POST /experiments`` takes; the path names the tool."""
+
+    version: str | None = Field(None, max_length=64, description="the newest approved one unless given")
+    hosts: list[HostId] = Field(default_factory=list, max_length=2000)
+    datasets: list[DatasetRef] = Field(default_factory=list, max_length=5000)
+    parameters: PlainJson = {}
+    host_parameters: dict[HostId, PlainJson] = {}
+    label: Line | None = Field(None, max_length=200)
+    project: Line | None = Field(None, max_length=200)
+    permit: Line | None = Field(None, max_length=200)
+    purpose: Line | None = Field(None, max_length=500)
+    start_within: int = Field(24 * 3600, ge=10, le=90 * 86400, description="seconds; else jobs expire")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for what, values in (("hosts", self.hosts), ("datasets", self.datasets)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{what}: each may be named once only")
+        return self
+
+
+class ExperimentRequest(RunRequest):
+    """``POST /experiments``. Hosts left out are those of the datasets."""
+
+    tool: ToolId
+
+
+class JobView(View):
+    id: JobId
+    experiment: ExperimentId
+    host: HostId
+    task: str
+    state: JobState
+    code: str | None = None
+    reason: str | None = None
+    waiting_for: str | None = None
+    unreachable: bool = Field(False, description="its host has not been heard of for three heartbeats")
+    times: dict[str, AwareDatetime] = {}
+    exit_code: int | None = None
+
+
+class ExperimentView(View):
+    id: ExperimentId
+    state: ExperimentState
+    tool: ToolId
+    version: str
+    digest: str
+    label: str | None = None
+    owner: str
+    created: AwareDatetime
+    ended: AwareDatetime | None = None
+    parameters: dict[str, Any] = {}
+    host_parameters: dict[str, dict[str, Any]] = {}
+    datasets: list[str] = []
+    project: str | None = None
+    permit: str | None = None
+    purpose: str | None = None
+    cancel_requested: bool = False
+    jobs: list[JobView] = []
+
+
+class Page(View):
+    """A page of experiments, newest first, without their jobs.
+
+    ``next`` is the value for ``cursor`` of the following page.
+    """
+
+    items: list[ExperimentView]
+    next: str | None = None
+
+
+class EventView(View):
+    """One event of ``GET /experiments/{id}/events``; the SSE id is ``id``.
+
+    Exactly one of ``state``, ``progress``, ``metrics``, ``log`` is there. ``job`` is None for an event of the
+    experiment as a whole (its ``state``).
+    """
+
+    id: int
+    experiment: ExperimentId
+    job: JobId | None = None
+    host: HostId | None = None
+    task: str | None = None
+    time: AwareDatetime
+    state: str | None = None
+    code: str | None = None
+    reason: str | None = None
+    progress: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
+    log: dict[str, Any] | None = Field(None, description="stream and lines")
+
+
+class LogLines(View):
+    """Lines that one job wrote, as far as its host's policy lets log lines out."""
+
+    time: AwareDatetime
+    job: JobId
+    host: HostId
+    task: str
+    stream: str = Field(description="stdout or stderr")
+    lines: list[str]
+
+
+class Logs(View):
+    """``GET /experiments/{id}/logs``, oldest first. ``next`` is the ``cursor`` of what follows."""
+
+    items: list[LogLines]
+    next: int | None = None
+
+
+class ReportJob(View):
+    job: JobId
+    host: HostId
+    task: str
+    state: JobState
+    executor: str | None = None
+    runtime: str | None = None
+    command: list[str] = []
+    exit_code: int | None = None
+    cpu_seconds: float | None = None
+    memory_peak: int | None = None
+    seconds: float | None = None
+    times: dict[str, AwareDatetime] = {}
+    datasets: list[dict[str, Any]] = []
+
+
+class Report(View):
+    """``GET /experiments/{id}/report``."""
+
+    experiment: ExperimentId
+    tool: ToolId
+    version: str
+    digest: str
+    state: ExperimentState
+    parameters: dict[str, Any]
+    jobs: list[ReportJob]

@@ -1,0 +1,107 @@
+"""``/hosts`` and ``/data``: hosts, what they offer, and what they are asked."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, Field
+
+from fedproc.contract.api.base import Line, Request, View
+from fedproc.contract.api.experiments import ExperimentView
+from fedproc.contract.ids import DatasetRef, HostId, JobId
+from fedproc.contract.plain import PlainJson
+from fedproc.contract.wire.messages import AdmittedTool, Capacity, OpenJob, ReadyTool
+
+
+class DatasetView(View):
+    id: DatasetRef
+    host: HostId
+    version: str
+    description: str = ""
+    files: int | None = None
+    size: int | None = None
+    available: bool = True
+
+
+class HostView(View):
+    id: HostId
+    site: str = ""
+    roles: list[Literal["data", "compute", "aggregator"]]
+    location: str = ""
+    active: bool
+    accepted: bool = Field(True, description="its acceptance has succeeded, or the operator vouches for it")
+    alive: bool = Field(description="heard of within three heartbeats")
+    reached_by: str = Field("", description="how it is reached: always by its own outgoing connection")
+    condition: str = "unknown"
+    condition_text: str = ""
+    last_heartbeat: AwareDatetime | None = None
+    software: str | None = None
+    capacity: Capacity | None = None
+    executors: list[str] = []
+    tools: list[AdmittedTool] = []
+    tools_ready: list[ReadyTool] = Field([], description="what the host need not fetch first, by task")
+    datasets: list[str] = []
+    open_jobs: int = 0
+    check: dict[str, Any] | None = None
+
+
+class HostReportView(View):
+    """``GET /hosts/reports``, for operators: the last whole check of one host, as its program wrote it."""
+
+    host: HostId
+    site: str = ""
+    time: AwareDatetime | None = Field(None, description="when the host sent it")
+    report: dict[str, Any] | None = Field(None, description="None before the first one has come")
+
+
+class HostEnrolment(Request):
+    """``PUT /hosts/{host_id}`` by an operator or admin: who the host is, and the key that it made itself."""
+
+    site: Line = Field("", max_length=200)
+    roles: list[Literal["data", "compute", "aggregator"]] = Field(min_length=1, max_length=3)
+    location: Line = Field("", max_length=200)
+    public_key: PlainJson | None = Field(
+        None, description="public JWK, P-256; unless given, that of the host's confirmed enrolment"
+    )
+    address: str | None = Field(
+        None,
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]):[1-9][0-9]{0,4}$",
+        description="host:port at which an aggregator's server tasks are dialled (the gateway, in production)",
+    )
+    domain: str = Field("fedproc.internal", pattern=r"^[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$")
+    active: bool = True
+    accepted: bool | None = Field(
+        None,
+        description="false: researchers' jobs are not placed there before its acceptance has succeeded; true: the "
+        "operator vouches for it; unless given, as it was, and true for a new host",
+    )
+
+
+class AcceptanceView(View):
+    """``/hosts/{host_id}/acceptance``: a host's newest acceptance experiment, and what its job found."""
+
+    host: HostId
+    accepted: bool
+    experiment: ExperimentView | None = None
+    report: dict[str, Any] | None = Field(None, description="report.json of the acceptance tool, once it is there")
+
+
+class HostRevocation(Request):
+    """``POST /hosts/{host_id}/revocation`` by an operator; the reason is kept in the audit."""
+
+    reason: Line = Field(min_length=1, max_length=500)
+
+
+class Inventory(Request):
+    """``POST /hosts/{host_id}/inventory``: all open jobs of a host, when its digest differs from the centre's."""
+
+    epoch: str
+    jobs: list[OpenJob]
+
+
+class InventoryAnswer(View):
+    """What the host does with each: go on, cancel it, or expect it again."""
+
+    keep: list[JobId] = []
+    cancel: list[JobId] = []
+    resend: list[JobId] = []

@@ -1,0 +1,55 @@
+"""``/tools``: the catalogue as users see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from fedproc.contract.api.base import View
+from fedproc.contract.ids import ToolId
+from fedproc.contract.tool.task import Condition, Placement, Resources, TaskKind
+
+
+class TaskView(View):
+    """A task template: all that is needed to build the command at a site (D6.1 ``GET /tools/tasks``)."""
+
+    tool: ToolId
+    version: str
+    name: str
+    description: str = ""
+    placement: Placement
+    kind: TaskKind
+    command: list[str]
+    prepare: list[list[str]] = []
+    environment: dict[str, str] = {}
+    placeholders: dict[str, str] = Field({}, description="what the host fills in for each")
+    parameters: dict[str, Any] = Field({}, description="JSON Schema")
+    resources: Resources
+    runtime: dict[str, Any]
+    needs: list[dict[str, Condition | str]] = []
+    inputs: list[dict[str, Any]] = []
+    outputs: list[dict[str, Any]] = []
+    ports: list[dict[str, Any]] = []
+    connections: list[dict[str, Any]] = []
+
+
+class ToolSummary(View):
+    id: ToolId
+    version: str
+    digest: str
+    name: str
+    description: str
+    mode: str
+    href: str
+
+
+class ToolView(ToolSummary):
+    """``GET /tools/{tool_id}``: the whole entry, with links to its tasks."""
+
+    versions: list[str]
+    parameters: dict[str, Any]
+    on_host_lost: dict[str, Any]
+    biotools: dict[str, Any]
+    survey: dict[str, Any]
+    tasks: list[dict[str, str]] = Field(description="name and href of each task template")

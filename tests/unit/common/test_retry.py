@@ -1,0 +1,49 @@
+"""Trying again."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedproc.common.retry import Backoff, attempts, persistently
+
+
+def test_pauses_grow_up_to_the_longest_and_begin_again() -> None:
+    backoff = Backoff(1, 4)
+    for nominal in (1, 2, 4, 4):
+        assert nominal * 0.5 <= backoff.pause() <= nominal * 1.5
+    backoff.reset()
+    assert backoff.pause() <= 1.5
+
+
+async def test_attempt_is_made_until_it_works_and_each_wait_is_told() -> None:
+    told: list[tuple[str, float]] = []
+    faults = iter([OSError("one"), OSError("two")])
+
+    async def attempt() -> str:
+        for fault in faults:
+            raise fault
+        return "done"
+
+    retrying = persistently(OSError, first=0.001, longest=0.01, waiting=lambda f, s: told.append((str(f), s)))
+    assert await retrying(attempt) == "done"
+    assert [text for text, _ in told] == ["one", "two"]
+    assert all(0 < seconds < 0.02 for _, seconds in told)
+
+
+def test_other_faults_end_it_at_once() -> None:
+    def attempt() -> None:
+        raise KeyError("other")
+
+    with pytest.raises(KeyError):
+        attempts(3, OSError, first=0.001, longest=0.01, waiting=lambda *_: None)(attempt)
+
+
+def test_last_fault_is_raised_as_it_is() -> None:
+    made: list[int] = []
+
+    def attempt() -> None:
+        made.append(1)
+        raise OSError(f"number {len(made)}")
+
+    with pytest.raises(OSError, match="number 3"):
+        attempts(3, OSError, first=0.001, longest=0.01, waiting=lambda *_: None)(attempt)
