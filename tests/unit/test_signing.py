@@ -26,11 +26,11 @@ PLAY: list[dict[str, Any]] = [
         "connection": "local",
         "gather_facts": False,
         "tasks": [
-            {"ansible.builtin.include_role": {"name": "authority", "tasks_from": "sign"}},
+            {"ansible.builtin.include_role": {"name": "certificate_authority", "tasks_from": "sign"}},
             {
                 "ansible.builtin.copy": {
-                    "content": "{{ authority_host_certificate }}\n{{ authority_host_key }}",
-                    "dest": "{{ authority_folder }}/signed",
+                    "content": "{{ certificate_authority_host_certificate }}\n{{ certificate_authority_host_key }}",
+                    "dest": "{{ certificate_authority_folder }}/signed",
                     "mode": "0600",
                 }
             },
@@ -49,10 +49,10 @@ def sign(folder: Path, request: str, told: str) -> str:
         "ansible_python_interpreter": sys.executable,
         "federation_domain": "example.org",
         "federation_files": str(folder),
-        "authority_folder": str(folder),
-        "authority_host": "UB",
-        "authority_request": request,
-        "authority_fingerprint": told,
+        "certificate_authority_folder": str(folder),
+        "certificate_authority_host": "UB",
+        "certificate_authority_request": request,
+        "certificate_authority_fingerprint": told,
     }
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-e", json.dumps(values)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "NO_COLOR": "1"}

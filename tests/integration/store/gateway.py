@@ -51,8 +51,9 @@ class Gateway:
             process.wait(20)
 
     def _start_registry(self) -> None:
-        template = ROLES / "tool_store" / "templates" / "config.yml.j2"
-        values = {"tool_store_images": self.images, "tool_store_listen": f"127.0.0.1:{self.registry_port}"}
+        template = ROLES / "artifact_registry" / "templates" / "config.yml.j2"
+        listen = f"127.0.0.1:{self.registry_port}"
+        values = {"artifact_registry_images": self.images, "artifact_registry_listen": listen}
         settings = self._write("registry.yml", template, values)
         self._start("docker-registry", "serve", str(settings))
 
