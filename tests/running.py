@@ -19,6 +19,7 @@ from fedproc.demo.federation import HOSTS, Federation
 from fedproc.demo.polling import wait_until
 
 ROOT = Path(__file__).parents[1]
+CACHE = Path(os.environ.get("DEMO_CACHE") or ROOT / ".cache")
 
 
 class Running:
@@ -107,15 +108,18 @@ class Running:
 
 @contextmanager
 def federation(
-    folder: Path, *catalogues: Path, environments: dict[str, dict[str, str]] | None = None
+    folder: Path,
+    *catalogues: Path,
+    environments: dict[str, dict[str, str]] | None = None,
+    pythons: dict[str, Path] | None = None,
 ) -> Iterator[Running]:
     """A federation in ``folder`` that offers the tools of the catalogue and of ``catalogues``."""
-    cache = Path(os.environ.get("DEMO_CACHE") or ROOT / ".cache")
-    made = Federation(folder, cache, [ROOT / "tool_catalog", *catalogues])
+    made = Federation(folder, CACHE, [ROOT / "tool_catalog", *catalogues])
     made.environments = environments or {}
+    made.pythons = pythons or {}
     begun = time.monotonic()
     try:
         made.up(lambda text: print(f"{time.monotonic() - begun:5.1f} s {text}"))
-        yield Running(made, cache)
+        yield Running(made, CACHE)
     finally:
         made.down()

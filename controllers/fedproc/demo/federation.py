@@ -69,6 +69,8 @@ class Federation:
         self.supervisor = Supervisor(self.folder)
         self.environments: dict[str, dict[str, str]] = {}
         """more environment for programs, by their name; for who wants to see them fail"""
+        self.pythons: dict[str, Path] = {}
+        """another Python for programs, by their name; for who runs another release beside this one"""
 
     # -- up and down -----------------------------------------------------------------------------
 
@@ -306,26 +308,29 @@ class Federation:
     # -- programs --------------------------------------------------------------------------------
 
     def _programs(self, broker: BrokerPlan) -> list[Program]:
-        fedproc = [sys.executable, "-m", "fedproc.cli"]
         central = ["--config", str(self.folder / "central.toml")]
         issuer = [sys.executable, "-m", "fedproc.demo.issuer", "--config", str(self.folder / "issuer.json")]
         programs = [
             Program("epmd", broker.epmd_command(), broker.environment(), order=10),
             Program("broker", broker.node_command(), broker.environment(), order=20, stop_seconds=40, group=True),
             Program("issuer", issuer, order=30),
-            Program("api", [*fedproc, "api", *central], order=40),
-            Program("relay", [*fedproc, "relay", *central], order=50),
+            self._program("api", ["api", *central], order=40),
+            self._program("relay", ["relay", *central], order=50),
         ]
         if self._engine is not None:
             programs.append(Program("engine", self._engine.command(), order=5, stop_seconds=40))
         for host in HOSTS:
-            runner = [*fedproc, "runner", "--dir", f"{self.folder}/hosts/{host}/runner"]
+            runner = ["runner", "--dir", f"{self.folder}/hosts/{host}/runner"]
             site = ["--config", str(self.folder / f"host-{host}.toml")]
-            programs.append(Program(f"runner-{host}", runner, order=60, later=True))
+            programs.append(self._program(f"runner-{host}", runner, order=60, later=True))
             name = f"orchestrator-{host}"
             more = {**_without_proxy(), **self.environments.get(name, {})}
-            programs.append(Program(name, [*fedproc, "orchestrator", *site], more, order=70, later=True))
+            programs.append(self._program(name, ["orchestrator", *site], more, order=70, later=True))
         return programs
+
+    def _program(self, name: str, words: list[str], environment: dict[str, str] | None = None, **more: Any) -> Program:
+        python = self.pythons.get(name, Path(sys.executable))
+        return Program(name, [str(python), "-m", "fedproc.cli", *words], environment or {}, **more)
 
     def _enrol(self, operator: Client) -> None:
         for host in HOSTS:
