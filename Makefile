@@ -121,6 +121,7 @@ docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI, the
 	@$(BIN)/python scripts/role_readme.py
 
 .PHONY: lock
-lock: ## pin the dependencies again
+lock: ## pin the dependencies again, by wheels alone: a bare machine has no compiler
 	@$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--no-emit-trusted-host --all-extras --allow-unsafe -o requirements/dev.lock pyproject.toml
+		--no-emit-trusted-host --all-extras --allow-unsafe --pip-args='--only-binary :all:' \
+		-o requirements/dev.lock pyproject.toml

@@ -1,11 +1,11 @@
 """The demo's data: two real cohorts that Python packages ship, dealt out to the hosts, and what they say pooled.
 
-``breast-cohort`` are the 686 patients of the German Breast Cancer Study Group's trial 2 as scikit-survival has
-them (M. Schumacher et al., J Clin Oncol 12 (1994) 2086-2093); ``wisconsin`` the 569 tumours of the diagnostic
+``breast-cohort`` are the 686 patients of the German Breast Cancer Study Group's trial 2 as lifelines has them
+(M. Schumacher et al., J Clin Oncol 12 (1994) 2086-2093); ``wisconsin`` the 569 tumours of the diagnostic
 breast-cancer data as scikit-learn has them (doi:10.24432/C5DW2B). Both come with the packages: no network is used.
 
-The pooled reference goes another way than the catalogue's tools: scikit-survival's estimator on the whole cohort
-and numpy's moments, never a sum over hosts.
+The pooled reference goes another way than the catalogue's tools: lifelines' estimator on the whole cohort and
+numpy's moments, never a sum over hosts.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ _SOURCE_NAMES = {
     "positive_nodes": "pnodes",
     "progesterone_receptor": "progrec",
     "oestrogen_receptor": "estrec",
+    "event": "cens",
 }
 
 Row = list[Any]
@@ -162,31 +163,29 @@ def _variable_differences(variable: Mapping[str, Any], pooled: Pooled) -> dict[s
 
 def _pooled_curve(grid: np.ndarray, times: np.ndarray, events: np.ndarray) -> dict[str, tuple[float, ...]]:
     import numpy as np
-    from sksurv.nonparametric import kaplan_meier_estimator
+    from lifelines import KaplanMeierFitter
 
     beyond = grid[-1] + 1
     moved = np.append(grid, beyond)[np.searchsorted(grid, times, side="left")]
     happened = events & (moved < beyond)
-    at, survival, interval = kaplan_meier_estimator(happened, moved, conf_type="log-log")
-    curve, interval = np.append(1.0, survival), np.hstack([np.ones((2, 1)), interval])
-    index = np.searchsorted(at, grid, side="right")
+    fitted = KaplanMeierFitter(alpha=0.05).fit(moved, happened)
+    index = np.searchsorted(fitted.timeline, grid, side="right") - 1
+    curve = fitted.survival_function_.to_numpy()[:, 0][index]
+    interval = fitted.confidence_interval_survival_function_.to_numpy()[index]
     died = np.array([(happened & (moved == time)).sum() for time in grid])
     at_risk = np.array([(moved >= time).sum() for time in grid])
     left = np.array([(moved == time).sum() for time in grid])
-    variance = curve[index] ** 2 * np.cumsum(died / (at_risk * (at_risk - died)))
+    variance = curve**2 * np.cumsum(died / (at_risk * (at_risk - died)))
     life_table = np.cumprod(1 - died / (at_risk - (left - died) / 2))
-    curves = (curve[index], variance, interval[0][index], interval[1][index], life_table)
+    curves = (curve, variance, interval[:, 0], interval[:, 1], life_table)
     return {name: tuple(map(float, values)) for name, values in zip(CURVES, curves, strict=True)}
 
 
 def _breast_cohort() -> list[Row]:
-    from sksurv.datasets import load_gbsg2
+    from lifelines.datasets import load_gbsg2
 
-    patients, outcome = load_gbsg2()
-    by_name = {c["name"]: patients[_SOURCE_NAMES.get(c["name"], c["name"])].tolist() for c in _COHORT_COLUMNS[:-2]}
-    by_name |= {"time": outcome["time"].tolist(), "event": outcome["cens"].astype(int).tolist()}
-    whole = {column["name"] for column in _COHORT_COLUMNS if column["type"] == "integer"}
-    columns = [[int(v) for v in values] if name in whole else values for name, values in by_name.items()]
+    patients = load_gbsg2().astype({"time": float})
+    columns = [patients[_SOURCE_NAMES.get(column["name"], column["name"])].tolist() for column in _COHORT_COLUMNS]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -211,7 +210,7 @@ def _cohort_description(host: str) -> dict[str, Any]:
         "id": "breast-cohort",
         "version": "1.0.0",
         "description": f"Breast cancer patients at {host}: recurrence-free survival and seven covariates at surgery",
-        "source": "GBSG2 trial as shipped by scikit-survival",
+        "source": "GBSG2 trial as shipped by lifelines",
         "tables": {"cohort": "cohort.csv"},
         "columns": list(_COHORT_COLUMNS),
     }
