@@ -61,7 +61,7 @@ def test_capability_and_driver_are_compared_as_versions(
     assert (of(outcome)["compute"], of(outcome)["driver"]) == expected
 
 
-def test_of_several_gpus_the_one_with_most_memory_is_judged_in_every_line(gpus: Any, gpu_line: Any) -> None:
+def test_of_several_gpus_the_one_with_most_memory_counts_in_every_line(gpus: Any, gpu_line: Any) -> None:
     small_and_new = gpu_line("NVIDIA T400", 4096, uuid="GPU-a", major=7, minor=5)
     large_and_old = gpu_line("Tesla K80", 24576, uuid="GPU-b", major=3, minor=7)
     outcome = gpus().say(small_and_new, large_and_old)("--only", "gpu")

@@ -34,10 +34,10 @@ def test_each_host_has_its_row_by_id_and_what_is_wrong_is_said(reports: list[tup
 
 def test_the_table_and_the_page_say_the_same(reports: list[tuple[str, Any]]) -> None:
     shown, page = survey.render_text(reports), survey.render_html(reports)
-    words = " ".join(shown.split())
+    one_line = " ".join(shown.split())
     for row in survey.rows(reports):
         for cell in (row.host, *row.cells, row.note):
-            assert cell in words or cell == "nothing"
+            assert cell in one_line or cell == "nothing"
             assert survey.markup.text(cell) in page
     assert shown.splitlines()[-1] == survey.summary(survey.rows(reports))
 

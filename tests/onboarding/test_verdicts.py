@@ -1,4 +1,4 @@
-"""Every profile's verdict turns at its boundary: the judges on facts, against arithmetic of the tests' own."""
+"""Every profile's verdict turns at its boundary: the rules on facts, against arithmetic of the tests' own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fedproc.onboarding.model.facts import (
 )
 from fedproc.onboarding.model.report import Line, ProfileStamp, Report, Verdict
 from fedproc.onboarding.profile import profile
-from fedproc.onboarding.rules import CHECKS, TOPICS, judge
+from fedproc.onboarding.rules import CHECKS, TOPICS, evaluate
 
 GIB, GB = 2**30, 10**9
 BEST, LEAST, FAILS, UNTOLD = Verdict.RECOMMENDED, Verdict.MINIMUM, Verdict.FAILS, Verdict.UNKNOWN
@@ -63,7 +63,7 @@ GOOD = Facts(
 
 
 def lines(profile_id: str, facts: Facts) -> dict[str, Line]:
-    return {line.id: line for line in judge(profile.load(profile_id).requirements, facts, TOPICS)}
+    return {line.id: line for line in evaluate(profile.load(profile_id).requirements, facts, TOPICS)}
 
 
 def verdict(profile_id: str, check: str, **changed: Any) -> Verdict:
@@ -71,7 +71,7 @@ def verdict(profile_id: str, check: str, **changed: Any) -> Verdict:
 
 
 def code(profile_id: str, facts: Facts) -> int:
-    found = judge(profile.load(profile_id).requirements, facts, TOPICS)
+    found = evaluate(profile.load(profile_id).requirements, facts, TOPICS)
     return Report("p", "h", "2025-01-01T00:00:00+00:00", 0.1, ProfileStamp("x", "x", "0"), (), found, facts).exit_code
 
 
@@ -309,7 +309,7 @@ def test_the_hosts_certificate(days: float, begun: bool, expected: Verdict) -> N
 
 
 def test_d61_says_what_the_deliverable_says() -> None:
-    """Each of its four non functional requirements has its lines, by number and in its words."""
+    """Each of its four non functional requirements has its lines, by number and as it says."""
     sources: dict[str, set[str]] = {}
     for requirement in profile.load("d6.1").requirements:
         if requirement.source.startswith("D6.1, Requirements, Non functional "):

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from fedproc.onboarding.watch import WatchSettings, judge, look_once, watch
+from fedproc.onboarding.rules import alarms
+from fedproc.onboarding.watch import WatchSettings, take_sample, watch
 
 GPU_A, GPU_B = "GPU-a", "GPU-b"
 
 
-def codes(look: dict[str, Any]) -> list[str]:
-    return [alarm["code"] for alarm in look["alarms"]]
+def codes(sample: dict[str, Any]) -> list[str]:
+    return [alarm["code"] for alarm in sample["alarms"]]
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def stub(gpus: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
-async def looks(stub: Any, settings: WatchSettings, *scenes: list[str]) -> list[dict[str, Any]]:
-    """One look at each scene, by one watch."""
+async def samples(stub: Any, settings: WatchSettings, *scenes: list[str]) -> list[dict[str, Any]]:
+    """One sample of each scene, by one watch."""
     found: list[dict[str, Any]] = []
     watching = watch(settings)
     for scene in scenes:
@@ -42,7 +43,7 @@ async def test_a_gpu_that_falls_off_is_told_until_it_is_back(stub: Any, gpu_line
     both = [gpu_line(uuid=GPU_A), gpu_line(uuid=GPU_B)]
     one_lost = [gpu_line(uuid=GPU_A), gpu_line(uuid=GPU_B, fault=15)]
     settings = WatchSettings((tmp_path,), reserve_bytes=0, interval=0)
-    well, one, none, again = await looks(stub, settings, both, one_lost, ["init 15"], both)
+    well, one, none, again = await samples(stub, settings, both, one_lost, ["init 15"], both)
     assert (codes(well), well["unfit"], [g["uuid"] for g in well["gpus"]]) == ([], [], [GPU_A, GPU_B])
     assert (codes(one), one["unfit"], [g["uuid"] for g in one["gpus"]]) == (["gpu-lost"], [], [GPU_A])
     assert (one["alarms"][0]["uuid"], "NVIDIA A10 cannot be used" in one["alarms"][0]["what"]) == (GPU_B, True)
@@ -54,8 +55,8 @@ async def test_a_gpu_that_falls_off_is_told_until_it_is_back(stub: Any, gpu_line
 
 async def test_a_gpu_that_is_expected_is_missed_from_the_start(stub: Any, gpu_line: Any, tmp_path: Path) -> None:
     settings = WatchSettings((tmp_path,), reserve_bytes=0, expected_gpus=(GPU_B,), interval=0)
-    (look,) = await looks(stub, settings, [gpu_line(uuid=GPU_A)])
-    assert (codes(look), look["alarms"][0]["uuid"]) == (["gpu-lost"], GPU_B)
+    (sample,) = await samples(stub, settings, [gpu_line(uuid=GPU_A)])
+    assert (codes(sample), sample["alarms"][0]["uuid"]) == (["gpu-lost"], GPU_B)
 
 
 @pytest.mark.parametrize("scene", ["crash", "init 9", "init 18", "init 4"])
@@ -63,13 +64,13 @@ async def test_a_driver_that_breaks_makes_the_host_unfit_for_gpu_jobs(
     stub: Any, gpu_line: Any, tmp_path: Path, scene: str
 ) -> None:
     settings = WatchSettings((tmp_path,), reserve_bytes=0, interval=0)
-    _, broken = await looks(stub, settings, [gpu_line()], [scene])
+    _, broken = await samples(stub, settings, [gpu_line()], [scene])
     assert (codes(broken), broken["unfit"]) == (["gpu-driver"], ["gpu"])
 
 
 async def test_a_host_that_never_had_a_gpu_raises_no_alarm(stub: Any, tmp_path: Path) -> None:
     settings = WatchSettings((tmp_path,), reserve_bytes=0, interval=0)
-    first, second = await looks(stub, settings, ["driver 535.1"], ["init 9"])
+    first, second = await samples(stub, settings, ["driver 535.1"], ["init 9"])
     assert codes(first) == codes(second) == []
     assert first["unfit"] == second["unfit"] == []
 
@@ -77,7 +78,7 @@ async def test_a_host_that_never_had_a_gpu_raises_no_alarm(stub: Any, tmp_path: 
 async def test_mig_instances_are_listed_and_missed(stub: Any, gpu_line: Any, tmp_path: Path) -> None:
     a100 = gpu_line("NVIDIA A100", 40536, uuid=GPU_A, mig=1, major=8, minor=0)
     settings = WatchSettings((tmp_path,), reserve_bytes=0, expected_gpus=("MIG-1",), interval=0)
-    there, gone = await looks(stub, settings, [a100, "instance 0 MIG-1 4864 A100 MIG 1g.5gb"], [a100])
+    there, gone = await samples(stub, settings, [a100, "instance 0 MIG-1 4864 A100 MIG 1g.5gb"], [a100])
     assert there["gpus"][0]["mig"] == [{"uuid": "MIG-1", "name": "A100 MIG 1g.5gb", "memory_bytes": 4864 << 20}]
     assert (there["gpus"][0]["compute_capability"], codes(there)) == ("8.0", [])
     assert (codes(gone)[0], gone["unfit"]) == ("gpu-lost", ["gpu"])
@@ -97,40 +98,40 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_a_disk_that_fills_is_told_until_there_is_room_again(small_disk: Path) -> None:
     (small_disk / "sub").mkdir()
     settings = WatchSettings((small_disk, small_disk / "sub"), reserve_bytes=8 << 20)
-    assert codes(await look_once(settings)) == []
+    assert codes(await take_sample(settings)) == []
     (small_disk / "big").write_bytes(bytes(9 << 20))
-    full = await look_once(settings)
+    full = await take_sample(settings)
     assert (codes(full), full["unfit"], full["disks"][0]["ok"]) == (["disk-full"], ["disk"], False)
     assert f"free space on {small_disk}" in full["alarms"][0]["cure"]
     (small_disk / "big").unlink()
-    assert codes(await look_once(settings)) == []
+    assert codes(await take_sample(settings)) == []
 
 
 async def test_a_disk_without_inodes_is_full(small_disk: Path) -> None:
     for number in range(398):
         (small_disk / str(number)).touch()
-    look = await look_once(WatchSettings((small_disk,), reserve_bytes=0))
-    assert codes(look) == ["disk-full"]
-    assert "inodes free" in look["alarms"][0]["what"]
+    sample = await take_sample(WatchSettings((small_disk,), reserve_bytes=0))
+    assert codes(sample) == ["disk-full"]
+    assert "inodes free" in sample["alarms"][0]["what"]
 
 
 async def test_a_disk_that_became_read_only_is_told(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)  # noqa: ASYNC221 - nothing else runs
-    look = await look_once(WatchSettings((small_disk,), reserve_bytes=0))
-    assert (codes(look), look["unfit"]) == (["disk-read-only"], ["disk"])
+    sample = await take_sample(WatchSettings((small_disk,), reserve_bytes=0))
+    assert (codes(sample), sample["unfit"]) == (["disk-read-only"], ["disk"])
 
 
 async def test_the_heartbeat_can_carry_a_look_as_it_is(tmp_path: Path) -> None:
     import json
 
-    look = await look_once(WatchSettings((tmp_path,), reserve_bytes=0))
-    assert json.loads(json.dumps(look)) == look
-    assert {"time", "seconds", "gpus", "disks", "alarms", "unfit"} == set(look)
+    sample = await take_sample(WatchSettings((tmp_path,), reserve_bytes=0))
+    assert json.loads(json.dumps(sample)) == sample
+    assert {"time", "seconds", "gpus", "disks", "alarms", "unfit"} == set(sample)
 
 
 @pytest.mark.parametrize(
     "measured", [{"unknown": "it did not end"}, [], {"gpu": {}, "disks": {}}, {"gpu": {"unknown": 3}, "disks": {}}]
 )
-def test_a_look_that_failed_is_an_alarm_and_not_a_good_host(measured: Any) -> None:
-    found = judge(measured, WatchSettings(()), {GPU_A: "NVIDIA A10"})
+def test_a_sample_that_failed_is_an_alarm_and_not_a_good_host(measured: Any) -> None:
+    found = alarms.evaluate(measured, 0, {GPU_A: "NVIDIA A10"})
     assert (codes(found), found["unfit"]) == (["check-failed"], ["gpu", "disk"])

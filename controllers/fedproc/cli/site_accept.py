@@ -29,17 +29,17 @@ def accept(
     from fedproc.site.enrolment.acceptance import NotAcceptedError
     from fedproc.site.enrolment.acceptance import accept as run
 
-    fault = None
+    error = None
     try:
         view = run(settings.load(config), wait, lambda text: errors.print(text, markup=False))
     except NotAcceptedError as found:
         if found.view is None:
             raise
-        view, fault = found.view, found
+        view, error = found.view, found
     if to is not None:
         to.write_text(view.model_dump_json(indent=1) + "\n")
-    if fault is not None:
-        errors.print(f"fedproc: {fault.message}", markup=False)
+    if error is not None:
+        errors.print(f"fedproc: {error.message}", markup=False)
         raise typer.Exit(NOT_ACCEPTED)
     if json:
         return as_json(view)

@@ -27,8 +27,8 @@ def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = Non
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://site") as http:
         try:
             answer = http.request(method, path, json=body)
-        except httpx.TransportError as fault:
-            raise UnavailableError(f"no orchestrator answers at {socket} ({fault}): does it run, as you?") from fault
+        except httpx.TransportError as error:
+            raise UnavailableError(f"no orchestrator answers at {socket} ({error}): does it run, as you?") from error
     said = answer.json()
     if answer.status_code != 200:
         raise FedprocError(str(said.get("detail")))

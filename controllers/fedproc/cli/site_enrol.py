@@ -64,9 +64,9 @@ def enrol(
     asking = client.Asking(url, host, folder, ca, ca_sha256, told, renew, _proxy(proxy, proxy_file))
     try:
         outcome = client.enrol(asking, lambda: _code(code_file), wait, _tell)
-    except client.EnrolmentRefusedError as fault:
-        errors.print(f"fedproc: {fault.message}", markup=False)
-        raise typer.Exit(REFUSED) from fault
+    except client.EnrolmentRefusedError as error:
+        errors.print(f"fedproc: {error.message}", markup=False)
+        raise typer.Exit(REFUSED) from error
     as_json(dataclasses.asdict(outcome)) if json else _show(outcome)
     if outcome.state == "requested":
         raise typer.Exit(WAITS)
@@ -78,15 +78,15 @@ def _proxy(address: str | None, file: Path | None) -> str | None:
 
     try:
         return stated_proxy(address, file)
-    except RouteError as fault:
-        raise InvalidInputError(f"--proxy: {fault.detail}") from fault
+    except RouteError as error:
+        raise InvalidInputError(f"--proxy: {error.detail}") from error
 
 
 def _code(file: Path | None) -> str:
     try:
         code = file.read_text() if file else os.environ.get("FEDPROC_CODE", "")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise InvalidInputError(f"the code in {file} cannot be read: {fault}") from fault
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"the code in {file} cannot be read: {error}") from error
     if not code.strip():
         raise InvalidInputError(
             "no code: give --code-file, or set FEDPROC_CODE; the federation's operator hands it out"

@@ -35,8 +35,8 @@ def survey(
 def _write(path: Path, page: str) -> None:
     try:
         path.write_text(page, encoding="utf-8")
-    except OSError as fault:
-        raise InvalidInputError(f"{path} cannot be written: {fault.strerror}; choose another place") from fault
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror}; choose another place") from error
 
 
 def mount(app: typer.Typer) -> None:

@@ -52,9 +52,9 @@ def stated_proxy(address: str | None, file: Path | None) -> str | None:
         if file.stat().st_mode & 0o077:
             raise RouteError("proxy-setting", f"proxy_file {file} may be read by others: chmod 600 {file}")
         return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as fault:
-        reason = fault.strerror if isinstance(fault, OSError) else "not a text"
-        raise RouteError("proxy-setting", f"proxy_file {file} cannot be read: {reason}") from fault
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text"
+        raise RouteError("proxy-setting", f"proxy_file {file} cannot be read: {reason}") from error
 
 
 def _parse_proxy(address: str) -> Proxy:

@@ -29,8 +29,8 @@ class Route:
             return dial(self.host, self.port)
         try:
             channel = dial(self.proxy.host, self.proxy.port)
-        except RouteError as fault:
-            raise RouteError("proxy-unreachable", f"the proxy {self.proxy.shown}: {fault.detail}") from fault
+        except RouteError as error:
+            raise RouteError("proxy-unreachable", f"the proxy {self.proxy.shown}: {error.detail}") from error
         try:
             _ask_proxy(channel, self.proxy, self.host, self.port)
         except BaseException:
@@ -44,12 +44,12 @@ def _ask_proxy(channel: socket.socket, proxy: Proxy, host: str, port: int) -> No
     try:
         channel.sendall(_connect_request(proxy, host, port))
         head = _read_head(channel)
-    except TimeoutError as fault:
-        raise RouteError("proxy-refused", f"the proxy {proxy.shown} does not answer CONNECT {host}:{port}") from fault
-    except OSError as fault:
+    except TimeoutError as error:
+        raise RouteError("proxy-refused", f"the proxy {proxy.shown} does not answer CONNECT {host}:{port}") from error
+    except OSError as error:
         raise RouteError(
-            "proxy-refused", f"the proxy {proxy.shown} cuts CONNECT {host}:{port}: {fault.strerror}"
-        ) from fault
+            "proxy-refused", f"the proxy {proxy.shown} cuts CONNECT {host}:{port}: {error.strerror}"
+        ) from error
     _check_reply(head, proxy, f"{host}:{port}")
 
 

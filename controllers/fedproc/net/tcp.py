@@ -35,31 +35,31 @@ def dial(host: str, port: int) -> socket.socket:
 def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
     """All addresses of a name. Raises :class:`RouteError` ``dns``, after :data:`RESOLVE_SECONDS` at the latest."""
     answer: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
-    faults: list[str] = []
+    errors: list[str] = []
 
     def look_up() -> None:
         try:
             answer.extend((found[0], found[4]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))  # type: ignore[misc]
-        except (socket.gaierror, UnicodeError) as fault:
-            faults.append(_dns_reason(fault))
+        except (socket.gaierror, UnicodeError) as error:
+            errors.append(_dns_reason(error))
 
     # The C library's resolver cannot be interrupted; a thread that stays in it ends with the probe's process.
     thread = threading.Thread(target=look_up, daemon=True)
     thread.start()
     thread.join(RESOLVE_SECONDS)
     if not answer:
-        reason = faults[0] if faults else f"no answer from the name servers within {RESOLVE_SECONDS:g} s"
+        reason = errors[0] if errors else f"no answer from the name servers within {RESOLVE_SECONDS:g} s"
         raise RouteError("dns", f"the name '{host}' cannot be resolved: {reason}")
     return answer
 
 
-def _dns_reason(fault: Exception) -> str:
-    code = fault.args[0] if isinstance(fault, socket.gaierror) else None
+def _dns_reason(error: Exception) -> str:
+    code = error.args[0] if isinstance(error, socket.gaierror) else None
     if code in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", None)):
         return "the name servers say that it does not exist"
     if code == socket.EAI_AGAIN:
         return "no name server gives an answer"
-    return str(fault)
+    return str(error)
 
 
 def _first_to_answer(trying: dict[socket.socket, str], failed: list[tuple[int, str]], target: str) -> socket.socket:
@@ -77,7 +77,7 @@ def _first_to_answer(trying: dict[socket.socket, str], failed: list[tuple[int, s
                     return _settle(channel, trying)
                 channel.close()
                 failed.append((code, address))
-    raise _tcp_fault(trying, failed, target)
+    raise _tcp_error(trying, failed, target)
 
 
 def _settle(channel: socket.socket, others: dict[socket.socket, str]) -> socket.socket:
@@ -87,8 +87,8 @@ def _settle(channel: socket.socket, others: dict[socket.socket, str]) -> socket.
     return channel
 
 
-def _tcp_fault(silent: dict[socket.socket, str], failed: list[tuple[int, str]], target: str) -> RouteError:
-    """One fault for all addresses; an address family without a route matters only where nothing else was tried."""
+def _tcp_error(silent: dict[socket.socket, str], failed: list[tuple[int, str]], target: str) -> RouteError:
+    """One error for all addresses; an address family without a route matters only where nothing else was tried."""
     for channel in silent:
         channel.close()
     for code, address in failed:

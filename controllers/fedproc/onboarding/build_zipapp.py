@@ -86,8 +86,8 @@ def main() -> int:
     target = parser.parse_args().target
     try:
         size = build(target)
-    except OSError as fault:
-        print(f"build_zipapp: {fault}", file=sys.stderr)
+    except OSError as error:
+        print(f"build_zipapp: {error}", file=sys.stderr)
         return 1
     print(f"{target}: {size // 1024} KiB, run it with: python3 {target}")
     return 0

@@ -1,4 +1,7 @@
-"""One whole check: measure side by side, judge, report. Ends within 20 s: a probe that does not is given up."""
+"""One whole check: the probes measure side by side, the rules give the report's lines.
+
+It ends within 20 s: a probe that does not is given up.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ from fedproc.onboarding.model.targets import Targets, with_trust
 from fedproc.onboarding.probes import cpu, credentials, disk, engine, gpu, memory, service, system
 from fedproc.onboarding.probes.parallel import Task, run_all
 from fedproc.onboarding.profile.profile import Profile
-from fedproc.onboarding.rules import TOPICS, judge
+from fedproc.onboarding.rules import TOPICS, evaluate
 
 OnDone = Callable[[str], None]
 
@@ -53,7 +56,7 @@ def run(
         seconds=round(time.monotonic() - clock, 1),
         profile=profile.stamp(),
         only=topics,
-        lines=judge(profile.requirements, facts, topics or TOPICS),
+        lines=evaluate(profile.requirements, facts, topics or TOPICS),
         facts=facts,
     )
 
@@ -90,8 +93,8 @@ def tasks(targets: Targets, topics: tuple[str, ...]) -> list[Task]:
             found.append(_network_task(f"network.{asked.name}", ask, ServiceFacts))
     if "data-api" in topics:
         for number, place in enumerate(targets.data_apis, 1):
-            look = partial(service.probe_data_api, place, targets.ca_file)
-            found.append(_network_task(f"data-api.{number}", look, DataApiFacts))
+            ask_data_api = partial(service.probe_data_api, place, targets.ca_file)
+            found.append(_network_task(f"data-api.{number}", ask_data_api, DataApiFacts))
     return found
 
 

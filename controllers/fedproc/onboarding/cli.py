@@ -44,11 +44,11 @@ def main(argv: Sequence[str] | None = None, *, program: str) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(given if given[:1] and given[0] in (*COMMANDS, "-h", "--help") else ["check", *given], program)
-    except BadInputError as fault:
-        print(f"{program}: {fault}", file=sys.stderr)
+    except BadInputError as error:
+        print(f"{program}: {error}", file=sys.stderr)
         return USAGE
-    except OutputError as fault:
-        print(f"{program}: {fault}", file=sys.stderr)
+    except OutputError as error:
+        print(f"{program}: {error}", file=sys.stderr)
         return CANNOT_WRITE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -123,8 +123,8 @@ def _targets(options: argparse.Namespace) -> Targets:
 def _proxy(address: str | None, file: Path | None) -> str | None:
     try:
         return address if file is None else stated_proxy(address, file)
-    except RouteError as fault:
-        raise BadInputError(f"--proxy-file: {fault.detail}") from fault
+    except RouteError as error:
+        raise BadInputError(f"--proxy-file: {error.detail}") from error
 
 
 def _service(entry: str) -> object:

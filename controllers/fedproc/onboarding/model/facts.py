@@ -149,7 +149,9 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class ServiceFacts:
-    """How far one service was reached. ``fault`` is one code of ``judges/network.py``, ``None`` if it answered.
+    """How far one service was reached. ``fault`` is ``None`` if it answered, else a code.
+
+    Each code has its cure, in ``net/errors.py`` or in ``rules/network.py``.
 
     ``skew_seconds`` is the server's clock less this machine's, good to ``skew_error`` seconds.
     """

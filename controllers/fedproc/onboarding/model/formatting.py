@@ -1,4 +1,4 @@
-"""Sizes and versions in words, and how they are compared with what a profile asks."""
+"""Sizes and versions as text, and how they are compared with what a profile asks."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Verdict(StrEnum):
     UNKNOWN = "could-not-tell"
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         return self.value.replace("-", " ")
 
 

@@ -13,7 +13,7 @@ from fedproc.net.errors import RouteError
 from fedproc.net.proxy import stated_proxy
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
-TAKEN = ("clock", "services")  # lines of their own in a report
+RESERVED = ("clock", "services")  # lines of their own in a report
 PORTS = {"https": 443, "amqps": 5671, "http": 80, "amqp": 5672}
 WORK_FOLDER = Path("/var/lib/fedproc")
 
@@ -51,7 +51,7 @@ class Targets:
 
 def service(name: str, url: str, ca_file: Path | None = None) -> Service:
     """A checked service. Raises :class:`BadInputError` for a URL of another kind than ``https://host[:port][/path]``."""
-    if not NAME.match(name) or name in TAKEN:
+    if not NAME.match(name) or name in RESERVED:
         raise BadInputError(
             f"'{name[:40]}' does not do as a service's name; use small letters, digits and -, like 'api'"
         )
@@ -82,10 +82,10 @@ def from_settings(path: Path) -> Targets:
     """
     try:
         settings = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInputError(
-            f"{path}: cannot be read as a host's settings: {fault}; give the file by --settings"
-        ) from fault
+            f"{path}: cannot be read as a host's settings: {error}; give the file by --settings"
+        ) from error
     centre, connections = _table(settings, "centre"), _table(settings, "connections")
     ca_file = _path(centre, "ca_file")
     return Targets(
@@ -103,8 +103,8 @@ def _proxy(centre: dict[str, Any], settings: Path) -> str | None:
     stated = centre.get("proxy")
     try:
         return stated_proxy(None if stated is None else str(stated), _path(centre, "proxy_file"))
-    except RouteError as fault:
-        raise BadInputError(f"{settings}: centre: {fault.detail}") from fault
+    except RouteError as error:
+        raise BadInputError(f"{settings}: centre: {error.detail}") from error
 
 
 def _services(centre: dict[str, Any]) -> list[Service]:

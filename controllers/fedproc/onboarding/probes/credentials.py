@@ -39,10 +39,10 @@ def matches(key: Path | None, certificate: Path | None) -> tuple[bool | None, st
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_refuse)
     except KeyLockedError:
         return None, f"{key} is protected by a passphrase"
-    except ssl.SSLError as fault:
-        if fault.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+    except ssl.SSLError as error:
+        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
             return False, ""
-        return None, f"{key} and {certificate} are not a PEM key and certificate: {fault}"
+        return None, f"{key} and {certificate} are not a PEM key and certificate: {error}"
     return True, ""
 
 
@@ -55,8 +55,8 @@ def _describe(path: Path | None) -> tuple[CertificateFacts | None, str]:
         return None, "no certificate was given"
     try:
         found = x509.from_pem(path.read_text())[0]
-    except (OSError, ValueError) as fault:
-        return None, f"{path}: {fault}"
+    except (OSError, ValueError) as error:
+        return None, f"{path}: {error}"
     now = datetime.now(UTC)
     left = (found.not_after - now).total_seconds() / 86400
     times = (found.not_before.isoformat(), found.not_after.isoformat())
@@ -68,8 +68,8 @@ def _key_problems(path: Path | None) -> Iterator[str]:
         return
     try:
         found = path.lstat()
-    except OSError as fault:
-        yield f"{path}: {fault.strerror}"
+    except OSError as error:
+        yield f"{path}: {error.strerror}"
         return
     if not stat.S_ISREG(found.st_mode):
         yield f"{path} is not a regular file"
@@ -83,8 +83,8 @@ def _public_problems(path: Path | None) -> Iterator[str]:
         return
     try:
         mode = path.stat().st_mode
-    except OSError as fault:
-        yield f"{path}: {fault.strerror}"
+    except OSError as error:
+        yield f"{path}: {error.strerror}"
         return
     if mode & FOR_OTHERS_WRITE:
         yield f"{path} has mode {stat.S_IMODE(mode):04o}: others than its owner can replace it"

@@ -65,18 +65,18 @@ def _data(folder: Path, seconds: float) -> DataFacts:
 def count(folder: Path, deadline: float) -> tuple[int, bool]:
     """Bytes that the regular files below ``folder`` take on its filesystem, and whether all could be counted."""
     total, complete = 0, True
-    waiting = [folder]
+    folders = [folder]
     device = folder.stat().st_dev
-    while waiting:
+    while folders:
         if time.monotonic() > deadline:
             return total, False
         try:
-            entries = list(_entries(waiting.pop()))
+            entries = list(_entries(folders.pop()))
         except PermissionError:
             complete = False
             continue
         total += sum(s.st_blocks * SECTOR for _, s in entries if stat.S_ISREG(s.st_mode))
-        waiting += [p for p, s in entries if stat.S_ISDIR(s.st_mode) and s.st_dev == device]
+        folders += [p for p, s in entries if stat.S_ISDIR(s.st_mode) and s.st_dev == device]
     return total, complete
 
 

@@ -51,8 +51,8 @@ def _docker_like(name: str) -> Engine | None:
         except PermissionError:
             denied = True
             reasons.append(f"{candidate.path}: this user may not open it")
-        except (OSError, ValueError, http.client.HTTPException) as fault:
-            reasons.append(f"{candidate.path}: {fault}")
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reasons.append(f"{candidate.path}: {error}")
     client = shutil.which(name)
     if not reasons and client is None:
         return None
@@ -109,8 +109,8 @@ def _bwrap() -> Engine | None:
 def _version(command: list[str]) -> str:
     if shutil.which(command[0]) is None:
         return ""
-    words = _run(command).stdout.replace(",", " ").split()
-    return next((word for word in words if word[0].isdigit()), "")
+    parts = _run(command).stdout.replace(",", " ").split()
+    return next((part for part in parts if part[0].isdigit()), "")
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -126,5 +126,5 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 124, "", f"no answer within {SECONDS:g} s")
-    except OSError as fault:
-        return subprocess.CompletedProcess(command, 126, "", str(fault))
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 126, "", str(error))

@@ -24,9 +24,9 @@ CORES_PER_MULTIPROCESSOR = {
 def probe(pci: Path = Path("/sys/bus/pci/devices")) -> GpuFacts:
     """What NVML says; where it says nothing, the display cards on the PCI bus help to say why."""
     cards = display_cards(pci)
-    if fault := _load_fault():
-        missing = "No such file" in fault
-        state, reason = ("none", f"no NVML ({LIBRARY}) here") if missing else ("broken", f"NVML does not load: {fault}")
+    if error := _load_error():
+        missing = "No such file" in error
+        state, reason = ("none", f"no NVML ({LIBRARY}) here") if missing else ("broken", f"NVML does not load: {error}")
         return GpuFacts(state, reason, cards=cards)
     return _through_nvml(cards)
 
@@ -52,12 +52,12 @@ def tensor_cores(name: str, capability: str | None, cuda_cores: int | None) -> i
     return cuda_cores // per[0] * per[1] if per and cuda_cores else None
 
 
-def _load_fault() -> str | None:
+def _load_error() -> str | None:
     # The binding says "not found" for every way in which loading can fail, so the loader is asked first.
     try:
         ctypes.CDLL(LIBRARY)
-    except OSError as fault:
-        return str(fault)
+    except OSError as error:
+        return str(error)
     return None
 
 
@@ -66,17 +66,17 @@ def _through_nvml(cards: tuple[str, ...]) -> GpuFacts:
 
     try:
         nvml.nvmlInit()
-    except nvml.NVMLError as fault:
-        return _no_answer(nvml, fault, cards)
+    except nvml.NVMLError as error:
+        return _no_answer(nvml, error, cards)
     try:
         return _read(nvml, cards)
-    except nvml.NVMLError as fault:
-        return _no_answer(nvml, fault, cards)
+    except nvml.NVMLError as error:
+        return _no_answer(nvml, error, cards)
     finally:
         nvml.nvmlShutdown()
 
 
-def _no_answer(nvml: Any, fault: Any, cards: tuple[str, ...]) -> GpuFacts:
+def _no_answer(nvml: Any, error: Any, cards: tuple[str, ...]) -> GpuFacts:
     reasons = {
         nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel driver is not loaded",
         nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA kernel module and libraries are of different versions",
@@ -84,8 +84,8 @@ def _no_answer(nvml: Any, fault: Any, cards: tuple[str, ...]) -> GpuFacts:
         nvml.NVML_ERROR_RESET_REQUIRED: "a GPU must be reset",
         nvml.NVML_ERROR_FUNCTION_NOT_FOUND: "the NVIDIA driver is too old for NVML's present interface",
     }
-    known = fault.value in reasons
-    text = f"{reasons[fault.value] if known else 'NVML does not answer'} (NVML error {fault.value}: {fault})"
+    known = error.value in reasons
+    text = f"{reasons[error.value] if known else 'NVML does not answer'} (NVML error {error.value}: {error})"
     return GpuFacts("broken" if known else "unknown", text, cards=cards)
 
 
@@ -103,8 +103,8 @@ def _read(nvml: Any, cards: tuple[str, ...]) -> GpuFacts:
 def _gpu(nvml: Any, index: int) -> Gpu:
     try:
         return _describe(nvml, index, nvml.nvmlDeviceGetHandleByIndex(index))
-    except nvml.NVMLError as fault:
-        return Gpu(index, f"GPU {index}", "", fault=f"NVML error {fault.value}: {fault}")
+    except nvml.NVMLError as error:
+        return Gpu(index, f"GPU {index}", "", fault=f"NVML error {error.value}: {error}")
 
 
 def _describe(nvml: Any, index: int, handle: Any) -> Gpu:
@@ -143,7 +143,7 @@ def _optional(nvml: Any, call: Callable[..., Any], *arguments: Any) -> Any:
     absent = (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_NOT_FOUND, nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
     try:
         return call(*arguments)
-    except nvml.NVMLError as fault:
-        if fault.value in absent:
+    except nvml.NVMLError as error:
+        if error.value in absent:
             return None
         raise

@@ -44,8 +44,8 @@ def get(channel: socket.socket, host: str, path: str) -> Reply:
     try:
         connection.request("GET", path, headers={"Cache-Control": "no-cache", "User-Agent": "fedproc-check"})
         response = connection.getresponse()
-    except http.client.HTTPException as fault:
-        raise ValueError(f"the answer is not HTTP ({type(fault).__name__})") from fault
+    except http.client.HTTPException as error:
+        raise ValueError(f"the answer is not HTTP ({type(error).__name__})") from error
     received = time.time()
     body = response.read(LARGEST_BODY)
     return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, sent, received, body)

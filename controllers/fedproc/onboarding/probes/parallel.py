@@ -93,15 +93,15 @@ def _be_the_child(task: Task, pipe: int) -> None:
 def _run(task: Task) -> Any:
     try:
         return encode(task.run())
-    except Exception as fault:  # noqa: BLE001 - whatever it is, it becomes the reason that the report shows
-        return encode(Unknown(f"the probe failed: {type(fault).__name__}: {fault}"[:1000]))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it becomes the reason that the report shows
+        return encode(Unknown(f"the probe failed: {type(error).__name__}: {error}"[:1000]))
 
 
 def _collect(selector: selectors.BaseSelector, results: dict[str, Any], on_done: Callable[[str], None]) -> None:
-    while waiting := [key.data for key in selector.get_map().values()]:
-        first = min(child.deadline for child in waiting)
+    while running := [key.data for key in selector.get_map().values()]:
+        first = min(child.deadline for child in running)
         ready = [key.data for key, _ in selector.select(max(0.0, first - time.monotonic()))]
-        late = [c for c in waiting if c not in ready and c.deadline <= time.monotonic()]
+        late = [c for c in running if c not in ready and c.deadline <= time.monotonic()]
         for child in [c for c in ready if _read_to_end(c)] + late:
             selector.unregister(child.pipe)
             results[child.task.name] = _late(child) if child in late else _result(child)

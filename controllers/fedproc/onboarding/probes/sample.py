@@ -16,7 +16,7 @@ from fedproc.onboarding.probes.parallel import Task, run_all
 SECONDS = 15.0
 
 
-def look(folders: list[str]) -> dict[str, Any]:
+def take(folders: list[str]) -> dict[str, Any]:
     """``gpu`` and, by path, ``disks``; each a record or an ``unknown``."""
     tasks = [Task("gpu", gpu.probe, GpuFacts, SECONDS)]
     tasks += [Task(f"disk {folder}", partial(disk.disk, Path(folder)), Disk, SECONDS) for folder in folders]
@@ -25,4 +25,4 @@ def look(folders: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(look(sys.argv[1:])))
+    print(json.dumps(take(sys.argv[1:])))

@@ -28,8 +28,8 @@ def probe(service: Service, proxy: str | None) -> ServiceFacts:
     facts = ServiceFacts(service.name, service.url)
     try:
         return _reach(facts, service, proxy)
-    except RouteError as fault:
-        return dataclasses.replace(facts, fault=fault.code, detail=fault.detail)
+    except RouteError as error:
+        return dataclasses.replace(facts, fault=error.code, detail=error.detail)
 
 
 def probe_data_api(place: str, ca_file: Path | None) -> DataApiFacts:
@@ -76,9 +76,9 @@ def _with_address(facts: ServiceFacts, channel: socket.socket) -> ServiceFacts:
 def _talk(facts: ServiceFacts, channel: socket.socket, parts: SplitResult, *, web: bool) -> ServiceFacts:
     try:
         return _ask_web(facts, channel, parts) if web else _ask_broker(facts, channel)
-    except (OSError, ValueError) as fault:
-        said = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
-        raise RouteError("no-answer", f"{parts.hostname} is connected, but does not answer: {said}") from fault
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise RouteError("no-answer", f"{parts.hostname} is connected, but does not answer: {reason}") from error
 
 
 def _ask_web(facts: ServiceFacts, channel: socket.socket, parts: SplitResult) -> ServiceFacts:

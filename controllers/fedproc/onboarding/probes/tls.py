@@ -47,12 +47,12 @@ class Trust:
                 context.load_verify_locations(bundle)
             return context
         try:
-            held = x509.from_pem(self.ca_file.read_text())
+            certificates = x509.from_pem(self.ca_file.read_text())
             context = ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ValueError) as fault:  # ssl.SSLError is an OSError
-            raise RouteError("wrong-ca", f"the CA file {self.ca_file} cannot be used: {fault}") from fault
-        if self.sha256 and self.sha256 not in [c.sha256 for c in held]:
-            shown = ", ".join(f"'{c.subject}' ({c.sha256})" for c in held)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise RouteError("wrong-ca", f"the CA file {self.ca_file} cannot be used: {error}") from error
+        if self.sha256 and self.sha256 not in [c.sha256 for c in certificates]:
+            shown = ", ".join(f"'{c.subject}' ({c.sha256})" for c in certificates)
             raise RouteError("wrong-ca", f"{self.ca_file} holds {shown}, not the CA whose SHA-256 is {self.sha256}")
         return context
 
@@ -89,18 +89,18 @@ def _handshake(route: Route, context: ssl.SSLContext, server_name: str) -> ssl.S
     except ssl.SSLCertVerificationError:
         channel.close()
         raise
-    except ssl.SSLError as fault:
+    except ssl.SSLError as error:
         channel.close()
-        code = "no-tls" if fault.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE") else "tls-refused"
-        raise RouteError(code, f"{where}: TLS fails: {fault.reason or fault}") from fault
-    except TimeoutError as fault:
+        code = "no-tls" if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE") else "tls-refused"
+        raise RouteError(code, f"{where}: TLS fails: {error.reason or error}") from error
+    except TimeoutError as error:
         channel.close()
-        raise RouteError("tls-cut", f"{where} accepts TCP, but no TLS within {HANDSHAKE_SECONDS:g} s") from fault
-    except OSError as fault:
+        raise RouteError("tls-cut", f"{where} accepts TCP, but no TLS within {HANDSHAKE_SECONDS:g} s") from error
+    except OSError as error:
         channel.close()
         raise RouteError(
-            "tls-cut", f"{where}: the connection is cut during the TLS handshake: {fault.strerror}"
-        ) from fault
+            "tls-cut", f"{where}: the connection is cut during the TLS handshake: {error.strerror}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ class _Seen:
 
 def _explain(refused: ssl.SSLCertVerificationError, route: Route, trust: Trust, *, speaks_http: bool) -> RouteError:
     try:
-        seen = _look(route, route.host, speaks_http=speaks_http)
-    except (RouteError, OSError, ValueError) as fault:
-        reason = f"{refused.verify_message}; a second look fails: {fault}"
+        seen = _observe(route, route.host, speaks_http=speaks_http)
+    except (RouteError, OSError, ValueError) as error:
+        reason = f"{refused.verify_message}; a second connection fails: {error}"
         return RouteError("tls-untrusted", f"the certificate of {route.host} is refused: {reason}")
     code = refused.verify_code
     if code in (NOT_YET, EXPIRED):
@@ -129,7 +129,7 @@ def _explain(refused: ssl.SSLCertVerificationError, route: Route, trust: Trust, 
     return RouteError("tls-untrusted", f"the certificate of {route.host} is refused: {refused.verify_message}")
 
 
-def _look(route: Route, server_name: str, *, speaks_http: bool) -> _Seen:
+def _observe(route: Route, server_name: str, *, speaks_http: bool) -> _Seen:
     with unverified(route, server_name) as channel:
         leaf = x509.from_der(channel.getpeercert(binary_form=True) or b"")
         if not speaks_http:
@@ -197,7 +197,7 @@ def _invented() -> str:
 
 def _shows_certificate(route: Route) -> bool:
     try:
-        _look(route, route.host, speaks_http=False)
+        _observe(route, route.host, speaks_http=False)
     except (RouteError, ValueError, OSError):
         return False  # as it should be: nobody is there
     return True
@@ -209,7 +209,7 @@ def _minted(route: Route) -> bool:
         return False
     invented = f"{_invented()}.{route.host}"
     try:
-        return invented in _look(route, invented, speaks_http=False).leaf.names
+        return invented in _observe(route, invented, speaks_http=False).leaf.names
     except (RouteError, ValueError, OSError):
         return False  # refusing an unknown name is what an honest server does
 

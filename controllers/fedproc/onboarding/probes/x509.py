@@ -40,8 +40,8 @@ def from_der(der: bytes) -> Certificate:
     """Raises :class:`ValueError` where ``der`` is no certificate."""
     try:
         return _certificate(der)
-    except IndexError as fault:
-        raise ValueError("malformed certificate") from fault
+    except IndexError as error:
+        raise ValueError("malformed certificate") from error
 
 
 def _certificate(der: bytes) -> Certificate:

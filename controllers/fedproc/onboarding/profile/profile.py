@@ -69,8 +69,8 @@ def load_file(path: Path) -> Profile:
         if path.stat().st_size > LARGEST_FILE:
             raise BadInputError(f"{path}: larger than {LARGEST_FILE} bytes, so no profile; give another file")
         text = path.read_text()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise BadInputError(f"{path}: cannot be read: {fault}; give a readable UTF-8 file by --profile-file") from fault
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path}: cannot be read: {error}; give a readable UTF-8 file by --profile-file") from error
     return _Reader(str(path), text, path.parent).profile()
 
 
@@ -88,14 +88,14 @@ class _Reader:
         self._lines = Lines(text)
         try:
             self._data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as fault:
-            raise BadInputError(f"{name}: not TOML: {fault}; mend that line") from fault
+        except tomllib.TOMLDecodeError as error:
+            raise BadInputError(f"{name}: not TOML: {error}; mend that line") from error
 
     def profile(self) -> Profile:
         data = self._data
         self._known(data, TOP_KEYS)
         if data.get("format") != FORMAT:
-            self._fail("format", fault=f"this program reads format {FORMAT}", cure=f"begin with 'format = {FORMAT}'")
+            self._fail("format", error=f"this program reads format {FORMAT}", cure=f"begin with 'format = {FORMAT}'")
         base = self._base()
         tolerance = self._tolerance(base)
         merged = self._merge(base, self._requirements())
@@ -109,7 +109,7 @@ class _Reader:
         name = self._text("extends")
         if name not in built_in() or self._depth >= DEEPEST:
             choices = ", ".join(built_in())
-            self._fail("extends", fault=f"there is no built-in profile '{name}'", cure=f"use one of: {choices}")
+            self._fail("extends", error=f"there is no built-in profile '{name}'", cure=f"use one of: {choices}")
         return _Reader(f"{name}.toml", text_of(name), Path(), self._depth + 1).profile()
 
     def _merge(self, base: Profile | None, own: tuple[Requirement, ...]) -> tuple[Requirement, ...]:
@@ -123,16 +123,16 @@ class _Reader:
     def _dropped(self, inherited: dict[str, Requirement]) -> list[str]:
         dropped = self._data.get("drop", [])
         if not isinstance(dropped, list) or any(not isinstance(d, str) for d in dropped):
-            self._fail("drop", fault="'drop' must be a list of checks", cure='write for example drop = ["gpu.vram"]')
+            self._fail("drop", error="'drop' must be a list of checks", cure='write for example drop = ["gpu.vram"]')
         for name in dropped:
             if name not in inherited:
-                self._fail("drop", fault=f"'{name}' is not inherited", cure=f"name some of: {', '.join(inherited)}")
+                self._fail("drop", error=f"'{name}' is not inherited", cure=f"name some of: {', '.join(inherited)}")
         return dropped
 
     def _tolerance(self, base: Profile | None) -> int:
         tolerance = self._data.get("tolerance_percent", base.tolerance if base else 0)
         if isinstance(tolerance, bool) or not isinstance(tolerance, int) or not 0 <= tolerance <= 20:
-            self._fail("tolerance_percent", fault="must be a whole number from 0 to 20", cure="write for example 8")
+            self._fail("tolerance_percent", error="must be a whole number from 0 to 20", cure="write for example 8")
         return tolerance
 
     def _requirements(self) -> tuple[Requirement, ...]:
@@ -140,7 +140,7 @@ class _Reader:
         for index, table in enumerate(self._tables("requirement")):
             requirement = self._requirement(table, index)
             if requirement.check in found:
-                self._fail("requirement", index, "check", fault=f"'{requirement.check}' comes twice", cure="keep one")
+                self._fail("requirement", index, "check", error=f"'{requirement.check}' comes twice", cure="keep one")
             found[requirement.check] = requirement
         return tuple(found.values())
 
@@ -149,31 +149,31 @@ class _Reader:
         self._known(table, REQUIREMENT_KEYS, *where)
         name = table.get("check")
         if name not in CHECKS:
-            self._fail(*where, "check", fault=f"there is no check '{name}'", cure=f"use one of: {', '.join(CHECKS)}")
+            self._fail(*where, "check", error=f"there is no check '{name}'", cure=f"use one of: {', '.join(CHECKS)}")
         source = table.get("source")
         if not isinstance(source, str) or not source.strip():
-            self._fail(*where, "source", fault="'source' is missing", cure="say in words who requires this")
+            self._fail(*where, "source", error="'source' is missing", cure="say who requires this")
         kind = CHECKS[name].kind
         given = [key for key in ("minimum", "recommended") if key in table]
         limits = {key: self._threshold(kind, table[key], *where, key) for key in given}
         if not limits:
-            self._fail(*where, fault=f"'{name}' has no threshold", cure="give 'minimum', 'recommended' or both")
+            self._fail(*where, error=f"'{name}' has no threshold", cure="give 'minimum', 'recommended' or both")
         if len(limits) == 2 and not in_order(kind, limits["minimum"], limits["recommended"]):
-            self._fail(*where, "recommended", fault="'recommended' asks less than 'minimum'", cure="exchange them")
+            self._fail(*where, "recommended", error="'recommended' asks less than 'minimum'", cure="exchange them")
         return Requirement(name, source, **limits)
 
     def _threshold(self, kind: str, value: Any, *where: str | int) -> Any:
         try:
             return parse(kind, value)
-        except ValueError as fault:
-            self._fail(*where, fault=f"'{where[-1]}': {value!r} does not do", cure=str(fault))
+        except ValueError as error:
+            self._fail(*where, error=f"'{where[-1]}': {value!r} does not do", cure=str(error))
 
     def _services(self) -> tuple[Service, ...]:
         found: dict[str, Service] = {}
         for index, table in enumerate(self._tables("service")):
             made = self._service(table, index)
             if made.name in found:
-                self._fail("service", index, "name", fault=f"'{made.name}' comes twice", cure="give each its own name")
+                self._fail("service", index, "name", error=f"'{made.name}' comes twice", cure="give each its own name")
             found[made.name] = made
         return tuple(found.values())
 
@@ -183,31 +183,31 @@ class _Reader:
         for key in SERVICE_KEYS:
             if not isinstance(table.get(key, ""), str) or (key in ("name", "url") and key not in table):
                 self._fail(
-                    *where, key, fault=f"'{key}' is missing or not a text", cure='write name = "api", url = "https://…"'
+                    *where, key, error=f"'{key}' is missing or not a text", cure='write name = "api", url = "https://…"'
                 )
         try:
             made = service(table["name"], table["url"])
-        except BadInputError as fault:
-            raise BadInputError(f"{self._name}:{self._lines.find(*where, 'url')}: {fault}") from fault
+        except BadInputError as error:
+            raise BadInputError(f"{self._name}:{self._lines.find(*where, 'url')}: {error}") from error
         ca_file = self._folder / table["ca_file"] if "ca_file" in table else None
         return replace(made, ca_file=ca_file, ca_sha256=table.get("ca_sha256"))
 
     def _tables(self, name: str) -> list[dict[str, Any]]:
         tables = self._data.get(name, [])
         if not isinstance(tables, list) or any(not isinstance(t, dict) for t in tables):
-            self._fail(name, fault=f"'{name}' must be tables", cure=f"begin each with a line [[{name}]]")
+            self._fail(name, error=f"'{name}' must be tables", cure=f"begin each with a line [[{name}]]")
         return tables
 
     def _text(self, key: str) -> str:
         value = self._data.get(key)
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            self._fail(key, fault=f"'{key}' is missing or not a text", cure=f'write {key} = "…"')
+            self._fail(key, error=f"'{key}' is missing or not a text", cure=f'write {key} = "…"')
         return value
 
     def _known(self, table: dict[str, Any], keys: tuple[str, ...], *where: str | int) -> None:
         for key in table:
             if key not in keys:
-                self._fail(*where, key, fault=f"unknown key '{key}'", cure=f"use: {', '.join(keys)}")
+                self._fail(*where, key, error=f"unknown key '{key}'", cure=f"use: {', '.join(keys)}")
 
-    def _fail(self, *where: str | int, fault: str, cure: str) -> NoReturn:
-        raise BadInputError(f"{self._name}:{self._lines.find(*where)}: {fault}; {cure}")
+    def _fail(self, *where: str | int, error: str, cure: str) -> NoReturn:
+        raise BadInputError(f"{self._name}:{self._lines.find(*where)}: {error}; {cure}")

@@ -11,7 +11,7 @@ CPU_KEYS = ("cores", "threads", "ghz")
 
 
 def parse(kind: str, value: Any) -> Any:
-    """The threshold as the judges take it. Raises :class:`ValueError` that says what would do."""
+    """The threshold as the rules take it. Raises :class:`ValueError` that says what would do."""
     return PARSERS[kind](value)
 
 

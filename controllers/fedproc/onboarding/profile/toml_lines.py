@@ -22,7 +22,7 @@ class Lines:
         self._table: tuple[str | int, ...] = ()
         self._open: str | None = None
         for number, line in enumerate(text.splitlines(), 1):
-            self._take(number, line)
+            self._read_line(number, line)
 
     def find(self, *path: str | int) -> int:
         """The line of the key, or of the nearest table around it; 1 where there is none."""
@@ -30,7 +30,7 @@ class Lines:
             path = path[:-1]
         return self._places.get(path, 1)
 
-    def _take(self, number: int, line: str) -> None:
+    def _read_line(self, number: int, line: str) -> None:
         if self._open:
             self._open = None if self._open in line else self._open
         elif header := HEADER.match(line):

@@ -111,8 +111,8 @@ def _read(path: Path) -> str:
     try:
         with path.open("rb") as source:
             return source.read(LARGEST_PART).decode("utf-8", "replace")
-    except OSError as fault:
-        return f"(cannot be read: {fault.strerror})\n"
+    except OSError as error:
+        return f"(cannot be read: {error.strerror})\n"
 
 
 def _run(command: tuple[str, ...]) -> str:
@@ -130,8 +130,8 @@ def _run(command: tuple[str, ...]) -> str:
         return f"{head}({command[0]} is not installed on this machine)\n"
     except subprocess.TimeoutExpired:
         return f"{head}(no end within {SECONDS:g} s)\n"
-    except OSError as fault:
-        return f"{head}(cannot be run: {fault.strerror})\n"
+    except OSError as error:
+        return f"{head}(cannot be run: {error.strerror})\n"
     return f"{head}{done.stdout.decode('utf-8', 'replace')}(exit code {done.returncode})\n"
 
 

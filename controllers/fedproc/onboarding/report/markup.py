@@ -64,9 +64,9 @@ def text(value: str) -> str:
 
 
 def verdict_cell(verdict: Verdict) -> str:
-    """A cell with a mark, which a screen reader skips, and words."""
+    """A cell with a mark, which a screen reader skips, and text."""
     mark = f'<span aria-hidden="true">{MARKS[verdict]}</span>'
-    return f'<td><div class="verdict {verdict.value}">{mark} {text(verdict.words)}</div></td>'
+    return f'<td><div class="verdict {verdict.value}">{mark} {text(verdict.label)}</div></td>'
 
 
 def table(caption: str, widths: tuple[int, ...], heads: tuple[str, ...], rows: list[str]) -> str:

@@ -22,10 +22,10 @@ def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             out.write(data)
         draft.chmod(mode)
         draft.replace(path)
-    except OSError as fault:
+    except OSError as error:
         if draft is not None:
             draft.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {fault.strerror}; choose another place") from fault
+        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place") from error
 
 
 def show(text: str) -> None:
@@ -36,5 +36,5 @@ def show(text: str) -> None:
     except BrokenPipeError:
         # What is still buffered would fail once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as fault:
-        raise OutputError(f"standard output cannot be written: {fault.strerror}; send it elsewhere") from fault
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}; send it elsewhere") from error

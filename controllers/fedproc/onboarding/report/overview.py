@@ -21,7 +21,7 @@ from fedproc.onboarding.rules import disk, gpu, system
 
 
 def rows(facts: Facts) -> list[tuple[str, str]]:
-    """Label and text of everything that was looked at; what could not be measured says why."""
+    """Label and text of everything that was measured; what could not be measured says why."""
     parts: tuple[tuple[str, Any, Callable[[Any], str]], ...] = (
         ("GPUs", facts.gpu, gpus),
         ("Processors", facts.cpu, processors),
@@ -56,9 +56,9 @@ def memory(found: MemoryFacts) -> str:
 
 
 def disks(found: DiskFacts) -> str:
-    """The filesystems that were looked at, each once."""
-    looked_at = [found.system, found.work, *([found.data.disk] if found.data else [])]
-    return "; ".join(disk.describe(d) for d in {d.mount: d for d in looked_at}.values())
+    """The filesystems that were measured, each once."""
+    measured = [found.system, found.work, *([found.data.disk] if found.data else [])]
+    return "; ".join(disk.describe(d) for d in {d.mount: d for d in measured}.values())
 
 
 def operating_system(found: SystemFacts) -> str:

@@ -30,7 +30,7 @@ Entry = tuple[str, Any]
 HEADS = ("Host", "Checked", "Profile", "Verdict", "GPUs", "RAM", "CPU", "Free disk", "System", "Containers", "Missed")
 WIDTHS = (8, 9, 7, 14, 12, 6, 7, 7, 8, 10, 12)
 MISSED = -1
-UNTOLD = "could not tell"
+NOT_KNOWN = "could not tell"
 TEXT_WIDTH = 130
 
 
@@ -96,26 +96,26 @@ def _row(host: str, data: Any) -> Row:
         return Row(host, None, note="no report yet")
     try:
         report = from_json(data)
-    except ValueError as fault:
-        return Row(host, None, note=formatting.printable(f"report cannot be read: {fault}"))
+    except ValueError as error:
+        return Row(host, None, note=formatting.printable(f"report cannot be read: {error}"))
     return Row(formatting.printable(host), report.verdict, _report_cells(report))
 
 
 def _report_cells(report: Report) -> tuple[str, ...]:
     missed = [line.id for line in report.lines if line.verdict is not Verdict.RECOMMENDED]
     cells = (*_machine_cells(report.facts), ", ".join(missed) or "nothing")
-    first = (formatting.when(report.time), report.profile.id, report.verdict.words)
+    first = (formatting.when(report.time), report.profile.id, report.verdict.label)
     return tuple(map(formatting.printable, (*first, *cells)))
 
 
 def _machine_cells(facts: Facts) -> tuple[str, ...]:
     return (
-        _gpus(facts.gpu.gpus) if isinstance(facts.gpu, GpuFacts) and facts.gpu.state != "unknown" else UNTOLD,
-        formatting.gib(facts.memory.total_bytes) if isinstance(facts.memory, MemoryFacts) else UNTOLD,
-        f"{facts.cpu.threads} threads" if isinstance(facts.cpu, CpuFacts) else UNTOLD,
-        formatting.gb(facts.disk.work.free_bytes) if isinstance(facts.disk, DiskFacts) else UNTOLD,
-        f"{facts.os.id} {facts.os.version}" if isinstance(facts.os, SystemFacts) else UNTOLD,
-        _engines(facts.container) if isinstance(facts.container, EngineFacts) else UNTOLD,
+        _gpus(facts.gpu.gpus) if isinstance(facts.gpu, GpuFacts) and facts.gpu.state != "unknown" else NOT_KNOWN,
+        formatting.gib(facts.memory.total_bytes) if isinstance(facts.memory, MemoryFacts) else NOT_KNOWN,
+        f"{facts.cpu.threads} threads" if isinstance(facts.cpu, CpuFacts) else NOT_KNOWN,
+        formatting.gb(facts.disk.work.free_bytes) if isinstance(facts.disk, DiskFacts) else NOT_KNOWN,
+        f"{facts.os.id} {facts.os.version}" if isinstance(facts.os, SystemFacts) else NOT_KNOWN,
+        _engines(facts.container) if isinstance(facts.container, EngineFacts) else NOT_KNOWN,
     )
 
 

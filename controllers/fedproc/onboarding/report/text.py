@@ -56,7 +56,7 @@ def _head(report: Report, style: Style) -> str:
 
 def _line(line: Line, style: Style) -> str:
     mark = (MARKS if style.unicode else PLAIN_MARKS)[line.verdict]
-    verdict = f"{mark} {line.verdict.words}"
+    verdict = f"{mark} {line.verdict.label}"
     title = _fold(f"{verdict:<20}{line.requirement}", style, "  ", " " * 22)
     if style.colour:
         title = title.replace(verdict, f"\x1b[{COLOURS[line.verdict]}m{verdict}\x1b[0m", 1)

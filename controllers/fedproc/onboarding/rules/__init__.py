@@ -21,10 +21,10 @@ CHECKS: dict[str, Check] = {
 TOPICS = tuple(dict.fromkeys(check.topic for check in CHECKS.values()))
 
 
-def judge(requirements: tuple[Requirement, ...], facts: Facts, topics: tuple[str, ...]) -> tuple[Line, ...]:
+def evaluate(requirements: tuple[Requirement, ...], facts: Facts, topics: tuple[str, ...]) -> tuple[Line, ...]:
     """The lines of all requirements of these topics, in the profile's order."""
     asked = (r for r in requirements if CHECKS[r.check].topic in topics)
-    return tuple(line for r in asked for line in CHECKS[r.check].judge(r, facts))
+    return tuple(line for r in asked for line in CHECKS[r.check].rule(r, facts))
 
 
-__all__ = ["CHECKS", "TOPICS", "Requirement", "judge"]
+__all__ = ["CHECKS", "TOPICS", "Requirement", "evaluate"]

@@ -1,4 +1,4 @@
-"""What all judges share. A judge is a pure function from a requirement and the facts to lines of the report."""
+"""What all rules share. A rule is a pure function from a requirement and the facts to lines of the report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Check:
 
     id: str
     kind: str
-    judge: Callable[[Requirement, Facts], list[Line]]
+    rule: Callable[[Requirement, Facts], list[Line]]
 
     @property
     def topic(self) -> str:

@@ -99,7 +99,7 @@ def _room(data: DataFacts, dataset_bytes: int) -> Finding:
 
 
 def _disks(facts: Facts) -> DiskFacts | Unknown:
-    return Unknown("disks were not looked at") if facts.disk is None else facts.disk
+    return Unknown("disks were not measured") if facts.disk is None else facts.disk
 
 
 CHECKS = (

@@ -36,7 +36,7 @@ def memory(gpu: Gpu) -> int | None:
 
 
 def describe(gpu: Gpu) -> str:
-    """One GPU in a few words."""
+    """One GPU in short."""
     if gpu.fault:
         return f"GPU {gpu.index}: cannot be used ({gpu.fault})"
     size = f"{formatting.gib(gpu.memory_bytes)}" if gpu.memory_bytes else "memory not stated"
@@ -151,7 +151,7 @@ def _listed(found: GpuFacts, count: int) -> str:
 
 def _cannot_tell(check: str, requirement: Requirement, text: str, found: GpuFacts | Unknown | None) -> Line:
     if found is None:
-        return unknown(check, requirement, text, "GPUs were not looked at", "run the check with the topic 'gpu'")
+        return unknown(check, requirement, text, "GPUs were not measured", "run the check with the topic 'gpu'")
     reason = found.unknown if isinstance(found, Unknown) else found.reason
     return unknown(check, requirement, text, reason, BROKEN_CURE)
 

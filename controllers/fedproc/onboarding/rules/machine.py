@@ -18,7 +18,7 @@ def cores(requirement: Requirement, facts: Facts) -> list[Line]:
     text = "CPU: " + asks(requirement, _alternatives)
     found = facts.cpu
     if found is None or isinstance(found, Unknown):
-        reason = found.unknown if found else "processors were not looked at"
+        reason = found.unknown if found else "processors were not measured"
         return [unknown("cpu.cores", requirement, text, reason, PROC_CURE)]
     cure = "use a machine with more or faster processors, or give this virtual machine more"
     finding = Finding(_cpu_text(found), lambda choices: _any_of(found, choices), cure)
@@ -92,7 +92,7 @@ def _board(check: str, requirement: Requirement, text: str, facts: Facts, name: 
 
 
 def _memory_unknown(check: str, requirement: Requirement, text: str, found: MemoryFacts | Unknown | None) -> Line:
-    reason = found.unknown if isinstance(found, Unknown) else "memory was not looked at"
+    reason = found.unknown if isinstance(found, Unknown) else "memory was not measured"
     return unknown(check, requirement, text, reason, PROC_CURE)
 
 

@@ -58,8 +58,8 @@ def _cure(code: str | None, url: str) -> str:
     return CURES[code].format(host=host, port=port) if code in CURES else cure_for(code or "", host, port)
 
 
-def _with_fault(made: Line, fault: str | None) -> Line:
-    return Line(**{**vars(made), "fault": fault})
+def _with_fault(made: Line, code: str | None) -> Line:
+    return Line(**{**vars(made), "fault": code})
 
 
 def _reached(found: ServiceFacts) -> str:
@@ -116,22 +116,22 @@ def data_api(requirement: Requirement, facts: Facts) -> list[Line]:
 
 def _data_api(requirement: Requirement, found: DataApiFacts, number: int) -> Line:
     text = f"access to the site's Data API ({found.place})"
-    fault, detail = found.fault, found.detail
+    code, detail = found.fault, found.detail
     status = found.service.status if found.service else None
-    if fault is None and status is not None and status >= 500:
-        fault, detail = "no-answer", f"answers {status}: it is reached, but does not work"
-    meets = None if fault in ("denied", "unfinished") else fault is None
+    if code is None and status is not None and status >= 500:
+        code, detail = "no-answer", f"answers {status}: it is reached, but does not work"
+    meets = None if code in ("denied", "unfinished") else code is None
     name = "data-api.access" if number == 1 else f"data-api.access.{number}"
-    made = line(name, requirement, text, Finding(detail, lambda asked: meets, _data_cure(found, fault)))
-    return _with_fault(made, fault)
+    made = line(name, requirement, text, Finding(detail, lambda asked: meets, _data_cure(found, code)))
+    return _with_fault(made, code)
 
 
-def _data_cure(found: DataApiFacts, fault: str | None) -> str:
-    if fault in ("missing", "denied"):
+def _data_cure(found: DataApiFacts, code: str | None) -> str:
+    if code in ("missing", "denied"):
         return "name an existing folder, and run the check as the user who will run the orchestrator"
-    if fault == "no-answer":
+    if code == "no-answer":
         return "see the Data API's own log"
-    return _cure(fault, found.place)
+    return _cure(code, found.place)
 
 
 CHECKS = (

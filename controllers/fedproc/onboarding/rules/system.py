@@ -49,14 +49,14 @@ def engine(requirement: Requirement, facts: Facts) -> list[Line]:
     text = "container engine: " + asks(requirement, " or ".join)
     found = facts.container
     if found is None or isinstance(found, Unknown):
-        reason = found.unknown if found else "container engines were not looked at"
+        reason = found.unknown if found else "container engines were not measured"
         return [unknown("container.engine", requirement, text, reason, "run the check on the host itself")]
     finding = Finding(_engines_text(found), lambda names: _works(found, names), _engine_cure(found, requirement))
     return [line("container.engine", requirement, text, finding)]
 
 
 def describe(engine: Engine) -> str:
-    """One engine in a few words."""
+    """One engine in short."""
     mode = "" if engine.rootless is None else ", rootless" if engine.rootless else ", rootful"
     states = {"usable": "works", "broken": "does not work", "denied": "could not be asked"}
     state = states.get(engine.state, engine.state)
@@ -84,7 +84,7 @@ def _engine_cure(found: EngineFacts, requirement: Requirement) -> str:
 
 
 def _system(facts: Facts) -> SystemFacts | Unknown:
-    return Unknown("the operating system was not looked at") if facts.os is None else facts.os
+    return Unknown("the operating system was not measured") if facts.os is None else facts.os
 
 
 CHECKS = (
