@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.holding import environment_being_built, full, lost_files, stopped
 
-from fedproc.client.api import ApiError
+from fedproc.client.transport import ApiError
 from fedproc.demo.polling import wait_until
 
 LETTER = Path(__file__).parent / "tools" / "letter"

@@ -9,7 +9,7 @@ import pytest
 from tests.holding import stopped
 from tests.resilience.once import ended_once, nothing_of
 
-from fedproc.client.api import ApiError
+from fedproc.client.transport import ApiError
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.polling import wait_until
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from fedproc.client.api import ApiError, Client
+from fedproc.client.api import Client
 from fedproc.client.session import authority
+from fedproc.client.transport import ApiError
 from fedproc.common.errors import ConflictError, UnreadableError
 from fedproc.contract.tool.tool import Manifest
 

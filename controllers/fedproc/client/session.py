@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from fedproc.client.api import Client, trusted
+from fedproc.client.api import Client
+from fedproc.client.transport import trusted
 from fedproc.common.errors import InvalidInputError, NotAuthenticatedError, UnavailableError
 from fedproc.contract.api.base import Token
 

@@ -11,7 +11,8 @@ from typing import TypeVar
 import httpx
 from tests.running import Running
 
-from fedproc.client.api import ApiError, Client
+from fedproc.client.api import Client
+from fedproc.client.transport import ApiError
 from fedproc.common.errors import FedprocError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.states import TERMINAL

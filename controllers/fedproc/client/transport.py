@@ -1,0 +1,133 @@
+"""The wire to the central API: signing in, requests, and what a refusal says."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+
+from fedproc.common.errors import FedprocError, InvalidInputError, NotAuthenticatedError, UnavailableError
+from fedproc.common.http import problem_of
+from fedproc.contract.api.base import Token
+
+M = TypeVar("M", bound=BaseModel)
+_EARLY = 20.0
+"""seconds before its end that a token is renewed"""
+
+
+class ApiError(FedprocError):
+    """The API refused; ``status`` and ``detail`` hold its problem details (RFC 9457)."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        super().__init__(str(problem.get("detail") or problem.get("title") or f"HTTP {status}"))
+        self.status = status
+        self.code = str(problem.get("code") or "error")
+        self.problem = problem
+
+
+def trusted(ca_file: str | None) -> ssl.SSLContext:
+    """A context that trusts the CA in ``ca_file``, or the system's.
+
+    Raises :class:`InvalidInputError` naming the file.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as fault:
+        raise InvalidInputError(f"{ca_file}: no CA certificate can be read there ({fault}): see FEDPROC_CA") from fault
+
+
+class Transport:
+    """Signs in with a password if it has one (POST /token), or uses the token that it is given."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        token: Token | None = None,
+        ca_file: str | None = None,
+        timeout: float = 30,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._credentials = (username, password)
+        self._http = httpx.Client(verify=trusted(ca_file), timeout=timeout)
+        self._expires = 0.0
+        self.token = token
+        if token is not None:
+            self._expires = time.monotonic() + token.expires_in
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    # -- signing in ------------------------------------------------------------------------------
+
+    def sign_in(self) -> Token:
+        """Get a token by the refresh token of the one at hand, or by password.
+
+        Raises :class:`NotAuthenticatedError`.
+        """
+        forms = self._ways_in()
+        if not forms:
+            raise NotAuthenticatedError(
+                "not signed in: run `fedproc login`, or set FEDPROC_USERNAME and FEDPROC_PASSWORD"
+            )
+        for form in forms:
+            answer = self._raw("POST", "/token", data=form)
+            if answer.status_code == 200:
+                self.token = Token.model_validate_json(answer.content)
+                self._expires = time.monotonic() + self.token.expires_in
+                return self.token
+        said = problem_of(answer)
+        raise NotAuthenticatedError(
+            f"not signed in: {said.get('error_description') or said.get('detail') or said.get('error')}"
+        )
+
+    def _ways_in(self) -> list[dict[str, str]]:
+        username, password = self._credentials
+        forms = []
+        if self.token and self.token.refresh_token:
+            forms.append({"grant_type": "refresh_token", "refresh_token": self.token.refresh_token})
+        if username and password:
+            forms.append({"grant_type": "password", "username": username, "password": password})
+        return forms
+
+    def access_token(self, *, fresh: bool = False) -> str:
+        """A token that is good for a while."""
+        if fresh or self.token is None or time.monotonic() > self._expires - _EARLY:
+            self.sign_in()
+        assert self.token is not None
+        return self.token.access_token
+
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access_token()}"}
+
+    # -- the wire --------------------------------------------------------------------------------
+
+    def _one(self, model: type[M], method: str, path: str, **arguments: Any) -> M:
+        return model.model_validate_json(self._send(method, path, **arguments).content)
+
+    def _list(self, model: type[M], path: str, **arguments: Any) -> list[M]:
+        return TypeAdapter(list[model]).validate_json(self._send("GET", path, **arguments).content)  # type: ignore[valid-type]
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        headers = {**arguments.pop("headers", {}), **self._authorization()}
+        answer = self._raw(method, path, headers=headers, **arguments)
+        if answer.status_code >= 400:
+            raise ApiError(answer.status_code, problem_of(answer))
+        return answer
+
+    def _raw(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, self._absolute(path), **arguments)
+        except httpx.TransportError as fault:
+            raise UnavailableError(
+                f"{self.url} does not answer ({fault}): is the address right (FEDPROC_URL), is the API running?"
+            ) from fault
+
+    def _absolute(self, path: str) -> str:
+        return path if path.startswith("http") else self.url + path
