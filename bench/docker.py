@@ -12,8 +12,8 @@ from bench.measure import Sample, side_by_side
 from bench.running import CPUS, TOOLS, Running
 from fedproc.catalog import load_tool, tool_digest
 from fedproc.catalog.building import image_name
+from fedproc.demo.configuration import BASE_IMAGE
 from fedproc.demo.engine import MACHINES_OWN
-from fedproc.demo.federation import BASE_IMAGE
 
 
 def figures(running: Running, *, quick: bool) -> Iterator[Figure]:

@@ -7,7 +7,7 @@ import psutil
 from bench.figures import Figure
 from bench.measure import Sample
 from bench.running import Running
-from fedproc.demo.federation import HOSTS
+from fedproc.demo.configuration import HOSTS
 
 _MIB = 1 << 20
 

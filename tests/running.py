@@ -15,7 +15,8 @@ import httpx
 from fedproc.common.errors import FedprocError
 from fedproc.contract.api.experiments import EventView, ExperimentRequest, ExperimentView, JobView
 from fedproc.contract.states import TERMINAL
-from fedproc.demo.federation import HOSTS, Federation
+from fedproc.demo.configuration import HOSTS
+from fedproc.demo.federation import Federation
 from fedproc.demo.polling import wait_until
 
 ROOT = Path(__file__).parents[1]

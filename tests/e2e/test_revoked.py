@@ -12,7 +12,7 @@ import psutil
 
 from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.states import TERMINAL
-from fedproc.demo.federation import DOMAIN
+from fedproc.demo.configuration import DOMAIN
 from fedproc.demo.polling import wait_until
 
 

@@ -15,7 +15,7 @@ from werkzeug.security import generate_password_hash
 from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.wire.routing import host_scopes, relay_scopes
 from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
-from fedproc.demo.issuer import DEVICE_GRANT, Client, IssuerSettings, User
+from fedproc.demo.issuer.model import DEVICE_GRANT, Client, IssuerSettings, User
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports, wait_until
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from rich.console import Console
 
 from fedproc.common.errors import FedprocError, InvalidInputError
+from fedproc.demo import scenario
 from fedproc.demo.federation import Federation, read_env
-from fedproc.demo.scenario import tell
 
 _CATALOGUE = Path(__file__).parents[3] / "tool_catalog"
 
@@ -63,7 +63,7 @@ def _run(console: Console) -> None:
         _start(federation, console)
         client = federation.client("researcher")
         console.print(f"==> a researcher signs in at {client.url} (POST /token) and runs two experiments")
-        tell(client, results, console)
+        scenario.run(client, results, console)
         client.close()
         console.print("\n==> ending the federation")
     console.print(f"==> done in {time.monotonic() - begun:.0f} s; nothing is left running")

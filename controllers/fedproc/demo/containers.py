@@ -25,8 +25,8 @@ from rich.status import Status
 
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
+from fedproc.demo import scenario
 from fedproc.demo.federation import read_env
-from fedproc.demo.scenario import tell
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / ".federation"
@@ -226,7 +226,7 @@ def _tell_story(steps: Steps) -> None:
         ca_file=env["FEDPROC_CA"],
     )
     results = FOLDER / "results" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    tell(client, results, steps.console)
+    scenario.run(client, results, steps.console)
     client.close()
     steps.console.print(f"   the results are files in {results.relative_to(ROOT)}\n")
 

@@ -8,50 +8,22 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import tomli_w
-from werkzeug.security import generate_password_hash
-
-from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest, tool_digest
+from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableError
-from fedproc.common.keys import load_key, public_jwk
+from fedproc.common.keys import load_key
 from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.tool.tool import Manifest
-from fedproc.contract.wire.routing import host_scopes, relay_scopes
-from fedproc.demo.broker import BrokerPlan, other_root, wait_for, write_configuration
+from fedproc.demo.broker import BrokerPlan, wait_for
+from fedproc.demo.configuration import AGGREGATOR, DOMAIN, HOSTS, LOCATIONS, USERS, Configuration, Ports
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
-from fedproc.demo.issuer import DEVICE_GRANT, IssuerSettings, User
-from fedproc.demo.issuer import Client as OidcClient
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports, wait_until
 from fedproc.demo.supervision import Program, Supervisor
 
-DATA_HOSTS = ("UB", "BSC", "FORTH")
-AGGREGATOR = "EUCAIM"
-HOSTS = (*DATA_HOSTS, AGGREGATOR)
-LOCATIONS = {"UB": "Barcelona", "BSC": "Barcelona", "FORTH": "Heraklion", AGGREGATOR: "the centre"}
-DATASETS = ("breast-cohort", "wisconsin")
-USERS = {"researcher": ("researcher",), "colleague": ("researcher",), "operator": ("operator", "researcher")}
-DOMAIN = "fedproc.internal"
-BASE_IMAGE = "fedproc/base:bookworm-1"
-"""as :mod:`fedproc.demo.images` makes it"""
-_PYTHON = Path("/usr/bin/python3")
-
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Ports:
-    broker: int
-    distribution: int
-    epmd: int
-    issuer: int
-    api: int
-    aggregator: int
 
 
 class Federation:
@@ -81,18 +53,15 @@ class Federation:
         tools = self._tools()
         self._clear()
         shutil.rmtree(self._failed_log, ignore_errors=True)
-        self._keys = Keyring(self.folder / "keys")
-        self._ports = Ports(*free_ports(6))
         self.passwords = {name: secrets.token_urlsafe(12) for name in USERS}
+        self._settings = Configuration(
+            self.folder, self._cache, self._executor, self._engine_socket, Ports(*free_ports(6)),
+            Keyring(self.folder / "keys"), self.passwords,
+        )  # fmt: skip
         say("making the data: two public cancer data sets, split over UB, BSC and FORTH")
         self._make_data()
         say("making keys and settings of every program")
-        broker = self._broker()
-        self._write_issuer()
-        self._write_central()
-        for host in HOSTS:
-            self._write_host(host, tools)
-        self._write_env()
+        broker = self._settings.write_all(tools)
         self.supervisor.write(self._programs(broker))
         say("starting broker, issuer, API and relay")
         self.supervisor.start()
@@ -170,7 +139,7 @@ class Federation:
         return found
 
     def _publish(self, operator: Client, folder: Path, manifest: Manifest) -> None:
-        key = load_key(self._keys.key("catalogue").private.read_bytes())
+        key = load_key(self._settings.keys.key("catalogue").private.read_bytes())
         operator.add_tool(sign_manifest(manifest, key), pack(folder, manifest))
 
     def _make_data(self) -> None:
@@ -182,128 +151,6 @@ class Federation:
             write_datasets(made)
             (made / "complete").touch()
         shutil.copytree(made, self.folder / "data")
-
-    # -- settings --------------------------------------------------------------------------------
-
-    def _jwk(self, name: str) -> dict[str, Any]:
-        return public_jwk(load_key(self._keys.key(name).private.read_bytes()))
-
-    @property
-    def _issuer_url(self) -> str:
-        return f"http://127.0.0.1:{self._ports.issuer}"
-
-    @property
-    def _api_url(self) -> str:
-        return f"http://127.0.0.1:{self._ports.api}"
-
-    def _broker(self) -> BrokerPlan:
-        ports = self._ports
-        ca = self._keys.ca_file
-        place = self.folder / "broker"
-        plan = BrokerPlan(place, ports.broker, ports.distribution, ports.epmd, ca, other_root())
-        write_configuration(plan, self._keys.server("broker"), self._keys.key("issuer", rsa_bits=2048).public)
-        return plan
-
-    def _write_issuer(self) -> None:
-        both = ("fedproc-api", "rabbitmq")
-        machines = [
-            OidcClient(
-                client_id=f"host-{host}",
-                public_key=self._jwk(host),
-                grants=("client_credentials",),
-                audience=both,
-                host=host,
-                broker_scopes=host_scopes(host),
-            )
-            for host in HOSTS
-        ]
-        relay = OidcClient(
-            client_id="fedproc-relay",
-            public_key=self._jwk("relay"),
-            grants=("client_credentials",),
-            audience=both,
-            broker_scopes=relay_scopes(),
-        )
-        api = OidcClient(client_id="fedproc-api", public_key=self._jwk("api"), grants=("password", "refresh_token"))
-        cli = OidcClient(client_id="fedproc-cli", grants=(DEVICE_GRANT, "refresh_token"))
-        users = [
-            User(name=name, password_hash=generate_password_hash(self.passwords[name]), roles=roles)
-            for name, roles in USERS.items()
-        ]
-        settings = IssuerSettings(
-            url=self._issuer_url,
-            port=self._ports.issuer,
-            key=self._keys.key("issuer", rsa_bits=2048).private,
-            users=tuple(users),
-            clients=(*machines, relay, api, cli),
-        )
-        _write_secret(self.folder / "issuer.json", settings.model_dump_json(indent=1))
-
-    def _write_central(self) -> None:
-        keys = self._keys
-        (self.folder / "central").mkdir(parents=True)
-        settings = {
-            "database": f"sqlite:///{self.folder}/central/central.sqlite",
-            "files": f"{self.folder}/central/files",
-            "runtime": f"{self.folder}/central/run",
-            "public_url": self._api_url,
-            "listen_port": self._ports.api,
-            "dispatch_key": str(keys.key("dispatch").private),
-            "catalogue_keys": [str(keys.key("catalogue").public)],
-            "aggregator": AGGREGATOR,
-            "authority": str(keys.ca_file),
-            "issuer": {"url": self._issuer_url, "client_key": str(keys.key("api").private)},
-            "broker": {
-                "host": "localhost",
-                "port": self._ports.broker,
-                "ca_file": str(keys.ca_file),
-                "client_key": str(keys.key("relay").private),
-            },
-        }
-        _write_secret(self.folder / "central.toml", tomli_w.dumps(settings))
-
-    def _write_host(self, host: str, tools: list[tuple[Path, Manifest]]) -> None:
-        pair, keys = self._keys.host(host), self._keys
-        connections: dict[str, Any] = {"certificate": str(pair.certificate), "ca_file": str(keys.ca_file)}
-        if host == AGGREGATOR:
-            connections["listen_port"] = self._ports.aggregator
-        settings: dict[str, Any] = {
-            "host": host,
-            "state": f"{self.folder}/hosts/{host}",
-            "key": str(pair.private),
-            "policy": f"{self.folder}/policy-{host}.toml",
-            "executor": self._executor,
-            "heartbeat_seconds": 5,
-            "centre": {
-                "api_url": self._api_url,
-                "issuer_url": self._issuer_url,
-                "broker_host": "localhost",
-                "broker_port": self._ports.broker,
-                "ca_file": str(keys.ca_file),
-                "dispatch_keys": [str(keys.key("dispatch").public)],
-                "catalogue_keys": [str(keys.key("catalogue").public)],
-            },
-            "connections": connections,
-            "sandbox": {"python": str(_PYTHON), "environments": f"{self._cache}/environments"},
-            "docker": {"socket": f"unix://{self._engine_socket}", "base_image": BASE_IMAGE},
-            "check": {"disk_reserve_mb": 500},
-            "capacity": {"cpus": 4, "memory_mb": 4000, "disk_mb": 4000},
-        }
-        if host in DATA_HOSTS:
-            settings["datasets"] = {name: {"path": f"{self.folder}/data/{host}/{name}"} for name in DATASETS}
-        _write_secret(self.folder / f"host-{host}.toml", tomli_w.dumps(settings))
-        (self.folder / f"policy-{host}.toml").write_text(tomli_w.dumps(policy_of(tools)))
-
-    def _write_env(self) -> None:
-        values = {
-            "FEDPROC_URL": self._api_url,
-            "FEDPROC_USERNAME": "researcher",
-            "FEDPROC_PASSWORD": self.passwords["researcher"],
-            "FEDPROC_OPERATOR_USERNAME": "operator",
-            "FEDPROC_OPERATOR_PASSWORD": self.passwords["operator"],
-            "FEDPROC_ISSUER": self._issuer_url,
-        }
-        _write_secret(self.folder / "env", "".join(f"export {name}='{value}'\n" for name, value in values.items()))
 
     # -- programs --------------------------------------------------------------------------------
 
@@ -338,8 +185,8 @@ class Federation:
                 site=host,
                 roles=["aggregator", "compute"] if host == AGGREGATOR else ["data"],
                 location=LOCATIONS[host],
-                public_key=self._jwk(host),
-                address=f"127.0.0.1:{self._ports.aggregator}" if host == AGGREGATOR else None,
+                public_key=self._settings.jwk(host),
+                address=f"127.0.0.1:{self._settings.ports.aggregator}" if host == AGGREGATOR else None,
                 domain=DOMAIN,
             )
             operator.enrol(host, enrolment)
@@ -351,25 +198,6 @@ def _without_proxy() -> dict[str, str]:
     return {"NO_PROXY": exempt, "no_proxy": exempt}
 
 
-def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:
-    """The demo's site policy: exactly these tools, their connections with a budget, aggregates and models leave."""
-    rules = []
-    for _, manifest in tools:
-        tool = manifest.tool
-        peers = {connection.task for task in tool.tasks for connection in task.connections}
-        peers |= {task.name for task in tool.tasks if task.ports}
-        rules.append(
-            {
-                "id": tool.id,
-                "digest": tool_digest(manifest),
-                "connections": [{"task": name, "max_mb": 100.0} for name in sorted(peers)],
-                "received_code": any(task.runs_received_code for task in tool.tasks),
-            }
-        )
-    release = dict.fromkeys(("public", "report", "aggregate", "model"), "automatic")
-    return {"tools": rules, "release": release, "minimum_count": 5, "metrics": True, "logs": True}
-
-
 def read_env(folder: Path) -> dict[str, str]:
     """What ``FOLDER/env`` says. Raises :class:`UnavailableError` if nothing runs there."""
     path = folder / "env"
@@ -377,12 +205,6 @@ def read_env(folder: Path) -> dict[str, str]:
         raise UnavailableError(f"no federation runs in {folder}: make demo-up starts one")
     lines = (line.removeprefix("export ").partition("=") for line in path.read_text().splitlines())
     return {name: value.strip("'") for name, _, value in lines}
-
-
-def _write_secret(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as target:
-        target.write(text)
 
 
 def _healthy(operator: Client) -> bool:

@@ -13,13 +13,13 @@ from fedproc.client.api import Client
 from fedproc.client.results import fetch_results
 from fedproc.common.errors import FedprocError
 from fedproc.contract.api.experiments import ExperimentRequest
+from fedproc.demo.configuration import AGGREGATOR, DATA_HOSTS
 from fedproc.demo.data import COHORT_PARAMETERS, YEAR, differences
-from fedproc.demo.federation import AGGREGATOR, DATA_HOSTS
 
 TOLERANCE = 1e-9
 
 
-def tell(client: Client, results: Path, console: Console) -> None:
+def run(client: Client, results: Path, console: Console) -> None:
     """Run both experiments and show what came out; their files go below ``results``.
 
     Raises :class:`FedprocError` if one does not succeed, or says something else than the pooled data.

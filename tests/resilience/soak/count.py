@@ -16,7 +16,7 @@ from tests.resilience.soak.flow import Flow
 from tests.running import Running
 
 from fedproc.contract.states import TERMINAL
-from fedproc.demo.federation import HOSTS
+from fedproc.demo.configuration import HOSTS
 
 
 @dataclass

@@ -16,7 +16,7 @@ from fedproc.client.transport import ApiError
 from fedproc.common.errors import FedprocError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.states import TERMINAL
-from fedproc.demo.federation import HOSTS
+from fedproc.demo.configuration import HOSTS
 
 T = TypeVar("T")
 _PATIENCE = 600.0

@@ -13,7 +13,7 @@ from typing import Self
 
 from tests.running import Running
 
-from fedproc.demo.federation import HOSTS
+from fedproc.demo.configuration import HOSTS
 
 _TOGETHER = 0.25
 """of the kills come whether or not the federation works again after the one before"""

@@ -1,0 +1,209 @@
+"""Settings of every program of a federation in one folder: what the playbooks write on real machines."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from werkzeug.security import generate_password_hash
+
+from fedproc.catalog import tool_digest
+from fedproc.common.keys import load_key, public_jwk
+from fedproc.contract.tool.tool import Manifest
+from fedproc.contract.wire.routing import host_scopes, relay_scopes
+from fedproc.demo.broker import BrokerPlan, other_root, write_configuration
+from fedproc.demo.issuer.model import DEVICE_GRANT, IssuerSettings, User
+from fedproc.demo.issuer.model import Client as OidcClient
+from fedproc.demo.keys import Keyring
+
+DATA_HOSTS = ("UB", "BSC", "FORTH")
+AGGREGATOR = "EUCAIM"
+HOSTS = (*DATA_HOSTS, AGGREGATOR)
+LOCATIONS = {"UB": "Barcelona", "BSC": "Barcelona", "FORTH": "Heraklion", AGGREGATOR: "the centre"}
+DATASETS = ("breast-cohort", "wisconsin")
+USERS = {"researcher": ("researcher",), "colleague": ("researcher",), "operator": ("operator", "researcher")}
+DOMAIN = "fedproc.internal"
+BASE_IMAGE = "fedproc/base:bookworm-1"
+"""as :mod:`fedproc.demo.images` makes it"""
+_PYTHON = Path("/usr/bin/python3")
+
+
+@dataclass(frozen=True)
+class Ports:
+    broker: int
+    distribution: int
+    epmd: int
+    issuer: int
+    api: int
+    aggregator: int
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Writes the settings of the federation in ``folder``; ``cache`` outlives it."""
+
+    folder: Path
+    cache: Path
+    executor: str
+    engine_socket: Path
+    ports: Ports
+    keys: Keyring
+    passwords: dict[str, str]
+
+    def write_all(self, tools: list[tuple[Path, Manifest]]) -> BrokerPlan:
+        """Write everything; returns how the broker is started."""
+        broker = self._write_broker()
+        self._write_issuer()
+        self._write_central()
+        for host in HOSTS:
+            self._write_host(host, tools)
+        self._write_env()
+        return broker
+
+    def jwk(self, name: str) -> dict[str, Any]:
+        return public_jwk(load_key(self.keys.key(name).private.read_bytes()))
+
+    @property
+    def issuer_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.issuer}"
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.api}"
+
+    def _write_broker(self) -> BrokerPlan:
+        ports = self.ports
+        ca = self.keys.ca_file
+        place = self.folder / "broker"
+        plan = BrokerPlan(place, ports.broker, ports.distribution, ports.epmd, ca, other_root())
+        write_configuration(plan, self.keys.server("broker"), self.keys.key("issuer", rsa_bits=2048).public)
+        return plan
+
+    def _write_issuer(self) -> None:
+        both = ("fedproc-api", "rabbitmq")
+        machines = [
+            OidcClient(
+                client_id=f"host-{host}",
+                public_key=self.jwk(host),
+                grants=("client_credentials",),
+                audience=both,
+                host=host,
+                broker_scopes=host_scopes(host),
+            )
+            for host in HOSTS
+        ]
+        relay = OidcClient(
+            client_id="fedproc-relay",
+            public_key=self.jwk("relay"),
+            grants=("client_credentials",),
+            audience=both,
+            broker_scopes=relay_scopes(),
+        )
+        api = OidcClient(client_id="fedproc-api", public_key=self.jwk("api"), grants=("password", "refresh_token"))
+        cli = OidcClient(client_id="fedproc-cli", grants=(DEVICE_GRANT, "refresh_token"))
+        users = [
+            User(name=name, password_hash=generate_password_hash(self.passwords[name]), roles=roles)
+            for name, roles in USERS.items()
+        ]
+        settings = IssuerSettings(
+            url=self.issuer_url,
+            port=self.ports.issuer,
+            key=self.keys.key("issuer", rsa_bits=2048).private,
+            users=tuple(users),
+            clients=(*machines, relay, api, cli),
+        )
+        _write_secret(self.folder / "issuer.json", settings.model_dump_json(indent=1))
+
+    def _write_central(self) -> None:
+        keys = self.keys
+        (self.folder / "central").mkdir(parents=True)
+        settings = {
+            "database": f"sqlite:///{self.folder}/central/central.sqlite",
+            "files": f"{self.folder}/central/files",
+            "runtime": f"{self.folder}/central/run",
+            "public_url": self.api_url,
+            "listen_port": self.ports.api,
+            "dispatch_key": str(keys.key("dispatch").private),
+            "catalogue_keys": [str(keys.key("catalogue").public)],
+            "aggregator": AGGREGATOR,
+            "authority": str(keys.ca_file),
+            "issuer": {"url": self.issuer_url, "client_key": str(keys.key("api").private)},
+            "broker": {
+                "host": "localhost",
+                "port": self.ports.broker,
+                "ca_file": str(keys.ca_file),
+                "client_key": str(keys.key("relay").private),
+            },
+        }
+        _write_secret(self.folder / "central.toml", tomli_w.dumps(settings))
+
+    def _write_host(self, host: str, tools: list[tuple[Path, Manifest]]) -> None:
+        pair, keys = self.keys.host(host), self.keys
+        connections: dict[str, Any] = {"certificate": str(pair.certificate), "ca_file": str(keys.ca_file)}
+        if host == AGGREGATOR:
+            connections["listen_port"] = self.ports.aggregator
+        settings: dict[str, Any] = {
+            "host": host,
+            "state": f"{self.folder}/hosts/{host}",
+            "key": str(pair.private),
+            "policy": f"{self.folder}/policy-{host}.toml",
+            "executor": self.executor,
+            "heartbeat_seconds": 5,
+            "centre": {
+                "api_url": self.api_url,
+                "issuer_url": self.issuer_url,
+                "broker_host": "localhost",
+                "broker_port": self.ports.broker,
+                "ca_file": str(keys.ca_file),
+                "dispatch_keys": [str(keys.key("dispatch").public)],
+                "catalogue_keys": [str(keys.key("catalogue").public)],
+            },
+            "connections": connections,
+            "sandbox": {"python": str(_PYTHON), "environments": f"{self.cache}/environments"},
+            "docker": {"socket": f"unix://{self.engine_socket}", "base_image": BASE_IMAGE},
+            "check": {"disk_reserve_mb": 500},
+            "capacity": {"cpus": 4, "memory_mb": 4000, "disk_mb": 4000},
+        }
+        if host in DATA_HOSTS:
+            settings["datasets"] = {name: {"path": f"{self.folder}/data/{host}/{name}"} for name in DATASETS}
+        _write_secret(self.folder / f"host-{host}.toml", tomli_w.dumps(settings))
+        (self.folder / f"policy-{host}.toml").write_text(tomli_w.dumps(policy_of(tools)))
+
+    def _write_env(self) -> None:
+        values = {
+            "FEDPROC_URL": self.api_url,
+            "FEDPROC_USERNAME": "researcher",
+            "FEDPROC_PASSWORD": self.passwords["researcher"],
+            "FEDPROC_OPERATOR_USERNAME": "operator",
+            "FEDPROC_OPERATOR_PASSWORD": self.passwords["operator"],
+            "FEDPROC_ISSUER": self.issuer_url,
+        }
+        _write_secret(self.folder / "env", "".join(f"export {name}='{value}'\n" for name, value in values.items()))
+
+
+def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:
+    """The demo's site policy: exactly these tools, their connections with a budget, aggregates and models leave."""
+    rules = []
+    for _, manifest in tools:
+        tool = manifest.tool
+        peers = {connection.task for task in tool.tasks for connection in task.connections}
+        peers |= {task.name for task in tool.tasks if task.ports}
+        rules.append(
+            {
+                "id": tool.id,
+                "digest": tool_digest(manifest),
+                "connections": [{"task": name, "max_mb": 100.0} for name in sorted(peers)],
+                "received_code": any(task.runs_received_code for task in tool.tasks),
+            }
+        )
+    release = dict.fromkeys(("public", "report", "aggregate", "model"), "automatic")
+    return {"tools": rules, "release": release, "minimum_count": 5, "metrics": True, "logs": True}
+
+
+def _write_secret(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as target:
+        target.write(text)

@@ -1,0 +1,137 @@
+"""What the issuer grants, in Authlib's form: password, refresh token, device code, client credentials."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from authlib.oauth2.rfc6749 import grants
+from authlib.oauth2.rfc6749.errors import InvalidGrantError
+from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
+from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint, DeviceCodeGrant
+from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
+from joserfc.jwk import ECKey, KeySet
+
+from fedproc.demo.broker import SCOPE_CLAIM
+from fedproc.demo.issuer.model import Client, DeviceRequest, Issuer, User
+
+
+def token_generator(issuer: Issuer) -> JWTBearerTokenGenerator:
+    class Generator(JWTBearerTokenGenerator):  # type: ignore[misc]
+        def get_jwks(self) -> KeySet:
+            return KeySet.import_key_set(
+                {"keys": [{**issuer.key.as_dict(private=True), "kid": "issuer", "use": "sig", "alg": "RS256"}]}
+            )
+
+        def get_audiences(self, client: Client, _user: User | None, _scope: str) -> list[str]:
+            return list(client.audience)
+
+        def get_extra_claims(self, client: Client, _grant: str, user: User | None, _scope: str) -> dict[str, Any]:
+            claims: dict[str, Any] = {"azp": client.client_id}
+            if user is not None:
+                claims |= {"preferred_username": user.name, "realm_access": {"roles": list(user.roles)}}
+            if client.host is not None:
+                claims["fedproc_host"] = client.host
+            if client.broker_scopes is not None:
+                claims[SCOPE_CLAIM] = client.broker_scopes
+            return claims
+
+    return Generator(
+        issuer=issuer.settings.url,
+        expires_generator=lambda client, grant_type: issuer.settings.access_seconds,
+        refresh_token_generator=lambda client, grant_type, user, scope: issuer.refresh_token(client, user),
+    )
+
+
+def client_assertion_method(issuer: Issuer) -> JWTBearerClientAssertion:
+    class Assertion(JWTBearerClientAssertion):  # type: ignore[misc]
+        CLIENT_AUTH_METHOD = "private_key_jwt"
+
+        def get_audiences(self) -> list[str]:
+            return [issuer.settings.url, f"{issuer.settings.url}/token"]
+
+        def validate_jti(self, claims: dict[str, Any], jti: str) -> bool:
+            return issuer.first_use(jti, float(claims["exp"]))
+
+        def resolve_client_public_key(self, client: Client) -> ECKey:
+            return ECKey.import_key(client.public_key or {})
+
+    return Assertion()
+
+
+def grant_types(issuer: Issuer) -> list[type]:
+    methods = ["private_key_jwt", "none"]
+
+    class Password(grants.ResourceOwnerPasswordCredentialsGrant):  # type: ignore[misc]
+        TOKEN_ENDPOINT_AUTH_METHODS = methods
+
+        def authenticate_user(self, username: str, password: str) -> User:
+            if (user := issuer.authenticate(username, password)) is None:
+                raise InvalidGrantError("user name or password is wrong")
+            return user
+
+    class Refresh(grants.RefreshTokenGrant):  # type: ignore[misc]
+        TOKEN_ENDPOINT_AUTH_METHODS = methods
+        INCLUDE_NEW_REFRESH_TOKEN = True
+
+        def authenticate_refresh_token(self, refresh_token: str) -> Any:
+            claims = issuer.read_refresh_token(refresh_token)
+            return _Credential(claims) if claims else None
+
+        def authenticate_user(self, credential: _Credential) -> User | None:
+            return issuer.user(credential.claims["sub"])
+
+        def revoke_old_credential(self, _credential: _Credential) -> None:
+            """A demo's refresh tokens are not stored, so an old one lives until it expires."""
+
+    class Machine(grants.ClientCredentialsGrant):  # type: ignore[misc]
+        TOKEN_ENDPOINT_AUTH_METHODS = methods[:1]
+
+    class Device(DeviceCodeGrant):  # type: ignore[misc]
+        TOKEN_ENDPOINT_AUTH_METHODS = methods
+
+        def query_device_credential(self, device_code: str) -> DeviceRequest | None:
+            return issuer.devices.get(device_code)
+
+        def query_user_grant(self, user_code: str) -> tuple[User, bool] | None:
+            return next((d.answer for d in issuer.devices.values() if d.user_code == user_code), None)
+
+        def create_token_response(self) -> Any:
+            answer = super().create_token_response()
+            issuer.devices.pop(self.request.payload.data["device_code"], None)
+            return answer
+
+        def should_slow_down(self, credential: DeviceRequest) -> bool:
+            before, credential.asked = credential.asked, time.time()
+            return credential.asked - before < 0.5
+
+    return [Password, Refresh, Machine, Device]
+
+
+class _Credential:
+    """A refresh token that was read; the methods are those that Authlib asks."""
+
+    def __init__(self, claims: dict[str, Any]) -> None:
+        self.claims = claims
+
+    def check_client(self, client: Client) -> bool:
+        return bool(self.claims["client_id"] == client.client_id)
+
+    def get_scope(self) -> str:
+        return ""
+
+
+def device_endpoint(issuer: Issuer) -> type:
+    class Endpoint(DeviceAuthorizationEndpoint):  # type: ignore[misc]
+        CLIENT_AUTH_METHODS = ("none",)
+        EXPIRES_IN = 600
+        INTERVAL = 1
+
+        def get_verification_uri(self) -> str:
+            return f"{issuer.settings.url}/device"
+
+        def save_device_credential(self, client_id: str, scope: str | None, data: dict[str, Any]) -> None:
+            expires = time.time() + data["expires_in"]
+            issuer.devices[data["device_code"]] = DeviceRequest(client_id, scope or "", data["user_code"], expires)
+
+    return Endpoint

@@ -1,0 +1,151 @@
+"""Who the issuer knows, and its state: users, clients, device codes, refresh tokens."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+from pydantic import BaseModel, ConfigDict
+from werkzeug.security import check_password_hash, generate_password_hash
+
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+REFRESH_SECONDS = 12 * 3600
+
+
+_REFRESH_TYPE = "refresh+jwt"
+
+
+_NO_PASSWORD = generate_password_hash(secrets.token_hex())
+"""what an unknown user's password is compared with, so that it takes as long as a known one's"""
+
+
+class User(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    password_hash: str
+    roles: tuple[str, ...]
+
+    def get_user_id(self) -> str:
+        return self.name
+
+
+class Client(BaseModel):
+    """A client; the methods are those that Authlib asks (its ClientMixin)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    client_id: str
+    public_key: dict[str, Any] | None = None
+    grants: tuple[str, ...]
+    audience: tuple[str, ...] = ("fedproc-api",)
+    host: str | None = None
+    broker_scopes: str | None = None
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_allowed_scope(self, scope: str | None) -> str:
+        return scope or ""
+
+    def check_endpoint_auth_method(self, method: str, _endpoint: str) -> bool:
+        return method == ("private_key_jwt" if self.public_key else "none")
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type in self.grants
+
+
+class IssuerSettings(BaseModel):
+    """The issuer's configuration file (JSON, 0600)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str
+    port: int
+    key: Path
+    users: tuple[User, ...]
+    clients: tuple[Client, ...]
+    access_seconds: int = 300
+
+
+@dataclass
+class DeviceRequest:
+    """A device code that waits for its user; the methods are those that Authlib asks."""
+
+    client_id: str
+    scope: str
+    user_code: str
+    expires: float
+    answer: tuple[User, bool] | None = None
+    asked: float = field(default=0.0)
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_scope(self) -> str:
+        return self.scope
+
+    def get_user_code(self) -> str:
+        return self.user_code
+
+    def is_expired(self) -> bool:
+        return time.time() > self.expires
+
+
+class Issuer:
+    """The issuer's state and its answers to Authlib's questions."""
+
+    def __init__(self, settings: IssuerSettings) -> None:
+        self.settings = settings
+        self.key = RSAKey.import_key(settings.key.read_bytes())
+        self.jwk = {**self.key.as_dict(private=False), "kid": "issuer", "use": "sig", "alg": "RS256"}
+        self._users = {user.name: user for user in settings.users}
+        self._clients = {client.client_id: client for client in settings.clients}
+        self.devices: dict[str, DeviceRequest] = {}
+        self._used: dict[str, float] = {}
+
+    def client(self, client_id: str) -> Client | None:
+        return self._clients.get(client_id)
+
+    def user(self, name: str) -> User | None:
+        return self._users.get(name)
+
+    def authenticate(self, name: str, password: str) -> User | None:
+        user = self._users.get(name)
+        fits = check_password_hash(user.password_hash if user else _NO_PASSWORD, password)
+        return user if fits else None
+
+    def first_use(self, jti: str, until: float) -> bool:
+        """Whether this id of a client assertion, which is valid ``until`` then, was not seen before."""
+        now = time.time()
+        self._used = {key: until for key, until in self._used.items() if until > now}
+        if jti in self._used:
+            return False
+        self._used[jti] = until
+        return True
+
+    def refresh_token(self, client: Client, user: User) -> str:
+        """Signed, not stored: it outlives a restart of the issuer."""
+        claims = {
+            "iss": self.settings.url,
+            "sub": user.name,
+            "client_id": client.client_id,
+            "exp": int(time.time()) + REFRESH_SECONDS,
+        }
+        return jwt.encode({"alg": "RS256", "kid": "issuer", "typ": _REFRESH_TYPE}, claims, self.key)
+
+    def read_refresh_token(self, token: str) -> dict[str, Any] | None:
+        try:
+            read = jwt.decode(token, self.key, algorithms=["RS256"])
+        except (JoseError, ValueError):
+            return None
+        right = read.header.get("typ") == _REFRESH_TYPE and read.claims.get("exp", 0) > time.time()
+        return read.claims if right else None
