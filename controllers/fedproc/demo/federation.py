@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest
 from fedproc.client.api import Client
