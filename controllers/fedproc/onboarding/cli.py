@@ -22,7 +22,7 @@ from fedproc.net.proxy import stated_proxy
 from fedproc.onboarding import check
 from fedproc.onboarding.model import report
 from fedproc.onboarding.model.targets import WORK_FOLDER, BadInputError, Targets, from_settings, service
-from fedproc.onboarding.probes import pinned
+from fedproc.onboarding.probes import pinned_ca
 from fedproc.onboarding.profile import profile
 from fedproc.onboarding.report import diagnose, page, text
 from fedproc.onboarding.report.output import OutputError, show, write
@@ -88,7 +88,7 @@ def _report(options: argparse.Namespace) -> report.Report:
     targets = _targets(options)
     topics = _topics(options.only)
     with tempfile.TemporaryDirectory(prefix="fedproc-check-") as folder:
-        targets = pinned.with_authority(check.with_services(targets, chosen), Path(folder))
+        targets = pinned_ca.with_pinned_ca(check.with_services(targets, chosen), Path(folder))
         probes = check.tasks(check.with_services(targets, chosen), topics or check.default_topics(targets))
         with Progress(len(probes), sys.stderr) as progress:
             return check.run(chosen, targets, topics, progress.done)

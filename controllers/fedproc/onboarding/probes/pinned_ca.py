@@ -1,4 +1,4 @@
-"""The federation's own authority, where only its hash is known: the API shows it, and the hash decides."""
+"""The certificate authority of the federation, where only its hash is known: the API shows it, the hash decides."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ API = "api"
 PATH = "/authority"
 
 
-def with_authority(targets: Targets, folder: Path) -> Targets:
+def with_pinned_ca(targets: Targets, folder: Path) -> Targets:
     """With the authority's certificate in a file below ``folder``, if a hash is given and no file.
 
     What came is compared with the hash by each probe, as a given file is. If nothing came, the lines about the
