@@ -52,13 +52,13 @@ def readme(role: Path) -> str:
 
 
 def _entry(name: str, spec: dict[str, Any], defaults: dict[str, Any], known: dict[str, Any]) -> list[str]:
-    """Heading, words and table of one entry point; what "main" has already told is not told again."""
+    """Heading, description and table of one entry point, without the options that "main" has described."""
     description = spec.get("description", [])
-    words = [description] if isinstance(description, str) else description
+    text = [description] if isinstance(description, str) else description
     options = {k: v for k, v in spec.get("options", {}).items() if known.get(k) != v}
     rows = [row for option in options.items() for row in _rows(*option, defaults)]
     heading = "" if name == "main" else f"## `tasks_from: {name}`"
-    return [heading, spec.get("short_description", ""), " ".join(words), "\n".join([HEAD, *rows]) if rows else ""]
+    return [heading, spec.get("short_description", ""), " ".join(text), "\n".join([HEAD, *rows]) if rows else ""]
 
 
 def _rows(name: str, option: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:

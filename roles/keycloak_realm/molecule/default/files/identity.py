@@ -115,18 +115,18 @@ def main():
     parser.add_argument("--ca", required=True)
     parser.add_argument("--key", help="of the API, or of the machine that asks")
     parser.add_argument("act", choices=["sign-in", "machine", "exchange", "active"])
-    parser.add_argument("words", nargs="*")
+    parser.add_argument("arguments", nargs="*")
     given = parser.parse_args()
     realm = Realm(given.issuer, given.ca)
     if given.act == "active":
-        result = {"active": realm.active(given.key, *given.words)}
+        result = {"active": realm.active(given.key, *given.arguments)}
     else:
         if given.act == "sign-in":
-            token = realm.sign_in(*given.words)
+            token = realm.sign_in(*given.arguments)
         elif given.act == "machine":
-            token = realm.machine(given.words[0], given.key)
+            token = realm.machine(given.arguments[0], given.key)
         else:
-            token = realm.exchange(given.key, *given.words)
+            token = realm.exchange(given.key, *given.arguments)
         result = {"token": token, "claims": claims(token)}
     print(json.dumps(result))
 

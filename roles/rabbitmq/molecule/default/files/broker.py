@@ -29,8 +29,8 @@ class Broker:
     def signs_in(self, token, user=""):
         try:
             self.connect(token, user).close()
-        except (AMQPConnectionError, OSError) as fault:
-            return f"refused: {type(fault).__name__} {fault}"
+        except (AMQPConnectionError, OSError) as error:
+            return f"refused: {type(error).__name__} {error}"
         return "taken"
 
     def may(self, token, act):
@@ -40,8 +40,8 @@ class Broker:
             channel = connection.channel()
             channel.confirm_delivery()
             return act(channel) or "taken"
-        except ChannelClosedByBroker as fault:
-            return f"refused: {fault.reply_code}"
+        except ChannelClosedByBroker as error:
+            return f"refused: {error.reply_code}"
         finally:
             if connection.is_open:
                 connection.close()
@@ -74,23 +74,23 @@ def take(channel, queue):
 
 def rights(broker, tokens):
     relay, host = tokens["relay"], tokens["UB"]
-    told = {"declare": broker.may(relay, lambda c: declare(c, ["UB", "BSC"]))}
-    told["dispatch"] = broker.may(
+    results = {"declare": broker.may(relay, lambda c: declare(c, ["UB", "BSC"]))}
+    results["dispatch"] = broker.may(
         relay, lambda c: [send(c, "jobs", h, f"job of {h}".encode()) for h in ("UB", "BSC")] and None
     )
-    told["own queue"] = broker.may(host, lambda c: take(c, "jobs.UB"))
-    told["other's queue"] = broker.may(host, lambda c: take(c, "jobs.BSC"))
-    told["own key"] = broker.may(host, lambda c: send(c, "events", "host.UB.snapshot"))
-    told["other's key"] = broker.may(host, lambda c: send(c, "events", "host.BSC.snapshot"))
-    told["jobs"] = broker.may(host, lambda c: send(c, "jobs", "BSC"))
-    told["default exchange"] = broker.may(host, lambda c: send(c, "", "jobs.BSC"))
-    told["new queue"] = broker.may(host, lambda c: c.queue_declare("mine") and None)
-    told["bind"] = broker.may(host, lambda c: c.queue_bind("jobs.UB", "events", "#") and None)
-    told["delete"] = broker.may(host, lambda c: c.queue_delete("jobs.BSC") and None)
-    told["guest"] = broker.signs_in("guest", "guest")
+    results["own queue"] = broker.may(host, lambda c: take(c, "jobs.UB"))
+    results["other's queue"] = broker.may(host, lambda c: take(c, "jobs.BSC"))
+    results["own key"] = broker.may(host, lambda c: send(c, "events", "host.UB.snapshot"))
+    results["other's key"] = broker.may(host, lambda c: send(c, "events", "host.BSC.snapshot"))
+    results["jobs"] = broker.may(host, lambda c: send(c, "jobs", "BSC"))
+    results["default exchange"] = broker.may(host, lambda c: send(c, "", "jobs.BSC"))
+    results["new queue"] = broker.may(host, lambda c: c.queue_declare("mine") and None)
+    results["bind"] = broker.may(host, lambda c: c.queue_bind("jobs.UB", "events", "#") and None)
+    results["delete"] = broker.may(host, lambda c: c.queue_delete("jobs.BSC") and None)
+    results["guest"] = broker.signs_in("guest", "guest")
     for name in set(tokens) - {"relay", "UB"}:
-        told[name] = broker.signs_in(tokens[name])
-    return told
+        results[name] = broker.signs_in(tokens[name])
+    return results
 
 
 def hold(broker, token, queue, mark):
@@ -101,8 +101,8 @@ def hold(broker, token, queue, mark):
     Path(mark).write_text("open")
     try:
         channel.start_consuming()
-    except (ConnectionClosedByBroker, AMQPError) as fault:
-        Path(mark).write_text(f"closed: {fault}")
+    except (ConnectionClosedByBroker, AMQPError) as error:
+        Path(mark).write_text(f"closed: {error}")
 
 
 def crowd(broker, token):
@@ -111,8 +111,8 @@ def crowd(broker, token):
     try:
         for _ in range(20):
             connections.append(broker.connect(token))
-    except (AMQPConnectionError, OSError) as fault:
-        return f"{len(connections)}, then refused: {type(fault).__name__}"
+    except (AMQPConnectionError, OSError) as error:
+        return f"{len(connections)}, then refused: {type(error).__name__}"
     finally:
         for connection in connections:
             connection.close()
@@ -126,29 +126,29 @@ def main():
     parser.add_argument("--ca", required=True)
     parser.add_argument("--tokens", required=True, help="folder of files NAME")
     parser.add_argument("act", choices=["rights", "signs-in", "crowd", "hold", "put", "get"])
-    parser.add_argument("words", nargs="*")
+    parser.add_argument("arguments", nargs="*")
     given = parser.parse_args()
     broker = Broker(given)
     tokens = {file.name: file.read_text().strip() for file in Path(given.tokens).iterdir()}
     if given.act == "rights":
-        told = rights(broker, tokens)
+        results = rights(broker, tokens)
     elif given.act == "signs-in":
-        told = {"told": broker.signs_in(tokens[given.words[0]])}
+        results = {"result": broker.signs_in(tokens[given.arguments[0]])}
     elif given.act == "crowd":
-        told = {"told": crowd(broker, tokens[given.words[0]])}
+        results = {"result": crowd(broker, tokens[given.arguments[0]])}
     elif given.act == "put":
         connection = broker.connect(tokens["relay"], attempts=10)
         channel = connection.channel()
         channel.confirm_delivery()
         declare(channel, ["UB"])
-        send(channel, "jobs", "UB", given.words[0].encode())
-        told = {"told": "confirmed"}
+        send(channel, "jobs", "UB", given.arguments[0].encode())
+        results = {"result": "confirmed"}
     elif given.act == "get":
         connection = broker.connect(tokens["UB"], attempts=10)
-        told = {"told": take(connection.channel(), "jobs.UB")}
+        results = {"result": take(connection.channel(), "jobs.UB")}
     else:
-        told = hold(broker, tokens[given.words[0]], *given.words[1:])
-    print(json.dumps(told))
+        results = hold(broker, tokens[given.arguments[0]], *given.arguments[1:])
+    print(json.dumps(results))
 
 
 main()

@@ -14,18 +14,18 @@ def cards():
     return sum(kind.read_text().startswith(DISPLAYS) for kind in found)
 
 
-def asked():
+def driver():
     """Driver and number of GPUs by NVML, or why it does not say."""
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError as fault:
-        return {"fault": str(fault)}
+    except OSError as error:
+        return {"error": str(error)}
     if code := nvml.nvmlInit_v2():
-        return {"fault": f"nvmlInit says {code}"}
+        return {"error": f"nvmlInit says {code}"}
     version, count = ctypes.create_string_buffer(80), ctypes.c_uint()
     code = nvml.nvmlSystemGetDriverVersion(version, 80) or nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
     nvml.nvmlShutdown()
-    return {"fault": f"NVML says {code}"} if code else {"driver": version.value.decode(), "gpus": count.value}
+    return {"error": f"NVML says {code}"} if code else {"driver": version.value.decode(), "gpus": count.value}
 
 
-print(json.dumps({"cards": cards(), "driver": "", "gpus": 0, "fault": "", **asked()}))
+print(json.dumps({"cards": cards(), "driver": "", "gpus": 0, "error": "", **driver()}))
