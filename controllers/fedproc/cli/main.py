@@ -12,8 +12,8 @@ from fedproc.common.errors import FedprocError
 _SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
 _HOST_CHECK = {("site", "check"), ("site", "diagnose"), ("site", "profiles")}
 _ALL = (
-    "account", "browse", "enrolments", "survey", "experiments", "catalog", "site_control", "site_tools", "site_accept",
-    "services",
+    "account", "browse", "enrolments", "survey", "experiments", "catalog",
+    "site.check", "site.control", "site.enrol", "site.tools", "site.accept", "services",
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def application(arguments: list[str]) -> typer.Typer:
 def _modules(arguments: list[str]) -> tuple[str, ...]:
     if arguments and arguments[0] in _SERVICES:
         return ("services",)
-    return ("site",) if tuple(arguments[:2]) in _HOST_CHECK else _ALL
+    return ("site.check",) if tuple(arguments[:2]) in _HOST_CHECK else _ALL
 
 
 def main() -> None:

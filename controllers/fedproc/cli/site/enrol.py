@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedproc.cli.show import AsJson, as_json, console, errors
+from fedproc.cli.site.app import site
 from fedproc.common.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ Renew = Annotated[bool, typer.Option("--renew", help="with a new code: a new cer
 Wait = Annotated[float, typer.Option(help="seconds to wait for the operator's confirmation", min=0)]
 
 
+@site.command()
 def enrol(
     url: Url,
     host: Host,
@@ -110,3 +112,7 @@ def _show(outcome: Outcome) -> None:
         )
     else:
         console.print(f"{outcome.host} is enrolled already; nothing was changed in {outcome.folder}")
+
+
+def mount(_app: typer.Typer) -> None:
+    """The command is part of ``fedproc site``, which is in the application already."""

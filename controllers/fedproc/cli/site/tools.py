@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedproc.cli.show import AsJson, as_json, errors, table
-from fedproc.cli.site import site
+from fedproc.cli.site.app import site
 
 tools = typer.Typer(help="Tools that this host has ready.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ import typer
 
 from fedproc.cli.services import Config
 from fedproc.cli.show import AsJson, as_json, console, errors
-from fedproc.cli.site import site
+from fedproc.cli.site.app import site
 
 NOT_ACCEPTED = 2
 

@@ -1,12 +1,13 @@
-"""``fedproc site``: the host check, the same as ``fedproc-check.pyz``; loads nothing that the check does not need."""
+"""``fedproc site check``, ``diagnose``, ``profiles``: the host check, the same as ``fedproc-check.pyz``.
+
+Nothing is loaded that the check does not need.
+"""
 
 from __future__ import annotations
 
 import typer
 
-site = typer.Typer(
-    help="On a host: can it join, what runs, what awaits release, the stop switch.", no_args_is_help=True
-)
+from fedproc.cli.site.app import site
 
 _AS_THE_MODULE = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -36,5 +37,5 @@ def profiles(context: typer.Context) -> None:
 
 
 def mount(app: typer.Typer) -> None:
-    """Add the commands to the application."""
+    """Add ``fedproc site`` to the application."""
     app.add_typer(site, name="site")

@@ -1,4 +1,4 @@
-"""``fedproc site``: a host's own operator, without the centre."""
+"""``fedproc site status``, ``stop``, ``release``, …: a host's own operator, without the centre."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fedproc.cli.show import AsJson, as_json, coloured, console, table
-from fedproc.cli.site import site
-from fedproc.cli.site_enrol import enrol
+from fedproc.cli.site.app import site
 from fedproc.common.errors import FedprocError, UnavailableError
 
 JOBS_LEFT = 3
@@ -26,13 +25,13 @@ def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = Non
 
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://site") as http:
         try:
-            answer = http.request(method, path, json=body)
+            response = http.request(method, path, json=body)
         except httpx.TransportError as error:
             raise UnavailableError(f"no orchestrator answers at {socket} ({error}): does it run, as you?") from error
-    said = answer.json()
-    if answer.status_code != 200:
-        raise FedprocError(str(said.get("detail")))
-    return said["result"]
+    document = response.json()
+    if response.status_code != 200:
+        raise FedprocError(str(document.get("detail")))
+    return document["result"]
 
 
 @site.command()
@@ -111,7 +110,5 @@ def refuse(job: str, socket: Socket, reason: Reason) -> None:
     console.print(f"{job}: refused")
 
 
-def mount(app: typer.Typer) -> None:
-    """Add the commands, enrolment, and those of the host check, to the application."""
-    site.command()(enrol)
-    app.add_typer(site, name="site")
+def mount(_app: typer.Typer) -> None:
+    """The commands are part of ``fedproc site``, which is in the application already."""
