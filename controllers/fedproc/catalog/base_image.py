@@ -53,5 +53,5 @@ def make_base_image(client: docker.DockerClient, say: Say) -> str:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise SystemFaultError(f"{Path(command[0]).name} failed: {' / '.join(said[-4:])}")
+        output = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise SystemFaultError(f"{Path(command[0]).name} failed: {' / '.join(output[-4:])}")

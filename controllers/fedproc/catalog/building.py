@@ -28,8 +28,8 @@ def build(client: docker.DockerClient, folder: Path, dockerfile: str, name: str,
             forcerm=True,
         )  # fmt: skip
     except docker.errors.BuildError as fault:
-        said = [str(step["stream"]).strip() for step in fault.build_log if step.get("stream")]
-        raise ImageError(f"the image cannot be built: {fault.msg} / {' / '.join(said[-6:])}") from fault
+        output = [str(step["stream"]).strip() for step in fault.build_log if step.get("stream")]
+        raise ImageError(f"the image cannot be built: {fault.msg} / {' / '.join(output[-6:])}") from fault
 
 
 def image_id(client: docker.DockerClient, name: str) -> str | None:

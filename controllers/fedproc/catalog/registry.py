@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import platform
-import random
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,10 +24,13 @@ from fedproc.common.errors import (
     UnavailableError,
     UnreadableError,
 )
+from fedproc.common.http import text_of
 from fedproc.common.log import get_logger
+from fedproc.common.retry import attempts
 
 log = get_logger(__name__)
 T = TypeVar("T")
+_PASSING = (UnavailableError, httpx.TransportError)
 
 Token = Callable[[bool], str]
 """gives an access token; True asks for a fresh one"""
@@ -157,32 +158,33 @@ class Registry:
             )
         if status == 404:
             raise NotFoundError(f"{what}: there is no such image; ask the operator to publish the tool again")
-        said = answer.read()[:300].decode(errors="replace")
+        response = answer.read()[:300].decode(errors="replace")
         if status in _AGAIN:
-            raise UnavailableError(f"{what}: {said}")
-        raise SystemFaultError(f"{what}: {said}", code="system_fault.store")
+            raise UnavailableError(f"{what}: {response}")
+        raise SystemFaultError(f"{what}: {response}", code="system_fault.store")
 
     def _persist(self, attempt: Callable[[], T]) -> T:
-        """Try again what another attempt may mend: a cut, a restart, an expired token (once)."""
-        pause, refused = 0.5, False
-        for number in range(1, self._attempts + 1):
-            try:
-                return attempt()
-            except NotAuthenticatedError:
-                if refused:
-                    raise
-                refused = True
-            except (UnavailableError, httpx.TransportError) as fault:
-                reason = str(fault) or type(fault).__name__
-                if number == self._attempts:
-                    raise UnavailableError(
-                        f"the store {self.name} at {self._url} does not answer ({reason}): can this machine reach it, "
-                        "is the proxy right, does it run?"
-                    ) from fault
-                log.warning("registry.waiting", reason=reason, pause_seconds=round(pause, 1))
-                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
-                pause = min(pause * 2, _LONGEST_PAUSE)
-        raise AssertionError("unreachable")
+        """Try again what another attempt may mend: a cut, a restart, an expired token."""
+        retrying = attempts(self._attempts, _PASSING, first=0.5, longest=_LONGEST_PAUSE, waiting=_note)
+        try:
+            return retrying(lambda: _with_fresh_token(attempt))
+        except _PASSING as fault:
+            raise UnavailableError(
+                f"the store {self.name} at {self._url} does not answer ({text_of(fault)}): can this machine reach it, "
+                "is the proxy right, does it run?"
+            ) from fault
+
+
+def _with_fresh_token(attempt: Callable[[], T]) -> T:
+    """A token that was refused was renewed at once: the second attempt is made with that one."""
+    try:
+        return attempt()
+    except NotAuthenticatedError:
+        return attempt()
+
+
+def _note(fault: BaseException, seconds: float) -> None:
+    log.warning("registry.waiting", reason=text_of(fault), pause_seconds=round(seconds, 1))
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

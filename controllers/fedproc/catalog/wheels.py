@@ -77,5 +77,5 @@ def _download(lock: Path, python: str, folder: Path) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise SystemFaultError(f"packages of {lock} for Python {python} cannot be fetched: {' / '.join(said[-4:])}")
+        output = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise SystemFaultError(f"packages of {lock} for Python {python} cannot be fetched: {' / '.join(output[-4:])}")

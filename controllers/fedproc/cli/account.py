@@ -44,10 +44,10 @@ def _by_browser(issuer: str | None, ca: str | None) -> Token:
     if not place:
         raise InvalidInputError("which issuer? give --issuer, or set FEDPROC_ISSUER")
 
-    def tell(address: str, code: str) -> None:
+    def notify(address: str, code: str) -> None:
         console.print(f"open [bold]{address}[/] in a browser, sign in, and check that it shows [bold]{code}[/]")
 
-    return session.device_token(place, ca, tell)
+    return session.device_token(place, ca, notify)
 
 
 def logout() -> None:

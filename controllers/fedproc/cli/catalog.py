@@ -51,7 +51,7 @@ def publish(
     """
     from fedproc.catalog import load_tool, pack, sign_manifest, tool_digest
     from fedproc.catalog.naming import to_build
-    from fedproc.cli.store import published, store_of
+    from fedproc.cli.registry import published, store_of
 
     manifest, signing = load_tool(folder), _key(key)
     with signed_in(operator=True) as client:
@@ -108,7 +108,7 @@ def pack(
 ) -> None:
     """Pack tools for a site that reaches nothing: manifests, sources, images of --store, packages for --python."""
     from fedproc.cli.pack import write_bundle
-    from fedproc.cli.store import store_of
+    from fedproc.cli.registry import store_of
 
     with signed_in(operator=True) as client, ExitStack() as stack:
         registry = stack.enter_context(store_of(client, store, store_url)) if store else None

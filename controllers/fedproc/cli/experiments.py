@@ -166,8 +166,8 @@ def show(experiment: str, json: AsJson = False) -> None:
 
 
 def _why(reason: str | None, waiting_for: str | None, unreachable: bool) -> str:
-    said = reason or (f"waits for {waiting_for}" if waiting_for else "")
-    return f"{said} [red]host unreachable[/]".strip() if unreachable else said
+    text = reason or (f"waits for {waiting_for}" if waiting_for else "")
+    return f"{text} [red]host unreachable[/]".strip() if unreachable else text
 
 
 @experiments.command("follow")

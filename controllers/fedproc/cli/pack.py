@@ -16,6 +16,7 @@ from fedproc.catalog.signing import tool_digest
 from fedproc.catalog.wheels import fetch_wheels, lock_files
 from fedproc.client.api import Client
 from fedproc.common.errors import InvalidInputError
+from fedproc.common.files import replacing
 from fedproc.contract.tool.tool import Manifest
 
 Say = Callable[[str], None]
@@ -29,8 +30,10 @@ def write_bundle(
     Images go in if there is a ``store``, packages for each version of ``pythons``. Raises :class:`InvalidInputError`
     for an image of another store.
     """
-    partial = target.with_name(f"{target.name}.part")
-    with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".pack-") as folder:
+    with (
+        replacing(target) as partial,
+        tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".pack-") as folder,
+    ):
         with BundleWriter(partial) as bundle:
             packing = _Packing(client, bundle, Path(folder), store, tuple(pythons))
             for name in tools:
@@ -38,7 +41,6 @@ def write_bundle(
                 version = version or client.tool(tool).version
                 say(f"packing {tool} {version}")
                 packing.add(tool, version)
-    partial.rename(target)
     say(f"packed {target}")
 
 

@@ -12,6 +12,7 @@ from fedproc.client.files import FileCalls
 from fedproc.client.transport import ApiError
 from fedproc.common.errors import UnavailableError
 from fedproc.common.http import problem_of
+from fedproc.common.retry import Backoff
 from fedproc.contract.api.enrolments import EnrolmentCode, EnrolmentView, NewEnrolment
 from fedproc.contract.api.experiments import (
     EventView,
@@ -26,6 +27,10 @@ from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetView, HostEnrolment, HostReportView, HostView
 from fedproc.contract.api.operations import DeadLetter, DeadLetterPage, Health
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
+
+_LONGEST_PAUSE = 25.0
+_CUTS = 8
+"""after as many in a row, without an event between them, an event stream is given up"""
 
 
 class Client(FileCalls):
@@ -130,19 +135,19 @@ class Client(FileCalls):
 
     def events(self, experiment: str, after: int = 0) -> Iterator[EventView]:
         """Every event of the experiment, live, until it has ended; a cut stream is taken up where it was cut."""
-        pause = 0.2
-        while True:
+        backoff, cut = Backoff(0.2, _LONGEST_PAUSE), 0
+        while cut < _CUTS:
             try:
                 for event in self._stream(experiment, after):
-                    after, pause = event.id, 0.2
+                    after, cut = event.id, 0
+                    backoff.reset()
                     yield event
             except httpx.TransportError as fault:
-                if pause > 20:
-                    raise UnavailableError(f"the event stream of {self.url} does not come back: {fault}") from fault
-                time.sleep(pause)
-                pause *= 2
+                cut, reason = cut + 1, fault
+                time.sleep(backoff.pause())
             else:
                 return
+        raise UnavailableError(f"the event stream of {self.url} does not come back: {reason}") from reason
 
     def _stream(self, experiment: str, after: int) -> Iterator[EventView]:
         headers = {**self._authorization(), "Accept": "text/event-stream"}

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from fedproc.client.api import Client
 from fedproc.client.transport import trusted
 from fedproc.common.errors import InvalidInputError, NotAuthenticatedError, UnavailableError
+from fedproc.common.files import write_atomically
 from fedproc.contract.api.base import Token
 
 CLIENT_ID = "fedproc-cli"
@@ -52,11 +53,7 @@ def keep(url: str, ca_file: str | None, token: Token) -> None:
     session = Session(url=url, ca_file=ca_file, token=token, expires=time.time() + token.expires_in)
     path = session_file()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_suffix(".part")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as target:
-        target.write(session.model_dump_json(exclude_none=True))
-    partial.rename(path)
+    write_atomically(path, session.model_dump_json(exclude_none=True).encode(), 0o600)
 
 
 def forget() -> bool:
@@ -128,8 +125,8 @@ def password_of(prefix: str = "FEDPROC_") -> str | None:
         raise InvalidInputError(f"{prefix}PASSWORD_FILE={file}: {fault}") from fault
 
 
-def device_token(issuer: str, ca_file: str | None, tell: Callable[[str, str], None]) -> Token:
-    """Sign in with a browser (RFC 8628): ``tell`` is given the address to open and the code to type there.
+def device_token(issuer: str, ca_file: str | None, notify: Callable[[str, str], None]) -> Token:
+    """Sign in with a browser (RFC 8628): ``notify`` is given the address to open and the code to type there.
 
     Raises :class:`NotAuthenticatedError` if it is refused or not done in time, :class:`UnavailableError` without the
     issuer.
@@ -141,7 +138,7 @@ def device_token(issuer: str, ca_file: str | None, tell: Callable[[str, str], No
             asked = http.post(found["device_authorization_endpoint"], data=form).raise_for_status().json()
         except (httpx.HTTPError, KeyError, json.JSONDecodeError) as fault:
             raise UnavailableError(f"{issuer} does not offer to sign in by device code: {fault!r}") from fault
-        tell(asked.get("verification_uri_complete") or asked["verification_uri"], asked["user_code"])
+        notify(asked.get("verification_uri_complete") or asked["verification_uri"], asked["user_code"])
         return _await_token(http, found["token_endpoint"], asked)
 
 

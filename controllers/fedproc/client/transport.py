@@ -82,9 +82,9 @@ class Transport:
                 self.token = Token.model_validate_json(answer.content)
                 self._expires = time.monotonic() + self.token.expires_in
                 return self.token
-        said = problem_of(answer)
+        problem = problem_of(answer)
         raise NotAuthenticatedError(
-            f"not signed in: {said.get('error_description') or said.get('detail') or said.get('error')}"
+            f"not signed in: {problem.get('error_description') or problem.get('detail') or problem.get('error')}"
         )
 
     def _ways_in(self) -> list[dict[str, str]]:

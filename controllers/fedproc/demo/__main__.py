@@ -130,8 +130,8 @@ def _down(console: Console) -> None:
     federation = Federation(_folder(), Path(".cache"), [_CATALOGUE])
     running = federation.supervisor.is_running()
     federation.down()
-    said = "ended; nothing is left running" if running else f"nothing was running in {_short(_folder())}"
-    console.print(f"==> {said}. Results, if any, stay in {_short(federation.results)}")
+    result = "ended; nothing is left running" if running else f"nothing was running in {_short(_folder())}"
+    console.print(f"==> {result}. Results, if any, stay in {_short(federation.results)}")
 
 
 def _short(path: Path) -> str:

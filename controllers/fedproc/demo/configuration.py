@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import tomli_w
 from werkzeug.security import generate_password_hash
 
 from fedproc.catalog import tool_digest
+from fedproc.common.files import write_atomically
 from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.tool.tool import Manifest
 from fedproc.contract.wire.routing import host_scopes, relay_scopes
@@ -204,6 +204,4 @@ def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:
 
 
 def _write_secret(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as target:
-        target.write(text)
+    write_atomically(path, text.encode(), 0o600)

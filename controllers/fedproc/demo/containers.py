@@ -25,6 +25,7 @@ from rich.status import Status
 
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
+from fedproc.common.files import write_atomically
 from fedproc.demo import scenario
 from fedproc.demo.federation import read_env
 
@@ -146,7 +147,7 @@ def _up(steps: Steps) -> None:
     _set_up(steps)
     _bring_up(steps)
     _write_env()
-    _tell_story(steps)
+    _run_scenario(steps)
     _say_where(steps)
 
 
@@ -211,12 +212,11 @@ def _write_env() -> None:
         "FEDPROC_DOMAIN": DOMAIN,
     }
     path = FOLDER / "env"
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as target:
-        target.writelines(f"export {name}='{value}'\n" for name, value in values.items())
+    lines = "".join(f"export {name}='{value}'\n" for name, value in values.items())
+    write_atomically(path, lines.encode(), 0o600)
 
 
-def _tell_story(steps: Steps) -> None:
+def _run_scenario(steps: Steps) -> None:
     env = read_env(FOLDER)
     steps.say(f"a researcher signs in at {env['FEDPROC_URL']} with the real Keycloak, and runs two experiments")
     client = Client(

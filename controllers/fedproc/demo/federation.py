@@ -176,9 +176,11 @@ class Federation:
             programs.append(self._program(name, ["orchestrator", *site], more, order=70, later=True))
         return programs
 
-    def _program(self, name: str, words: list[str], environment: dict[str, str] | None = None, **more: Any) -> Program:
+    def _program(
+        self, name: str, arguments: list[str], environment: dict[str, str] | None = None, **more: Any
+    ) -> Program:
         python = self.pythons.get(name, Path(sys.executable))
-        return Program(name, [str(python), "-m", "fedproc.cli", *words], environment or {}, **more)
+        return Program(name, [str(python), "-m", "fedproc.cli", *arguments], environment or {}, **more)
 
     def _enrol(self, operator: Client) -> None:
         for host in HOSTS:

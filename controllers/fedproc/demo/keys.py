@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fedproc.common.files import write_atomically
 from fedproc.contract.ids import dns_label
 
 _LIFETIME = timedelta(days=365)
@@ -41,7 +41,7 @@ class Keyring:
         if not pair.certificate.exists():
             key = _read(self.key("ca"))
             certificate = _certificate("fedproc demo authority", key, key, issuer=None, names=[])
-            _write(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+            write_atomically(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
         return pair.certificate
 
     def key(self, name: str, *, rsa_bits: int | None = None) -> KeyPair:
@@ -54,11 +54,11 @@ class Keyring:
             public = made.public_key().public_bytes(
                 serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
             )
-            _write(pair.public, public)
+            write_atomically(pair.public, public)
             private = made.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-            _write(pair.private, private, mode=0o600)
+            write_atomically(pair.private, private, mode=0o600)
         return pair
 
     def host(self, host: str) -> KeyPair:
@@ -74,7 +74,7 @@ class Keyring:
         if not pair.certificate.exists():
             ca = x509.load_pem_x509_certificate(self.ca_file.read_bytes())
             certificate = _certificate(common_name, _read(pair), _read(self.key("ca")), issuer=ca, names=names)
-            _write(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+            write_atomically(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
         return pair
 
     def _pair(self, name: str) -> KeyPair:
@@ -83,13 +83,6 @@ class Keyring:
 
 def _read(pair: KeyPair) -> PrivateKey:
     return serialization.load_pem_private_key(pair.private.read_bytes(), None)  # type: ignore[return-value]
-
-
-def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
-    descriptor = os.open(path.with_suffix(path.suffix + ".part"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(content)
-    path.with_suffix(path.suffix + ".part").rename(path)
 
 
 def _certificate(

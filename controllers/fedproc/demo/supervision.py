@@ -64,9 +64,9 @@ serverurl=unix://{self._socket}
 
     def _section(self, program: Program) -> str:
         environment = ",".join(f'{name}="{value.replace("%", "%%")}"' for name, value in program.environment.items())
-        words = " ".join(_quoted(word) for word in program.command)
+        command = " ".join(_quoted(word) for word in program.command)
         pid = f"{self._run}/{program.name}.pid"
-        script = f"echo $$ > {pid}.part; mv {pid}.part {pid}; exec {words}".replace("%", "%%").replace('"', '\\"')
+        script = f"echo $$ > {pid}.part; mv {pid}.part {pid}; exec {command}".replace("%", "%%").replace('"', '\\"')
         both = "true" if program.group else "false"
         return f"""[program:{program.name}]
 command=/bin/sh -c "{script}"

@@ -39,7 +39,7 @@ label{display:block;margin:.8rem 0 .2rem}input{font:inherit;width:100%;box-sizin
 button{font:inherit;margin-top:1.2rem;padding:.5rem 1.2rem}p[role=alert]{
  border-left:4px solid #a40000;padding-left:.7rem}
 </style><h1>Sign in to fedproc</h1>
-{% if said %}<p role="alert">{{ said }}</p>{% endif %}
+{% if error %}<p role="alert">{{ error }}</p>{% endif %}
 {% if not done %}<form method="post"><label for="c">Code that your terminal shows</label>
 <input id="c" name="user_code" value="{{ code }}" required autocomplete="off"><label for="u">User name</label>
 <input id="u" name="username" required autocomplete="username"><label for="p">Password</label>
@@ -80,11 +80,11 @@ def _routes(app: Flask, issuer: Issuer, server: AuthorizationServer) -> None:
     def device() -> str:
         code = request.values.get("user_code", "")
         if request.method == "GET":
-            return render_template_string(_PAGE, code=code, said="", done=False)
-        said = _approve(
+            return render_template_string(_PAGE, code=code, error="", done=False)
+        error = _approve(
             issuer, code.strip().upper(), request.form.get("username", ""), request.form.get("password", "")
         )
-        return render_template_string(_PAGE, code=code, said=said, done=not said)
+        return render_template_string(_PAGE, code=code, error=error, done=not error)
 
 
 def _approve(issuer: Issuer, code: str, name: str, password: str) -> str:
