@@ -20,8 +20,8 @@ from tests.support.release_before import python_of_release_before
 from fedproc.client.results import fetch_results
 from fedproc.contract.api.experiments import EventView, ExperimentView
 from fedproc.contract.states import TERMINAL
+from fedproc.demo.configuration import DATA_HOSTS
 from fedproc.demo.data import COHORT_PARAMETERS, differences
-from fedproc.demo.federation import DATA_HOSTS
 from fedproc.demo.polling import wait_until
 
 LETTER = ROOT / "tests" / "e2e" / "tools" / "letter"
