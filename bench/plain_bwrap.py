@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedproc.site.confinement.etc import make_etc
-from fedproc.site.confinement.seccomp import make_filter
 from fedproc.site.executors.base import ENVIRONMENT, INPUT, SOURCE, Limits, Mount, Spec
+from fedproc.site.executors.confinement.etc import make_etc
+from fedproc.site.executors.confinement.seccomp import make_filter
+from fedproc.site.executors.runner.bubblewrap import sandbox_for
+from fedproc.site.executors.runner.order import Order, order_of
 from fedproc.site.executors.sandbox import request_of
 from fedproc.site.jobs.workspace import SPEC
-from fedproc.site.runner.bubblewrap import sandbox_for
-from fedproc.site.runner.order import Order, order_of
 
 _USER = 60999
 """no job's: those of runners begin above"""

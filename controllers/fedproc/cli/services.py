@@ -40,7 +40,7 @@ def runner(
     askers: Annotated[str | None, typer.Option(help="group that may ask the runner, besides root")] = None,
 ) -> None:
     """Run a host's job runner, which the sandbox executor needs."""
-    from fedproc.site.runner.__main__ import main
+    from fedproc.site.executors.runner.__main__ import main
 
     groups = [word for group in data_group or [] for word in ("--data-group", str(group))]
     options = {"--uids": uids, "--bounds": bounds, "--askers": askers}

@@ -23,7 +23,7 @@ from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.connections.hub import Connections
 from fedproc.site.data.folder import FolderDataApi
-from fedproc.site.executors import make_executor
+from fedproc.site.executors.base import Executor
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.resources import Pool, measure
 from fedproc.site.jobs.services import Host
@@ -35,6 +35,7 @@ from fedproc.site.status.heartbeat import HeartbeatSender
 from fedproc.site.status.host_check import HostCheck
 from fedproc.site.tools.cache import Toolbox
 from fedproc.site.tools.registry import make_store
+from fedproc.site.tools.runtimes import make_runtimes
 
 log = get_logger(__name__)
 
@@ -65,7 +66,6 @@ async def _host(loaded: SiteSettings, http: httpx.AsyncClient, egress: ProxyConn
     await journal.open()
     identity = Identity(loaded, http)
     transfer = Transfer(loaded.centre.api_url, identity, http)
-    executor, runtimes = make_executor(loaded, make_store(loaded, identity))
     ends = loaded.connections
     return Host(
         settings=loaded,
@@ -73,13 +73,24 @@ async def _host(loaded: SiteSettings, http: httpx.AsyncClient, egress: ProxyConn
         journal=journal,
         pool=Pool(measure(loaded.capacity, loaded.state)),
         toolbox=Toolbox(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
-        runtimes=runtimes,
-        executor=executor,
+        runtimes=make_runtimes(loaded, make_store(loaded, identity)),
+        executor=_executor(loaded),
         data=FolderDataApi(loaded.datasets),
         transfer=transfer,
         policy=rules.load(loaded.policy),
         connections=Connections(ends, loaded.key, egress) if ends else None,
     )
+
+
+def _executor(loaded: SiteSettings) -> Executor:
+    if loaded.executor == "docker":
+        from fedproc.site.executors.docker.executor import DockerExecutor
+
+        return DockerExecutor(loaded.state / "containers", loaded.docker.socket)
+
+    from fedproc.site.executors.sandbox import SandboxExecutor
+
+    return SandboxExecutor(loaded.runner_folder)
 
 
 async def _run(host: Host, path: Path, ended: asyncio.Event, egress: ProxyConnector) -> None:

@@ -88,7 +88,15 @@ class SandboxBackend:
     def _started(self) -> subprocess.Popen[bytes]:
         bounds, place = self._folder / "bounds.toml", tempfile.gettempdir()
         bounds.write_text(f'show = ["{CHECKOUT}", "{place}"]\nwrite = ["{place}"]\n')
-        command = [sys.executable, "-m", "fedproc.site.runner", "--dir", str(self._folder), "--bounds", str(bounds)]
+        command = [
+            sys.executable,
+            "-m",
+            "fedproc.site.executors.runner",
+            "--dir",
+            str(self._folder),
+            "--bounds",
+            str(bounds),
+        ]
         process = subprocess.Popen(command)
         wait_until(lambda: answers(self._folder / "runner.sock"), 20, "the runner does not start")
         return process

@@ -39,7 +39,8 @@ from fedproc.contract.enrolment import (
 )
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports
-from fedproc.site.enrolment.client import Asking, EnrolmentRefusedError, Outcome, enrol
+from fedproc.site.centre.enrolment.client import EnrolmentRefusedError, enrol
+from fedproc.site.centre.enrolment.request import EnrolmentOptions, EnrolmentResult
 
 HOST = "NEW_ONE"
 
@@ -78,8 +79,8 @@ class Place:
     def confirm(self, certificate: str, host: str = HOST) -> httpx.Response:
         return self.operator.post(f"/enrolments/{host}/certificate", json={"certificate": certificate})
 
-    def asking(self, folder: Path, host: str = HOST) -> Asking:
-        return Asking(self.federation.url, host, folder, ca_file=self.keys.ca_file)
+    def asking(self, folder: Path, host: str = HOST) -> EnrolmentOptions:
+        return EnrolmentOptions(self.federation.url, host, folder, ca_file=self.keys.ca_file)
 
 
 def certificate(keys: Keyring, key: Any, subject: x509.Name, ca: bool, days: float, signer: Any) -> str:
@@ -163,7 +164,7 @@ def test_a_host_comes_in(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_certificate_is_renewed(place: Place, tmp_path: Path) -> None:
-    def confirmed(asking: Asking, days: int) -> Outcome:
+    def confirmed(asking: EnrolmentOptions, days: int) -> EnrolmentResult:
         code = place.code()
         enrol(asking, lambda: code, 0, lambda said: None)
         request = place.operator.get(f"/enrolments/{HOST}").json()["request"]
@@ -259,7 +260,7 @@ class Tampering:
         monkeypatch.setattr(httpx.Client, "send", send)
 
 
-def _confirmed(place: Place, asking: Asking) -> str:
+def _confirmed(place: Place, asking: EnrolmentOptions) -> str:
     """The code of an enrolment that an operator has confirmed, and that the host has not fetched yet."""
     code = place.code()
     assert enrol(asking, lambda: code, 0, lambda said: None).state == "requested"
@@ -484,7 +485,7 @@ def test_a_site_behind_a_proxy(place: Place, tmp_path: Path) -> None:
     with ConnectProxy({f"localhost:{nowhere}": port}, user="ward:geheim").running() as proxy:
         url = f"https://localhost:{nowhere}"
         pinned = certificate_sha256(place.keys.ca_file.read_text())
-        asking = Asking(url, HOST, tmp_path, ca_sha256=pinned, proxy=proxy.url_of("ward:geheim"))
+        asking = EnrolmentOptions(url, HOST, tmp_path, ca_sha256=pinned, proxy=proxy.url_of("ward:geheim"))
         assert enrol(asking, lambda: code, 0, lambda said: None).state == "requested"
         assert set(proxy.asked) == {f"localhost:{nowhere}"}
         with pytest.raises(UnavailableError, match=r"407.*put a user and password that the proxy accepts"):

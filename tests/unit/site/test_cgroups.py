@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedproc.site.confinement.cgroups import CGroup, CGroupError
+from fedproc.site.executors.confinement.cgroups import CGroup, CGroupError
 
 FILES = ("memory.max", "memory.swap.max", "memory.oom.group", "cpu.max", "pids.max", "cgroup.kill", "cgroup.procs")
 

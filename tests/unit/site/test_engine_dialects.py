@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fedproc.site.executors.base import Limits, Spec
-from fedproc.site.executors.docker.client import speaks_podman
-from fedproc.site.executors.docker.executor import Dialect, creation_of
+from fedproc.site.executors.docker.creation import creation_of
+from fedproc.site.executors.docker.dialect import Dialect, speaks_podman
 from fedproc.site.executors.layout import world_of
 
 DOCKER = {"Components": [{"Name": "Engine", "Version": "26.1.5"}, {"Name": "containerd", "Version": "1.7.24"}]}

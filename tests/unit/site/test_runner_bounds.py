@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedproc.site.runner.order import Order
-from fedproc.site.runner.path_policy import Bounds, OutOfBoundsError
+from fedproc.site.executors.runner.order import Order
+from fedproc.site.executors.runner.path_policy import Bounds, OutOfBoundsError
 
 
 @pytest.fixture

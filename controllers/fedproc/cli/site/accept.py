@@ -26,8 +26,8 @@ def accept(
     Exit codes: 0 accepted, 2 not accepted, 1 the centre cannot be asked.
     """
     from fedproc.site import settings
-    from fedproc.site.enrolment.acceptance import NotAcceptedError
-    from fedproc.site.enrolment.acceptance import accept as run
+    from fedproc.site.centre.enrolment.acceptance import NotAcceptedError
+    from fedproc.site.centre.enrolment.acceptance import accept as run
 
     error = None
     try:

@@ -14,7 +14,7 @@ from fedproc.cli.site.app import site
 from fedproc.common.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from fedproc.site.enrolment.client import Outcome
+    from fedproc.site.centre.enrolment.request import EnrolmentResult
 
 REFUSED, WAITS = 2, 3
 
@@ -58,12 +58,13 @@ def enrol(
     Run it again to go on waiting; a host that is enrolled is left as it is. Exit codes: 0 enrolled, 3 it waits for
     the federation's operator, 2 the centre refuses, 1 anything else.
     """
-    from fedproc.site.enrolment import client
+    from fedproc.site.centre.enrolment import client
+    from fedproc.site.centre.enrolment.request import EnrolmentOptions
 
     if ca and ca_sha256:
         raise InvalidInputError("give --ca or --ca-sha256, not both")
     told = tuple(catalogue_sha256 or ())
-    asking = client.Asking(url, host, folder, ca, ca_sha256, told, renew, _proxy(proxy, proxy_file))
+    asking = EnrolmentOptions(url, host, folder, ca, ca_sha256, told, renew, _proxy(proxy, proxy_file))
     try:
         outcome = client.enrol(asking, lambda: _code(code_file), wait, _tell)
     except client.EnrolmentRefusedError as error:
@@ -103,7 +104,7 @@ def _tell(fingerprint: str) -> None:
     )
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: EnrolmentResult) -> None:
     if outcome.state == "requested":
         console.print(f"{outcome.host} waits until the federation's operator confirms it; run this again then")
     elif outcome.changed:

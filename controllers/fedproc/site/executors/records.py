@@ -15,7 +15,7 @@ _CHUNK = 1 << 16
 
 
 def observation_of(record: dict[str, Any]) -> Observation:
-    """What a record (:class:`fedproc.site.confinement.record.Record`) says."""
+    """What a record (:class:`fedproc.site.executors.confinement.record.Record`) says."""
     if record["phase"] == Phase.absent:
         return Observation(Phase.absent)
     return Observation(

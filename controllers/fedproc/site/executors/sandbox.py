@@ -1,8 +1,8 @@
 """The sandbox executor: bubblewrap and a virtual environment, for machines without a container engine.
 
-The processes belong to the host's runner (:mod:`fedproc.site.runner`); this is its client. Inside, the tool is user
-10001 in namespaces of its own; outside, each job has a user id of its own where the runner is root. A
-seccomp filter keeps from it what namespaces do not.
+The processes belong to the host's runner (:mod:`fedproc.site.executors.runner`); this is its client. Inside, the tool
+is user 10001 in namespaces of its own; outside, each job has a user id of its own where the runner is root. A seccomp
+filter keeps from it what namespaces do not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fedproc.site.executors.base import (
 )
 from fedproc.site.executors.layout import world_of
 from fedproc.site.executors.records import kept_output, observation_of
-from fedproc.site.runner.server import VERSION
+from fedproc.site.executors.runner.server import VERSION
 
 PATIENCE = 15.0
 """seconds that a runner which does not answer is waited for: its supervisor starts it again"""

@@ -26,12 +26,12 @@ from fedproc.contract.tool.tool import Manifest, ToolRef
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, tls_context
-from fedproc.site.executors import make_runtimes
 from fedproc.site.policy import rules
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import SiteSettings
 from fedproc.site.tools.cache import Installed, Runtimes, Toolbox
 from fedproc.site.tools.registry import Store, make_store
+from fedproc.site.tools.runtimes import make_runtimes
 
 NOT_OF_THIS_EXECUTOR = "system_fault.runtime"
 _PATIENCE = 120.0
@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PrefetchResult:
     """One task of one tool: whether it is ready here, what it runs in or why it is not, and whether that is new."""
 
     tool: str
@@ -55,7 +55,7 @@ class Outcome:
         return asdict(self)
 
 
-def fetch(settings: SiteSettings, wanted: tuple[str, ...], bundle: Path | None, say: Say) -> list[Outcome]:
+def fetch(settings: SiteSettings, wanted: tuple[str, ...], bundle: Path | None, say: Say) -> list[PrefetchResult]:
     """Make the tools of these ids ready, or all that the site's policy admits and the catalogue has.
 
     Raises :class:`RefusedError` for a tool that the policy does not admit, and other :class:`FedprocError` where
@@ -64,7 +64,9 @@ def fetch(settings: SiteSettings, wanted: tuple[str, ...], bundle: Path | None, 
     return asyncio.run(_fetch(settings, wanted, bundle, say))
 
 
-async def _fetch(settings: SiteSettings, wanted: tuple[str, ...], bundle: Path | None, say: Say) -> list[Outcome]:
+async def _fetch(
+    settings: SiteSettings, wanted: tuple[str, ...], bundle: Path | None, say: Say
+) -> list[PrefetchResult]:
     allowed = rules.load(settings.policy)
     _check_wanted(wanted, allowed)
     if bundle is None:
@@ -86,33 +88,35 @@ def _check_wanted(wanted: tuple[str, ...], allowed: Policy) -> None:
             )
 
 
-async def _each(source: _Source, wanted: tuple[str, ...], allowed: Policy, say: Say) -> list[Outcome]:
-    outcomes: list[Outcome] = []
+async def _each(source: _Source, wanted: tuple[str, ...], allowed: Policy, say: Say) -> list[PrefetchResult]:
+    outcomes: list[PrefetchResult] = []
     for rule in allowed.tools:
         if wanted and rule.id not in wanted:
             continue
         digest = await source.digest(rule.id, rule.digest)
         if digest is None:
             what = f"{source.name} has no such tool"
-            outcomes.append(Outcome(rule.id, "-", rule.digest, "-", ready=False, what=what, fault=rule.id in wanted))
+            outcomes.append(
+                PrefetchResult(rule.id, "-", rule.digest, "-", ready=False, what=what, fault=rule.id in wanted)
+            )
         else:
             say(f"{rule.id} {digest}")
             outcomes += await _tool(source, rule.id, digest)
     return outcomes
 
 
-async def _tool(source: _Source, tool: str, digest: str) -> list[Outcome]:
+async def _tool(source: _Source, tool: str, digest: str) -> list[PrefetchResult]:
     try:
         known = source.toolbox.has(digest)
         installed = await source.installed(tool, digest)
     except FedprocError as fault:
-        return [Outcome(tool, "-", digest, "-", ready=False, what=fault.message, fault=True)]
+        return [PrefetchResult(tool, "-", digest, "-", ready=False, what=fault.message, fault=True)]
     return [await _task(source, installed, task.name, new=not known) for task in installed.manifest.tool.tasks]
 
 
-async def _task(source: _Source, installed: Installed, name: str, *, new: bool) -> Outcome:
+async def _task(source: _Source, installed: Installed, name: str, *, new: bool) -> PrefetchResult:
     tool, task = installed.manifest.tool, installed.manifest.tool.task(name)
-    outcome = Outcome(tool.id, tool.version, installed.digest, name, ready=False, what="")
+    outcome = PrefetchResult(tool.id, tool.version, installed.digest, name, ready=False, what="")
     try:
         await source.bring(task)
         runtime = await source.runtimes.ready(installed, task)

@@ -10,7 +10,6 @@ import shutil
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fedproc.catalog.wheels import lists_something
 from fedproc.common.errors import SystemFaultError
@@ -18,9 +17,7 @@ from fedproc.common.log import get_logger
 from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.tools.cache import Installed, Runtime
-
-if TYPE_CHECKING:
-    from fedproc.site.tools.registry import Store
+from fedproc.site.tools.registry import Store
 
 log = get_logger(__name__)
 _BUILD_SECONDS = 1800

@@ -18,16 +18,15 @@ import urllib3.exceptions
 
 from fedproc.common.log import get_logger
 from fedproc.site.executors.base import ExecutorError
+from fedproc.site.executors.docker.dialect import speaks_podman
 
 log = get_logger(__name__)
-
 PATIENCE = 15.0
 """seconds that an engine which does not answer is waited for"""
 _CALL_SECONDS = 600
 _AT_A_TIME = 16
 _PAUSE = 0.5
 _FAULTS = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
-
 Happened = Callable[[str, str, dict[str, str]], None]
 Missed = Callable[[datetime], None]
 
@@ -160,8 +159,3 @@ class Engine:
                 self._events = self._listen()
                 tell(self._missed, lost)
                 lost = None
-
-
-def speaks_podman(version: dict[str, Any]) -> bool:
-    """Whether what an engine says of itself (``GET /version``) is of Podman."""
-    return any("podman" in str(part.get("Name")).lower() for part in version.get("Components") or [])

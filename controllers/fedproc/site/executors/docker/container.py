@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedproc.site.confinement.cgroups import group_of
-from fedproc.site.confinement.limits import Guard
-from fedproc.site.confinement.record import Record, write_record
 from fedproc.site.executors.base import ExecutorError, Handle
+from fedproc.site.executors.confinement.cgroups import group_of
+from fedproc.site.executors.confinement.limits import Guard
+from fedproc.site.executors.confinement.record import Record, write_record
 from fedproc.site.executors.docker.client import Engine, EngineRefusedError
 
 GONE, CONFLICT = 404, 409

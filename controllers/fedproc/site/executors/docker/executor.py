@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from fedproc.site.confinement import disk
-from fedproc.site.confinement.etc import UID
-from fedproc.site.confinement.record import Record, forget, read_record
-from fedproc.site.confinement.seccomp import engine_profile
-from fedproc.site.executors.base import WORK, ExecutorError, Handle, Observation, Phase, Spec
+from fedproc.site.executors.base import ExecutorError, Handle, Observation, Phase, Spec
+from fedproc.site.executors.confinement import disk
+from fedproc.site.executors.confinement.etc import UID
+from fedproc.site.executors.confinement.record import Record, forget, read_record
 from fedproc.site.executors.docker.client import Engine, EngineRefusedError
 from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
-from fedproc.site.executors.layout import World, world_of
+from fedproc.site.executors.docker.creation import creation_of
+from fedproc.site.executors.docker.dialect import Dialect, podman_dialect
+from fedproc.site.executors.layout import world_of
 from fedproc.site.executors.records import kept_output, observation_of
 
 LABEL = "eu.eucaim.fedproc.host"
-_SECCOMP = json.dumps(engine_profile())
-_IPV6 = Path("/proc/sys/net/ipv6")
-_READ_ONLY = dict.fromkeys(("/run", "/var/tmp"), "ro,nosuid,nodev,noexec,size=64k")  # noqa: S108 (Podman's writable ones)
-_LOG_FILES = 2
-_LOG_SHARE = 4
-"""the engine's log has this many times the room of what is kept: it keeps both streams and a frame around each line"""
 
 
 class DockerExecutor:
@@ -123,12 +117,9 @@ class DockerExecutor:
         await container.start()
 
     async def _dialect(self) -> Dialect:
-        """Podman reads the filter from a file of its host."""
         if not await self._engine.is_podman():
             return Dialect()
-        path = self._folder.with_name("seccomp.json")
-        await asyncio.to_thread(path.write_text, _SECCOMP)
-        return Dialect(seccomp=str(path), log_driver="k8s-file", tmpfs=_READ_ONLY)
+        return await asyncio.to_thread(podman_dialect, self._folder.with_name("seccomp.json"))
 
     async def _find(self, handle: Handle) -> Container | None:
         """The job's container, if its end is not on record yet."""
@@ -185,81 +176,3 @@ class DockerExecutor:
 def label_of(folder: Path) -> str:
     """What containers of the executor that keeps its records in ``folder`` are labelled with."""
     return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """In what engines that speak Docker's API differ."""
-
-    seccomp: str = _SECCOMP
-    """the filter of system calls itself, or the path of a file with it"""
-    log_driver: str = "local"
-    tmpfs: Mapping[str, str] = field(default_factory=dict)
-    """what else is to lie over the root"""
-
-
-def creation_of(spec: Spec, world: World, label: str, dialect: Dialect) -> dict[str, Any]:
-    """What the engine is asked to make (Docker's API, ``POST /containers/create``)."""
-    name, _, value = label.partition("=")
-    variables = {"HOME": str(WORK), "TMPDIR": "/tmp", **spec.environment}  # noqa: S108 (the job's own)
-    return {
-        "Image": spec.runtime,
-        "Entrypoint": [],
-        "Cmd": world.command,
-        "Env": [f"{name}={value}" for name, value in variables.items()],
-        "User": f"{UID}:{UID}",
-        "WorkingDir": str(WORK),
-        "Hostname": spec.job[:63],
-        "Labels": {name: value},
-        "AttachStdout": True,
-        "AttachStderr": True,
-        "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": {**_confinement(spec, dialect), **_limits(spec, dialect), **_view(spec, world)},
-    }
-
-
-def _confinement(spec: Spec, dialect: Dialect) -> dict[str, Any]:
-    return {
-        "NetworkMode": "none",
-        "Sysctls": {"net.ipv6.conf.lo.disable_ipv6": "0"} if _IPV6.exists() else {},
-        "IpcMode": "private",
-        "ReadonlyRootfs": True,
-        "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges", f"seccomp={dialect.seccomp}"],
-        "Init": True,
-        "DeviceRequests": _gpus(spec.limits.gpus),
-    }
-
-
-def _limits(spec: Spec, dialect: Dialect) -> dict[str, Any]:
-    limits, log = spec.limits, spec.limits.log * _LOG_SHARE
-    most = {"fsize": limits.disk, "core": 0, "nofile": 4096}
-    return {
-        "Memory": limits.memory,
-        "MemorySwap": limits.memory,
-        "NanoCpus": int(limits.cpus * 1e9),
-        "PidsLimit": limits.pids,
-        "ShmSize": limits.memory // 2,
-        "Tmpfs": {**dialect.tmpfs, "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory // 2}"},  # noqa: S108 (the job's own)
-        "Ulimits": [{"Name": kind, "Soft": value, "Hard": value} for kind, value in most.items()],
-        "LogConfig": {
-            "Type": dialect.log_driver,
-            "Config": {"max-size": str(max(log, 1 << 20)), "max-file": str(_LOG_FILES), "compress": "false"},
-        },
-    }
-
-
-def _view(spec: Spec, world: World) -> dict[str, Any]:
-    sides = [(world.mounts, True), (world.writable, False)]
-    return {
-        "ExtraHosts": [f"{alias}:{address}" for address, alias in world.hosts],
-        "Mounts": [
-            {"Type": "bind", "Source": source, "Target": target, "ReadOnly": fixed}
-            for mounts, fixed in sides
-            for source, target in mounts
-        ],
-    }
-
-
-def _gpus(uuids: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [{"Driver": "nvidia", "DeviceIDs": list(uuids), "Capabilities": [["gpu"]]}] if uuids else []

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from fedproc.site.runner.children import readable, reap, started
+from fedproc.site.executors.runner.children import readable, reap, started
 
 STAGE = "/mnt"
 """Where a runner that is root shows a job's folders to bwrap, in a mount namespace of the job's own: so the job's

@@ -21,7 +21,7 @@ from fedproc.contract.enrolment import (
 )
 
 if TYPE_CHECKING:
-    from fedproc.site.enrolment.client import Asking
+    from fedproc.site.centre.enrolment.request import EnrolmentOptions
 
 
 def kept(folder: Path, name: str) -> list[str]:
@@ -70,7 +70,7 @@ def _load(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def write_down(asking: Asking, key: ec.EllipticCurvePublicKey, said: Enrolled) -> bool:
+def write_down(asking: EnrolmentOptions, key: ec.EllipticCurvePublicKey, said: Enrolled) -> bool:
     """Check what the centre gave, then write what is new of it; what is not to be trusted leaves all as it was."""
     authority, certificate = _certified(asking, key, said)
     texts = {**_named("dispatch", said.dispatch_keys), **_named("catalogue", said.catalogue_keys)}
@@ -87,7 +87,7 @@ def write_down(asking: Asking, key: ec.EllipticCurvePublicKey, said: Enrolled) -
     return bool(new)
 
 
-def _certified(asking: Asking, key: ec.EllipticCurvePublicKey, said: Enrolled) -> tuple[str, str]:
+def _certified(asking: EnrolmentOptions, key: ec.EllipticCurvePublicKey, said: Enrolled) -> tuple[str, str]:
     """The authority and the certificate that came, if they are the right ones: whoever ends TLS may change both."""
     if said.authority is None or said.certificate is None:
         raise InvalidInputError("the centre does not know its authority: its operator sets 'authority' in its settings")
@@ -99,7 +99,7 @@ def _certified(asking: Asking, key: ec.EllipticCurvePublicKey, said: Enrolled) -
     return said.authority, said.certificate
 
 
-def _check_catalogue(asking: Asking, pems: list[str]) -> None:
+def _check_catalogue(asking: EnrolmentOptions, pems: list[str]) -> None:
     """Raises :class:`InvalidInputError` for a key that the site was not told of: its owner could approve any tool."""
     for pem in pems if asking.catalogue_sha256 else []:
         shown = fingerprint_of_pem(pem)

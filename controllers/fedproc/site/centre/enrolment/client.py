@@ -10,8 +10,6 @@ import random
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import httpx
@@ -28,11 +26,11 @@ from fedproc.contract.enrolment import (
     same_fingerprint,
 )
 from fedproc.site.centre.egress import ProxyConnector
-from fedproc.site.enrolment.credentials import kept, own_key, present, write_down
+from fedproc.site.centre.enrolment.credentials import kept, own_key, present, write_down
+from fedproc.site.centre.enrolment.request import EnrolmentOptions, EnrolmentResult
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _REFUSALS = {403, 404, 409, 422}
-
 Tell = Callable[[str], None]
 
 
@@ -40,39 +38,7 @@ class EnrolmentRefusedError(ForbiddenError):
     """The centre says no, to the code or to the request."""
 
 
-@dataclass(frozen=True)
-class Asking:
-    """What the site's operator gives: whom to ask, as which host, with which code, and what to trust."""
-
-    url: str
-    host: str
-    folder: Path
-    ca_file: Path | None = None
-    ca_sha256: str | None = None
-    catalogue_sha256: tuple[str, ...] = ()
-    """fingerprints of keys that may sign tools; whatever the centre gives counts unless given"""
-    renew: bool = False
-    """ask for a new certificate, though there is one that is good"""
-    proxy: str | None = None
-    """http://[user:password@]host:port; the environment's unless given"""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """``state`` ``requested`` is: an operator has not confirmed yet. ``changed``: something was written here."""
-
-    host: str
-    state: Literal["enrolled", "requested"]
-    fingerprint: str
-    changed: bool
-    folder: str
-    dispatch_keys: list[str]
-    catalogue_keys: list[str]
-    centre: dict[str, Any] | None = None
-    """addresses, if the centre was asked"""
-
-
-def enrol(asking: Asking, code: Callable[[], str], wait: float, tell: Tell) -> Outcome:
+def enrol(asking: EnrolmentOptions, code: Callable[[], str], wait: float, tell: Tell) -> EnrolmentResult:
     """Enrol, or see that it is done; ``wait`` seconds at most for an operator's word. ``tell`` gets the fingerprint.
 
     Raises :class:`EnrolmentRefusedError`, :class:`InvalidInputError`, :class:`UnavailableError`.
@@ -95,15 +61,15 @@ def enrol(asking: Asking, code: Callable[[], str], wait: float, tell: Tell) -> O
 
 
 def _outcome(
-    asking: Asking,
+    asking: EnrolmentOptions,
     key: ec.EllipticCurvePublicKey,
     state: Literal["enrolled", "requested"],
     *,
     changed: bool,
     said: Enrolled | None = None,
-) -> Outcome:
+) -> EnrolmentResult:
     centre = said.model_dump(include={"api_url", "issuer_url", "broker_host", "broker_port"}) if said else None
-    return Outcome(
+    return EnrolmentResult(
         host=asking.host,
         state=state,
         fingerprint=fingerprint(key),
@@ -115,15 +81,15 @@ def _outcome(
     )
 
 
-def _client(asking: Asking) -> httpx.Client:
+def _client(asking: EnrolmentOptions) -> httpx.Client:
     return _http(asking, _trusted(asking))
 
 
-def _http(asking: Asking, verify: ssl.SSLContext | bool) -> httpx.Client:
+def _http(asking: EnrolmentOptions, verify: ssl.SSLContext | bool) -> httpx.Client:
     return ProxyConnector(asking.proxy).sync_http_client(asking.url.rstrip("/"), verify, 30)
 
 
-def _trusted(asking: Asking) -> ssl.SSLContext:
+def _trusted(asking: EnrolmentOptions) -> ssl.SSLContext:
     if asking.ca_sha256 is not None:
         return ssl.create_default_context(cadata=_pinned_authority(asking, asking.ca_sha256))
     try:
@@ -132,7 +98,7 @@ def _trusted(asking: Asking) -> ssl.SSLContext:
         raise InvalidInputError(f"{asking.ca_file}: no certificate can be read: {fault}") from fault
 
 
-def _pinned_authority(asking: Asking, expected: str) -> str:
+def _pinned_authority(asking: EnrolmentOptions, expected: str) -> str:
     """The authority's certificate, fetched before anything is trusted: it counts only if it has the hash."""
     with _http(asking, verify=False) as http:
         found = Authority.model_validate_json(_send(http, "GET", "/authority").content)

@@ -14,17 +14,17 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from fedproc.site.confinement import disk
-from fedproc.site.confinement.cgroups import CGroup
-from fedproc.site.confinement.limits import Guard
-from fedproc.site.confinement.record import Record, write_record
-from fedproc.site.runner.bubblewrap import sandbox_for
-from fedproc.site.runner.children import gone, reap, was_left
-from fedproc.site.runner.launch import become_user, launch, limit_resources, stage
-from fedproc.site.runner.order import Order
-from fedproc.site.runner.output import Output
-from fedproc.site.runner.path_policy import Bounds, Held
-from fedproc.site.runner.uid_pool import Slot
+from fedproc.site.executors.confinement import disk
+from fedproc.site.executors.confinement.cgroups import CGroup
+from fedproc.site.executors.confinement.limits import Guard
+from fedproc.site.executors.confinement.record import Record, write_record
+from fedproc.site.executors.runner.bubblewrap import sandbox_for
+from fedproc.site.executors.runner.children import gone, reap, was_left
+from fedproc.site.executors.runner.launch import become_user, launch, limit_resources, stage
+from fedproc.site.executors.runner.order import Order
+from fedproc.site.executors.runner.output import Output
+from fedproc.site.executors.runner.path_policy import Bounds, Held
+from fedproc.site.executors.runner.uid_pool import Slot
 
 _NOT_FOUND = 127
 _STATUS_BYTES = 4096

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from fedproc.site.confinement import disk
-from fedproc.site.confinement.cgroups import Account, CGroup
-from fedproc.site.confinement.record import Record
+from fedproc.site.executors.confinement import disk
+from fedproc.site.executors.confinement.cgroups import Account, CGroup
+from fedproc.site.executors.confinement.record import Record
 
 _LOOK_SECONDS = 0.5
 _LOOK_SHARE = 10

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedproc.site.confinement.etc import HOSTS, UID
-from fedproc.site.runner.launch import staged
-from fedproc.site.runner.order import Order
+from fedproc.site.executors.confinement.etc import HOSTS, UID
+from fedproc.site.executors.runner.launch import staged
+from fedproc.site.executors.runner.order import Order
 
 BWRAP = "/usr/bin/bwrap"
 TEMPORARY = "/tmp"  # noqa: S108 (the job's own)

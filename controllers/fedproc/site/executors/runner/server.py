@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from fedproc.site.confinement.cgroups import CGroupError, CGroups
-from fedproc.site.confinement.disk import TooDeepError
-from fedproc.site.confinement.etc import make_etc
-from fedproc.site.confinement.record import forget, read_record, write_record
-from fedproc.site.confinement.seccomp import SeccompError, make_filter
-from fedproc.site.runner.job import Confinement, Job
-from fedproc.site.runner.launch import LaunchError
-from fedproc.site.runner.order import JOB_NAME, Order, order_of
-from fedproc.site.runner.path_policy import Bounds, Held, OutOfBoundsError
-from fedproc.site.runner.uid_pool import NoSlotError, Slots
+from fedproc.site.executors.confinement.cgroups import CGroupError, CGroups
+from fedproc.site.executors.confinement.disk import TooDeepError
+from fedproc.site.executors.confinement.etc import make_etc
+from fedproc.site.executors.confinement.record import forget, read_record, write_record
+from fedproc.site.executors.confinement.seccomp import SeccompError, make_filter
+from fedproc.site.executors.runner.job import Confinement, Job
+from fedproc.site.executors.runner.launch import LaunchError
+from fedproc.site.executors.runner.order import JOB_NAME, Order, order_of
+from fedproc.site.executors.runner.path_policy import Bounds, Held, OutOfBoundsError
+from fedproc.site.executors.runner.uid_pool import NoSlotError, Slots
 
 VERSION = 1
 _LINE = 1 << 20

@@ -1,4 +1,4 @@
-"""``python -m fedproc.site.runner --dir DIR``"""
+"""``python -m fedproc.site.executors.runner --dir DIR``"""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import resource
 import signal
 from pathlib import Path
 
-from fedproc.site.runner.children import reap_left
-from fedproc.site.runner.server import Runner
-from fedproc.site.runner.uid_pool import Slots
+from fedproc.site.executors.runner.children import reap_left
+from fedproc.site.executors.runner.server import Runner
+from fedproc.site.executors.runner.uid_pool import Slots
 
 
 def main(arguments: list[str] | None = None) -> int:

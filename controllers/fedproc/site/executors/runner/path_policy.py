@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from fedproc.site.runner.order import Order
+from fedproc.site.executors.runner.order import Order
 
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICE = re.compile(r"/dev/(nvidia|dri/)[A-Za-z0-9-]*")

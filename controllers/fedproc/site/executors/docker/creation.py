@@ -1,0 +1,83 @@
+"""What the engine is asked to make of a job (Docker's API, ``POST /containers/create``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fedproc.site.executors.base import WORK, Spec
+from fedproc.site.executors.confinement.etc import UID
+from fedproc.site.executors.docker.dialect import Dialect
+from fedproc.site.executors.layout import World
+
+_IPV6 = Path("/proc/sys/net/ipv6")
+_LOG_FILES = 2
+_LOG_SHARE = 4
+"""the engine's log has this many times the room of what is kept: it keeps both streams and a frame around each line"""
+
+
+def creation_of(spec: Spec, world: World, label: str, dialect: Dialect) -> dict[str, Any]:
+    """What the engine is asked to make (Docker's API, ``POST /containers/create``)."""
+    name, _, value = label.partition("=")
+    variables = {"HOME": str(WORK), "TMPDIR": "/tmp", **spec.environment}  # noqa: S108 (the job's own)
+    return {
+        "Image": spec.runtime,
+        "Entrypoint": [],
+        "Cmd": world.command,
+        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "User": f"{UID}:{UID}",
+        "WorkingDir": str(WORK),
+        "Hostname": spec.job[:63],
+        "Labels": {name: value},
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {**_confinement(spec, dialect), **_limits(spec, dialect), **_view(spec, world)},
+    }
+
+
+def _confinement(spec: Spec, dialect: Dialect) -> dict[str, Any]:
+    return {
+        "NetworkMode": "none",
+        "Sysctls": {"net.ipv6.conf.lo.disable_ipv6": "0"} if _IPV6.exists() else {},
+        "IpcMode": "private",
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges", f"seccomp={dialect.seccomp}"],
+        "Init": True,
+        "DeviceRequests": _gpus(spec.limits.gpus),
+    }
+
+
+def _limits(spec: Spec, dialect: Dialect) -> dict[str, Any]:
+    limits, log = spec.limits, spec.limits.log * _LOG_SHARE
+    most = {"fsize": limits.disk, "core": 0, "nofile": 4096}
+    return {
+        "Memory": limits.memory,
+        "MemorySwap": limits.memory,
+        "NanoCpus": int(limits.cpus * 1e9),
+        "PidsLimit": limits.pids,
+        "ShmSize": limits.memory // 2,
+        "Tmpfs": {**dialect.tmpfs, "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory // 2}"},  # noqa: S108 (the job's own)
+        "Ulimits": [{"Name": kind, "Soft": value, "Hard": value} for kind, value in most.items()],
+        "LogConfig": {
+            "Type": dialect.log_driver,
+            "Config": {"max-size": str(max(log, 1 << 20)), "max-file": str(_LOG_FILES), "compress": "false"},
+        },
+    }
+
+
+def _view(spec: Spec, world: World) -> dict[str, Any]:
+    sides = [(world.mounts, True), (world.writable, False)]
+    return {
+        "ExtraHosts": [f"{alias}:{address}" for address, alias in world.hosts],
+        "Mounts": [
+            {"Type": "bind", "Source": source, "Target": target, "ReadOnly": fixed}
+            for mounts, fixed in sides
+            for source, target in mounts
+        ],
+    }
+
+
+def _gpus(uuids: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [{"Driver": "nvidia", "DeviceIDs": list(uuids), "Capabilities": [["gpu"]]}] if uuids else []
