@@ -56,7 +56,7 @@ class Federation:
     def __enter__(self) -> Federation:
         migrate.migrate(self.engine)
         self.app = create_app(self.settings)
-        self.books.changed = lambda: self.app.state.centre.bell.ring("events")
+        self.books.changed = lambda: self.app.state.fedproc.bell.ring("events")
         config = uvicorn.Config(
             self.app,
             host="127.0.0.1",
@@ -76,7 +76,7 @@ class Federation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.app.state.centre.streams.end()
+        self.app.state.fedproc.streams.end()
         self._server.should_exit = True
         self._thread.join(30)
         self.engine.dispose()

@@ -143,5 +143,5 @@ def test_a_stopping_api_ends_its_streams(lone: Federation) -> None:
         lone.books.dispatch()
         with streamed(rosa, f"/experiments/{experiment}/events") as events:
             assert next(events)["state"] == "dispatched"
-            lone.app.state.centre.streams.end()
+            lone.app.state.fedproc.streams.end()
             assert [event["state"] for event in events] == ["running"]

@@ -200,7 +200,7 @@ def test_while_the_database_is_away_the_api_says_so(lone: Federation) -> None:
         assert rosa.get("/tools").status_code == 200
         (lone.folder / "central.db").rename(lone.folder / "elsewhere.db")
         (lone.folder / "central.db").mkdir()
-        lone.app.state.centre.engine.dispose()
+        lone.app.state.fedproc.engine.dispose()
         answer = rosa.get("/tools")
         assert "does not answer" in problem(answer, 503, "unavailable.database")["detail"]
         assert answer.headers["retry-after"]

@@ -72,7 +72,7 @@ def test_until_the_dispatch_an_input_may_be_replaced(
     assert rosa.get(f"/tasks/{waiting['id']}").json()["waiting_for"].startswith("1 uploaded"), "it counts once"
     problem(rosa.get(f"/data/file/{old['id']}"), 404)
     assert rosa.get(f"/data/file/{new['id']}").json()["size"] == 6
-    assert not federation.app.state.centre.blobs.path(old["id"]).exists()
+    assert not federation.app.state.fedproc.blobs.path(old["id"]).exists()
 
 
 def test_once_its_order_is_written_nothing_can_be_replaced(

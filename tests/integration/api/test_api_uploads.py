@@ -153,7 +153,7 @@ def test_a_file_is_forgotten_when_its_owner_says_so(federation: Federation, rosa
     for place in (f"/data/file/{entry['id']}", f"/data/file/{entry['id']}/content"):
         problem(rosa.get(place), 404)
     problem(rosa.delete(upload, headers=TUS), 404)
-    assert not federation.app.state.centre.blobs.path(entry["id"]).exists()
+    assert not federation.app.state.fedproc.blobs.path(entry["id"]).exists()
     assert rosa.put("/data/file/forget.bin", json=described(DATA)).status_code == 201
 
 
@@ -162,7 +162,7 @@ def test_what_came_before_the_api_died_is_there_when_it_lives_again(lone: Federa
         entry, _ = lone.new_file(rosa, DATA)
         send(rosa, f"{lone.url}/uploads/{entry['id']}", DATA[:5000])
         # All bytes are on the disk, but the API was killed before it could say so in the database.
-        blob = lone.app.state.centre.blobs.path(entry["id"])
+        blob = lone.app.state.fedproc.blobs.path(entry["id"])
         blob.write_bytes(DATA)
     lone.__exit__()
     with lone, lone.user() as rosa:

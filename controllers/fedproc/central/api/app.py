@@ -14,10 +14,10 @@ from joserfc.jwk import ECKey
 from starlette.middleware import Middleware
 
 from fedproc.central.api import problems
-from fedproc.central.api.audit import Ledger
-from fedproc.central.api.deps import Centre
+from fedproc.central.api.audit import AuditLog
+from fedproc.central.api.deps import AppState
 from fedproc.central.api.metrics import Metrics
-from fedproc.central.api.middleware import Gate
+from fedproc.central.api.middleware import RequestMiddleware
 from fedproc.central.api.routes import (
     acceptance,
     data,
@@ -38,7 +38,9 @@ from fedproc.central.auth.tokens import Verifier
 from fedproc.central.db import migrate
 from fedproc.central.db.engine import connect
 from fedproc.central.files.blobs import Blobs
-from fedproc.central.files.signed_urls import Links
+from fedproc.central.files.inputs import Inputs
+from fedproc.central.files.signed_urls import SignedUrls
+from fedproc.central.files.uploads import Uploads
 from fedproc.central.notify import bell_for
 from fedproc.central.settings import CentralSettings, load
 from fedproc.common.errors import InvalidInputError
@@ -53,16 +55,16 @@ _MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolm
 
 def create_app(settings: CentralSettings) -> FastAPI:
     """The API on an opened and current database. Raises :class:`InvalidInputError` that names a wrong setting."""
-    centre = _centre(settings)
-    ledger = Ledger(centre.engine)
+    state = _app_state(settings)
+    audit_log = AuditLog(state.engine)
     app = FastAPI(
         openapi_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
-        middleware=[Middleware(Gate, ledger=ledger, metrics=centre.metrics)],
+        middleware=[Middleware(RequestMiddleware, audit_log=audit_log, metrics=state.metrics)],
     )
-    app.state.centre = centre
+    app.state.fedproc = state
     problems.install(app)
     return routed(app)
 
@@ -74,19 +76,21 @@ def routed(app: FastAPI) -> FastAPI:
     return app
 
 
-def _centre(settings: CentralSettings) -> Centre:
+def _app_state(settings: CentralSettings) -> AppState:
     engine = connect(settings.database)
     migrate.ready(engine)
     bell, metrics, issuer = bell_for(engine, settings.runtime), Metrics(), Issuer(settings.issuer)
     blobs = Blobs(settings.files)
-    return Centre(
+    return AppState(
         settings=settings,
         engine=engine,
         bell=bell,
         issuer=issuer,
         verifier=Verifier(issuer),
         blobs=blobs,
-        links=Links(blobs.folder),
+        uploads=Uploads(engine, blobs, settings.max_upload_mb),
+        inputs=Inputs(engine, blobs, bell),
+        signed_urls=SignedUrls(blobs.folder),
         metrics=metrics,
         streams=Streams(bell, metrics, engine),
         catalogue_keys={key.thumbprint(): key for key in map(_catalogue_key, settings.catalogue_keys)},
@@ -102,15 +106,15 @@ def _catalogue_key(path: Path) -> ECKey:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    centre: Centre = app.state.centre
-    listener = asyncio.create_task(centre.streams.run())
+    state: AppState = app.state.fedproc
+    listener = asyncio.create_task(state.streams.run())
     try:
         yield
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
-        await centre.issuer.close()
-        centre.engine.dispose()
+        await state.issuer.close()
+        state.engine.dispose()
 
 
 class _Server(uvicorn.Server):
@@ -118,7 +122,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         app: FastAPI = self.config.app  # type: ignore[assignment]
-        app.state.centre.streams.end()
+        app.state.fedproc.streams.end()
         super().handle_exit(sig, frame)
 
 

@@ -1,6 +1,6 @@
-"""Who did what, when, with which outcome: one row for every act through the API.
+"""Who did what, when, with which outcome: one row for every action through the API.
 
-An act that changes the database is written in the same transaction (:meth:`Act.done`), so that it costs no
+An action that changes the database is written in the same transaction (:meth:`AuditEvent.record`), so that it costs no
 commit of its own. What is left, mostly refusals, is written before the answer leaves, many in one commit.
 """
 
@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, insert
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from fedproc.central.db.engine import writing
@@ -28,30 +27,32 @@ _ADD = insert(audit)
 _MAX_WAITING = 2000
 
 
-class Act:
-    """What one request does. A request that only reads is none, unless its endpoint says so (``is_act``)."""
+class AuditEvent:
+    """What one request does. A request that only reads is none, unless its endpoint says so (``is_action``)."""
 
-    __slots__ = ("_scope", "actor", "detail", "is_act", "outcome", "target")
+    __slots__ = ("_scope", "actor", "detail", "is_action", "outcome", "target")
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self.actor = ANONYMOUS
         self.target: str | None = None
         self.detail: str | None = None
-        self.is_act = scope["method"] not in _READS
+        self.is_action = scope["method"] not in _READS
         self.outcome: int | None = None
 
-    def done(self, connection: Connection, outcome: int, target: str | None = None, detail: str | None = None) -> None:
-        """Write the act in the transaction that does it; ``outcome`` is the status that will be answered."""
+    def record(
+        self, connection: Connection, outcome: int, target: str | None = None, detail: str | None = None
+    ) -> None:
+        """Write the action in the transaction that does it; ``outcome`` is the status that will be answered."""
         self.target, self.detail, self.outcome = target or self.target, detail or self.detail, outcome
         connection.execute(_ADD, self.entry(outcome))
 
-    def unwritten(self, status: int) -> bool:
+    def unrecorded(self, status: int) -> bool:
         """Whether an answer with ``status`` says something that no transaction has kept."""
-        return self.is_act and self.outcome != status and "route" in self._scope
+        return self.is_action and self.outcome != status and "route" in self._scope
 
     def entry(self, outcome: int) -> dict[str, Any]:
-        """The row of this act."""
+        """The row of this action."""
         return {
             "time": time.time(),
             "actor": self.actor,
@@ -64,25 +65,19 @@ class Act:
         }
 
 
-def act_of(request: HTTPConnection) -> Act:
-    """The act that belongs to this request."""
-    act: Act = request.scope["fedproc.act"]
-    return act
-
-
 def _printable(text: str, length: int) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:length])
 
 
-class Ledger:
-    """Writes acts that have no transaction of their own, as many as wait in one commit."""
+class AuditLog:
+    """Writes actions that have no transaction of their own, as many as wait in one commit."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._waiting: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def keep(self, entry: dict[str, Any]) -> None:
+    async def append(self, entry: dict[str, Any]) -> None:
         """Returns once the entry is committed; where that fails, the entry stands in the log instead."""
         if len(self._waiting) >= _MAX_WAITING:
             log.error("audit.queue_full", entry=entry)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from fedproc.central.api.deps import Centre
+from fedproc.central.api.deps import AppState
 from fedproc.central.db.repositories import enrolments
 from fedproc.common.errors import SystemFaultError
 from fedproc.common.keys import load_key
@@ -30,16 +30,16 @@ def enrolment_view(row: Row[Any]) -> EnrolmentView:
     )
 
 
-def enrolled(centre: Centre, row: Row[Any]) -> Enrolled:
+def enrolled(app: AppState, row: Row[Any]) -> Enrolled:
     """For the host: its certificate, and the keys and addresses that it is to trust."""
-    settings = centre.settings
+    settings = app.settings
     return Enrolled(
         host=row.host,
         state=row.state,
         fingerprint=row.fingerprint,
         certificate=row.certificate,
         reason=row.reason,
-        authority=offered_authority(centre),
+        authority=offered_authority(app),
         dispatch_keys=[_public_pem(_public_half(settings.dispatch_key))],
         catalogue_keys=[_public_pem(path) for path in settings.catalogue_keys],
         api_url=settings.public_url,
@@ -49,9 +49,9 @@ def enrolled(centre: Centre, row: Row[Any]) -> Enrolled:
     )
 
 
-def offered_authority(centre: Centre) -> str | None:
+def offered_authority(app: AppState) -> str | None:
     """The authority's certificate (PEM), if the settings name it."""
-    path = centre.settings.authority
+    path = app.settings.authority
     return None if path is None else _read(path).decode()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, select
 from starlette.concurrency import run_in_threadpool
 
-from fedproc.central.api.deps import Centre
+from fedproc.central.api.deps import AppState
 from fedproc.central.api.views import host_view
 from fedproc.central.db.engine import reading
 from fedproc.central.db.repositories import hosts
@@ -20,34 +20,34 @@ from fedproc.contract.api.operations import Health
 _FINE = "ok"
 
 
-async def look(centre: Centre) -> Health:
+async def look(app: AppState) -> Health:
     """Database, issuer, and what the living relays say of the broker; the hosts' last heartbeats beside them."""
-    database, relay, broker, found = await run_in_threadpool(_books, centre)
-    issuer = await _issuer(centre)
+    database, relay, broker, found = await run_in_threadpool(_books, app)
+    issuer = await _issuer(app)
     works = all(part == _FINE for part in (database, relay, broker, issuer))
     return Health(
         status="ok" if works else "degraded", database=database, broker=broker, issuer=issuer, relay=relay, hosts=found
     )
 
 
-async def _issuer(centre: Centre) -> str:
+async def _issuer(app: AppState) -> str:
     try:
-        await centre.issuer.discover()
+        await app.issuer.discover()
     except FedprocError as fault:
         return fault.message
     return _FINE
 
 
-def _books(centre: Centre) -> tuple[str, str, str, dict[str, str]]:
+def _books(app: AppState) -> tuple[str, str, str, dict[str, str]]:
     try:
-        with reading(centre.engine) as connection:
+        with reading(app.engine) as connection:
             living = connection.execute(select(relays).order_by(relays.c.seen.desc())).all()
             enrolled = hosts.listed(connection, everyone=False)
     except FedprocError as fault:
         unknown = "not known while the database does not answer"
         return fault.message, unknown, unknown, {}
-    relay, broker = _relays(living, centre.silent_after)
-    return _FINE, relay, broker, {row.id: _host(row, centre.silent_after) for row in enrolled}
+    relay, broker = _relays(living, app.silent_after)
+    return _FINE, relay, broker, {row.id: _host(row, app.silent_after) for row in enrolled}
 
 
 def _relays(rows: Sequence[Row[Any]], silent_after: float) -> tuple[str, str]:

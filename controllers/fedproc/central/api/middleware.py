@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fedproc.central.api.audit import Act, Ledger
+from fedproc.central.api.audit import AuditEvent, AuditLog
 from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.problems import problem
 from fedproc.common.log import get_logger
@@ -39,63 +39,63 @@ def bounded_by(size: float) -> Callable[[_Endpoint], _Endpoint]:
     return mark
 
 
-class Gate:
+class RequestMiddleware:
     """The outermost layer of ours; ``app`` is the rest of the application."""
 
-    def __init__(self, app: ASGIApp, ledger: Ledger, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, audit_log: AuditLog, metrics: Metrics) -> None:
         self._app = app
-        self._ledger = ledger
+        self._audit_log = audit_log
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = _Passage(scope, receive, send, self._ledger)
+        exchange = _Exchange(scope, receive, send, self._audit_log)
         try:
-            await self._app(scope, passage.receive, passage.send)
+            await self._app(scope, exchange.receive, exchange.send)
         except Exception:
             error_id = uuid.uuid4().hex
             log.exception("request.failed", error_id=error_id, **_what(scope))
-            if passage.status:
+            if exchange.status:
                 raise  # an answer had begun: only the broken connection can still say so
-            await _apology(error_id)(scope, passage.receive, passage.send)
+            await _internal_error(error_id)(scope, exchange.receive, exchange.send)
         finally:
-            self._count(passage, scope)
+            self._count(exchange, scope)
 
-    def _count(self, passage: _Passage, scope: Scope) -> None:
-        seconds = time.perf_counter() - passage.began
+    def _count(self, exchange: _Exchange, scope: Scope) -> None:
+        seconds = time.perf_counter() - exchange.began
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = scope.get("route")
-        self._metrics.answered(method, route.path if route else "none", passage.status, seconds)
-        level = logging.INFO if passage.act.is_act or passage.status >= 500 else logging.DEBUG
+        self._metrics.answered(method, route.path if route else "none", exchange.status, seconds)
+        level = logging.INFO if exchange.audit.is_action or exchange.status >= 500 else logging.DEBUG
         if log.isEnabledFor(level):
-            fields = {"status": passage.status, "actor": passage.act.actor, "milliseconds": round(seconds * 1000, 2)}
-            log.log(level, "request.answered", **_what(scope), **fields)
+            outcome = {"status": exchange.status, "milliseconds": round(seconds * 1000, 2)}
+            log.log(level, "request.answered", **_what(scope), actor=exchange.audit.actor, **outcome)
 
 
 def _what(scope: Scope) -> dict[str, str]:
     return {"method": scope["method"], "path": scope["path"]}
 
 
-def _apology(error_id: str) -> ASGIApp:
+def _internal_error(error_id: str) -> ASGIApp:
     detail = f"the API failed at this; its log has the cause under {error_id}: tell its operator"
     return problem(500, detail, "internal", instance=f"urn:uuid:{uuid.UUID(error_id)}")
 
 
-class _Passage:
+class _Exchange:
     """One request on its way in, and its answer on the way out."""
 
-    __slots__ = ("_ledger", "_receive", "_scope", "_send", "_size", "act", "began", "status")
+    __slots__ = ("_audit_log", "_receive", "_scope", "_send", "_size", "audit", "began", "status")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, ledger: Ledger) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, audit_log: AuditLog) -> None:
         self.began = time.perf_counter()
         self.status = 0
-        self.act = scope["fedproc.act"] = Act(scope)
+        self.audit = scope["fedproc.audit_event"] = AuditEvent(scope)
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._ledger = ledger
+        self._audit_log = audit_log
         self._size = 0
 
     async def receive(self) -> Message:
@@ -114,6 +114,6 @@ class _Passage:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"].append(_NO_SNIFFING)
-            if self.act.unwritten(self.status):
-                await self._ledger.keep(self.act.entry(self.status))
+            if self.audit.unrecorded(self.status):
+                await self._audit_log.append(self.audit.entry(self.status))
         await self._send(message)

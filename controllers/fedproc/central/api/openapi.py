@@ -1,11 +1,9 @@
-"""The API's description: ``python -m fedproc.central.api.openapi docs/openapi.json`` writes it."""
+"""The API's description as an OpenAPI document."""
 
 from __future__ import annotations
 
 import json
-import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -37,17 +35,3 @@ def document_bytes(app: FastAPI) -> bytes:
         app.state.openapi = (json.dumps(document(app), indent=2, sort_keys=True) + "\n").encode()
     text: bytes = app.state.openapi
     return text
-
-
-def main() -> int:
-    from fedproc.central.api.app import routed
-
-    if len(sys.argv) != 2:
-        sys.stderr.write("usage: python -m fedproc.central.api.openapi FILE\n")
-        return 2
-    Path(sys.argv[1]).write_bytes(document_bytes(routed(FastAPI(openapi_url=None))))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from fedproc.central.api.deps import Centre
+from fedproc.central.api.deps import AppState
 from fedproc.contract.api.experiments import EventView, ExperimentView, JobView, LogLines, Report, ReportJob
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetView, HostReportView, HostView
@@ -103,15 +103,15 @@ def log_lines(row: Row[Any]) -> LogLines:
     return LogLines(time=moment(row.time), job=row.job, host=row.host, task=row.task, stream=stream, lines=lines)
 
 
-def file_view(centre: Centre, row: Row[Any]) -> FileView:
+def file_view(app: AppState, row: Row[Any]) -> FileView:
     complete = row.state == "complete"
     return FileView(
         id=row.id,
-        uri=centre.url(f"/data/file/{row.id}"),
+        uri=app.url(f"/data/file/{row.id}"),
         path=row.path,
         state=row.state,
         size=row.size,
-        received=row.size if complete else _received(centre, row.id),
+        received=row.size if complete else _received(app, row.id),
         sha256=row.sha256 or None,
         media_type=row.media_type,
         owner=row.owner,
@@ -122,13 +122,13 @@ def file_view(centre: Centre, row: Row[Any]) -> FileView:
         output=row.output,
         disclosure=row.disclosure,
         created=moment(row.created),
-        upload=None if complete else centre.url(f"/uploads/{row.id}"),
-        content=centre.url(f"/data/file/{row.id}/content") if complete else None,
+        upload=None if complete else app.url(f"/uploads/{row.id}"),
+        content=app.url(f"/data/file/{row.id}/content") if complete else None,
     )
 
 
-def _received(centre: Centre, file: str) -> int:
-    path = centre.blobs.path(file)
+def _received(app: AppState, file: str) -> int:
+    path = app.blobs.path(file)
     return path.stat().st_size if path.exists() else 0
 
 
@@ -218,11 +218,11 @@ def dataset_views(row: Row[Any], silent_after: float) -> list[DatasetView]:
     ]
 
 
-def tool_summary(centre: Centre, row: Row[Any], tool: Tool) -> ToolSummary:
-    return ToolSummary(**_summary(centre, row, tool))
+def tool_summary(app: AppState, row: Row[Any], tool: Tool) -> ToolSummary:
+    return ToolSummary(**_summary(app, row, tool))
 
 
-def _summary(centre: Centre, row: Row[Any], tool: Tool) -> dict[str, Any]:
+def _summary(app: AppState, row: Row[Any], tool: Tool) -> dict[str, Any]:
     return {
         "id": row.id,
         "version": row.version,
@@ -230,14 +230,14 @@ def _summary(centre: Centre, row: Row[Any], tool: Tool) -> dict[str, Any]:
         "name": tool.biotools.name,
         "description": tool.biotools.description,
         "mode": tool.mode,
-        "href": centre.url(f"/tools/{row.id}?version={row.version}"),
+        "href": app.url(f"/tools/{row.id}?version={row.version}"),
     }
 
 
-def tool_view(centre: Centre, row: Row[Any], tool: Tool, versions: list[str]) -> ToolView:
-    tasks = centre.url(f"/tools/tasks?tool={row.id}&version={row.version}&name=")
+def tool_view(app: AppState, row: Row[Any], tool: Tool, versions: list[str]) -> ToolView:
+    tasks = app.url(f"/tools/tasks?tool={row.id}&version={row.version}&name=")
     return ToolView(
-        **_summary(centre, row, tool),
+        **_summary(app, row, tool),
         versions=versions,
         parameters=tool.parameters,
         on_host_lost=tool.on_host_lost.model_dump(mode="json"),

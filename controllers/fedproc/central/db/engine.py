@@ -75,7 +75,7 @@ def deciding(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def tried_twice(write: Callable[[], T]) -> T:
+def retry_on_conflict(write: Callable[[], T]) -> T:
     """What ``write`` gives; it is called again if another transaction wrote its row between its look and its own."""
     try:
         return write()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Row
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.repositories import experiments, hosts, tools
 from fedproc.central.experiments.advance import advance
-from fedproc.central.experiments.placement import Placed, Plan, gang_tasks, named_hosts, plan, windows
+from fedproc.central.experiments.placement import HostFacts, Placed, Plan, gang_tasks, named_hosts, plan, windows
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.experiments import ExperimentRequest
@@ -62,7 +63,7 @@ def submit(
     """
     row = _tool(connection, request)
     tool = tools.of_digest(connection, row.digest)
-    known = hosts.facts(connection, named_hosts(request, settings.aggregator))
+    known = _hosts(connection, named_hosts(request, settings.aggregator))
     placed = plan(request, tool, known, settings.aggregator, acceptance=acceptance)
     experiment = new_id("e")
     values = {**_experiment(placed, row, caller, now), "id": experiment}
@@ -81,6 +82,15 @@ def _tool(connection: Connection, request: ExperimentRequest) -> Row[Any]:
         where = "version" if fault.code == "not_found.version" else "tool"
         errors = [{"where": where, "what": fault.message, "cure": "GET /tools lists tools and versions"}]
         raise InvalidInputError(fault.message, code="placement", errors=errors) from fault
+
+
+def _hosts(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:
+    return {row.id: _facts(row) for row in hosts.named(connection, ids)}
+
+
+def _facts(row: Row[Any]) -> HostFacts:
+    offered = None if row.heartbeat is None else {d["id"]: d["version"] for d in row.heartbeat.get("datasets", [])}
+    return HostFacts(row.id, row.active, frozenset(row.roles), offered, row.is_accepted)
 
 
 def _experiment(placed: Plan, tool: Row[Any], caller: Caller, now: float) -> dict[str, Any]:

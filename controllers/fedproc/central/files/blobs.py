@@ -81,7 +81,7 @@ class Blobs:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[Incoming]:
+    def locked(self, name: str) -> Iterator[Incoming]:
         """Hold the writer's lock. Raises :class:`ConflictError` (``locked``) while another holds it."""
         try:
             descriptor = os.open(self.path(name), os.O_RDWR | os.O_CLOEXEC)

@@ -50,7 +50,7 @@ def wanted(header: str | None, size: int) -> tuple[int, int] | None:
     return first, last
 
 
-class FileContent(Response):
+class FileDownload(Response):
     """The bytes of one complete file, or the range of them that was asked for."""
 
     def __init__(self, blobs: Blobs, row: Row[Any], headers: Mapping[str, str]) -> None:

@@ -6,16 +6,98 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Engine, Row
 
-from fedproc.central.api.deps import Centre
 from fedproc.central.db.engine import deciding
 from fedproc.central.db.repositories import experiments, files, tools
 from fedproc.central.experiments.advance import advance
-from fedproc.central.files.blobs import Incoming
+from fedproc.central.files.blobs import Blobs, Incoming
+from fedproc.central.notify import Bell
 from fedproc.common.errors import ConflictError, InvalidInputError
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool.task import InputDecl, Task
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """An input as it came."""
+
+    row: Row[Any]
+    sha256: str
+    media_type: str
+
+
+class Inputs:
+    """The inputs' entries and bytes; whoever waits for messages or events is woken when one is there."""
+
+    def __init__(self, engine: Engine, blobs: Blobs, bell: Bell) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._bell = bell
+
+    def expect(self, connection: Connection, job: Row[Any], name: str, now: float) -> Row[Any]:
+        """The pending entry for an input of a queued job. One that was sent before stays until this is complete.
+
+        Raises :class:`ConflictError` once the job's order is written, because the order names the files.
+        """
+        _still_queued(job)
+        if (row := files.input_of(connection, job.id, name, "pending")) is not None:
+            return row
+        values = {
+            "id": new_id("f"),
+            "owner": experiments.find(connection, job.experiment, None).owner,
+            "path": name,
+            "state": "pending",
+            "size": 0,
+            "sha256": "",
+            "media_type": "application/octet-stream",
+            "experiment": job.experiment,
+            "job": job.id,
+            "host": job.host,
+            "task": job.task,
+            "input": name,
+            "created": now,
+        }
+        self._blobs.create(values["id"], 0)
+        files.add(connection, values)
+        return files.existing(connection, values["id"])
+
+    def finish(self, arrived: Arrived, incoming: Incoming, record: Callable[[Connection], None], now: float) -> None:
+        """The input is there: what was sent under its name before is replaced, and the job may go if it was the last.
+
+        ``record`` is called in the transaction. Raises :class:`ConflictError` if the job was dispatched meanwhile.
+        """
+        incoming.settle()
+        with deciding(self._engine) as connection:
+            replaced = _replace(connection, arrived, incoming.size)
+            advance(connection, arrived.row.experiment, now)
+            record(connection)
+        if replaced is not None:
+            self._blobs.delete(replaced)
+        self._bell.ring("outbox")
+        self._bell.ring("events")
+
+
+def _still_queued(job: Row[Any]) -> None:
+    if job.state != "queued" or "job" in job.told:
+        how = job.state if job.state != "queued" else "about to be dispatched"
+        raise ConflictError(
+            f"job {job.id} is {how}: its inputs are fixed now; start a new experiment instead",
+            code="conflict.dispatched",
+        )
+
+
+def _replace(connection: Connection, arrived: Arrived, size: int) -> str | None:
+    row = arrived.row
+    job = experiments.locked_job(connection, row.job)
+    _still_queued(job)
+    before = files.input_of(connection, row.job, row.input, "complete")
+    if before is not None:
+        files.remove(connection, before.id)
+    elif not declared_upload(tools.of_job(connection, job).task(job.task), row.input).optional:
+        experiments.upload_arrived(connection, row.job)
+    files.complete(connection, row.id, size=size, sha256=arrived.sha256, media_type=arrived.media_type)
+    return None if before is None else str(before.id)
 
 
 def declared_upload(task: Task, name: str | None) -> InputDecl:
@@ -31,80 +113,3 @@ def declared_upload(task: Task, name: str | None) -> InputDecl:
     raise InvalidInputError(
         f"say with ?input=NAME which input this is; uploads that task {task.name} takes: {names}", code="input.unknown"
     )
-
-
-def expect(connection: Connection, centre: Centre, job: Row[Any], name: str, now: float) -> Row[Any]:
-    """The pending entry for an input of a queued job. One that was sent before stays until this is complete.
-
-    Raises :class:`ConflictError` once the job's order is written, because the order names the files.
-    """
-    _still_queued(job)
-    if (row := files.input_of(connection, job.id, name, "pending")) is not None:
-        return row
-    values = {
-        "id": new_id("f"),
-        "owner": experiments.find(connection, job.experiment, None).owner,
-        "path": name,
-        "state": "pending",
-        "size": 0,
-        "sha256": "",
-        "media_type": "application/octet-stream",
-        "experiment": job.experiment,
-        "job": job.id,
-        "host": job.host,
-        "task": job.task,
-        "input": name,
-        "created": now,
-    }
-    centre.blobs.create(values["id"], 0)
-    files.add(connection, values)
-    return files.existing(connection, values["id"])
-
-
-def _still_queued(job: Row[Any]) -> None:
-    if job.state != "queued" or "job" in job.told:
-        how = job.state if job.state != "queued" else "about to be dispatched"
-        raise ConflictError(
-            f"job {job.id} is {how}: its inputs are fixed now; start a new experiment instead",
-            code="conflict.dispatched",
-        )
-
-
-@dataclass(frozen=True)
-class Arrived:
-    """An input as it came."""
-
-    row: Row[Any]
-    sha256: str
-    media_type: str
-
-
-def finish(
-    centre: Centre, arrived: Arrived, incoming: Incoming, done: Callable[[Connection], None], now: float
-) -> None:
-    """The input is there: what was sent under its name before is replaced, and the job may go if it was the last.
-
-    ``done`` is called in the transaction. Raises :class:`ConflictError` if the job was dispatched meanwhile.
-    """
-    incoming.settle()
-    with deciding(centre.engine) as connection:
-        replaced = _take(connection, arrived, incoming.size)
-        advance(connection, arrived.row.experiment, now)
-        done(connection)
-    if replaced is not None:
-        centre.blobs.delete(replaced)
-    centre.bell.ring("outbox")
-    centre.bell.ring("events")
-
-
-def _take(connection: Connection, arrived: Arrived, size: int) -> str | None:
-    row = arrived.row
-    job = experiments.locked_job(connection, row.job)
-    _still_queued(job)
-    before = files.input_of(connection, row.job, row.input, "complete")
-    if before is not None:
-        files.remove(connection, before.id)
-    elif not declared_upload(tools.of_job(connection, job).task(job.task), row.input).optional:
-        experiments.upload_arrived(connection, row.job)
-    files.complete(connection, row.id, size=size, sha256=arrived.sha256, media_type=arrived.media_type)
-    return None if before is None else str(before.id)

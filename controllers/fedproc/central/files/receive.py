@@ -29,7 +29,7 @@ class Hash(Protocol):
     def hexdigest(self) -> str: ...
 
 
-async def pour(chunks: AsyncIterator[bytes], into: Incoming, most: int) -> tuple[Hash, bool]:
+async def stream_to(chunks: AsyncIterator[bytes], into: Incoming, most: int) -> tuple[Hash, bool]:
     """Append what comes, at most ``most`` bytes; the hash of it, and whether the request came to its end.
 
     A connection that is cut keeps what has come. Whatever is refused, or does not fit on the disk, is dropped

@@ -21,7 +21,7 @@ LIFETIME = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class UrlGrant:
     """What a link says: ``host`` may have ``file`` until ``expires`` (seconds since 1970)."""
 
     file: str
@@ -29,25 +29,25 @@ class Grant:
     expires: int
 
 
-class Links:
+class SignedUrls:
     def __init__(self, folder: Path) -> None:
         self._secret = _secret(folder / "link.key")
 
     def make(self, file: str, host: str, now: float) -> tuple[str, float]:
         """The path with its signature, and when it ends."""
-        grant = Grant(file, host, int(now + LIFETIME))
+        grant = UrlGrant(file, host, int(now + LIFETIME))
         return f"/data/file/{file}/content?host={host}&expires={grant.expires}&signature={self._sign(grant)}", (
             grant.expires
         )
 
-    def check(self, grant: Grant, signature: str) -> None:
+    def check(self, grant: UrlGrant, signature: str) -> None:
         """Raises :class:`ForbiddenError` if the signature is not ours, :class:`GoneError` if the link has ended."""
         if not hmac.compare_digest(self._sign(grant).encode(), signature.encode()):
             raise ForbiddenError("this link was not given by this API; ask /data/file/{file_id}/access/ for one")
         if time.time() >= grant.expires:
             raise GoneError("this link has ended; ask /data/file/{file_id}/access/ for a new one")
 
-    def _sign(self, grant: Grant) -> str:
+    def _sign(self, grant: UrlGrant) -> str:
         text = f"{grant.file}\n{grant.host}\n{grant.expires}".encode()
         return hmac.digest(self._secret, text, hashlib.sha256).hex()
 

@@ -6,13 +6,12 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Engine, Row
 
-from fedproc.central.api.deps import Centre
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import reading, writing
 from fedproc.central.db.repositories import experiments, files, tools
-from fedproc.central.files.blobs import Incoming
+from fedproc.central.files.blobs import Blobs, Incoming
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, TooLargeError
 from fedproc.contract.api.files import NewFile, NewUpload
 from fedproc.contract.ids import new_id
@@ -27,43 +26,107 @@ _JWE_GROWTH, _JWE_HEADER = 1.4, 4096
 """An artefact is encrypted before it is sent; as compact JWE it is larger than the file that the tool wrote."""
 
 
-def check_size(centre: Centre, size: int) -> None:
-    """Raises :class:`TooLargeError` for a file beyond what this federation takes."""
-    if size > centre.settings.max_upload_mb * MB:
-        raise TooLargeError(f"files may have {centre.settings.max_upload_mb} MB here; this has {size} bytes")
+class Uploads:
+    """The entries of one database and the bytes in one store; a file may have ``largest_mb``."""
 
+    def __init__(self, engine: Engine, blobs: Blobs, largest_mb: int) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._largest_mb = largest_mb
 
-def expect_output(connection: Connection, centre: Centre, host: str, new: NewUpload, now: float) -> Row[Any]:
-    """The entry for one output of one of the host's open jobs, a new one or that of an earlier attempt.
+    def expect_output(self, connection: Connection, host: str, new: NewUpload, now: float) -> Row[Any]:
+        """The entry for one output of one of the host's open jobs, a new one or that of an earlier attempt.
 
-    Raises :class:`ForbiddenError` for another host's job, :class:`ConflictError` for an ended one or other bytes than
-    those that were sent already, :class:`InvalidInputError` for what the tool does not declare.
-    """
-    job = experiments.locked_job(connection, new.job)
-    if job.host != host:
-        raise ForbiddenError(f"job {new.job} is not one of {host}'s", code="forbidden.job")
-    declared = _declared(tools.of_job(connection, job).task(job.task), new)
-    row = files.output(connection, new.job, new.output, new.path, new.recipient)
-    same = row is not None and (row.sha256, row.size) == (new.sha256, new.size)
-    if row is not None and row.state == "complete":
-        if same:
+        Raises :class:`ForbiddenError` for another host's job, :class:`ConflictError` for an ended one or for other
+        bytes than those that were sent already, :class:`InvalidInputError` for what the tool does not declare.
+        """
+        job = experiments.locked_job(connection, new.job)
+        if job.host != host:
+            raise ForbiddenError(f"job {new.job} is not one of {host}'s", code="forbidden.job")
+        declared = _declared(tools.of_job(connection, job).task(job.task), new)
+        row = files.output(connection, new.job, new.output, new.path, new.recipient)
+        same = row is not None and (row.sha256, row.size) == (new.sha256, new.size)
+        if row is not None and row.state == "complete":
+            if same:
+                return row
+            raise ConflictError(f"output {new.output} ({new.path}) of {new.job} was sent already, with other bytes")
+        if job.state in TERMINAL:
+            raise ConflictError(f"job {new.job} has ended as {job.state}; nothing is taken in for it any more")
+        if row is not None and same:
             return row
-        raise ConflictError(f"output {new.output} ({new.path}) of {new.job} was sent already, with other bytes")
-    if job.state in TERMINAL:
-        raise ConflictError(f"job {new.job} has ended as {job.state}; nothing is taken in for it any more")
-    if row is not None and same:
-        return row
-    _check_total(connection, new, declared, row)
-    values = {
-        **new.model_dump(exclude={"job"}),
-        "owner": experiments.find(connection, job.experiment, None).owner,
-        "experiment": job.experiment,
-        "job": job.id,
-        "host": host,
-        "task": job.task,
-        "disclosure": declared.disclosure.value,
-    }
-    return _expect(connection, centre, row, values, now)
+        _check_total(connection, new, declared, row)
+        values = {
+            **new.model_dump(exclude={"job"}),
+            "owner": experiments.find(connection, job.experiment, None).owner,
+            "experiment": job.experiment,
+            "job": job.id,
+            "host": host,
+            "task": job.task,
+            "disclosure": declared.disclosure.value,
+        }
+        return self._expect(connection, row, values, now)
+
+    def expect_file(self, connection: Connection, caller: Caller, path: str, new: NewFile, now: float) -> Row[Any]:
+        """The caller's own entry at ``path``, a new one or that of an earlier attempt with the same bytes.
+
+        Raises :class:`ConflictError` where another file stands there already.
+        """
+        row = files.mine(connection, caller.sub, path)
+        if row is not None and (row.sha256, row.size) == (new.sha256, new.size):
+            return row
+        if row is not None and row.state == "complete":
+            raise ConflictError(
+                f"another file of yours stands at this path: choose another, or DELETE /uploads/{row.id} first"
+            )
+        return self._expect(connection, row, {**new.model_dump(), "owner": caller.sub, "path": path}, now)
+
+    def _expect(self, connection: Connection, row: Row[Any] | None, values: dict[str, Any], now: float) -> Row[Any]:
+        self._check_size(values["size"])
+        if not values["size"] and values["sha256"] != _SHA256_OF_NOTHING:
+            raise InvalidInputError(f"a file of no bytes has the sha256 {_SHA256_OF_NOTHING}", code="file.sha256")
+        if row is not None:
+            with self._blobs.locked(row.id) as incoming:
+                incoming.cut(0)
+            files.describe_again(connection, row.id, values)
+            return files.existing(connection, row.id)
+        file = new_id("f")
+        self._blobs.create(file, values["size"])
+        files.add(connection, {**values, "id": file, "state": "pending", "created": now})
+        return files.existing(connection, file)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._largest_mb * MB:
+            raise TooLargeError(f"files may have {self._largest_mb} MB here; this has {size} bytes")
+
+    def finish(
+        self, row: Row[Any], incoming: Incoming, sha256: str | None, record: Callable[[Connection], None]
+    ) -> None:
+        """All bytes are there: check them against the entry and make it complete.
+
+        ``sha256`` is that of the bytes if it is known already; ``record`` is called in the transaction. Bytes that
+        are not the announced ones are dropped: raises :class:`InvalidInputError` (code ``file.sha256``).
+        """
+        actual = sha256 or incoming.sha256()
+        if actual != row.sha256:
+            incoming.cut(0)
+            raise InvalidInputError(
+                f"the bytes have sha256 {actual}, announced was {row.sha256}; they were dropped: "
+                "send them again from 0",
+                code="file.sha256",
+            )
+        incoming.settle()
+        with writing(self._engine) as connection:
+            if files.complete(connection, row.id):
+                record(connection)
+
+    def finish_if_empty(self, row: Row[Any]) -> Row[Any]:
+        """A file of no bytes is complete as soon as it is made; the entry as it then is."""
+        if row.size or row.state == "complete":
+            return row
+        with self._blobs.locked(row.id) as incoming:
+            self.finish(row, incoming, None, lambda _: None)
+        with reading(self._engine) as connection:
+            return files.existing(connection, row.id)
 
 
 def _declared(task: Task, new: NewUpload) -> OutputDecl:
@@ -93,40 +156,6 @@ def _check_total(connection: Connection, new: NewUpload, declared: OutputDecl, r
         raise TooLargeError(f"output {new.output} has {count} files; pack them into fewer")
 
 
-def expect_file(
-    connection: Connection, centre: Centre, caller: Caller, path: str, new: NewFile, now: float
-) -> Row[Any]:
-    """The caller's own entry at ``path``, a new one or that of an earlier attempt with the same bytes.
-
-    Raises :class:`ConflictError` where another file stands there already.
-    """
-    row = files.mine(connection, caller.sub, path)
-    if row is not None and (row.sha256, row.size) == (new.sha256, new.size):
-        return row
-    if row is not None and row.state == "complete":
-        raise ConflictError(
-            f"another file of yours stands at this path: choose another, or DELETE /uploads/{row.id} first"
-        )
-    return _expect(connection, centre, row, {**new.model_dump(), "owner": caller.sub, "path": path}, now)
-
-
-def _expect(
-    connection: Connection, centre: Centre, row: Row[Any] | None, values: dict[str, Any], now: float
-) -> Row[Any]:
-    check_size(centre, values["size"])
-    if not values["size"] and values["sha256"] != _SHA256_OF_NOTHING:
-        raise InvalidInputError(f"a file of no bytes has the sha256 {_SHA256_OF_NOTHING}", code="file.sha256")
-    if row is not None:
-        with centre.blobs.writing(row.id) as incoming:
-            incoming.cut(0)
-        files.describe_again(connection, row.id, values)
-        return files.existing(connection, row.id)
-    file = new_id("f")
-    centre.blobs.create(file, values["size"])
-    files.add(connection, {**values, "id": file, "state": "pending", "created": now})
-    return files.existing(connection, file)
-
-
 def find_for(connection: Connection, file: str, caller: Caller) -> Row[Any]:
     """An entry whose bytes the caller may send: its own, or an output of its own job. Raises :class:`NotFoundError`."""
     row = files.one(connection, file)
@@ -136,34 +165,3 @@ def find_for(connection: Connection, file: str, caller: Caller) -> Row[Any]:
         if caller.host is None and row.owner == caller.sub and row.job is None:
             return row
     raise NotFoundError(f"there is no upload {file} of yours; POST /uploads or PUT /data/file/{{path}} makes one")
-
-
-def finish(
-    centre: Centre, row: Row[Any], incoming: Incoming, sha256: str | None, done: Callable[[Connection], None]
-) -> None:
-    """All bytes are there: check them against the entry and make it complete.
-
-    ``sha256`` is that of the bytes if it is known already; ``done`` is called in the transaction. Bytes that
-    are not the announced ones are dropped: raises :class:`InvalidInputError` (code ``file.sha256``).
-    """
-    actual = sha256 or incoming.sha256()
-    if actual != row.sha256:
-        incoming.cut(0)
-        raise InvalidInputError(
-            f"the bytes have sha256 {actual}, announced was {row.sha256}; they were dropped: send them again from 0",
-            code="file.sha256",
-        )
-    incoming.settle()
-    with writing(centre.engine) as connection:
-        if files.complete(connection, row.id):
-            done(connection)
-
-
-def finish_if_empty(centre: Centre, row: Row[Any]) -> Row[Any]:
-    """A file of no bytes is complete as soon as it is made; the entry as it then is."""
-    if row.size or row.state == "complete":
-        return row
-    with centre.blobs.writing(row.id) as incoming:
-        finish(centre, row, incoming, None, lambda _: None)
-    with reading(centre.engine) as connection:
-        return files.existing(connection, row.id)

@@ -11,12 +11,11 @@ from pydantic_core import to_json
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from fedproc.central.api.audit import act_of
-from fedproc.central.api.deps import Centre, centre_of
-from fedproc.central.api.routes.common import AnyCaller, HostPath, answer, router
+from fedproc.central.api.deps import AnyCaller, AppState, app_state, audit_event
+from fedproc.central.api.routes.common import HostPath, answer, router
 from fedproc.central.api.views import dataset_views, experiment_view, host_view
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import deciding, reading, tried_twice
+from fedproc.central.db.engine import deciding, reading, retry_on_conflict
 from fedproc.central.db.repositories import experiments, files, hosts
 from fedproc.central.experiments.submission import submit
 from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError
@@ -36,9 +35,9 @@ def begin_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> 
     While one runs, it is the answer. A host becomes accepted when it succeeds, and stays so if a later one does not.
     """
     _may(caller, host_id)
-    view = tried_twice(lambda: _begin(request, host_id, caller))
-    centre_of(request).bell.ring("outbox")
-    centre_of(request).bell.ring("events")
+    view = retry_on_conflict(lambda: _begin(request, host_id, caller))
+    app_state(request).bell.ring("outbox")
+    app_state(request).bell.ring("events")
     return answer(view, 201)
 
 
@@ -46,8 +45,8 @@ def begin_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> 
 def get_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> Response:
     """How a host's newest acceptance stands, and what it found."""
     _may(caller, host_id)
-    with reading(centre_of(request).engine) as connection:
-        return answer(_view(connection, centre_of(request), host_id))
+    with reading(app_state(request).engine) as connection:
+        return answer(_view(connection, app_state(request), host_id))
 
 
 def _may(caller: Caller, host: str) -> None:
@@ -58,28 +57,28 @@ def _may(caller: Caller, host: str) -> None:
 
 
 def _begin(request: Request, host: str, caller: Caller) -> AcceptanceView:
-    centre = centre_of(request)
-    with deciding(centre.engine) as connection:
-        before = _view(connection, centre, host)
+    app = app_state(request)
+    with deciding(app.engine) as connection:
+        before = _view(connection, app, host)
         if before.experiment is not None and before.experiment.state not in ENDED:
             return before
         made = submit(
-            connection, centre.settings, caller, _order(connection, centre, host), None, time.time(), acceptance=True
+            connection, app.settings, caller, _order(connection, app, host), None, time.time(), acceptance=True
         )
         hosts.begin_acceptance(connection, host, made)
-        act_of(request).done(connection, 201, host, f"experiment={made}")
-        return _view(connection, centre, host)
+        audit_event(request).record(connection, 201, host, f"experiment={made}")
+        return _view(connection, app, host)
 
 
-def _order(connection: Connection, centre: Centre, host: str) -> ExperimentRequest:
+def _order(connection: Connection, app: AppState, host: str) -> ExperimentRequest:
     row = hosts.one(connection, host)
-    if row is None or not host_view(row, centre.silent_after).alive:
+    if row is None or not host_view(row, app.silent_after).alive:
         raise ConflictError(
             f"{host} has not been heard of lately: start its orchestrator first", code="conflict.silent"
         )
-    offered = [view.id for view in dataset_views(row, centre.silent_after)]
+    offered = [view.id for view in dataset_views(row, app.silent_after)]
     return ExperimentRequest(
-        tool=centre.settings.acceptance_tool,
+        tool=app.settings.acceptance_tool,
         hosts=[host],
         datasets=offered[:1],
         parameters={"fail_on_findings": True},
@@ -87,23 +86,23 @@ def _order(connection: Connection, centre: Centre, host: str) -> ExperimentReque
     )
 
 
-def _view(connection: Connection, centre: Centre, host: str) -> AcceptanceView:
+def _view(connection: Connection, app: AppState, host: str) -> AcceptanceView:
     row = hosts.one(connection, host)
     if row is None:
         raise NotFoundError(f"host {host} is not enrolled; GET /hosts/ lists the hosts there are")
     if row.acceptance is None:
         return AcceptanceView(host=host, accepted=row.is_accepted)
     jobs = experiments.jobs_of(connection, row.acceptance)
-    experiment = experiment_view(experiments.find(connection, row.acceptance, None), jobs, centre.silent_after)
+    experiment = experiment_view(experiments.find(connection, row.acceptance, None), jobs, app.silent_after)
     return AcceptanceView(
-        host=host, accepted=row.is_accepted, experiment=experiment, report=_report(connection, centre, row.acceptance)
+        host=host, accepted=row.is_accepted, experiment=experiment, report=_report(connection, app, row.acceptance)
     )
 
 
-def _report(connection: Connection, centre: Centre, experiment: str) -> dict[str, Any] | None:
+def _report(connection: Connection, app: AppState, experiment: str) -> dict[str, Any] | None:
     for row in files.outputs(connection, experiment=experiment):
         if row.output == "report" and row.state == "complete" and row.size <= _LARGEST_REPORT:
-            return _read(centre.blobs.path(row.id).read_bytes())
+            return _read(app.blobs.path(row.id).read_bytes())
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the endpoints have in common: who may call, how ids in paths are read, how answers are made."""
+"""What the endpoints have in common: how ids in paths are read, and how answers are made."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import AfterValidator, BaseModel, TypeAdapter, WithJsonSchema
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from fedproc.central.api.deps import Centre
-from fedproc.central.auth.tokens import Bearer, Caller
+from fedproc.central.api.deps import AppState
+from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import is_sqlite, reading
 from fedproc.common.errors import NotFoundError
 from fedproc.contract.api.base import Problem
@@ -27,11 +27,6 @@ from fedproc.contract.ids import (
 )
 
 T = TypeVar("T")
-Researcher = Annotated[Caller, Depends(Bearer("researcher"))]
-Operator = Annotated[Caller, Depends(Bearer("operator"))]
-HostCaller = Annotated[Caller, Depends(Bearer("host"))]
-AnyCaller = Annotated[Caller, Depends(Bearer("any"))]
-
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Problem, "description": "what is wrong, where, and what to do (RFC 9457)"},
     "5XX": {"model": Problem, "description": "the centre, or what it needs, does not work"},
@@ -71,14 +66,14 @@ def answer_list(adapter: TypeAdapter[Any], views: list[Any], headers: Mapping[st
     return Response(adapter.dump_json(views), 200, headers, "application/json")
 
 
-async def looked_up(centre: Centre, look: Callable[[Connection], T]) -> T:
+async def read_one(app: AppState, look: Callable[[Connection], T]) -> T:
     """What ``look`` finds by a key. On SQLite that takes less than to hand it to a thread, and waits for no writer."""
 
     def found() -> T:
-        with reading(centre.engine) as connection:
+        with reading(app.engine) as connection:
             return look(connection)
 
-    return found() if is_sqlite(centre.engine) else await run_in_threadpool(found)
+    return found() if is_sqlite(app.engine) else await run_in_threadpool(found)
 
 
 def owner_filter(caller: Caller) -> str | None:

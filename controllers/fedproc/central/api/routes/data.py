@@ -11,25 +11,14 @@ from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from fedproc.central.api.audit import act_of
-from fedproc.central.api.deps import centre_of
-from fedproc.central.api.routes.common import (
-    FilePath,
-    HostCaller,
-    Researcher,
-    also,
-    answer,
-    answer_list,
-    router,
-)
+from fedproc.central.api.deps import Bearer, HostCaller, Researcher, app_state, audit_event
+from fedproc.central.api.routes.common import FilePath, also, answer, answer_list, router
 from fedproc.central.api.views import file_view
-from fedproc.central.auth.tokens import Bearer
-from fedproc.central.db.engine import reading, tried_twice, writing
+from fedproc.central.db.engine import reading, retry_on_conflict, writing
 from fedproc.central.db.repositories import files, hosts
 from fedproc.central.files.access import may_fetch
-from fedproc.central.files.download import FileContent
-from fedproc.central.files.signed_urls import Grant
-from fedproc.central.files.uploads import expect_file, finish_if_empty
+from fedproc.central.files.download import FileDownload
+from fedproc.central.files.signed_urls import UrlGrant
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from fedproc.contract.api.files import Access, FileView, NewFile
 from fedproc.contract.ids import FILE_PATTERN, HOST_PATTERN, is_safe_path
@@ -48,38 +37,38 @@ def list_files(
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> Response:
     """One's own complete files, results included, as a list of URIs; the ``Link`` header leads on if there are more."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         ids = files.of_owner(connection, caller.sub, cursor, limit + 1)
-    more = centre.url(f"/data/files/?limit={limit}&cursor={ids[limit - 1]}") if len(ids) > limit else None
+    more = app.url(f"/data/files/?limit={limit}&cursor={ids[limit - 1]}") if len(ids) > limit else None
     headers = {"Link": f'<{more}>; rel="next"'} if more else None
-    return answer_list(_URIS, [centre.url(f"/data/file/{file}") for file in ids[:limit]], headers)
+    return answer_list(_URIS, [app.url(f"/data/file/{file}") for file in ids[:limit]], headers)
 
 
 @routes.get("/data/file/{file_id}", response_model=FileView)
 def get_file(request: Request, file_id: FilePath, caller: Researcher) -> Response:
     """A file's entry: where it is, what it is, whose it is."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         row = files.one(connection, file_id)
     if row is None or not (caller.operates or row.owner == caller.sub):
         raise NotFoundError(f"there is no file {file_id} that you may see; GET /data/files/ lists yours")
-    return answer(file_view(centre, row))
+    return answer(file_view(app, row))
 
 
 @routes.get("/data/file/{file_id}/access/", response_model=Access)
 def get_access(request: Request, file_id: FilePath, caller: HostCaller) -> Response:
     """A short-lived URI to the bytes, for a host that runs a job which declares this file, and for nobody else."""
-    centre, act = centre_of(request), act_of(request)
-    act.is_act, act.target = True, file_id
+    app, audit = app_state(request), audit_event(request)
+    audit.is_action, audit.target = True, file_id
     host = str(caller.host)
-    with writing(centre.engine) as connection:
+    with writing(app.engine) as connection:
         row = files.one(connection, file_id)
         if row is None or not may_fetch(connection, row, host):
             raise ForbiddenError(f"{host} runs no open job that declares file {file_id}", code="forbidden.file")
-        path, expires = centre.links.make(file_id, host, time.time())
-        act.done(connection, 200, file_id)
-    return answer(Access(uri=centre.url(path), expires=moment(expires), sha256=row.sha256, size=row.size))
+        path, expires = app.signed_urls.make(file_id, host, time.time())
+        audit.record(connection, 200, file_id)
+    return answer(Access(uri=app.url(path), expires=moment(expires), sha256=row.sha256, size=row.size))
 
 
 _user = Bearer("researcher")
@@ -97,32 +86,32 @@ async def get_content(
 ) -> Response:
     """The bytes: for the file's owner with a token, for a host by the link that ``/access/`` gave. Takes ``Range``."""
     if host is not None and expires is not None and signature is not None:
-        return await run_in_threadpool(_by_link, request, Grant(file_id, host, expires), signature)
+        return await run_in_threadpool(_by_link, request, UrlGrant(file_id, host, expires), signature)
     caller = await _user(request)
-    act_of(request).is_act = True
+    audit_event(request).is_action = True
     whose = None if caller.operates else caller.sub
     return await run_in_threadpool(_content, request, file_id, whose)
 
 
-def _by_link(request: Request, grant: Grant, signature: str) -> Response:
-    centre, act = centre_of(request), act_of(request)
-    act.actor = f"host:{grant.host}"
-    centre.links.check(grant, signature)
-    with reading(centre.engine) as connection:
+def _by_link(request: Request, grant: UrlGrant, signature: str) -> Response:
+    app, audit = app_state(request), audit_event(request)
+    audit.actor = f"host:{grant.host}"
+    app.signed_urls.check(grant, signature)
+    with reading(app.engine) as connection:
         if not hosts.is_active(connection, grant.host):
             raise ForbiddenError(f"host {grant.host} is not enrolled or was revoked", code="forbidden.host")
     return _content(request, grant.file, None)
 
 
 def _content(request: Request, file: str, owner: str | None) -> Response:
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         row = files.one(connection, file)
     if row is None or owner not in {None, row.owner} or (owner is not None and row.recipient is not None):
         raise NotFoundError(f"there is no file {file} that you may see; GET /data/files/ lists yours")
     if row.state != "complete":
         raise ConflictError(f"the bytes of file {file} have not all arrived yet", code="conflict.pending")
-    return FileContent(centre.blobs, row, request.headers)
+    return FileDownload(app.blobs, row, request.headers)
 
 
 @routes.put(
@@ -138,17 +127,17 @@ def put_file(request: Request, file_path: str, body: NewFile, caller: Researcher
         raise InvalidInputError(
             "file_path must be relative, without . or .. segments, control characters or backslashes", code="path"
         )
-    centre, now = centre_of(request), time.time()
+    app, now = app_state(request), time.time()
 
     def write() -> tuple[int, Row[Any]]:
-        with writing(centre.engine) as connection:
-            row = expect_file(connection, centre, caller, file_path, body, now)
+        with writing(app.engine) as connection:
+            row = app.uploads.expect_file(connection, caller, file_path, body, now)
             status = 201 if row.created == now else 200
-            act_of(request).done(connection, status, row.id)
+            audit_event(request).record(connection, status, row.id)
             return status, row
 
-    status, row = tried_twice(write)
-    view = file_view(centre, finish_if_empty(centre, row))
+    status, row = retry_on_conflict(write)
+    view = file_view(app, app.uploads.finish_if_empty(row))
     return answer(view, status, {"Location": view.uri, "Tus-Resumable": "1.0.0"})
 
 

@@ -14,12 +14,10 @@ from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from fedproc.central.api.audit import act_of
-from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.deps import AppState, Bearer, Operator, app_state, audit_event
 from fedproc.central.api.enrolment_views import enrolled, enrolment_view, offered_authority
-from fedproc.central.api.routes.common import HostPath, Operator, answer, answer_list, router
-from fedproc.central.auth.tokens import Bearer
-from fedproc.central.db.engine import reading, tried_twice, writing
+from fedproc.central.api.routes.common import HostPath, answer, answer_list, router
+from fedproc.central.db.engine import reading, retry_on_conflict, writing
 from fedproc.central.db.repositories import enrolments
 from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError
 from fedproc.contract.api.enrolments import (
@@ -59,7 +57,7 @@ _NO_GOOD = {
 @routes.get("/authority", response_model=Authority)
 def get_authority(request: Request) -> Response:
     """The certificate by which the federation's hosts and servers are certified."""
-    certificate = offered_authority(centre_of(request))
+    certificate = offered_authority(app_state(request))
     if certificate is None:
         raise NotFoundError("the centre does not know its authority: its operator sets 'authority' in its settings")
     return answer(Authority(certificate=certificate, sha256=certificate_sha256(certificate)))
@@ -72,18 +70,18 @@ def offer_enrolment(request: Request, body: NewEnrolment, caller: Operator) -> R
     expires = now + body.hours * 3600
 
     def write() -> None:
-        with writing(centre_of(request).engine) as connection:
+        with writing(app_state(request).engine) as connection:
             enrolments.offer(connection, body.host, code_hash(code), now, expires)
-            act_of(request).done(connection, 201, body.host, f"hours={body.hours:g}")
+            audit_event(request).record(connection, 201, body.host, f"hours={body.hours:g}")
 
-    tried_twice(write)
+    retry_on_conflict(write)
     return answer(EnrolmentCode(host=body.host, code=code, expires=moment(expires)), 201, _NOT_KEPT)
 
 
 @routes.get("/enrolments", response_model=list[EnrolmentView])
 def list_enrolments(request: Request, caller: Operator) -> Response:
     """The enrolments that are open: a code was given out, or a request waits for its certificate."""
-    with reading(centre_of(request).engine) as connection:
+    with reading(app_state(request).engine) as connection:
         rows = enrolments.undecided(connection)
     return answer_list(_VIEWS, [enrolment_view(row) for row in rows])
 
@@ -91,17 +89,17 @@ def list_enrolments(request: Request, caller: Operator) -> Response:
 @routes.put("/enrolments/{host_id}", response_model=Enrolled)
 def request_enrolment(request: Request, host_id: HostPath, body: EnrolmentRequest) -> Response:
     """A host asks to be let in, with the code that its site was given; the same request again changes nothing."""
-    centre = centre_of(request)
+    app = app_state(request)
     _check_code(request, host_id, body.code)
     key = read_request(body.request, host_id)
     values = {"request": body.request, "public_key": public_pem(key).decode(), "fingerprint": fingerprint(key)}
-    with writing(centre.engine) as connection:
+    with writing(app.engine) as connection:
         if enrolments.bind(connection, host_id, code_hash(body.code), values, time.time()):
-            act_of(request).done(connection, 200, host_id, f"key={values['fingerprint']}")
-    row = _row(centre, host_id)
+            audit_event(request).record(connection, 200, host_id, f"key={values['fingerprint']}")
+    row = _row(app, host_id)
     if row.public_key != values["public_key"]:
         raise _bound(host_id, row)
-    return answer(enrolled(centre, row), 200, _NOT_KEPT)
+    return answer(enrolled(app, row), 200, _NOT_KEPT)
 
 
 def _bound(host: str, row: Row[Any]) -> ConflictError:
@@ -114,16 +112,16 @@ def _bound(host: str, row: Row[Any]) -> ConflictError:
 
 def _check_code(request: Request, host: str, code: str) -> Row[Any]:
     """The enrolment that the code belongs to. Raises :class:`ForbiddenError`, and counts a wrong one."""
-    centre, act = centre_of(request), act_of(request)
-    act.actor, act.target = f"enrolment:{host}", host
-    with reading(centre.engine) as connection:
+    app, audit = app_state(request), audit_event(request)
+    audit.actor, audit.target = f"enrolment:{host}", host
+    with reading(app.engine) as connection:
         row = enrolments.one(connection, host)
     standing = enrolments.standing(row, code_hash(code), time.time())
     if row is not None and standing == "good":
         return row
-    act.is_act, act.detail = True, f"code={standing}"
+    audit.is_action, audit.detail = True, f"code={standing}"
     if row is not None and standing == "wrong":
-        with writing(centre.engine) as connection:
+        with writing(app.engine) as connection:
             enrolments.count_wrong(connection, host)
     raise ForbiddenError(
         f"the code for {host} {_NO_GOOD[standing]}: check host id and code, or ask the federation's operator for a "
@@ -148,17 +146,17 @@ async def _reader(
 @routes.get("/enrolments/{host_id}", response_model=EnrolmentView | Enrolled)
 def get_enrolment(request: Request, host_id: HostPath, is_host: Annotated[bool, Depends(_reader)]) -> Response:
     """How far an enrolment is: for its host with the code in ``Enrolment-Code``, or for operators with a token."""
-    centre = centre_of(request)
-    row = _row(centre, host_id)
-    return answer(enrolled(centre, row) if is_host else enrolment_view(row), 200, _NOT_KEPT)
+    app = app_state(request)
+    row = _row(app, host_id)
+    return answer(enrolled(app, row) if is_host else enrolment_view(row), 200, _NOT_KEPT)
 
 
 @routes.post("/enrolments/{host_id}/certificate", response_model=EnrolmentView)
 def confirm_enrolment(request: Request, host_id: HostPath, body: EnrolmentCertificate, caller: Operator) -> Response:
     """Hand in the certificate of the host's key, after its fingerprint was compared; the host fetches it."""
-    centre = centre_of(request)
-    row = _requested(centre, host_id)
-    key = read_certificate(body.certificate, host_id, offered_authority(centre))
+    app = app_state(request)
+    row = _requested(app, host_id)
+    key = read_certificate(body.certificate, host_id, offered_authority(app))
     if public_pem(key).decode() != row.public_key:
         raise ConflictError(
             f"the certificate is of the key {fingerprint(key)}, the request of {host_id} of {row.fingerprint}: sign "
@@ -171,23 +169,23 @@ def confirm_enrolment(request: Request, host_id: HostPath, body: EnrolmentCertif
 @routes.post("/enrolments/{host_id}/refusal", response_model=EnrolmentView)
 def refuse_enrolment(request: Request, host_id: HostPath, body: EnrolmentRefusal, caller: Operator) -> Response:
     """Refuse a host's request, for example because its fingerprint is not what the site says."""
-    row = _requested(centre_of(request), host_id)
+    row = _requested(app_state(request), host_id)
     if row.state == "confirmed":
         raise ConflictError(f"{host_id} has its certificate already: revoke the host instead", code="enrolment.state")
     return _decide(request, row, body.reason, state="refused", reason=body.reason)
 
 
 def _decide(request: Request, row: Row[Any], detail: str, **values: Any) -> Response:
-    centre = centre_of(request)
-    with writing(centre.engine) as connection:
+    app = app_state(request)
+    with writing(app.engine) as connection:
         if not enrolments.decide(connection, row.host, row, time.time(), **values):
             raise ConflictError(f"the enrolment of {row.host} was changed just now: look again", code="enrolment.state")
-        act_of(request).done(connection, 200, row.host, detail)
-    return answer(enrolment_view(_row(centre, row.host)))
+        audit_event(request).record(connection, 200, row.host, detail)
+    return answer(enrolment_view(_row(app, row.host)))
 
 
-def _requested(centre: Centre, host: str) -> Row[Any]:
-    row = _row(centre, host)
+def _requested(app: AppState, host: str) -> Row[Any]:
+    row = _row(app, host)
     if row.state in {"offered", "refused"}:
         what = "no request has come yet: the site runs `fedproc site enrol`" if row.state == "offered" else (
             "its request was refused: give out a new code"
@@ -196,8 +194,8 @@ def _requested(centre: Centre, host: str) -> Row[Any]:
     return row
 
 
-def _row(centre: Centre, host: str) -> Row[Any]:
-    with reading(centre.engine) as connection:
+def _row(app: AppState, host: str) -> Row[Any]:
+    with reading(app.engine) as connection:
         row = enrolments.one(connection, host)
     if row is None:
         raise NotFoundError(f"no code was given out for {host}: POST /enrolments gives one")

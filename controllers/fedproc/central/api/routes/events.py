@@ -12,8 +12,8 @@ from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from fedproc.central.api.deps import Centre, centre_of
-from fedproc.central.api.routes.common import ExperimentPath, Researcher, owner_filter, router
+from fedproc.central.api.deps import AppState, Researcher, app_state
+from fedproc.central.api.routes.common import ExperimentPath, owner_filter, router
 from fedproc.central.api.streams import SAFETY_LOOK
 from fedproc.central.api.views import event_view
 from fedproc.central.db.engine import reading
@@ -44,34 +44,34 @@ async def stream_events(
     after: Annotated[int, Query(ge=0, le=2**62, description="as Last-Event-ID, for clients that cannot set it")] = 0,
 ) -> Response:
     """What happens in an experiment, from its beginning or from after ``Last-Event-ID``, until it has ended."""
-    centre = centre_of(request)
+    app = app_state(request)
     begin = int(last_event_id or after)
-    await run_in_threadpool(_permitted, centre, experiment_id, owner_filter(caller))
+    await run_in_threadpool(_permitted, app, experiment_id, owner_filter(caller))
     if begin:
-        ended, rows = await run_in_threadpool(_news, centre, experiment_id, begin)
+        ended, rows = await run_in_threadpool(_news, app, experiment_id, begin)
         if ended and not rows:
             return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(_events(centre, experiment_id, begin), headers=headers)
+    return EventSourceResponse(_events(app, experiment_id, begin), headers=headers)
 
 
-def _permitted(centre: Centre, experiment: str, owner: str | None) -> None:
-    with reading(centre.engine) as connection:
+def _permitted(app: AppState, experiment: str, owner: str | None) -> None:
+    with reading(app.engine) as connection:
         experiments.find(connection, experiment, owner)
 
 
-def _news(centre: Centre, experiment: str, after: int) -> tuple[bool, Sequence[Row[Any]]]:
+def _news(app: AppState, experiment: str, after: int) -> tuple[bool, Sequence[Row[Any]]]:
     """Whether it has ended, asked first, so that what follows holds all of an ended experiment."""
-    with reading(centre.engine) as connection:
+    with reading(app.engine) as connection:
         ended = experiments.state(connection, experiment) in TERMINAL
         return ended, experiments.events_after(connection, experiment, after, _BATCH)
 
 
-async def _events(centre: Centre, experiment: str, after: int) -> AsyncIterator[bytes]:
-    with centre.streams.opened(experiment) as news:
-        while not centre.streams.ending:
+async def _events(app: AppState, experiment: str, after: int) -> AsyncIterator[bytes]:
+    with app.streams.opened(experiment) as news:
+        while not app.streams.ending:
             news.clear()
-            ended, rows = await run_in_threadpool(_news, centre, experiment, after)
+            ended, rows = await run_in_threadpool(_news, app, experiment, after)
             if rows:
                 after = rows[-1].id
                 yield b"".join(map(_event, rows))

@@ -10,21 +10,20 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection
 from starlette.responses import PlainTextResponse, Response
 
-from fedproc.central.api.audit import Act, act_of
-from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.audit import AuditEvent
+from fedproc.central.api.deps import AppState, Researcher, app_state, audit_event
 from fedproc.central.api.routes.common import (
     ExperimentPath,
     JobPath,
-    Researcher,
     answer,
     answer_list,
-    looked_up,
     owner_filter,
+    read_one,
     router,
 )
 from fedproc.central.api.views import experiment_view, file_view, job_view, log_lines, report
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import deciding, reading, tried_twice
+from fedproc.central.db.engine import deciding, reading, retry_on_conflict
 from fedproc.central.db.repositories import experiments, files
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.submission import earlier, submit
@@ -57,24 +56,26 @@ def create_experiment(
 
 def start(request: Request, body: ExperimentRequest, caller: Caller, key: str | None = None) -> Response:
     """What every way to start an experiment does."""
-    centre, act = centre_of(request), act_of(request)
-    view = tried_twice(lambda: _write(centre, act, body, caller, key))
-    centre.bell.ring("outbox")
-    centre.bell.ring("events")
-    return answer(view, 201, {"Location": centre.url(f"/experiments/{view.id}")})
+    app, audit = app_state(request), audit_event(request)
+    view = retry_on_conflict(lambda: _write(app, audit, body, caller, key))
+    app.bell.ring("outbox")
+    app.bell.ring("events")
+    return answer(view, 201, {"Location": app.url(f"/experiments/{view.id}")})
 
 
-def _write(centre: Centre, act: Act, body: ExperimentRequest, caller: Caller, key: str | None) -> ExperimentView:
-    with deciding(centre.engine) as connection:
+def _write(
+    app: AppState, audit: AuditEvent, body: ExperimentRequest, caller: Caller, key: str | None
+) -> ExperimentView:
+    with deciding(app.engine) as connection:
         known = None if key is None else earlier(connection, caller, key, body)
-        experiment = known or submit(connection, centre.settings, caller, body, key, time.time())
-        act.done(connection, 201, experiment, "repeated" if known else None)
-        return _view(connection, centre, experiment, None)
+        experiment = known or submit(connection, app.settings, caller, body, key, time.time())
+        audit.record(connection, 201, experiment, "repeated" if known else None)
+        return _view(connection, app, experiment, None)
 
 
-def _view(connection: Connection, centre: Centre, experiment: str, owner: str | None) -> ExperimentView:
+def _view(connection: Connection, app: AppState, experiment: str, owner: str | None) -> ExperimentView:
     row = experiments.find(connection, experiment, owner)
-    return experiment_view(row, experiments.jobs_of(connection, experiment), centre.silent_after)
+    return experiment_view(row, experiments.jobs_of(connection, experiment), app.silent_after)
 
 
 @routes.get("/experiments", response_model=Page)
@@ -88,21 +89,21 @@ def list_experiments(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
     """One's own experiments, an operator's everybody's; newest first, without their jobs."""
-    centre = centre_of(request)
+    app = app_state(request)
     whose = owner if caller.operates else caller.sub
     states = [s.value for s in state or []]
-    with reading(centre.engine) as connection:
+    with reading(app.engine) as connection:
         rows = experiments.page(connection, whose, states, label, cursor, limit + 1)
-    items = [experiment_view(row, (), centre.silent_after) for row in rows[:limit]]
+    items = [experiment_view(row, (), app.silent_after) for row in rows[:limit]]
     return answer(Page(items=items, next=items[-1].id if len(rows) > limit else None))
 
 
 @routes.get("/experiments/{experiment_id}", response_model=ExperimentView)
 def get_experiment(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
     """One experiment with its jobs."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
-        return answer(_view(connection, centre, experiment_id, owner_filter(caller)))
+    app = app_state(request)
+    with reading(app.engine) as connection:
+        return answer(_view(connection, app, experiment_id, owner_filter(caller)))
 
 
 @routes.get("/experiments/{experiment_id}/jobs/{job_id}", response_model=JobView)
@@ -110,11 +111,11 @@ async def get_job_of_experiment(
     request: Request, experiment_id: ExperimentPath, job_id: JobPath, caller: Researcher
 ) -> Response:
     """One job."""
-    centre = centre_of(request)
-    row = await looked_up(centre, lambda connection: experiments.job(connection, job_id, owner_filter(caller)))
+    app = app_state(request)
+    row = await read_one(app, lambda connection: experiments.job(connection, job_id, owner_filter(caller)))
     if row.experiment != experiment_id:
         raise NotFoundError(f"job {job_id} is not one of experiment {experiment_id}")
-    return answer(job_view(row, row.created, centre.silent_after))
+    return answer(job_view(row, row.created, app.silent_after))
 
 
 @routes.post("/experiments/{experiment_id}/cancel", status_code=202, response_model=ExperimentView)
@@ -123,34 +124,34 @@ def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: R
 
     Asking again changes nothing; an experiment that has ended cannot be cancelled (409).
     """
-    centre = centre_of(request)
-    with deciding(centre.engine) as connection:
+    app = app_state(request)
+    with deciding(app.engine) as connection:
         experiments.find(connection, experiment_id, owner_filter(caller))
         row = experiments.request_cancel(connection, experiment_id)
         if row.ended is not None:
             raise ConflictError(f"experiment {experiment_id} has already ended as {row.state}", code="conflict.ended")
         advance(connection, experiment_id, time.time())
-        act_of(request).done(connection, 202, experiment_id)
-        view = _view(connection, centre, experiment_id, None)
-    centre.bell.ring("outbox")
-    centre.bell.ring("events")
+        audit_event(request).record(connection, 202, experiment_id)
+        view = _view(connection, app, experiment_id, None)
+    app.bell.ring("outbox")
+    app.bell.ring("events")
     return answer(view, 202)
 
 
 @routes.get("/experiments/{experiment_id}/results", response_model=list[FileView])
 def get_results(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
     """The released outputs of all its jobs, as they arrive."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         experiments.find(connection, experiment_id, owner_filter(caller))
         rows = files.outputs(connection, experiment=experiment_id)
-    return answer_list(_FILES, [file_view(centre, row) for row in rows])
+    return answer_list(_FILES, [file_view(app, row) for row in rows])
 
 
 @routes.get("/experiments/{experiment_id}/report", response_model=Report)
 def get_report(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
     """What ran where, how long, with what; as far as its hosts have told until now."""
-    with reading(centre_of(request).engine) as connection:
+    with reading(app_state(request).engine) as connection:
         row = experiments.find(connection, experiment_id, owner_filter(caller))
         return answer(report(row, experiments.jobs_of(connection, experiment_id)))
 
@@ -166,7 +167,7 @@ def get_logs(
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
 ) -> Response:
     """What its jobs wrote, where their hosts' policy lets that out; ``Accept: text/plain`` gives plain lines."""
-    with reading(centre_of(request).engine) as connection:
+    with reading(app_state(request).engine) as connection:
         experiments.find(connection, experiment_id, owner_filter(caller))
         rows = experiments.logs(connection, experiment_id, {"job": job, "host": host}, cursor, limit + 1)
     items = [log_lines(row) for row in rows[:limit]]

@@ -10,21 +10,11 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row
 from starlette.responses import Response
 
-from fedproc.central.api.audit import act_of
-from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.deps import AppState, HostCaller, Operator, Researcher, app_state, audit_event
 from fedproc.central.api.health import look
-from fedproc.central.api.routes.common import (
-    HostCaller,
-    HostPath,
-    Operator,
-    Researcher,
-    also,
-    answer,
-    answer_list,
-    router,
-)
+from fedproc.central.api.routes.common import HostPath, also, answer, answer_list, router
 from fedproc.central.api.views import dataset_views, host_report_view, host_view
-from fedproc.central.db.engine import deciding, reading, tried_twice
+from fedproc.central.db.engine import deciding, reading, retry_on_conflict
 from fedproc.central.db.repositories import enrolments, hosts
 from fedproc.central.experiments import reconcile, revocation
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
@@ -55,18 +45,18 @@ def list_hosts(
     all: Annotated[bool, Query(description="for operators: revoked ones, too")] = False,
 ) -> Response:
     """The active hosts of the federation."""
-    centre = centre_of(request)
+    app = app_state(request)
     if all and not caller.operates:
         raise ForbiddenError("?all=true is for operators; without it you see the active hosts", code="forbidden.role")
-    with reading(centre.engine) as connection:
+    with reading(app.engine) as connection:
         rows = hosts.listed(connection, everyone=all)
-    return answer_list(_HOSTS, [host_view(row, centre.silent_after) for row in rows])
+    return answer_list(_HOSTS, [host_view(row, app.silent_after) for row in rows])
 
 
 @routes.get("/hosts/health/", response_model=Health, responses={503: {"model": Health}})
 async def get_health(request: Request) -> Response:
     """Looks at database, broker, issuer and relay, and tells when each host was heard of. 503 if the centre fails."""
-    health = await look(centre_of(request))
+    health = await look(app_state(request))
     return answer(health, 200 if health.status == "ok" else 503, {"Cache-Control": "no-store"})
 
 
@@ -76,7 +66,7 @@ also(routes, "/hosts/health", get_health)  # here, since the path of one host wo
 @routes.get("/hosts/reports", response_model=list[HostReportView])
 def list_host_reports(request: Request, caller: Operator) -> Response:
     """The last whole check of every active host; for operators, because it tells where a hospital is weak."""
-    with reading(centre_of(request).engine) as connection:
+    with reading(app_state(request).engine) as connection:
         rows = hosts.listed(connection, everyone=False)
     return answer_list(_REPORTS, [host_report_view(row) for row in rows])
 
@@ -84,21 +74,21 @@ def list_host_reports(request: Request, caller: Operator) -> Response:
 @routes.get("/hosts/{host_id}", response_model=HostView)
 def get_host(request: Request, host_id: HostPath, caller: Researcher) -> Response:
     """One host: its roles, location, how it is reached, resources, tools that its policy admits."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         row = hosts.one(connection, host_id)
     if row is None:
         raise NotFoundError(f"host {host_id} is not enrolled; GET /hosts/ lists the hosts there are")
-    return answer(host_view(row, centre.silent_after))
+    return answer(host_view(row, app.silent_after))
 
 
 @routes.put("/hosts/{host_id}", response_model=HostView, responses={201: {"model": HostView}})
 def enrol_host(request: Request, host_id: HostPath, body: HostEnrolment, caller: Operator) -> Response:
     """Enrol a host, or change what is known of it; ``active: false`` revokes it at once."""
-    centre = centre_of(request)
-    key = _enrolled_key(centre, host_id) if body.public_key is None else _given_key(body.public_key)
-    status, row = tried_twice(lambda: _enrol(request, host_id, body, key))
-    return _changed(centre, row, status)
+    app = app_state(request)
+    key = _enrolled_key(app, host_id) if body.public_key is None else _given_key(body.public_key)
+    status, row = retry_on_conflict(lambda: _enrol(request, host_id, body, key))
+    return _changed(app, row, status)
 
 
 def _given_key(given: dict[str, Any]) -> dict[str, Any]:
@@ -113,8 +103,8 @@ def _given_key(given: dict[str, Any]) -> dict[str, Any]:
         raise InvalidInputError(f"public_key: {fault}", code="key") from fault
 
 
-def _enrolled_key(centre: Centre, host: str) -> dict[str, Any]:
-    with reading(centre.engine) as connection:
+def _enrolled_key(app: AppState, host: str) -> dict[str, Any]:
+    with reading(app.engine) as connection:
         row = enrolments.one(connection, host)
     if row is None or row.state != "confirmed":
         raise ConflictError(
@@ -126,20 +116,21 @@ def _enrolled_key(centre: Centre, host: str) -> dict[str, Any]:
 
 def _enrol(request: Request, host: str, body: HostEnrolment, key: dict[str, Any]) -> tuple[int, Row[Any]]:
     now = time.time()
-    with deciding(centre_of(request).engine) as connection:
+    with deciding(app_state(request).engine) as connection:
         before = hosts.one(connection, host)
         status = 201 if hosts.enrol(connection, host, body, key, now) else 200
-        act_of(request).done(connection, status, host, f"active={body.active} roles={body.roles} key={key['kid']}")
+        detail = f"active={body.active} roles={body.roles} key={key['kid']}"
+        audit_event(request).record(connection, status, host, detail)
         row = hosts.one(connection, host)
         assert row is not None
         revocation.follow(connection, before, row, now)
     return status, row
 
 
-def _changed(centre: Centre, row: Row[Any], status: int = 200) -> Response:
+def _changed(app: AppState, row: Row[Any], status: int = 200) -> Response:
     for topic in ("hosts", "outbox", "events"):
-        centre.bell.ring(topic)
-    return answer(host_view(row, centre.silent_after), status)
+        app.bell.ring(topic)
+    return answer(host_view(row, app.silent_after), status)
 
 
 @routes.post("/hosts/{host_id}/revocation", response_model=HostView)
@@ -148,30 +139,30 @@ def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, calle
 
     To let it in again, enrol it again: with a new key, if the old one may be in wrong hands.
     """
-    centre, now = centre_of(request), time.time()
-    with deciding(centre.engine) as connection:
+    app, now = app_state(request), time.time()
+    with deciding(app.engine) as connection:
         before = hosts.one(connection, host_id)
         if before is None:
             raise NotFoundError(f"host {host_id} is not enrolled; GET /hosts/?all=true lists all that ever were")
         hosts.deactivate(connection, host_id)
-        act_of(request).done(connection, 200, host_id, body.reason)
+        audit_event(request).record(connection, 200, host_id, body.reason)
         row = hosts.one(connection, host_id)
         assert row is not None
         revocation.follow(connection, before, row, now)
-    return _changed(centre, row)
+    return _changed(app, row)
 
 
 @routes.post("/hosts/{host_id}/inventory", response_model=InventoryAnswer)
 def take_inventory(request: Request, host_id: HostPath, body: Inventory, caller: HostCaller) -> Response:
     """A host tells all its open jobs, after its books and the centre's were found to differ."""
-    centre = centre_of(request)
+    app = app_state(request)
     if caller.host != host_id:
         raise ForbiddenError(f"the token is of host {caller.host}, not of {host_id}", code="forbidden.host")
-    with deciding(centre.engine) as connection:
+    with deciding(app.engine) as connection:
         result = reconcile.answer(connection, host_id, body)
-        act_of(request).done(connection, 200, host_id, f"epoch={body.epoch} jobs={len(body.jobs)}")
-    centre.bell.ring("outbox")
-    centre.bell.ring("events")
+        audit_event(request).record(connection, 200, host_id, f"epoch={body.epoch} jobs={len(body.jobs)}")
+    app.bell.ring("outbox")
+    app.bell.ring("events")
     return answer(result)
 
 
@@ -182,10 +173,10 @@ def list_datasets(
     host: Annotated[str | None, Query(max_length=31, description="only of this host")] = None,
 ) -> Response:
     """What the active hosts offer, by their last heartbeats."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         rows = [row for row in hosts.listed(connection, everyone=False) if host in {None, row.id}]
-    return answer_list(_DATASETS, [view for row in rows for view in dataset_views(row, centre.silent_after)])
+    return answer_list(_DATASETS, [view for row in rows for view in dataset_views(row, app.silent_after)])
 
 
 also(routes, "/hosts", list_hosts)

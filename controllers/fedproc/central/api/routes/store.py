@@ -11,8 +11,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from fedproc.central.api.deps import Bearer, token_or_password
 from fedproc.central.api.routes.common import router
-from fedproc.central.auth.tokens import Bearer, Caller, token_or_password
+from fedproc.central.auth.tokens import Caller
 from fedproc.common.errors import ForbiddenError, NotAuthenticatedError
 
 routes = router("store")

@@ -10,11 +10,11 @@ from pydantic import AwareDatetime
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
-from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.deps import AppState, Operator, app_state
 from fedproc.central.api.docs_page import POLICY, page
 from fedproc.central.api.metrics import CONTENT_TYPE
 from fedproc.central.api.openapi import document_bytes
-from fedproc.central.api.routes.common import Operator, answer, router
+from fedproc.central.api.routes.common import answer, router
 from fedproc.central.api.views import audit_entry, dead_letter
 from fedproc.central.db.engine import reading
 from fedproc.central.db.repositories import audits
@@ -41,12 +41,12 @@ async def get_openapi(request: Request) -> Response:
 @routes.get("/metrics", response_class=Response)
 async def get_metrics(request: Request) -> Response:
     """Counts and times for Prometheus; nothing in it names a person, a tool or a host."""
-    return Response(await run_in_threadpool(_metrics, centre_of(request)), media_type=CONTENT_TYPE)
+    return Response(await run_in_threadpool(_metrics, app_state(request)), media_type=CONTENT_TYPE)
 
 
-def _metrics(centre: Centre) -> bytes:
-    with reading(centre.engine) as connection:
-        return centre.metrics.page(connection, time.time() - centre.silent_after)
+def _metrics(app: AppState) -> bytes:
+    with reading(app.engine) as connection:
+        return app.metrics.page(connection, time.time() - app.silent_after)
 
 
 @routes.get("/audit", response_model=AuditPage)
@@ -67,7 +67,7 @@ def get_audit(
     """Who did what, when, with which outcome; newest first."""
     filters = {"actor": actor, "action": action, "target": target, "outcome": outcome}
     times = (since.timestamp() if since else None, until.timestamp() if until else None)
-    with reading(centre_of(request).engine) as connection:
+    with reading(app_state(request).engine) as connection:
         rows = audits.page(connection, filters, *times, cursor, limit + 1)
     items = [audit_entry(row) for row in rows[:limit]]
     return answer(AuditPage(items=items, next=items[-1].id if len(rows) > limit else None))
@@ -81,7 +81,7 @@ def get_dead_letters(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Messages that a host or the centre could not read, with the reason; newest first."""
-    with reading(centre_of(request).engine) as connection:
+    with reading(app_state(request).engine) as connection:
         rows = audits.dead_letter_page(connection, cursor, limit + 1)
     items = [dead_letter(row) for row in rows[:limit]]
     return answer(DeadLetterPage(items=items, next=items[-1].id if len(rows) > limit else None))

@@ -14,26 +14,17 @@ from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from fedproc.central.api.audit import act_of
-from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.deps import AppState, Researcher, app_state, audit_event
 from fedproc.central.api.middleware import bounded_by
-from fedproc.central.api.routes.common import (
-    JobPath,
-    Researcher,
-    answer,
-    answer_list,
-    looked_up,
-    owner_filter,
-    router,
-)
+from fedproc.central.api.routes.common import JobPath, answer, answer_list, owner_filter, read_one, router
 from fedproc.central.api.views import file_view, job_view
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import reading, writing
 from fedproc.central.db.repositories import experiments, files, tools
-from fedproc.central.files import inputs
 from fedproc.central.files.blobs import Incoming
-from fedproc.central.files.download import FileContent, zipped
-from fedproc.central.files.receive import pour, sha256_of_headers
+from fedproc.central.files.download import FileDownload, zipped
+from fedproc.central.files.inputs import Arrived, declared_upload
+from fedproc.central.files.receive import sha256_of_headers, stream_to
 from fedproc.central.files.uploads import MB
 from fedproc.common.errors import ForbiddenError, InvalidInputError, NotFoundError
 from fedproc.contract.api.experiments import JobView
@@ -53,9 +44,9 @@ _BINARY: dict[str, Any] = {
 @routes.get("/tasks/{task_id}", response_model=JobView)
 async def get_job(request: Request, task_id: JobPath, caller: Researcher) -> Response:
     """One job."""
-    centre = centre_of(request)
-    row = await looked_up(centre, lambda connection: experiments.job(connection, task_id, owner_filter(caller)))
-    return answer(job_view(row, row.created, centre.silent_after))
+    app = app_state(request)
+    row = await read_one(app, lambda connection: experiments.job(connection, task_id, owner_filter(caller)))
+    return answer(job_view(row, row.created, app.silent_after))
 
 
 @routes.put("/tasks/{task_id}/input", response_model=FileView, openapi_extra=_BINARY)
@@ -77,33 +68,34 @@ async def put_input(
     of the bytes, if given (``Content-Digest`` or ``Repr-Digest``, RFC 9530, or the query), is checked. Sent again
     before the dispatch, it replaces what was sent; afterwards it is refused (409).
     """
-    centre = centre_of(request)
+    app = app_state(request)
     if "content-range" in request.headers:
         raise InvalidInputError("send the whole input: Content-Range is not taken with PUT", code="bad_request")
     announced = sha256 or sha256_of_headers(request.headers.get("repr-digest"), request.headers.get("content-digest"))
-    source = None if file is None else await run_in_threadpool(_own_file, centre, file, caller)
-    declared, row = await run_in_threadpool(_expect, centre, task_id, caller, input)
-    with centre.blobs.writing(row.id) as incoming:
-        chunks = request.stream() if source is None else _bytes_of(centre.blobs.path(source.id))
+    source = None if file is None else await run_in_threadpool(_own_file, app, file, caller)
+    declared, row = await run_in_threadpool(_expect, app, task_id, caller, input)
+    with app.blobs.locked(row.id) as incoming:
+        chunks = request.stream() if source is None else _bytes_of(app.blobs.path(source.id))
         actual = await _receive(chunks, incoming, declared, announced if source is None else source.sha256)
         media_type = _media_type(request.headers.get("content-type") if source is None else source.media_type)
-        arrived = inputs.Arrived(row, actual, media_type)
-        done = functools.partial(act_of(request).done, outcome=200, target=task_id, detail=f"{row.input} {actual}")
-        await run_in_threadpool(inputs.finish, centre, arrived, incoming, done, time.time())
-    return await run_in_threadpool(_entry, centre, row.id)
+        arrived = Arrived(row, actual, media_type)
+        detail = f"{row.input} {actual}"
+        record = functools.partial(audit_event(request).record, outcome=200, target=task_id, detail=detail)
+        await run_in_threadpool(app.inputs.finish, arrived, incoming, record, time.time())
+    return await run_in_threadpool(_entry, app, row.id)
 
 
-def _expect(centre: Centre, job_id: str, caller: Caller, name: str | None) -> tuple[InputDecl, Row[Any]]:
-    with writing(centre.engine) as connection:
+def _expect(app: AppState, job_id: str, caller: Caller, name: str | None) -> tuple[InputDecl, Row[Any]]:
+    with writing(app.engine) as connection:
         if experiments.job(connection, job_id, owner_filter(caller)).owner != caller.sub:
             raise ForbiddenError(f"only the user who started job {job_id} sends its inputs", code="forbidden.owner")
         job = experiments.locked_job(connection, job_id)
-        declared = inputs.declared_upload(tools.of_job(connection, job).task(job.task), name)
-        return declared, inputs.expect(connection, centre, job, declared.name, time.time())
+        declared = declared_upload(tools.of_job(connection, job).task(job.task), name)
+        return declared, app.inputs.expect(connection, job, declared.name, time.time())
 
 
-def _own_file(centre: Centre, file: str, caller: Caller) -> Row[Any]:
-    with reading(centre.engine) as connection:
+def _own_file(app: AppState, file: str, caller: Caller) -> Row[Any]:
+    with reading(app.engine) as connection:
         row = files.one(connection, file)
     if row is None or row.owner != caller.sub or row.state != "complete" or row.recipient is not None:
         raise NotFoundError(f"there is no complete file {file} of yours; GET /data/files/ lists them")
@@ -120,7 +112,7 @@ async def _bytes_of(path: Path) -> AsyncIterator[bytes]:
 
 async def _receive(chunks: AsyncIterator[bytes], incoming: Incoming, declared: InputDecl, announced: str | None) -> str:
     await run_in_threadpool(incoming.cut, 0)
-    taken, ended = await pour(chunks, incoming, declared.max_mb * MB)
+    taken, ended = await stream_to(chunks, incoming, declared.max_mb * MB)
     actual = taken.hexdigest()
     if ended and announced in {None, actual}:
         return actual
@@ -139,9 +131,9 @@ def _media_type(header: str | None) -> str:
     return kind if plain else "application/octet-stream"
 
 
-def _entry(centre: Centre, file: str) -> Response:
-    with reading(centre.engine) as connection:
-        return answer(file_view(centre, files.existing(connection, file)))
+def _entry(app: AppState, file: str) -> Response:
+    with reading(app.engine) as connection:
+        return answer(file_view(app, files.existing(connection, file)))
 
 
 @routes.get("/tasks/{task_id}/output", response_class=Response)
@@ -152,15 +144,15 @@ def get_output(
     output: Annotated[str | None, Query(max_length=48, description="only this declared output")] = None,
 ) -> Response:
     """The job's released outputs: one file as it is, several as a zip; ``Accept: application/json`` lists them."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         job = experiments.job(connection, task_id, owner_filter(caller))
         rows = [row for row in files.outputs(connection, job=task_id) if output in {None, row.output}]
     if request.headers.get("accept", "").startswith("application/json"):
-        return answer_list(_FILES, [file_view(centre, row) for row in rows])
-    act_of(request).is_act = True
+        return answer_list(_FILES, [file_view(app, row) for row in rows])
+    audit_event(request).is_action = True
     if not rows:
         raise NotFoundError(f"job {task_id} has no such output yet; it is {job.state}", code="not_found.output")
     if len(rows) == 1:
-        return FileContent(centre.blobs, rows[0], request.headers)
-    return zipped(centre.blobs, rows, f"{task_id}.zip")
+        return FileDownload(app.blobs, rows[0], request.headers)
+    return zipped(app.blobs, rows, f"{task_id}.zip")

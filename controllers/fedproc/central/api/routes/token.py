@@ -8,8 +8,7 @@ from fastapi import Form, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from fedproc.central.api.audit import act_of
-from fedproc.central.api.deps import centre_of
+from fedproc.central.api.deps import app_state, audit_event
 from fedproc.central.api.problems import REALM, title_of
 from fedproc.central.api.routes.common import router
 from fedproc.central.auth.issuer import Issuer
@@ -34,8 +33,8 @@ class TokenForm(BaseModel):
 @routes.post("/token", response_model=Token)
 async def get_token(request: Request, form: Annotated[TokenForm, Form()]) -> Response:
     """An access token for a user's name and password, or for a refresh token."""
-    issuer = centre_of(request).issuer
-    act_of(request).target = form.username or None
+    issuer = app_state(request).issuer
+    audit_event(request).target = form.username or None
     if (refusal := _shape(form)) is not None:
         return refusal
     if form.grant_type == "password" and "password" not in (await issuer.grants())[0]:

@@ -20,22 +20,12 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from fedproc.catalog.bundle import unpack
 from fedproc.catalog.folder import MAX_BYTES
 from fedproc.catalog.signing import verify_manifest
-from fedproc.central.api.audit import act_of
-from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.deps import AnyCaller, AppState, Operator, Researcher, app_state, audit_event
 from fedproc.central.api.middleware import bounded_by
-from fedproc.central.api.routes.common import (
-    AnyCaller,
-    DigestQuery,
-    Operator,
-    Researcher,
-    ToolPath,
-    answer,
-    answer_list,
-    router,
-)
+from fedproc.central.api.routes.common import DigestQuery, ToolPath, answer, answer_list, router
 from fedproc.central.api.routes.experiments import IdempotencyKey, start
 from fedproc.central.api.views import task_view, tool_summary, tool_view
-from fedproc.central.db.engine import reading, tried_twice, writing
+from fedproc.central.db.engine import reading, retry_on_conflict, writing
 from fedproc.central.db.repositories import tools
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, RunRequest
@@ -69,10 +59,10 @@ _NEVER_CHANGES = {"Cache-Control": "private, max-age=31536000, immutable"}
 @routes.get("/tools", response_model=list[ToolSummary])
 def list_tools(request: Request, caller: AnyCaller) -> Response:
     """The newest approved version of every tool."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         rows = tools.newest_of_each(connection)
-        found = [tool_summary(centre, row, tools.of_digest(connection, row.digest)) for row in rows]
+        found = [tool_summary(app, row, tools.of_digest(connection, row.digest)) for row in rows]
     return answer_list(_SUMMARIES, found)
 
 
@@ -85,7 +75,7 @@ def list_tasks(
     name: Annotated[str | None, Query(max_length=48, description="only the task of this name")] = None,
 ) -> Response:
     """Every task template: all that is needed to build its command at a site, with the variables filled in there."""
-    with reading(centre_of(request).engine) as connection:
+    with reading(app_state(request).engine) as connection:
         rows = tools.newest_of_each(connection) if tool is None else [tools.find(connection, tool, version)]
         wanted = [tools.of_digest(connection, row.digest) for row in rows]
     found = [task_view(entry, task) for entry in wanted for task in entry.tasks if name in {None, task.name}]
@@ -109,7 +99,7 @@ def run_tool_by_get(
     label: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """Start an experiment with this tool. A GET that acts is against HTTP: use ``POST /experiments``."""
-    act_of(request).is_act = True
+    audit_event(request).is_action = True
     values = {
         "tool": tool_name,
         "hosts": _listed(hosts),
@@ -136,7 +126,7 @@ def run_tool(
 
 
 def _run(request: Request, caller: Researcher, values: dict[str, Any], key: str | None = None) -> Response:
-    with reading(centre_of(request).engine) as connection:
+    with reading(app_state(request).engine) as connection:
         tools.find(connection, values["tool"])
     try:
         return start(request, ExperimentRequest.model_validate(values), caller, key)
@@ -175,15 +165,15 @@ def get_tool(
     request: Request, tool_id: ToolPath, caller: AnyCaller, version: Annotated[str | None, Query(max_length=64)] = None
 ) -> Response:
     """One tool, with links to its tasks."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         row = tools.find(connection, tool_id, version)
-        return answer(_view(connection, centre, row))
+        return answer(_view(connection, app, row))
 
 
-def _view(connection: Connection, centre: Centre, row: Row[Any]) -> ToolView:
+def _view(connection: Connection, app: AppState, row: Row[Any]) -> ToolView:
     there = [other.version for other in tools.versions(connection, row.id)]
-    return tool_view(centre, row, tools.of_digest(connection, row.digest), there)
+    return tool_view(app, row, tools.of_digest(connection, row.digest), there)
 
 
 @routes.get("/tools/{tool_id}/manifest", response_class=PlainTextResponse)
@@ -195,7 +185,7 @@ def get_manifest(
     digest: DigestQuery | None = None,
 ) -> Response:
     """The signed manifest of one version: a compact JWS."""
-    with reading(centre_of(request).engine) as connection:
+    with reading(app_state(request).engine) as connection:
         row = _exact(connection, tool_id, version, digest)
     headers = {"ETag": f'"{row.digest}"', **(_NEVER_CHANGES if digest else {})}
     return Response(row.signed, 200, headers, "application/jose")
@@ -210,10 +200,10 @@ def get_bundle(
     digest: DigestQuery | None = None,
 ) -> Response:
     """The source of one version, packed (tar.gz)."""
-    centre = centre_of(request)
-    with reading(centre.engine) as connection:
+    app = app_state(request)
+    with reading(app.engine) as connection:
         row = _exact(connection, tool_id, version, digest)
-    return FileResponse(centre.blobs.path(row.bundle), headers=_NEVER_CHANGES, media_type="application/gzip")
+    return FileResponse(app.blobs.path(row.bundle), headers=_NEVER_CHANGES, media_type="application/gzip")
 
 
 def _exact(connection: Connection, tool: str, version: str | None, digest: str | None) -> Row[Any]:
@@ -242,27 +232,27 @@ async def add_tool(request: Request, caller: Operator) -> Response:
 
 
 def _add(request: Request, manifest: str, packed: bytes) -> Response:
-    centre = centre_of(request)
-    read, digest = verify_manifest(manifest, centre.catalogue_keys)
-    name = _stored(centre, packed, read)
+    app = app_state(request)
+    read, digest = verify_manifest(manifest, app.catalogue_keys)
+    name = _stored(app, packed, read)
 
     def write() -> tuple[int, ToolView]:
-        with writing(centre.engine) as connection:
+        with writing(app.engine) as connection:
             status = _take_in(connection, read, digest, manifest, name)
-            act_of(request).done(connection, status, f"{read.tool.id} {read.tool.version}", digest)
+            audit_event(request).record(connection, status, f"{read.tool.id} {read.tool.version}", digest)
             row = tools.by_digest(connection, digest)
             assert row is not None
-            return status, _view(connection, centre, row)
+            return status, _view(connection, app, row)
 
-    status, view = tried_twice(write)
+    status, view = retry_on_conflict(write)
     return answer(view, status, {"Location": view.href})
 
 
-def _stored(centre: Centre, packed: bytes, manifest: Manifest) -> str:
-    with tempfile.TemporaryDirectory(dir=centre.blobs.folder, prefix=".bundle-") as folder:
+def _stored(app: AppState, packed: bytes, manifest: Manifest) -> str:
+    with tempfile.TemporaryDirectory(dir=app.blobs.folder, prefix=".bundle-") as folder:
         unpack(packed, manifest, Path(folder) / "source")
     name = hashlib.sha256(packed).hexdigest()
-    centre.blobs.put(name, packed)
+    app.blobs.put(name, packed)
     return name
 
 

@@ -16,18 +16,17 @@ from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from fedproc.central.api.audit import act_of
-from fedproc.central.api.deps import Centre, centre_of
+from fedproc.central.api.deps import AnyCaller, AppState, HostCaller, app_state, audit_event
 from fedproc.central.api.middleware import bounded_by
 from fedproc.central.api.problems import from_validation
-from fedproc.central.api.routes.common import AnyCaller, FilePath, HostCaller, answer, router
+from fedproc.central.api.routes.common import FilePath, answer, router
 from fedproc.central.api.views import file_view
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import reading, writing
 from fedproc.central.db.repositories import files
 from fedproc.central.files.blobs import Incoming
-from fedproc.central.files.receive import pour, sha256_of_checksum
-from fedproc.central.files.uploads import MB, expect_output, find_for, finish, finish_if_empty
+from fedproc.central.files.receive import sha256_of_checksum, stream_to
+from fedproc.central.files.uploads import MB, find_for
 from fedproc.common.errors import ConflictError, InvalidInputError
 from fedproc.contract.api.files import FileView, NewUpload
 
@@ -62,7 +61,7 @@ async def describe_uploads(request: Request) -> Response:
         "Tus-Version": VERSION,
         "Tus-Extension": "creation,checksum,termination",
         "Tus-Checksum-Algorithm": "sha256",
-        "Tus-Max-Size": str(centre_of(request).settings.max_upload_mb * MB),
+        "Tus-Max-Size": str(app_state(request).settings.max_upload_mb * MB),
     }
     return Response(status_code=204, headers=headers)
 
@@ -74,14 +73,14 @@ async def create_upload(request: Request, caller: HostCaller) -> Response:
     Sent again with the same size and sha256, it answers with the same entry (200), so that a host may go on
     after a restart. A user makes entries with ``PUT /data/file/{file_path}``.
     """
-    centre = centre_of(request)
+    app = app_state(request)
     try:
         new = await _announced(request)
     except ValidationError as fault:
         return from_validation(fault.errors(include_url=False, include_input=False), request.url.path)
     status, row = await run_in_threadpool(_expect, request, str(caller.host), new)
-    view = await run_in_threadpool(file_view, centre, row)
-    location = centre.url(f"/uploads/{row.id}")
+    view = await run_in_threadpool(file_view, app, row)
+    location = app.url(f"/uploads/{row.id}")
     return answer(view, status, {**_TUS, "Location": location, "Upload-Offset": str(view.received)})
 
 
@@ -113,25 +112,25 @@ def _number(request: Request, header: str) -> int:
 
 
 def _expect(request: Request, host: str, new: NewUpload) -> tuple[int, Row[Any]]:
-    centre, now = centre_of(request), time.time()
-    with writing(centre.engine) as connection:
-        row = expect_output(connection, centre, host, new, now)
+    app, now = app_state(request), time.time()
+    with writing(app.engine) as connection:
+        row = app.uploads.expect_output(connection, host, new, now)
         status = 201 if row.created == now else 200
-        act_of(request).done(connection, status, row.id, f"{new.job} {new.output}")
-    return status, finish_if_empty(centre, row)
+        audit_event(request).record(connection, status, row.id, f"{new.job} {new.output}")
+    return status, app.uploads.finish_if_empty(row)
 
 
 @asynccontextmanager
 async def _held(request: Request, file: str, caller: Caller) -> AsyncIterator[tuple[Row[Any], Incoming]]:
     """The caller's entry under its writer's lock, read after the lock was got."""
-    centre = centre_of(request)
-    await run_in_threadpool(_find, centre, file, caller)
-    with centre.blobs.writing(file) as incoming:
-        yield await run_in_threadpool(_find, centre, file, caller), incoming
+    app = app_state(request)
+    await run_in_threadpool(_find, app, file, caller)
+    with app.blobs.locked(file) as incoming:
+        yield await run_in_threadpool(_find, app, file, caller), incoming
 
 
-def _find(centre: Centre, file: str, caller: Caller) -> Row[Any]:
-    with reading(centre.engine) as connection:
+def _find(app: AppState, file: str, caller: Caller) -> Row[Any]:
+    with reading(app.engine) as connection:
         return find_for(connection, file, caller)
 
 
@@ -179,7 +178,7 @@ def _check_offset(row: Row[Any], incoming: Incoming, offset: int) -> None:
 
 async def _take(request: Request, row: Row[Any], incoming: Incoming, announced: str | None) -> None:
     start = incoming.size
-    taken, ended = await pour(request.stream(), incoming, row.size - start)
+    taken, ended = await stream_to(request.stream(), incoming, row.size - start)
     if ended and announced not in {None, taken.hexdigest()}:
         await run_in_threadpool(incoming.cut, start)
         raise InvalidInputError("Upload-Checksum: these bytes have another sha256; dropped", code="upload.checksum")
@@ -190,14 +189,14 @@ async def _take(request: Request, row: Row[Any], incoming: Incoming, announced: 
             f"the bytes stopped coming; {incoming.size} of {row.size} are kept: go on from there", code="timeout"
         )
     else:
-        act_of(request).is_act = False
+        audit_event(request).is_action = False
 
 
 async def _finish(request: Request, row: Row[Any], incoming: Incoming, sha256: str | None) -> None:
-    act = act_of(request)
-    status = 200 if request.method == "HEAD" else 204
-    done = functools.partial(act.done, outcome=status, target=row.id, detail=f"{row.size} bytes, sha256 {row.sha256}")
-    await run_in_threadpool(finish, centre_of(request), row, incoming, sha256, done)
+    audit = audit_event(request)
+    status, detail = 200 if request.method == "HEAD" else 204, f"{row.size} bytes, sha256 {row.sha256}"
+    record = functools.partial(audit.record, outcome=status, target=row.id, detail=detail)
+    await run_in_threadpool(app_state(request).uploads.finish, row, incoming, sha256, record)
 
 
 @routes.delete("/uploads/{file_id}", status_code=204, response_class=Response)
@@ -212,8 +211,8 @@ async def delete_upload(request: Request, file_id: FilePath, caller: AnyCaller) 
 
 
 def _remove(request: Request, file: str) -> None:
-    centre = centre_of(request)
-    with writing(centre.engine) as connection:
+    app = app_state(request)
+    with writing(app.engine) as connection:
         files.remove(connection, file)
-        act_of(request).done(connection, 204, file)
-    centre.blobs.delete(file)
+        audit_event(request).record(connection, 204, file)
+    app.blobs.delete(file)

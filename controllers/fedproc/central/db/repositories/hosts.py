@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, exists, insert, or_, select, update
 
 from fedproc.central.db.schema import experiments, hosts
-from fedproc.central.experiments.placement import HostFacts
 from fedproc.contract.api.hosts import HostEnrolment
 
 _ACTIVE = select(hosts.c.active).where(hosts.c.id == bindparam("id"))
@@ -16,7 +15,7 @@ _PASSED = exists().where(experiments.c.id == hosts.c.acceptance, experiments.c.s
 _IS_ACCEPTED = or_(hosts.c.accepted, _PASSED).label("is_accepted")
 _ONE = select(hosts, _IS_ACCEPTED).where(hosts.c.id == bindparam("id"))
 
-_FACTS = select(hosts.c.id, hosts.c.active, hosts.c.roles, hosts.c.heartbeat, _IS_ACCEPTED).where(
+_NAMED = select(hosts.c.id, hosts.c.active, hosts.c.roles, hosts.c.heartbeat, _IS_ACCEPTED).where(
     hosts.c.id.in_(bindparam("ids", expanding=True))
 )
 
@@ -41,14 +40,9 @@ def listed(connection: Connection, *, everyone: bool) -> Sequence[Row[Any]]:
     return connection.execute(query if everyone else query.where(hosts.c.active)).all()
 
 
-def facts(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:
-    """What placement has to know of those of ``ids`` that are enrolled."""
-    return {row.id: _facts(row) for row in connection.execute(_FACTS, {"ids": sorted(ids)})}
-
-
-def _facts(row: Any) -> HostFacts:
-    offered = None if row.heartbeat is None else {d["id"]: d["version"] for d in row.heartbeat.get("datasets", [])}
-    return HostFacts(row.id, row.active, frozenset(row.roles), offered, row.is_accepted)
+def named(connection: Connection, ids: Iterable[str]) -> Sequence[Row[Any]]:
+    """Those of ``ids`` that are enrolled, with what placement has to know of them."""
+    return connection.execute(_NAMED, {"ids": sorted(ids)}).all()
 
 
 def begin_acceptance(connection: Connection, host: str, experiment: str) -> None:
