@@ -70,7 +70,7 @@ federation-test: $(VENV)/installed ## assert on the running federation: who may 
 .PHONY: test
 test: setup ## all tests: unit, contract, onboarding, tools, integration (RabbitMQ, PostgreSQL, SQLite), end to end
 	@scripts/install-system-packages test
-	@$(BIN)/pytest tests/unit tests/contract tests/tools tests/onboarding tests/integration tests/e2e $(ARGS)
+	@$(BIN)/pytest $(ARGS)
 	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."
 
 # BROKER=4 takes the broker from a Debian 13 root that is made here; else it is this machine's.

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import tomli_w
-from tests.integration.conftest_postgres import Postgres
+from tests.support.postgres import Postgres
 
 from bench.figures import Figure, Missing, Result
 from bench.filling import fill, snapshot

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.running import ROOT, Running, federation
+from tests.support.running import ROOT, Running, federation
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import tomllib
 from contextlib import contextmanager
 
 import tomli_w
-from tests.proxying import ConnectProxy
+from tests.support.proxying import ConnectProxy
 
 from fedproc.demo.polling import free_ports, wait_until
 

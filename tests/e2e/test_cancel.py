@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.holding import environment_being_built, full, lost_files, stopped
+from tests.support.holding import environment_being_built, full, lost_files, stopped
 
 from fedproc.client.transport import ApiError
 from fedproc.demo.polling import wait_until

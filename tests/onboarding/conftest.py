@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.certificates import Authority
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from onboarding_certs import Authority  # noqa: E402 - the folder of the tests is no package
-
-ROOT = HERE.parents[1] / "controllers"
+ROOT = Path(__file__).parents[2]
+CONTROLLERS = ROOT / "controllers"
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Checker:
     @property
     def full_environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        return kept | {"PYTHONPATH": str(ROOT)} | self.environment
+        return kept | {"PYTHONPATH": str(CONTROLLERS)} | self.environment
 
 
 @pytest.fixture
@@ -83,7 +80,7 @@ def stub_libraries(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
         if age not in built:
             folder = tmp_path_factory.mktemp(f"nvml-{age}")
             command = ["gcc", "-shared", "-fPIC", f"-D{age.upper()}", "-o", str(folder / "libnvidia-ml.so.1")]
-            subprocess.run([*command, str(HERE / "stub_nvml.c")], check=True, timeout=60)
+            subprocess.run([*command, str(ROOT / "tests/support/stub_nvml.c")], check=True, timeout=60)
             built[age] = folder
         return built[age]
 
@@ -129,7 +126,7 @@ def gpu_line() -> Callable[..., str]:
 
 @dataclass(frozen=True)
 class World:
-    """The namespaces of ``world.py``: the check runs inside."""
+    """The namespaces of ``tests/support/small_internet.py``: the check runs inside."""
 
     pid: int
     folder: Path
@@ -158,8 +155,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     for stem in ("centre", "inspector", "other"):
         Authority.make(f"{stem} test CA").save(folder / stem)
-    command = ["unshare", "--net", "--mount", sys.executable, str(HERE / "world.py"), str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = ["unshare", "--net", "--mount", sys.executable, "-m", "tests.support.small_internet", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin and process.stdout
         try:
             assert process.stdout.readline() == "ready\n", "the little internet did not start"

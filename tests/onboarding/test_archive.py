@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from onboarding_certs import Authority
+from tests.support.certificates import Authority
 
 from fedproc.onboarding import build_zipapp
 from fedproc.onboarding.report.redact import REMOVED, redact

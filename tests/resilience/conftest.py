@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.running import Running, federation
+from tests.support.running import Running, federation
 
 from fedproc.demo.broker import other_root, version
 from fedproc.demo.polling import wait_until

@@ -6,7 +6,7 @@ import json
 from functools import partial
 from pathlib import Path
 
-from tests.running import Running
+from tests.support.running import Running
 
 from fedproc.client.results import fetch_results
 from fedproc.contract.api.experiments import ExperimentView

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.holding import environment_being_built, full, lost_files, stopped
 from tests.resilience.conftest import TALLY
 from tests.resilience.once import ended_once, nothing_of
+from tests.support.holding import environment_being_built, full, lost_files, stopped
 
 from fedproc.demo.polling import wait_until
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.holding import stopped
 from tests.resilience.conftest import TALLY
 from tests.resilience.once import ended_once, nothing_of
 from tests.resilience.test_killed import releasing_by_hand
-from tests.running import CACHE, ROOT, Running, federation
+from tests.support.holding import stopped
 from tests.support.release_before import python_of_release_before
+from tests.support.running import CACHE, ROOT, Running, federation
 
 from fedproc.client.results import fetch_results
 from fedproc.contract.api.experiments import EventView, ExperimentView

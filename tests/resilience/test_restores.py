@@ -6,8 +6,8 @@ import shutil
 import sqlite3
 
 import pytest
-from tests.holding import stopped
 from tests.resilience.once import ended_once, nothing_of
+from tests.support.holding import stopped
 
 from fedproc.client.transport import ApiError
 from fedproc.contract.states import TERMINAL

@@ -18,7 +18,7 @@ from tests.resilience.soak.flow import Flow
 from tests.resilience.soak.kills import Kills
 from tests.resilience.soak.memory import MemoryWatch
 from tests.resilience.soak.report import write
-from tests.running import ROOT, Running, federation
+from tests.support.running import ROOT, Running, federation
 
 from fedproc.common.errors import UnavailableError
 from fedproc.demo.polling import wait_until

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 from tests.resilience.soak.flow import Flow
-from tests.running import Running
+from tests.support.running import Running
 
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.configuration import HOSTS

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
-from tests.running import Running
+from tests.support.running import Running
 
 from fedproc.client.api import Client
 from fedproc.client.transport import ApiError

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Self
 
-from tests.running import Running
+from tests.support.running import Running
 
 from fedproc.demo.configuration import HOSTS
 

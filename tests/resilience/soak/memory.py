@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import psutil
-from tests.running import Running
+from tests.support.running import Running
 
 _EVERY = 5.0
 _MIB = 1 << 20

@@ -1,0 +1,226 @@
+"""The API about itself: its documentation, its audit, its metrics, and how it says no."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from tests.support.central_api import COUNT, Federation, problem
+
+from fedproc.central.api.app import routed
+from fedproc.central.api.openapi import document, document_bytes
+
+DOCUMENT = Path(__file__).parents[3] / "docs/openapi.json"
+
+D61 = [
+    ("post", "/token"),
+    ("get", "/tools"),
+    ("get", "/tools/{tool_id}"),
+    ("get", "/tools/tasks"),
+    ("get", "/tools/job/{tool_name}"),
+    ("get", "/hosts/"),
+    ("get", "/hosts/{host_id}"),
+    ("get", "/hosts/health/"),
+    ("get", "/docs"),
+    ("put", "/tasks/{task_id}/input"),
+    ("get", "/tasks/{task_id}/output"),
+    ("get", "/data/files/"),
+    ("get", "/data/file/{file_id}"),
+    ("get", "/data/file/{file_id}/access/"),
+    ("put", "/data/file/{file_path}"),
+]
+"""The endpoints of D6.1, "Analysis Platform API definition"."""
+
+
+@pytest.fixture
+def anyone(federation: Federation) -> Iterator[httpx.Client]:
+    with federation.caller(None) as client:
+        yield client
+
+
+# -- documentation
+
+
+def test_the_document_in_docs_is_current() -> None:
+    text = document_bytes(routed(FastAPI(openapi_url=None))).decode()
+    assert DOCUMENT.read_text() == text, "run `make docs` and commit docs/openapi.json"
+
+
+@pytest.mark.parametrize(("method", "path"), D61)
+def test_every_endpoint_of_d61_is_there(method: str, path: str) -> None:
+    operation = document(routed(FastAPI(openapi_url=None)))["paths"][path][method]
+    assert operation["summary"]
+    assert operation["description"]
+
+
+def test_every_operation_says_how_it_fails_and_who_may() -> None:
+    found = document(routed(FastAPI(openapi_url=None)))
+    schemas = found["components"]["schemas"]
+    text = json.dumps(found)
+    assert {ref for ref in text.split('"#/components/schemas/')[1:] if ref.partition('"')[0] not in schemas} == set()
+    open_to_all = {"/token", "/docs", "/metrics", "/hosts/health/", "/uploads", "/authority", "/enrolments/{host_id}"}
+    for path, methods in found["paths"].items():
+        for method, operation in methods.items():
+            assert "4XX" in operation["responses"], (path, method)
+            if path not in open_to_all:
+                assert operation["security"], (path, method)
+
+
+def test_a_program_gets_json_and_a_browser_a_page(anyone: httpx.Client) -> None:
+    for accept in ("application/json", "*/*", ""):
+        answer = anyone.get("/docs", headers={"Accept": accept})
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json()["openapi"].startswith("3.1")
+        assert "accept" in answer.headers["vary"].lower()
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    page = anyone.get("/docs", headers={"Accept": browser})
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.text.startswith("<!doctype html>")
+    assert "/experiments/{experiment_id}/events" in page.text
+    assert "<script" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert anyone.get("/openapi.json").json() == anyone.get("/docs").json()
+
+
+# -- audit
+
+
+def test_every_act_is_kept_with_its_outcome(federation: Federation) -> None:
+    with federation.user("pia") as pia, federation.operator() as olga:
+        made = pia.post("/experiments", json=COUNT).json()["id"]
+        pia.post("/experiments", json={**COUNT, "tool": "nonesuch"})
+        pia.get(f"/experiments/{made}")
+        pia.post(f"/experiments/{made}/cancel")
+        pia.post(f"/experiments/{made}/cancel")
+        kept = olga.get("/audit", params={"actor": "pia"}).json()["items"]
+        acts = [(act["action"], act["method"], act["outcome"], act["target"]) for act in kept]
+        assert acts == [
+            ("cancel_experiment", "POST", 409, None),
+            ("cancel_experiment", "POST", 202, made),
+            ("create_experiment", "POST", 422, None),
+            ("create_experiment", "POST", 201, made),
+        ]
+        assert kept[0]["path"] == f"/experiments/{made}/cancel"
+        moment = datetime.fromisoformat(kept[0]["time"])
+        assert abs(moment.timestamp() - time.time()) < 60
+
+
+def test_the_audit_is_asked_in_every_way(federation: Federation) -> None:
+    with federation.user("quin") as quin, federation.operator() as olga:
+        begin = datetime.now(UTC).isoformat()
+        made = [quin.post("/experiments", json={**COUNT, "label": str(n)}).json()["id"] for n in range(5)]
+        quin.post("/experiments", json={})
+        end = datetime.now(UTC).isoformat()
+
+        def ask(**query: object) -> list[str | None]:
+            return [act["target"] for act in olga.get("/audit", params={"actor": "quin", **query}).json()["items"]]
+
+        assert ask(outcome=201) == made[::-1]
+        assert ask(outcome=422) == [None]
+        assert ask(target=made[2]) == [made[2]]
+        assert ask(action="create_experiment", outcome=201, limit=2) == [made[4], made[3]]
+        assert ask(action="enrol_host") == []
+        assert len(ask(since=begin)) == 6
+        assert ask(until=begin) == []
+        assert ask(since=end) == []
+        page = olga.get("/audit", params={"actor": "quin", "limit": 4}).json()
+        rest = olga.get("/audit", params={"actor": "quin", "limit": 4, "cursor": page["next"]}).json()
+        assert [act["target"] for act in page["items"] + rest["items"]] == [None, *made[::-1]]
+        assert rest["next"] is None
+        for query in ({"since": "yesterday"}, {"since": "2026-01-01T00:00:00"}, {"outcome": 7}, {"actor": "a\nb"}):
+            problem(olga.get("/audit", params=query), 422)
+
+
+def test_strangers_are_kept_too(federation: Federation, anyone: httpx.Client) -> None:
+    anyone.post("/experiments", json=COUNT)
+    with federation.operator() as olga:
+        last = olga.get("/audit", params={"actor": "anonymous", "limit": 1}).json()["items"][0]
+    assert (last["action"], last["outcome"]) == ("create_experiment", 401)
+
+
+def test_a_hosts_acts_are_the_hosts(federation: Federation) -> None:
+    with federation.host("UB") as host, federation.operator() as olga:
+        host.post("/hosts/UB/inventory", json={"epoch": "one", "jobs": []})
+        last = olga.get("/audit", params={"actor": "host:UB", "limit": 1}).json()["items"][0]
+    assert (last["action"], last["target"], last["detail"]) == ("take_inventory", "UB", "epoch=one jobs=0")
+
+
+# -- metrics
+
+
+def test_metrics_count_and_name_nobody(federation: Federation, anyone: httpx.Client) -> None:
+    with federation.user() as rosa:
+        rosa.post("/experiments", json=COUNT)
+        rosa.get("/experiments/e-" + "0" * 26)
+    text = anyone.get("/metrics").text
+    assert 'fedproc_hosts{alive="true"} 4.0' in text
+    assert 'fedproc_open_jobs{state="queued"}' in text
+    assert 'fedproc_open_experiments{state="queued"}' in text
+    assert 'fedproc_api_requests_total{method="POST",route="/experiments",status="201"}' in text
+    assert 'route="/experiments/{experiment_id}",status="404"' in text
+    assert "rosa" not in text
+
+
+# -- no
+
+
+def test_what_is_not_there_and_what_is_not_done(anyone: httpx.Client) -> None:
+    assert "/docs lists" in problem(anyone.get("/nothing"), 404)["detail"]
+    answer = anyone.delete("/experiments")
+    assert "it takes" in problem(answer, 405)["detail"]
+    assert answer.headers["allow"]
+    assert problem(anyone.get("/experiments"), 401)["instance"] == "/experiments"
+
+
+@pytest.mark.parametrize("path", ["/tools/", "//tools", "/experiments/", "/%2e%2e/etc/passwd", "/docs/../audit%00"])
+def test_paths_are_taken_as_they_are(anyone: httpx.Client, path: str) -> None:
+    assert anyone.get(path).status_code in {401, 404}
+
+
+def test_the_api_tells_nothing_of_a_fault_of_its_own(
+    federation: Federation, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedproc.central.api.routes.tools.tools.newest_of_each", lambda _: 1 / 0)
+    with federation.user() as rosa:
+        body = problem(rosa.get("/tools"), 500, "internal")
+    assert "division" not in json.dumps(body)
+    error_id = body["instance"].removeprefix("urn:uuid:").replace("-", "")
+    (record,) = [r for r in caplog.records if isinstance(r.msg, dict) and r.msg.get("error_id") == error_id]
+    assert "ZeroDivisionError" in record.msg["exception"]
+
+
+def test_while_the_database_is_away_the_api_says_so(lone: Federation) -> None:
+    with lone.user() as rosa:
+        assert rosa.get("/tools").status_code == 200
+        (lone.folder / "central.db").rename(lone.folder / "elsewhere.db")
+        (lone.folder / "central.db").mkdir()
+        lone.app.state.fedproc.engine.dispose()
+        answer = rosa.get("/tools")
+        assert "does not answer" in problem(answer, 503, "unavailable.database")["detail"]
+        assert answer.headers["retry-after"]
+        health = rosa.get("/hosts/health/")
+        assert (health.status_code, health.json()["status"]) == (503, "degraded")
+        assert "does not answer" in health.json()["database"]
+        (lone.folder / "central.db").rmdir()
+        (lone.folder / "elsewhere.db").rename(lone.folder / "central.db")
+        assert rosa.get("/tools").status_code == 200
+
+
+@pytest.mark.parametrize("federation", ["postgresql"], indirect=True)
+def test_connections_that_the_database_closed_are_replaced(
+    federation: Federation, request: pytest.FixtureRequest
+) -> None:
+    with federation.user() as rosa:
+        for ask in (lambda: rosa.get("/experiments"), lambda: rosa.post("/experiments", json=COUNT)):
+            assert ask().status_code < 300
+            request.getfixturevalue("postgres").close_connections(federation.engine.url.database)
+            first = ask()
+            if first.status_code >= 300:
+                problem(first, 503, "unavailable.database")
+            assert ask().status_code < 300

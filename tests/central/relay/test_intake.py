@@ -1,0 +1,344 @@
+"""What hosts report, taken into the books: each thing once, in order, from the host itself only."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import time
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from joserfc.jwk import ECKey
+from sqlalchemy import Row, select
+from tests.support.books import Belt, Books, kinds
+
+from fedproc.central.db import schema
+from fedproc.central.db.engine import deciding, reading
+from fedproc.central.db.schema import hosts
+from fedproc.central.experiments.advance import advance
+from fedproc.central.relay import dead_letters, intake
+from fedproc.central.relay.dead_letters import take_dead_letters
+from fedproc.contract.states import TERMINAL
+from fedproc.contract.wire.jws import CENTRAL, canonical, seal, sign
+from fedproc.contract.wire.messages import Cancel, Unread
+
+
+@pytest.fixture
+def job(books: Books) -> Row[Any]:
+    """A dispatched job on UB, the only one of its experiment."""
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    return books.jobs(experiment)[0]
+
+
+def _dead(books: Books) -> list[Row[Any]]:
+    with reading(books.engine) as connection:
+        return list(connection.execute(select(schema.dead_letters).order_by(schema.dead_letters.c.id)))
+
+
+def _told(books: Books, experiment: str) -> list[tuple[str | None, str]]:
+    """(task, state) of every change of state that streams show."""
+    return [(e.task, e.data["state"]) for e in books.events(experiment) if e.kind == "state"]
+
+
+# -- snapshots
+
+
+def test_a_snapshot_is_taken_over_whole(books: Books, job: Row[Any]) -> None:
+    taken = books.report(job.id, "running", executor="sandbox", command=("python", "x"), ready=True)
+    assert taken.experiments == {job.experiment}
+    now = books.job(job.id)
+    assert (now.state, now.epoch, now.sequence, now.ready) == ("running", "one", 1, True)
+    assert now.snapshot["executor"] == "sandbox"
+    assert now.snapshot["command"] == ["python", "x"]
+
+
+def test_the_highest_sequence_wins_and_nothing_goes_back(books: Books, job: Row[Any]) -> None:
+    early = books.hosts.seal("UB", books.hosts.snapshot(job, "accepted"))
+    late = books.hosts.seal("UB", books.hosts.snapshot(job, "running"))
+    books.take(("UB", late), ("UB", early), ("UB", late))
+    assert (books.job(job.id).state, books.job(job.id).sequence) == ("running", 2)
+    books.report(job.id, "prepared")
+    assert books.job(job.id).state == "running", "a later message with an earlier state is not believed"
+    assert _told(books, job.experiment) == [("work", "dispatched"), (None, "running"), ("work", "running")]
+
+
+def test_a_terminal_state_absorbs_and_what_comes_after_is_kept_beside_it(books: Books, job: Row[Any]) -> None:
+    books.report(job.id, "failed", code="tool_fault.exit_code", reason="exit code 3", exit_code=3)
+    ended = books.job(job.id)
+    assert (ended.state, ended.code, ended.reason) == ("failed", "tool_fault.exit_code", "exit code 3")
+    assert ended.ended is not None
+    books.report(job.id, "succeeded")
+    after = books.job(job.id)
+    assert (after.state, after.ended) == ("failed", ended.ended)
+    assert [snapshot["state"] for snapshot in after.late] == ["succeeded"]
+    for _ in range(30):
+        books.report(job.id, "succeeded")
+    assert len(books.job(job.id).late) == 20, "what a host says again and again does not fill the database"
+    assert _told(books, job.experiment).count((None, "failed")) == 1
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_however_often_and_in_whatever_order_messages_come_a_job_ends_once(books: Books, data: st.DataObject) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    row = books.jobs(experiment)[0]
+    life = ["accepted", "materialising", "prepared", "running", "collecting"]
+    end = data.draw(st.sampled_from(sorted(TERMINAL)))
+    said = [books.hosts.seal("UB", books.hosts.snapshot(row, state)) for state in [*life, end]]
+    delivered = data.draw(st.permutations(said + data.draw(st.lists(st.sampled_from(said), max_size=6))))
+    cuts = data.draw(st.lists(st.integers(0, len(delivered)), max_size=3))
+    borders = [0, *sorted(cuts), len(delivered)]
+    for begin, stop in itertools.pairwise(borders):
+        books.take(*(("UB", raw) for raw in delivered[begin:stop]))
+    assert books.job(row.id).state == end
+    told = _told(books, experiment)
+    assert len([state for task, state in told if task == "work" and state in TERMINAL]) == 1
+    assert told.count((None, str(end))) == 1
+    assert books.experiment(experiment).state == end
+
+
+def test_a_file_that_a_host_names_and_never_sent_is_a_fault_of_the_system(books: Books, job: Row[Any]) -> None:
+    output = {"output": "x", "path": "x", "file": "f-" + "0" * 26, "sha256": "0" * 64, "size": 1}
+    books.report(job.id, "succeeded", outputs=(output,))
+    now = books.job(job.id)
+    assert (now.state, now.code) == ("error", "system_fault.output_lost")
+    assert "f-000" in now.reason
+
+
+def test_what_a_job_waits_for_is_told_once(books: Books, job: Row[Any]) -> None:
+    for _ in range(3):
+        books.report(job.id, "accepted", waiting_for="2 CPUs")
+    books.report(job.id, "accepted", waiting_for="1 GPU")
+    told = [e.data["waiting_for"] for e in books.events(job.experiment) if e.kind == "progress"]
+    assert told == ["2 CPUs", "1 GPU"]
+
+
+def test_of_another_hosts_job_nothing_is_believed(books: Books, job: Row[Any]) -> None:
+    forged = books.hosts.snapshot(job, "succeeded").model_copy(update={"host": "BSC"})
+    taken = books.take(("BSC", books.hosts.seal("BSC", forged)))
+    assert books.job(job.id).state == "dispatched"
+    assert not taken.experiments
+    other = books.submit(tool="lone", hosts=["UB"])
+    moved = books.hosts.snapshot(job, "succeeded").model_copy(update={"experiment": other})
+    books.take(("UB", books.hosts.seal("UB", moved)))
+    assert books.job(job.id).state == "dispatched"
+    books.take(("UB", books.hosts.seal("UB", moved.model_copy(update={"job": "j-" + "0" * 26}))))
+
+
+def test_what_cannot_be_read_is_kept_with_its_reason_and_the_next_is_worked_on(books: Books, job: Row[Any]) -> None:
+    good, stranger = books.hosts.snapshot(job, "running"), ECKey.generate_key("P-256")
+    key = books.hosts.keys["UB"]
+
+    def envelope(**change: Any) -> bytes:
+        body = {"v": 1, "type": "snapshot", "iss": "UB", "aud": CENTRAL, "iat": time.time(), "jti": "1", "body": {}}
+        return sign(canonical({**body, **change}), key, typ="fedproc-message+jws").encode()
+
+    wrong = {
+        "unreadable.signature": b"no JWS at all",
+        "unreadable.key": seal(good, stranger, iss="UB", aud=CENTRAL),
+        "unreadable.audience": seal(good, key, iss="UB", aud="BSC"),
+        "unreadable.host": seal(good, key, iss="BSC", aud=CENTRAL),
+        "unreadable.version": envelope(v=99),
+        "unreadable.type": envelope(type="gossip"),
+        "unreadable.schema": envelope(),
+        "unreadable.crit": envelope(crit=["budget"]),
+    }
+    books.take(*(("UB", raw) for raw in wrong.values()), ("UB", books.hosts.seal("UB", good)))
+    kept = _dead(books)
+    assert [row.code for row in kept] == list(wrong)
+    assert [row.sha256 for row in kept] == [hashlib.sha256(raw).hexdigest() for raw in wrong.values()]
+    assert all(row.host == "UB" and row.queue == "events.UB" and row.reason for row in kept)
+    assert books.job(job.id).state == "running"
+
+
+def test_a_host_says_nothing_that_only_the_centre_may_say(books: Books, job: Row[Any]) -> None:
+    books.take(("UB", books.hosts.seal("UB", Cancel(job=job.id))))
+    assert [row.code for row in _dead(books)] == ["unreadable.type"]
+    books.take(("MARS", books.hosts.seal("UB", Cancel(job=job.id))))
+    assert _dead(books)[-1].code == "unreadable.host"
+
+
+# -- records
+
+
+def test_records_are_append_only_and_each_comes_once(books: Books, job: Row[Any]) -> None:
+    for number in (1, 2, 2, 1, 3):
+        books.say(job.id, "metrics", number, metrics={"round": number})
+    books.say(job.id, "stdout", 1, lines=("a", "b"))
+    books.report(job.id, "succeeded")
+    books.say(job.id, "stderr", 1, lines=("the end",))
+    books.say(job.id, "stdout", 1, lines=("a", "b"))
+    told = [(e.kind, e.data) for e in books.events(job.experiment) if e.kind in {"metrics", "log"}]
+    assert told == [
+        ("metrics", {"round": 1}),
+        ("metrics", {"round": 2}),
+        ("metrics", {"round": 3}),
+        ("log", {"stream": "stdout", "lines": ["a", "b"]}),
+        ("log", {"stream": "stderr", "lines": ["the end"]}),
+    ]
+
+
+def test_records_of_another_hosts_job_are_dropped(books: Books, job: Row[Any]) -> None:
+    forged = books.hosts.record(job, "metrics", 1, metrics={"n": 1}).model_copy(update={"host": "BSC"})
+    books.take(("BSC", books.hosts.seal("BSC", forged)))
+    assert not [e for e in books.events(job.experiment) if e.kind == "metrics"]
+
+
+# -- heartbeats and epochs
+
+
+def test_a_heartbeat_is_kept_as_the_last_word(books: Books) -> None:
+    moment = time.time() + 5
+    taken = books.beat("UB", datasets=["fresh"], at=moment, open_jobs=3)
+    assert set(taken.heartbeats) == {"UB"}
+    with reading(books.engine) as connection:
+        row = connection.execute(select(hosts).where(hosts.c.id == "UB")).one()
+    assert (row.heard, row.epoch, row.heartbeat["open_jobs"]) == (moment, "one", 3)
+    assert [dataset["id"] for dataset in row.heartbeat["datasets"]] == ["fresh"]
+
+
+@pytest.mark.parametrize("by", ["heartbeat", "snapshot"])
+def test_a_new_journal_ends_what_stood_in_the_old_one(books: Books, by: str) -> None:
+    one, two = (books.submit(tool="lone", hosts=["UB", "BSC"]) for _ in range(2))
+    books.dispatch()
+    known, never_seen = books.job_on(one, "UB"), books.job_on(two, "UB")
+    books.report(known.id, "running")
+    books.report(books.job_on(one, "BSC").id, "running")
+    if by == "heartbeat":
+        books.beat("UB", epoch="two")
+    else:
+        books.report(known.id, "accepted", epoch="two")
+    lost = books.job(known.id)
+    assert (lost.state, lost.code) == ("error", "journal_lost")
+    assert "lost its journal" in lost.reason
+    assert books.job(never_seen.id).state == "dispatched", "its message may still wait in the queue"
+    assert kinds(books.dispatch()) == [("Cancel", "BSC")]
+    books.report(never_seen.id, "accepted", epoch="two")
+    assert books.job(never_seen.id).state == "accepted"
+    books.beat("UB", epoch="two")
+    assert [state for task, state in _told(books, one) if state == "error"] == ["error"]
+
+
+# -- dead letters
+
+
+def _order_on_the_wire(books: Books) -> tuple[Row[Any], bytes]:
+    experiment, belt = books.submit(tool="lone", hosts=["UB"]), Belt()
+    asyncio.run(books.publisher().publish_all(belt, time.time()))  # type: ignore[arg-type]
+    return books.jobs(experiment)[0], belt.carried[-1][1]
+
+
+def _dead_lettered(books: Books, raw: bytes) -> set[str]:
+    now = time.time()
+    with deciding(books.engine) as connection:
+        changed = take_dead_letters(connection, [("jobs.UB", raw)], books.dispatch_key, now)
+        for experiment in changed:
+            advance(connection, experiment, now)
+    return changed
+
+
+def _why(books: Books, raw: bytes) -> None:
+    digest = hashlib.sha256(raw).hexdigest()
+    unread = Unread(host="UB", epoch="one", code="unreadable.version", reason="update", sha256=digest, queue="jobs.UB")
+    books.take(("UB", books.hosts.seal("UB", unread)))
+
+
+@pytest.mark.parametrize("first", ["reason", "letter"])
+def test_a_job_that_its_host_cannot_read_ends_with_the_reason(books: Books, first: str) -> None:
+    row, raw = _order_on_the_wire(books)
+    if first == "reason":
+        _why(books, raw)
+    assert _dead_lettered(books, raw) == {row.experiment}
+    if first == "letter":
+        _why(books, raw)
+    ended = books.job(row.id)
+    assert (ended.state, ended.code) == ("error", "unreadable")
+    assert ended.reason == "host UB could not read its job: update"
+    (kept,) = _dead(books)
+    assert (kept.code, kept.reason, kept.host, kept.job, kept.body) == (
+        "unreadable.version",
+        "update",
+        "UB",
+        row.id,
+        raw,
+    )
+    assert books.experiment(row.experiment).state == "error"
+    assert _dead_lettered(books, raw) == set(), "heard twice, it changes nothing"
+
+
+def test_a_job_that_its_host_has_is_not_ended_by_a_copy_of_its_order(books: Books) -> None:
+    row, raw = _order_on_the_wire(books)
+    books.report(row.id, "running")
+    assert _dead_lettered(books, raw) == set()
+    assert books.job(row.id).state == "running"
+
+
+def test_letters_that_we_did_not_write_end_nothing(books: Books) -> None:
+    row, _ = _order_on_the_wire(books)
+    forged = sign(canonical({"type": "job", "body": {"job": row.id}}), ECKey.generate_key("P-256"), typ="x").encode()
+    for raw in (b"", b"\x00\xff", b"{}", forged, b"x" * 200_000):
+        assert _dead_lettered(books, raw) == set()
+    assert books.job(row.id).state == "dispatched"
+    assert max(len(letter.body) for letter in _dead(books)) == 65_536
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"reason": "exit\x00code"}, {"code": "a\x00b"}, {"sequence": 2**40}, {"sequence": 2**70}, {"epoch": "e" * 300}],
+    ids=str,
+)
+def test_a_message_that_the_database_cannot_hold_does_not_stop_the_others(
+    books: Books, job: Row[Any], change: dict[str, Any]
+) -> None:
+    other = books.submit(tool="lone", hosts=["BSC"])
+    books.dispatch()
+    theirs = books.jobs(other)[0]
+    poison = books.hosts.snapshot(job, "running").model_copy(update=change)
+    good = books.hosts.snapshot(theirs, "running")
+    taken = books.take(("UB", books.hosts.seal("UB", poison)), ("BSC", books.hosts.seal("BSC", good)))
+    assert books.job(theirs.id).state == "running"
+    assert other in taken.experiments
+    if books.job(job.id).state != "running":
+        assert _dead(books)[-1].code == "unreadable.content"
+        books.hosts.sequences[job.id] = 5
+        books.report(job.id, "running")
+    assert books.job(job.id).state == "running"
+
+
+# -- bounds: what one host says again and again does not fill the database
+
+
+def test_of_each_host_only_the_latest_letters_are_kept(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letters, "KEPT", 3)
+    books.take(("BSC", b"theirs"), *(("UB", b"letter %d" % number) for number in range(7)))
+    _dead_lettered(books, b"of the queue")
+    kept = [(letter.host, letter.body) for letter in _dead(books)]
+    assert kept == [("BSC", b"theirs"), ("UB", b"letter 5"), ("UB", b"letter 6"), ("UB", b"of the queue")]
+
+
+def test_a_host_explains_no_letter_of_another(books: Books) -> None:
+    _dead_lettered(books, b"{}")
+    digest = hashlib.sha256(b"{}").hexdigest()
+    said = Unread(host="BSC", epoch="one", code="x", reason="lies", sha256=digest, queue="jobs.UB")
+    books.take(("BSC", books.hosts.seal("BSC", said)))
+    assert [(letter.host, letter.code) for letter in _dead(books)] == [
+        ("UB", "unreadable.unexplained"),
+        ("BSC", "unreadable.host"),
+    ]
+
+
+def test_records_and_waits_of_a_job_are_bounded(books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "RECORDS_KEPT", 2)
+    monkeypatch.setattr(intake, "PROGRESS_KEPT", 2)
+    for number in range(1, 5):
+        books.say(job.id, "metrics", number, metrics={"round": number})
+        books.report(job.id, "accepted", waiting_for=f"number {number}")
+    seen = [(event.kind, event.data) for event in books.events(job.experiment) if event.kind != "state"]
+    assert [data for kind, data in seen if kind == "metrics"] == [{"round": 1}, {"round": 2}]
+    assert [data["waiting_for"] for kind, data in seen if kind == "progress"] == ["number 1", "number 2"]
+    assert books.job(job.id).snapshot["waiting_for"] == "number 4"

@@ -1,0 +1,225 @@
+"""The relay's dealings with the database: claiming and sending, deadlines, reconciliation."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aio_pika.exceptions import DeliveryError
+from pamqp.commands import Basic
+from tests.support.books import Belt, Books, kinds
+
+from fedproc.central.db.engine import deciding, reading
+from fedproc.central.experiments import deadlines, reconcile
+from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS
+from fedproc.contract.api.hosts import Inventory, InventoryAnswer
+from fedproc.contract.states import JobState
+from fedproc.contract.wire.jws import unseal
+from fedproc.contract.wire.messages import AskInventory, JobOrder, OpenJob, open_jobs_digest
+
+# -- the publisher
+
+
+def test_a_message_is_signed_for_its_host_and_expires_with_the_job(books: Books) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    belt = Belt()
+    now = time.time()
+    assert asyncio.run(books.publisher().publish_all(belt, now)) == 1  # type: ignore[arg-type]
+    ((host, raw),) = belt.carried
+    key = books.dispatch_key
+    envelope, order = unseal(raw, {key.thumbprint(): key}, aud="UB")
+    (job,) = books.jobs(experiment)
+    assert isinstance(order, JobOrder)
+    assert (host, envelope.iss, envelope.aud, order.job) == ("UB", "central", "UB", job.id)
+    assert envelope.exp == pytest.approx(job.release_by)
+    assert order.deadlines.start_by == datetime.fromtimestamp(job.start_by, UTC)
+    (row,) = books.outbox()
+    assert (row.sent, row.sha256) == (now, hashlib.sha256(raw).hexdigest())
+    assert (job.state, job.dispatched) == ("dispatched", now)
+
+
+def test_a_gang_may_hold_from_its_dispatch_on(books: Books) -> None:
+    books.submit(tool="gang", hosts=["UB"])
+    later = time.time() + 5000
+    orders = [message for _, message in books.dispatch(at=later) if isinstance(message, JobOrder)]
+    until = {order.deadlines.hold_until for order in orders}
+    assert until == {datetime.fromtimestamp(later + books.settings.hold_seconds, UTC)}
+
+
+def test_what_one_relay_has_claimed_no_other_sends_until_it_is_given_up(books: Books) -> None:
+    books.submit(tool="lone", hosts=["UB"])
+    now = time.time()
+    one, two = books.publisher("one"), books.publisher("two")
+    assert len(one._claim(now)) == 1
+    assert two._claim(now + LEASE_SECONDS - 1) == []
+    assert len(two._claim(now + LEASE_SECONDS + 1)) == 1
+
+
+def test_on_sqlite_a_new_relay_takes_over_at_once(books: Books) -> None:
+    books.submit(tool="lone", hosts=["UB"])
+    now = time.time()
+    books.publisher("dead")._claim(now)
+    heir = books.publisher("heir")
+    heir.take_back()
+    assert len(heir._claim(now + 1)) == (1 if books.engine.dialect.name == "sqlite" else 0)
+
+
+class _Broken(Belt):
+    """A broker that takes only what goes to the hosts of ``good``."""
+
+    def __init__(self, *good: str) -> None:
+        super().__init__()
+        self._good = good
+
+    async def _publish(self, message: Any, routing_key: str, **more: Any) -> None:
+        if routing_key not in self._good:
+            raise DeliveryError(None, Basic.Nack(1))
+        await super()._publish(message, routing_key, **more)
+
+
+def test_what_the_broker_did_not_take_is_sent_again(books: Books) -> None:
+    books.submit(tool="lone", hosts=["UB", "BSC"])
+    now = time.time()
+    with pytest.raises(DeliveryError):
+        asyncio.run(books.publisher().publish_all(_Broken("UB"), now))  # type: ignore[arg-type]
+    assert [(row.host, row.sent is not None) for row in books.outbox()] == [("UB", True), ("BSC", False)]
+    assert kinds(books.dispatch(at=now + LEASE_SECONDS + 1)) == [("JobOrder", "BSC")]
+
+
+def test_more_than_one_batch(books: Books) -> None:
+    for _ in range(BATCH // 4 + 5):
+        books.submit(tool="lone", hosts=["UB", "BSC", "FORTH", "EUCAIM"])
+    assert len(books.dispatch()) == BATCH + 20
+    assert books.dispatch() == []
+
+
+# -- the clock
+
+
+def _pass(books: Books, at: float) -> bool:
+    with deciding(books.engine) as connection:
+        return deadlines.pass_deadlines(connection, at)
+
+
+def test_what_was_never_claimed_expires_at_its_first_deadline(books: Books) -> None:
+    now = time.time()
+    experiment = books.submit(tool="chain", hosts=["UB"], start_within=10)
+    assert not _pass(books, now + 9)
+    assert _pass(books, now + 11)
+    assert books.states(experiment) == {"local@UB": "expired", "total@EUCAIM": "cancelled"}
+    assert books.experiment(experiment).state == "expired"
+    assert books.outbox() == []
+    assert not _pass(books, now + 12)
+
+
+def test_what_was_claimed_is_the_hosts_to_expire(books: Books) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB"], start_within=10)
+    books.publisher()._claim(time.time())
+    assert not _pass(books, time.time() + 3600)
+    assert books.states(experiment) == {"work@UB": "dispatched"}
+
+
+@pytest.mark.parametrize("phase", ["", "accepted", "running", "awaiting_release"])
+def test_a_job_is_lost_only_after_its_last_deadline(books: Books, phase: str) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    (job,) = books.jobs(experiment)
+    if phase:
+        books.report(job.id, phase)
+    assert not _pass(books, job.release_by + deadlines.GRACE_SECONDS - 1)
+    assert _pass(books, job.release_by + deadlines.GRACE_SECONDS + 1)
+    lost = books.job(job.id)
+    assert (lost.state, lost.code) == ("lost", "lost")
+    assert books.experiment(experiment).state == "lost"
+    books.report(job.id, "succeeded")
+    assert books.job(job.id).state == "lost"
+    assert [late["state"] for late in books.job(job.id).late] == ["succeeded"]
+
+
+def test_when_one_host_is_lost_the_others_are_stopped(books: Books) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB", "BSC"])
+    books.dispatch()
+    ub, bsc = books.jobs(experiment)
+    books.report(bsc.id, "succeeded")
+    assert _pass(books, ub.release_by + deadlines.GRACE_SECONDS + 1)
+    assert books.states(experiment) == {"work@UB": "lost", "work@BSC": "succeeded"}
+    assert books.experiment(experiment).state == "lost"
+
+
+# -- reconciliation
+
+
+def _inventory(books: Books, host: str, *jobs: tuple[str, str, int]) -> InventoryAnswer:
+    listed = [OpenJob(job=job, state=JobState(state), sequence=sequence) for job, state, sequence in jobs]
+    with deciding(books.engine) as connection:
+        return reconcile.answer(connection, host, Inventory(epoch="one", jobs=listed))
+
+
+def test_books_that_agree(books: Books) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB", "BSC"])
+    books.dispatch()
+    job = books.job_on(experiment, "UB")
+    books.report(job.id, "running")
+    with reading(books.engine) as connection:
+        assert reconcile.books(connection, "UB") == open_jobs_digest([(job.id, "running")])
+        assert reconcile.books(connection, "FORTH") == open_jobs_digest([])
+    answer = _inventory(books, "UB", (job.id, "running", 1))
+    assert answer == InventoryAnswer(keep=[job.id])
+
+
+def test_what_the_host_knows_better_it_is_asked_to_say_again(books: Books) -> None:
+    """The centre's database was put back: it knows an earlier state."""
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    (job,) = books.jobs(experiment)
+    books.report(job.id, "accepted")
+    assert _inventory(books, "UB", (job.id, "running", 7)) == InventoryAnswer(keep=[job.id], resend=[job.id])
+    books.hosts.sequences[job.id] = 6
+    books.report(job.id, "running")
+    assert books.job(job.id).state == "running"
+
+
+def test_what_the_centre_does_not_know_or_has_ended_is_stopped(books: Books) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB", "BSC"])
+    books.dispatch()
+    mine, theirs = books.job_on(experiment, "UB"), books.job_on(experiment, "BSC")
+    books.report(mine.id, "failed")
+    strange = "j-" + "0" * 26
+    answer = _inventory(books, "UB", (mine.id, "running", 1), (strange, "running", 1), (theirs.id, "running", 1))
+    assert set(answer.cancel) == {mine.id, strange, theirs.id}
+    assert answer.keep == []
+
+
+def test_an_order_that_was_lost_on_its_way_is_sent_again(books: Books) -> None:
+    """The broker lost its disk: the host never saw the order, the centre has it as dispatched."""
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch(at=time.time() - reconcile.AGAIN_AFTER - 1)
+    (job,) = books.jobs(experiment)
+    assert _inventory(books, "UB").resend == [job.id]
+    assert kinds(books.dispatch()) == [("JobOrder", "UB")]
+    assert _inventory(books, "UB").resend == [job.id]
+    assert books.dispatch() == [], "it is on its way: not again so soon"
+
+
+def test_a_journal_put_back_may_speak_again(books: Books) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    (job,) = books.jobs(experiment)
+    books.report(job.id, "accepted")
+    for _ in range(4):
+        books.report(job.id, "prepared", waiting_for="peers")
+    _inventory(books, "UB", (job.id, "accepted", 1))
+    books.hosts.sequences[job.id] = 1
+    books.report(job.id, "running")
+    assert books.job(job.id).state == "running"
+
+
+def test_the_question_goes_to_the_host(books: Books) -> None:
+    with deciding(books.engine) as connection:
+        reconcile.ask(connection, "UB", time.time())
+    ((host, message),) = books.dispatch()
+    assert (host, message) == ("UB", AskInventory(host="UB"))

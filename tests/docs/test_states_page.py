@@ -1,0 +1,32 @@
+"""The picture of a job's states is the table of the program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fedproc.contract.states import LEGAL, TERMINAL, JobState
+
+PAGE = (Path(__file__).parents[2] / "docs/states.md").read_text()
+DIAGRAM = PAGE.partition("stateDiagram-v2")[2].partition("```")[0]
+ARROW = re.compile(r"^\s*(\S+) --> (\S+)$", re.MULTILINE)
+
+
+def arrows(text: str) -> set[tuple[str, str]]:
+    return {(before, after) for before, after in ARROW.findall(text)}
+
+
+def test_diagram_has_the_arrows_of_the_table_and_no_others() -> None:
+    inside = re.search(r"state claimed \{(.*?)\}", DIAGRAM, re.DOTALL)
+    assert inside
+    members = {state for arrow in arrows(inside[1]) for state in arrow} - {"succeeded"}
+    drawn: set[tuple[str, str]] = set()
+    for before, after in arrows(DIAGRAM):
+        drawn |= {(member, after) for member in members} if before == "claimed" else {(before, after)}
+    table = {(before.value, after.value) for before, others in LEGAL.items() for after in others}
+    assert drawn == table | {("[*]", "queued")} | {(end.value, "[*]") for end in TERMINAL}
+
+
+def test_every_state_is_explained() -> None:
+    explained = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
+    assert explained == [state.value for state in JobState]

@@ -1,0 +1,115 @@
+"""The catalogue's tools, run as the programs they are: by their command lines, on files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+CATALOGUE = REPOSITORY / "tool_catalog"
+
+
+@dataclass(frozen=True)
+class ToolProgram:
+    """A tool's ``main.py`` and what runs it."""
+
+    folder: Path
+    python: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        return [*self.python, str(self.folder / "source" / "main.py"), *map(str, arguments)]
+
+    def variables(self) -> dict[str, str]:
+        return {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **self.environment}
+
+    def run(self, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=cwd,
+            env=self.variables(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="session")
+def statistics() -> ToolProgram:
+    """``cohort-statistics``, without any package beside the standard library."""
+    return ToolProgram(CATALOGUE / "cohort_statistics", (sys.executable, "-S"))
+
+
+@pytest.fixture(scope="session")
+def acceptance() -> ToolProgram:
+    """``host-acceptance``, without any package beside the standard library."""
+    return ToolProgram(CATALOGUE / "host_acceptance", (sys.executable, "-S"))
+
+
+@pytest.fixture(scope="session")
+def flower() -> ToolProgram:
+    """``flower-logistic`` in an environment built from its lock file, kept between test runs."""
+    folder = CATALOGUE / "flower_logistic"
+    lock = folder / "requirements.lock"
+    name = f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}-{sys.version_info.major}.{sys.version_info.minor}"
+    home = REPOSITORY / ".cache" / "tool-environments" / name
+    if not home.exists():
+        _build(lock, home)
+    telemetry = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return ToolProgram(folder, (str(home / "bin" / "python"),), telemetry)
+
+
+@pytest.fixture
+def write_json(tmp_path: Path) -> Callable[[str, Any], Path]:
+    """Writes a JSON file below ``tmp_path`` and returns its path."""
+
+    def write(name: str, value: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of the loopback interface on which nobody listened a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _build(lock: Path, home: Path) -> None:
+    """Build beside and rename, so that an interrupted or a second test run leaves no half environment."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=home.parent))
+    subprocess.run([sys.executable, "-m", "venv", partial], check=True)
+    pip = [partial / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"]
+    subprocess.run([*pip, "-r", lock], check=True, env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+    try:
+        partial.rename(home)
+    except OSError:
+        shutil.rmtree(partial)  # another run was first; its environment is the same
