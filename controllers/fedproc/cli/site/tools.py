@@ -23,7 +23,7 @@ def fetch(
         list[str] | None, typer.Argument(help="ids of tools; all that the policy admits unless given")
     ] = None,
     config: Config = Path("/etc/fedproc/host.toml"),
-    bundle: Annotated[Path | None, typer.Option("--from", help="a bundle, instead of the centre")] = None,
+    archive: Annotated[Path | None, typer.Option("--from", help="an offline archive, instead of the centre")] = None,
     json: AsJson = False,
 ) -> None:
     """Fetch tools by digest, check their signatures, make their images or environments ready.
@@ -33,7 +33,7 @@ def fetch(
     from fedproc.site import settings
     from fedproc.site.tools.prefetch import fetch as fetched
 
-    outcomes = fetched(settings.load(config), tuple(tool or ()), bundle, errors.print)
+    outcomes = fetched(settings.load(config), tuple(tool or ()), archive, errors.print)
     if json:
         as_json([outcome.as_json() for outcome in outcomes])
     else:
