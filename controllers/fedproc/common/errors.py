@@ -28,10 +28,52 @@ class InvalidInputError(FedprocError):
     code = "invalid_input"
 
 
+class MalformedRequestError(InvalidInputError):
+    """A header or a form of the request cannot be read."""
+
+    code = "bad_request"
+
+
+class PreconditionError(InvalidInputError):
+    """The request was made for another version of the protocol."""
+
+    code = "precondition"
+
+
+class MediaTypeError(InvalidInputError):
+    """The body is of a kind that is not taken there."""
+
+    code = "media_type"
+
+
+class RangeError(InvalidInputError):
+    """The bytes that were asked for lie behind the file's end."""
+
+    code = "range"
+
+
+class CutOffError(InvalidInputError):
+    """The sender stopped before it had sent everything."""
+
+    code = "timeout"
+
+
+class ChecksumError(InvalidInputError):
+    """The bytes of one part are not those that its checksum says."""
+
+    code = "upload.checksum"
+
+
 class NotAuthenticatedError(FedprocError):
-    """No token, or one that does not verify."""
+    """No token was sent."""
 
     code = "not_authenticated"
+
+
+class InvalidTokenError(NotAuthenticatedError):
+    """A token was sent, and does not verify."""
+
+    code = "invalid_token"
 
 
 class ForbiddenError(FedprocError):
@@ -52,6 +94,12 @@ class ConflictError(FedprocError):
     code = "conflict"
 
 
+class LockedError(ConflictError):
+    """Another request has it just now; the same request may succeed later."""
+
+    code = "locked"
+
+
 class GoneError(FedprocError):
     """It was there and is not any more (an expired link)."""
 
@@ -68,6 +116,12 @@ class UnavailableError(FedprocError):
     """A peer that is needed does not answer; the same request may succeed later."""
 
     code = "unavailable"
+
+
+class StorageFullError(UnavailableError):
+    """There is no room for it on the disk; somebody has to make some."""
+
+    code = "storage.full"
 
 
 class UnreadableError(FedprocError):

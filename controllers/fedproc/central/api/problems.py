@@ -13,13 +13,22 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from fedproc.common.errors import (
+    ChecksumError,
     ConflictError,
+    CutOffError,
     FedprocError,
     ForbiddenError,
     GoneError,
     InvalidInputError,
+    InvalidTokenError,
+    LockedError,
+    MalformedRequestError,
+    MediaTypeError,
     NotAuthenticatedError,
     NotFoundError,
+    PreconditionError,
+    RangeError,
+    StorageFullError,
     TooLargeError,
     UnavailableError,
     UnreadableError,
@@ -28,33 +37,33 @@ from fedproc.contract.api.base import Problem
 
 MEDIA_TYPE = "application/problem+json"
 
-STATUS: tuple[tuple[type[FedprocError], int], ...] = (
-    (NotAuthenticatedError, 401),
-    (ForbiddenError, 403),
-    (NotFoundError, 404),
-    (ConflictError, 409),
-    (GoneError, 410),
-    (TooLargeError, 413),
-    (InvalidInputError, 422),
-    (UnreadableError, 422),
-    (UnavailableError, 503),
-)
-
-STATUS_OF_CODE: Mapping[str, int] = {
-    "bad_request": 400,
-    "precondition": 412,
-    "media_type": 415,
-    "range": 416,
-    "locked": 423,
-    "timeout": 408,
-    "upload.checksum": 460,
-    "storage.full": 507,
+STATUS: Mapping[type[FedprocError], int] = {
+    MalformedRequestError: 400,
+    NotAuthenticatedError: 401,
+    ForbiddenError: 403,
+    NotFoundError: 404,
+    CutOffError: 408,
+    ConflictError: 409,
+    GoneError: 410,
+    PreconditionError: 412,
+    TooLargeError: 413,
+    MediaTypeError: 415,
+    RangeError: 416,
+    InvalidInputError: 422,
+    UnreadableError: 422,
+    LockedError: 423,
+    ChecksumError: 460,
+    UnavailableError: 503,
+    StorageFullError: 507,
 }
-"""Where one kind of error has several statuses, its code decides (460: tus, extension checksum)."""
-
+"""An error without an entry has that of the class above it (460: tus, extension checksum)."""
 _TITLES = {460: "Checksum Mismatch"}
 
 REALM = 'Bearer realm="fedproc"'
+_CHALLENGES: Mapping[type[FedprocError], str] = {
+    InvalidTokenError: "invalid_token",
+    ForbiddenError: "insufficient_scope",
+}
 
 
 class ProblemResponse(Response):
@@ -68,8 +77,7 @@ class ProblemResponse(Response):
 
 def status_of(fault: FedprocError) -> int:
     """The HTTP status of an error; 500 for one that no client can have caused."""
-    by_kind = next((status for kind, status in STATUS if isinstance(fault, kind)), 500)
-    return STATUS_OF_CODE.get(fault.code, by_kind)
+    return next((STATUS[kind] for kind in type(fault).__mro__ if kind in STATUS), 500)
 
 
 def problem(
@@ -98,9 +106,9 @@ def from_error(fault: FedprocError, instance: str | None = None) -> ProblemRespo
     status = status_of(fault)
     headers: dict[str, str] = dict(fault.detail.get("headers", {}))
     if status == 401:
-        headers.setdefault("WWW-Authenticate", _challenge(fault, "invalid_token"))
+        headers.setdefault("WWW-Authenticate", _challenge(fault))
     elif status == 403:
-        headers["WWW-Authenticate"] = _challenge(fault, "insufficient_scope")
+        headers["WWW-Authenticate"] = _challenge(fault)
     elif status in {423, 503}:
         headers.setdefault("Retry-After", "2")
     return problem(
@@ -108,9 +116,10 @@ def from_error(fault: FedprocError, instance: str | None = None) -> ProblemRespo
     )
 
 
-def _challenge(fault: FedprocError, error: str) -> str:
+def _challenge(fault: FedprocError) -> str:
     """RFC 6750 section 3.1: no error attribute where no token was sent."""
-    if fault.code == NotAuthenticatedError.code:
+    error = next((name for kind, name in _CHALLENGES.items() if isinstance(fault, kind)), None)
+    if error is None:
         return REALM
     text = "".join(letter for letter in fault.message if " " <= letter <= "~" and letter not in '"\\')
     return f'{REALM}, error="{error}", error_description="{text}"'

@@ -15,7 +15,7 @@ from joserfc.errors import JoseError
 
 from fedproc.central.auth.issuer import Issuer
 from fedproc.central.settings import IssuerSettings
-from fedproc.common.errors import NotAuthenticatedError
+from fedproc.common.errors import InvalidTokenError
 
 Role = Literal["researcher", "operator", "admin"]
 
@@ -61,7 +61,7 @@ class Verifier:
         self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
 
     async def verify(self, token: str) -> Caller:
-        """Raises :class:`NotAuthenticatedError` (code ``invalid_token``) for a token that does not count here."""
+        """Raises :class:`InvalidTokenError` for a token that does not count here."""
         key = hashlib.sha256(token.encode()).digest()
         known = self._known.get(key)
         now = time.time()
@@ -97,9 +97,9 @@ class Verifier:
             raise invalid_token("its signature is wrong") from fault
 
 
-def invalid_token(why: str) -> NotAuthenticatedError:
+def invalid_token(why: str) -> InvalidTokenError:
     """The error for a token that does not count here."""
-    return NotAuthenticatedError(f"the token does not count: {why}; get a fresh one", code="invalid_token")
+    return InvalidTokenError(f"the token does not count: {why}; get a fresh one")
 
 
 def _check_claims(claims: dict[str, Any], settings: IssuerSettings, now: float) -> None:

@@ -79,8 +79,8 @@ def _tool(connection: Connection, request: ExperimentRequest) -> Row[Any]:
     try:
         return tools.find(connection, request.tool, request.version)
     except NotFoundError as fault:
-        where = "version" if fault.code == "not_found.version" else "tool"
-        errors = [{"where": where, "what": fault.message, "cure": "GET /tools lists tools and versions"}]
+        where, cure = fault.detail.get("where", "tool"), "GET /tools lists tools and versions"
+        errors = [{"where": where, "what": fault.message, "cure": cure}]
         raise InvalidInputError(fault.message, code="placement", errors=errors) from fault
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedproc.common.errors import ConflictError, NotFoundError, UnavailableError
+from fedproc.common.errors import LockedError, NotFoundError, StorageFullError
 from fedproc.common.files import sha256_of
 
 _RESERVE = 64 << 20
@@ -32,7 +32,7 @@ class Incoming:
         self.size = os.fstat(descriptor).st_size
 
     def append(self, data: bytes) -> None:
-        """Add at the end. Raises :class:`UnavailableError` (code ``storage.full``) where the disk is full."""
+        """Add at the end. Raises :class:`StorageFullError` where the disk is full."""
         rest = memoryview(data)
         try:
             while rest:
@@ -72,7 +72,7 @@ class Blobs:
     def create(self, name: str, size: int) -> None:
         """Begin an empty file that ``size`` bytes will come for.
 
-        Raises :class:`UnavailableError` if they do not fit.
+        Raises :class:`StorageFullError` if they do not fit.
         """
         if shutil.disk_usage(self.folder).free < size + _RESERVE:
             raise _full()
@@ -82,7 +82,7 @@ class Blobs:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[Incoming]:
-        """Hold the writer's lock. Raises :class:`ConflictError` (``locked``) while another holds it."""
+        """Hold the writer's lock. Raises :class:`LockedError` while another holds it."""
         try:
             descriptor = os.open(self.path(name), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError as fault:
@@ -121,13 +121,10 @@ def _lock(descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as fault:
-        raise ConflictError(
-            "another request is sending this file just now; ask again when it has ended", code="locked"
-        ) from fault
+        raise LockedError("another request is sending this file just now; ask again when it has ended") from fault
 
 
-def _full() -> UnavailableError:
-    return UnavailableError(
+def _full() -> StorageFullError:
+    return StorageFullError(
         "the centre's file store is full; nothing of this request was kept: ask its operator for room, then send again",
-        code="storage.full",
     )

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from fedproc.central.files.blobs import Blobs
-from fedproc.common.errors import InvalidInputError, NotFoundError
+from fedproc.common.errors import NotFoundError, RangeError
 
 _CHUNK = 256 << 10
 _RANGE = re.compile(r"^bytes=(\d{1,18})?-(\d{1,18})?$")
@@ -31,8 +31,8 @@ def disposition(path: str) -> str:
 def wanted(header: str | None, size: int) -> tuple[int, int] | None:
     """First and last byte of a single range; None for the whole file.
 
-    Several ranges, and what is no byte range, are ignored, as RFC 9110 allows. Raises :class:`InvalidInputError`
-    (code ``range``) for a range that begins behind the end.
+    Several ranges, and what is no byte range, are ignored, as RFC 9110 allows. Raises :class:`RangeError` for a
+    range that begins behind the end.
     """
     match = _RANGE.match(header or "")
     if match is None or not (match[1] or match[2]):
@@ -42,9 +42,8 @@ def wanted(header: str | None, size: int) -> tuple[int, int] | None:
     if match[1] and match[2] and int(match[2]) < first:
         return None
     if first >= size:
-        raise InvalidInputError(
+        raise RangeError(
             f"the file has {size} bytes; the range begins behind its end",
-            code="range",
             headers={"Content-Range": f"bytes */{size}"},
         )
     return first, last

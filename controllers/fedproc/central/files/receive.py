@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from fedproc.central.files.blobs import Incoming
-from fedproc.common.errors import FedprocError, InvalidInputError, TooLargeError
+from fedproc.common.errors import FedprocError, MalformedRequestError, TooLargeError
 
 _BLOCK = 1 << 20
 IDLE_SECONDS = 30.0
@@ -33,7 +33,7 @@ async def stream_to(chunks: AsyncIterator[bytes], into: Incoming, most: int) -> 
     """Append what comes, at most ``most`` bytes; the hash of it, and whether the request came to its end.
 
     A connection that is cut keeps what has come. Whatever is refused, or does not fit on the disk, is dropped
-    as a whole: raises :class:`TooLargeError`, or :class:`UnavailableError` (code ``storage.full``).
+    as a whole: raises :class:`TooLargeError`, or :class:`StorageFullError`.
     """
     start = into.size
     taken, block = hashlib.sha256(), bytearray()
@@ -89,11 +89,11 @@ def sha256_of_headers(*headers: str | None) -> str | None:
 def sha256_of_checksum(header: str) -> str:
     """The sha256, as hex, of tus' ``Upload-Checksum``.
 
-    Raises :class:`InvalidInputError` (``bad_request``) for others.
+    Raises :class:`MalformedRequestError` for others.
     """
     algorithm, _, value = header.partition(" ")
     if algorithm != "sha256":
-        raise InvalidInputError("Upload-Checksum: this server checks sha256 only", code="bad_request")
+        raise MalformedRequestError("Upload-Checksum: this server checks sha256 only")
     return _hex(value, "Upload-Checksum")
 
 
@@ -101,7 +101,7 @@ def _hex(text: str, where: str) -> str:
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as fault:
-        raise InvalidInputError(f"{where}: not base64", code="bad_request") from fault
+        raise MalformedRequestError(f"{where}: not base64") from fault
     if len(raw) != 32:
-        raise InvalidInputError(f"{where}: a sha256 has 32 bytes, this has {len(raw)}", code="bad_request")
+        raise MalformedRequestError(f"{where}: a sha256 has 32 bytes, this has {len(raw)}")
     return raw.hex()

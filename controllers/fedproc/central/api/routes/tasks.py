@@ -26,7 +26,7 @@ from fedproc.central.files.download import FileDownload, zipped
 from fedproc.central.files.inputs import Arrived, declared_upload
 from fedproc.central.files.receive import sha256_of_headers, stream_to
 from fedproc.central.files.uploads import MB
-from fedproc.common.errors import ForbiddenError, InvalidInputError, NotFoundError
+from fedproc.common.errors import CutOffError, ForbiddenError, InvalidInputError, MalformedRequestError, NotFoundError
 from fedproc.contract.api.experiments import JobView
 from fedproc.contract.api.files import FileView
 from fedproc.contract.ids import FILE_PATTERN, SHA256_PATTERN
@@ -70,7 +70,7 @@ async def put_input(
     """
     app = app_state(request)
     if "content-range" in request.headers:
-        raise InvalidInputError("send the whole input: Content-Range is not taken with PUT", code="bad_request")
+        raise MalformedRequestError("send the whole input: Content-Range is not taken with PUT")
     announced = sha256 or sha256_of_headers(request.headers.get("repr-digest"), request.headers.get("content-digest"))
     source = None if file is None else await run_in_threadpool(_own_file, app, file, caller)
     declared, row = await run_in_threadpool(_expect, app, task_id, caller, input)
@@ -118,7 +118,7 @@ async def _receive(chunks: AsyncIterator[bytes], incoming: Incoming, declared: I
         return actual
     await run_in_threadpool(incoming.cut, 0)
     if not ended:
-        raise InvalidInputError("the input was cut off; nothing of it was kept: send it again", code="timeout")
+        raise CutOffError("the input was cut off; nothing of it was kept: send it again")
     raise InvalidInputError(
         f"the bytes have sha256 {actual}, announced was {announced}; nothing of them was kept: send them again",
         code="file.sha256",

@@ -27,7 +27,14 @@ from fedproc.central.db.repositories import files
 from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.receive import sha256_of_checksum, stream_to
 from fedproc.central.files.uploads import MB, find_for
-from fedproc.common.errors import ConflictError, InvalidInputError
+from fedproc.common.errors import (
+    ChecksumError,
+    ConflictError,
+    CutOffError,
+    MalformedRequestError,
+    MediaTypeError,
+    PreconditionError,
+)
 from fedproc.contract.api.files import FileView, NewUpload
 
 routes = router("uploads")
@@ -46,9 +53,8 @@ _NEW_UPLOAD: dict[str, Any] = {
 def _speaks_tus(request: Request) -> None:
     version = request.headers.get("tus-resumable")
     if version != VERSION:
-        raise InvalidInputError(
+        raise PreconditionError(
             f"the header Tus-Resumable must say {VERSION}, not {version}",
-            code="precondition",
             headers={"Tus-Version": VERSION},
         )
 
@@ -100,14 +106,14 @@ def _metadata(header: str) -> list[tuple[str, str]]:
         try:
             found.append((key, base64.b64decode(value, validate=True).decode()))
         except (binascii.Error, ValueError) as fault:
-            raise InvalidInputError(f"Upload-Metadata: {key!r}: not base64 of UTF-8", code="bad_request") from fault
+            raise MalformedRequestError(f"Upload-Metadata: {key!r}: not base64 of UTF-8") from fault
     return found
 
 
 def _number(request: Request, header: str) -> int:
     text = request.headers.get(header, "")
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
-        raise InvalidInputError(f"the header {header.title()} must be a number of bytes", code="bad_request")
+        raise MalformedRequestError(f"the header {header.title()} must be a number of bytes")
     return int(text)
 
 
@@ -156,7 +162,7 @@ async def append_bytes(request: Request, file_id: FilePath, caller: AnyCaller) -
     """
     _speaks_tus(request)
     if request.headers.get("content-type", "").partition(";")[0].strip() != _OFFSET_TYPE:
-        raise InvalidInputError(f"the Content-Type of tus' PATCH is {_OFFSET_TYPE}", code="media_type")
+        raise MediaTypeError(f"the Content-Type of tus' PATCH is {_OFFSET_TYPE}")
     offset, checksum = _number(request, "upload-offset"), request.headers.get("upload-checksum")
     announced = sha256_of_checksum(checksum) if checksum else None
     async with _held(request, file_id, caller) as (row, incoming):
@@ -181,13 +187,11 @@ async def _take(request: Request, row: Row[Any], incoming: Incoming, announced: 
     taken, ended = await stream_to(request.stream(), incoming, row.size - start)
     if ended and announced not in {None, taken.hexdigest()}:
         await run_in_threadpool(incoming.cut, start)
-        raise InvalidInputError("Upload-Checksum: these bytes have another sha256; dropped", code="upload.checksum")
+        raise ChecksumError("Upload-Checksum: these bytes have another sha256; dropped")
     if incoming.size == row.size:
         await _finish(request, row, incoming, taken.hexdigest() if start == 0 else None)
     elif not ended:
-        raise InvalidInputError(
-            f"the bytes stopped coming; {incoming.size} of {row.size} are kept: go on from there", code="timeout"
-        )
+        raise CutOffError(f"the bytes stopped coming; {incoming.size} of {row.size} are kept: go on from there")
     else:
         audit_event(request).is_action = False
 

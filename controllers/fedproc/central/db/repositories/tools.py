@@ -53,7 +53,8 @@ def find(connection: Connection, tool: str, version: str | None = None) -> Row[A
         if row.version == version:
             return row
     there = ", ".join(row.version for row in rows)
-    raise NotFoundError(f"tool {tool} has no version {version!r}; there is {there}", code="not_found.version")
+    missing = f"tool {tool} has no version {version!r}; there is {there}"
+    raise NotFoundError(missing, code="not_found.version", where="version")
 
 
 def by_digest(connection: Connection, digest: str) -> Row[Any] | None:
