@@ -67,7 +67,7 @@ async def test_a_new_journal_is_a_new_epoch(tmp_path):
 
 async def test_tombstones(tmp_path):
     journal = await opened(tmp_path)
-    await journal.bury(JOB, {"reason": "cancelled"})
+    await journal.tombstone(JOB, {"reason": "cancelled"})
     assert await journal.accept(JOB, {"state": "accepted"}, []) == {
         "state": "accepted",
         "cancel": {"reason": "cancelled"},

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -21,18 +20,24 @@ from fedproc.site.centre.broker import Broker
 from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.centre.outbox import OutboxPublisher
+from fedproc.site.centre.signals import Signals
 from fedproc.site.connections.hub import Connections
 from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.executors.base import Executor
+from fedproc.site.jobs.holds import Holds
+from fedproc.site.jobs.inbox import Inbox
 from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.overview import jobs_of
+from fedproc.site.jobs.reconciliation import Reconciliation
 from fedproc.site.jobs.resources import Pool, measure
-from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
 from fedproc.site.policy import rules
 from fedproc.site.settings import SiteSettings
-from fedproc.site.status.control import ControlSocket, Route
+from fedproc.site.status.control import ControlSocket
 from fedproc.site.status.heartbeat import HeartbeatSender
 from fedproc.site.status.host_check import HostCheck
+from fedproc.site.status.routes import routes_for
 from fedproc.site.tools.cache import Toolbox
 from fedproc.site.tools.registry import make_store
 from fedproc.site.tools.runtimes import make_runtimes
@@ -53,24 +58,26 @@ async def _serve(loaded: SiteSettings, path: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     context, egress = tls_context(loaded.centre.ca_file), ProxyConnector.from_settings(loaded.centre)
     async with egress.http_client(context, httpx.Timeout(30, connect=10)) as http:
-        host = await _host(loaded, http, egress)
+        services = await _services(loaded, http, egress)
         try:
-            await _run(host, path, ended, egress)
+            await _run(_Daemon.of(services, path, egress), ended)
         finally:
-            await host.journal.close()
+            await services.journal.close()
 
 
-async def _host(loaded: SiteSettings, http: httpx.AsyncClient, egress: ProxyConnector) -> Host:
+async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: ProxyConnector) -> Services:
     loaded.state.mkdir(parents=True, exist_ok=True)
-    journal = Journal(loaded.journal_folder / "journal.sqlite")
+    signals, journal = Signals(), Journal(loaded.journal_folder / "journal.sqlite")
     await journal.open()
     identity = Identity(loaded, http)
     transfer = Transfer(loaded.centre.api_url, identity, http)
     ends = loaded.connections
-    return Host(
+    return Services(
         settings=loaded,
+        signals=signals,
         identity=identity,
         journal=journal,
+        holds=Holds(loaded, journal, signals),
         pool=Pool(measure(loaded.capacity, loaded.state)),
         toolbox=Toolbox(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
         runtimes=make_runtimes(loaded, make_store(loaded, identity)),
@@ -93,115 +100,113 @@ def _executor(loaded: SiteSettings) -> Executor:
     return SandboxExecutor(loaded.runner_folder)
 
 
-async def _run(host: Host, path: Path, ended: asyncio.Event, egress: ProxyConnector) -> None:
-    orchestrator = Orchestrator(host, read_keys(host.settings.centre.dispatch_keys))
-    broker = Broker(host.settings, host.identity, orchestrator, egress)
-    outbox = OutboxPublisher(host.journal, broker, host.identity)
-    orchestrator.accept_jobs = broker.accept_jobs
-    orchestrator.ring_outbox = outbox.ring
-    check = HostCheck(host, path, orchestrator)
-    heartbeat = HeartbeatSender(host, orchestrator, broker, check)
-    check.ring = orchestrator.ring_heartbeat = heartbeat.ring
-    _reload_on_hangup(host)
-    if host.connections is not None:
-        await host.connections.listen()
-    await check.begin()
-    await orchestrator.resume()
-    hide = _show_numbers(host, orchestrator, broker)
-    services = [
-        broker.run(),
-        outbox.run(),
-        heartbeat.run(),
-        check.run(),
-        ControlSocket(host.settings.control_socket, _routes(host, orchestrator, check)).run(),
-    ]
-    tasks = [asyncio.create_task(service) for service in services]
-    log.info("orchestrator.started", epoch=host.journal.epoch, executor=host.executor.name)
+@dataclass(frozen=True)
+class _Daemon:
+    """What runs until the daemon ends."""
+
+    services: Services
+    orchestrator: Orchestrator
+    broker: Broker
+    outbox: OutboxPublisher
+    check: HostCheck
+    heartbeat: HeartbeatSender
+    control: ControlSocket
+
+    @classmethod
+    def of(cls, services: Services, path: Path, egress: ProxyConnector) -> _Daemon:
+        loaded, signals = services.settings, services.signals
+        orchestrator = Orchestrator(services)
+        reconciliation = Reconciliation(services, orchestrator)
+        inbox = Inbox(services, orchestrator, reconciliation, read_keys(loaded.centre.dispatch_keys))
+        broker = Broker(loaded, services.identity, inbox, egress)
+        check = HostCheck(services, path)
+        return cls(
+            services=services,
+            orchestrator=orchestrator,
+            broker=broker,
+            outbox=OutboxPublisher(services.journal, broker, services.identity, signals.outbox),
+            check=check,
+            heartbeat=HeartbeatSender(services, reconciliation, broker, check),
+            control=ControlSocket(loaded.control_socket, routes_for(services, orchestrator, check)),
+        )
+
+    async def until(self, ended: asyncio.Event) -> None:
+        """Run all of it until ``ended``, or until one of it fails."""
+        work = [
+            self._accept_jobs(),
+            self.broker.run(),
+            self.outbox.run(),
+            self.heartbeat.run(),
+            self.check.run(),
+            self.control.run(),
+        ]
+        tasks = [asyncio.create_task(one) for one in work]
+        try:
+            ending = asyncio.create_task(ended.wait())
+            done, _ = await asyncio.wait([ending, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept_jobs(self) -> None:
+        switch = self.services.signals.accept_jobs
+        while True:
+            self.broker.accept_jobs(switch.on)
+            await switch.until(not switch.on)
+
+
+async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:
+    services = daemon.services
+    _reload_on_hangup(services)
+    if services.connections is not None:
+        await services.connections.listen()
+    await daemon.check.begin()
+    await daemon.orchestrator.resume()
+    hide = _show_metrics(daemon)
+    log.info("orchestrator.started", epoch=services.journal.epoch, executor=services.executor.name)
     try:
-        waiting = asyncio.create_task(ended.wait())
-        done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await daemon.until(ended)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(hide)
-        await orchestrator.close()
-        if host.connections is not None:
-            await host.connections.close()
+        await daemon.orchestrator.close()
+        if services.connections is not None:
+            await services.connections.close()
     log.info("orchestrator.ended")
 
 
-def _show_numbers(host: Host, orchestrator: Orchestrator, broker: Broker) -> Callable[[], None]:
+def _show_metrics(daemon: _Daemon) -> Callable[[], None]:
     """Show ``/metrics`` if the settings name a port; what it returns ends that."""
-    port = host.settings.metrics_port
+    services, port = daemon.services, daemon.services.settings.metrics_port
     if port is None:
         return lambda: None
     from fedproc.site.status import metrics
 
-    async def look() -> metrics.Standing:
-        return metrics.Standing(
-            accepting=orchestrator.held is None and not orchestrator.stopped and host.identity.clock.trusted,
-            connected=broker.connected.is_set(),
-            clock_skew=host.identity.clock.skew,
-            jobs=Counter(job["state"] for job in orchestrator.status()),
-            capacity=host.pool.capacity(),
+    async def sample() -> metrics.Gauges:
+        return metrics.Gauges(
+            accepting=services.holds.held is None and not services.holds.stopped and services.identity.clock.trusted,
+            connected=daemon.broker.connected.is_set(),
+            clock_skew=services.identity.clock.skew,
+            jobs=Counter(job["state"] for job in jobs_of(daemon.orchestrator.runs.values())),
+            capacity=services.pool.capacity(),
         )
 
     try:
-        return metrics.show(port, look)
+        return metrics.show(port, sample)
     except OSError as fault:
         raise InvalidInputError(f"metrics_port {port}: {fault.strerror}; choose another") from fault
 
 
-def _reload_on_hangup(host: Host) -> None:
+def _reload_on_hangup(services: Services) -> None:
     """SIGHUP: read the policy file again. A file with a fault changes nothing."""
 
     def reload() -> None:
         try:
-            host.policy = rules.load(host.settings.policy)
+            services.policy = rules.load(services.settings.policy)
             log.info("policy.reloaded")
         except InvalidInputError as fault:
             log.error("policy.not_reloaded", reason=fault.message)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-
-
-def _routes(host: Host, orchestrator: Orchestrator, check: HostCheck) -> list[Route]:
-    async def status(_match: re.Match[str], _body: dict[str, Any]) -> Any:
-        return {
-            "host": host.settings.host,
-            "stopped": orchestrator.stopped,
-            "held": orchestrator.held,
-            "clock_skew_seconds": round(host.identity.clock.skew, 1),
-            "capacity": host.pool.capacity().model_dump(mode="json"),
-            "check": check.shown(),
-            "jobs": orchestrator.status(),
-        }
-
-    async def releases(_match: re.Match[str], _body: dict[str, Any]) -> Any:
-        return orchestrator.releases()
-
-    async def decide(match: re.Match[str], body: dict[str, Any]) -> Any:
-        decision, reason = body.get("decision"), body.get("reason")
-        if decision not in ("release", "refuse") or not isinstance(reason, str):
-            raise InvalidInputError("give decision ('release' or 'refuse') and reason (text)")
-        await orchestrator.decide(match[1], release=decision == "release", reason=reason)
-        return {"job": match[1], "decision": decision}
-
-    async def switch(match: re.Match[str], _body: dict[str, Any]) -> Any:
-        orchestrator.switch(stop=match[1] == "stop")
-        return {"stopped": orchestrator.stopped}
-
-    async def drain(_match: re.Match[str], _body: dict[str, Any]) -> Any:
-        orchestrator.drain()
-        return {"held": orchestrator.held, "jobs": len(orchestrator.status())}
-
-    return [
-        ("POST", re.compile("/drain"), drain),
-        ("GET", re.compile("/status"), status),
-        ("GET", re.compile("/releases"), releases),
-        ("POST", re.compile("/releases/([a-z0-9-]+)"), decide),
-        ("POST", re.compile("/(stop|start)"), switch),
-    ]

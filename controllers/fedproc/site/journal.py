@@ -137,7 +137,7 @@ class Journal:
         rows = await self.read(lambda c: c.execute("SELECT doc FROM jobs WHERE open = 1 ORDER BY id").fetchall())
         return [json.loads(row[0]) for row in rows]
 
-    async def bury(self, job: str, doc: dict[str, Any]) -> None:
+    async def tombstone(self, job: str, doc: dict[str, Any]) -> None:
         """Leave a tombstone: this job is to be cancelled when it comes."""
         text = json.dumps(doc)
         await self.write(lambda c: c.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (job, text)) and None)

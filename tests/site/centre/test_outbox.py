@@ -11,6 +11,7 @@ from joserfc.jwk import ECKey
 from fedproc.common.errors import UnavailableError
 from fedproc.contract.wire.jws import CENTRAL, verify
 from fedproc.site.centre.outbox import OutboxPublisher
+from fedproc.site.centre.signals import OutboxSignal
 from fedproc.site.journal import Outgoing
 
 KEY = ECKey.generate_key("P-256")
@@ -55,10 +56,11 @@ def record(job: str, sequence: int) -> tuple[str, dict[str, Any]]:
 
 
 async def ran(journal: Journal, broker: Broker, *awaited: str, seconds: float = 0.3) -> None:
-    publisher = OutboxPublisher(journal, broker, Identity())  # type: ignore[arg-type]
+    signal = OutboxSignal()
+    publisher = OutboxPublisher(journal, broker, Identity(), signal)  # type: ignore[arg-type]
     running = asyncio.create_task(publisher.run())
     for job in awaited:
-        publisher.ring(job)
+        signal.publish(job)
     await asyncio.sleep(seconds)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -19,8 +19,10 @@ from fedproc.contract.wire.messages import Revocation
 from fedproc.demo.polling import free_ports
 from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.connections.hub import Connections, Meter, Route
+from fedproc.site.jobs.inbox import Inbox
 from fedproc.site.jobs.orchestrator import Orchestrator
-from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.reconciliation import Reconciliation
+from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
 from fedproc.site.settings import ConnectionSettings
 
@@ -149,11 +151,12 @@ async def told(ends: Ends, journal: Journal, *messages: Revocation) -> list[str]
     """The aggregator's orchestrator gets these from its control queue; what became of each."""
     key = ECKey.generate_key("P-256")
     settings = SimpleNamespace(host="EUCAIM", state=ends.folder, journal_folder=ends.folder)
-    host = cast(Host, SimpleNamespace(settings=settings, journal=journal, connections=ends.server))
-    orchestrator = Orchestrator(host, {key.thumbprint(): key})
+    services = cast(Services, SimpleNamespace(settings=settings, journal=journal, connections=ends.server))
+    orchestrator = Orchestrator(services)
+    inbox = Inbox(services, orchestrator, Reconciliation(services, orchestrator), {key.thumbprint(): key})
     letters = [Letter(seal(message, key, iss=CENTRAL, aud="EUCAIM")) for message in messages]
     for letter in letters:
-        await orchestrator.control(cast(Any, letter))
+        await inbox.control(cast(Any, letter))
     return [letter.fate for letter in letters]
 
 

@@ -12,9 +12,11 @@ import pytest
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.wire.messages import Capacity, HostReport
 from fedproc.onboarding.model.report import from_json
+from fedproc.site.centre.signals import Signals
+from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.resources import Pool
-from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
 from fedproc.site.settings import SiteSettings, load
 from fedproc.site.status import host_check
@@ -61,18 +63,20 @@ class Site:
         self.settings: SiteSettings = load(self.file)
         self.journal = Journal(folder / "journal.sqlite")
         self.pool = Pool(Capacity(cpus=2, cpus_free=2, memory=10**9, memory_free=10**9, disk=10**9, disk_free=10**9))
-        self.orchestrator = Orchestrator(cast(Host, self), {})
-        self.accepting: list[bool] = []
-        self.orchestrator.accept_jobs = self.accepting.append
-        self.check = HostCheck(cast(Host, self), self.file, self.orchestrator)
-        self.rings = 0
-        self.check.ring = self._count
+        self.signals = Signals()
+        self.holds = Holds(self.settings, self.journal, self.signals)
+        self.orchestrator = Orchestrator(cast(Services, self))
+        self.check = HostCheck(cast(Services, self), self.file)
 
-    def _count(self) -> None:
-        self.rings += 1
+    @property
+    def accepts(self) -> bool:
+        return self.signals.accept_jobs.on
 
-    def look(self, found: dict[str, Any]) -> None:
-        self.check._take(found)
+    def apply(self, sample: dict[str, Any]) -> bool:
+        """Whether a heartbeat is due since then."""
+        self.signals.heartbeat.clear()
+        self.check._apply(sample)
+        return self.signals.heartbeat.is_set()
 
 
 @pytest.fixture
@@ -81,42 +85,42 @@ def site(tmp_path: Path) -> Site:
 
 
 async def test_a_gpu_that_falls_off_is_told_at_once_and_not_offered_while_other_jobs_go_on(site: Site) -> None:
-    site.look(WELL)
+    assert not site.apply(WELL)
     assert ([g.uuid for g in site.pool.capacity().gpus], site.check.alarm) == (["GPU-a"], "")
-    site.look(LOST)
+    assert site.apply(LOST)
     assert (site.pool.capacity().gpus, site.check.alarm) == ((), "A10 is gone (restart)")
-    assert (site.orchestrator.held, site.accepting, site.rings) == (None, [], 1)
-    site.look(LOST)
-    assert site.rings == 1, "the same alarm again is no news"
-    site.look(WELL)
-    assert ([g.uuid for g in site.pool.capacity().gpus], site.rings) == (["GPU-a"], 2)
+    assert (site.holds.held, site.accepts) == (None, True)
+    assert not site.apply(LOST), "the same alarm again is no news"
+    assert site.apply(WELL)
+    assert [g.uuid for g in site.pool.capacity().gpus] == ["GPU-a"]
 
 
 async def test_while_the_disk_is_full_the_host_holds(site: Site) -> None:
-    site.look(FULL)
-    assert site.orchestrator.held == "1.0 GB free on / (free space on /)"
-    assert site.pool.withheld == site.orchestrator.held
+    site.apply(FULL)
+    assert (site.holds.held, site.accepts) == ("1.0 GB free on / (free space on /)", False)
+    assert site.pool.withheld == site.holds.held
     assert [g.uuid for g in site.pool.capacity().gpus] == ["GPU-a"]
-    site.look(WELL)
-    assert (site.orchestrator.held, site.pool.withheld, site.accepting) == (None, None, [False, True])
+    site.apply(WELL)
+    assert (site.holds.held, site.pool.withheld, site.accepts) == (None, None, True)
 
 
 async def test_a_journal_that_works_does_not_lift_the_hold_of_a_full_disk(site: Site) -> None:
-    site.look(FULL)
-    site.orchestrator._journalled(True)
-    assert site.accepting == [False]
-    site.orchestrator._journalled(False)
-    site.look(WELL)
-    assert "journal" in (site.orchestrator.held or "")
-    site.orchestrator._journalled(True)
-    assert (site.orchestrator.held, site.accepting) == (None, [False, True])
+    site.apply(FULL)
+    site.holds.journal_works()
+    assert not site.accepts
+    site.holds.journal_fails()
+    site.apply(WELL)
+    assert "journal" in (site.holds.held or "")
+    assert not site.accepts
+    site.holds.journal_works()
+    assert (site.holds.held, site.accepts) == (None, True)
 
 
 async def test_a_host_that_its_site_stopped_takes_no_jobs_when_the_disk_is_free_again(site: Site) -> None:
-    site.look(FULL)
-    site.orchestrator.switch(stop=True)
-    site.look(WELL)
-    assert site.accepting[-1] is False
+    site.apply(FULL)
+    site.orchestrator.stop()
+    site.apply(WELL)
+    assert not site.accepts
 
 
 def test_of_a_gpu_in_mig_mode_its_instances_are_offered() -> None:
@@ -143,7 +147,7 @@ async def test_a_real_look_and_a_real_check_reach_heartbeat_and_outbox(site: Sit
     await site.check.begin()
     running = asyncio.create_task(site.check.run())
     told = asyncio.Event()
-    site.orchestrator.ring_outbox = lambda urgent: told.set()
+    site.signals.outbox.publish = lambda awaited=None: told.set()  # type: ignore[method-assign]
     async with asyncio.timeout(60):
         await told.wait()
     running.cancel()

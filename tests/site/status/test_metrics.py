@@ -9,7 +9,7 @@ from collections import Counter
 import httpx
 
 from fedproc.contract.wire.messages import Capacity, GpuInfo
-from fedproc.site.status.metrics import Standing, show
+from fedproc.site.status.metrics import Gauges, show
 
 CAPACITY = Capacity(
     cpus=8, cpus_free=6.5, memory=1 << 33, memory_free=1 << 32, disk=1 << 40, disk_free=1 << 39,
@@ -26,11 +26,11 @@ def free_port() -> int:
 async def test_it_shows_how_the_host_is_at_each_scrape_and_ends() -> None:
     jobs: Counter[str] = Counter(running=2)
 
-    async def look() -> Standing:
-        return Standing(accepting=True, connected=False, clock_skew=-1.5, jobs=jobs, capacity=CAPACITY)
+    async def sample() -> Gauges:
+        return Gauges(accepting=True, connected=False, clock_skew=-1.5, jobs=jobs, capacity=CAPACITY)
 
     port = free_port()
-    end = show(port, look)
+    end = show(port, sample)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
         first = (await http.get("/metrics")).text
         jobs["awaiting_release"] += 1

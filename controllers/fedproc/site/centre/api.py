@@ -28,7 +28,7 @@ from fedproc.site.centre.identity import Identity
 
 log = get_logger(__name__)
 T = TypeVar("T")
-Waiting = Callable[[str | None], None]
+OnWait = Callable[[str | None], None]
 
 _CHUNK = 4 << 20
 _TUS = {"Tus-Resumable": "1.0.0"}
@@ -50,7 +50,7 @@ class Transfer:
         self._identity = identity
         self._http = http
 
-    async def upload(self, new: NewUpload, source: Path, waiting: Waiting) -> str:
+    async def upload(self, new: NewUpload, source: Path, on_wait: OnWait) -> str:
         """Send one output and return its file id; goes on where an earlier attempt was cut."""
 
         async def attempt() -> str:
@@ -60,9 +60,9 @@ class Transfer:
                 await self._send_bytes(entry, source)
             return entry.id
 
-        return await self._persist(attempt, waiting)
+        return await self._persist(attempt, on_wait)
 
-    async def fetch(self, ref: FileRef, target: Path, waiting: Waiting) -> None:
+    async def fetch(self, ref: FileRef, target: Path, on_wait: OnWait) -> None:
         """Fetch an input through ``/access/``, check its sha256, decrypt it if it is meant for this host alone."""
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(target.name + ".part")
@@ -71,29 +71,29 @@ class Transfer:
             answer = await self._send("GET", f"/data/file/{ref.file}/access/")
             await self._download(Access.model_validate_json(answer.content).uri, partial, ref)
 
-        await self._persist(attempt, waiting)
+        await self._persist(attempt, on_wait)
         await asyncio.to_thread(self._finish, ref, partial, target)
 
-    async def tools(self, waiting: Waiting) -> list[ToolSummary]:
+    async def tools(self, on_wait: OnWait) -> list[ToolSummary]:
         """The newest approved version of every tool."""
-        answer = await self._persist(lambda: self._send("GET", "/tools"), waiting)
+        answer = await self._persist(lambda: self._send("GET", "/tools"), on_wait)
         return TypeAdapter(list[ToolSummary]).validate_json(answer.content)
 
-    async def manifest(self, tool: ToolRef, waiting: Waiting) -> str:
+    async def manifest(self, tool: ToolRef, on_wait: OnWait) -> str:
         """The signed manifest of one tool version."""
         path = f"/tools/{tool.id}/manifest"
-        answer = await self._persist(lambda: self._send("GET", path, params={"digest": tool.digest}), waiting)
+        answer = await self._persist(lambda: self._send("GET", path, params={"digest": tool.digest}), on_wait)
         return answer.text
 
-    async def bundle(self, tool: ToolRef, waiting: Waiting) -> bytes:
+    async def bundle(self, tool: ToolRef, on_wait: OnWait) -> bytes:
         """The packed source of one tool version."""
         path = f"/tools/{tool.id}/bundle"
-        answer = await self._persist(lambda: self._send("GET", path, params={"digest": tool.digest}), waiting)
+        answer = await self._persist(lambda: self._send("GET", path, params={"digest": tool.digest}), on_wait)
         return answer.content
 
-    async def inventory(self, host: str, inventory: Inventory) -> InventoryAnswer:
+    async def report_open_jobs(self, host: str, report: Inventory) -> InventoryAnswer:
         """Tell the centre all open jobs and hear what to do with each. Raises :class:`UnavailableError`."""
-        answer = await self._send("POST", f"/hosts/{host}/inventory", json=inventory.model_dump(mode="json"))
+        answer = await self._send("POST", f"/hosts/{host}/inventory", json=report.model_dump(mode="json"))
         return InventoryAnswer.model_validate_json(answer.content)
 
     async def _send_bytes(self, entry: FileView, source: Path) -> None:
@@ -153,7 +153,7 @@ class Transfer:
         await _check(answer)
         return answer
 
-    async def _persist(self, attempt: Callable[[], Awaitable[T]], waiting: Waiting) -> T:
+    async def _persist(self, attempt: Callable[[], Awaitable[T]], on_wait: OnWait) -> T:
         pause = 0.2
         while True:
             try:
@@ -161,11 +161,11 @@ class Transfer:
             except (UnavailableError, httpx.HTTPError) as fault:
                 text = str(fault) or type(fault).__name__
                 log.warning("transfer.waiting", reason=text, pause_seconds=round(pause, 1))
-                waiting(f"the centre's API: {text}")
+                on_wait(f"the centre's API: {text}")
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
                 pause = min(pause * 2, _LONGEST_PAUSE)
             else:
-                waiting(None)
+                on_wait(None)
                 return result
 
 

@@ -19,7 +19,7 @@ from fedproc.contract.wire.messages import Record, Used
 from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
 from fedproc.site.executors.records import grown
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import Prepared, make_spec, ports
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ _METRICS = "metrics.jsonl"
 class Execution:
     """The steps of one job. ``save`` journals the record with messages to the centre."""
 
-    def __init__(self, host: Host, record: JobRecord, prepared: Prepared, save: Save, on_ready: Ready_) -> None:
-        self._host = host
+    def __init__(self, services: Services, record: JobRecord, prepared: Prepared, save: Save, on_ready: Ready_) -> None:
+        self._services = services
         self._record = record
         self._prepared = prepared
         self._save = save
@@ -54,7 +54,7 @@ class Execution:
 
     @property
     def _executor(self) -> Executor:
-        return self._host.executor
+        return self._services.executor
 
     async def run(self) -> None:
         """Run what is left of the steps. Raises :class:`ToolFaultError` or :class:`SystemFaultError` as they end."""
@@ -217,7 +217,7 @@ class Execution:
             )
 
     def _streams(self) -> tuple[str, ...]:
-        policy = self._host.policy
+        policy = self._services.policy
         return (("metrics",) if policy.metrics else ()) + (("stdout", "stderr") if policy.logs else ())
 
     async def _tail(self, handle: dict[str, Any]) -> None:
@@ -254,8 +254,8 @@ class Execution:
     def _records(self, stream: str, told: int, data: bytes) -> list[Record]:
         lines = [line[:_LINE].decode(errors="replace") for line in data.splitlines()]
         common: dict[str, Any] = {
-            "host": self._host.settings.host,
-            "epoch": self._host.journal.epoch,
+            "host": self._services.settings.host,
+            "epoch": self._services.journal.epoch,
             "job": self._record.job,
             "experiment": self._record.order.experiment,
             "stream": stream,

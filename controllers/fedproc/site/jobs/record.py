@@ -81,3 +81,11 @@ class JobRecord(BaseModel):
         """The job's whole state, as it goes to the centre."""
         shared = {name: getattr(self, name) for name in _SHARED}
         return Snapshot(host=host, epoch=epoch, job=self.job, experiment=self.order.experiment, **shared)
+
+    def snapshot_event(self, host: str, epoch: str) -> tuple[str, str]:
+        """The snapshot as the outbox takes it: its type, and its JSON."""
+        return "snapshot", self.snapshot(host, epoch).model_dump_json(exclude_defaults=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"state": self.state.value}

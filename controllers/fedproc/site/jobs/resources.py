@@ -8,10 +8,12 @@ import shutil
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fedproc.common.errors import RefusedError
 from fedproc.contract.tool.task import Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
+from fedproc.site.centre.api import OnWait
 from fedproc.site.settings import CapacitySettings
 
 MB = 1_000_000
@@ -25,6 +27,15 @@ class Share:
     memory: int
     disk: int
     gpus: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        return {"cpus": self.cpus, "memory": self.memory, "disk": self.disk, "gpus": list(self.gpus)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Share:
+        """What :meth:`as_json` gave."""
+        return cls(**{**values, "gpus": tuple(values.get("gpus", ()))})
 
 
 @dataclass
@@ -74,14 +85,19 @@ class Pool:
             }
         )
 
-    async def acquire(self, job: str, wanted: Resources) -> Share:
-        """Wait for the job's turn. Raises :class:`RefusedError` if the machine is too small for it altogether."""
+    async def acquire(self, job: str, wanted: Resources, on_wait: OnWait = lambda what: None) -> Share:
+        """Wait for the job's turn; ``on_wait`` is called with what it waits for, if it must.
+
+        Raises :class:`RefusedError` if the machine is too small for it altogether.
+        """
         if job in self._held:
             return self._held[job]
         _check_fits(self._total, wanted, self._alarm)
         waiter = _Waiter(job, wanted)
         self._queue.append(waiter)
         self._grant()
+        if not waiter.granted.done():
+            on_wait(self.withheld or "CPUs, memory, disk or GPUs that other jobs hold")
         try:
             return await waiter.granted
         except asyncio.CancelledError:

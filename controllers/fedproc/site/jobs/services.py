@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.identity import Identity
+from fedproc.site.centre.signals import Signals
 from fedproc.site.connections.hub import Connections
 from fedproc.site.data.folder import DataApi
 from fedproc.site.executors.base import Executor, Handle
+from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.resources import Pool
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.journal import Journal
@@ -19,12 +21,14 @@ from fedproc.site.tools.cache import Runtimes, Toolbox
 
 
 @dataclass
-class Host:
+class Services:
     """One host's services. ``policy`` is replaced when the site reloads its policy file."""
 
     settings: SiteSettings
+    signals: Signals
     identity: Identity
     journal: Journal
+    holds: Holds
     pool: Pool
     toolbox: Toolbox
     runtimes: Runtimes
@@ -34,11 +38,15 @@ class Host:
     policy: Policy
     connections: Connections | None = None
 
-    async def take_away(self, job: str, handle: Handle | None) -> None:
-        """Take away all that an ended job left here; safe to repeat."""
+    def workspace(self, job: str) -> Workspace:
+        """The folders of a job."""
+        return Workspace(self.settings.state / "jobs", job)
+
+    async def cleanup(self, job: str, handle: Handle | None) -> None:
+        """Remove all that an ended job left here, and give back what it held; safe to repeat."""
         if handle is not None:
             await self.executor.discard(handle)
         await self.data.discard(job)
         if not self.settings.keep_job_folders:
-            await asyncio.to_thread(Workspace(self.settings.state / "jobs", job).remove)
+            await asyncio.to_thread(self.workspace(job).remove)
         self.pool.release(job)

@@ -9,18 +9,19 @@ from pathlib import Path
 
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.ids import is_safe_path
+from fedproc.contract.states import JobState
 from fedproc.contract.tool.placeholders import PLACEHOLDER
 from fedproc.contract.tool.task import InputDecl, Task
 from fedproc.contract.wire.messages import FileRef, JobOrder
-from fedproc.site.centre.api import Waiting
+from fedproc.site.centre.api import OnWait
 from fedproc.site.executors.base import ALIAS_DOMAIN, INPUT, SOURCE, Forward, Limits, Mount, Port, Spec, Stop
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.resources import Share
-from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import SPEC, Workspace, placeholders
 from fedproc.site.tools.cache import Installed, Runtime
 
-ARTEFACTS = "artefacts"
+_ARTEFACTS = "artefacts"
 
 
 @dataclass(frozen=True)
@@ -36,53 +37,61 @@ class Prepared:
     host: str
 
 
-async def lay_out(host: Host, record: JobRecord, workspace: Workspace, waiting: Waiting) -> None:
+async def create_layout(services: Services, record: JobRecord, workspace: Workspace, on_wait: OnWait) -> None:
     """Make the job's folders and fetch its input files.
 
     What is whole already stays: the daemon may have been lost after it had started the job and before its journal
     knew, and the job may be writing there.
     """
     order = record.order
-    if await asyncio.to_thread(_made, workspace, order):
+    if await asyncio.to_thread(_make_folders, workspace, order):
         return
     for ref in order.inputs:
-        await fetch(host, ref, workspace.input / (ref.input or "files"), waiting)
-    await asyncio.to_thread(workspace.note_laid_out)
+        await fetch(services, ref, workspace.input / (ref.input or "files"), on_wait)
+    await asyncio.to_thread(workspace.mark_staged_in)
 
 
-def _made(workspace: Workspace, order: JobOrder) -> bool:
-    """Make the folders, unless all was laid out before; says whether nothing is left to be fetched."""
-    if workspace.is_laid_out():
+def _make_folders(workspace: Workspace, order: JobOrder) -> bool:
+    """Make the folders, unless all was staged in before; says whether nothing is left to be fetched."""
+    if workspace.is_staged_in():
         return True
     workspace.make(order.parameters, {name: list(ids) for name, ids in order.hosts.items()})
     if not order.inputs:
-        workspace.note_laid_out()
+        workspace.mark_staged_in()
     return not order.inputs
 
 
-async def materialise(host: Host, record: JobRecord, task: Task, workspace: Workspace) -> tuple[Mount, ...]:
+async def materialise(services: Services, record: JobRecord, task: Task, workspace: Workspace) -> tuple[Mount, ...]:
     """Have the Data API lay the job's datasets out; returns where the job sees them. Safe to repeat."""
     mounts: list[Mount] = []
     for declared in (entry for entry in task.inputs if entry.kind == "dataset"):
-        mounts += await _datasets(host, record, declared, workspace)
+        mounts += await _datasets(services, record, declared, workspace)
     return tuple(mounts)
 
 
-async def fetch(host: Host, ref: FileRef, folder: Path, waiting: Waiting) -> None:
+async def fetch(services: Services, ref: FileRef, folder: Path, on_wait: OnWait) -> None:
     """Fetch one file below ``folder``. Raises :class:`SystemFaultError` if its path is not a safe one."""
     if not is_safe_path(ref.path):
         raise SystemFaultError(f"file {ref.file} has the path {ref.path!r}, which is not accepted here")
-    await host.transfer.fetch(ref, folder / ref.path, waiting)
+    await services.transfer.fetch(ref, folder / ref.path, on_wait)
 
 
-async def _datasets(host: Host, record: JobRecord, declared: InputDecl, workspace: Workspace) -> list[Mount]:
+async def fetch_artefacts(services: Services, record: JobRecord, workspace: Workspace, on_wait: OnWait) -> None:
+    """Fetch what the job's peers made for it, unless it runs already."""
+    if record.start is None or record.state is JobState.running:
+        return
+    for ref in record.start.artefacts:
+        await fetch(services, ref, workspace.input / _ARTEFACTS, on_wait)
+
+
+async def _datasets(services: Services, record: JobRecord, declared: InputDecl, workspace: Workspace) -> list[Mount]:
     if not record.order.datasets and not declared.optional:
         raise SystemFaultError(f"input {declared.name} needs a dataset, and the order names none", code="data.missing")
     mounts = []
     for use in record.order.datasets:
-        laid_out = await host.data.materialise(use, record.job)
+        mounted = await services.data.materialise(use, record.job)
         await asyncio.to_thread((workspace.input / declared.name / use.id).mkdir, parents=True, exist_ok=True)
-        mounts.append(Mount(laid_out.path, INPUT / declared.name / use.id))
+        mounts.append(Mount(mounted.path, INPUT / declared.name / use.id))
     return mounts
 
 

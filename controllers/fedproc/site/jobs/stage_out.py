@@ -12,26 +12,28 @@ from fedproc.contract.api.files import NewUpload
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.wire.jws import encrypt_to
 from fedproc.contract.wire.messages import Output
-from fedproc.site.centre.api import Waiting
+from fedproc.site.centre.api import OnWait
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.disclosure import Finding, findings
 from fedproc.site.policy.rules import ToolRule
 
 
-async def check(host: Host, rule: ToolRule, task: Task, sealed: Path) -> list[Finding]:
+async def check(services: Services, rule: ToolRule, task: Task, sealed: Path) -> list[Finding]:
     """What keeps the sealed outputs from leaving by themselves. Raises :class:`RefusedError` if they never may."""
     if not task.outputs:
         return []
-    found = await asyncio.to_thread(findings, host.policy, rule, task, sealed)
+    found = await asyncio.to_thread(findings, services.policy, rule, task, sealed)
     forbidden = [f"{finding.output}: {finding.text}" for finding in found if finding.forbids]
     if forbidden:
         raise RefusedError("the site releases no such output: " + "; ".join(forbidden), code="release.forbidden")
     return found
 
 
-async def upload(host: Host, record: JobRecord, task: Task, folder: Path, waiting: Waiting) -> tuple[Output, ...]:
+async def upload(
+    services: Services, record: JobRecord, task: Task, folder: Path, on_wait: OnWait
+) -> tuple[Output, ...]:
     """Upload every sealed file below ``folder`` whose hash is the one that was sealed; returns what was sent."""
     outputs: list[Output] = []
     for path, digest in (record.sealed or {}).items():
@@ -41,7 +43,9 @@ async def upload(host: Host, record: JobRecord, task: Task, folder: Path, waitin
             raise SystemFaultError(f"sealed file {path} belongs to no declared output")
         source = folder / name / relative
         for recipient in _recipients(record, declared):
-            outputs.append(await _upload_one(host, record, declared, (source, relative, digest), recipient, waiting))
+            outputs.append(
+                await _upload_one(services, record, declared, (source, relative, digest), recipient, on_wait)
+            )
     return tuple(outputs)
 
 
@@ -53,12 +57,12 @@ def _recipients(record: JobRecord, declared: OutputDecl) -> list[str | None]:
 
 
 async def _upload_one(
-    host: Host,
+    services: Services,
     record: JobRecord,
     declared: OutputDecl,
     file: tuple[Path, str, str],
     recipient: str | None,
-    waiting: Waiting,
+    on_wait: OnWait,
 ) -> Output:
     source, relative, digest = file
     if recipient is not None:
@@ -75,7 +79,7 @@ async def _upload_one(
         media_type=declared.media_type,
         recipient=recipient,
     )
-    file_id = await host.transfer.upload(new, source, waiting)
+    file_id = await services.transfer.upload(new, source, on_wait)
     return Output(
         output=declared.name,
         path=relative,

@@ -39,10 +39,10 @@ class Workspace:
         self.outgoing = self.root / "connections" / "out"
         self.incoming = self.root / "connections" / "in"
         self.sealed = self.root / "sealed"
-        self._laid_out = self.root / "laid-out"
+        self._staged_in = self.root / "laid-out"
 
     def make(self, parameters: dict[str, Any], hosts: dict[str, Any]) -> None:
-        """Lay the folders out afresh; what an earlier attempt left is removed."""
+        """Make the folders afresh; what an earlier attempt left is removed."""
         self.remove()
         _for_its_owner(self.root.parent)
         for folder in (self.work / "output", self.input, self.spec, self.outgoing, self.incoming):
@@ -50,13 +50,13 @@ class Workspace:
         (self.spec / "parameters.json").write_text(json.dumps(parameters))
         (self.spec / "hosts.json").write_text(json.dumps(hosts))
 
-    def note_laid_out(self) -> None:
+    def mark_staged_in(self) -> None:
         """All that the job needs is there: from now on it may be started, and its folders are its own."""
-        self._laid_out.touch()
+        self._staged_in.touch()
 
-    def is_laid_out(self) -> bool:
-        """Whether :meth:`note_laid_out` was called, by this daemon or by one before it."""
-        return self._laid_out.exists()
+    def is_staged_in(self) -> bool:
+        """Whether :meth:`mark_staged_in` was called, by this daemon or by one before it."""
+        return self._staged_in.exists()
 
     def remove(self) -> None:
         """Remove everything; nothing happens if it is gone already."""

@@ -18,8 +18,8 @@ import h11
 from fedproc.common.errors import FedprocError, InvalidInputError
 
 Answer = tuple[int, dict[str, Any]]
-Act = Callable[[re.Match[str], dict[str, Any]], Awaitable[Any]]
-Route = tuple[str, re.Pattern[str], Act]
+Handler = Callable[[re.Match[str], dict[str, Any]], Awaitable[Any]]
+Route = tuple[str, re.Pattern[str], Handler]
 _MAX_BODY = 1 << 16
 
 
@@ -60,9 +60,9 @@ class ControlSocket:
     async def _answer(self, request: h11.Request, body: bytes) -> Answer:
         method, path = request.method.decode(), request.target.decode(errors="replace")
         try:
-            for verb, pattern, act in self._routes:
+            for verb, pattern, handler in self._routes:
                 if verb == method and (match := pattern.fullmatch(path)):
-                    return 200, {"result": await act(match, _json(body))}
+                    return 200, {"result": await handler(match, _json(body))}
         except FedprocError as fault:
             return 409, {"detail": fault.message}
         return 404, {"detail": f"{method} {path}: no such thing here"}

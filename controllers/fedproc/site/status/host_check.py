@@ -1,9 +1,9 @@
-"""How this host is (docs/host-check.md): a look at GPUs and disks every minute, a whole check every day.
+"""How this host is (docs/host-check.md): a sample of GPUs and disks every minute, a whole check every day.
 
-A look decides what jobs may have. A GPU that cannot be used is not offered, and jobs that need more than is left are
-refused; while a disk is full, or cannot be written, the host holds. The heartbeat carries the last look with a summary
-of the last whole check, whose report goes to the centre each time that it is made: at start, daily, and when an alarm
-comes or goes. Both are measured by child processes, so that a driver that hangs or crashes takes nothing with it.
+A sample decides what jobs may have. A GPU that cannot be used is not offered, and jobs that need more than is left are
+refused; while a disk is full, or cannot be written, the host holds. The heartbeat carries the last sample with a
+summary of the last whole check, whose report goes to the centre each time that it is made: at start, daily, and when an
+alarm comes or goes. Both are measured by child processes, so that a driver that hangs or crashes takes nothing with it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ from fedproc.contract.times import now
 from fedproc.contract.wire.messages import GpuInfo, HostReport
 from fedproc.onboarding.model.report import Report, from_json
 from fedproc.onboarding.watch import WatchSettings, watch
-from fedproc.site.jobs.orchestrator import Orchestrator
-from fedproc.site.jobs.services import Host
+from fedproc.site.jobs.services import Services
 from fedproc.site.settings import SiteSettings
 
 log = get_logger(__name__)
@@ -34,57 +32,56 @@ _HOLD = "disk"
 
 
 class HostCheck:
-    """:meth:`begin` before jobs are taken up, then :meth:`run`; ``ring`` sends news of the host at once."""
+    """:meth:`begin` before jobs are recovered, then :meth:`run`. An alarm that comes or goes makes a heartbeat due."""
 
-    def __init__(self, host: Host, settings_file: Path, orchestrator: Orchestrator) -> None:
-        self._host = host
+    def __init__(self, services: Services, settings_file: Path) -> None:
+        self._services = services
         self._settings_file = settings_file
-        self._orchestrator = orchestrator
-        self.ring: Callable[[], None] = lambda: None
-        self._looks = watch(watch_settings(host.settings))
-        self._look: dict[str, Any] | None = None
+        self._samples = watch(watch_settings(services.settings))
+        self._sample: dict[str, Any] | None = None
         self._report: dict[str, Any] | None = None
         self._news = asyncio.Event()
 
     async def begin(self) -> None:
-        """The first look: no job is granted anything before it."""
-        self._take(await anext(self._looks))
+        """Take the first sample: no job is granted anything before it."""
+        self._apply(await anext(self._samples))
 
     async def run(self) -> None:
-        """Look and check until cancelled."""
+        """Sample and check until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_looking())
+            group.create_task(self._keep_sampling())
             group.create_task(self._keep_checking())
 
     def shown(self) -> dict[str, Any] | None:
-        """What the heartbeat carries: the last look, and under ``report`` the last whole check in short."""
-        return None if self._look is None else {**self._look, "report": self._report}
+        """What the heartbeat carries: the last sample, and under ``report`` the last whole check in short."""
+        return None if self._sample is None else {**self._sample, "report": self._report}
 
     @property
     def alarm(self) -> str:
         """What is wrong with this host now, in words; empty if nothing is."""
-        return _words(self._look["alarms"]) if self._look else ""
+        return _formatted(self._sample["alarms"]) if self._sample else ""
 
-    # -- looking ---------------------------------------------------------------------------------
+    # -- sampling --------------------------------------------------------------------------------
 
-    async def _keep_looking(self) -> None:
-        async for look in self._looks:
-            self._take(look)
+    async def _keep_sampling(self) -> None:
+        async for sample in self._samples:
+            self._apply(sample)
 
-    def _take(self, look: dict[str, Any]) -> None:
-        before, self._look = self._look, look
-        disk = [alarm for alarm in look["alarms"] if not _is_of_gpu(alarm)]
-        self._orchestrator.hold(_HOLD, _words(disk) if "disk" in look["unfit"] else None)
-        self._host.pool.fit(
-            offered(look, self._host.settings.capacity.gpus),
-            alarm=_words([alarm for alarm in look["alarms"] if alarm not in disk]),
-            withheld=_words(disk) if "disk" in look["unfit"] else None,
+    def _apply(self, sample: dict[str, Any]) -> None:
+        before, self._sample = self._sample, sample
+        disk = [alarm for alarm in sample["alarms"] if not _is_of_gpu(alarm)]
+        withheld = _formatted(disk) if "disk" in sample["unfit"] else None
+        self._services.holds.hold(_HOLD, withheld)
+        self._services.pool.fit(
+            offered(sample, self._services.settings.capacity.gpus),
+            alarm=_formatted([alarm for alarm in sample["alarms"] if alarm not in disk]),
+            withheld=withheld,
         )
-        if _signs(look) != _signs(before):
-            for alarm in look["alarms"]:
+        if _signs(sample) != _signs(before):
+            for alarm in sample["alarms"]:
                 log.error("host_check.failed", code=alarm["code"], reason=alarm["what"], cure=alarm["cure"])
             self._news.set()
-            self.ring()
+            self._services.signals.heartbeat.set()
 
     # -- the whole check -------------------------------------------------------------------------
 
@@ -100,15 +97,17 @@ class HostCheck:
                 await asyncio.wait_for(self._news.wait(), _DAY)
 
     async def _check(self) -> None:
-        made, found = await whole_check(self._settings_file, self._host.settings)
+        made, found = await whole_check(self._settings_file, self._services.settings)
         self._report = {
             "time": found.time,
             "profile": found.profile.id,
             "verdict": found.verdict.value,
         }
-        message = HostReport(host=self._host.settings.host, epoch=self._host.journal.epoch, time=now(), report=made)
-        await self._host.journal.emit([("report", message.model_dump_json(exclude_defaults=True))])
-        self._orchestrator.ring_outbox(None)
+        message = HostReport(
+            host=self._services.settings.host, epoch=self._services.journal.epoch, time=now(), report=made
+        )
+        await self._services.journal.emit([("report", message.model_dump_json(exclude_defaults=True))])
+        self._services.signals.outbox.publish()
 
 
 async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict[str, Any], Report]:
@@ -127,7 +126,7 @@ async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict
     )
     try:
         async with asyncio.timeout(_LONGEST):
-            output, said = await child.communicate()
+            output, errors = await child.communicate()
     except TimeoutError as fault:
         raise SystemFaultError(f"the host check did not end within {_LONGEST:g} s") from fault
     finally:
@@ -139,7 +138,7 @@ async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict
         report = json.loads(output)
         return report, from_json(report)
     except ValueError as fault:
-        reason = said.decode(errors="replace").strip() or str(fault)
+        reason = errors.decode(errors="replace").strip() or str(fault)
         raise SystemFaultError(
             f"the host check gave no report (exit code {child.returncode}): {reason[-500:]}"
         ) from fault
@@ -155,9 +154,9 @@ def watch_settings(settings: SiteSettings) -> WatchSettings:
     )
 
 
-def offered(look: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple[GpuInfo, ...]:
-    """The GPUs of a look that jobs may use; of one in MIG mode its instances, since a program can use but one."""
-    found = (info for gpu in look["gpus"] for info in _infos(gpu))
+def offered(sample: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple[GpuInfo, ...]:
+    """The GPUs of a sample that jobs may use; of one in MIG mode its instances, since a program can use but one."""
+    found = (info for gpu in sample["gpus"] for info in _infos(gpu))
     return tuple(info for info in found if allowed is None or info.uuid in allowed)
 
 
@@ -179,10 +178,10 @@ def _is_of_gpu(alarm: dict[str, str]) -> bool:
     return alarm["code"].startswith("gpu-")
 
 
-def _words(alarms: list[dict[str, str]]) -> str:
+def _formatted(alarms: list[dict[str, str]]) -> str:
     return "; ".join(f"{alarm['what']} ({alarm['cure']})" for alarm in alarms)
 
 
-def _signs(look: dict[str, Any] | None) -> list[tuple[str, str | None]]:
-    """Which alarms there are; the sizes in their texts change with every look."""
-    return [(alarm["code"], alarm.get("uuid")) for alarm in look["alarms"]] if look else []
+def _signs(sample: dict[str, Any] | None) -> list[tuple[str, str | None]]:
+    """Which alarms there are; the sizes in their texts change with every sample."""
+    return [(alarm["code"], alarm.get("uuid")) for alarm in sample["alarms"]] if sample else []

@@ -17,8 +17,8 @@ _LONGEST = 5.0
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How the host is at one moment."""
+class Gauges:
+    """What is measured at one moment."""
 
     accepting: bool
     connected: bool
@@ -29,11 +29,11 @@ class Standing:
     capacity: Capacity
 
 
-class Numbers(Collector):
-    """Asks ``look`` on the orchestrator's own loop at each scrape; scrapes come in threads."""
+class MetricsCollector(Collector):
+    """Asks ``sample`` on the orchestrator's own loop at each scrape; scrapes come in threads."""
 
-    def __init__(self, look: Callable[[], Awaitable[Standing]], loop: asyncio.AbstractEventLoop) -> None:
-        self._look = look
+    def __init__(self, sample: Callable[[], Awaitable[Gauges]], loop: asyncio.AbstractEventLoop) -> None:
+        self._sample = sample
         self._loop = loop
 
     def describe(self) -> Iterable[Metric]:
@@ -42,18 +42,18 @@ class Numbers(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Raises TimeoutError, which the scraper sees as a failed scrape, if the loop is stuck."""
-        standing = asyncio.run_coroutine_threadsafe(self._ask(), self._loop).result(_LONGEST)
-        yield _gauge("accepting", "1 while the host takes jobs", standing.accepting)
-        yield _gauge("broker_connected", "1 while it is connected to the broker", standing.connected)
-        yield _gauge("clock_skew_seconds", "Its clock less the centre's", standing.clock_skew)
+        gauges = asyncio.run_coroutine_threadsafe(self._ask(), self._loop).result(_LONGEST)
+        yield _gauge("accepting", "1 while the host takes jobs", gauges.accepting)
+        yield _gauge("broker_connected", "1 while it is connected to the broker", gauges.connected)
+        yield _gauge("clock_skew_seconds", "Its clock less the centre's", gauges.clock_skew)
         jobs = GaugeMetricFamily("fedproc_site_open_jobs", "Open jobs by state", labels=["state"])
-        for state, count in standing.jobs.items():
+        for state, count in gauges.jobs.items():
             jobs.add_metric([state], count)
         yield jobs
-        yield from _of_capacity(standing.capacity)
+        yield from _of_capacity(gauges.capacity)
 
-    async def _ask(self) -> Standing:
-        return await self._look()
+    async def _ask(self) -> Gauges:
+        return await self._sample()
 
 
 def _of_capacity(capacity: Capacity) -> Iterable[Metric]:
@@ -67,15 +67,15 @@ def _of_capacity(capacity: Capacity) -> Iterable[Metric]:
     yield _gauge("gpus_free", "GPUs that no job has", sum(gpu.free for gpu in capacity.gpus))
 
 
-def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"fedproc_site_{name}", words, value=float(value))
+def _gauge(name: str, description: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"fedproc_site_{name}", description, value=float(value))
 
 
-def show(port: int, look: Callable[[], Awaitable[Standing]]) -> Callable[[], None]:
+def show(port: int, sample: Callable[[], Awaitable[Gauges]]) -> Callable[[], None]:
     """Begin to answer on the loopback ``port``; what it returns ends that. Raises OSError if the port is taken."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(Numbers(look, asyncio.get_running_loop()))
+    registry.register(MetricsCollector(sample, asyncio.get_running_loop()))
     server, _ = start_http_server(port, addr="127.0.0.1", registry=registry)
 
     def end() -> None:

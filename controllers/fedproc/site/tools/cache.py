@@ -18,7 +18,7 @@ from fedproc.common.log import get_logger
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Manifest, ToolRef
 from fedproc.contract.wire.messages import ReadyTool
-from fedproc.site.centre.api import Transfer, Waiting
+from fedproc.site.centre.api import OnWait, Transfer
 
 log = get_logger(__name__)
 
@@ -61,7 +61,7 @@ class Toolbox:
         self._seen: dict[str, tuple[str, str, str]] = {}
         self._noted: dict[tuple[str, str], str] = {}
 
-    async def get(self, tool: ToolRef, waiting: Waiting) -> Installed:
+    async def get(self, tool: ToolRef, on_wait: OnWait) -> Installed:
         """The tool of exactly this digest, signed by the catalogue.
 
         Raises :class:`fedproc.common.errors.UnreadableError` or :class:`SystemFaultError` if what comes is something
@@ -69,7 +69,7 @@ class Toolbox:
         """
         async with self._locks.setdefault(tool.digest, asyncio.Lock()):
             if tool.digest not in self._known:
-                self._known[tool.digest] = await self._install(tool, waiting)
+                self._known[tool.digest] = await self._install(tool, on_wait)
             return self._known[tool.digest]
 
     def has(self, digest: str) -> bool:
@@ -120,14 +120,14 @@ class Toolbox:
     def _home(self, digest: str) -> Path:
         return self._folder / digest.replace(":", "-")
 
-    async def _install(self, tool: ToolRef, waiting: Waiting) -> Installed:
+    async def _install(self, tool: ToolRef, on_wait: OnWait) -> Installed:
         home = self._home(tool.digest)
         signed = home / "manifest.jws"
         if await asyncio.to_thread(signed.exists):
             return self._verified(tool, await asyncio.to_thread(signed.read_text), home)
-        text = await self._transfer.manifest(tool, waiting)
+        text = await self._transfer.manifest(tool, on_wait)
         installed = self._verified(tool, text, home)
-        bundle = await self._transfer.bundle(tool, waiting)
+        bundle = await self._transfer.bundle(tool, on_wait)
         await asyncio.to_thread(_lay_out, home, text, bundle, installed.manifest)
         return installed
 

@@ -1,0 +1,106 @@
+"""Messages from the centre: verified, passed to the orchestrator, which journals them, and acknowledged then."""
+
+from __future__ import annotations
+
+import hashlib
+
+from aio_pika.abc import AbstractIncomingMessage
+from joserfc.jwk import ECKey
+
+from fedproc.common.errors import UnreadableError
+from fedproc.common.log import get_logger
+from fedproc.contract.wire import jws, routing
+from fedproc.contract.wire.messages import (
+    AskInventory,
+    Cancel,
+    Finish,
+    JobOrder,
+    Revocation,
+    Start,
+    Unread,
+    Wire,
+)
+from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.reconciliation import Reconciliation
+from fedproc.site.jobs.services import Services
+from fedproc.site.journal import JournalError
+
+log = get_logger(__name__)
+
+_CONTROL = (Start, Finish, Cancel, AskInventory, Revocation)
+
+
+class Inbox:
+    """Implements :class:`fedproc.site.centre.broker.Receiver`. ``keys`` sign what the centre sends."""
+
+    def __init__(
+        self,
+        services: Services,
+        orchestrator: Orchestrator,
+        reconciliation: Reconciliation,
+        keys: dict[str, ECKey],
+    ) -> None:
+        self._services = services
+        self._host = services.settings.host
+        self._orchestrator = orchestrator
+        self._reconciliation = reconciliation
+        self._keys = keys
+
+    async def job(self, message: AbstractIncomingMessage) -> None:
+        """Journal, then ack. What can never be read is dead-lettered; what cannot be written stays queued."""
+        await self._receive(message, routing.jobs_queue(self._host), (JobOrder,))
+
+    async def control(self, message: AbstractIncomingMessage) -> None:
+        """start, finish, cancel, inventory, revocation."""
+        await self._receive(message, routing.control_queue(self._host), _CONTROL)
+
+    async def _receive(self, message: AbstractIncomingMessage, queue: str, kinds: tuple[type[Wire], ...]) -> None:
+        try:
+            await self._handle(self._read(message.body, kinds))
+        except UnreadableError as fault:
+            await self._dead_letter(message, queue, fault)
+        except JournalError as fault:
+            self._services.holds.journal_fails(fault.message)
+            await message.nack(requeue=True)
+        else:
+            await message.ack()
+
+    def _read(self, raw: bytes, kinds: tuple[type[Wire], ...]) -> Wire:
+        envelope, body = jws.unseal(raw, self._keys, aud=self._host)
+        if not isinstance(body, kinds):
+            raise UnreadableError(f"a {envelope.type!r} does not belong on this queue", code="unreadable.type")
+        return body
+
+    async def _handle(self, body: Wire) -> None:
+        match body:
+            case JobOrder():
+                await self._orchestrator.accept(body)
+            case Cancel():
+                await self._orchestrator.cancel(body)
+            case Start():
+                await self._orchestrator.start(body)
+            case Finish():
+                await self._orchestrator.finish(body)
+            case Revocation():
+                await self._orchestrator.revoke(body)
+            case AskInventory():
+                await self._reconciliation.report()
+
+    async def _dead_letter(self, message: AbstractIncomingMessage, queue: str, fault: UnreadableError) -> None:
+        log.error("message.unreadable", code=fault.code, reason=fault.message)
+        reason = Unread(
+            host=self._host,
+            epoch=self._services.journal.epoch,
+            code=fault.code,
+            reason=fault.message,
+            sha256=hashlib.sha256(message.body).hexdigest(),
+            queue=queue,
+        )
+        try:
+            await self._services.journal.emit([("unread", reason.model_dump_json(exclude_defaults=True))])
+        except JournalError as broken:
+            self._services.holds.journal_fails(broken.message)
+            await message.nack(requeue=True)
+            return
+        self._services.signals.outbox.publish()
+        await message.reject(requeue=False)

@@ -1,0 +1,61 @@
+"""What this host and the centre each take for its open jobs is compared, and made one."""
+
+from __future__ import annotations
+
+from fedproc.common.errors import FedprocError
+from fedproc.common.log import get_logger
+from fedproc.contract.api.hosts import Inventory
+from fedproc.contract.wire.messages import Cancel, OpenJob, open_jobs_digest
+from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.services import Services
+
+log = get_logger(__name__)
+
+
+class Reconciliation:
+    """The host's side: it says which jobs are open, and does as the centre answers."""
+
+    def __init__(self, services: Services, orchestrator: Orchestrator) -> None:
+        self._services = services
+        self._orchestrator = orchestrator
+
+    def open_jobs(self) -> list[OpenJob]:
+        """Every job that has not ended here."""
+        return [
+            OpenJob(job=run.record.job, state=run.record.state, sequence=run.record.sequence)
+            for run in self._orchestrator.runs.values()
+            if not run.record.ended
+        ]
+
+    def digest(self) -> str:
+        """What the heartbeat says of the open jobs."""
+        return open_jobs_digest([(entry.job, entry.state.value) for entry in self.open_jobs()])
+
+    async def report(self) -> None:
+        """Send the list and do as the centre answers; a failure is made good by the next question."""
+        services = self._services
+        report = Inventory(epoch=services.journal.epoch, jobs=self.open_jobs())
+        try:
+            answer = await services.transfer.report_open_jobs(services.settings.host, report)
+        except FedprocError as fault:
+            log.warning("open_jobs.not_taken", reason=fault.message)
+            return
+        log.info("open_jobs.reconciled", cancel=len(answer.cancel), resend=len(answer.resend))
+        for job in answer.cancel:
+            reason = "the centre does not know this job any more"
+            await self._orchestrator.cancel(Cancel(job=job, code="reconciled", reason=reason))
+        for job in answer.resend:
+            await self._resend(job)
+
+    async def _resend(self, job: str) -> None:
+        if run := self._orchestrator.runs.get(job):
+            run.save()
+            return
+        journal = self._services.journal
+        doc = await journal.known(job)
+        if doc is None:
+            return
+        record = JobRecord.model_validate(doc)
+        await journal.emit([record.snapshot_event(self._services.settings.host, journal.epoch)])
+        self._services.signals.outbox.publish(job)

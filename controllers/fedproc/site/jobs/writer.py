@@ -1,0 +1,100 @@
+"""Saving a job's record behind its changes: what changes is written to the journal soon, or at once where it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from fedproc.common.log import Logger
+from fedproc.site.connections.hub import Meter
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.services import Services
+from fedproc.site.journal import JournalError
+
+_PAUSE = 1.0
+_GAP = 0.05
+"""seconds that a change which nobody waits for is gathered with those that follow it, before it is journalled"""
+
+
+class RecordWriter:
+    """Journals one record, and with it messages to the centre. ``meters`` are those of the job's connections."""
+
+    def __init__(self, services: Services, record: JobRecord, meters: Sequence[Meter], log: Logger) -> None:
+        self._services = services
+        self._record = record
+        self._meters = meters
+        self._log = log
+        self._pending: list[tuple[str, str]] = []
+        self._changed = False
+        self._dirty = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._clean = asyncio.Event()
+        self._clean.set()
+
+    def save(self, events: list[tuple[str, str]] | None = None) -> None:
+        """Journal the record soon, with these messages to the centre, in order, or with a fresh snapshot after them."""
+        if events:
+            self._pending += events
+        else:
+            self._record.sequence += 1
+            self._changed = True
+        self._clean.clear()
+        self._dirty.set()
+
+    async def saved(self) -> None:
+        """Save, and return when it is on the disk."""
+        self.save()
+        self._at_once.set()
+        await self._clean.wait()
+
+    def wait_for(self, what: str | None) -> None:
+        """Note what the job waits for; None if it goes on."""
+        if self._record.waiting_for != what:
+            self._record.waiting_for = what
+            self.save()
+
+    async def run(self) -> None:
+        """Write what waits, as often as it takes: a full disk delays a state, it never changes one."""
+        while True:
+            await self._dirty.wait()
+            await self._gather()
+            events = self._take()
+            try:
+                await self._services.journal.save(self._record.job, self._record.as_json(), events)
+            except JournalError as fault:
+                self._log.error("journal.not_written", reason=fault.message)
+                self._services.holds.journal_fails()
+                self._pending = events + self._pending
+                self._dirty.set()
+                await asyncio.sleep(_PAUSE)
+            else:
+                self._written()
+
+    async def _gather(self) -> None:
+        if not self._record.order.gang:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GAP):
+                    await self._at_once.wait()
+        self._at_once.clear()
+        self._dirty.clear()
+
+    def _take(self) -> list[tuple[str, str]]:
+        """The messages that go with the record as it is now."""
+        events, self._pending = self._pending, []
+        if self._changed:
+            events.append(self._snapshot())
+            self._changed = False
+        return events
+
+    def _snapshot(self) -> tuple[str, str]:
+        self._record.connections = tuple(meter.use() for meter in self._meters)
+        return self._record.snapshot_event(self._services.settings.host, self._services.journal.epoch)
+
+    def _written(self) -> None:
+        record = self._record
+        awaited = record.ended or record.order.gang  # by its user, by its peers
+        self._services.holds.journal_works()
+        self._services.signals.outbox.publish(record.job if awaited else None)
+        if not self._dirty.is_set():
+            self._clean.set()

@@ -1,0 +1,65 @@
+"""What ``fedproc site …`` may ask of a running orchestrator, by its control socket."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fedproc.common.errors import InvalidInputError
+from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.overview import jobs_of, releases_of
+from fedproc.site.jobs.services import Services
+from fedproc.site.status.control import Route
+from fedproc.site.status.host_check import HostCheck
+
+
+def routes_for(services: Services, orchestrator: Orchestrator, check: HostCheck) -> list[Route]:
+    """The routes of :class:`fedproc.site.status.control.ControlSocket`."""
+    routes = _Routes(services, orchestrator, check)
+    return [
+        ("POST", re.compile("/drain"), routes.drain),
+        ("GET", re.compile("/status"), routes.status),
+        ("GET", re.compile("/releases"), routes.releases),
+        ("POST", re.compile("/releases/([a-z0-9-]+)"), routes.decide),
+        ("POST", re.compile("/(stop|start)"), routes.stop_or_start),
+    ]
+
+
+class _Routes:
+    def __init__(self, services: Services, orchestrator: Orchestrator, check: HostCheck) -> None:
+        self._services = services
+        self._orchestrator = orchestrator
+        self._check = check
+
+    async def status(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
+        services = self._services
+        return {
+            "host": services.settings.host,
+            "stopped": services.holds.stopped,
+            "held": services.holds.held,
+            "clock_skew_seconds": round(services.identity.clock.skew, 1),
+            "capacity": services.pool.capacity().model_dump(mode="json"),
+            "check": self._check.shown(),
+            "jobs": jobs_of(self._orchestrator.runs.values()),
+        }
+
+    async def releases(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
+        return releases_of(self._orchestrator.runs.values(), self._services.settings.state)
+
+    async def decide(self, match: re.Match[str], body: dict[str, Any]) -> Any:
+        decision, reason = body.get("decision"), body.get("reason")
+        if decision not in ("release", "refuse") or not isinstance(reason, str):
+            raise InvalidInputError("give decision ('release' or 'refuse') and reason (text)")
+        await self._orchestrator.decide(match[1], release=decision == "release", reason=reason)
+        return {"job": match[1], "decision": decision}
+
+    async def stop_or_start(self, match: re.Match[str], _body: dict[str, Any]) -> Any:
+        if match[1] == "stop":
+            self._orchestrator.stop()
+        else:
+            self._services.holds.start()
+        return {"stopped": self._services.holds.stopped}
+
+    async def drain(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
+        self._services.holds.drain()
+        return {"held": self._services.holds.held, "jobs": len(self._orchestrator.runs)}
