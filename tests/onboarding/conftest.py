@@ -20,7 +20,7 @@ CONTROLLERS = ROOT / "controllers"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckResult:
     """A finished check: exit code, report, and its lines by id."""
 
     code: int
@@ -47,10 +47,10 @@ class Checker:
     prefix: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
-    def __call__(self, *arguments: str) -> Outcome:
+    def __call__(self, *arguments: str) -> CheckResult:
         done = self.run("check", "--json", *arguments)
         assert done.stdout, done.stderr
-        return Outcome(done.returncode, json.loads(done.stdout), done.stderr)
+        return CheckResult(done.returncode, json.loads(done.stdout), done.stderr)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*self.prefix, sys.executable, "-m", "fedproc.onboarding", *arguments]
@@ -125,7 +125,7 @@ def gpu_line() -> Callable[..., str]:
 
 
 @dataclass(frozen=True)
-class World:
+class SmallInternet:
     """The namespaces of ``tests/support/small_internet.py``: the check runs inside."""
 
     pid: int
@@ -148,11 +148,11 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallInternet]:
     """Skips, with the reason, where namespaces cannot be made."""
     if reason := _no_namespaces():
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("world")
+    folder = tmp_path_factory.mktemp("internet")
     for stem in ("centre", "inspector", "other"):
         Authority.make(f"{stem} test CA").save(folder / stem)
     command = ["unshare", "--net", "--mount", sys.executable, "-m", "tests.support.small_internet", str(folder)]
@@ -160,7 +160,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         assert process.stdin and process.stdout
         try:
             assert process.stdout.readline() == "ready\n", "the little internet did not start"
-            yield World(process.pid, folder)
+            yield SmallInternet(process.pid, folder)
         finally:
             process.stdin.close()
             process.wait(10)

@@ -27,13 +27,13 @@ OURS = 'format = 1\nid = "ours"\ntitle = "ours"\n[[requirement]]\ncheck = "memor
 )
 def test_the_exit_code_is_the_verdict(check: Any, tmp_path: Path, limits: str, code: int, verdict: str) -> None:
     (tmp_path / "ours.toml").write_text(OURS + limits)
-    outcome = check("--profile-file", str(tmp_path / "ours.toml"))
-    assert (outcome.code, outcome.report["exit_code"], outcome.verdicts) == (code, code, {"memory.size": verdict})
+    result = check("--profile-file", str(tmp_path / "ours.toml"))
+    assert (result.code, result.report["exit_code"], result.verdicts) == (code, code, {"memory.size": verdict})
 
 
 def test_a_requirement_that_could_not_be_told_is_exit_code_2(check: Any) -> None:
-    outcome = check("--only", "data-api")
-    assert (outcome.code, outcome.verdicts) == (2, {"data-api.access": "could-not-tell"})
+    result = check("--only", "data-api")
+    assert (result.code, result.verdicts) == (2, {"data-api.access": "could-not-tell"})
 
 
 @pytest.mark.parametrize(
@@ -62,23 +62,23 @@ def test_wrong_arguments_are_exit_code_64_and_one_sentence(check: Any, arguments
 
 
 def test_only_looks_at_nothing_else_and_says_so(check: Any) -> None:
-    outcome = check("--only", "memory,os")
-    assert {line["topic"] for line in outcome.report["lines"]} == {"memory", "os"}
-    facts = {name for name, value in outcome.report["facts"].items() if value}
+    result = check("--only", "memory,os")
+    assert {line["topic"] for line in result.report["lines"]} == {"memory", "os"}
+    facts = {name for name, value in result.report["facts"].items() if value}
     assert facts == {"memory", "os"}
-    assert outcome.report["only"] == ["memory", "os"]
+    assert result.report["only"] == ["memory", "os"]
     assert "(only memory, os)" in check.run("--only", "memory,os").stdout
 
 
 def test_the_json_has_the_promised_keys_and_reads_back(check: Any) -> None:
     """Programs rely on these: a key may be added, never taken away or renamed while ``format`` is 1."""
-    outcome = check("--only", "cpu,memory,disk,os,container")
-    assert set(outcome.report) >= {"format", "program", "host", "time", "seconds", "profile", "only", "lines", "facts"}
+    result = check("--only", "cpu,memory,disk,os,container")
+    assert set(result.report) >= {"format", "program", "host", "time", "seconds", "profile", "only", "lines", "facts"}
     line = {"id", "topic", "requirement", "source", "measured", "verdict", "cure", "required", "fault"}
-    assert all(set(found) >= line for found in outcome.report["lines"])
-    assert set(outcome.report["profile"]) >= {"id", "title", "sha256"}
-    again = report.to_json(report.from_json(outcome.report))
-    assert again == outcome.report
+    assert all(set(found) >= line for found in result.report["lines"])
+    assert set(result.report["profile"]) >= {"id", "title", "sha256"}
+    again = report.to_json(report.from_json(result.report))
+    assert again == result.report
 
 
 def test_each_line_has_requirement_source_measured_verdict_and_cure(check: Any) -> None:
@@ -143,12 +143,12 @@ def test_a_hosts_settings_say_what_to_check(check: Any, tmp_path: Path) -> None:
         'api_url = "https://api.invalid"\nissuer_url = "https://id.invalid"\nbroker_host = "broker.invalid"\n'
         f'[datasets.a]\npath = "{tmp_path}/pictures"\n'
     )
-    outcome = check("--settings", str(settings), "--only", "network,data-api,disk,credentials")
-    assert {"network.api", "network.identity", "network.broker"} <= set(outcome.lines)
-    assert outcome.faults == {"dns"}
-    assert outcome.verdicts["data-api.access"] == "meets-recommended"
-    assert f"free for {tmp_path}" in outcome.lines["disk.work"]["measured"]
-    assert "key.pem: No such file" in outcome.lines["credentials.modes"]["measured"]
+    result = check("--settings", str(settings), "--only", "network,data-api,disk,credentials")
+    assert {"network.api", "network.identity", "network.broker"} <= set(result.lines)
+    assert result.faults == {"dns"}
+    assert result.verdicts["data-api.access"] == "meets-recommended"
+    assert f"free for {tmp_path}" in result.lines["disk.work"]["measured"]
+    assert "key.pem: No such file" in result.lines["credentials.modes"]["measured"]
 
 
 def test_without_proc_nothing_is_guessed() -> None:

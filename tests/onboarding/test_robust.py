@@ -46,8 +46,8 @@ def test_a_damaged_report_is_a_value_error_and_never_more(good: dict[str, Any], 
     broken = {**good, data.draw(st.sampled_from(sorted(set(good) - {"format"}))): data.draw(json_values)}
     try:
         found = report.from_json(broken)
-    except ValueError as fault:
-        assert str(fault)
+    except ValueError as error:
+        assert str(error)
         return
     text.render(found, text.Style())
     page.render(found)
@@ -113,22 +113,22 @@ def test_each_probe_ends_in_its_own_way_and_alone() -> None:
 
 
 def test_a_probe_that_is_given_up_is_ended() -> None:
-    seen, held = os.pipe()
+    seen, kept = os.pipe()
     run_all([Task("hang", hang, DataApiFacts, 0.1)])
-    os.close(held)
+    os.close(kept)
     assert os.read(seen, 1) == b"", "nobody holds the other end any more"
     os.close(seen)
 
 
 def test_what_a_probe_started_ends_with_it() -> None:
-    seen, held = os.pipe()
+    seen, kept = os.pipe()
 
     def start_another() -> DataApiFacts:
-        subprocess.Popen(["sleep", "600"], pass_fds=[held])
+        subprocess.Popen(["sleep", "600"], pass_fds=[kept])
         return answer()
 
     found = run_all([Task("parent", start_another, DataApiFacts, 10)])
-    os.close(held)
+    os.close(kept)
     assert found["parent"] == answer()
     assert os.read(seen, 1) == b"", "nobody holds the other end any more"
     os.close(seen)

@@ -1,4 +1,4 @@
-"""The watch mode: a GPU that falls off, a driver that breaks and a disk that fills are told, and told when mended."""
+"""The watch mode: a lost GPU, a broken driver and a full disk each raise an alarm until they are mended."""
 
 from __future__ import annotations
 

@@ -200,13 +200,13 @@ def forwarding(channel: socket.socket) -> None:
         return
     with socket.create_connection((NAMES.get(host.split(".")[0], CENTRE), port)) as far:
         channel.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = threading.Thread(target=pour, args=(far, channel), daemon=True)
+        back = threading.Thread(target=copy_stream, args=(far, channel), daemon=True)
         back.start()
-        pour(channel, far)
+        copy_stream(channel, far)
         back.join(15)
 
 
-def pour(source: socket.socket, sink: socket.socket) -> None:
+def copy_stream(source: socket.socket, sink: socket.socket) -> None:
     while piece := source.recv(1 << 16):
         sink.sendall(piece)
     sink.shutdown(socket.SHUT_WR)

@@ -41,11 +41,11 @@ def private(tmp_path: Path) -> Path:
 
 def test_a_good_pair_is_good_and_nothing_of_the_key_is_shown(private: Path, check: Any) -> None:
     pair = Pair(private, check)
-    outcome = pair()
-    assert (outcome.code, outcome.verdicts) == (0, ALL_WELL)
-    assert "'O=Test, CN=UB' by 'O=Test, CN=enrolment CA'" in outcome.lines["credentials.expiry"]["measured"]
+    result = pair()
+    assert (result.code, result.verdicts) == (0, ALL_WELL)
+    assert "'O=Test, CN=UB' by 'O=Test, CN=enrolment CA'" in result.lines["credentials.expiry"]["measured"]
     secret = pair.key.read_text().splitlines()[1]
-    assert secret not in str(outcome.report)
+    assert secret not in str(result.report)
 
 
 @pytest.mark.parametrize(
@@ -64,18 +64,18 @@ def test_file_modes_are_named_and_nothing_else_is(private: Path, check: Any, cha
         pytest.skip("not root: files of other owners cannot be made here")
     pair = Pair(private, check)
     change(pair)
-    outcome = pair()
-    assert outcome.verdicts == ALL_WELL | {"credentials.modes": "fails"}
-    assert says in outcome.lines["credentials.modes"]["measured"]
-    assert "chmod 0600 the key" in outcome.lines["credentials.modes"]["cure"]
+    result = pair()
+    assert result.verdicts == ALL_WELL | {"credentials.modes": "fails"}
+    assert says in result.lines["credentials.modes"]["measured"]
+    assert "chmod 0600 the key" in result.lines["credentials.modes"]["cure"]
 
 
 def test_the_key_of_another_certificate_is_named_and_nothing_else_is(private: Path, check: Any) -> None:
     pair = Pair(private, check)
     pair.certificate.write_bytes(pair.authority.pair("UB")[1])
-    outcome = pair()
-    assert outcome.verdicts == ALL_WELL | {"credentials.match": "fails"}
-    assert "of different requests" in outcome.lines["credentials.match"]["measured"]
+    result = pair()
+    assert result.verdicts == ALL_WELL | {"credentials.match": "fails"}
+    assert "of different requests" in result.lines["credentials.match"]["measured"]
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_the_key_of_another_certificate_is_named_and_nothing_else_is(private: Pa
 def test_a_certificate_out_of_time_is_named_and_nothing_else_is(
     private: Path, check: Any, times: dict[str, float], verdict: str, says: str
 ) -> None:
-    outcome = Pair(private, check, **times)()
-    assert outcome.verdicts == ALL_WELL | {"credentials.expiry": verdict}
-    assert says in outcome.lines["credentials.expiry"]["measured"]
-    assert "renew it" in outcome.lines["credentials.expiry"]["cure"]
+    result = Pair(private, check, **times)()
+    assert result.verdicts == ALL_WELL | {"credentials.expiry": verdict}
+    assert says in result.lines["credentials.expiry"]["measured"]
+    assert "renew it" in result.lines["credentials.expiry"]["cure"]
 
 
 def test_a_key_behind_a_passphrase_could_not_be_compared_and_nobody_is_asked(private: Path, check: Any) -> None:
@@ -100,19 +100,19 @@ def test_a_key_behind_a_passphrase_could_not_be_compared_and_nobody_is_asked(pri
     key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
     secret = serialization.BestAvailableEncryption(b"geheim")
     pair.key.write_bytes(key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, secret))
-    outcome = pair()
-    assert outcome.verdicts == ALL_WELL | {"credentials.match": "could-not-tell"}
-    assert "passphrase" in outcome.lines["credentials.match"]["measured"]
+    result = pair()
+    assert result.verdicts == ALL_WELL | {"credentials.match": "could-not-tell"}
+    assert "passphrase" in result.lines["credentials.match"]["measured"]
 
 
 def test_what_is_no_certificate_could_not_be_told(private: Path, check: Any) -> None:
     pair = Pair(private, check)
     pair.certificate.write_text("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")
-    outcome = pair()
-    assert outcome.verdicts["credentials.match"] == outcome.verdicts["credentials.expiry"] == "could-not-tell"
-    assert "host.pem" in outcome.lines["credentials.expiry"]["measured"]
+    result = pair()
+    assert result.verdicts["credentials.match"] == result.verdicts["credentials.expiry"] == "could-not-tell"
+    assert "host.pem" in result.lines["credentials.expiry"]["measured"]
 
 
 def test_a_host_that_has_no_key_yet_is_not_asked_for_one(check: Any) -> None:
-    outcome = check("--only", "memory", "--profile", "fedproc")
-    assert not [name for name in outcome.lines if name.startswith("credentials")]
+    result = check("--only", "memory", "--profile", "fedproc")
+    assert not [name for name in result.lines if name.startswith("credentials")]

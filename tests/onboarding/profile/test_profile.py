@@ -1,4 +1,4 @@
-"""A site's own profile: what it can say, and that every fault is told with its line and what to do."""
+"""A site's own profile: what it can say, and that every error is shown with its line and what to do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_services_may_stand_in_a_profile_with_their_ca_beside_it(tmp_path: Path)
     assert [(s.name, s.ca_file) for s in made.services] == [("api", tmp_path / "ca.pem")]
 
 
-FAULTS = [
+ERRORS = [
     ("format = 2\n", 1, "reads format 1", "begin with"),
     ('format = 1\nid = "x"\n', 1, "'title' is missing", "write title"),
     (HEAD + 'extends = "d7"\n', 4, "no built-in profile 'd7'", "d6.1"),
@@ -80,15 +80,15 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "line", "fault", "cure"), FAULTS)
+@pytest.mark.parametrize(("text", "line", "error", "cure"), ERRORS)
 def test_a_fault_is_told_with_file_line_and_cure(
-    check: Any, tmp_path: Path, text: str, line: int, fault: str, cure: str
+    check: Any, tmp_path: Path, text: str, line: int, error: str, cure: str
 ) -> None:
-    with pytest.raises(BadInputError) as told:
+    with pytest.raises(BadInputError) as raised:
         load(tmp_path, text)
-    message = str(told.value)
+    message = str(raised.value)
     assert message.startswith(f"{tmp_path}/ours.toml:{line}: ")
-    assert fault in message
+    assert error in message
     assert cure in message
 
 
@@ -98,16 +98,16 @@ def test_a_fault_is_told_with_file_line_and_cure(
 )
 def test_what_is_no_toml_is_told_with_the_file(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "ours.toml").write_bytes(content)
-    with pytest.raises(BadInputError, match=says) as told:
+    with pytest.raises(BadInputError, match=says) as raised:
         profile.load_file(tmp_path / "ours.toml")
-    assert str(tmp_path / "ours.toml") in str(told.value)
+    assert str(tmp_path / "ours.toml") in str(raised.value)
 
 
 def test_a_profile_file_is_used_and_a_bad_one_is_exit_code_64(check: Any, tmp_path: Path) -> None:
     good = tmp_path / "good.toml"
     good.write_text(HEAD + MEMORY + "minimum = 0.001\n")
-    outcome = check("--profile-file", str(good))
-    assert (outcome.code, outcome.verdicts) == (0, {"memory.size": "meets-recommended"})
+    result = check("--profile-file", str(good))
+    assert (result.code, result.verdicts) == (0, {"memory.size": "meets-recommended"})
     bad = tmp_path / "bad.toml"
     bad.write_text(HEAD + MEMORY + "minimum = 0\n")
     done = check.run("check", "--profile-file", str(bad))

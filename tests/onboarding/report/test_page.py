@@ -83,7 +83,7 @@ def test_the_page_passes_an_accessibility_check(opened: Any, width: int) -> None
 
 def test_the_accessibility_check_can_fail(opened: Any) -> None:
     opened.evaluate("document.querySelector('h1').style.color = '#ccc'; document.documentElement.lang = ''")
-    assert {fault.split(":")[0] for fault in violations(opened)} >= {"color-contrast", "html-has-lang"}
+    assert {found.split(":")[0] for found in violations(opened)} >= {"color-contrast", "html-has-lang"}
 
 
 @pytest.mark.parametrize("width", [1280, 400])
@@ -108,8 +108,8 @@ def test_a_verdict_is_told_by_a_word_and_by_no_colour_alone(browser: Any, tmp_pa
     (tmp_path / "page.html").write_text(page.render(example()))
     tab = browser.new_page()
     tab.goto((tmp_path / "page.html").as_uri())
-    said = {cell.inner_text() for cell in tab.query_selector_all("td .verdict")}
-    assert said == {"✓ meets recommended", "≈ meets minimum", "✗ fails", "? could not tell"}
+    labels = {cell.inner_text() for cell in tab.query_selector_all("td .verdict")}
+    assert labels == {"✓ meets recommended", "≈ meets minimum", "✗ fails", "? could not tell"}
     style = "[...document.querySelectorAll('td .verdict')].map(e => getComputedStyle(e).borderLeftStyle)"
     assert len(set(tab.evaluate(style))) == 4, "each verdict has a border of its own, for grey print"
     tab.close()

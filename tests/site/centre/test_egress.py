@@ -132,7 +132,7 @@ WRONG = {
 async def test_what_a_proxy_says_is_told(
     keys: Any, nobody: int, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    options, said, cure = WRONG[what]
+    options, expected, cure = WRONG[what]
     context = tls_context(keys.ca_file)
     with ConnectProxy(**options).running() as proxy:
         egress = ProxyConnector(proxy.url)
@@ -142,10 +142,10 @@ async def test_what_a_proxy_says_is_told(
                 await identity.token()
         with pytest.raises(UnavailableError) as by_tunnel:
             await egress.open_connection("localhost", nobody, context)
-        assert said in by_tunnel.value.message
-        for fault in (by_web.value, by_tunnel.value):
-            assert cure in fault.message
-            assert f"127.0.0.1:{proxy.port}" in fault.message
+        assert expected in by_tunnel.value.message
+        for error in (by_web.value, by_tunnel.value):
+            assert cure in error.message
+            assert f"127.0.0.1:{proxy.port}" in error.message
 
 
 async def test_a_wrong_password_is_told_and_shown_nowhere(
@@ -187,7 +187,7 @@ def test_proxies_that_cannot_be_meant(tmp_path: Path) -> None:
         whole = {"api_url": "https://a", "issuer_url": "https://b", "broker_host": "c", **values}
         return CentreSettings.model_validate(whole | {"dispatch_keys": ["d"], "catalogue_keys": ["e"]})
 
-    for values, said in (
+    for values, expected in (
         ({"proxy": f"http://{USER}@proxy:3128"}, "proxy_file"),
         ({"proxy": "https://proxy:3128"}, "not of the form"),
         ({"proxy": "proxy"}, "not of the form"),
@@ -195,9 +195,9 @@ def test_proxies_that_cannot_be_meant(tmp_path: Path) -> None:
         ({"proxy_file": secret(tmp_path, f"http://{USER}@p:1", 0o640)}, "chmod 600"),
         ({"proxy": "http://p:1", "proxy_file": tmp_path / "proxy"}, "not both"),
     ):
-        with pytest.raises(InvalidInputError, match=said) as fault:
+        with pytest.raises(InvalidInputError, match=expected) as error:
             ProxyConnector.from_settings(centre(**values))
-        assert "geheim" not in fault.value.message
+        assert "geheim" not in error.value.message
 
 
 def test_what_a_program_is_given() -> None:
