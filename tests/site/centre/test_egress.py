@@ -270,7 +270,7 @@ async def test_the_broker_is_reached_through_the_proxy(
     assert b"localhost" in proxy.names[0]
 
 
-async def test_without_its_proxy_the_broker_is_away_and_says_why(
+async def test_without_its_proxy_the_broker_is_unavailable_and_says_why(
     keys: Any, issuer: Any, nobody: int, tmp_path: Path
 ) -> None:
     with reached(keys, issuer, tmp_path, nobody, f"http://127.0.0.1:{nobody}") as (ours, _):

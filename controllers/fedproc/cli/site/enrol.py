@@ -53,7 +53,7 @@ def enrol(
     renew: Renew = False,
     json: AsJson = False,
 ) -> None:
-    """Make this host's key, ask to be let in with a single-use code, and fetch the certificate once it is confirmed.
+    """Make this host's key, ask for admission with a single-use code, and fetch the certificate once it is confirmed.
 
     Run it again to go on waiting; a host that is enrolled is left as it is. Exit codes: 0 enrolled, 3 it waits for
     the federation's operator, 2 the centre refuses, 1 anything else.
@@ -63,15 +63,15 @@ def enrol(
 
     if ca and ca_sha256:
         raise InvalidInputError("give --ca or --ca-sha256, not both")
-    told = tuple(catalogue_sha256 or ())
-    asking = EnrolmentOptions(url, host, folder, ca, ca_sha256, told, renew, _proxy(proxy, proxy_file))
+    fingerprints = tuple(catalogue_sha256 or ())
+    options = EnrolmentOptions(url, host, folder, ca, ca_sha256, fingerprints, renew, _proxy(proxy, proxy_file))
     try:
-        outcome = client.enrol(asking, lambda: _code(code_file), wait, _tell)
+        result = client.enrol(options, lambda: _code(code_file), wait, _show_fingerprint)
     except client.EnrolmentRefusedError as error:
         errors.print(f"fedproc: {error.message}", markup=False)
         raise typer.Exit(REFUSED) from error
-    as_json(dataclasses.asdict(outcome)) if json else _show(outcome)
-    if outcome.state == "requested":
+    as_json(dataclasses.asdict(result)) if json else _show(result)
+    if result.state == "requested":
         raise typer.Exit(WAITS)
 
 
@@ -97,22 +97,20 @@ def _code(file: Path | None) -> str:
     return code.strip()
 
 
-def _tell(fingerprint: str) -> None:
+def _show_fingerprint(fingerprint: str) -> None:
     errors.print(
         f"The fingerprint of this host's key (sha256):\n  [bold]{fingerprint}[/]\n"
         "Tell it to the federation's operator by another way than the code came, for example by telephone."
     )
 
 
-def _show(outcome: EnrolmentResult) -> None:
-    if outcome.state == "requested":
-        console.print(f"{outcome.host} waits until the federation's operator confirms it; run this again then")
-    elif outcome.changed:
-        console.print(
-            f"{outcome.host} is enrolled; its key, certificates and the centre's keys are in {outcome.folder}"
-        )
+def _show(result: EnrolmentResult) -> None:
+    if result.state == "requested":
+        console.print(f"{result.host} waits until the federation's operator confirms it; run this again then")
+    elif result.changed:
+        console.print(f"{result.host} is enrolled; its key, certificates and the centre's keys are in {result.folder}")
     else:
-        console.print(f"{outcome.host} is enrolled already; nothing was changed in {outcome.folder}")
+        console.print(f"{result.host} is enrolled already; nothing was changed in {result.folder}")
 
 
 def mount(_app: typer.Typer) -> None:
