@@ -136,7 +136,7 @@ class Ended:
 
 
 @dataclass
-class World:
+class Harness:
     """One host with one executor, for one test."""
 
     backend: Backend
@@ -282,12 +282,12 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 
 @pytest.fixture
-async def world(backend: Backend) -> AsyncIterator[World]:
+async def harness(backend: Backend) -> AsyncIterator[Harness]:
     """After each test nothing is left of its jobs."""
     folder = Path(tempfile.mkdtemp(prefix="fedproc-"))
     async with AsyncExitStack() as stack:
         stack.callback(subprocess.run, ["/bin/rm", "-rf", str(folder)], check=True)
-        made = World(backend, folder, backend.executor())
+        made = Harness(backend, folder, backend.executor())
         stack.push_async_callback(made.close)
         yield made
     until = time.monotonic() + 2  # the kernel tells of the end of a process a moment after it is gone from its group

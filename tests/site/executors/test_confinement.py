@@ -14,7 +14,7 @@ from typing import Any
 
 from fedproc.site.executors.base import INPUT, SOURCE, Forward, Mount, Port
 
-from .conftest import INSIDE, PYTHON, World, job_id
+from .conftest import INSIDE, PYTHON, Harness, job_id
 
 TOOL = Path(__file__).parents[3] / "tool_catalog" / "host_acceptance"
 NOWHERE = ("192.0.2.1", "2001:db8::1", "8.8.8.8")
@@ -52,7 +52,7 @@ class Surroundings:
 
 
 @asynccontextmanager
-async def _surroundings(world: World) -> AsyncIterator[Surroundings]:
+async def _surroundings(harness: Harness) -> AsyncIterator[Surroundings]:
     """Listeners as the centre and this host have them, and a neighbour with connections and files of its own."""
     listeners = [socket.create_server(("0.0.0.0", 0)), socket.create_server(("::", 0), family=socket.AF_INET6)]
     ports = [listener.getsockname()[1] for listener in listeners]
@@ -60,20 +60,20 @@ async def _surroundings(world: World) -> AsyncIterator[Surroundings]:
     abstract = socket.socket(socket.AF_UNIX)
     abstract.bind("\0" + name)
     abstract.listen()
-    connections = world.folder / "neighbour" / "connections"
+    connections = harness.folder / "neighbour" / "connections"
     for folder in ("in", "out"):
         (connections / folder).mkdir(parents=True)
     outgoing = socket.socket(socket.AF_UNIX)
     outgoing.bind(str(connections / "out" / "peer"))
     outgoing.listen()
-    key = world.folder / "host.key"
+    key = harness.folder / "host.key"
     key.write_text("the host's key")
     ways: dict[str, Any] = {
         "forwards": (Forward("server.fedproc.internal", 9092, connections / "out" / "peer"),),
         "ports": (Port("tcp", 4711, connections / "in" / "tcp"),),
     }
     try:
-        async with world.neighbour(**ways):
+        async with harness.neighbour(**ways):
             addresses = [(host, ports[":" in host]) for host in _own_addresses()]
             yield Surroundings(
                 addresses=[*addresses, *((host, 443) for host in NOWHERE), ("127.0.0.1", 4711), ("127.0.0.1", 9092)],
@@ -83,10 +83,10 @@ async def _surroundings(world: World) -> AsyncIterator[Surroundings]:
                     "/fedproc/connections/in/tcp", "/var/run/docker.sock", "/run/docker.sock",
                 ],
                 files=[
-                    str(key), str(world.folder / "neighbour" / "work" / "secret.txt"), "/tmp/neighbour", "/etc/shadow",
-                    "/root/.bashrc", "/proc/kcore", "/dev/mem",
+                    str(key), str(harness.folder / "neighbour" / "work" / "secret.txt"), "/tmp/neighbour",
+                    "/etc/shadow", "/root/.bashrc", "/proc/kcore", "/dev/mem",
                 ],
-                folders=[str(world.folder), str(world.folder / "neighbour"), "/root"],
+                folders=[str(harness.folder), str(harness.folder / "neighbour"), "/root"],
                 processes=[os.getpid(), os.getppid()],
             )  # fmt: skip
     finally:
@@ -94,15 +94,15 @@ async def _surroundings(world: World) -> AsyncIterator[Surroundings]:
             each.close()
 
 
-async def test_attacks_from_inside_are_refused(world: World) -> None:
-    data = world.folder / "data"
+async def test_attacks_from_inside_are_refused(harness: Harness) -> None:
+    data = harness.folder / "data"
     data.mkdir(mode=0o777)
-    async with _surroundings(world) as around:
+    async with _surroundings(harness) as around:
         told = json.dumps({**vars(around), "readonly": ["/", "/usr", "/etc", str(SOURCE), "/fedproc", "/data", "/dev"]})
-        attacks = world.program(
+        attacks = harness.program(
             "attacker", (INSIDE / "attacks.py").read_text(), told, mounts=(Mount(data, PurePosixPath("/data")),)
         )
-        ended = await world.run(attacks)
+        ended = await harness.run(attacks)
         found: dict[str, str] = ended.json()
     assert list(data.iterdir()) == []
     wrong = {name: came for name, came in found.items() if not _is_refusal(name, came)}
@@ -115,50 +115,50 @@ def _is_refusal(name: str, came: str) -> bool:
     return came in REFUSED or (name.startswith("become ") and came == "EINVAL")
 
 
-async def test_the_acceptance_tool_finds_nothing(world: World) -> None:
+async def test_the_acceptance_tool_finds_nothing(harness: Harness) -> None:
     """The catalogue's own look from inside, with a dataset and a neighbour."""
-    work = world.folder / "looking" / "work"
+    work = harness.folder / "looking" / "work"
     (work / "output").mkdir(parents=True)
-    data = world.folder / "dataset"
+    data = harness.folder / "dataset"
     data.mkdir()
     (data / "images.csv").write_text("id\n1\n")
-    async with _surroundings(world) as around:
-        (world.folder / "parameters.json").write_text(
+    async with _surroundings(harness) as around:
+        (harness.folder / "parameters.json").write_text(
             json.dumps({"probe_addresses": [f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in around.addresses]})
         )
-        spec = world.spec(
+        spec = harness.spec(
             "looking", PYTHON, f"{SOURCE}/source/main.py", "--host", "UB", "--job", job_id("looking"),
             "--parameters", "/fedproc/spec/parameters.json", "--input", str(INPUT),
             "--output", "/fedproc/work/output", "--metrics", "/fedproc/work/metrics.jsonl",
             environment={"PYTHONDONTWRITEBYTECODE": "1"},
             mounts=(
                 Mount(TOOL, SOURCE),
-                Mount(world.folder / "parameters.json", PurePosixPath("/fedproc/spec/parameters.json")),
+                Mount(harness.folder / "parameters.json", PurePosixPath("/fedproc/spec/parameters.json")),
                 Mount(data, INPUT / "dataset" / "cohort"),
             ),
         )  # fmt: skip
-        ended = await world.run(spec)
+        ended = await harness.run(spec)
     assert ended.seen.exit_code == 0, ended
     report = json.loads((work / "output" / "report.json").read_text())
     assert [finding for finding in report["findings"] if not finding["ok"]] == []
     assert report["status"] == "ok"
 
 
-async def test_nothing_of_this_programs_environment_is_seen(world: World, monkeypatch: Any) -> None:
+async def test_nothing_of_this_programs_environment_is_seen(harness: Harness, monkeypatch: Any) -> None:
     monkeypatch.setenv("FEDPROC_SECRET", "s3cret")
     program = "import json, os, pathlib\nprint(json.dumps([dict(os.environ), [e.read_bytes().decode(errors='replace') "
     program += "for e in pathlib.Path('/proc').glob('[0-9]*/environ') if os.access(e, os.R_OK)]]))"
-    seen, of_processes = (await world.run(world.program("curious", program, environment={"MINE": "yes"}))).json()
+    seen, of_processes = (await harness.run(harness.program("curious", program, environment={"MINE": "yes"}))).json()
     assert seen["MINE"] == "yes"
     assert seen.keys() <= {"MINE", "PATH", "HOME", "TMPDIR", "PWD", "LC_CTYPE", "HOSTNAME", "LANG", "container"}
     assert "s3cret" not in str(of_processes)
 
 
-async def test_inputs_can_be_read_and_nothing_else_of_their_folder(world: World) -> None:
-    (world.folder / "a").mkdir()
-    (world.folder / "a" / "file").write_text("to be read")
-    (world.folder / "b").write_text("not to be read")
-    (world.folder / "a" / "link").symlink_to("../b")
+async def test_inputs_can_be_read_and_nothing_else_of_their_folder(harness: Harness) -> None:
+    (harness.folder / "a").mkdir()
+    (harness.folder / "a" / "file").write_text("to be read")
+    (harness.folder / "b").write_text("not to be read")
+    (harness.folder / "a" / "link").symlink_to("../b")
     program = """
 import json, os, pathlib
 tried = {}
@@ -169,14 +169,14 @@ for path in ("/data/file", "/data/link", "/data/../b"):
         tried[path] = None
 print(json.dumps([tried, os.access("/data/file", os.W_OK), os.access("/data", os.W_OK)]))
 """
-    spec = world.program("reader", program, mounts=(Mount(world.folder / "a", PurePosixPath("/data")),))
-    tried, *writable = (await world.run(spec)).json()
+    spec = harness.program("reader", program, mounts=(Mount(harness.folder / "a", PurePosixPath("/data")),))
+    tried, *writable = (await harness.run(spec)).json()
     assert tried == {"/data/file": "to be read", "/data/link": None, "/data/../b": None}
     assert writable == [False, False]
 
 
-async def test_what_one_job_leaves_in_scratch_is_not_there_for_the_next(world: World) -> None:
+async def test_what_one_job_leaves_in_scratch_is_not_there_for_the_next(harness: Harness) -> None:
     leave = "for place in ('/tmp', '/dev/shm'):\n    open(place + '/left', 'w').write('x')"
     look = "import os\nprint(os.listdir('/tmp') + os.listdir('/dev/shm'))"
-    assert (await world.run(world.program("leaves", leave))).seen.exit_code == 0
-    assert (await world.run(world.program("looks", look))).out == b"[]\n"
+    assert (await harness.run(harness.program("leaves", leave))).seen.exit_code == 0
+    assert (await harness.run(harness.program("looks", look))).out == b"[]\n"

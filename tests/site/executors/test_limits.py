@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import Ended, World
+from .conftest import Ended, Harness
 
 ONE_FILE = """
 block = bytes(1_000_000)
@@ -65,17 +65,17 @@ for number in range(1000):
 """
 
 
-async def _limited(world: World, source: str, limit: str, **limits: float) -> Ended:
-    async with world.neighbour():
-        ended = await world.run(world.program("greedy", source, limits=limits))
+async def _limited(harness: Harness, source: str, limit: str, **limits: float) -> Ended:
+    async with harness.neighbour():
+        ended = await harness.run(harness.program("greedy", source, limits=limits))
     assert ended.seen.limit == limit, ended
     assert ended.seen.detail
     return ended
 
 
 @pytest.mark.parametrize("source", [MEMORY, MEMORY_OF_A_CHILD, MEMORY_AS_FILES], ids=["one", "child", "files"])
-async def test_memory(world: World, source: str) -> None:
-    ended = await _limited(world, source, "memory")
+async def test_memory(harness: Harness, source: str) -> None:
+    ended = await _limited(harness, source, "memory")
     assert "96 MB" in ended.seen.detail
 
 
@@ -84,41 +84,41 @@ async def test_memory(world: World, source: str) -> None:
     [ONE_FILE, MANY_FILES, REMOVED_FILES],
     ids=["one-file", "many-files", "removed-files"],
 )
-async def test_disk(world: World, source: str) -> None:
-    ended = await _limited(world, source, "disk")
+async def test_disk(harness: Harness, source: str) -> None:
+    ended = await _limited(harness, source, "disk")
     assert "20 MB" in ended.seen.detail
-    used = sum(path.stat().st_blocks * 512 for path in (world.folder / "greedy" / "work").rglob("*"))
+    used = sum(path.stat().st_blocks * 512 for path in (harness.folder / "greedy" / "work").rglob("*"))
     assert used < 5_000_000_000
 
 
-async def test_files_without_content_count_too(world: World) -> None:
-    await _limited(world, NO_CONTENT, "disk", disk=5_000_000)
+async def test_files_without_content_count_too(harness: Harness) -> None:
+    await _limited(harness, NO_CONTENT, "disk", disk=5_000_000)
 
 
-async def test_folders_in_folders(world: World) -> None:
+async def test_folders_in_folders(harness: Harness) -> None:
     """They break those who clean up, so they are ended as a matter of disk."""
     nest = "import os\nfor _ in range(2000):\n    os.mkdir('d')\n    os.chdir('d')\n"
-    ended = await _limited(world, nest, "disk")
+    ended = await _limited(harness, nest, "disk")
     assert "nested" in ended.seen.detail
 
 
 @pytest.mark.parametrize("source", [FORKS, THREADS], ids=["forks", "threads"])
-async def test_processes(world: World, source: str) -> None:
-    ended = await _limited(world, source, "pids")
+async def test_processes(harness: Harness, source: str) -> None:
+    ended = await _limited(harness, source, "pids")
     assert "24" in ended.seen.detail
 
 
-async def test_binary_megabytes_are_cut_and_counted(world: World) -> None:
+async def test_binary_megabytes_are_cut_and_counted(harness: Harness) -> None:
     program = "import os, sys\nfor _ in range(20):\n    os.write(1, bytes(range(256)) * 4000)\n    os.write(2, b'e')\n"
-    async with world.neighbour():
-        ended = await world.run(world.program("loud", program))
+    async with harness.neighbour():
+        ended = await harness.run(harness.program("loud", program))
     assert (ended.seen.exit_code, ended.seen.limit) == (0, None)
     assert ended.out == (bytes(range(256)) * 4000)[:1_000_000]
     assert ended.errors == b"e" * 20
     assert "output" in ended.seen.detail
 
 
-async def test_processors_are_shared_out(world: World) -> None:
+async def test_processors_are_shared_out(harness: Harness) -> None:
     """Four that are busy for a second get half a second between them."""
     program = """
 import multiprocessing, time
@@ -130,12 +130,12 @@ def busy(seconds):
 with multiprocessing.Pool(4) as pool:
     print(sum(pool.map(busy, [1.0] * 4)))
 """
-    ended = await world.run(world.program("busy", program, limits={"cpus": 0.5}))
+    ended = await harness.run(harness.program("busy", program, limits={"cpus": 0.5}))
     assert ended.seen.exit_code == 0, ended
     assert float(ended.out) < 1.0
 
 
-async def test_what_stays_within_its_limits_is_left_alone(world: World) -> None:
+async def test_what_stays_within_its_limits_is_left_alone(harness: Harness) -> None:
     program = """
 import subprocess
 block = bytearray(50_000_000)
@@ -143,5 +143,5 @@ open("file", "wb").write(block[:18_000_000])
 children = [subprocess.Popen(["/bin/sleep", "1"]) for _ in range(10)]
 print(sum(child.wait() for child in children))
 """
-    ended = await world.run(world.program("modest", program))
+    ended = await harness.run(harness.program("modest", program))
     assert (ended.seen.exit_code, ended.seen.limit, ended.out) == (0, None, b"0\n"), ended

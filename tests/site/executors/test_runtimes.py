@@ -17,7 +17,7 @@ from fedproc.site.tools.cache import Installed, Runtimes
 from fedproc.site.tools.images import Images
 from fedproc.site.tools.venvs import Environments
 
-from .conftest import BASE_IMAGE, PYTHON, Backend, DockerBackend, World
+from .conftest import BASE_IMAGE, PYTHON, Backend, DockerBackend, Harness
 
 DOCKERFILE = """
 ARG BASE_IMAGE
@@ -28,16 +28,16 @@ ENTRYPOINT ["/bin/false"]
 
 
 @pytest.fixture
-def installed(world: World) -> Iterator[Installed]:
+def installed(harness: Harness) -> Iterator[Installed]:
     """A tool that nobody has built yet."""
-    source = world.folder / "tool"
+    source = harness.folder / "tool"
     source.mkdir()
     (source / "Dockerfile").write_text(DOCKERFILE)
     (source / "requirements.lock").write_text("# nothing\n")
-    made = Installed(Manifest.model_construct(), source, f"sha256:{world.folder.name}")
+    made = Installed(Manifest.model_construct(), source, f"sha256:{harness.folder.name}")
     yield made
-    if isinstance(world.backend, DockerBackend):
-        world.backend.forget_image(image_name(made.digest, "Dockerfile", BASE_IMAGE))
+    if isinstance(harness.backend, DockerBackend):
+        harness.backend.forget_image(image_name(made.digest, "Dockerfile", BASE_IMAGE))
 
 
 def _task(**runtime: str) -> Task:
@@ -51,36 +51,36 @@ def _runtimes(backend: Backend, folder: Path) -> Runtimes:
     return Environments(folder / "environments", Path(PYTHON))
 
 
-async def test_a_tool_runs_in_its_own_environment(world: World, installed: Installed) -> None:
-    runtimes = _runtimes(world.backend, world.folder)
+async def test_a_tool_runs_in_its_own_environment(harness: Harness, installed: Installed) -> None:
+    runtimes = _runtimes(harness.backend, harness.folder)
     task = _task(requirements="requirements.lock", dockerfile="Dockerfile")
     runtime = await runtimes.ready(installed, task)
     (installed.source / "main.py").write_text("import sys\nprint(sys.prefix, sys.argv[1:])")
-    spec = world.spec(
+    spec = harness.spec(
         "tool", runtime.python, f"{SOURCE}/main.py", "a", runtime=runtime.reference,
         mounts=(Mount(installed.source, SOURCE),),
     )  # fmt: skip
-    assert (await world.run(spec)).out == b"/fedproc/environment ['a']\n"
+    assert (await harness.run(spec)).out == b"/fedproc/environment ['a']\n"
     assert await runtimes.ready(installed, task) == runtime
 
 
-async def test_what_cannot_be_built_says_why(world: World, installed: Installed) -> None:
-    runtimes = _runtimes(world.backend, world.folder)
+async def test_what_cannot_be_built_says_why(harness: Harness, installed: Installed) -> None:
+    runtimes = _runtimes(harness.backend, harness.folder)
     (installed.source / "Dockerfile").write_text(DOCKERFILE + "RUN echo the reason is this; exit 3\n")
     (installed.source / "requirements.lock").write_text("the reason is this\n")
     with pytest.raises(SystemFaultError, match="the reason is this"):
         await runtimes.ready(installed, _task(requirements="requirements.lock", dockerfile="Dockerfile"))
 
 
-async def test_a_task_for_the_other_kind_of_executor_is_not_run_here(world: World, installed: Installed) -> None:
-    other = {"requirements": "requirements.lock"} if isinstance(world.backend, DockerBackend) else {"dockerfile": "D"}
+async def test_a_task_for_the_other_kind_of_executor_is_not_run_here(harness: Harness, installed: Installed) -> None:
+    other = {"requirements": "requirements.lock"} if isinstance(harness.backend, DockerBackend) else {"dockerfile": "D"}
     with pytest.raises(SystemFaultError, match="look"):
-        await _runtimes(world.backend, world.folder).ready(installed, _task(**other))
+        await _runtimes(harness.backend, harness.folder).ready(installed, _task(**other))
 
 
-async def test_an_image_that_cannot_be_had_is_named(world: World, installed: Installed) -> None:
-    if not isinstance(world.backend, DockerBackend):
+async def test_an_image_that_cannot_be_had_is_named(harness: Harness, installed: Installed) -> None:
+    if not isinstance(harness.backend, DockerBackend):
         pytest.skip("images are for container engines")
     name = "registry.invalid/tool@sha256:" + "0" * 64
     with pytest.raises(SystemFaultError, match=r"registry\.invalid/tool"):
-        await _runtimes(world.backend, world.folder).ready(installed, _task(image=name))
+        await _runtimes(harness.backend, harness.folder).ready(installed, _task(image=name))

@@ -4,7 +4,7 @@ An executor starts what a :class:`Spec` describes and tells what became of it. I
 resources, deadlines and release belong to the orchestrator. Whatever it starts is named after the job id, so
 that a restarted daemon finds it again and never starts it twice.
 
-Every executor gives a job the same world, which the contract suite (tests/site/executors) looks at from inside:
+Every executor gives a job the same surroundings, which the contract suite (tests/site/executors) looks at from inside:
 no network but :attr:`Spec.forwards` and :attr:`Spec.ports`, read-only root and mounts, one writable folder
 that is also its working directory, an unprivileged user without capabilities or new privileges, limits
 enforced, and no secret of the host or of another job in reach.

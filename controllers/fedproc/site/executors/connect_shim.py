@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 CHUNK = 1 << 16
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 LISTEN = "0A"
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -73,7 +73,7 @@ def listens(port: int) -> bool:
 async def mirror(port: int, path: str) -> None:
     """Open the unix socket once the tool listens; the kernel tells of no such event, so it is looked for."""
     while not listens(port):
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for ip in ("127.0.0.1", "::1"):

@@ -1,4 +1,4 @@
-"""What every executor lays out for a job in the same way: folders, connections, command."""
+"""What every executor shows a job in the same way: folders, connections, command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _connect_source = Path(__file__).with_name("connect_shim.py")
 
 
 @dataclass(frozen=True)
-class World:
+class SandboxLayout:
     """A job's command and what it sees: sources of the host by their place inside, names by their address."""
 
     command: list[str]
@@ -26,8 +26,8 @@ class World:
     hosts: list[tuple[str, str]]
 
 
-def world_of(spec: Spec) -> World:
-    """The world of a job. What lies inside another mount comes after it."""
+def layout_for(spec: Spec) -> SandboxLayout:
+    """The layout of a job. What lies inside another mount comes after it."""
     hosts = [(f"127.0.1.{index}", forward.alias) for index, forward in enumerate(spec.forwards, 1)]
     mounts = {(str(mount.source), str(mount.target)) for mount in spec.mounts}
     writable = {(str(spec.workspace), str(WORK))}
@@ -37,7 +37,7 @@ def world_of(spec: Spec) -> World:
         mounts |= {(str(f.socket.parent), str(CONNECTIONS_OUT)) for f in spec.forwards}
         writable |= {(str(p.socket.parent), str(CONNECTIONS_IN)) for p in spec.ports}
         command = [PYTHON, "-I", str(CONNECT), _declared(spec, hosts), "--", *command]
-    return World(command, _outer_first(mounts), _outer_first(writable), hosts)
+    return SandboxLayout(command, _outer_first(mounts), _outer_first(writable), hosts)
 
 
 def _declared(spec: Spec, hosts: list[tuple[str, str]]) -> str:

@@ -23,7 +23,7 @@ from fedproc.site.executors.base import (
     Observation,
     Spec,
 )
-from fedproc.site.executors.layout import world_of
+from fedproc.site.executors.layout import layout_for
 from fedproc.site.executors.records import kept_output, observation_of
 from fedproc.site.executors.runner.server import VERSION
 
@@ -65,18 +65,18 @@ class SandboxExecutor:
 
 def request_of(spec: Spec) -> dict[str, Any]:
     """What the runner is asked to start."""
-    world = world_of(spec)
-    mounts = list(world.mounts)
+    layout = layout_for(spec)
+    mounts = list(layout.mounts)
     if spec.runtime:
         mounts.insert(0, (spec.runtime, str(ENVIRONMENT)))
     return {
         "job": spec.job,
-        "command": world.command,
+        "command": layout.command,
         "environment": spec.environment | _gpu_environment(spec.limits.gpus),
         "mounts": mounts,
-        "writable": world.writable,
+        "writable": layout.writable,
         "directory": str(WORK),
-        "hosts": world.hosts,
+        "hosts": layout.hosts,
         "cpus": spec.limits.cpus,
         "memory": spec.limits.memory,
         "disk": spec.limits.disk,
@@ -118,7 +118,7 @@ class _Link:
         self._ids = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._lock = asyncio.Lock()
-        self._reading: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
 
     async def ask(self, **request: Any) -> Any:
         """Ask and return the result. Raises :class:`ExecutorError` if the runner says no or is not there."""
@@ -136,7 +136,7 @@ class _Link:
         async with self._lock:
             if self._writer is None or self._writer.is_closing():
                 reader, self._writer = await self._dial()
-                self._reading = asyncio.create_task(self._read(reader, self._writer))
+                self._reader = asyncio.create_task(self._read(reader, self._writer))
             return self._writer
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -156,14 +156,14 @@ class _Link:
         with contextlib.suppress(ConnectionError, ValueError):
             while line := await reader.readline():
                 answer = json.loads(line)
-                waiting = self._asked.get(answer["id"])
-                if waiting is None or waiting.done():
+                pending = self._asked.get(answer["id"])
+                if pending is None or pending.done():
                     continue
                 if "error" in answer:
-                    waiting.set_exception(ExecutorError(f"the job runner: {answer['error']}"))
+                    pending.set_exception(ExecutorError(f"the job runner: {answer['error']}"))
                 else:
-                    waiting.set_result(answer["result"])
+                    pending.set_result(answer["result"])
         writer.close()
-        for waiting in self._asked.values():
-            if not waiting.done():
-                waiting.set_exception(_LinkLostError())
+        for pending in self._asked.values():
+            if not pending.done():
+                pending.set_exception(_LinkLostError())

@@ -11,7 +11,7 @@ import pytest
 from fedproc.site.executors.base import Limits, Spec
 from fedproc.site.executors.docker.creation import creation_of
 from fedproc.site.executors.docker.dialect import Dialect, speaks_podman
-from fedproc.site.executors.layout import world_of
+from fedproc.site.executors.layout import layout_for
 
 DOCKER = {"Components": [{"Name": "Engine", "Version": "26.1.5"}, {"Name": "containerd", "Version": "1.7.24"}]}
 PODMAN = {"Components": [{"Name": "Podman Engine", "Version": "5.4.2"}, {"Name": "Conmon"}, {"Name": "OCI Runtime"}]}
@@ -27,7 +27,7 @@ def test_an_engine_says_whether_it_is_podman(version: dict[str, Any], podman: bo
 def made(dialect: Dialect) -> dict[str, Any]:
     limits = Limits(cpus=1, memory=96_000_000, disk=20_000_000, pids=24, log=1_000_000)
     spec = Spec(job="j-1", command=("true",), workspace=Path("/w"), limits=limits, environment={}, runtime="image")
-    host = creation_of(spec, world_of(spec), "host=1", dialect)["HostConfig"]
+    host = creation_of(spec, layout_for(spec), "host=1", dialect)["HostConfig"]
     assert isinstance(host, dict)
     return host
 

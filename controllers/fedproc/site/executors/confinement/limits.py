@@ -10,14 +10,14 @@ from fedproc.site.executors.confinement import disk
 from fedproc.site.executors.confinement.cgroups import Account, CGroup
 from fedproc.site.executors.confinement.record import Record
 
-_LOOK_SECONDS = 0.5
-_LOOK_SHARE = 10
-"""a look may take one part in this many of the time"""
-_LOOK_PAUSE_MOST = 5.0
+_POLL_SECONDS = 0.5
+_POLL_SHARE = 10
+"""a poll may take one part in this many of the time"""
+_LONGEST_PAUSE = 5.0
 
 
-class Guard:
-    """Looks after one job's memory, processes and what it writes below ``folders``. Sizes are in bytes."""
+class LimitMonitor:
+    """Watches one job's memory, processes and what it writes below ``folders``. Sizes are in bytes."""
 
     def __init__(self, record: Record, folders: Sequence[str], *, memory: int, disk: int, pids: int) -> None:
         self._record = record
@@ -31,7 +31,7 @@ class Guard:
 
         No event tells how full a folder is, and not every kernel tells that the other limits were met.
         """
-        pause = _LOOK_SECONDS
+        pause = _POLL_SECONDS
         while True:
             await asyncio.sleep(pause)
             begun = time.monotonic()
@@ -40,7 +40,7 @@ class Guard:
             await self.note_disk(group)
             if self._record.limit is not None:
                 return
-            pause = min(max(_LOOK_SECONDS, _LOOK_SHARE * (time.monotonic() - begun)), _LOOK_PAUSE_MOST)
+            pause = min(max(_POLL_SECONDS, _POLL_SHARE * (time.monotonic() - begun)), _LONGEST_PAUSE)
 
     def note_account(self, account: Account) -> None:
         """Note what the control group has counted."""

@@ -27,8 +27,8 @@ _CALL_SECONDS = 600
 _AT_A_TIME = 16
 _PAUSE = 0.5
 _FAULTS = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
-Happened = Callable[[str, str, dict[str, str]], None]
-Missed = Callable[[datetime], None]
+OnEvent = Callable[[str, str, dict[str, str]], None]
+OnMissed = Callable[[datetime], None]
 
 
 class EngineRefusedError(ExecutorError):
@@ -42,15 +42,15 @@ class EngineRefusedError(ExecutorError):
 class Engine:
     """One engine, for containers that carry ``label``.
 
-    ``happened`` is told the name of a container, what became of it, and the event's attributes; ``missed`` is told
-    since when events may have been lost.
+    ``on_event`` is called with the name of a container, what became of it, and the event's attributes; ``on_missed``
+    with the moment since when events may have been lost.
     """
 
-    def __init__(self, url: str, label: str, happened: Happened, missed: Missed) -> None:
+    def __init__(self, url: str, label: str, on_event: OnEvent, on_missed: OnMissed) -> None:
         self._url = url
         self._filters = {"type": "container", "label": label, "event": ["die", "kill", "oom"]}
-        self._happened = happened
-        self._missed = missed
+        self._on_event = on_event
+        self._on_missed = on_missed
         self._client: docker.APIClient | None = None
         self._podman = False
         self._events: Any = None
@@ -97,7 +97,7 @@ class Engine:
         return reader, writer
 
     def close(self) -> None:
-        """Let go of the engine; containers go on."""
+        """Disconnect from the engine; containers go on."""
         self._closed.set()
         if self._events is not None:
             self._events.close()
@@ -142,12 +142,12 @@ class Engine:
 
     def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread of its own: pass events on, and listen again when the engine was lost."""
-        tell, lost = loop.call_soon_threadsafe, None
+        notify, lost = loop.call_soon_threadsafe, None
         while not self._closed.is_set():
             try:
                 for event in self._events:
                     attributes = event["Actor"]["Attributes"]
-                    tell(self._happened, attributes["name"], event["Action"], attributes)
+                    notify(self._on_event, attributes["name"], event["Action"], attributes)
             except (*_FAULTS, OSError, ValueError) as fault:
                 log.warning("engine.events_lost", reason=str(fault))
             except RuntimeError:
@@ -157,5 +157,5 @@ class Engine:
                 return
             with contextlib.suppress(*_FAULTS):
                 self._events = self._listen()
-                tell(self._missed, lost)
+                notify(self._on_missed, lost)
                 lost = None

@@ -1,4 +1,4 @@
-"""One job's container: its output kept in files, its limits looked after, its end recorded."""
+"""One job's container: its output kept in files, its limits watched, its end recorded."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 
 from fedproc.site.executors.base import ExecutorError, Handle
 from fedproc.site.executors.confinement.cgroups import group_of
-from fedproc.site.executors.confinement.limits import Guard
+from fedproc.site.executors.confinement.limits import LimitMonitor
 from fedproc.site.executors.confinement.record import Record, write_record
 from fedproc.site.executors.docker.client import Engine, EngineRefusedError
+from fedproc.site.executors.docker.output import OutputFile
 
 GONE, CONFLICT = 404, 409
 LOST = "the container was ended or removed by its engine, or by somebody else on this host, while the job ran"
@@ -28,7 +29,7 @@ _NEVER_STARTED = "created"
 _BY_THE_ENGINE = (137, 143, 255)
 """how a container ends that an engine ends as it starts again, or has lost"""
 _INIT_FAULT = "[FATAL tini"
-_SAID_BYTES = 500
+_TAIL_BYTES = 500
 
 
 class Container:
@@ -44,17 +45,17 @@ class Container:
         self._handle = handle
         self._folder = Path(handle["folder"])
         limits = {name: handle[name] for name in ("memory", "disk", "pids")}
-        self._guard = Guard(record, handle["writable"], **limits)
-        self._kept = {number: _Kept(self._folder / name, handle["log"]) for number, name in _STREAMS.items()}
+        self._limits = LimitMonitor(record, handle["writable"], **limits)
+        self._files = {number: OutputFile(self._folder / name, handle["log"]) for number, name in _STREAMS.items()}
         self._begun = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
         self._output: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._ending = False
-        self._asked = record.cancelled
+        self._signalled = record.cancelled
         """whether a signal was sent from here"""
-        self._taken = False
+        self._foreign_end = False
         """whether one was sent from elsewhere, before"""
         self._interrupted = False
         """whether the engine was gone for a while"""
@@ -71,9 +72,9 @@ class Container:
         self._begun = time.monotonic()
         self.record.started = datetime.now(UTC).isoformat()
         write_record(self._folder, self.record)
-        self._look_after()
+        self._start_watching()
 
-    async def take_up(self, state: dict[str, Any]) -> None:
+    async def recover(self, state: dict[str, Any]) -> None:
         """Go on with one that was started before this daemon. ``state`` is what the engine says of it now."""
         began = datetime.fromisoformat(state["StartedAt"])
         self.record.started = began.isoformat()
@@ -82,7 +83,7 @@ class Container:
             await self._attach()
             state = await self._state()
         if state["Running"]:
-            self._look_after()
+            self._start_watching()
             if self.record.cancelled:
                 self._kill_after_grace()
             return
@@ -93,22 +94,24 @@ class Container:
 
     # -- what the engine tells -------------------------------------------------------------------
 
-    def happened(self, action: str, attributes: dict[str, str]) -> None:
+    def on_event(self, action: str, attributes: dict[str, str]) -> None:
         """An event of the engine."""
         if action == "die":
             code = int(attributes["exitCode"])
-            self._taken = self._taken or (self._interrupted and code in _BY_THE_ENGINE and not self._asked)
+            self._foreign_end = self._foreign_end or (
+                self._interrupted and code in _BY_THE_ENGINE and not self._signalled
+            )
             self.ended(code)
         elif action == "kill":
-            self._taken = self._taken or not self._asked
+            self._foreign_end = self._foreign_end or not self._signalled
         elif action == "oom":
-            self._guard.note_memory()
+            self._limits.note_memory()
             self._go(self._kill("SIGKILL"))
 
-    def look_again(self, since: datetime) -> None:
+    def check_again(self, since: datetime) -> None:
         """Events may have been missed."""
         self._interrupted = True
-        self._go(self._look_again(since))
+        self._go(self._check_again(since))
 
     def ended(self, code: int | None, state: dict[str, Any] | None = None) -> None:
         """It has ended with this code; None if nobody knows how."""
@@ -116,7 +119,7 @@ class Container:
             self._ending = True
             self._go(self._conclude(code, state or {}))
 
-    async def _look_again(self, since: datetime) -> None:
+    async def _check_again(self, since: datetime) -> None:
         try:
             state = await self._state()
         except EngineRefusedError as fault:
@@ -126,13 +129,13 @@ class Container:
         except ExecutorError:
             return  # gone once more: this is asked again when it is back
         if not state["Running"]:
-            self._taken = datetime.fromisoformat(state["FinishedAt"]) > since and not self._asked
+            self._foreign_end = datetime.fromisoformat(state["FinishedAt"]) > since and not self._signalled
             self.ended(state["ExitCode"], state)
             return
         if self._output is not None and self._output.done():
             await self._attach()
         if self._watching is not None and self._watching.done():
-            self._look_after()
+            self._start_watching()
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -148,8 +151,8 @@ class Container:
                 state = await self._state()
         try:
             self._note_end(code, state)
-            await self._guard.note_disk(None)
-            self._guard.note_output(sum(kept.dropped for kept in self._kept.values()), self._handle["log"])
+            await self._limits.note_disk(None)
+            self._limits.note_output(sum(file.dropped for file in self._files.values()), self._handle["log"])
             write_record(self._folder, self.record)
         finally:
             self.exited.set()
@@ -163,29 +166,29 @@ class Container:
             record.ended = ended.isoformat()
             record.seconds = round((ended - datetime.fromisoformat(state["StartedAt"])).total_seconds(), 6)
         if state.get("OOMKilled"):
-            self._guard.note_memory()
-        if code is None or self._taken:
+            self._limits.note_memory()
+        if code is None or self._foreign_end:
             record.exit_code, record.detail = None, LOST
         elif code == _NOT_FOUND:
             self._explain()
 
     def _explain(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            said = (self._folder / "stderr").read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
-            if said.startswith(_INIT_FAULT):
-                self.record.detail = said
+            text = (self._folder / "stderr").read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
+            if text.startswith(_INIT_FAULT):
+                self.record.detail = text
 
     async def discard(self) -> None:
         """End and remove it."""
-        self._asked = True
+        self._signalled = True
         with contextlib.suppress(EngineRefusedError):  # it is gone
             await self._engine.call("remove_container", self.name, force=True, v=True)
         self.ended(None)
         await self.exited.wait()
-        self.let_go()
+        self.detach()
 
-    def let_go(self) -> None:
-        """Look after it no more; it goes on."""
+    def detach(self) -> None:
+        """Watch it no more; it goes on."""
         for task in self._tasks:
             task.cancel()
 
@@ -209,11 +212,11 @@ class Container:
         self._grace = loop.call_later(self._handle["grace"], lambda: self._go(self._kill("SIGKILL")))
 
     async def _kill(self, signal: str) -> None:
-        self._asked = True
+        self._signalled = True
         with contextlib.suppress(ExecutorError):  # it has ended meanwhile, or the engine has; both tell later
             await self._engine.call("kill", self.name, signal=signal)
 
-    def _look_after(self) -> None:
+    def _start_watching(self) -> None:
         self._watching = self._go(self._watch())
 
     async def _watch(self) -> None:
@@ -222,7 +225,7 @@ class Container:
             state = await self._state()
         except ExecutorError:
             return  # it has ended meanwhile, which its event tells; or the engine is gone, and is asked again later
-        await self._guard.watch(group_of(state["Pid"]) if state["Pid"] else None)
+        await self._limits.watch(group_of(state["Pid"]) if state["Pid"] else None)
         await self._kill("SIGKILL")
 
     async def _state(self) -> dict[str, Any]:
@@ -232,18 +235,18 @@ class Container:
 
     async def _attach(self, *, begun: bool = True, running: bool = True) -> None:
         reader, writer = await self._engine.attach(self.name, begun=begun, running=running)
-        for kept in self._kept.values():
-            kept.begin()
-        self._output = self._go(self._take_output(reader, writer))
+        for file in self._files.values():
+            file.begin()
+        self._output = self._go(self._read_output(reader, writer))
 
-    async def _take_output(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _read_output(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Frames of Docker's format: a byte for the stream, three of nothing, four for the size, then the bytes."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readexactly(8)
                 left = int.from_bytes(head[4:], "big")
                 while left and (piece := await reader.read(min(left, _PIECE))):
-                    self._kept[head[0]].take(piece)
+                    self._files[head[0]].write(piece)
                     left -= len(piece)
         writer.close()
 
@@ -252,32 +255,3 @@ class Container:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-class _Kept:
-    """The first bytes of a stream in a file, the rest counted. The stream may come again from its beginning."""
-
-    def __init__(self, path: Path, limit: int) -> None:
-        self._path = path
-        self._limit = limit
-        self._have = path.stat().st_size if path.exists() else 0
-        self._at = 0
-
-    @property
-    def dropped(self) -> int:
-        return max(0, self._at - self._limit)
-
-    def begin(self) -> None:
-        self._at = 0
-
-    def take(self, data: bytes) -> None:
-        new = data[max(0, self._have - self._at) : max(0, self._limit - self._at)]
-        self._at += len(data)
-        if new:
-            try:
-                with self._path.open("ab") as target:
-                    target.write(new)
-            except OSError:  # the disk is full; the job must not hang for it, so the rest is counted only
-                self._limit = self._have
-            else:
-                self._have += len(new)

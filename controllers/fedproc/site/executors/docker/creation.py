@@ -8,7 +8,7 @@ from typing import Any
 from fedproc.site.executors.base import WORK, Spec
 from fedproc.site.executors.confinement.etc import UID
 from fedproc.site.executors.docker.dialect import Dialect
-from fedproc.site.executors.layout import World
+from fedproc.site.executors.layout import SandboxLayout
 
 _IPV6 = Path("/proc/sys/net/ipv6")
 _LOG_FILES = 2
@@ -16,14 +16,14 @@ _LOG_SHARE = 4
 """the engine's log has this many times the room of what is kept: it keeps both streams and a frame around each line"""
 
 
-def creation_of(spec: Spec, world: World, label: str, dialect: Dialect) -> dict[str, Any]:
+def creation_of(spec: Spec, layout: SandboxLayout, label: str, dialect: Dialect) -> dict[str, Any]:
     """What the engine is asked to make (Docker's API, ``POST /containers/create``)."""
     name, _, value = label.partition("=")
     variables = {"HOME": str(WORK), "TMPDIR": "/tmp", **spec.environment}  # noqa: S108 (the job's own)
     return {
         "Image": spec.runtime,
         "Entrypoint": [],
-        "Cmd": world.command,
+        "Cmd": layout.command,
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "User": f"{UID}:{UID}",
         "WorkingDir": str(WORK),
@@ -32,7 +32,7 @@ def creation_of(spec: Spec, world: World, label: str, dialect: Dialect) -> dict[
         "AttachStdout": True,
         "AttachStderr": True,
         "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": {**_confinement(spec, dialect), **_limits(spec, dialect), **_view(spec, world)},
+        "HostConfig": {**_confinement(spec, dialect), **_limits(spec, dialect), **_view(spec, layout)},
     }
 
 
@@ -67,10 +67,10 @@ def _limits(spec: Spec, dialect: Dialect) -> dict[str, Any]:
     }
 
 
-def _view(spec: Spec, world: World) -> dict[str, Any]:
-    sides = [(world.mounts, True), (world.writable, False)]
+def _view(spec: Spec, layout: SandboxLayout) -> dict[str, Any]:
+    sides = [(layout.mounts, True), (layout.writable, False)]
     return {
-        "ExtraHosts": [f"{alias}:{address}" for address, alias in world.hosts],
+        "ExtraHosts": [f"{alias}:{address}" for address, alias in layout.hosts],
         "Mounts": [
             {"Type": "bind", "Source": source, "Target": target, "ReadOnly": fixed}
             for mounts, fixed in sides

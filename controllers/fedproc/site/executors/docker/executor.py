@@ -23,7 +23,7 @@ from fedproc.site.executors.docker.client import Engine, EngineRefusedError
 from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
 from fedproc.site.executors.docker.creation import creation_of
 from fedproc.site.executors.docker.dialect import Dialect, podman_dialect
-from fedproc.site.executors.layout import world_of
+from fedproc.site.executors.layout import layout_for
 from fedproc.site.executors.records import kept_output, observation_of
 
 LABEL = "eu.eucaim.fedproc.host"
@@ -37,7 +37,7 @@ class DockerExecutor:
     def __init__(self, folder: Path, socket: str) -> None:
         self._folder = folder
         self._label = f"{LABEL}={label_of(folder)}"
-        self._engine = Engine(socket, self._label, self._happened, self._missed)
+        self._engine = Engine(socket, self._label, self._on_event, self._on_missed)
         self._containers: dict[str, Container] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -78,9 +78,9 @@ class DockerExecutor:
             await asyncio.to_thread(forget, self._folder / handle["job"])
 
     def close(self) -> None:
-        """Let go of the engine; containers go on."""
+        """Disconnect from the engine; containers go on."""
         for container in self._containers.values():
-            container.let_go()
+            container.detach()
         self._engine.close()
 
     # -- starting and finding --------------------------------------------------------------------
@@ -88,14 +88,14 @@ class DockerExecutor:
     async def _start(self, spec: Spec, handle: Handle) -> None:
         folder = Path(handle["folder"])
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        world = world_of(spec)
+        layout = layout_for(spec)
         try:
-            for source, _ in world.mounts:
+            for source, _ in layout.mounts:
                 await asyncio.to_thread(Path(source).stat)  # Podman would make it
-            for source, _ in world.writable:
+            for source, _ in layout.writable:
                 await disk.own(source, UID)
             container = self._containers[spec.job] = Container(self._engine, handle, Record(spec.job))
-            await self._create_and_start(container, creation_of(spec, world, self._label, await self._dialect()))
+            await self._create_and_start(container, creation_of(spec, layout, self._label, await self._dialect()))
         except BaseException as fault:
             self._containers.pop(spec.job, None)
             await self._remove(spec.job)
@@ -112,7 +112,7 @@ class DockerExecutor:
                 raise
             state = (await self._engine.call("inspect_container", container.name))["State"]
             if state["Status"] != "created":  # started by a daemon that was lost before it could say so
-                await container.take_up(state)
+                await container.recover(state)
                 return
         await container.start()
 
@@ -131,7 +131,7 @@ class DockerExecutor:
             return None
         container = self._containers[name] = Container(self._engine, handle, record)
         try:
-            await container.take_up((await self._engine.call("inspect_container", name))["State"])
+            await container.recover((await self._engine.call("inspect_container", name))["State"])
         except EngineRefusedError as fault:
             if fault.status != GONE:
                 del self._containers[name]
@@ -151,7 +151,7 @@ class DockerExecutor:
         return {
             "job": spec.job,
             "folder": str(self._folder / spec.job),
-            "writable": [source for source, _ in world_of(spec).writable],
+            "writable": [source for source, _ in layout_for(spec).writable],
             "memory": limits.memory,
             "disk": limits.disk,
             "pids": limits.pids,
@@ -164,13 +164,13 @@ class DockerExecutor:
         """Held by who starts, finds or discards the container of this job."""
         return self._turns.setdefault(job, asyncio.Lock())
 
-    def _happened(self, name: str, action: str, attributes: dict[str, str]) -> None:
+    def _on_event(self, name: str, action: str, attributes: dict[str, str]) -> None:
         if container := self._containers.get(name):
-            container.happened(action, attributes)
+            container.on_event(action, attributes)
 
-    def _missed(self, since: datetime) -> None:
+    def _on_missed(self, since: datetime) -> None:
         for container in self._containers.values():
-            container.look_again(since)
+            container.check_again(since)
 
 
 def label_of(folder: Path) -> str:

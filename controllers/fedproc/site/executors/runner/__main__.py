@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fedproc.site.executors.runner.children import reap_left
 from fedproc.site.executors.runner.server import Runner
-from fedproc.site.executors.runner.uid_pool import Slots
+from fedproc.site.executors.runner.uid_pool import UidPool
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,15 +22,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--uids", type=_range, default=(61000, 64999), help="FIRST-LAST user id of jobs (when root)")
     parser.add_argument("--data-group", type=int, action="append", default=[], help="group that may read datasets")
     add = parser.add_argument
-    add("--bounds", type=Path, help="TOML: folders that may be shown to jobs (show), or written by them (write)")
-    add("--askers", help="group that may ask the runner, besides root")
+    add(
+        "--bounds",
+        dest="path_policy",
+        type=Path,
+        help="TOML: folders that may be shown to jobs (show), or written by them (write)",
+    )
+    add("--askers", dest="client_group", help="group that may ask the runner, besides root")
     given = parser.parse_args(arguments)
     runner = Runner(
         given.dir,
-        slots=Slots(*given.uids),
+        uids=UidPool(*given.uids),
         groups=given.data_group,
-        bounds=given.bounds,
-        askers=grp.getgrnam(given.askers).gr_gid if given.askers else None,
+        path_policy=given.path_policy,
+        client_group=grp.getgrnam(given.client_group).gr_gid if given.client_group else None,
     )
     asyncio.run(_serve(runner))
     return 0

@@ -16,19 +16,19 @@ from pathlib import Path
 
 from fedproc.site.executors.confinement import disk
 from fedproc.site.executors.confinement.cgroups import CGroup
-from fedproc.site.executors.confinement.limits import Guard
+from fedproc.site.executors.confinement.limits import LimitMonitor
 from fedproc.site.executors.confinement.record import Record, write_record
 from fedproc.site.executors.runner.bubblewrap import sandbox_for
 from fedproc.site.executors.runner.children import gone, reap, was_left
 from fedproc.site.executors.runner.launch import become_user, launch, limit_resources, stage
 from fedproc.site.executors.runner.order import Order
 from fedproc.site.executors.runner.output import Output
-from fedproc.site.executors.runner.path_policy import Bounds, Held
-from fedproc.site.executors.runner.uid_pool import Slot
+from fedproc.site.executors.runner.path_policy import OpenPaths, PathPolicy
+from fedproc.site.executors.runner.uid_pool import UidLease
 
 _NOT_FOUND = 127
 _STATUS_BYTES = 4096
-_SAID_BYTES = 500
+_TAIL_BYTES = 500
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,28 @@ class Confinement:
 class Job:
     """A job's processes. ``exited`` is set when the last one is gone and the record says how it ended."""
 
-    def __init__(self, folder: Path, order: Order, cgroup: CGroup, slot: Slot | None, held: Held) -> None:
+    def __init__(self, folder: Path, order: Order, cgroup: CGroup, lease: UidLease | None, paths: OpenPaths) -> None:
         self.record = Record(order.job, started=datetime.now(UTC).isoformat())
         self.exited = asyncio.Event()
         self._folder = folder
         self._order = order
-        self._held = held
+        self._paths = paths
         self._cgroup = cgroup
-        self._slot = slot
-        self._guard = Guard(self.record, held.folders, memory=order.memory, disk=order.disk, pids=order.pids)
+        self._lease = lease
+        self._limits = LimitMonitor(self.record, paths.folders, memory=order.memory, disk=order.disk, pids=order.pids)
         self._begun = time.monotonic()
         self._outputs: list[Output] = []
         self._abandoned = ""
         self._grace: asyncio.TimerHandle | None = None
         self._sandbox = 0
         self._status = -1
-        self._told = b""
+        self._status_bytes = b""
 
     async def start(self, confinement: Confinement) -> None:
         """Start the processes. Raises OSError or LaunchError; then nothing runs."""
-        if self._slot is not None:
-            for folder in self._held.folders:
-                await disk.own(folder, self._slot.uid)
+        if self._lease is not None:
+            for folder in self._paths.folders:
+                await disk.own(folder, self._lease.uid)
         limits = self._order
         self._cgroup.limit(cpus=limits.cpus, memory=limits.memory, pids=limits.pids)
         write_record(self._folder, self.record)
@@ -73,43 +73,43 @@ class Job:
         self._watching = asyncio.create_task(self._watch())
 
     async def _launch(self, confinement: Confinement) -> None:
-        self._status, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._status, status_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             for name in ("stdout", "stderr"):
                 self._outputs.append(Output(self._folder / name, self._order.log))
-            await self._fork(confinement, told)
+            await self._fork(confinement, status_end)
         except BaseException:
             os.close(self._status)
             for output in self._outputs:
                 output.close()
             raise
         finally:
-            os.close(told)
+            os.close(status_end)
             for output in self._outputs:
                 os.close(output.write_end)
 
-    async def _fork(self, confinement: Confinement, told: int) -> None:
-        order, slot = self._order, self._slot
+    async def _fork(self, confinement: Confinement, status_end: int) -> None:
+        order, lease = self._order, self._lease
         sandbox = sandbox_for(
-            order, etc=confinement.etc, staging=slot is not None, seccomp=confinement.seccomp, status=told
+            order, etc=confinement.etc, staging=lease is not None, seccomp=confinement.seccomp, status=status_end
         )
 
-        asked, own = self._held.bounds, Bounds()
-        opened = [partial((own if s.own else asked).open, s.path, writable=s.writable) for s in sandbox.sources]
+        policy, own = self._paths.policy, PathPolicy()
+        opened = [partial((own if s.own else policy).open, s.path, writable=s.writable) for s in sandbox.sources]
 
         def become() -> None:
             self._cgroup.join()
-            if slot is not None:
+            if lease is not None:
                 stage(opened)
             limit_resources(order.disk)
-            if slot is not None:
-                become_user(slot.uid, confinement.groups)
+            if lease is not None:
+                become_user(lease.uid, confinement.groups)
 
         try:
             command = sandbox.command(order.command)
             output, errors = (output.write_end for output in self._outputs)
             self._sandbox = await launch(
-                command, output=output, errors=errors, keep=[told, *sandbox.descriptors], before=become
+                command, output=output, errors=errors, keep=[status_end, *sandbox.descriptors], before=become
             )
         finally:
             sandbox.close()
@@ -123,34 +123,34 @@ class Job:
             self._grace.cancel()
         code, self._sandbox = reap(self._sandbox), 0
         self._cgroup.kill()  # a sandbox that was ended while it was being made leaves an init that waits for it
-        if (init := self._said("child-pid")) is not None and was_left(init):
+        if (init := self._status_value("child-pid")) is not None and was_left(init):
             await gone(init)  # the first process inside: the kernel has then ended all the others there
         await self._cgroup.empty()
         for output in self._outputs:
             output.end()
         try:
-            await self._guard.note_disk(None)
+            await self._limits.note_disk(None)
             self._conclude(code)
         finally:
             os.close(self._status)
-            self._held.close()
+            self._paths.close()
             self.exited.set()
 
     def _conclude(self, sandbox_code: int) -> None:
         record = self.record
         record.phase, record.ended = "exited", datetime.now(UTC).isoformat()
         record.seconds = round(self.seconds(), 6)
-        record.exit_code = self._said("exit-code")
+        record.exit_code = self._status_value("exit-code")
         if record.exit_code is None:
             self._explain(sandbox_code)
-        self._guard.note_account(self._cgroup.account())
-        self._guard.note_output(sum(output.dropped for output in self._outputs), self._order.log)
+        self._limits.note_account(self._cgroup.account())
+        self._limits.note_output(sum(output.dropped for output in self._outputs), self._order.log)
         if self._abandoned:
             record.exit_code, record.detail = None, self._abandoned
         write_record(self._folder, record)
 
     def _explain(self, sandbox_code: int) -> None:
-        """The command told no exit code: it was killed together with its sandbox, or never came to be."""
+        """The sandbox reported no exit code: it was killed together with its sandbox, or never came to be."""
         record = self.record
         if sandbox_code < 0:
             record.exit_code = 128 - sandbox_code
@@ -162,7 +162,7 @@ class Job:
     # -- while it runs ---------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        await self._guard.watch(self._cgroup)
+        await self._limits.watch(self._cgroup)
         self._cgroup.kill()
 
     def cancel(self) -> None:
@@ -186,8 +186,8 @@ class Job:
     async def remove(self) -> None:
         """Give back the control group and the user id of a job that has exited."""
         await self._cgroup.remove()
-        if self._slot is not None:
-            self._slot.release()
+        if self._lease is not None:
+            self._lease.release()
 
     def seconds(self) -> float:
         """How long it has been running, by the monotonic clock."""
@@ -195,20 +195,20 @@ class Job:
 
     def _commands(self) -> list[int]:
         """The command is the one child of the sandbox's init; before it is there, the sandbox itself is meant."""
-        init = self._said("child-pid")
+        init = self._status_value("child-pid")
         children = Path(f"/proc/{init}/task/{init}/children")
         with contextlib.suppress(OSError):
-            return [int(pid) for pid in children.read_text().split()] or self._itself()
-        return self._itself()
+            return [int(pid) for pid in children.read_text().split()] or self._sandbox_itself()
+        return self._sandbox_itself()
 
-    def _itself(self) -> list[int]:
+    def _sandbox_itself(self) -> list[int]:
         return [self._sandbox] if self._sandbox else []
 
-    def _said(self, name: str) -> int | None:
-        """A number that the sandbox told on its status descriptor, if it told it yet."""
+    def _status_value(self, name: str) -> int | None:
+        """A number that the sandbox reported on its status descriptor, if it did so yet."""
         with contextlib.suppress(BlockingIOError):
-            self._told += os.read(self._status, _STATUS_BYTES)
-        for line in self._told.splitlines():
+            self._status_bytes += os.read(self._status, _STATUS_BYTES)
+        for line in self._status_bytes.splitlines():
             with contextlib.suppress(ValueError):
                 if (value := json.loads(line).get(name)) is not None:
                     return int(value)
@@ -217,5 +217,5 @@ class Job:
 
 def _end_of(path: Path) -> str:
     with contextlib.suppress(FileNotFoundError):
-        return path.read_bytes()[-_SAID_BYTES:].decode(errors="replace").strip()
+        return path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
     return ""

@@ -38,21 +38,21 @@ async def launch(
     It has no environment, no input, a session of its own, and of this process's descriptors only those in ``keep``.
     Raises :class:`LaunchError`; then there is no child. Others are not kept waiting meanwhile.
     """
-    said, say = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     pid = os.fork()
     if pid == 0:
-        _become(command, (output, errors), keep, before, say)
+        _become(command, (output, errors), keep, before, write_end)
     started(pid)
-    os.close(say)
+    os.close(write_end)
     try:
-        await readable(said)
-        fault = os.read(said, _FAULT_BYTES)
+        await readable(read_end)
+        fault = os.read(read_end, _FAULT_BYTES)
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         reap(pid)
         raise
     finally:
-        os.close(said)
+        os.close(read_end)
     if fault:
         reap(pid)
         raise LaunchError(fault.decode())
@@ -60,7 +60,7 @@ async def launch(
 
 
 def _become(
-    command: Sequence[str], outputs: tuple[int, int], keep: Sequence[int], before: Callable[[], None], say: int
+    command: Sequence[str], outputs: tuple[int, int], keep: Sequence[int], before: Callable[[], None], write_end: int
 ) -> NoReturn:
     try:
         os.setsid()
@@ -73,8 +73,8 @@ def _become(
         for descriptor in keep:
             os.set_inheritable(descriptor, True)
         os.execve(command[0], list(command), {})  # noqa: S606
-    except BaseException as fault:  # noqa: BLE001 (nothing may escape into the parent's code; the parent is told)
-        os.write(say, str(fault).encode(errors="replace")[:_FAULT_BYTES] or b"unknown fault")
+    except BaseException as fault:  # noqa: BLE001 (nothing may escape into the parent's code; the parent reports it)
+        os.write(write_end, str(fault).encode(errors="replace")[:_FAULT_BYTES] or b"unknown fault")
     finally:
         os._exit(127)
 

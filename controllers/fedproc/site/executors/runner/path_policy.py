@@ -20,66 +20,66 @@ _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICE = re.compile(r"/dev/(nvidia|dri/)[A-Za-z0-9-]*")
 
 
-class OutOfBoundsError(Exception):
-    """An order names what this runner shows to nobody."""
+class PathRefusedError(Exception):
+    """An order names what this runner gives to no job."""
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """Folders below which jobs may be shown something (``shown``) or be given folders to write (``written``).
+class PathPolicy:
+    """Folders below which jobs may read something (``readable``) or be given folders to write (``writable``).
 
-    What lies above these folders must be root's alone. None: there are no bounds.
+    What lies above these folders must be root's alone. None: anything is allowed.
     """
 
-    shown: Sequence[Path] | None = None
-    written: Sequence[Path] | None = None
+    readable: Sequence[Path] | None = None
+    writable: Sequence[Path] | None = None
 
     @classmethod
-    def read(cls, path: Path) -> Bounds:
-        """Those of a TOML file: the lists ``show`` and ``write``. Raises :class:`OutOfBoundsError` if it has none."""
+    def read(cls, path: Path) -> PathPolicy:
+        """Those of a TOML file: the lists ``show`` and ``write``. Raises :class:`PathRefusedError` if it has none."""
         try:
             found = tomllib.loads(path.read_text())
             return cls(tuple(map(Path, found["show"])), tuple(map(Path, found["write"])))
         except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise OutOfBoundsError(f"{path} does not say what may be shown to jobs: {fault!r}") from fault
+            raise PathRefusedError(f"{path} does not say what may be shown to jobs: {fault!r}") from fault
 
-    def hold(self, order: Order) -> Held:
-        """Check the order, and hold what it writes.
+    def open_paths(self, order: Order) -> OpenPaths:
+        """Check the order, and open what it writes.
 
-        Raises :class:`OutOfBoundsError`, or OSError naming what is not there.
+        Raises :class:`PathRefusedError`, or OSError naming what is not there.
         """
-        if self.shown is None:
-            return Held(self, [source for source, _ in order.writable])
+        if self.readable is None:
+            return OpenPaths(self, [source for source, _ in order.writable])
         _check_devices(order.devices)
-        held = Held(self)
+        paths = OpenPaths(self)
         try:
             for source, _ in order.writable:
-                held.descriptors.append(self.open(source, writable=True))
+                paths.descriptors.append(self.open(source, writable=True))
                 # With a dot behind, so that the folder is meant, not the link in /proc.
-                held.folders.append(f"/proc/self/fd/{held.descriptors[-1]}/.")
+                paths.folders.append(f"/proc/self/fd/{paths.descriptors[-1]}/.")
             for source, _ in order.mounts:
                 os.close(self.open(source, writable=False))
         except BaseException:
-            held.close()
+            paths.close()
             raise
-        return held
+        return paths
 
     def open(self, source: str, *, writable: bool) -> int:
-        """A descriptor of what may be shown, in the mount namespace of who asks; else as :meth:`hold`."""
-        roots = self.written if writable else self.shown
+        """A descriptor of what may be shown, in the mount namespace of who asks; else as :meth:`open_paths`."""
+        roots = self.writable if writable else self.readable
         return os.open(source, os.O_PATH | os.O_CLOEXEC) if roots is None else _opened(source, roots)
 
 
 @dataclass
-class Held:
-    """The folders that a job may write, held open: ``folders`` are names of what was opened, and of nothing else."""
+class OpenPaths:
+    """The folders that a job may write, kept open: ``folders`` are names of what was opened, and of nothing else."""
 
-    bounds: Bounds = field(default_factory=Bounds)
+    policy: PathPolicy = field(default_factory=PathPolicy)
     folders: list[str] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
 
     def close(self) -> None:
-        """Let go of them; may be repeated."""
+        """Close them; may be repeated."""
         while self.descriptors:
             os.close(self.descriptors.pop())
 
@@ -87,14 +87,14 @@ class Held:
 def _check_devices(devices: Sequence[str]) -> None:
     for device in devices:
         if not _DEVICE.fullmatch(device):
-            raise OutOfBoundsError(f"{device} is no device of a GPU")
+            raise PathRefusedError(f"{device} is no device of a GPU")
 
 
 def _opened(source: str, roots: Sequence[Path]) -> int:
     path = PurePosixPath(source)
     root = next((root for root in roots if path.is_relative_to(root)), None)
     if root is None or ".." in path.parts:
-        raise OutOfBoundsError(f"{source} is in no folder that this runner may give to jobs (--bounds)")
+        raise PathRefusedError(f"{source} is in no folder that this runner may give to jobs (--bounds)")
     descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for name in path.relative_to(root).parts:
         descriptor = _step(descriptor, name, source)
@@ -111,5 +111,5 @@ def _step(descriptor: int, name: str, source: str) -> int:
         os.close(descriptor)
     if stat.S_ISLNK(os.fstat(inner).st_mode):
         os.close(inner)
-        raise OutOfBoundsError(f"{source} leads over a link, which no job's folder does")
+        raise PathRefusedError(f"{source} leads over a link, which no job's folder does")
     return inner

@@ -25,8 +25,8 @@ from fedproc.site.executors.confinement.seccomp import SeccompError, make_filter
 from fedproc.site.executors.runner.job import Confinement, Job
 from fedproc.site.executors.runner.launch import LaunchError
 from fedproc.site.executors.runner.order import JOB_NAME, Order, order_of
-from fedproc.site.executors.runner.path_policy import Bounds, Held, OutOfBoundsError
-from fedproc.site.executors.runner.uid_pool import NoSlotError, Slots
+from fedproc.site.executors.runner.path_policy import OpenPaths, PathPolicy, PathRefusedError
+from fedproc.site.executors.runner.uid_pool import NoFreeUidError, UidPool
 
 VERSION = 1
 _LINE = 1 << 20
@@ -40,30 +40,30 @@ class RunnerError(Exception):
     """What was asked cannot be done; the text goes to the caller."""
 
 
-_TOLD = (RunnerError, OutOfBoundsError, CGroupError, SeccompError, NoSlotError, LaunchError, TooDeepError)
+_REPORTED = (RunnerError, PathRefusedError, CGroupError, SeccompError, NoFreeUidError, LaunchError, TooDeepError)
 
 
 class Runner:
     """Keeps the jobs of one host below ``folder``.
 
-    Where it is root, each has a user of its own from ``slots``, and orders keep to the file ``bounds``, which is read
-    for each.
+    Where it is root, each has a user of its own from ``uids``, and orders keep to the file ``path_policy``, which
+    is read for each.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        slots: Slots,
+        uids: UidPool,
         groups: Sequence[int],
-        bounds: Path | None = None,
-        askers: int | None = None,
+        path_policy: Path | None = None,
+        client_group: int | None = None,
     ) -> None:
         self._folder = folder
-        self._slots = slots if os.geteuid() == 0 else None
+        self._uids = uids if os.geteuid() == 0 else None
         self._groups = groups
-        self._bounds = bounds if os.geteuid() == 0 else None
-        self._askers = askers
+        self._policy_file = path_policy if os.geteuid() == 0 else None
+        self._client_group = client_group
         self._jobs: dict[str, Job] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._cgroups: CGroups | None = None
@@ -76,15 +76,15 @@ class Runner:
         jobs.mkdir(parents=True, exist_ok=True)
         jobs.chmod(0o700)  # what jobs print is not for other users of this machine
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what a sandbox leaves is reaped here
-        self._make_able()
-        await self._end_what_was_left()
+        self._prepare_confinement()
+        await self._end_leftovers()
         path = self._folder / "runner.sock"
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
         server = await asyncio.start_unix_server(self._connected, str(path), limit=_LINE, backlog=_BACKLOG)
         os.umask(before)
-        if self._askers is not None:
-            os.chown(path, -1, self._askers)
+        if self._client_group is not None:
+            os.chown(path, -1, self._client_group)
             path.chmod(0o660)
         async with server:
             await ended.wait()
@@ -93,8 +93,8 @@ class Runner:
         if self._cgroups is not None:
             self._cgroups.close()
 
-    def _make_able(self) -> None:
-        """What limits and confines jobs. Where it cannot be had, submissions are refused with the reason."""
+    def _prepare_confinement(self) -> None:
+        """Prepare what limits and confines jobs. Where it cannot be had, submissions are refused with the reason."""
         name = "fedproc-" + hashlib.sha256(str(self._folder.resolve()).encode()).hexdigest()[:12]
         try:
             self._cgroups = CGroups(name)
@@ -103,7 +103,7 @@ class Runner:
         except (CGroupError, SeccompError) as fault:
             self._unable = fault
 
-    async def _end_what_was_left(self) -> None:
+    async def _end_leftovers(self) -> None:
         """After a crash: nothing that an earlier runner started may go on without a record."""
         for group in self._cgroups.all() if self._cgroups else []:
             await group.empty()
@@ -136,7 +136,7 @@ class Runner:
         try:
             request = json.loads(line)
             answer: Answer = {"result": await self._operation(request)(request)}
-        except _TOLD as fault:
+        except _REPORTED as fault:
             answer = {"error": str(fault)}
         except OSError as fault:
             answer = {"error": f"{fault.strerror or fault} ({fault.filename})"}
@@ -169,21 +169,21 @@ class Runner:
         folder = self._folder_of(order.job)
         forget(folder)
         cgroup = self._cgroups.make(order.job)
-        slot, held = None, Held()
+        lease, paths = None, OpenPaths()
         try:
-            bounds = Bounds.read(self._bounds) if self._bounds else Bounds()
-            held = bounds.hold(order)
+            policy = PathPolicy.read(self._policy_file) if self._policy_file else PathPolicy()
+            paths = policy.open_paths(order)
             folder.mkdir()
-            slot = self._slots.take() if self._slots else None
-            job = Job(folder, order, cgroup, slot, held)
+            lease = self._uids.take() if self._uids else None
+            job = Job(folder, order, cgroup, lease, paths)
             await job.start(self._confinement)
         except BaseException:
             await cgroup.empty()
             await cgroup.remove()
             forget(folder)
-            held.close()
-            if slot is not None:
-                slot.release()
+            paths.close()
+            if lease is not None:
+                lease.release()
             raise
         return job
 

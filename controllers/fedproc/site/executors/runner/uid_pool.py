@@ -11,12 +11,12 @@ import socket
 from dataclasses import dataclass
 
 
-class NoSlotError(Exception):
+class NoFreeUidError(Exception):
     """All user ids for jobs are in use."""
 
 
 @dataclass(frozen=True)
-class Slot:
+class UidLease:
     """A user id that is held until :meth:`release`, or until the runner is gone."""
 
     uid: int
@@ -27,15 +27,15 @@ class Slot:
         self.claim.close()
 
 
-class Slots:
+class UidPool:
     """The user ids from ``first`` to ``last``."""
 
     def __init__(self, first: int, last: int) -> None:
         self._range = range(first, last + 1)
         self._next = 0
 
-    def take(self) -> Slot:
-        """A free id. Raises :class:`NoSlotError`."""
+    def take(self) -> UidLease:
+        """A free id. Raises :class:`NoFreeUidError`."""
         for _ in self._range:
             uid = self._range[self._next]
             self._next = (self._next + 1) % len(self._range)
@@ -47,8 +47,8 @@ class Slots:
                 if fault.errno != errno.EADDRINUSE:
                     raise
                 continue
-            return Slot(uid, claim)
-        raise NoSlotError(
+            return UidLease(uid, claim)
+        raise NoFreeUidError(
             f"all user ids for jobs ({self._range[0]} to {self._range[-1]}) are in use by jobs that run or are not "
             "discarded yet: give the runner a wider range (--uids)"
         )
