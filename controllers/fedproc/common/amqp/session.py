@@ -1,0 +1,219 @@
+"""One open connection to the broker, and the token that is its password."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from pika import ConnectionParameters, PlainCredentials, exceptions
+
+from fedproc.common.amqp.channel import Channel, PublishingChannel
+from fedproc.common.amqp.errors import BrokerError, broker_error
+from fedproc.common.amqp.stream import Opener, Stream, StreamConnection, open_stream
+from fedproc.common.backoff import Backoff
+from fedproc.common.errors import UnavailableError
+from fedproc.common.sockets import keep_alive
+from fedproc.common.tasks import settle
+
+log = logging.getLogger(__name__)
+
+TokenSource = Callable[[], Awaitable[tuple[str, float]]]
+"""gives a token and how many seconds it is good for; raises :class:`UnavailableError`"""
+
+_OPEN_SECONDS = 20.0
+_CLOSE_SECONDS = 5.0
+_HEARTBEAT_SECONDS = 60
+_EARLY = 30.0
+"""A token is renewed so many seconds before it expires, or at half its life."""
+_LEAST_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class BrokerAddress:
+    """Where the broker is, and as whom it is spoken to; ``name`` is what its operator sees of the connection."""
+
+    host: str
+    port: int
+    vhost: str
+    user: str
+    name: str
+    tls: ssl.SSLContext | None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Session:
+    """An open connection, made by :meth:`open`; as a context manager it is closed at the end."""
+
+    def __init__(self, address: BrokerAddress, token: TokenSource) -> None:
+        self._address = address
+        self._token = token
+        self._lives = 0.0
+        self._connection: Any = None
+        self._blocked: str | None = None
+        loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[Exception | None] = loop.create_future()
+        self._lost: asyncio.Future[BrokerError] = loop.create_future()
+        self._closed: asyncio.Future[None] = loop.create_future()
+
+    # -- opening and closing
+
+    @classmethod
+    async def open(cls, address: BrokerAddress, token: TokenSource, opener: Opener = open_stream) -> Session:
+        """Dial by ``opener`` and sign in. Raises :class:`UnavailableError`; :class:`BrokerError` says what is wrong."""
+        session = cls(address, token)
+        password, session._lives = await token()
+        try:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                stream = await opener(address.host, address.port, address.tls)
+                await session._sign_in(stream, password)
+        except TimeoutError:
+            raise BrokerError(f"broker {address} does not answer within {_OPEN_SECONDS:.0f} s") from None
+        except ssl.SSLCertVerificationError as fault:
+            raise BrokerError(
+                f"broker {address} has a certificate that is not trusted: {fault.verify_message}"
+            ) from fault
+        except OSError as fault:
+            raise BrokerError(f"broker {address} cannot be reached: {fault}") from fault
+        return session
+
+    async def _sign_in(self, stream: Stream, password: str) -> None:
+        keep_alive(stream[1])
+        self._connection = StreamConnection(stream, self._parameters(password), self._on_opened, self._on_closed)
+        self._connection.add_on_connection_blocked_callback(self._on_blocked)
+        self._connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        try:
+            fault = await self._opened
+        except asyncio.CancelledError:
+            self._connection.abort(exceptions.ConnectionOpenAborted())
+            raise
+        if fault is not None:
+            raise broker_error(fault)
+
+    def _parameters(self, password: str) -> ConnectionParameters:
+        return ConnectionParameters(
+            host=self._address.host,
+            port=self._address.port,
+            virtual_host=self._address.vhost,
+            credentials=PlainCredentials(self._address.user, password, erase_on_connect=True),
+            heartbeat=_HEARTBEAT_SECONDS,
+            client_properties={"connection_name": self._address.name},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Say goodbye, for a few seconds at most."""
+        if self._connection.is_open:
+            self._connection.close()
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await asyncio.shield(self._closed)
+        except TimeoutError:
+            log.warning("the broker does not answer to the connection's end")
+        finally:
+            self._connection.abort(exceptions.StreamLostError("it was let go"))
+
+    # -- use
+
+    @property
+    def version(self) -> str:
+        """The broker's."""
+        return str((self._connection.server_properties or {}).get("version", "3"))
+
+    async def channel(self, prefetch: int | None = None) -> Channel:
+        """For declaring and consuming; the broker sends at most ``prefetch`` messages that are not acked."""
+        channel = Channel(self._on_lost)
+        await channel.open(self._make, prefetch)
+        return channel
+
+    async def publishing_channel(self) -> PublishingChannel:
+        channel = PublishingChannel(self._on_lost, lambda: self._blocked)
+        await channel.open(self._make)
+        return channel
+
+    def _make(self, **callbacks: Any) -> Any:
+        try:
+            return self._connection.channel(**callbacks)
+        except exceptions.AMQPError as fault:
+            raise self._lost.result() if self._lost.done() else broker_error(fault) from fault
+
+    # -- its life
+
+    async def watch(self) -> NoReturn:
+        """Renew the token while the session lasts. Raises what ended it: connection, channel, consumer or token."""
+        renewing = asyncio.create_task(self._renew())
+        either: set[asyncio.Future[Any]] = {renewing, self._lost}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            raise self._lost.result() if self._lost.done() else renewing.exception() or AssertionError
+        finally:
+            renewing.cancel()
+
+    async def _renew(self) -> NoReturn:
+        lives = self._lives
+        while True:
+            early = min(_EARLY, lives / 2)
+            await asyncio.sleep(max(lives - early, _LEAST_SECONDS))
+            lives = await self._renewed(time.monotonic() + early)
+
+    async def _renewed(self, expires: float) -> float:
+        """How long the new token lives. What fails is tried again for as long as the present one is good."""
+        backoff = Backoff(1, 5)
+        while True:
+            try:
+                token, lives = await self._token()
+                await self._update_secret(token)
+            except UnavailableError as fault:
+                pause = backoff.pause()
+                if time.monotonic() + pause >= expires:
+                    raise
+                log.warning("token not renewed yet", extra={"reason": fault.message, "pause_seconds": round(pause, 1)})
+                await asyncio.sleep(pause)
+            else:
+                log.info("token renewed on the open connection")
+                return lives
+
+    async def _update_secret(self, token: str) -> None:
+        answered = asyncio.get_running_loop().create_future()
+        try:
+            self._connection.update_secret(token, "token renewed", lambda _: settle(answered, None))
+            async with asyncio.timeout(_OPEN_SECONDS):
+                await answered
+        except exceptions.AMQPError as fault:
+            raise broker_error(fault) from fault
+        except TimeoutError:
+            raise BrokerError(f"the broker does not answer to a new token within {_OPEN_SECONDS:.0f} s") from None
+
+    def _on_opened(self, fault: Exception | None) -> None:
+        settle(self._opened, fault)
+        if fault is not None:
+            settle(self._closed, None)
+
+    def _on_closed(self, reason: Exception) -> None:
+        self._on_lost(broker_error(reason))
+        settle(self._closed, None)
+
+    def _on_lost(self, fault: BrokerError) -> None:
+        settle(self._lost, fault)
+
+    def _on_blocked(self, _: object, frame: Any) -> None:
+        self._blocked = f"it takes no messages for now ({frame.method.reason})"
+        log.warning("the broker takes no messages", extra={"reason": frame.method.reason})
+
+    def _on_unblocked(self, _: object, __: object) -> None:
+        self._blocked = None
+        log.info("the broker takes messages again")
