@@ -10,14 +10,14 @@ from fedproc.common.errors import FedprocError
 
 
 async def run_together(*work: Coroutine[Any, Any, Any]) -> None:
-    """Run all at once. The first fault ends the others and is raised itself, one that nobody foresaw before others."""
+    """Run all at once. The first error ends the others and is raised itself, one that nobody foresaw before others."""
     try:
         async with asyncio.TaskGroup() as group:
             for one in work:
                 group.create_task(one)
-    except ExceptionGroup as faults:
-        unforeseen = (fault for fault in faults.exceptions if not isinstance(fault, FedprocError))
-        raise next(unforeseen, faults.exceptions[0]) from None
+    except ExceptionGroup as errors:
+        unforeseen = (error for error in errors.exceptions if not isinstance(error, FedprocError))
+        raise next(unforeseen, errors.exceptions[0]) from None
 
 
 def settle(future: asyncio.Future[Any], value: Any) -> None:

@@ -1,7 +1,7 @@
 """The one way to the broker: AMQP 0-9-1 by pika, over a stream that the caller may open, with a token as password.
 
 :class:`Session` is a connection, :class:`Channel` what is declared and consumed on it, :class:`PublishingChannel`
-what is published with a confirm for each message, and :func:`keep_connected` makes a lost session again. Each fault
+what is published with a confirm for each message, and :func:`keep_connected` makes a lost session again. Each error
 is a :class:`BrokerError` whose text says what the broker said.
 """
 

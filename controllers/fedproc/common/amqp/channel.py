@@ -109,8 +109,8 @@ class Channel:
         answered = self._wait()
         try:
             method(*arguments, callback=lambda answer: settle(answered, answer), **named)
-        except exceptions.AMQPError as fault:
-            raise self._error(fault) from None
+        except exceptions.AMQPError as error:
+            raise self._error(error) from None
         return await answered
 
     def _wait(self) -> asyncio.Future[Any]:
@@ -120,9 +120,9 @@ class Channel:
         future.add_done_callback(self._waiting.discard)
         return future
 
-    def _error(self, fault: Exception) -> BrokerError:
+    def _error(self, error: Exception) -> BrokerError:
         """Of what cannot be done: why the channel is closed, if it is, says more than that it is."""
-        return broker_error(self._reason or fault)
+        return broker_error(self._reason or error)
 
     def _on_closed(self, _: PikaChannel, reason: Exception) -> None:
         self._reason = reason
@@ -141,8 +141,8 @@ class Channel:
 
     def _received(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (fault := task.exception()):
-            log.error("a message was not dealt with", exc_info=fault)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a message was not dealt with", exc_info=error)
 
 
 class PublishingChannel(Channel):
@@ -179,8 +179,8 @@ class PublishingChannel(Channel):
             self._raw.basic_publish(exchange, routing_key, body, properties, mandatory)
             async with asyncio.timeout(_CONFIRM_SECONDS):
                 await confirmed
-        except exceptions.AMQPError as fault:
-            raise self._error(fault) from None
+        except exceptions.AMQPError as error:
+            raise self._error(error) from None
         except TimeoutError:
             raise BrokerError(f"the broker does not confirm: {self._blocked() or 'no answer'}") from None
 

@@ -33,8 +33,8 @@ async def keep_connected(
             async with await connect() as session:
                 since = time.monotonic()
                 await use(session)
-        except (FedprocError, OSError) as fault:
-            reason = str(fault) or type(fault).__name__
+        except (FedprocError, OSError) as error:
+            reason = str(error) or type(error).__name__
         away(reason)
         if since is not None and time.monotonic() - since >= WORKED_SECONDS:
             backoff.reset()

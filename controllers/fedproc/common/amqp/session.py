@@ -18,7 +18,7 @@ from fedproc.common.amqp.errors import BrokerError, broker_error
 from fedproc.common.amqp.stream import Opener, Stream, StreamConnection, open_stream
 from fedproc.common.backoff import Backoff
 from fedproc.common.errors import UnavailableError
-from fedproc.common.sockets import keep_alive
+from fedproc.common.sockets import set_keepalive
 from fedproc.common.tasks import settle
 
 log = logging.getLogger(__name__)
@@ -76,26 +76,26 @@ class Session:
                 await session._sign_in(stream, password)
         except TimeoutError:
             raise BrokerError(f"broker {address} does not answer within {_OPEN_SECONDS:.0f} s") from None
-        except ssl.SSLCertVerificationError as fault:
+        except ssl.SSLCertVerificationError as error:
             raise BrokerError(
-                f"broker {address} has a certificate that is not trusted: {fault.verify_message}"
-            ) from fault
-        except OSError as fault:
-            raise BrokerError(f"broker {address} cannot be reached: {fault}") from fault
+                f"broker {address} has a certificate that is not trusted: {error.verify_message}"
+            ) from error
+        except OSError as error:
+            raise BrokerError(f"broker {address} cannot be reached: {error}") from error
         return session
 
     async def _sign_in(self, stream: Stream, password: str) -> None:
-        keep_alive(stream[1])
+        set_keepalive(stream[1])
         self._connection = StreamConnection(stream, self._parameters(password), self._on_opened, self._on_closed)
         self._connection.add_on_connection_blocked_callback(self._on_blocked)
         self._connection.add_on_connection_unblocked_callback(self._on_unblocked)
         try:
-            fault = await self._opened
+            error = await self._opened
         except asyncio.CancelledError:
             self._connection.abort(exceptions.ConnectionOpenAborted())
             raise
-        if fault is not None:
-            raise broker_error(fault)
+        if error is not None:
+            raise broker_error(error)
 
     def _parameters(self, password: str) -> ConnectionParameters:
         return ConnectionParameters(
@@ -111,7 +111,7 @@ class Session:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
 
@@ -148,8 +148,8 @@ class Session:
     def _make(self, **callbacks: Any) -> Any:
         try:
             return self._connection.channel(**callbacks)
-        except exceptions.AMQPError as fault:
-            raise self._lost.result() if self._lost.done() else broker_error(fault) from fault
+        except exceptions.AMQPError as error:
+            raise self._lost.result() if self._lost.done() else broker_error(error) from error
 
     # -- its life
 
@@ -177,11 +177,11 @@ class Session:
             try:
                 token, lives = await self._token()
                 await self._update_secret(token)
-            except UnavailableError as fault:
+            except UnavailableError as error:
                 pause = backoff.pause()
                 if time.monotonic() + pause >= expires:
                     raise
-                log.warning("token not renewed yet", extra={"reason": fault.message, "pause_seconds": round(pause, 1)})
+                log.warning("token not renewed yet", extra={"reason": error.message, "pause_seconds": round(pause, 1)})
                 await asyncio.sleep(pause)
             else:
                 log.info("token renewed on the open connection")
@@ -193,22 +193,22 @@ class Session:
             self._connection.update_secret(token, "token renewed", lambda _: settle(answered, None))
             async with asyncio.timeout(_OPEN_SECONDS):
                 await answered
-        except exceptions.AMQPError as fault:
-            raise broker_error(fault) from fault
+        except exceptions.AMQPError as error:
+            raise broker_error(error) from error
         except TimeoutError:
             raise BrokerError(f"the broker does not answer to a new token within {_OPEN_SECONDS:.0f} s") from None
 
-    def _on_opened(self, fault: Exception | None) -> None:
-        settle(self._opened, fault)
-        if fault is not None:
+    def _on_opened(self, error: Exception | None) -> None:
+        settle(self._opened, error)
+        if error is not None:
             settle(self._closed, None)
 
     def _on_closed(self, reason: Exception) -> None:
         self._on_lost(broker_error(reason))
         settle(self._closed, None)
 
-    def _on_lost(self, fault: BrokerError) -> None:
-        settle(self._lost, fault)
+    def _on_lost(self, error: BrokerError) -> None:
+        settle(self._lost, error)
 
     def _on_blocked(self, _: object, frame: Any) -> None:
         self._blocked = f"it takes no messages for now ({frame.method.reason})"

@@ -67,19 +67,19 @@ class StreamConnection(Connection):  # type: ignore[misc]
         try:
             while data := await self._reader.read(_READ_BYTES):
                 self._on_data_available(data)
-            fault: Exception = exceptions.StreamLostError("it was cut")
+            error: Exception = exceptions.StreamLostError("it was cut")
         except Exception as broken:  # noqa: BLE001  (of the stream, or of what the broker sent: either ends it)
-            fault = broken
-        self._end(fault)
+            error = broken
+        self._end(error)
 
-    def _end(self, fault: Exception | None) -> None:
+    def _end(self, error: Exception | None) -> None:
         if self._ended:
             return
         self._ended = True
-        self._reason = self._reason or fault
+        self._reason = self._reason or error
         self._reading.cancel()
         self._writer.transport.abort()
-        self._on_stream_terminated(None if self._error else fault)
+        self._on_stream_terminated(None if self._error else error)
 
     # -- what pika reads
 

@@ -15,20 +15,13 @@ from typing import Any
 import httpx
 
 from fedproc.common.errors import InvalidInputError, UnavailableError
+from fedproc.common.sockets import KEEPALIVE_OPTIONS, set_keepalive
 from fedproc.net.errors import RouteError, cure_for
 from fedproc.net.proxy import Proxy, proxy_for, stated_proxy
 from fedproc.net.route import Route
 from fedproc.site.settings import CentreSettings
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-KEEPALIVE_OPTIONS = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-)
-"""Socket options by which a silent connection is kept open, every 30 s, and a dead one noticed."""
 
 _MAX_CONNECTING = 8
 _CONNECT_ERRORS = (httpx.ProxyError, httpx.ConnectError, httpx.ConnectTimeout)
@@ -165,13 +158,6 @@ def httpx_proxy(stated: str) -> httpx.Proxy:
     host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
     given = (proxy.user, proxy.password or "") if proxy.user is not None else None
     return httpx.Proxy(f"http://{host}:{proxy.port}", auth=given)
-
-
-def set_keepalive(writer: asyncio.StreamWriter) -> None:
-    """Have the system ask every 30 s whether the other end is still there."""
-    channel = writer.get_extra_info("socket")
-    for option in KEEPALIVE_OPTIONS:
-        channel.setsockopt(*option)
 
 
 def _close_unused(opening: Future[socket.socket]) -> None:

@@ -21,8 +21,9 @@ from weakref import WeakKeyDictionary
 
 from fedproc.common.errors import SystemFaultError, UnavailableError
 from fedproc.common.log import get_logger
+from fedproc.common.sockets import set_keepalive
 from fedproc.contract.wire.messages import ConnectionUse, Peer
-from fedproc.site.centre.egress import ProxyConnector, Stream, set_keepalive
+from fedproc.site.centre.egress import ProxyConnector, Stream
 from fedproc.site.connections.tls import context_of, shown_host, shown_key
 from fedproc.site.settings import ConnectionSettings
 
