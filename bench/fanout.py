@@ -10,10 +10,7 @@ import time
 import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import aio_pika
-from aio_pika.abc import AbstractExchange
 from joserfc.jwk import ECKey
 
 from bench.figures import Figure
@@ -92,39 +89,33 @@ class _Raw:
     def __init__(self, running: Running, hosts: Sequence[str]) -> None:
         self._running = running
         self._hosts = hosts
-        self._connection: Any = None
-        self._exchange: AbstractExchange
+        self._session: Session
+        self._channel: PublishingChannel
         self.size = 0
 
     async def open(self) -> None:
         broker = tomllib.loads((self._running.folder / "central.toml").read_text())["broker"]
-        self._connection = await aio_pika.connect(
-            host=broker["host"],
-            port=broker["port"],
-            login=broker.get("client_id", "fedproc-relay"),
-            password=self._running.relay_token(),
-            ssl=True,
-            ssl_context=ssl.create_default_context(cafile=broker["ca_file"]),
-        )
-        channel = await self._connection.channel(publisher_confirms=True)
-        self._exchange = await channel.get_exchange(routing.JOBS, ensure=False)
+        context = ssl.create_default_context(cafile=broker["ca_file"])
+        user = broker.get("client_id", "fedproc-relay")
+        address = BrokerAddress(broker["host"], broker["port"], "/", user, "bench", context)
+        self._session = await Session.open(address, self._token)
+        self._channel = await self._session.publishing_channel()
+
+    async def _token(self) -> tuple[str, float]:
+        return self._running.relay_token(), 300.0
 
     async def is_declared(self, host: str) -> bool:
-        channel = await self._connection.channel()
+        channel = await self._session.channel()
         try:
-            await channel.declare_queue(routing.events_queue(host), passive=True)
-        except aio_pika.exceptions.ChannelNotFoundEntity:
+            await channel.waiting(routing.events_queue(host))
+        except ClosedByBrokerError:
             return False
         await channel.close()
         return True
 
     async def publish(self) -> None:
         body = b"x" * self.size
-        await asyncio.gather(*(self._one(host, body) for host in self._hosts))
-
-    async def _one(self, host: str, body: bytes) -> None:
-        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        await self._exchange.publish(message, host, mandatory=True)
+        await asyncio.gather(*(self._channel.publish(routing.JOBS, host, body) for host in self._hosts))
 
     async def close(self) -> None:
-        await self._connection.close()
+        await self._session.close()

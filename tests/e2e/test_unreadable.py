@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import ssl
 import time
 import tomllib
 import uuid
 
-import aio_pika
 import httpx
 import pytest
+from tests.support.amqp import connect
 
 from fedproc.common.http import client_assertion
 from fedproc.common.keys import load_key
@@ -35,17 +34,8 @@ def relay_token(running) -> str:
 async def channel(running, relay_token):
     """A channel with the relay's rights: only it may publish to hosts."""
     broker = tomllib.loads((running.folder / "central.toml").read_text())["broker"]
-    context = ssl.create_default_context(cafile=broker["ca_file"])
-    connection = await aio_pika.connect(
-        host="localhost",
-        port=broker["port"],
-        login="fedproc-relay",
-        password=relay_token,
-        ssl=True,
-        ssl_context=context,
-    )
-    async with connection:
-        yield await connection.channel()
+    async with await connect(broker["port"], relay_token, broker["ca_file"], "fedproc-relay") as session:
+        yield await session.publishing_channel()
 
 
 def sealed(running, *, aud="UB", name="dispatch"):
@@ -73,9 +63,8 @@ BODIES = {
 async def test_it_is_kept_with_its_reason_and_the_next_one_is_worked_on(running, channel, name, exchange):
     make, code = BODIES[name]
     body = make(running)
-    target = await channel.get_exchange(exchange, ensure=False)
     before = {letter.id for letter in running.operator.dead_letters()}
-    await target.publish(aio_pika.Message(body), "UB")
+    await channel.publish(exchange, "UB", body)
 
     def kept():
         return [letter for letter in running.operator.dead_letters() if letter.id not in before and letter.size]

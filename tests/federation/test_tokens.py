@@ -78,7 +78,7 @@ def expiry(token: str) -> float:
 
 
 def renewals(ub: Machine) -> int:
-    return ub.log().count("token renewed on the open connection")
+    return ub.log().count("broker.token_renewed")
 
 
 def connection_of(machine: Machine) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import ssl
 import tomllib
 
-import aio_pika
 import httpx
 import pytest
 from tests.resilience.once import ended_once
+from tests.support.amqp import connect
 
 from fedproc.common.http import client_assertion
 from fedproc.common.keys import load_key
@@ -35,19 +34,10 @@ def token(running, client) -> str:
 async def publish(running, client, exchange, routing_key, *bodies) -> None:
     """As who has this client's rights at the broker."""
     broker = tomllib.loads((running.folder / "central.toml").read_text())["broker"]
-    connection = await aio_pika.connect(
-        host="localhost",
-        port=broker["port"],
-        login=client,
-        password=token(running, client),
-        ssl=True,
-        ssl_context=ssl.create_default_context(cafile=broker["ca_file"]),
-    )
-    async with connection:
-        channel = await connection.channel()
-        target = await channel.get_exchange(exchange, ensure=False)
+    async with await connect(broker["port"], token(running, client), broker["ca_file"], client) as session:
+        channel = await session.publishing_channel()
         for body in bodies:
-            await target.publish(aio_pika.Message(body), routing_key)
+            await channel.publish(exchange, routing_key, body)
 
 
 def order_of(running, job) -> bytes:

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from joserfc.jwk import ECKey
@@ -49,14 +48,13 @@ _CAPACITY = Capacity(cpus=4, cpus_free=4, memory=8 << 30, memory_free=8 << 30, d
 
 
 class Belt:
-    """In the place of the broker's exchanges: keeps what is published, in order, as (host, raw)."""
+    """In the place of a channel to the broker: keeps what is published, in order, as (host, raw)."""
 
     def __init__(self) -> None:
         self.carried: list[tuple[str, bytes]] = []
-        self.jobs = self.control = SimpleNamespace(publish=self._publish)
 
-    async def _publish(self, message: Any, routing_key: str, **_: Any) -> None:
-        self.carried.append((routing_key, message.body))
+    async def publish(self, exchange: str, routing_key: str, body: bytes, **_: Any) -> None:
+        self.carried.append((routing_key, body))
 
 
 class Hosts:

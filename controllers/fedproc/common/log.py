@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
-_NOISY = ("aio_pika", "aiormq", "alembic", "asyncio", "httpcore", "httpx", "multipart", "pika", "python_multipart")
+_NOISY = ("alembic", "asyncio", "httpcore", "httpx", "multipart", "pika", "python_multipart")
 """Libraries that say more than an operator wants to read; their warnings are shown."""
 
 Logger = structlog.stdlib.BoundLogger

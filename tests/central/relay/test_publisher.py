@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aio_pika.exceptions import DeliveryError
-from pamqp.commands import Basic
 from tests.support.books import Belt, Books, kinds
 
 from fedproc.central.db.engine import deciding, reading
 from fedproc.central.experiments import deadlines, reconcile
 from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS
+from fedproc.common.amqp import BrokerError, ReturnedError
 from fedproc.contract.api.hosts import Inventory, InventoryAnswer
 from fedproc.contract.states import JobState
 from fedproc.contract.wire.jws import unseal
@@ -71,22 +70,35 @@ def test_on_sqlite_a_new_relay_takes_over_at_once(books: Books) -> None:
 class _Broken(Belt):
     """A broker that takes only what goes to the hosts of ``good``."""
 
-    def __init__(self, *good: str) -> None:
+    def __init__(self, *good: str, error: BrokerError) -> None:
         super().__init__()
         self._good = good
+        self._error = error
 
-    async def _publish(self, message: Any, routing_key: str, **more: Any) -> None:
+    async def publish(self, exchange: str, routing_key: str, body: bytes, **more: Any) -> None:
         if routing_key not in self._good:
-            raise DeliveryError(None, Basic.Nack(1))
-        await super()._publish(message, routing_key, **more)
+            raise self._error
+        await super().publish(exchange, routing_key, body, **more)
 
 
 def test_what_the_broker_did_not_take_is_sent_again(books: Books) -> None:
     books.submit(tool="lone", hosts=["UB", "BSC"])
     now = time.time()
-    with pytest.raises(DeliveryError):
-        asyncio.run(books.publisher().publish_all(_Broken("UB"), now))  # type: ignore[arg-type]
+    with pytest.raises(BrokerError, match="full"):
+        asyncio.run(books.publisher().publish_all(_Broken("UB", error=BrokerError("full")), now))  # type: ignore[arg-type]
     assert [(row.host, row.sent is not None) for row in books.outbox()] == [("UB", True), ("BSC", False)]
+    assert kinds(books.dispatch(at=now + LEASE_SECONDS + 1)) == [("JobOrder", "BSC")]
+
+
+def test_what_no_queue_takes_is_not_sent_and_keeps_nothing_else_from_being_sent(books: Books) -> None:
+    books.submit(tool="lone", hosts=["UB", "BSC", "FORTH"])
+    now, publisher = time.time(), books.publisher()
+    belt = _Broken("UB", "FORTH", error=ReturnedError("jobs", "BSC", "NO_ROUTE"))
+    assert asyncio.run(publisher.publish_all(belt, now)) == 2  # type: ignore[arg-type]
+    assert publisher.without_queue == {"BSC"}
+    assert [(row.host, row.sent is not None) for row in books.outbox()] == [
+        ("UB", True), ("BSC", False), ("FORTH", True),
+    ]  # fmt: skip
     assert kinds(books.dispatch(at=now + LEASE_SECONDS + 1)) == [("JobOrder", "BSC")]
 
 

@@ -5,64 +5,60 @@ import json
 import sys
 from pathlib import Path
 
-import aio_pika
-from aiormq.exceptions import AMQPError
-
+from fedproc.common.amqp import BrokerAddress, Delivery, Session
+from fedproc.common.errors import UnavailableError
 from fedproc.site.centre.identity import tls_context
 from fedproc.site.settings import load
 
 
-async def attempt(connection, act) -> str:
+async def attempt(session, act) -> str:
     try:
-        channel = await connection.channel(publisher_confirms=True)
+        channel = await session.publishing_channel()
         await asyncio.wait_for(act(channel), 20)
-    except (TimeoutError, AMQPError, aio_pika.exceptions.DeliveryError) as fault:
+        await channel.close()
+    except (TimeoutError, UnavailableError) as fault:
         return str(fault) or type(fault).__name__
     return "ok"
 
 
-def consume(name):
-    async def act(channel):
-        queue = await channel.get_queue(name, ensure=False)
-        await queue.cancel(await queue.consume(lambda message: message.nack()))
+async def give_back(delivery: Delivery) -> None:
+    delivery.nack()
 
-    return act
+
+def consume(name):
+    return lambda channel: channel.consume(name, give_back)
 
 
 def publish(exchange, key):
-    async def act(channel):
-        to = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
-        await to.publish(aio_pika.Message(b"probe"), key, mandatory=False)
-
-    return act
+    return lambda channel: channel.publish(exchange, key, b"probe", mandatory=False)
 
 
 def declare(name):
-    async def act(channel):
-        await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
-
-    return act
+    return lambda channel: channel.declare_queue(name, {"x-queue-type": "quorum"})
 
 
 async def main() -> None:
     given = json.loads(sys.stdin.readline())
     centre = load(Path("/etc/fedproc/host.toml")).centre
+
+    async def token() -> tuple[str, float]:
+        return given["token"], 300.0
+
+    context = tls_context(centre.ca_file)
+    address = BrokerAddress(centre.broker_host, centre.broker_port, "/", given["user"], "probe", context)
     try:
-        connection = await aio_pika.connect(
-            host=centre.broker_host, port=centre.broker_port, login=given["user"], password=given["token"],
-            ssl=True, ssl_context=tls_context(centre.ca_file), timeout=20,
-        )  # fmt: skip
-    except (TimeoutError, AMQPError, OSError) as fault:
-        print(json.dumps({"connected": False, "why": str(fault) or type(fault).__name__}))
+        session = await Session.open(address, token)
+    except UnavailableError as fault:
+        print(json.dumps({"connected": False, "why": fault.message}))
         return
     said = {"connected": True}
     for name in given.get("consume", []):
-        said[f"consume {name}"] = await attempt(connection, consume(name))
+        said[f"consume {name}"] = await attempt(session, consume(name))
     for exchange, key in given.get("publish", []):
-        said[f"publish {exchange} {key}"] = await attempt(connection, publish(exchange, key))
+        said[f"publish {exchange} {key}"] = await attempt(session, publish(exchange, key))
     for name in given.get("declare", []):
-        said[f"declare {name}"] = await attempt(connection, declare(name))
-    await connection.close()
+        said[f"declare {name}"] = await attempt(session, declare(name))
+    await session.close()
     print(json.dumps(said))
 
 

@@ -2,103 +2,100 @@
 
 from __future__ import annotations
 
-import ssl
+import asyncio
 
-import aio_pika
 import pytest
-from aiormq.exceptions import AMQPError, ChannelAccessRefused
+from tests.support.amqp import connect
 
+from fedproc.common.amqp import ClosedByBrokerError
 from fedproc.contract.wire import routing
-from fedproc.demo.broker import BrokerPlan
 
-
-def connect(plan: BrokerPlan, token: str, user: str = "x"):
-    context = ssl.create_default_context(cafile=str(plan.ca_file))
-    return aio_pika.connect(host="localhost", port=plan.port, login=user, password=token, ssl=True, ssl_context=context)
+QUORUM = {"x-queue-type": "quorum"}
 
 
 @pytest.fixture
 async def topology(broker, issuer):
-    connection = await connect(broker, issuer.machine_token("fedproc-relay", "relay"))
-    async with connection:
-        channel = await connection.channel()
-        await channel.declare_exchange(routing.EVENTS, aio_pika.ExchangeType.TOPIC, durable=True)
+    async with await connect(broker.port, issuer.machine_token("fedproc-relay", "relay"), broker.ca_file) as session:
+        channel = await session.publishing_channel()
+        await channel.declare_exchange(routing.EVENTS, "topic")
         for host in ("UB", "BSC"):
             for name in (routing.jobs_queue(host), routing.control_queue(host)):
-                await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
+                await channel.declare_queue(name, QUORUM)
         yield channel
 
 
 @pytest.fixture
 async def host(broker, issuer, topology):
-    connection = await connect(broker, issuer.host_token("UB"))
-    async with connection:
-        yield connection
+    async with await connect(broker.port, issuer.host_token("UB"), broker.ca_file) as session:
+        yield session
 
 
 async def test_a_host_reads_its_own_queues(host, topology):
-    await topology.default_exchange.publish(aio_pika.Message(b"hello"), routing.jobs_queue("UB"))
+    await topology.publish("", routing.jobs_queue("UB"), b"hello")
+    got = asyncio.get_running_loop().create_future()
+
+    async def receive(delivery):
+        delivery.ack()
+        got.set_result(delivery.body)
+
     channel = await host.channel()
-    queue = await channel.get_queue(routing.jobs_queue("UB"), ensure=False)
-    message = await queue.get(timeout=5)
-    assert message.body == b"hello"
-    await message.ack()
+    await channel.consume(routing.jobs_queue("UB"), receive)
+    assert await asyncio.wait_for(got, 5) == b"hello"
 
 
 async def test_a_host_publishes_under_its_own_key(host):
-    channel = await host.channel()
-    exchange = await channel.get_exchange(routing.EVENTS, ensure=False)
-    await exchange.publish(aio_pika.Message(b"x"), routing.events_key("UB", "heartbeat"), mandatory=False)
+    channel = await host.publishing_channel()
+    await channel.publish(routing.EVENTS, routing.events_key("UB", "heartbeat"), b"x", mandatory=False)
+
+
+async def nothing(_):
+    """Has no message to take."""
 
 
 async def another_queue(channel):
-    queue = await channel.get_queue(routing.jobs_queue("BSC"), ensure=False)
-    await queue.get(timeout=5, fail=False)
+    await channel.consume(routing.jobs_queue("BSC"), nothing)
 
 
 async def another_key(channel):
-    exchange = await channel.get_exchange(routing.EVENTS, ensure=False)
-    await exchange.publish(aio_pika.Message(b"x"), routing.events_key("BSC", "snapshot"), mandatory=False)
+    await channel.publish(routing.EVENTS, routing.events_key("BSC", "snapshot"), b"x", mandatory=False)
 
 
 async def the_default_exchange(channel):
-    await channel.default_exchange.publish(aio_pika.Message(b"x"), routing.jobs_queue("BSC"))
+    await channel.publish("", routing.jobs_queue("BSC"), b"x")
 
 
 async def declaring(channel):
-    await channel.declare_queue("mine", durable=True)
+    await channel.declare_queue("mine", {})
 
 
 async def binding(channel):
-    queue = await channel.get_queue(routing.jobs_queue("UB"), ensure=False)
-    await queue.bind(routing.EVENTS, "host.#")
+    await channel.bind(routing.jobs_queue("UB"), routing.EVENTS, "host.#")
 
 
 async def deleting(channel):
-    queue = await channel.get_queue(routing.jobs_queue("UB"), ensure=False)
-    await queue.delete(if_unused=False, if_empty=False)
+    await channel.call(channel.raw.queue_delete, routing.jobs_queue("UB"))
 
 
 async def purging_another(channel):
-    queue = await channel.get_queue(routing.jobs_queue("BSC"), ensure=False)
-    await queue.purge()
+    await channel.call(channel.raw.queue_purge, routing.jobs_queue("BSC"))
 
 
 @pytest.mark.parametrize(
     "act", [another_queue, another_key, the_default_exchange, declaring, binding, deleting, purging_another]
 )
 async def test_everything_else_is_refused(host, act):
-    channel = await host.channel()
-    with pytest.raises(ChannelAccessRefused):
+    channel = await host.publishing_channel()
+    with pytest.raises(ClosedByBrokerError, match="ACCESS_REFUSED") as refused:
         await act(channel)
+    assert refused.value.reply_code == 403
 
 
 @pytest.mark.parametrize(("user", "password"), [("guest", "guest"), ("host-UB", "not.a.token")])
 async def test_there_is_no_second_way_in(broker, user, password):
-    with pytest.raises(AMQPError):
-        await connect(broker, password, user)
+    with pytest.raises(ClosedByBrokerError, match="Login was refused"):
+        await connect(broker.port, password, broker.ca_file, user)
 
 
 async def test_a_users_token_is_not_for_the_broker(broker, issuer):
-    with pytest.raises(AMQPError):
-        await connect(broker, issuer.user_token("alice"))
+    with pytest.raises(ClosedByBrokerError):
+        await connect(broker.port, issuer.user_token("alice"), broker.ca_file)

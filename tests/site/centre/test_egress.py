@@ -16,15 +16,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
-import aio_pika
 import httpx
 import pytest
+from tests.support.amqp import connect
 from tests.support.proxying import ConnectProxy
 
 from fedproc.common.errors import InvalidInputError, UnavailableError
 from fedproc.contract.wire import routing
 from fedproc.demo.polling import free_ports
-from fedproc.site.centre import broker as broker_module
 from fedproc.site.centre.broker import Broker
 from fedproc.site.centre.egress import ProxyConnector, with_cure
 from fedproc.site.centre.identity import Identity, tls_context
@@ -215,11 +214,11 @@ class Keeper:
         self.jobs: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def job(self, message: Any) -> None:
-        await message.ack()
+        message.ack()
         self.jobs.put_nowait(message.body)
 
     async def control(self, message: Any) -> None:
-        await message.ack()
+        message.ack()
 
 
 @contextmanager
@@ -241,16 +240,12 @@ def reached(keys: Any, issuer: Any, folder: Path, port: int, proxy: str) -> Iter
 
 @pytest.fixture
 async def queues(broker: Any, issuer: Any) -> Any:
-    context = ssl.create_default_context(cafile=str(broker.ca_file))
     token = issuer.machine_token("fedproc-relay", "relay")
-    connection = await aio_pika.connect(
-        host="localhost", port=broker.port, login="x", password=token, ssl=True, ssl_context=context
-    )
-    async with connection:
-        channel = await connection.channel()
-        await channel.declare_exchange(routing.EVENTS, aio_pika.ExchangeType.TOPIC, durable=True)
+    async with await connect(broker.port, token, broker.ca_file) as session:
+        channel = await session.publishing_channel()
+        await channel.declare_exchange(routing.EVENTS, "topic")
         for name in (routing.jobs_queue("UB"), routing.control_queue("UB")):
-            await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
+            await channel.declare_queue(name, {"x-queue-type": "quorum"})
         yield channel
 
 
@@ -261,7 +256,7 @@ async def test_the_broker_is_reached_through_the_proxy(
         with reached(keys, issuer, tmp_path, nobody, proxy.url) as (ours, keeper):
             running = asyncio.create_task(ours.run())
             await asyncio.wait_for(ours.connected.wait(), 20)
-            await queues.default_exchange.publish(aio_pika.Message(b"a job"), routing.jobs_queue("UB"))
+            await queues.publish("", routing.jobs_queue("UB"), b"a job")
             assert await asyncio.wait_for(keeper.jobs.get(), 10) == b"a job"
             await ours.publish("heartbeat", b"alive")
             running.cancel()
@@ -281,32 +276,6 @@ async def test_without_its_proxy_the_broker_is_unavailable_and_says_why(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert "correct the proxy's address" in ours.fault
-
-
-async def test_the_pause_grows_and_begins_anew_after_a_session_that_worked(
-    keys: Any, issuer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sessions = iter([None, None, None, 60.0, None, 1.0, None])
-    pauses: list[float] = []
-    with reached(keys, issuer, tmp_path, 1, "http://127.0.0.1:1") as (ours, _):
-
-        async def session() -> None:
-            lasted = next(sessions)
-            if lasted is not None:
-                ours._since = broker_module.time.monotonic() - lasted
-            raise UnavailableError("cut")
-
-        async def sleep(seconds: float) -> None:
-            pauses.append(seconds)
-            if len(pauses) == 7:
-                raise asyncio.CancelledError
-
-        monkeypatch.setattr(ours, "_session", session)
-        monkeypatch.setattr(broker_module.asyncio, "sleep", sleep)
-        monkeypatch.setattr(broker_module.random, "uniform", lambda *_: 1.0)
-        with pytest.raises(asyncio.CancelledError):
-            await ours.run()
-    assert pauses == pytest.approx([0.2, 0.4, 0.8, 0.2, 0.4, 0.8, 1.6])
 
 
 # -- connections between tasks

@@ -137,14 +137,14 @@ class Letter:
         self.body = body
         self.fate = ""
 
-    async def ack(self) -> None:
+    def ack(self) -> None:
         self.fate = "ack"
 
-    async def nack(self, requeue: bool) -> None:
-        self.fate = f"nack {requeue}"
+    def nack(self) -> None:
+        self.fate = "nack"
 
-    async def reject(self, requeue: bool) -> None:
-        self.fate = f"reject {requeue}"
+    def reject(self) -> None:
+        self.fate = "reject"
 
 
 async def told(ends: Ends, journal: Journal, *messages: Revocation) -> list[str]:

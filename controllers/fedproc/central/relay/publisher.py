@@ -13,24 +13,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import aio_pika
-from aio_pika.exceptions import DeliveryError, PublishError
 from joserfc.jwk import ECKey
 from sqlalchemy import BindParameter, Connection, Engine, Row, bindparam, or_, select, update
 
 from fedproc.central.db.engine import deciding, is_sqlite, writing
 from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import experiments, jobs, outbox
-from fedproc.central.relay.topology import Topology
+from fedproc.common.amqp import BrokerError, PublishingChannel, ReturnedError
 from fedproc.common.log import get_logger
 from fedproc.contract.states import ExperimentState, JobState
+from fedproc.contract.wire import routing
 from fedproc.contract.wire.jws import CENTRAL, seal_body
 
 log = get_logger(__name__)
 
 LEASE_SECONDS = 20.0
 BATCH = 500
-_PERSISTENT = aio_pika.DeliveryMode.PERSISTENT
 _FREE = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < bindparam("lapsed"))
 _WAITING = (
     select(outbox).where(outbox.c.sent.is_(None), _FREE).order_by(outbox.c.id).limit(BATCH)
@@ -76,6 +74,8 @@ class Publisher:
         self._name = name
         self._key = key
         self._hold = hold_seconds
+        self.without_queue: set[str] = set()
+        """hosts of which a message came back because they have no queue"""
 
     def take_back(self) -> None:
         """On SQLite there is one relay: what an earlier one had claimed and not sent is this one's now."""
@@ -83,11 +83,11 @@ class Publisher:
             with writing(self._engine) as connection:
                 connection.execute(update(outbox).where(outbox.c.sent.is_(None)).values(claimed_by=None))
 
-    async def publish_all(self, topology: Topology, now: float) -> int:
+    async def publish_all(self, channel: PublishingChannel, now: float) -> int:
         """Publish all that waits; how many were sent. Raises what the broker's connection raises."""
         total = 0
         while claimed := await asyncio.to_thread(self._claim, now):
-            results = await asyncio.gather(*(self._publish(topology, row) for row in claimed), return_exceptions=True)
+            results = await asyncio.gather(*(self._publish(channel, row) for row in claimed), return_exceptions=True)
             sent = [(row.id, digest) for row, digest in zip(claimed, results, strict=True) if isinstance(digest, str)]
             await asyncio.to_thread(self._mark_sent, sent, now)
             total += len(sent)
@@ -98,14 +98,18 @@ class Publisher:
                 break
         return total
 
-    async def _publish(self, topology: Topology, row: Claimed) -> str:
+    async def _publish(self, channel: PublishingChannel, row: Claimed) -> str | None:
+        """The digest of what was sent; None if there is no queue for it. Then it stays claimed, and is sent later."""
         raw = seal_body(row.kind, row.body, self._key, iss=CENTRAL, aud=row.host, exp=row.expires)
-        exchange = topology.jobs if row.kind == "job" else topology.control
-        message = aio_pika.Message(raw, content_type="application/jose", delivery_mode=_PERSISTENT)
+        exchange = routing.JOBS if row.kind == "job" else routing.CONTROL
         try:
-            await exchange.publish(message, row.host, mandatory=True, timeout=30)
-        except (DeliveryError, PublishError) as fault:
-            log.warning("message.not_taken", host=row.host, reason=str(fault))
+            await channel.publish(exchange, row.host, raw, content_type="application/jose")
+        except ReturnedError as fault:
+            log.error("message.returned", host=row.host, kind=row.kind, reason=fault.message)
+            self.without_queue.add(row.host)
+            return None
+        except BrokerError as fault:
+            log.warning("message.not_taken", host=row.host, reason=fault.message)
             raise
         return hashlib.sha256(raw).hexdigest()
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
-import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
-from aiormq.exceptions import AMQPError, InvalidFrameError
 from joserfc.jwk import ECKey
 from sqlalchemy import Engine, delete, insert, select, update
 
@@ -26,13 +21,14 @@ from fedproc.central.relay.intake import Taken, take_in
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.settings import CentralSettings
+from fedproc.common.amqp import BrokerAddress, Delivery, PublishingChannel, Receive, Session, keep_connected
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.log import get_logger
+from fedproc.common.tasks import run_together
 from fedproc.contract.wire import routing
 
 log = get_logger(__name__)
 
-_DOWN = (AMQPError, OSError, TimeoutError, FedprocError, aio_pika.exceptions.DeliveryError)
 _LONGEST_PAUSE = 15.0
 _PREFETCH = 200
 _BATCH = 500
@@ -59,7 +55,7 @@ class Relay:
         self._state = "not connected yet"
         self._outbox = asyncio.Event()
         self._hosts = asyncio.Event()
-        self._incoming: asyncio.Queue[tuple[str, AbstractIncomingMessage]] = asyncio.Queue()
+        self._incoming: asyncio.Queue[tuple[str, Delivery]] = asyncio.Queue()
         self._digests: dict[str, tuple[str, str]] = {}
 
     @property
@@ -86,55 +82,18 @@ class Relay:
     # -- the connection --------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        pause = 0.2
-        while True:
-            began = time.monotonic()
-            try:
-                await self._session()
-            except InvalidFrameError:  # it answered the opening by a close, whose reason the library does not tell
-                self._state = "the broker took the token and then refused the connection: see the broker's log for why"
-            except _DOWN as fault:
-                self._state = str(fault) or type(fault).__name__
-            except ExceptionGroup as faults:
-                self._state = "; ".join(str(fault) or type(fault).__name__ for fault in faults.exceptions)
-                if faults.split(_DOWN)[1] is not None:
-                    raise
-            if time.monotonic() - began > _LONGEST_PAUSE:
-                pause = 0.2
-            log.warning("broker.disconnected", reason=self._state, pause_seconds=round(pause, 1))
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
-            pause = min(pause * 2, _LONGEST_PAUSE)
+        await keep_connected(self._open, self._use, self._disconnected, _LONGEST_PAUSE)
 
-    async def _session(self) -> None:
-        token, lifetime = await self._token()
-        connection = await self._open(token)
-        async with connection:
-            major = int(str(_version(connection)).partition(".")[0] or 3)
-            topology = Topology(await connection.channel(publisher_confirms=True), major)
-            await topology.declare()
-            self._incoming = asyncio.Queue()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_until_closed(connection))
-                group.create_task(self._renew(connection, lifetime))
-                group.create_task(self._keep_topology(connection, topology))
-                group.create_task(self._publish(topology))
-                group.create_task(self._consume_dead(connection))
-                group.create_task(self._take_in(topology))
+    def _disconnected(self, reason: str) -> None:
+        self._state = reason
 
-    async def _open(self, token: str) -> AbstractConnection:
+    async def _open(self) -> Session:
         broker = self._settings.broker
         context = ssl.create_default_context(cafile=str(broker.ca_file) if broker.ca_file else None)
-        return await aio_pika.connect(
-            host=broker.host,
-            port=broker.port,
-            login=broker.client_id,
-            password=token,
-            virtualhost=broker.vhost,
-            ssl=broker.tls,
-            ssl_context=context if broker.tls else None,
-            client_properties={"connection_name": self._name},
-            timeout=20,
+        address = BrokerAddress(
+            broker.host, broker.port, broker.vhost, broker.client_id, self._name, context if broker.tls else None
         )
+        return await Session.open(address, self._token)
 
     async def _token(self) -> tuple[str, float]:
         status, body = await self._issuer.grant({"grant_type": "client_credentials"})
@@ -144,28 +103,35 @@ class Relay:
             )
         return str(body["access_token"]), float(body.get("expires_in", 60))
 
-    async def _renew(self, connection: AbstractConnection, lifetime: float) -> None:
-        while True:
-            await asyncio.sleep(max(lifetime - 30, lifetime / 2))
-            token, lifetime = await self._token()
-            await connection.update_secret(token, reason="token renewed")
+    async def _use(self, session: Session) -> None:
+        channel = await session.publishing_channel()
+        topology = Topology(channel, int(session.version.partition(".")[0] or 3))
+        await topology.declare()
+        self._incoming = asyncio.Queue()
+        await run_together(
+            session.watch(),
+            self._keep_topology(session, topology),
+            self._publish(channel, topology),
+            self._consume_dead(session),
+            self._take_in(topology),
+        )
 
-    async def _keep_topology(self, connection: AbstractConnection, topology: Topology) -> None:
+    async def _keep_topology(self, session: Session, topology: Topology) -> None:
         """Declare the queues of every active host, and consume its events; again whenever hosts change."""
-        channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=_PREFETCH)
+        channel, consumed = await session.channel(_PREFETCH), set[str]()
         while True:
             self._hosts.clear()
             for host in await asyncio.to_thread(self._active_hosts):
-                if await topology.declare_host(host):
-                    queue = await channel.get_queue(routing.events_queue(host), ensure=False)
-                    await queue.consume(self._receiver(host))
+                await topology.declare_host(host)
+                if host not in consumed:
+                    await channel.consume(routing.events_queue(host), self._receiver(host))
+                    consumed.add(host)
             self._state = _FINE
             self._outbox.set()
             await self._hosts.wait()
 
-    def _receiver(self, host: str) -> Callable[[AbstractIncomingMessage], Any]:
-        async def receive(message: AbstractIncomingMessage) -> None:
+    def _receiver(self, host: str) -> Receive:
+        async def receive(message: Delivery) -> None:
             self._incoming.put_nowait((host, message))
 
         return receive
@@ -176,15 +142,22 @@ class Relay:
 
     # -- out -------------------------------------------------------------------------------------
 
-    async def _publish(self, topology: Topology) -> None:
+    async def _publish(self, channel: PublishingChannel, topology: Topology) -> None:
         while True:
             await _set_or_after(self._outbox, _SAFETY_LOOK)
             self._outbox.clear()
             if self._state != _FINE:
                 continue
-            if await self._publisher.publish_all(topology, time.time()):
+            if await self._publisher.publish_all(channel, time.time()):
                 self._bell.ring("events")
+            self._declare_again(topology)
             await asyncio.sleep(_PACE)
+
+    def _declare_again(self, topology: Topology) -> None:
+        """The queues of hosts that turned out to have none: an operator may have deleted them."""
+        while self._publisher.without_queue:
+            topology.forget(self._publisher.without_queue.pop())
+            self._hosts.set()
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -195,7 +168,7 @@ class Relay:
                 batch.append(self._incoming.get_nowait())
             taken = await asyncio.to_thread(self._write, [(host, message.body) for host, message in batch])
             for _, message in batch:
-                await message.ack()
+                message.ack()
             if taken.events:
                 self._bell.ring("events")
             if taken.messages:
@@ -229,18 +202,21 @@ class Relay:
         with writing(self._engine) as connection:
             reconcile.ask(connection, host, time.time())
 
-    async def _consume_dead(self, connection: AbstractConnection) -> None:
-        channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=_PREFETCH)
-        queue = await channel.get_queue(routing.DEAD, ensure=False)
-        async with queue.iterator() as messages:
-            async for message in messages:
-                deaths: Any = (message.headers or {}).get("x-death") or [{}]
-                source = str(deaths[0].get("queue", message.routing_key))
-                if await asyncio.to_thread(self._write_dead, source, message.body):
-                    self._bell.ring("events")
-                    self._outbox.set()
-                await message.ack()
+    async def _consume_dead(self, session: Session) -> None:
+        channel, incoming = await session.channel(_PREFETCH), asyncio.Queue[Delivery]()
+
+        async def receive(message: Delivery) -> None:
+            incoming.put_nowait(message)
+
+        await channel.consume(routing.DEAD, receive)
+        while True:
+            message = await incoming.get()
+            deaths: Any = message.headers.get("x-death") or [{}]
+            source = str(deaths[0].get("queue", message.routing_key))
+            if await asyncio.to_thread(self._write_dead, source, message.body):
+                self._bell.ring("events")
+                self._outbox.set()
+            message.ack()
 
     def _write_dead(self, queue: str, raw: bytes) -> bool:
         from fedproc.central.experiments.advance import advance
@@ -294,27 +270,9 @@ class Relay:
             log.warning("relay.not_signed_off", reason=fault.message)
 
 
-async def _until_closed(connection: AbstractConnection) -> None:
-    closed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    connection.close_callbacks.add(lambda _sender, fault: _settle(closed, fault))
-    fault = await closed
-    raise UnavailableError(f"the broker closed the connection: {fault}")
-
-
-def _settle(future: asyncio.Future[Any], value: Any) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
 async def _set_or_after(event: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
         return  # a ring may have been lost: look anyway
-
-
-def _version(connection: AbstractConnection) -> str:
-    transport: Any = connection.transport
-    properties = transport.connection.server_properties if transport else {}
-    return str(properties.get("version", "3"))

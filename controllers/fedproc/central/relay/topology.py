@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractExchange
-
+from fedproc.common.amqp import Channel
 from fedproc.contract.wire import routing
 
 _AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
@@ -15,52 +13,42 @@ _AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reje
 class Topology:
     """Declares; ``major`` is the broker's major version."""
 
-    def __init__(self, channel: AbstractChannel, major: int) -> None:
+    def __init__(self, channel: Channel, major: int) -> None:
         self._channel = channel
         # RabbitMQ 4 drops a message after 20 deliveries unless told otherwise; 3 knows no such limit.
         self._unlimited = {"x-delivery-limit": -1} if major >= 4 else {}
-        self.jobs: AbstractExchange
-        self.control: AbstractExchange
-        self._events: AbstractExchange
         self._declared: set[str] = set()
 
     async def declare(self) -> None:
         """What does not depend on hosts."""
-        self.jobs = await self._channel.declare_exchange(routing.JOBS, aio_pika.ExchangeType.DIRECT, durable=True)
-        self.control = await self._channel.declare_exchange(routing.CONTROL, aio_pika.ExchangeType.DIRECT, durable=True)
-        self._events = await self._channel.declare_exchange(routing.EVENTS, aio_pika.ExchangeType.TOPIC, durable=True)
-        dead = await self._channel.declare_exchange(routing.DEAD, aio_pika.ExchangeType.FANOUT, durable=True)
-        queue = await self._channel.declare_queue(
-            routing.DEAD, durable=True, arguments={"x-queue-type": "quorum", **self._unlimited}
-        )
-        await queue.bind(dead)
+        kinds = {routing.JOBS: "direct", routing.CONTROL: "direct", routing.EVENTS: "topic", routing.DEAD: "fanout"}
+        for name, kind in kinds.items():
+            await self._channel.declare_exchange(name, kind)
+        await self._declare_queue(routing.DEAD, routing.DEAD, "", {})
 
-    async def declare_host(self, host: str) -> bool:
-        """A host's three queues; False if they were declared on this connection before."""
+    async def declare_host(self, host: str) -> None:
+        """A host's three queues, unless they were declared on this connection before."""
         if host in self._declared:
-            return False
-        inbound: dict[str, Any] = {
-            "x-queue-type": "quorum",
-            "x-dead-letter-exchange": routing.DEAD,
-            **_AT_LEAST_ONCE,
-            **self._unlimited,
-        }
-        for exchange, name in ((self.jobs, routing.jobs_queue(host)), (self.control, routing.control_queue(host))):
-            queue = await self._channel.declare_queue(name, durable=True, arguments=inbound)
-            await queue.bind(exchange, host)
-        outbound: dict[str, Any] = {
-            "x-queue-type": "quorum",
+            return
+        inbound = {"x-dead-letter-exchange": routing.DEAD, **_AT_LEAST_ONCE}
+        await self._declare_queue(routing.jobs_queue(host), routing.JOBS, host, inbound)
+        await self._declare_queue(routing.control_queue(host), routing.CONTROL, host, inbound)
+        outbound = {
             "x-single-active-consumer": True,
             "x-max-length": routing.EVENTS_MAX_LENGTH,
             "x-overflow": "reject-publish",
-            **self._unlimited,
         }
-        events = await self._channel.declare_queue(routing.events_queue(host), durable=True, arguments=outbound)
-        await events.bind(self._events, routing.events_binding(host))
+        await self._declare_queue(routing.events_queue(host), routing.EVENTS, routing.events_binding(host), outbound)
         self._declared.add(host)
-        return True
+
+    def forget(self, host: str) -> None:
+        """A queue of the host is not there after all."""
+        self._declared.discard(host)
 
     async def waiting_jobs(self, host: str) -> int:
         """How many messages wait in the host's jobs queue."""
-        queue = await self._channel.declare_queue(routing.jobs_queue(host), passive=True)
-        return int(queue.declaration_result.message_count or 0)
+        return await self._channel.waiting(routing.jobs_queue(host))
+
+    async def _declare_queue(self, name: str, exchange: str, routing_key: str, arguments: dict[str, Any]) -> None:
+        await self._channel.declare_queue(name, {"x-queue-type": "quorum", **arguments, **self._unlimited})
+        await self._channel.bind(name, exchange, routing_key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,10 @@ from pika import BasicProperties, exceptions, spec
 from pika.channel import Channel as PikaChannel
 
 from fedproc.common.amqp.errors import BrokerError, ReturnedError, broker_error
+from fedproc.common.log import get_logger
 from fedproc.common.tasks import settle
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _CONFIRM_SECONDS = 30.0
 
@@ -53,7 +53,8 @@ class Channel:
     """Made by :meth:`fedproc.common.amqp.session.Session.channel`. Its methods raise :class:`BrokerError`."""
 
     def __init__(self, lost: Callable[[BrokerError], None]) -> None:
-        self._raw: Any = None
+        self.raw: Any = None
+        """pika's own, for :meth:`call`"""
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._waiting: set[asyncio.Future[Any]] = set()
@@ -64,33 +65,33 @@ class Channel:
     async def open(self, make: Callable[..., PikaChannel], prefetch: int | None = None) -> None:
         """Open it by ``make``; the broker then sends at most ``prefetch`` messages that are not acked."""
         opened = self._wait()
-        self._raw = make(on_open_callback=lambda _: settle(opened, None))
-        self._raw.add_on_close_callback(self._on_closed)
-        self._raw.add_on_cancel_callback(self._on_cancelled)
+        self.raw = make(on_open_callback=lambda _: settle(opened, None))
+        self.raw.add_on_close_callback(self._on_closed)
+        self.raw.add_on_cancel_callback(self._on_cancelled)
         await opened
         if prefetch is not None:
-            await self.call(self._raw.basic_qos, prefetch_count=prefetch)
+            await self.call(self.raw.basic_qos, prefetch_count=prefetch)
 
     async def close(self) -> None:
         """What was delivered and not acked goes back to its queue."""
-        if self._raw.is_open:
-            self._raw.close()
+        if self.raw.is_open:
+            self.raw.close()
         await asyncio.shield(self._closed)
 
     async def declare_exchange(self, name: str, kind: str) -> None:
         """A durable one."""
-        await self.call(self._raw.exchange_declare, name, kind, durable=True)
+        await self.call(self.raw.exchange_declare, name, kind, durable=True)
 
     async def declare_queue(self, name: str, arguments: dict[str, Any]) -> None:
         """A durable one."""
-        await self.call(self._raw.queue_declare, name, durable=True, arguments=arguments)
+        await self.call(self.raw.queue_declare, name, durable=True, arguments=arguments)
 
     async def bind(self, queue: str, exchange: str, routing_key: str = "") -> None:
-        await self.call(self._raw.queue_bind, queue, exchange, routing_key)
+        await self.call(self.raw.queue_bind, queue, exchange, routing_key)
 
     async def waiting(self, queue: str) -> int:
         """How many messages wait in a queue."""
-        answer = await self.call(self._raw.queue_declare, queue, passive=True)
+        answer = await self.call(self.raw.queue_declare, queue, passive=True)
         return int(answer.method.message_count)
 
     async def consume(self, queue: str, receive: Receive) -> None:
@@ -102,7 +103,7 @@ class Channel:
             self._tasks.add(task)
             task.add_done_callback(self._received)
 
-        await self.call(self._raw.basic_consume, queue, on_message)
+        await self.call(self.raw.basic_consume, queue, on_message)
 
     async def call(self, method: Callable[..., object], *arguments: Any, **named: Any) -> Any:
         """The broker's answer to a method of pika's channel."""
@@ -142,7 +143,7 @@ class Channel:
     def _received(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("a message was not dealt with", exc_info=error)
+            log.error("message.failed", exc_info=error)
 
 
 class PublishingChannel(Channel):
@@ -156,8 +157,8 @@ class PublishingChannel(Channel):
 
     async def open(self, make: Callable[..., PikaChannel], prefetch: int | None = None) -> None:
         await super().open(make, prefetch)
-        self._raw.add_on_return_callback(self._on_returned)
-        await self.call(self._raw.confirm_delivery, self._on_confirmed)
+        self.raw.add_on_return_callback(self._on_returned)
+        await self.call(self.raw.confirm_delivery, self._on_confirmed)
 
     async def publish(
         self,
@@ -176,7 +177,7 @@ class PublishingChannel(Channel):
         properties = BasicProperties(content_type, delivery_mode=2 if persistent else 1, message_id=str(self._last))
         confirmed = self._unconfirmed[self._last] = self._loop.create_future()
         try:
-            self._raw.basic_publish(exchange, routing_key, body, properties, mandatory)
+            self.raw.basic_publish(exchange, routing_key, body, properties, mandatory)
             async with asyncio.timeout(_CONFIRM_SECONDS):
                 await confirmed
         except exceptions.AMQPError as error:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from fedproc.common.amqp.session import Session
-from fedproc.common.backoff import Backoff
 from fedproc.common.errors import FedprocError
+from fedproc.common.log import get_logger
+from fedproc.common.retry import Backoff
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 FIRST_PAUSE = 0.2
 WORKED_SECONDS = 5.0
@@ -39,5 +39,5 @@ async def keep_connected(
         if since is not None and time.monotonic() - since >= WORKED_SECONDS:
             backoff.reset()
         pause = backoff.pause()
-        log.warning("broker is away", extra={"reason": reason, "pause_seconds": round(pause, 1)})
+        log.warning("broker.disconnected", reason=reason, pause_seconds=round(pause, 1))
         await asyncio.sleep(pause)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -16,12 +15,13 @@ from pika import ConnectionParameters, PlainCredentials, exceptions
 from fedproc.common.amqp.channel import Channel, PublishingChannel
 from fedproc.common.amqp.errors import BrokerError, broker_error
 from fedproc.common.amqp.stream import Opener, Stream, StreamConnection, open_stream
-from fedproc.common.backoff import Backoff
 from fedproc.common.errors import UnavailableError
+from fedproc.common.log import get_logger
+from fedproc.common.retry import Backoff
 from fedproc.common.sockets import set_keepalive
 from fedproc.common.tasks import settle
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 TokenSource = Callable[[], Awaitable[tuple[str, float]]]
 """gives a token and how many seconds it is good for; raises :class:`UnavailableError`"""
@@ -55,7 +55,7 @@ class Session:
     def __init__(self, address: BrokerAddress, token: TokenSource) -> None:
         self._address = address
         self._token = token
-        self._lives = 0.0
+        self._expires = self._early = 0.0
         self._connection: Any = None
         self._blocked: str | None = None
         loop = asyncio.get_running_loop()
@@ -69,7 +69,7 @@ class Session:
     async def open(cls, address: BrokerAddress, token: TokenSource, opener: Opener = open_stream) -> Session:
         """Dial by ``opener`` and sign in. Raises :class:`UnavailableError`; :class:`BrokerError` says what is wrong."""
         session = cls(address, token)
-        password, session._lives = await token()
+        password = await session._fetch_token()
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 stream = await opener(address.host, address.port, address.tls)
@@ -123,7 +123,7 @@ class Session:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.shield(self._closed)
         except TimeoutError:
-            log.warning("the broker does not answer to the connection's end")
+            log.warning("broker.close_unanswered")
         finally:
             self._connection.abort(exceptions.StreamLostError("it was let go"))
 
@@ -163,29 +163,32 @@ class Session:
         finally:
             renewing.cancel()
 
-    async def _renew(self) -> NoReturn:
-        lives = self._lives
-        while True:
-            early = min(_EARLY, lives / 2)
-            await asyncio.sleep(max(lives - early, _LEAST_SECONDS))
-            lives = await self._renewed(time.monotonic() + early)
+    async def _fetch_token(self) -> str:
+        token, lives = await self._token()
+        self._expires, self._early = time.monotonic() + lives, min(_EARLY, lives / 2)
+        return token
 
-    async def _renewed(self, expires: float) -> float:
-        """How long the new token lives. What fails is tried again for as long as the present one is good."""
+    async def _renew(self) -> NoReturn:
+        while True:
+            due = self._expires - self._early - time.monotonic()
+            await asyncio.sleep(max(due, _LEAST_SECONDS))
+            await self._renew_once(self._expires)
+
+    async def _renew_once(self, expires: float) -> None:
+        """What fails is tried again for as long as the present token is good."""
         backoff = Backoff(1, 5)
         while True:
             try:
-                token, lives = await self._token()
-                await self._update_secret(token)
+                await self._update_secret(await self._fetch_token())
             except UnavailableError as error:
                 pause = backoff.pause()
                 if time.monotonic() + pause >= expires:
                     raise
-                log.warning("token not renewed yet", extra={"reason": error.message, "pause_seconds": round(pause, 1)})
+                log.warning("broker.token_not_renewed", reason=error.message, pause_seconds=round(pause, 1))
                 await asyncio.sleep(pause)
             else:
-                log.info("token renewed on the open connection")
-                return lives
+                log.info("broker.token_renewed")
+                return
 
     async def _update_secret(self, token: str) -> None:
         answered = asyncio.get_running_loop().create_future()
@@ -212,8 +215,8 @@ class Session:
 
     def _on_blocked(self, _: object, frame: Any) -> None:
         self._blocked = f"it takes no messages for now ({frame.method.reason})"
-        log.warning("the broker takes no messages", extra={"reason": frame.method.reason})
+        log.warning("broker.blocked", reason=frame.method.reason)
 
     def _on_unblocked(self, _: object, __: object) -> None:
         self._blocked = None
-        log.info("the broker takes messages again")
+        log.info("broker.unblocked")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
@@ -11,8 +10,6 @@ from typing import Any
 
 from pika import BasicProperties, exceptions, frame, spec
 from pika.connection import Connection, Parameters
-
-log = logging.getLogger(__name__)
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Opener = Callable[[str, int, ssl.SSLContext | None], Awaitable[Stream]]

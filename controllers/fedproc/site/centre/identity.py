@@ -80,7 +80,7 @@ class Identity:
         self._issuer = settings.centre.issuer_url.rstrip("/")
         self._http = http
         self._token = ""
-        self._renew_at = 0.0
+        self._renew_at = self._expires = 0.0
         self._lock = asyncio.Lock()
 
     @property
@@ -95,8 +95,8 @@ class Identity:
             return self._token
 
     def seconds_left(self) -> float:
-        """Until a new token is fetched; shortly before the present one expires."""
-        return max(0.0, self._renew_at - time.monotonic())
+        """How long the present token is good."""
+        return max(0.0, self._expires - time.monotonic())
 
     async def _fetch(self) -> None:
         try:
@@ -123,7 +123,8 @@ class Identity:
     def _keep(self, answer: dict[str, Any]) -> None:
         self._token = answer["access_token"]
         lifetime = float(answer.get("expires_in", 60))
-        self._renew_at = time.monotonic() + max(lifetime - _EARLY, lifetime / 2)
+        self._expires = time.monotonic() + lifetime
+        self._renew_at = self._expires - min(_EARLY, lifetime / 2)
         if issued := _issued_at(self._token):
             self.clock.compare(issued)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
-from aio_pika.abc import AbstractIncomingMessage
 from joserfc.jwk import ECKey
 
+from fedproc.common.amqp import Delivery
 from fedproc.common.errors import UnreadableError
 from fedproc.common.log import get_logger
 from fedproc.contract.wire import jws, routing
@@ -27,6 +28,8 @@ from fedproc.site.journal import JournalError
 
 log = get_logger(__name__)
 
+_REDELIVERY_PAUSE = 2.0
+"""seconds for which a message that could not be journalled is kept before it goes back to its queue"""
 _CONTROL = (Start, Finish, Cancel, AskInventory, Revocation)
 
 
@@ -46,24 +49,29 @@ class Inbox:
         self._reconciliation = reconciliation
         self._keys = keys
 
-    async def job(self, message: AbstractIncomingMessage) -> None:
+    async def job(self, message: Delivery) -> None:
         """Journal, then ack. What can never be read is dead-lettered; what cannot be written stays queued."""
         await self._receive(message, routing.jobs_queue(self._host), (JobOrder,))
 
-    async def control(self, message: AbstractIncomingMessage) -> None:
+    async def control(self, message: Delivery) -> None:
         """start, finish, cancel, inventory, revocation."""
         await self._receive(message, routing.control_queue(self._host), _CONTROL)
 
-    async def _receive(self, message: AbstractIncomingMessage, queue: str, kinds: tuple[type[Wire], ...]) -> None:
+    async def _receive(self, message: Delivery, queue: str, kinds: tuple[type[Wire], ...]) -> None:
         try:
             await self._handle(self._read(message.body, kinds))
         except UnreadableError as fault:
             await self._dead_letter(message, queue, fault)
         except JournalError as fault:
-            self._services.holds.journal_fails(fault.message)
-            await message.nack(requeue=True)
+            await self._put_back(message, fault)
         else:
-            await message.ack()
+            message.ack()
+
+    async def _put_back(self, message: Delivery, fault: JournalError) -> None:
+        """Hold, and have it delivered again; not at once, since it comes back as fast as it is given back."""
+        self._services.holds.journal_fails(fault.message)
+        await asyncio.sleep(_REDELIVERY_PAUSE)
+        message.nack()
 
     def _read(self, raw: bytes, kinds: tuple[type[Wire], ...]) -> Wire:
         envelope, body = jws.unseal(raw, self._keys, aud=self._host)
@@ -86,7 +94,7 @@ class Inbox:
             case AskInventory():
                 await self._reconciliation.report()
 
-    async def _dead_letter(self, message: AbstractIncomingMessage, queue: str, fault: UnreadableError) -> None:
+    async def _dead_letter(self, message: Delivery, queue: str, fault: UnreadableError) -> None:
         log.error("message.unreadable", code=fault.code, reason=fault.message)
         reason = Unread(
             host=self._host,
@@ -99,8 +107,7 @@ class Inbox:
         try:
             await self._services.journal.emit([("unread", reason.model_dump_json(exclude_defaults=True))])
         except JournalError as broken:
-            self._services.holds.journal_fails(broken.message)
-            await message.nack(requeue=True)
+            await self._put_back(message, broken)
             return
         self._services.signals.outbox.publish()
-        await message.reject(requeue=False)
+        message.reject()
