@@ -16,6 +16,7 @@ from joserfc.jwk import ECKey
 from bench.figures import Figure
 from bench.measure import Sample, side_by_side
 from bench.running import Running
+from fedproc.common.amqp import BrokerAddress, ClosedByBrokerError, PublishingChannel, Session
 from fedproc.common.keys import public_jwk
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.api.hosts import HostEnrolment
