@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,11 +9,12 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from tests.support.broker import running_broker
 from werkzeug.security import generate_password_hash
 
 from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.wire.routing import host_scopes, relay_scopes
-from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
+from fedproc.demo.broker import BrokerPlan
 from fedproc.demo.issuer.model import DEVICE_GRANT, Client, IssuerSettings, User
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports, wait_until
@@ -127,19 +127,5 @@ def _answers(url: str) -> bool:
 
 @pytest.fixture(scope="session")
 def broker(keys: Keyring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerPlan]:
-    folder = tmp_path_factory.mktemp("broker")
-    plan = BrokerPlan(folder, *free_ports(3), ca_file=keys.ca_file)
-    write_configuration(plan, keys.server("broker"), keys.key("issuer", rsa_bits=2048).public)
-    environment = plan.environment()
-    log = (folder / "output").open("wb")
-    epmd = subprocess.Popen(plan.epmd_command(), env=environment, stdout=log, stderr=log)
-    node = subprocess.Popen(plan.node_command(), env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_for(plan)
+    with running_broker(tmp_path_factory.mktemp("broker"), keys) as plan:
         yield plan
-    finally:
-        os.killpg(node.pid, 15)
-        node.wait(30)
-        epmd.terminate()
-        epmd.wait(10)
-        log.close()
