@@ -129,7 +129,7 @@ class Blobs:
         if found != digest:
             partial.unlink()
             raise UnreadableError(
-                f"what came as {digest} has the digest {found}: it was changed on its way, or in the store"
+                f"what came as {digest} has the digest {found}: it was changed on its way, or in the registry"
             )
         place = self.path(digest)
         partial.rename(place)

@@ -1,4 +1,4 @@
-"""A bundle of tools for a site that reaches nothing: one tar with signed manifests, sources, images and packages.
+"""An archive of tools for a site that reaches nothing: one tar with signed manifests, sources, images and packages.
 
 Nothing in it is trusted: the reader verifies a manifest by the catalogue's key, and all else by the hashes that the
 manifest names. What no manifest names is not read.
@@ -20,14 +20,14 @@ SOURCE = "tools/{}/source.tar.gz"
 _SMALL = 64 << 20
 
 
-class BundleWriter:
-    """Writes a bundle; each name once."""
+class ArchiveWriter:
+    """Writes an archive; each name once."""
 
     def __init__(self, path: Path) -> None:
         self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (closed on exit)
         self._names: set[str] = set()
 
-    def __enter__(self) -> BundleWriter:
+    def __enter__(self) -> ArchiveWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,8 +43,8 @@ class BundleWriter:
                 self._tar.addfile(entry, content)
 
 
-class Bundle:
-    """A bundle that somebody brought. Close it after use."""
+class Archive:
+    """An archive that somebody brought. Close it after use."""
 
     def __init__(self, path: Path) -> None:
         """Raises :class:`InvalidInputError` if it cannot be read."""
@@ -54,10 +54,10 @@ class Bundle:
             self._members = {entry.name: entry for entry in self._tar if entry.isreg()}
         except (OSError, tarfile.TarError) as fault:
             raise InvalidInputError(
-                f"{path} is no bundle of tools: {fault}; make it with fedproc catalog pack"
+                f"{path} is no archive of tools: {fault}; make it with fedproc catalog pack"
             ) from fault
 
-    def __enter__(self) -> Bundle:
+    def __enter__(self) -> Archive:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,7 +72,7 @@ class Bundle:
         """The packed source of the tool with this digest, unverified."""
         return self._small(SOURCE.format(digest.replace(":", "-")))
 
-    def take_blob(self, folder: str, digest: str, blobs: Blobs) -> None:
+    def extract_blob(self, folder: str, digest: str, blobs: Blobs) -> None:
         """Take a blob of ``folder`` into ``blobs``, by its digest. Raises :class:`UnreadableError` if it is another."""
         if blobs.has(Descriptor(digest, 0, "")):
             return
@@ -81,7 +81,7 @@ class Bundle:
             target.flush()
             blobs.finish(digest, partial)
 
-    def take_wheels(self, target: Path) -> None:
+    def extract_wheels(self, target: Path) -> None:
         """Lay all packages out in ``target``; pip checks them by the hashes of a signed lock file."""
         for name in self._wheels():
             with (target / name.rpartition("/")[2]).open("wb") as wheel:
@@ -102,5 +102,5 @@ class Bundle:
         entry = self._members.get(name)
         content = self._tar.extractfile(entry) if entry else None
         if content is None:
-            raise UnreadableError(f"{self._path} lacks {name}: the bundle is not whole; pack or copy it again")
+            raise UnreadableError(f"{self._path} lacks {name}: the archive is not whole; pack or copy it again")
         return content

@@ -1,4 +1,4 @@
-"""Tools' images built once, by the catalogue's side, and sent to the federation's store."""
+"""Tools' images built once, by the catalogue's side, and sent to the federation's registry."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Say = Callable[[str], None]
 
 
 def publish_images(
-    folder: Path, manifest: Manifest, store: Registry, engine: str, base: str | None, say: Say
+    folder: Path, manifest: Manifest, registry: Registry, engine: str, base: str | None, say: Say
 ) -> Manifest:
-    """Build the images of a tool by the engine at ``engine``, send them to the store, enter them into the manifest.
+    """Build the images of a tool by the engine at ``engine``, send them to the registry, enter them into the manifest.
 
     Built is from exactly the files that the manifest names. Raises :class:`ImageError` with what failed.
     """
@@ -39,7 +39,7 @@ def publish_images(
             f"no container engine answers at {engine}, and {manifest.tool.id} is built in one: {fault}"
         ) from fault
     try:
-        made = {name: _publish(client, folder, manifest, name, store, base, say) for name in wanted}
+        made = {name: _publish(client, folder, manifest, name, registry, base, say) for name in wanted}
     except (docker.errors.DockerException, requests.RequestException) as fault:
         raise ImageError(f"image of {manifest.tool.id}: {fault}") from fault
     finally:
@@ -48,8 +48,8 @@ def publish_images(
 
 
 def _publish(
-    client: docker.DockerClient, folder: Path, manifest: Manifest, dockerfile: str, store: Registry, base: str | None,
-    say: Say,
+    client: docker.DockerClient, folder: Path, manifest: Manifest, dockerfile: str, registry: Registry,
+    base: str | None, say: Say,
 ) -> str:  # fmt: skip
     name = image_name(tool_digest(manifest), dockerfile, base)
     with tempfile.TemporaryDirectory(prefix="fedproc-image-") as work:
@@ -58,9 +58,9 @@ def _publish(
             source = Path(work) / "source"
             unpack(pack(folder, manifest), manifest, source)
             build(client, source, dockerfile, name, base)
-        say(f"sending the image of {manifest.tool.id} to {store.name}")
+        say(f"sending the image of {manifest.tool.id} to {registry.name}")
         saved, blobs = Path(work) / "image.tar", Blobs(Path(work) / "blobs")
         with saved.open("wb") as target:
             for piece in client.images.get(name).save(chunk_size=_PIECE, named=True):
                 target.write(piece)
-        return store.push(f"tools/{manifest.tool.id}", take_saved(saved, blobs), blobs)
+        return registry.push(f"tools/{manifest.tool.id}", take_saved(saved, blobs), blobs)

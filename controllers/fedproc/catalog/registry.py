@@ -1,4 +1,4 @@
-"""The federation's store of images: an OCI registry (distribution specification 1.1) behind the centre's gateway.
+"""The federation's registry of images: an OCI registry (distribution specification 1.1) behind the centre's gateway.
 
 Blobs are fetched and sent by us, not by a container engine: with a fresh token for each, taken up where they were cut,
 through the proxy and with the authority that our programs have anyway, and checked before an engine sees them.
@@ -45,14 +45,14 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def split(reference: str) -> tuple[str, str, str]:
-    """Store, repository and digest of ``store/repository@sha256:…``."""
+    """Registry, repository and digest of ``registry/repository@sha256:…``."""
     name, _, digest = reference.partition("@")
-    store, _, repository = name.partition("/")
-    return store, repository, digest
+    registry, _, repository = name.partition("/")
+    return registry, repository, digest
 
 
 class Registry:
-    """One store, named ``name`` in references to images, reached at ``url``."""
+    """One registry, named ``name`` in references to images, reached at ``url``."""
 
     def __init__(self, name: str, url: str, token: Token, http: httpx.Client, *, attempts: int = _ATTEMPTS) -> None:
         self.name = name
@@ -82,8 +82,8 @@ class Registry:
         content = self._persist(lambda: self._send("GET", path, headers={"Accept": _ACCEPT})).content
         if len(content) > _MANIFEST_BYTES or digest_of(content) != digest:
             raise UnreadableError(
-                f"{self.name}/{repository}: what the store gave for {digest} has the digest {digest_of(content)}: "
-                "it was changed in the store or on its way; tell the federation's operator"
+                f"{self.name}/{repository}: what the registry gave for {digest} has the digest {digest_of(content)}: "
+                "it was changed in the registry or on its way; tell the federation's operator"
             )
         return content
 
@@ -117,7 +117,7 @@ class Registry:
     # -- writing ---------------------------------------------------------------------------------
 
     def push(self, repository: str, image: Image, blobs: Blobs) -> str:
-        """Send what the store lacks of the image; returns its reference by digest."""
+        """Send what the registry lacks of the image; returns its reference by digest."""
         for blob in image.blobs:
             self._persist(partial(self._upload, repository, blob, blobs.path(blob.digest)))
         path = f"/v2/{repository}/manifests/{image.digest}"
@@ -148,7 +148,7 @@ class Registry:
         status = answer.status_code
         if status < 400:
             return
-        what = f"the store {self.name}: {answer.request.method} {answer.request.url.path}: HTTP {status}"
+        what = f"the registry {self.name}: {answer.request.method} {answer.request.url.path}: HTTP {status}"
         if status == 401:
             self._token(True)
             raise NotAuthenticatedError(f"{what}: the token was not taken; is the clock right, is this host enrolled?")
@@ -170,8 +170,8 @@ class Registry:
             return retrying(lambda: _with_fresh_token(attempt))
         except _PASSING as fault:
             raise UnavailableError(
-                f"the store {self.name} at {self._url} does not answer ({text_of(fault)}): can this machine reach it, "
-                "is the proxy right, does it run?"
+                f"the registry {self.name} at {self._url} does not answer ({text_of(fault)}): can this machine reach "
+                "it, is the proxy right, does it run?"
             ) from fault
 
 

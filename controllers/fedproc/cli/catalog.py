@@ -101,18 +101,18 @@ def wheels(
 @catalog.command()
 def pack(
     tool: Annotated[list[str], typer.Argument(help="ids of published tools, with @VERSION if not the newest")],
-    to: Annotated[Path, typer.Option(help="the bundle (tar)")],
+    to: Annotated[Path, typer.Option(help="the archive (tar)")],
     store: Store = None,
     store_url: StoreUrl = None,
     python: Annotated[list[str] | None, Pythons] = None,
 ) -> None:
     """Pack tools for a site that reaches nothing: manifests, sources, images of --store, packages for --python."""
-    from fedproc.cli.pack import write_bundle
+    from fedproc.cli.pack import write_archive
     from fedproc.cli.registry import store_of
 
     with signed_in(operator=True) as client, ExitStack() as stack:
         registry = stack.enter_context(store_of(client, store, store_url)) if store else None
-        write_bundle(client, tool, to, registry, python or [], console.print)
+        write_archive(client, tool, to, registry, python or [], console.print)
 
 
 def _key(path: Path) -> ECKey:

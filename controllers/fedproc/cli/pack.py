@@ -1,4 +1,4 @@
-"""Packing a bundle of tools from what the catalogue and the store have."""
+"""Packing an archive of tools from what the catalogue and the store have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fedproc.catalog import unpack
 from fedproc.catalog.oci import Blobs
-from fedproc.catalog.offline import MANIFEST, SOURCE, BundleWriter
+from fedproc.catalog.offline import MANIFEST, SOURCE, ArchiveWriter
 from fedproc.catalog.registry import Registry, split
 from fedproc.catalog.signing import tool_digest
 from fedproc.catalog.wheels import fetch_wheels, lock_files
@@ -22,10 +22,10 @@ from fedproc.contract.tool.tool import Manifest
 Say = Callable[[str], None]
 
 
-def write_bundle(
+def write_archive(
     client: Client, tools: Iterable[str], target: Path, store: Registry | None, pythons: Iterable[str], say: Say
 ) -> None:
-    """Write a bundle of these tools, which hosts verify themselves.
+    """Write an archive of these tools, which hosts verify themselves.
 
     Images go in if there is a ``store``, packages for each version of ``pythons``. Raises :class:`InvalidInputError`
     for an image of another store.
@@ -34,8 +34,8 @@ def write_bundle(
         replacing(target) as partial,
         tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".pack-") as folder,
     ):
-        with BundleWriter(partial) as bundle:
-            packing = _Packing(client, bundle, Path(folder), store, tuple(pythons))
+        with ArchiveWriter(partial) as archive:
+            packing = _Packing(client, archive, Path(folder), store, tuple(pythons))
             for name in tools:
                 tool, _, version = name.partition("@")
                 version = version or client.tool(tool).version
@@ -47,7 +47,7 @@ def write_bundle(
 @dataclass
 class _Packing:
     client: Client
-    bundle: BundleWriter
+    archive: ArchiveWriter
     work: Path
     store: Registry | None
     pythons: tuple[str, ...]
@@ -59,7 +59,7 @@ class _Packing:
         for name, content in ((MANIFEST, signed.encode()), (SOURCE, packed)):
             place = self.work / "piece"
             place.write_bytes(content)
-            self.bundle.add(name.format(home), place)
+            self.archive.add(name.format(home), place)
         for image in sorted({task.runtime.image for task in manifest.tool.tasks if task.runtime.image}):
             if self.store is not None:
                 self._image(image, self.store)
@@ -74,16 +74,16 @@ class _Packing:
         image = store.image(repository, digest, manifests)
         store.fetch(repository, image, blobs)
         for each in sorted({digest, image.digest}):
-            self.bundle.add(f"manifests/{manifests.path(each).name}", manifests.path(each))
+            self.archive.add(f"manifests/{manifests.path(each).name}", manifests.path(each))
         for blob in image.blobs:
-            self.bundle.add(f"blobs/{blobs.path(blob.digest).name}", blobs.path(blob.digest))
+            self.archive.add(f"blobs/{blobs.path(blob.digest).name}", blobs.path(blob.digest))
 
     def _wheels(self, manifest: Manifest, packed: bytes, source: Path) -> None:
         unpack(packed, manifest, source)
         index = self.work / "index"
         fetch_wheels(lock_files(source, manifest), self.pythons, index)
         for wheel in sorted(index.glob("*/*.whl")):
-            self.bundle.add(f"wheels/{wheel.name}", wheel)
+            self.archive.add(f"wheels/{wheel.name}", wheel)
 
 
 def _read(signed: str) -> Manifest:

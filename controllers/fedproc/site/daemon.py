@@ -38,8 +38,8 @@ from fedproc.site.status.control import ControlSocket
 from fedproc.site.status.heartbeat import HeartbeatSender
 from fedproc.site.status.host_check import HostCheck
 from fedproc.site.status.routes import routes_for
-from fedproc.site.tools.cache import Toolbox
-from fedproc.site.tools.registry import make_store
+from fedproc.site.tools.cache import ToolCache
+from fedproc.site.tools.registry import make_registry
 from fedproc.site.tools.runtimes import make_runtimes
 
 log = get_logger(__name__)
@@ -79,8 +79,8 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
         journal=journal,
         holds=Holds(loaded, journal, signals),
         pool=Pool(measure(loaded.capacity, loaded.state)),
-        toolbox=Toolbox(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
-        runtimes=make_runtimes(loaded, make_store(loaded, identity)),
+        tool_cache=ToolCache(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
+        runtimes=make_runtimes(loaded, make_registry(loaded, identity)),
         executor=_executor(loaded),
         data=FolderDataApi(loaded.datasets),
         transfer=transfer,

@@ -64,7 +64,7 @@ class DatasetSettings(Section):
 class SandboxSettings(Section):
     python: Path = Field(Path("/usr/bin/python3"), description="interpreter of tool environments")
     environments: Path | None = Field(None, description="folder of built environments, if shared by several hosts")
-    pip_arguments: tuple[str, ...] = Field((), description="e.g. --index-url of the centre's package store")
+    pip_arguments: tuple[str, ...] = Field((), description="e.g. --index-url of the centre's registry")
 
 
 class DockerSettings(Section):
@@ -72,12 +72,12 @@ class DockerSettings(Section):
     base_image: str | None = Field(None, description="base image given to tools' Dockerfiles as BASE_IMAGE")
     registries: dict[str, str] = Field(
         {},
-        description="where the engine pulls images of other registries than the store from: its own mirror, or itself",
+        description="where the engine pulls images of other registries from: its own mirror, or itself",
     )
 
 
-class StoreSettings(Section):
-    """The federation's store of images and packages, which this host reads with its own token."""
+class RegistrySettings(Section):
+    """The federation's registry of images and packages, which this host reads with its own token."""
 
     name: str = Field(pattern=r"^[a-z0-9.-]+(:\d+)?$", description="as tools' manifests name it: store.DOMAIN")
     url: str | None = Field(None, pattern=r"^https?://", description="where it is reached; https://NAME unless given")
@@ -102,7 +102,7 @@ class SiteSettings(Section):
     executor: str = Field("sandbox", pattern=r"^(sandbox|docker)$")
     sandbox: SandboxSettings = SandboxSettings()
     docker: DockerSettings = DockerSettings()
-    store: StoreSettings | None = None
+    store: RegistrySettings | None = None
     capacity: CapacitySettings = CapacitySettings()
     check: CheckSettings = CheckSettings()
     datasets: dict[DatasetId, DatasetSettings] = {}

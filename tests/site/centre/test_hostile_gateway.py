@@ -23,7 +23,7 @@ from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.messages import FileRef
 from fedproc.site.centre.api import Transfer, TransferError
 from fedproc.site.centre.identity import Identity
-from fedproc.site.tools.cache import Toolbox
+from fedproc.site.tools.cache import ToolCache
 
 TOOL, OTHER = (TOOLS / name for name in ("count", "train"))
 FILE = "f-" + "0" * 26
@@ -113,12 +113,12 @@ async def test_a_tool_is_the_one_that_the_catalogue_signed(
     path = f"/tools/{tool.id}"
     sent = {"another source": pack(OTHER, load_tool(OTHER)), "damaged": packed[:20] + b"\xff" * 200}.get(lie, packed)
     gateway.says = {f"{path}/manifest": told.encode(), f"{path}/bundle": sent}
-    toolbox = Toolbox(tmp_path, {catalogue.thumbprint(): catalogue}, transfer)
+    tool_cache = ToolCache(tmp_path, {catalogue.thumbprint(): catalogue}, transfer)
     _, digest = verify_manifest(right, {catalogue.thumbprint(): catalogue})
     ordered = ToolRef(id=tool.id, version=tool.version, digest=digest)
     with pytest.raises((UnreadableError, SystemFaultError)):
-        await toolbox.get(ordered, ignored)
-    assert not toolbox.has(ordered.digest)
+        await tool_cache.get(ordered, ignored)
+    assert not tool_cache.has(ordered.digest)
 
     gateway.says = {f"{path}/manifest": right.encode(), f"{path}/bundle": packed}
-    assert (await toolbox.get(ordered, ignored)).digest == ordered.digest
+    assert (await tool_cache.get(ordered, ignored)).digest == ordered.digest

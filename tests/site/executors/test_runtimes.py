@@ -13,9 +13,9 @@ from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Manifest
 from fedproc.site.executors.base import SOURCE, Mount
 from fedproc.site.settings import DockerSettings
-from fedproc.site.tools.cache import Installed, Runtimes
-from fedproc.site.tools.images import Images
-from fedproc.site.tools.venvs import Environments
+from fedproc.site.tools.cache import InstalledTool, Runtimes
+from fedproc.site.tools.images import ImageRuntimes
+from fedproc.site.tools.venvs import VenvRuntimes
 
 from .conftest import BASE_IMAGE, PYTHON, Backend, DockerBackend, Harness
 
@@ -28,13 +28,13 @@ ENTRYPOINT ["/bin/false"]
 
 
 @pytest.fixture
-def installed(harness: Harness) -> Iterator[Installed]:
+def installed(harness: Harness) -> Iterator[InstalledTool]:
     """A tool that nobody has built yet."""
     source = harness.folder / "tool"
     source.mkdir()
     (source / "Dockerfile").write_text(DOCKERFILE)
     (source / "requirements.lock").write_text("# nothing\n")
-    made = Installed(Manifest.model_construct(), source, f"sha256:{harness.folder.name}")
+    made = InstalledTool(Manifest.model_construct(), source, f"sha256:{harness.folder.name}")
     yield made
     if isinstance(harness.backend, DockerBackend):
         harness.backend.forget_image(image_name(made.digest, "Dockerfile", BASE_IMAGE))
@@ -47,11 +47,11 @@ def _task(**runtime: str) -> Task:
 
 def _runtimes(backend: Backend, folder: Path) -> Runtimes:
     if isinstance(backend, DockerBackend):
-        return Images(DockerSettings(socket=f"unix://{backend.socket}", base_image=BASE_IMAGE))
-    return Environments(folder / "environments", Path(PYTHON))
+        return ImageRuntimes(DockerSettings(socket=f"unix://{backend.socket}", base_image=BASE_IMAGE))
+    return VenvRuntimes(folder / "environments", Path(PYTHON))
 
 
-async def test_a_tool_runs_in_its_own_environment(harness: Harness, installed: Installed) -> None:
+async def test_a_tool_runs_in_its_own_environment(harness: Harness, installed: InstalledTool) -> None:
     runtimes = _runtimes(harness.backend, harness.folder)
     task = _task(requirements="requirements.lock", dockerfile="Dockerfile")
     runtime = await runtimes.ready(installed, task)
@@ -64,7 +64,7 @@ async def test_a_tool_runs_in_its_own_environment(harness: Harness, installed: I
     assert await runtimes.ready(installed, task) == runtime
 
 
-async def test_what_cannot_be_built_says_why(harness: Harness, installed: Installed) -> None:
+async def test_what_cannot_be_built_says_why(harness: Harness, installed: InstalledTool) -> None:
     runtimes = _runtimes(harness.backend, harness.folder)
     (installed.source / "Dockerfile").write_text(DOCKERFILE + "RUN echo the reason is this; exit 3\n")
     (installed.source / "requirements.lock").write_text("the reason is this\n")
@@ -72,13 +72,15 @@ async def test_what_cannot_be_built_says_why(harness: Harness, installed: Instal
         await runtimes.ready(installed, _task(requirements="requirements.lock", dockerfile="Dockerfile"))
 
 
-async def test_a_task_for_the_other_kind_of_executor_is_not_run_here(harness: Harness, installed: Installed) -> None:
+async def test_a_task_for_the_other_kind_of_executor_is_not_run_here(
+    harness: Harness, installed: InstalledTool
+) -> None:
     other = {"requirements": "requirements.lock"} if isinstance(harness.backend, DockerBackend) else {"dockerfile": "D"}
     with pytest.raises(SystemFaultError, match="look"):
         await _runtimes(harness.backend, harness.folder).ready(installed, _task(**other))
 
 
-async def test_an_image_that_cannot_be_had_is_named(harness: Harness, installed: Installed) -> None:
+async def test_an_image_that_cannot_be_had_is_named(harness: Harness, installed: InstalledTool) -> None:
     if not isinstance(harness.backend, DockerBackend):
         pytest.skip("images are for container engines")
     name = "registry.invalid/tool@sha256:" + "0" * 64

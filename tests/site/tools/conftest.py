@@ -1,4 +1,4 @@
-"""A federation's store, and an engine with one image to send there."""
+"""A federation's registry, and an engine with one image to send there."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fedproc.catalog.oci import Blobs, Image, take_saved
 from fedproc.catalog.registry import Registry, Token
 from fedproc.demo.engine import MACHINES_OWN, answers
 from fedproc.site.centre.identity import tls_context
-from fedproc.site.settings import StoreSettings
-from fedproc.site.tools.registry import Store
+from fedproc.site.settings import RegistrySettings
+from fedproc.site.tools.registry import SiteRegistry
 
 needs_docker = pytest.mark.skipif(not answers(MACHINES_OWN), reason="no Docker engine runs on this machine")
 
@@ -66,6 +66,8 @@ def registry(gateway: Gateway, token: str | Token) -> Registry:
     return Registry(NAME, gateway.url, token if callable(token) else lambda _: token, http, attempts=2)
 
 
-def store(gateway: Gateway, folder: Path, token: str | Token) -> Store:
-    settings = StoreSettings(name=NAME, url=gateway.url)
-    return Store(settings, gateway.keys.ca_file, folder, "host-UB", token if callable(token) else lambda _: token)
+def site_registry(gateway: Gateway, folder: Path, token: str | Token) -> SiteRegistry:
+    settings = RegistrySettings(name=NAME, url=gateway.url)
+    return SiteRegistry(
+        settings, gateway.keys.ca_file, folder, "host-UB", token if callable(token) else lambda _: token
+    )

@@ -1,4 +1,4 @@
-"""Images to the store and from there to a host, through the gateway's own configuration and Debian's registry."""
+"""Images to the registry and from there to a host, through the gateway's own configuration and Debian's registry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import docker
 import docker.errors
 import httpx
 import pytest
-from tests.site.tools.conftest import needs_docker, registry, store
+from tests.site.tools.conftest import needs_docker, registry, site_registry
 from tests.support.gateway import NAME, Gateway
 
 from fedproc.catalog.oci import Blobs, Image, ImageError
@@ -27,8 +27,8 @@ from fedproc.contract.tool.tool import Manifest
 from fedproc.demo.engine import MACHINES_OWN
 from fedproc.site.centre.identity import tls_context
 from fedproc.site.settings import DockerSettings
-from fedproc.site.tools.cache import Installed
-from fedproc.site.tools.images import Images
+from fedproc.site.tools.cache import InstalledTool
+from fedproc.site.tools.images import ImageRuntimes
 
 pytestmark = needs_docker
 Made = tuple[Image, Blobs]
@@ -36,7 +36,7 @@ Made = tuple[Image, Blobs]
 
 @pytest.fixture(scope="module")
 def reference(gateway: Gateway, image: Made) -> str:
-    """The image in the store, as an operator sent it there."""
+    """The image in the registry, as an operator sent it there."""
     return registry(gateway, gateway.operator_token()).push("tools/small", *image)
 
 
@@ -53,8 +53,8 @@ def forgotten(engine: docker.DockerClient, image: Made) -> Iterator[None]:
     forget()
 
 
-def installed() -> Installed:
-    return Installed(Manifest.model_construct(), Path("/nowhere"), "sha256:" + "0" * 64)
+def installed() -> InstalledTool:
+    return InstalledTool(Manifest.model_construct(), Path("/nowhere"), "sha256:" + "0" * 64)
 
 
 def task(image: str) -> Task:
@@ -63,8 +63,8 @@ def task(image: str) -> Task:
     )
 
 
-def images(gateway: Gateway, folder: Path, token: str) -> Images:
-    return Images(DockerSettings(socket=f"unix://{MACHINES_OWN}"), store(gateway, folder, token))
+def images(gateway: Gateway, folder: Path, token: str) -> ImageRuntimes:
+    return ImageRuntimes(DockerSettings(socket=f"unix://{MACHINES_OWN}"), site_registry(gateway, folder, token))
 
 
 @pytest.mark.usefixtures("forgotten")

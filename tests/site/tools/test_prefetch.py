@@ -1,4 +1,4 @@
-"""A tool from its folder to a host that has it ready: published once, fetched by digest, or brought in a bundle."""
+"""A tool from its folder to a host that has it ready: published once, fetched by digest, or brought in an archive."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def _image(manifest: Manifest) -> str:
 
 
 def fetched(
-    gateway: Gateway, folder: Path, executor: str, *tools: str, bundle: Path | None = None
+    gateway: Gateway, folder: Path, executor: str, *tools: str, archive: Path | None = None
 ) -> list[PrefetchResult]:
-    values = sites.settings(gateway, folder, executor, reaches=bundle is None)
-    return fetch(values, tools, bundle, lambda _: None)
+    values = sites.settings(gateway, folder, executor, reaches=archive is None)
+    return fetch(values, tools, archive, lambda _: None)
 
 
 # -- publishing
@@ -153,7 +153,7 @@ def test_the_token_is_not_in_what_pip_says(gateway: Gateway, tmp_path: Path) -> 
         outcomes = fetched(gateway, tmp_path, "sandbox")
     finally:
         (tmp_path / "away").rename(place)
-    assert all(o.fault and not o.ready for o in outcomes)
+    assert all(o.failed and not o.ready for o in outcomes)
     assert "fedproc-tiny" in outcomes[0].what
     assert "eyJ" not in "".join(o.what for o in outcomes)
 
@@ -168,7 +168,7 @@ def test_a_tool_that_is_nowhere_is_a_fault_if_it_was_named(gateway: Gateway, tmp
     (tmp_path / "policy.toml").write_text('[[tools]]\nid = "nowhere"\ndigest = "*"\n')
     (named,) = fetch(values, ("nowhere",), None, lambda _: None)
     (unnamed,) = fetch(values, (), None, lambda _: None)
-    assert (named.fault, unnamed.fault) == (True, False)
+    assert (named.failed, unnamed.failed) == (True, False)
     assert "no such tool" in named.what
 
 
@@ -177,16 +177,16 @@ def test_a_manifest_of_another_key_is_refused(gateway: Gateway, tmp_path: Path) 
     values = sites.settings(gateway, tmp_path, "docker")
     other = values.centre.model_copy(update={"catalogue_keys": (gateway.keys.key("other").public,)})
     outcomes = fetch(values.model_copy(update={"centre": other}), (), None, lambda _: None)
-    assert [(o.ready, o.fault) for o in outcomes] == [(False, True)]
+    assert [(o.ready, o.failed) for o in outcomes] == [(False, True)]
 
 
-# -- a bundle
+# -- an archive
 
 
 @pytest.fixture(scope="module")
-def bundle(gateway: Gateway, published: Manifest, work: Path) -> Path:
-    """A bundle with the image and, added by hand as its package is nowhere else, the wheel."""
-    path = work / "bundle.tar"
+def archive(gateway: Gateway, published: Manifest, work: Path) -> Path:
+    """An archive with the image and, added by hand as its package is nowhere else, the wheel."""
+    path = work / "archive.tar"
     done = sites.run_cli(gateway, work, "catalog", "pack", published.tool.id, "--to", str(path))
     assert done.returncode == 0, done.stderr
     with tarfile.open(path, "a") as tar:
@@ -196,18 +196,18 @@ def bundle(gateway: Gateway, published: Manifest, work: Path) -> Path:
 
 @pytest.mark.parametrize("executor", ["docker", "sandbox"])
 def test_a_host_that_reaches_nothing_takes_a_bundle(
-    gateway: Gateway, bundle: Path, no_image: str, engine: docker.DockerClient, tmp_path: Path, executor: str
+    gateway: Gateway, archive: Path, no_image: str, engine: docker.DockerClient, tmp_path: Path, executor: str
 ) -> None:
-    first = fetched(gateway, tmp_path, executor, bundle=bundle)
-    assert [(o.ready, o.changed, o.fault) for o in first] == [(True, True, False)] * 2, first
+    first = fetched(gateway, tmp_path, executor, archive=archive)
+    assert [(o.ready, o.changed, o.failed) for o in first] == [(True, True, False)] * 2, first
     assert executor != "docker" or engine.images.get(no_image).id == no_image
-    again = fetched(gateway, tmp_path, executor, bundle=bundle)
+    again = fetched(gateway, tmp_path, executor, archive=archive)
     assert [(o.ready, o.changed) for o in again] == [(True, False)] * 2
 
 
-def _changed(bundle: Path, target: Path, name: str, *, leave_out: bool = False) -> Path:
-    """The bundle with one member changed, or left out."""
-    with tarfile.open(bundle) as old, tarfile.open(target, "w") as new:
+def _changed(archive: Path, target: Path, name: str, *, leave_out: bool = False) -> Path:
+    """The archive with one member changed, or left out."""
+    with tarfile.open(archive) as old, tarfile.open(target, "w") as new:
         for entry in old:
             content = old.extractfile(entry)
             assert content is not None
@@ -224,35 +224,35 @@ def _changed(bundle: Path, target: Path, name: str, *, leave_out: bool = False) 
 
 @pytest.mark.parametrize("part", ["manifest.jws", "source.tar.gz", "config", "layer", "image"])
 def test_a_changed_bundle_is_refused(
-    gateway: Gateway, bundle: Path, published: Manifest, no_image: str, engine: docker.DockerClient, tmp_path: Path,
+    gateway: Gateway, archive: Path, published: Manifest, no_image: str, engine: docker.DockerClient, tmp_path: Path,
     part: str,
 ) -> None:  # fmt: skip
     _, repository, digest = split(_image(published))
     image = registry(gateway, gateway.operator_token()).image(repository, digest)
     blobs = {"config": image.config.digest, "layer": image.layers[-1].digest, "image": image.digest}
     name = blobs[part].replace(":", "-") if part in blobs else part
-    changed = _changed(bundle, tmp_path / "changed.tar", name)
+    changed = _changed(archive, tmp_path / "changed.tar", name)
     try:
-        outcomes = fetched(gateway, tmp_path, "docker", bundle=changed)
+        outcomes = fetched(gateway, tmp_path, "docker", archive=changed)
     except FedprocError as fault:
         assert isinstance(fault, UnreadableError)
     else:
         assert outcomes
-        assert all(o.fault and not o.ready for o in outcomes), outcomes
+        assert all(o.failed and not o.ready for o in outcomes), outcomes
     with pytest.raises(docker.errors.ImageNotFound):
         engine.images.get(no_image)
 
 
-def test_what_a_bundle_lacks_is_named(gateway: Gateway, bundle: Path, tmp_path: Path) -> None:
-    less = _changed(bundle, tmp_path / "less.tar", "source.tar.gz", leave_out=True)
-    outcomes = fetched(gateway, tmp_path, "docker", bundle=less)
+def test_what_an_archive_lacks_is_named(gateway: Gateway, archive: Path, tmp_path: Path) -> None:
+    less = _changed(archive, tmp_path / "less.tar", "source.tar.gz", leave_out=True)
+    outcomes = fetched(gateway, tmp_path, "docker", archive=less)
     assert all("source.tar.gz" in o.what and "not whole" in o.what for o in outcomes)
 
 
 def test_what_is_no_bundle_is_said(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "no.tar").write_bytes(b"no tar at all" * 1000)
     with pytest.raises(InvalidInputError, match="catalog pack"):
-        fetched(gateway, tmp_path, "docker", bundle=tmp_path / "no.tar")
+        fetched(gateway, tmp_path, "docker", archive=tmp_path / "no.tar")
 
 
 def test_two_fetches_at_once_do_not_disturb_each_other(

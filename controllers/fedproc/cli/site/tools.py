@@ -41,7 +41,7 @@ def fetch(
             (o.tool, o.version, o.task, "[green]ready[/]" if o.ready else "[red]not ready[/]", o.what) for o in outcomes
         ]
         table(("tool", "version", "task", "", "in, or why not"), rows, none="the policy admits no tool")
-    if any(outcome.fault for outcome in outcomes):
+    if any(outcome.failed for outcome in outcomes):
         raise typer.Exit(1)
 
 

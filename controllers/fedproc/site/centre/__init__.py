@@ -1,1 +1,1 @@
-"""The host's ways to the centre, all outgoing: broker, API, issuer, store."""
+"""The host's ways to the centre, all outgoing: broker, API, issuer, registry."""

@@ -29,7 +29,7 @@ from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.policy.rules import ToolRule
-from fedproc.site.tools.cache import Installed
+from fedproc.site.tools.cache import InstalledTool
 
 _log = get_logger(__name__)
 
@@ -135,7 +135,7 @@ class JobRun:
         record, deadlines = self.record, self.record.order.deadlines
         with self._by(deadlines.release_by, "its outputs were not released in time"):
             rule = self._services.policy.rule(record.order)
-            installed = await self._services.toolbox.get(record.order.tool, self._writer.wait_for)
+            installed = await self._services.tool_cache.get(record.order.tool, self._writer.wait_for)
             task = self._task_of(installed)
             self._services.policy.check_task(rule, task)
             with self._by(deadlines.end_by, "it had not ended by its deadline"):
@@ -148,7 +148,7 @@ class JobRun:
     def _by(self, moment: datetime, text: str) -> AbstractContextManager[None]:
         return deadline(moment, text, self._services.identity.clock, self.stop)
 
-    def _task_of(self, installed: Installed) -> Task:
+    def _task_of(self, installed: InstalledTool) -> Task:
         try:
             return installed.manifest.tool.task(self.record.order.task)
         except KeyError as fault:
@@ -156,7 +156,7 @@ class JobRun:
                 f"tool {installed.manifest.tool.id} has no task {self.record.order.task!r}"
             ) from fault
 
-    async def _run(self, installed: Installed, task: Task, rule: ToolRule) -> None:
+    async def _run(self, installed: InstalledTool, task: Task, rule: ToolRule) -> None:
         prepared = await self._stage_in(installed, task)
         await fetch_artefacts(self._services, self.record, self._workspace, self._writer.wait_for)
         await self._wiring.open(task, rule)
@@ -168,7 +168,7 @@ class JobRun:
 
     # -- before it runs --------------------------------------------------------------------------
 
-    async def _stage_in(self, installed: Installed, task: Task) -> Prepared:
+    async def _stage_in(self, installed: InstalledTool, task: Task) -> Prepared:
         record = self.record
         if record.state is not JobState.running:
             with self._by(record.order.deadlines.start_by, "it could not start by its deadline"):
@@ -179,7 +179,7 @@ class JobRun:
         datasets = await materialise(self._services, record, task, self._workspace)
         return Prepared(task, installed, runtime, self._workspace, datasets, share, self._services.settings.host)
 
-    async def _stage_in_fresh(self, installed: Installed, task: Task) -> Prepared:
+    async def _stage_in_fresh(self, installed: InstalledTool, task: Task) -> Prepared:
         record = self.record
         await self._trust_clock()
         share = await self._take_share(task)
@@ -187,7 +187,7 @@ class JobRun:
             record.enter(JobState.materialising)
             self.save()
         runtime = await self._services.runtimes.ready(installed, task)
-        self._services.toolbox.note_ready(installed, task.name, runtime.label)
+        self._services.tool_cache.note_ready(installed, task.name, runtime.label)
         await create_layout(self._services, record, self._workspace, self._writer.wait_for)
         datasets = await materialise(self._services, record, task, self._workspace)
         if record.state is JobState.materialising:

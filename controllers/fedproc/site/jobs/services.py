@@ -17,7 +17,7 @@ from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.journal import Journal
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import SiteSettings
-from fedproc.site.tools.cache import Runtimes, Toolbox
+from fedproc.site.tools.cache import Runtimes, ToolCache
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Services:
     journal: Journal
     holds: Holds
     pool: Pool
-    toolbox: Toolbox
+    tool_cache: ToolCache
     runtimes: Runtimes
     executor: Executor
     data: DataApi

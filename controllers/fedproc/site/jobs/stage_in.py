@@ -19,7 +19,7 @@ from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.resources import Share
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import SPEC, Workspace, placeholders
-from fedproc.site.tools.cache import Installed, Runtime
+from fedproc.site.tools.cache import InstalledTool, Runtime
 
 _ARTEFACTS = "artefacts"
 
@@ -29,7 +29,7 @@ class Prepared:
     """All that is needed to make the specs of a job's steps."""
 
     task: Task
-    installed: Installed
+    installed: InstalledTool
     runtime: Runtime
     workspace: Workspace
     datasets: tuple[Mount, ...]

@@ -58,7 +58,7 @@ class HeartbeatSender:
             capacity=self._services.pool.capacity(),
             executors=(self._services.executor.name,),
             tools=self._services.policy.admitted(),
-            tools_ready=await asyncio.to_thread(self._services.toolbox.ready),
+            tools_ready=await asyncio.to_thread(self._services.tool_cache.ready),
             datasets=await self._datasets(),
             open_jobs=len(self._reconciliation.open_jobs()),
             open_jobs_digest=self._reconciliation.digest(),

@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledTool:
     """One tool version on this host: its verified manifest and its read-only source."""
 
     manifest: Manifest
@@ -44,12 +44,12 @@ class Runtime:
 class Runtimes(Protocol):
     """Makes what a task runs in ready on this host; one per executor."""
 
-    async def ready(self, installed: Installed, task: Task) -> Runtime:
+    async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
         """Build or find it. Raises :class:`SystemFaultError` if it cannot be had."""
         ...
 
 
-class Toolbox:
+class ToolCache:
     """Fetches a tool once and keeps it by its digest."""
 
     def __init__(self, folder: Path, keys: dict[str, ECKey], transfer: Transfer) -> None:
@@ -57,11 +57,11 @@ class Toolbox:
         self._keys = keys
         self._transfer = transfer
         self._locks: dict[str, asyncio.Lock] = {}
-        self._known: dict[str, Installed] = {}
+        self._known: dict[str, InstalledTool] = {}
         self._seen: dict[str, tuple[str, str, str]] = {}
         self._noted: dict[tuple[str, str], str] = {}
 
-    async def get(self, tool: ToolRef, on_wait: OnWait) -> Installed:
+    async def get(self, tool: ToolRef, on_wait: OnWait) -> InstalledTool:
         """The tool of exactly this digest, signed by the catalogue.
 
         Raises :class:`fedproc.common.errors.UnreadableError` or :class:`SystemFaultError` if what comes is something
@@ -76,15 +76,15 @@ class Toolbox:
         """Whether the tool of this digest is here."""
         return (self._home(digest) / "manifest.jws").exists()
 
-    def take_in(self, signed: str, packed: bytes) -> None:
-        """Take a tool in that came another way.
+    def ingest(self, signed: str, packed: bytes) -> None:
+        """Take in a tool that came another way.
 
         Raises :class:`UnreadableError` unless the catalogue signed all of it.
         """
         manifest, digest = verify_manifest(signed, self._keys)
-        _lay_out(self._home(digest), signed, packed, manifest)
+        _unpack_into(self._home(digest), signed, packed, manifest)
 
-    def note_ready(self, installed: Installed, task: str, label: str) -> bool:
+    def note_ready(self, installed: InstalledTool, task: str, label: str) -> bool:
         """Write down what a task runs in, now that it is here; False if that was known."""
         if self._noted.get((installed.digest, task)) == label:
             return False
@@ -120,7 +120,7 @@ class Toolbox:
     def _home(self, digest: str) -> Path:
         return self._folder / digest.replace(":", "-")
 
-    async def _install(self, tool: ToolRef, on_wait: OnWait) -> Installed:
+    async def _install(self, tool: ToolRef, on_wait: OnWait) -> InstalledTool:
         home = self._home(tool.digest)
         signed = home / "manifest.jws"
         if await asyncio.to_thread(signed.exists):
@@ -128,17 +128,17 @@ class Toolbox:
         text = await self._transfer.manifest(tool, on_wait)
         installed = self._verified(tool, text, home)
         bundle = await self._transfer.bundle(tool, on_wait)
-        await asyncio.to_thread(_lay_out, home, text, bundle, installed.manifest)
+        await asyncio.to_thread(_unpack_into, home, text, bundle, installed.manifest)
         return installed
 
-    def _verified(self, tool: ToolRef, text: str, home: Path) -> Installed:
+    def _verified(self, tool: ToolRef, text: str, home: Path) -> InstalledTool:
         manifest, digest = verify_manifest(text, self._keys)
         if digest != tool.digest:
             raise SystemFaultError(
                 f"tool {tool.id}: the catalogue gave digest {digest}, ordered was {tool.digest}",
                 code="system_fault.digest",
             )
-        return Installed(manifest, home / "source", digest)
+        return InstalledTool(manifest, home / "source", digest)
 
 
 def _own_name() -> str:
@@ -146,7 +146,7 @@ def _own_name() -> str:
     return f"{os.getpid()}-{threading.get_ident()}"
 
 
-def _lay_out(home: Path, signed: str, bundle: bytes, manifest: Manifest) -> None:
+def _unpack_into(home: Path, signed: str, bundle: bytes, manifest: Manifest) -> None:
     """A home appears in one step, and stays; several programs may do this at once."""
     partial = home.with_name(f"{home.name}.{_own_name()}")
     if partial.exists():

@@ -15,23 +15,23 @@ from fedproc.common.log import get_logger
 from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.settings import DockerSettings
-from fedproc.site.tools.cache import Installed, Runtime
-from fedproc.site.tools.registry import Store
+from fedproc.site.tools.cache import InstalledTool, Runtime
+from fedproc.site.tools.registry import SiteRegistry
 
 log = get_logger(__name__)
 
 
-class Images:
+class ImageRuntimes:
     """Implements :class:`fedproc.site.tools.cache.Runtimes` for the Docker executor."""
 
-    def __init__(self, settings: DockerSettings, store: Store | None = None) -> None:
+    def __init__(self, settings: DockerSettings, registry: SiteRegistry | None = None) -> None:
         self._settings = settings
-        self._store = store
+        self._registry = registry
         self._ids: dict[str, str] = {}
         self._lock = asyncio.Lock()
 
-    async def ready(self, installed: Installed, task: Task) -> Runtime:
-        """The image of the task. Raises :class:`ImageError` with the engine's last words, or what the store says."""
+    async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
+        """The image of the task. Raises :class:`ImageError` with the engine's last words, or what the registry says."""
         runtime = task.runtime
         if runtime.image is None and runtime.dockerfile is None:
             raise ImageError(
@@ -51,8 +51,8 @@ class Images:
         except docker.errors.DockerException as fault:
             raise ImageError(f"the container engine does not answer at {self._settings.socket}: {fault}") from fault
         try:
-            if self._store and self._store.holds(name):
-                return self._stored(client, self._store, name)
+            if self._registry and self._registry.holds(name):
+                return self._stored(client, self._registry, name)
             return image_id(client, name) or self._fetch(client, name, source, dockerfile)
         except (docker.errors.DockerException, requests.RequestException) as fault:
             raise ImageError(f"image {name}: {fault}") from fault
@@ -61,20 +61,20 @@ class Images:
         finally:
             client.close()
 
-    def _stored(self, client: docker.DockerClient, store: Store, name: str) -> str:
-        """The engine's id of an image of the store; that id is a digest, which the signed one covers."""
-        image = store.image(name)
+    def _stored(self, client: docker.DockerClient, registry: SiteRegistry, name: str) -> str:
+        """The engine's id of an image of the registry; that id is a digest, which the signed one covers."""
+        image = registry.image(name)
         found = _loaded(client, image)
         if found is None:
             log.info("image.fetching", image=name, bytes=image.size)
-            store.fetch(name, image)
-            client.images.load(store.archive(name, image))  # type: ignore[arg-type]  # any iterator of bytes
+            registry.fetch(name, image)
+            client.images.load(registry.image_tar(name, image))  # type: ignore[arg-type]  # any iterator of bytes
             found = _loaded(client, image)
             if found is None:
                 raise ImageError(
                     f"image {name} is not there, though the engine loaded it: it made something else of it"
                 )
-            store.trim()
+            registry.trim()
         return found
 
     def _fetch(self, client: docker.DockerClient, name: str, source: Path, dockerfile: str | None) -> str:
@@ -94,7 +94,7 @@ class Images:
         place = self._settings.registries.get(registry)
         if place is None:
             raise ImageError(
-                f"image {name} is not of the federation's store: publish it there, put it on this host ahead, or "
+                f"image {name} is not of the federation's registry: publish it there, put it on this host ahead, or "
                 f"say in the settings where this host pulls images of {registry} from (docker.registries)"
             )
         log.info("image.pulling", image=name, source=place)

@@ -1,4 +1,4 @@
-"""``fedproc site tools fetch``: approved tools made ready on this host ahead of need, from the centre or a bundle.
+"""``fedproc site tools fetch``: approved tools made ready on this host ahead of need, from the centre or an archive.
 
 It is a program of its own, beside a running orchestrator: both find what the other has fetched.
 """
@@ -18,7 +18,7 @@ import httpx
 
 from fedproc.catalog import verify_manifest
 from fedproc.catalog.folder import version_key
-from fedproc.catalog.offline import Bundle
+from fedproc.catalog.offline import Archive
 from fedproc.common.errors import FedprocError, RefusedError, UnavailableError
 from fedproc.common.keys import read_keys
 from fedproc.contract.tool.task import Task
@@ -29,13 +29,13 @@ from fedproc.site.centre.identity import Identity, tls_context
 from fedproc.site.policy import rules
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import SiteSettings
-from fedproc.site.tools.cache import Installed, Runtimes, Toolbox
-from fedproc.site.tools.registry import Store, make_store
+from fedproc.site.tools.cache import InstalledTool, Runtimes, ToolCache
+from fedproc.site.tools.registry import SiteRegistry, make_registry
 from fedproc.site.tools.runtimes import make_runtimes
 
 NOT_OF_THIS_EXECUTOR = "system_fault.runtime"
 _PATIENCE = 120.0
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -49,33 +49,37 @@ class PrefetchResult:
     ready: bool
     what: str
     changed: bool = False
-    fault: bool = False
+    failed: bool = False
+    """whether that is an error: a tool that was asked for is not to be had, or something broke"""
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        values = asdict(self)
+        return {**values, "fault": values.pop("failed")}
 
 
-def fetch(settings: SiteSettings, wanted: tuple[str, ...], bundle: Path | None, say: Say) -> list[PrefetchResult]:
+def fetch(
+    settings: SiteSettings, wanted: tuple[str, ...], archive: Path | None, notify: Notify
+) -> list[PrefetchResult]:
     """Make the tools of these ids ready, or all that the site's policy admits and the catalogue has.
 
     Raises :class:`RefusedError` for a tool that the policy does not admit, and other :class:`FedprocError` where
     nothing can be had at all.
     """
-    return asyncio.run(_fetch(settings, wanted, bundle, say))
+    return asyncio.run(_fetch(settings, wanted, archive, notify))
 
 
 async def _fetch(
-    settings: SiteSettings, wanted: tuple[str, ...], bundle: Path | None, say: Say
+    settings: SiteSettings, wanted: tuple[str, ...], archive: Path | None, notify: Notify
 ) -> list[PrefetchResult]:
     allowed = rules.load(settings.policy)
     _check_wanted(wanted, allowed)
-    if bundle is None:
-        async with _from_centre(settings, say) as source:
-            return await _each(source, wanted, allowed, say)
-    with Bundle(bundle) as opened, tempfile.TemporaryDirectory(prefix="fedproc-wheels-") as wheels:
-        opened.take_wheels(Path(wheels))
-        async with _from_bundle(settings, opened, Path(wheels)) as source:
-            return await _each(source, wanted, allowed, say)
+    if archive is None:
+        async with _from_centre(settings, notify) as source:
+            return await _each(source, wanted, allowed, notify)
+    with Archive(archive) as opened, tempfile.TemporaryDirectory(prefix="fedproc-wheels-") as wheels:
+        opened.extract_wheels(Path(wheels))
+        async with _from_archive(settings, opened, Path(wheels)) as source:
+            return await _each(source, wanted, allowed, notify)
 
 
 def _check_wanted(wanted: tuple[str, ...], allowed: Policy) -> None:
@@ -88,76 +92,76 @@ def _check_wanted(wanted: tuple[str, ...], allowed: Policy) -> None:
             )
 
 
-async def _each(source: _Source, wanted: tuple[str, ...], allowed: Policy, say: Say) -> list[PrefetchResult]:
-    outcomes: list[PrefetchResult] = []
+async def _each(source: _Source, wanted: tuple[str, ...], allowed: Policy, notify: Notify) -> list[PrefetchResult]:
+    results: list[PrefetchResult] = []
     for rule in allowed.tools:
         if wanted and rule.id not in wanted:
             continue
         digest = await source.digest(rule.id, rule.digest)
         if digest is None:
             what = f"{source.name} has no such tool"
-            outcomes.append(
-                PrefetchResult(rule.id, "-", rule.digest, "-", ready=False, what=what, fault=rule.id in wanted)
+            results.append(
+                PrefetchResult(rule.id, "-", rule.digest, "-", ready=False, what=what, failed=rule.id in wanted)
             )
         else:
-            say(f"{rule.id} {digest}")
-            outcomes += await _tool(source, rule.id, digest)
-    return outcomes
+            notify(f"{rule.id} {digest}")
+            results += await _tool(source, rule.id, digest)
+    return results
 
 
 async def _tool(source: _Source, tool: str, digest: str) -> list[PrefetchResult]:
     try:
-        known = source.toolbox.has(digest)
+        known = source.tool_cache.has(digest)
         installed = await source.installed(tool, digest)
     except FedprocError as fault:
-        return [PrefetchResult(tool, "-", digest, "-", ready=False, what=fault.message, fault=True)]
+        return [PrefetchResult(tool, "-", digest, "-", ready=False, what=fault.message, failed=True)]
     return [await _task(source, installed, task.name, new=not known) for task in installed.manifest.tool.tasks]
 
 
-async def _task(source: _Source, installed: Installed, name: str, *, new: bool) -> PrefetchResult:
+async def _task(source: _Source, installed: InstalledTool, name: str, *, new: bool) -> PrefetchResult:
     tool, task = installed.manifest.tool, installed.manifest.tool.task(name)
-    outcome = PrefetchResult(tool.id, tool.version, installed.digest, name, ready=False, what="")
+    result = PrefetchResult(tool.id, tool.version, installed.digest, name, ready=False, what="")
     try:
-        await source.bring(task)
+        await source.provide(task)
         runtime = await source.runtimes.ready(installed, task)
     except FedprocError as fault:
-        return replace(outcome, what=fault.message, fault=fault.code != NOT_OF_THIS_EXECUTOR)
-    changed = source.toolbox.note_ready(installed, name, runtime.label) or new
-    return replace(outcome, ready=True, what=runtime.label, changed=changed)
+        return replace(result, what=fault.message, failed=fault.code != NOT_OF_THIS_EXECUTOR)
+    changed = source.tool_cache.note_ready(installed, name, runtime.label) or new
+    return replace(result, ready=True, what=runtime.label, changed=changed)
 
 
 @dataclass
 class _Source:
     """Where tools come from: the centre."""
 
-    toolbox: Toolbox
+    tool_cache: ToolCache
     runtimes: Runtimes
     transfer: Transfer
-    waiting: Callable[[str | None], None]
+    on_wait: Callable[[str | None], None]
     name: ClassVar[str] = "the catalogue"
 
     async def digest(self, tool: str, digest: str) -> str | None:
         """The digest that the policy names, or the newest version's; None if there is none."""
         if digest != "*":
             return digest
-        offered = await self.transfer.tools(self.waiting)
+        offered = await self.transfer.tools(self.on_wait)
         return next((entry.digest for entry in offered if entry.id == tool), None)
 
-    async def installed(self, tool: str, digest: str) -> Installed:
-        return await self.toolbox.get(ToolRef(id=tool, version="", digest=digest), self.waiting)
+    async def installed(self, tool: str, digest: str) -> InstalledTool:
+        return await self.tool_cache.get(ToolRef(id=tool, version="", digest=digest), self.on_wait)
 
-    async def bring(self, task: Task) -> None:
+    async def provide(self, task: Task) -> None:
         """Nothing: what makes runtimes ready fetches what it needs."""
 
 
 @dataclass
-class _BundleSource(_Source):
-    """Where tools come from: a bundle; ``offered`` are its verified manifests by digest, each with its signed text."""
+class _ArchiveSource(_Source):
+    """Where tools come from: an archive; ``offered`` are its verified manifests by digest, with their signed texts."""
 
-    bundle: Bundle
-    store: Store | None
+    archive: Archive
+    registry: SiteRegistry | None
     offered: dict[str, tuple[Manifest, str]]
-    name: ClassVar[str] = "the bundle"
+    name: ClassVar[str] = "the archive"
 
     async def digest(self, tool: str, digest: str) -> str | None:
         there = [each for each, (manifest, _) in self.offered.items() if manifest.tool.id == tool]
@@ -165,58 +169,62 @@ class _BundleSource(_Source):
             return max(there, key=lambda each: version_key(self.offered[each][0].tool.version), default=None)
         return digest if digest in there else None
 
-    async def installed(self, tool: str, digest: str) -> Installed:
-        if not self.toolbox.has(digest):
-            await asyncio.to_thread(self.toolbox.take_in, self.offered[digest][1], self.bundle.source(digest))
+    async def installed(self, tool: str, digest: str) -> InstalledTool:
+        if not self.tool_cache.has(digest):
+            await asyncio.to_thread(self.tool_cache.ingest, self.offered[digest][1], self.archive.source(digest))
         return await super().installed(tool, digest)
 
-    async def bring(self, task: Task) -> None:
-        if task.runtime.image and self.store is not None and self.store.holds(task.runtime.image):
-            await asyncio.to_thread(self.store.take, task.runtime.image, self.bundle)
+    async def provide(self, task: Task) -> None:
+        if task.runtime.image and self.registry is not None and self.registry.holds(task.runtime.image):
+            await asyncio.to_thread(self.registry.ingest, task.runtime.image, self.archive)
 
 
 @asynccontextmanager
-async def _from_centre(settings: SiteSettings, say: Say) -> AsyncIterator[_Source]:
-    async with _services(settings) as (toolbox, transfer, store):
-        yield _Source(toolbox, make_runtimes(settings, store), transfer, _patience(say))
+async def _from_centre(settings: SiteSettings, notify: Notify) -> AsyncIterator[_Source]:
+    async with _services(settings) as (tool_cache, transfer, registry):
+        yield _Source(tool_cache, make_runtimes(settings, registry), transfer, _limited_wait(notify))
 
 
 @asynccontextmanager
-async def _from_bundle(settings: SiteSettings, bundle: Bundle, wheels: Path) -> AsyncIterator[_Source]:
+async def _from_archive(settings: SiteSettings, archive: Archive, wheels: Path) -> AsyncIterator[_Source]:
     keys = read_keys(settings.centre.catalogue_keys)
     offered: dict[str, tuple[Manifest, str]] = {}
-    for signed in bundle.manifests():
+    for signed in archive.manifests():
         manifest, digest = verify_manifest(signed, keys)
         offered[digest] = (manifest, signed)
     pip = settings.sandbox.model_copy(update={"pip_arguments": ("--no-index", "--find-links", str(wheels))})
     offline = settings.model_copy(update={"sandbox": pip})
-    async with _services(offline) as (toolbox, transfer, store):
-        yield _BundleSource(
-            toolbox, make_runtimes(offline, store), transfer, _patience(lambda _: None), bundle, store, offered
+    async with _services(offline) as (tool_cache, transfer, registry):
+        yield _ArchiveSource(
+            tool_cache, make_runtimes(offline, registry), transfer, _limited_wait(_silent), archive, registry, offered
         )
 
 
 @asynccontextmanager
-async def _services(settings: SiteSettings) -> AsyncIterator[tuple[Toolbox, Transfer, Store | None]]:
+async def _services(settings: SiteSettings) -> AsyncIterator[tuple[ToolCache, Transfer, SiteRegistry | None]]:
     context, egress = tls_context(settings.centre.ca_file), ProxyConnector.from_settings(settings.centre)
     async with egress.http_client(context, httpx.Timeout(30, connect=10)) as http:
         identity = Identity(settings, http)
         transfer = Transfer(settings.centre.api_url, identity, http)
-        toolbox = Toolbox(settings.state / "tools", read_keys(settings.centre.catalogue_keys), transfer)
-        yield toolbox, transfer, make_store(settings, identity)
+        tool_cache = ToolCache(settings.state / "tools", read_keys(settings.centre.catalogue_keys), transfer)
+        yield tool_cache, transfer, make_registry(settings, identity)
 
 
-def _patience(say: Say) -> Callable[[str | None], None]:
+def _silent(_text: str) -> None:
+    """Nothing is asked of the centre, so nothing is waited for."""
+
+
+def _limited_wait(notify: Notify) -> Callable[[str | None], None]:
     """Waits for a centre that does not answer, but not for ever: somebody waits for this program."""
     until = time.monotonic() + _PATIENCE
 
-    def waiting(what: str | None) -> None:
+    def on_wait(what: str | None) -> None:
         if what is None:
             return
         if time.monotonic() > until:
             raise UnavailableError(
                 f"{what}: not reached within {_PATIENCE:.0f} s; can this host reach the centre's gateway?"
             )
-        say(f"waits for {what}")
+        notify(f"waits for {what}")
 
-    return waiting
+    return on_wait

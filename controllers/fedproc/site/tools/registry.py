@@ -1,4 +1,4 @@
-"""The federation's store of images and packages, as a host uses it: with its own token, through the gateway."""
+"""The federation's registry of images and packages, as a host uses it: with its own token, through the gateway."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from fedproc.catalog.oci import Blobs, Image, ImageError, for_engine
-from fedproc.catalog.offline import Bundle
+from fedproc.catalog.offline import Archive
 from fedproc.catalog.registry import Registry, Token, of_this_machine, split
 from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, tls_context
-from fedproc.site.settings import SiteSettings, StoreSettings
+from fedproc.site.settings import RegistrySettings, SiteSettings
 
 _READ_SECONDS = 120
 
 
-def token_of(identity: Identity) -> Token:
+def token_source(identity: Identity) -> Token:
     """The host's token for work in threads; made while the loop runs that the identity belongs to."""
     loop = asyncio.get_running_loop()
 
@@ -30,22 +30,22 @@ def token_of(identity: Identity) -> Token:
     return token
 
 
-def make_store(settings: SiteSettings, identity: Identity) -> Store | None:
+def make_registry(settings: SiteSettings, identity: Identity) -> SiteRegistry | None:
     """The store that the settings name, if they do; call it in the identity's loop."""
     if settings.store is None:
         return None
-    token = token_of(identity)
+    token = token_source(identity)
     ca_file, folder = settings.centre.ca_file, settings.state / "images"
     egress = ProxyConnector.from_settings(settings.centre)
-    return Store(settings.store, ca_file, folder, identity.client_id, token, egress)
+    return SiteRegistry(settings.store, ca_file, folder, identity.client_id, token, egress)
 
 
-class Store:
+class SiteRegistry:
     """Calls block: they are made in threads. What was fetched is kept below ``folder``, images in bounds."""
 
     def __init__(
         self,
-        settings: StoreSettings,
+        settings: RegistrySettings,
         ca_file: Path | None,
         folder: Path,
         client_id: str,
@@ -63,7 +63,7 @@ class Store:
         self.blobs = Blobs(folder / "blobs")
 
     def holds(self, reference: str) -> bool:
-        """Whether this image is one of the store's."""
+        """Whether this image is one of the registry's."""
         return split(reference)[0] == self._settings.name
 
     def image(self, reference: str) -> Image:
@@ -71,14 +71,14 @@ class Store:
         _, repository, digest = split(reference)
         return self._registry.image(repository, digest, self.manifests)
 
-    def take(self, reference: str, bundle: Bundle) -> None:
-        """Take the image from a bundle instead; all of it is checked against the reference's digest."""
+    def ingest(self, reference: str, archive: Archive) -> None:
+        """Take the image from an offline archive instead; all of it is checked against the reference's digest."""
         digest: str | None = split(reference)[2]
         while digest is not None:
-            bundle.take_blob("manifests", digest, self.manifests)
+            archive.extract_blob("manifests", digest, self.manifests)
             digest = of_this_machine(self.manifests.read(digest) or b"")
         for blob in self.image(reference).blobs:
-            bundle.take_blob("blobs", blob.digest, self.blobs)
+            archive.extract_blob("blobs", blob.digest, self.blobs)
 
     def fetch(self, reference: str, image: Image) -> None:
         """Fetch what is not here of the image. Raises :class:`ImageError` if the disk has no room for it."""
@@ -92,7 +92,7 @@ class Store:
             )
         self._registry.fetch(split(reference)[1], image, self.blobs)
 
-    def archive(self, reference: str, image: Image) -> Iterator[bytes]:
+    def image_tar(self, reference: str, image: Image) -> Iterator[bytes]:
         """The fetched image as a tar for the engine, under a name that tells where it is from."""
         name = reference.partition("@")[0]
         return for_engine(image, self.blobs, f"{name}:{image.digest.removeprefix('sha256:')[:32]}")
@@ -102,7 +102,7 @@ class Store:
         self.blobs.trim(self._settings.keep_mb * 1_000_000)
 
     def index(self) -> dict[str, str]:
-        """Variables for a pip of ours: the store's index of packages, with the host's token. They are a secret."""
+        """Variables for a pip of ours: the registry's index of packages, with the host's token. They are a secret."""
         url = urlsplit(self._settings.address)
         signed_in = f"{self._client_id}:{quote(self._token(False), safe='')}@{url.netloc}"
         variables = {"PIP_INDEX_URL": url._replace(netloc=signed_in, path="/simple/").geturl()}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from fedproc.site.settings import SiteSettings
 from fedproc.site.tools.cache import Runtimes
-from fedproc.site.tools.registry import Store
+from fedproc.site.tools.registry import SiteRegistry
 
 
-def make_runtimes(settings: SiteSettings, store: Store | None = None) -> Runtimes:
-    """What makes runtimes ready for the executor that the settings name, by ``store`` if there is one."""
+def make_runtimes(settings: SiteSettings, registry: SiteRegistry | None = None) -> Runtimes:
+    """What makes runtimes ready for the executor that the settings name, by ``registry`` if there is one."""
     if settings.executor == "docker":
-        from fedproc.site.tools.images import Images
+        from fedproc.site.tools.images import ImageRuntimes
 
-        return Images(settings.docker, store)
+        return ImageRuntimes(settings.docker, registry)
 
-    from fedproc.site.tools.venvs import Environments
+    from fedproc.site.tools.venvs import VenvRuntimes
 
     folder = settings.sandbox.environments or settings.state / "environments"
-    return Environments(folder, settings.sandbox.python, settings.sandbox.pip_arguments, store)
+    return VenvRuntimes(folder, settings.sandbox.python, settings.sandbox.pip_arguments, registry)

@@ -16,8 +16,8 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
-from fedproc.site.tools.cache import Installed, Runtime
-from fedproc.site.tools.registry import Store
+from fedproc.site.tools.cache import InstalledTool, Runtime
+from fedproc.site.tools.registry import SiteRegistry
 
 log = get_logger(__name__)
 _BUILD_SECONDS = 1800
@@ -29,22 +29,22 @@ class EnvironmentBuildError(SystemFaultError):
     code = "system_fault.environment"
 
 
-class Environments:
+class VenvRuntimes:
     """Implements :class:`fedproc.site.tools.cache.Runtimes` for the sandbox.
 
     ``folder`` may be shared by several hosts of one machine: a build holds a lock, and appears in one step.
     """
 
     def __init__(
-        self, folder: Path, python: Path, pip_arguments: tuple[str, ...] = (), store: Store | None = None
+        self, folder: Path, python: Path, pip_arguments: tuple[str, ...] = (), registry: SiteRegistry | None = None
     ) -> None:
         self._folder = folder
         self._python = python
         self._pip_arguments = pip_arguments
-        self._store = store
+        self._registry = registry
         self._keys: dict[Path, str] = {}
 
-    async def ready(self, installed: Installed, task: Task) -> Runtime:
+    async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
         """The environment of the task's requirements. Raises :class:`EnvironmentBuildError` with pip's last words."""
         name = task.runtime.requirements
         if name is None:
@@ -82,7 +82,7 @@ class Environments:
             await asyncio.to_thread(partial.rename, place)
 
     async def _install(self, place: Path, requirements: Path) -> None:
-        index = {} if self._store is None or self._pip_arguments else await asyncio.to_thread(self._store.index)
+        index = {} if self._registry is None or self._pip_arguments else await asyncio.to_thread(self._registry.index)
         await self._run(
             sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install",
             "--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes", "--only-binary", ":all:",
