@@ -21,7 +21,7 @@ from fedproc.central.experiments.coordinator import (
     state_of,
     waiting_gang_hosts,
 )
-from fedproc.central.experiments.placement import gang_tasks
+from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.contract.states import LEGAL, TERMINAL, ExperimentState, JobState
 from fedproc.contract.tool.task import Placement, TaskKind
 from fedproc.contract.tool.tool import Tool

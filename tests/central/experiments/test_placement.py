@@ -8,8 +8,9 @@ import pytest
 from tests.support.books import HOSTS
 from tests.support.sample_tools import CHAIN, GANG, LONE, WATCHED, need, task, tool
 
+from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.parameters import Parameters
-from fedproc.central.experiments.placement import HostFacts, gang_tasks, named_hosts, plan, windows
+from fedproc.central.experiments.placement import HostFacts, named_hosts, plan, windows
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.tool.tool import Tool

@@ -37,6 +37,7 @@ from fedproc.central.auth.issuer import Issuer
 from fedproc.central.auth.tokens import Verifier
 from fedproc.central.db import migrate
 from fedproc.central.db.engine import connect
+from fedproc.central.experiments.submission import Submissions
 from fedproc.central.files.blobs import Blobs
 from fedproc.central.files.inputs import Inputs
 from fedproc.central.files.signed_urls import SignedUrls
@@ -90,6 +91,7 @@ def _app_state(settings: CentralSettings) -> AppState:
         blobs=blobs,
         uploads=Uploads(engine, blobs, settings.max_upload_mb),
         inputs=Inputs(engine, blobs, bell),
+        submissions=Submissions(engine, settings, bell),
         signed_urls=SignedUrls(blobs.folder),
         metrics=metrics,
         streams=Streams(bell, metrics, engine),

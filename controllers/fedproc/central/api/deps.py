@@ -22,6 +22,7 @@ from fedproc.central.auth.issuer import Issuer
 from fedproc.central.auth.tokens import Caller, Role, Verifier, invalid_token
 from fedproc.central.db.engine import reading
 from fedproc.central.db.repositories import hosts
+from fedproc.central.experiments.submission import Submissions
 from fedproc.central.files.blobs import Blobs
 from fedproc.central.files.inputs import Inputs
 from fedproc.central.files.signed_urls import SignedUrls
@@ -45,6 +46,7 @@ class AppState:
     blobs: Blobs
     uploads: Uploads
     inputs: Inputs
+    submissions: Submissions
     signed_urls: SignedUrls
     metrics: Metrics
     streams: Streams

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from fedproc.central.db.repositories import events, tools
-from fedproc.central.db.schema import experiments, files, hosts, jobs, outbox
+from fedproc.central.db.schema import experiments, jobs, outbox
+from fedproc.central.experiments import orders
 from fedproc.central.experiments.coordinator import (
     Decision,
     Facts,
     JobFacts,
     decide,
-    partners,
     state_of,
     waiting_gang_hosts,
 )
-from fedproc.contract.ids import dns_label
+from fedproc.central.experiments.orders import OrderJson
+from fedproc.central.experiments.references import References
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState
-from fedproc.contract.tool.task import Task
-from fedproc.contract.wire.messages import Cancel, FileRef, Finish, Peer, Start, Wire
-from fedproc.contract.wire.routing import server_name
+from fedproc.contract.wire.messages import Cancel, Finish, Start, Wire
 
 _FACTS: tuple[Any, ...] = (
     jobs.c.id,
@@ -47,7 +44,7 @@ _WITH_EXPERIMENT = select(*_FACTS).join(experiments, experiments.c.id == jobs.c.
 _JOBS = _WITH_EXPERIMENT.where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
 _OUT = insert(outbox)
 _TELL = update(jobs).where(jobs.c.id == bindparam("row")).values(told=bindparam("kinds"))
-_ORDERS = select(jobs.c.id, jobs.c.order).where(
+_DRAFTS = select(jobs.c.id, jobs.c.order).where(
     jobs.c.experiment == bindparam("experiment"), jobs.c.id.in_(bindparam("ids", expanding=True))
 )
 _WHOLE = update(experiments).where(experiments.c.id == bindparam("row"))
@@ -60,7 +57,6 @@ _ACQUIRING = (
     JobState.materialising,
     JobState.prepared,
 )
-HOLD_SECONDS = 600.0
 _MOST_WAITING = 1000
 
 
@@ -139,13 +135,15 @@ class _Advancing:
         self._given_busy = busy
         self._id = experiment_id
         self._messages: list[dict[str, Any]] = []
+        self._drafts: Mapping[str, OrderJson] = {}
         self.told = False
         self._read()
         self._state = ExperimentState(self._rows[0].whole)
-        self._tool = tools.of_digest(connection, self._rows[0].digest)
 
     def _read(self) -> None:
         self._rows: Sequence[Row[Any]] = self._connection.execute(_JOBS, {"id": self._id}).all()
+        self._tool = tools.of_digest(self._connection, self._rows[0].digest)
+        self._references = References(self._connection, self._tool, self._rows)
         self._told: dict[str, list[str]] = {row.id: list(row.told) for row in self._rows}
 
     def run(self) -> None:
@@ -182,8 +180,8 @@ class _Advancing:
     def _carry_out(self, decisions: Sequence[Decision]) -> bool:
         """Write the messages; says whether a job was ended here instead."""
         rows = {row.id: row for row in self._rows}
-        orders = self._orders([decision.job for decision in decisions if decision.kind == "job"])
-        ended = [self._apply(rows[decision.job], decision, orders) for decision in decisions]
+        self._read_drafts([decision.job for decision in decisions if decision.kind == "job"])
+        ended = [self._apply(rows[decision.job], decision) for decision in decisions]
         if self._messages:
             self._connection.execute(_OUT, self._messages)
             told = {message["job"]: self._told[message["job"]] for message in self._messages}
@@ -192,17 +190,16 @@ class _Advancing:
             self.told = True
         return any(ended)
 
-    def _orders(self, ids: list[str]) -> Mapping[str, dict[str, Any]]:
-        if not ids:
-            return {}
-        rows = self._connection.execute(_ORDERS, {"experiment": self._id, "ids": ids})
-        return {row.id: row.order for row in rows}
+    def _read_drafts(self, ids: list[str]) -> None:
+        if ids:
+            rows = self._connection.execute(_DRAFTS, {"experiment": self._id, "ids": ids})
+            self._drafts = {row.id: row.order for row in rows}
 
-    def _apply(self, row: Row[Any], decision: Decision, orders: Mapping[str, dict[str, Any]]) -> bool:
+    def _apply(self, row: Row[Any], decision: Decision) -> bool:
         """Put the message; says whether the job was ended here instead, because it was never claimed."""
         match decision.kind:
             case "job":
-                self._put(row, "job", self._order(row, orders[row.id]))
+                self._put(row, "job", self._order(row))
             case "start":
                 self._put(row, "start", self._start(row))
             case "finish":
@@ -213,20 +210,19 @@ class _Advancing:
                 self._put(row, "cancel", Cancel(job=row.id, code=decision.code, reason=decision.reason))
         return False
 
-    def _put(self, row: Row[Any], kind: str, message: Wire | dict[str, Any]) -> None:
-        body = message if isinstance(message, dict) else message.model_dump(mode="json", exclude_defaults=True)
+    def _order(self, row: Row[Any]) -> OrderJson:
+        found = self._references
+        return orders.complete(self._drafts[row.id], found.inputs(row), found.recipients(row), self._now)
+
+    def _start(self, row: Row[Any]) -> Start:
+        found = self._references
+        return Start(job=row.id, peers=tuple(found.peers(row)), artefacts=tuple(found.artefacts(row)))
+
+    def _put(self, row: Row[Any], kind: str, message: Wire | OrderJson) -> None:
+        body = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Wire) else message
         values = {"job": row.id, "host": row.host, "kind": kind, "message": body, "created": self._now}
         self._messages.append(values)
         self._told[row.id].append(kind)
-
-    def _order(self, row: Row[Any], order: dict[str, Any]) -> dict[str, Any]:
-        task = self._tool.task(row.task)
-        inputs = [ref.model_dump(mode="json", exclude_defaults=True) for ref in self._inputs(row, task)]
-        order = {**order, "inputs": inputs, "recipients": self._recipients(row, task)}
-        if row.gang:
-            until = datetime.fromtimestamp(self._now, UTC) + timedelta(seconds=HOLD_SECONDS)
-            order["deadlines"] = {**order["deadlines"], "hold_until": until.isoformat()}
-        return order
 
     def _end_unclaimed(self, row: Row[Any], decision: Decision) -> bool:
         """End a queued job whose message no relay has claimed; both happen or neither."""
@@ -243,69 +239,6 @@ class _Advancing:
         events.add_state(self._connection, row, JobState.cancelled, decision.code, decision.reason, self._now)
         return True
 
-    def _inputs(self, row: Row[Any], task: Task) -> list[FileRef]:
-        refs: list[FileRef] = []
-        for entry in task.inputs:
-            if entry.kind == "upload":
-                wanted = (files.c.job == row.id) & (files.c.input == entry.name)
-            elif entry.kind == "output":
-                given = [
-                    other.id for other in self._rows if other.task == entry.task and other.state == JobState.succeeded
-                ]
-                wanted = files.c.job.in_(given) & or_(files.c.recipient.is_(None), files.c.recipient == row.host)
-                wanted = wanted & (files.c.output == entry.output if entry.output else files.c.output.is_not(None))
-            else:
-                continue
-            query = select(files).where(wanted, files.c.state == "complete").order_by(files.c.id)
-            refs += [_ref(file, entry.name) for file in self._connection.execute(query)]
-        return refs
-
-    def _recipients(self, row: Row[Any], task: Task) -> dict[str, Any]:
-        wanted = {name for output in task.outputs for name in output.artefact_for}
-        if not wanted:
-            return {}
-        ids = {other.host for other in self._rows if other.task in wanted}
-        query = select(hosts.c.id, hosts.c.public_key).where(hosts.c.id.in_(ids))
-        return {found.id: found.public_key for found in self._connection.execute(query)}
-
-    def _start(self, row: Row[Any]) -> Start:
-        task = self._tool.task(row.task)
-        peers = [self._peer_to_dial(other) for other in self._rows if _connects(task, other.task)]
-        peers += [
-            Peer(task=other.task, job=other.id, host=other.host, key=self._keys.get(other.host))
-            for other in self._rows
-            if other.state not in TERMINAL and _connects(self._tool.task(other.task), row.task)
-        ]
-        return Start(job=row.id, peers=tuple(peers), artefacts=tuple(self._artefacts(row, task)))
-
-    def _peer_to_dial(self, other: Row[Any]) -> Peer:
-        where = self._connection.execute(
-            select(hosts.c.address, hosts.c.domain).where(hosts.c.id == other.host)
-        ).one()  # fmt: skip
-        ports = self._tool.task(other.task).ports
-        names = {port.name: server_name(port.port, other.id, dns_label(other.host), where.domain) for port in ports}
-        return Peer(
-            task=other.task,
-            job=other.id,
-            host=other.host,
-            address=where.address,
-            server_names=names,
-            key=self._keys.get(other.host),
-        )
-
-    @cached_property
-    def _keys(self) -> dict[str, str | None]:
-        """Thumbprints of the keys that the experiment's hosts were enrolled with."""
-        query = select(hosts.c.id, hosts.c.public_key).where(hosts.c.id.in_({row.host for row in self._rows}))
-        return {found.id: found.public_key.get("kid") for found in self._connection.execute(query)}
-
-    def _artefacts(self, row: Row[Any], task: Task) -> list[FileRef]:
-        """What the tasks of its gang made for it: named by their last snapshots, encrypted to this host."""
-        given = partners(task) | {other.name for other in self._tool.tasks if task.name in partners(other)}
-        ids = [other.id for other in self._rows if other.task in given]
-        query = select(files).where(files.c.job.in_(ids), files.c.recipient == row.host, files.c.state == "complete")
-        return [_ref(file, None) for file in self._connection.execute(query.order_by(files.c.id))]
-
     def _write_state(self, state: ExperimentState) -> None:
         if state == self._state:
             return
@@ -313,25 +246,3 @@ class _Advancing:
         self._connection.execute(_WHOLE, {"row": self._id, "new_state": state, "at": ended})
         data = {"state": state.value, "code": None, "reason": None}
         events.add(self._connection, "state", data, experiment=self._id, now=self._now)
-
-
-def _connects(task: Task, other: str) -> bool:
-    return any(connection.task == other for connection in task.connections)
-
-
-def _ref(file: Row[Any], entry: str | None) -> FileRef:
-    place = file.path if file.job is not None and file.input is not None else f"{file.host}/{file.path}"
-    if entry is None:
-        place = f"{file.task}/{file.output}/{file.path}"
-    return FileRef(
-        file=file.id,
-        sha256=file.sha256,
-        size=file.size,
-        media_type=file.media_type,
-        input=entry,
-        host=file.host,
-        task=file.task,
-        output=file.output,
-        path=place,
-        encrypted_for=file.recipient,
-    )

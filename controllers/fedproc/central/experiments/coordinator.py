@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from fedproc.central.experiments.gangs import groups
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState, experiment_state
 from fedproc.contract.tool.task import Condition, Placement, Task, TaskKind
 from fedproc.contract.tool.tool import Tool
@@ -108,7 +109,7 @@ def decide(facts: Facts) -> list[Decision]:
         why = f"{job.task} on {job.host} ended as {job.state}" + (f": {job.reason}" if job.reason else "")
         return list(_cancel_all(facts, "peer_failed", why))
     decisions = list(_cancel_spared(facts))
-    for group in _groups(facts.tool):
+    for group in groups(facts.tool):
         decisions += _dispatch(facts, group)
         if len(group) > 1:
             decisions += _start(facts, group)
@@ -129,34 +130,13 @@ def _cancel_spared(facts: Facts) -> Iterator[Decision]:
             yield Decision("cancel", job.id, "peer_failed", f"another job on {job.host} failed; the others go on")
 
 
-def _groups(tool: Tool) -> list[list[Task]]:
-    """The tasks, those joined by ``needs: ready`` or a connection together."""
-    group = {task.name: {task.name} for task in tool.tasks}
-    for task in tool.tasks:
-        for other in partners(task):
-            joined = group[task.name] | group[other]
-            for name in joined:
-                group[name] = joined
-    seen: list[set[str]] = []
-    for names in group.values():
-        if names not in seen:
-            seen.append(names)
-    return [[task for task in tool.tasks if task.name in names] for names in seen]
-
-
-def partners(task: Task) -> set[str]:
-    """The tasks that this one must run together with."""
-    ready = {need.task for need in task.needs if need.condition is Condition.ready}
-    return ready | {connection.task for connection in task.connections}
-
-
 def _living(facts: Facts, group: list[Task]) -> list[JobFacts]:
     return [job for task in group for job in facts.by_task[task.name] if job.id not in facts.spared]
 
 
 def waiting_gang_hosts(facts: Facts) -> frozenset[str]:
     """Hosts of a gang that could be dispatched but for ``busy``; empty if there is none."""
-    for group in _groups(facts.tool):
+    for group in groups(facts.tool):
         if len(group) > 1 and _may_go(facts, group):
             return frozenset(job.host for job in _living(facts, group))
     return frozenset()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.parameters import Fault, Parameters, fault
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest, RunRequest
@@ -194,17 +195,6 @@ class _Placing:
 
 def _takes_datasets(task: Task) -> bool:
     return any(entry.kind == "dataset" for entry in task.inputs)
-
-
-def gang_tasks(tool: Tool) -> frozenset[str]:
-    """Names of the tasks that start together: those joined by ``needs: ready`` or by a connection."""
-    joined: set[str] = set()
-    for task in tool.tasks:
-        partners = {need.task for need in task.needs if need.condition is Condition.ready}
-        partners |= {connection.task for connection in task.connections}
-        if partners:
-            joined |= partners | {task.name}
-    return frozenset(joined)
 
 
 @dataclass(frozen=True)

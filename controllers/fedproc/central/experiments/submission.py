@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import Any
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Engine, Row
 
 from fedproc.central.auth.tokens import Caller
+from fedproc.central.db.engine import deciding, retry_on_conflict
 from fedproc.central.db.repositories import experiments, hosts, tools
 from fedproc.central.experiments.advance import advance
-from fedproc.central.experiments.placement import HostFacts, Placed, Plan, gang_tasks, named_hosts, plan, windows
+from fedproc.central.experiments.gangs import gang_tasks
+from fedproc.central.experiments.orders import Drafts
+from fedproc.central.experiments.placement import HostFacts, Placed, Plan, named_hosts, plan, windows
+from fedproc.central.notify import Bell
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.ids import new_id
-from fedproc.contract.times import moment
-from fedproc.contract.tool.tool import Tool, ToolRef
+from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.jws import canonical
-from fedproc.contract.wire.messages import Deadlines, JobOrder, User
+from fedproc.contract.wire.messages import User
+
+T = TypeVar("T")
+Answer = Callable[[Connection, str, bool], T]
+"""is given the experiment's id, and whether it was there already, in the transaction that started it"""
 
 _DAY = 86_400.0
+
+
+class Submissions:
+    """Starts experiments of users; whoever waits for messages or events is woken."""
+
+    def __init__(self, engine: Engine, settings: CentralSettings, bell: Bell) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._bell = bell
+
+    def start(self, caller: Caller, request: ExperimentRequest, key: str | None, answer: Answer[T]) -> T:
+        """Start an experiment, or find the one that the caller has started by the same request under ``key``.
+
+        What ``answer`` makes of it. Raises as :func:`earlier` and :func:`submit` do.
+        """
+        made = retry_on_conflict(lambda: self._write(caller, request, key, answer))
+        self._bell.ring("outbox")
+        self._bell.ring("events")
+        return made
+
+    def _write(self, caller: Caller, request: ExperimentRequest, key: str | None, answer: Answer[T]) -> T:
+        with deciding(self._engine) as connection:
+            known = None if key is None else earlier(connection, caller, key, request)
+            experiment = known or submit(connection, self._settings, caller, request, key, time.time())
+            return answer(connection, experiment, known is not None)
 
 
 def fingerprint(request: ExperimentRequest) -> str:
@@ -69,8 +102,15 @@ def submit(
     values = {**_experiment(placed, row, caller, now), "id": experiment}
     if key is not None:
         values |= {"idempotency_key": key, "fingerprint": fingerprint(request)}
-    orders = _Orders(experiment, placed, tool, row.digest, caller, settings, now)
-    experiments.add(connection, values, orders.rows())
+    drafts = Drafts(
+        experiment,
+        ToolRef(id=tool.id, version=tool.version, digest=row.digest),
+        User(sub=caller.sub, name=caller.name),
+        placed.request,
+        windows(tool, now, placed.request.start_within, settings.hold_seconds, settings.release_days * _DAY),
+        gang_tasks(tool),
+    )
+    experiments.add(connection, values, _jobs(experiment, placed, drafts))
     advance(connection, experiment, now)
     return experiment
 
@@ -110,77 +150,25 @@ def _experiment(placed: Plan, tool: Row[Any], caller: Caller, now: float) -> dic
     }
 
 
-class _Orders:
-    """The rows of an experiment's jobs. What follows from all of them is put into an order when it is written."""
+def _jobs(experiment: str, placed: Plan, drafts: Drafts) -> list[dict[str, Any]]:
+    """The rows of the plan's jobs, in its order; their ids sort the same way."""
+    ids = sorted(new_id("j") for _ in placed.jobs)
+    return [_job(experiment, job_id, job, drafts) for job_id, job in zip(ids, placed.jobs, strict=True)]
 
-    def __init__(
-        self,
-        experiment: str,
-        placed: Plan,
-        tool: Tool,
-        digest: str,
-        caller: Caller,
-        settings: CentralSettings,
-        now: float,
-    ) -> None:
-        self._experiment = experiment
-        self._plan = placed
-        self._tool = ToolRef(id=tool.id, version=tool.version, digest=digest)
-        self._user = User(sub=caller.sub, name=caller.name)
-        self._gang = gang_tasks(tool)
-        release = settings.release_days * _DAY
-        self._orders: dict[str, dict[str, Any]] = {}
-        self._windows = windows(tool, now, placed.request.start_within, settings.hold_seconds, release)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """In the order of the plan; their ids sort the same way."""
-        ids = sorted(new_id("j") for _ in self._plan.jobs)
-        return [self._row(job_id, job) for job_id, job in zip(ids, self._plan.jobs, strict=True)]
-
-    def _row(self, job_id: str, job: Placed) -> dict[str, Any]:
-        window = self._windows[job.task.name]
-        return {
-            "id": job_id,
-            "experiment": self._experiment,
-            "host": job.host,
-            "task": job.task.name,
-            "state": "queued",
-            "gang": job.task.name in self._gang,
-            "order": self._order(job_id, job),
-            "datasets": [use.model_dump(mode="json") for use in job.datasets],
-            "uploads_missing": sum(entry.kind == "upload" and not entry.optional for entry in job.task.inputs),
-            "start_by": window.start_by,
-            "end_by": window.end_by,
-            "release_by": window.release_by,
-        }
-
-    def _order(self, job_id: str, job: Placed) -> dict[str, Any]:
-        own: dict[str, Any] = {"job": job_id}
-        if job.parameters:
-            own["parameters"] = job.parameters
-        if job.datasets:
-            own["datasets"] = [use.model_dump(mode="json", exclude_defaults=True) for use in job.datasets]
-        return self._shared(job_id, job.task.name) | own
-
-    def _shared(self, job_id: str, task: str) -> dict[str, Any]:
-        """What the orders of a task have in common."""
-        if task not in self._orders:
-            request, window = self._plan.request, self._windows[task]
-            order = JobOrder(
-                job=job_id,
-                experiment=self._experiment,
-                task=task,
-                tool=self._tool,
-                user=self._user,
-                project=request.project,
-                permit=request.permit,
-                purpose=request.purpose,
-                deadlines=Deadlines(
-                    start_by=moment(window.start_by),
-                    end_by=moment(window.end_by),
-                    release_by=moment(window.release_by),
-                ),
-                gang=task in self._gang,
-            )
-            self._orders[task] = order.model_dump(mode="json", exclude_defaults=True)
-        return self._orders[task]
+def _job(experiment: str, job_id: str, job: Placed, drafts: Drafts) -> dict[str, Any]:
+    window = drafts.windows[job.task.name]
+    return {
+        "id": job_id,
+        "experiment": experiment,
+        "host": job.host,
+        "task": job.task.name,
+        "state": "queued",
+        "gang": job.task.name in drafts.gang,
+        "order": drafts.draft(job_id, job),
+        "datasets": [use.model_dump(mode="json") for use in job.datasets],
+        "uploads_missing": sum(entry.kind == "upload" and not entry.optional for entry in job.task.inputs),
+        "start_by": window.start_by,
+        "end_by": window.end_by,
+        "release_by": window.release_by,
+    }

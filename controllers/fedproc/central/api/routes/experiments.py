@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection
 from starlette.responses import PlainTextResponse, Response
 
-from fedproc.central.api.audit import AuditEvent
 from fedproc.central.api.deps import AppState, Researcher, app_state, audit_event
 from fedproc.central.api.routes.common import (
     ExperimentPath,
@@ -23,10 +22,9 @@ from fedproc.central.api.routes.common import (
 )
 from fedproc.central.api.views import experiment_view, file_view, job_view, log_lines, report
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import deciding, reading, retry_on_conflict
+from fedproc.central.db.engine import deciding, reading
 from fedproc.central.db.repositories import experiments, files
 from fedproc.central.experiments.advance import advance
-from fedproc.central.experiments.submission import earlier, submit
 from fedproc.common.errors import ConflictError, NotFoundError
 from fedproc.contract.api.base import Line
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, JobView, Logs, Page, Report
@@ -56,21 +54,14 @@ def create_experiment(
 
 def start(request: Request, body: ExperimentRequest, caller: Caller, key: str | None = None) -> Response:
     """What every way to start an experiment does."""
-    app, audit = app_state(request), audit_event(request)
-    view = retry_on_conflict(lambda: _write(app, audit, body, caller, key))
-    app.bell.ring("outbox")
-    app.bell.ring("events")
-    return answer(view, 201, {"Location": app.url(f"/experiments/{view.id}")})
+    app = app_state(request)
 
-
-def _write(
-    app: AppState, audit: AuditEvent, body: ExperimentRequest, caller: Caller, key: str | None
-) -> ExperimentView:
-    with deciding(app.engine) as connection:
-        known = None if key is None else earlier(connection, caller, key, body)
-        experiment = known or submit(connection, app.settings, caller, body, key, time.time())
-        audit.record(connection, 201, experiment, "repeated" if known else None)
+    def shown(connection: Connection, experiment: str, known: bool) -> ExperimentView:
+        audit_event(request).record(connection, 201, experiment, "repeated" if known else None)
         return _view(connection, app, experiment, None)
+
+    view = app.submissions.start(caller, body, key, shown)
+    return answer(view, 201, {"Location": app.url(f"/experiments/{view.id}")})
 
 
 def _view(connection: Connection, app: AppState, experiment: str, owner: str | None) -> ExperimentView:
