@@ -90,6 +90,10 @@ soak: setup ## JOBS=10000 jobs while programs are killed at random: counts lost,
 molecule: $(VENV)/installed ## each role on a machine of its own (ROLES="a b" for some; MACHINE=bookworm for Debian 12)
 	@scripts/molecule $(ROLES)
 
+.PHONY: fresh
+fresh: ## make demo and make test in bare Debian 12 and 13, roots without an engine (DEBIAN="12 13" FRESH="demo test")
+	@scripts/fresh
+
 .PHONY: lint
 lint: $(VENV)/installed ## ruff, mypy, import-linter, ansible-lint
 	@$(BIN)/ruff check .
