@@ -76,6 +76,11 @@ def _is_repeatable(request: httpx.Request) -> bool:
     return isinstance(request.stream, httpx.ByteStream)
 
 
+def is_problem(answer: httpx.Response) -> bool:
+    """Whether a problem document (RFC 9457) came: so an API of ours answered, and not something before it."""
+    return str(answer.headers.get("content-type", "")).startswith("application/problem+json")
+
+
 def problem_of(answer: httpx.Response) -> dict[str, Any]:
     """The problem document (RFC 9457) of a read answer; of any other answer one with its status and first words."""
     try:

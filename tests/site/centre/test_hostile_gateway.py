@@ -65,7 +65,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 class TokenGiver:
-    async def token(self, *, fresh: bool = False) -> str:
+    async def token(self, fresh: bool = False) -> str:
         return "a token"
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +16,10 @@ import httpx
 from pydantic import TypeAdapter
 
 from fedproc.common.errors import SystemFaultError, UnavailableError
-from fedproc.common.files import sha256_of
+from fedproc.common.files import partial_of, sha256_of
+from fedproc.common.http import TRANSIENT, BearerAuth, text_of
 from fedproc.common.log import get_logger
+from fedproc.common.retry import persistently
 from fedproc.contract.api.files import Access, FileView, NewUpload
 from fedproc.contract.api.hosts import Inventory, InventoryAnswer
 from fedproc.contract.api.tools import ToolSummary
@@ -32,8 +34,8 @@ OnWait = Callable[[str | None], None]
 
 _CHUNK = 4 << 20
 _TUS = {"Tus-Resumable": "1.0.0"}
-_LONGEST_PAUSE = 30.0
-_AGAIN = {408, 423, 425, 429, 500, 502, 503, 504, 507}
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_PASSING = (UnavailableError, httpx.HTTPError)
 
 
 class TransferError(SystemFaultError):
@@ -48,6 +50,7 @@ class Transfer:
     def __init__(self, api_url: str, identity: Identity, http: httpx.AsyncClient) -> None:
         self._api = api_url.rstrip("/")
         self._identity = identity
+        self._auth = BearerAuth(identity.token)
         self._http = http
 
     async def upload(self, new: NewUpload, source: Path, on_wait: OnWait) -> str:
@@ -65,7 +68,7 @@ class Transfer:
     async def fetch(self, ref: FileRef, target: Path, on_wait: OnWait) -> None:
         """Fetch an input through ``/access/``, check its sha256, decrypt it if it is meant for this host alone."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".part")
+        partial = partial_of(target)
 
         async def attempt() -> None:
             answer = await self._send("GET", f"/data/file/{ref.file}/access/")
@@ -76,19 +79,19 @@ class Transfer:
 
     async def tools(self, on_wait: OnWait) -> list[ToolSummary]:
         """The newest approved version of every tool."""
-        answer = await self._persist(lambda: self._send("GET", "/tools"), on_wait)
+        answer = await self._persist(partial(self._send, "GET", "/tools"), on_wait)
         return TypeAdapter(list[ToolSummary]).validate_json(answer.content)
 
     async def manifest(self, tool: ToolRef, on_wait: OnWait) -> str:
         """The signed manifest of one tool version."""
         path = f"/tools/{tool.id}/manifest"
-        answer = await self._persist(lambda: self._send("GET", path, params={"digest": tool.digest}), on_wait)
+        answer = await self._persist(partial(self._send, "GET", path, params={"digest": tool.digest}), on_wait)
         return answer.text
 
     async def bundle(self, tool: ToolRef, on_wait: OnWait) -> bytes:
         """The packed source of one tool version."""
         path = f"/tools/{tool.id}/bundle"
-        answer = await self._persist(lambda: self._send("GET", path, params={"digest": tool.digest}), on_wait)
+        answer = await self._persist(partial(self._send, "GET", path, params={"digest": tool.digest}), on_wait)
         return answer.content
 
     async def report_open_jobs(self, host: str, report: Inventory) -> InventoryAnswer:
@@ -141,42 +144,34 @@ class Transfer:
         return url if url.startswith("http") else self._api + url
 
     async def _send(self, method: str, url: str, **arguments: Any) -> httpx.Response:
-        headers = dict(arguments.pop("headers", {}))
-        headers["Authorization"] = f"Bearer {await self._identity.token()}"
         try:
-            answer = await self._http.request(method, self._absolute(url), headers=headers, **arguments)
+            answer = await self._http.request(method, self._absolute(url), auth=self._auth, **arguments)
         except httpx.HTTPError as fault:
-            raise UnavailableError(f"the API does not answer: {fault or type(fault).__name__}") from fault
+            raise UnavailableError(f"the API does not answer: {text_of(fault)}") from fault
         if answer.status_code == 401:
-            await self._identity.token(fresh=True)
-            raise UnavailableError("the API did not take the token; a fresh one is used")
+            raise UnavailableError("the API does not take this host's token, nor a fresh one")
         await _check(answer)
         return answer
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]], on_wait: OnWait) -> T:
-        pause = 0.2
-        while True:
-            try:
-                result = await attempt()
-            except (UnavailableError, httpx.HTTPError) as fault:
-                text = str(fault) or type(fault).__name__
-                log.warning("transfer.waiting", reason=text, pause_seconds=round(pause, 1))
-                on_wait(f"the centre's API: {text}")
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            else:
-                on_wait(None)
-                return result
+        def waits(fault: BaseException, pause: float) -> None:
+            log.warning("transfer.waiting", reason=text_of(fault), pause_seconds=round(pause, 1))
+            on_wait(f"the centre's API: {text_of(fault)}")
+
+        persist = persistently(_PASSING, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, waiting=waits)
+        result: T = await persist(attempt)
+        on_wait(None)
+        return result
 
 
 async def _check(answer: httpx.Response) -> None:
     if answer.status_code < 400:
         return
     text = (await answer.aread()).decode(errors="replace")[:500]
-    said = f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {text}"
-    if answer.status_code in _AGAIN:
-        raise UnavailableError(said)
-    raise TransferError(f"the API refused {said}")
+    refusal = f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {text}"
+    if answer.status_code in TRANSIENT:
+        raise UnavailableError(refusal)
+    raise TransferError(f"the API refused {refusal}")
 
 
 def _size(path: Path) -> int:

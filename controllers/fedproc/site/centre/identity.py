@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from fedproc.common.errors import UnavailableError
-from fedproc.common.http import client_assertion
+from fedproc.common.http import client_assertion, text_of
 from fedproc.common.keys import read_key
 from fedproc.common.log import get_logger
 from fedproc.site.settings import SiteSettings
@@ -87,7 +87,7 @@ class Identity:
     def client_id(self) -> str:
         return f"host-{self.host}"
 
-    async def token(self, *, fresh: bool = False) -> str:
+    async def token(self, fresh: bool = False) -> str:
         """A valid access token. Raises :class:`UnavailableError` if the issuer gives none."""
         async with self._lock:
             if fresh or time.monotonic() >= self._renew_at:
@@ -105,7 +105,7 @@ class Identity:
             endpoint = discovery.json()["token_endpoint"]
             answer = await self._http.post(endpoint, data=self._request(endpoint))
         except (httpx.HTTPError, ValueError, KeyError) as fault:
-            raise UnavailableError(f"issuer {self._issuer} does not answer: {fault or type(fault).__name__}") from fault
+            raise UnavailableError(f"issuer {self._issuer} does not answer: {text_of(fault)}") from fault
         if answer.status_code != 200:
             raise UnavailableError(
                 f"issuer {self._issuer} gives {self.client_id} no token: {answer.text[:200]}; "

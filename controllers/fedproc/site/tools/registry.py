@@ -25,7 +25,7 @@ def token_source(identity: Identity) -> Token:
     loop = asyncio.get_running_loop()
 
     def token(fresh: bool) -> str:
-        return asyncio.run_coroutine_threadsafe(identity.token(fresh=fresh), loop).result()
+        return asyncio.run_coroutine_threadsafe(identity.token(fresh), loop).result()
 
     return token
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 
 from fedproc.common.errors import FedprocError, UnavailableError
+from fedproc.common.http import BearerAuth, detail_of, text_of
 from fedproc.contract.api.hosts import AcceptanceView
 from fedproc.contract.states import ENDED
 from fedproc.site.centre.egress import ProxyConnector
@@ -19,7 +19,7 @@ from fedproc.site.settings import SiteSettings
 _PAUSE = 1.0
 _LATER = {409, 429, 500, 502, 503, 504}
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class NotAcceptedError(FedprocError):
@@ -30,35 +30,35 @@ class NotAcceptedError(FedprocError):
         self.view = view
 
 
-def accept(settings: SiteSettings, wait: float, tell: Tell) -> AcceptanceView:
-    """Run the acceptance of the host of these settings, for ``wait`` seconds at most; ``tell`` hears how it goes.
+def accept(settings: SiteSettings, wait: float, notify: Notify) -> AcceptanceView:
+    """Run the acceptance of the host of these settings, for ``wait`` seconds at most; ``notify`` hears how it goes.
 
     Raises :class:`NotAcceptedError` that says what is not right, and :class:`UnavailableError` if the centre does not
     answer.
     """
-    return asyncio.run(_accept(settings, wait, tell))
+    return asyncio.run(_accept(settings, wait, notify))
 
 
-async def _accept(settings: SiteSettings, wait: float, tell: Tell) -> AcceptanceView:
+async def _accept(settings: SiteSettings, wait: float, notify: Notify) -> AcceptanceView:
     context = tls_context(settings.centre.ca_file)
     async with ProxyConnector.from_settings(settings.centre).http_client(context, httpx.Timeout(30)) as http:
-        acceptance = _Acceptance(settings, Identity(settings, http), http, tell)
+        acceptance = _Acceptance(settings, Identity(settings, http), http, notify)
         return await acceptance.run(time.monotonic() + wait)
 
 
 class _Acceptance:
-    def __init__(self, settings: SiteSettings, identity: Identity, http: httpx.AsyncClient, tell: Tell) -> None:
+    def __init__(self, settings: SiteSettings, identity: Identity, http: httpx.AsyncClient, notify: Notify) -> None:
         self._url = f"{settings.centre.api_url.rstrip('/')}/hosts/{settings.host}/acceptance"
         self._host = settings.host
-        self._identity = identity
+        self._auth = BearerAuth(identity.token)
         self._http = http
-        self._tell = tell
-        self._told = ""
+        self._notify_operator = notify
+        self._last_text = ""
 
     async def run(self, until: float) -> AcceptanceView:
         view = await self._ask("POST", until)
         while (experiment := view.experiment) is not None and experiment.state not in ENDED:
-            self._say(", ".join(f"{job.task} {job.state}" for job in experiment.jobs))
+            self._notify(", ".join(f"{job.task} {job.state}" for job in experiment.jobs))
             if time.monotonic() > until:
                 raise NotAcceptedError(f"{self._host}: its acceptance {experiment.id} has not ended yet", view)
             await asyncio.sleep(_PAUSE)
@@ -82,30 +82,21 @@ class _Acceptance:
             except UnavailableError as fault:
                 if time.monotonic() > until:
                     raise
-                self._say(fault.message)
+                self._notify(fault.message)
             await asyncio.sleep(_PAUSE)
 
     async def _asked(self, method: str) -> AcceptanceView:
-        headers = {"Authorization": f"Bearer {await self._identity.token()}"}
         try:
-            answer = await self._http.request(method, self._url, headers=headers)
+            answer = await self._http.request(method, self._url, auth=self._auth)
         except httpx.HTTPError as fault:
-            raise UnavailableError(f"the API does not answer: {fault or type(fault).__name__}") from fault
+            raise UnavailableError(f"the API does not answer: {text_of(fault)}") from fault
         if answer.status_code in _LATER:
-            raise UnavailableError(f"the API: {_detail(answer)}")
+            raise UnavailableError(f"the API: {detail_of(answer)}")
         if answer.status_code >= 400:
-            raise FedprocError(f"the API refuses the acceptance: {_detail(answer)}")
+            raise FedprocError(f"the API refuses the acceptance: {detail_of(answer)}")
         return AcceptanceView.model_validate_json(answer.content)
 
-    def _say(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
-            self._tell(text)
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        said: Any = answer.json()
-        return str(said["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {answer.status_code}"
+    def _notify(self, text: str) -> None:
+        if text != self._last_text:
+            self._last_text = text
+            self._notify_operator(text)

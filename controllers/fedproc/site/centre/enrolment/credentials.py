@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedproc.common.errors import InvalidInputError
+from fedproc.common.files import write_atomically
 from fedproc.common.keys import load_key
 from fedproc.contract.api.enrolments import Enrolled
 from fedproc.contract.enrolment import (
@@ -24,14 +24,19 @@ if TYPE_CHECKING:
     from fedproc.site.centre.enrolment.request import EnrolmentOptions
 
 
-def kept(folder: Path, name: str) -> list[str]:
+def key_files(folder: Path, name: str) -> list[str]:
+    """The files of the centre's keys of this name."""
     return sorted(str(path) for path in (folder / "keys").glob(f"{name}*.pub"))
 
 
-def present(folder: Path, host: str) -> ec.EllipticCurvePublicKey | None:
+def enrolled_key(folder: Path, host: str) -> ec.EllipticCurvePublicKey | None:
     """The key of a folder that holds all that enrolment gives; None if something is missing, or too old."""
     paths = folder / "host.key", folder / "host.crt", folder / "ca.crt"
-    if not all(path.exists() for path in paths) or not kept(folder, "dispatch") or not kept(folder, "catalogue"):
+    if (
+        not all(path.exists() for path in paths)
+        or not key_files(folder, "dispatch")
+        or not key_files(folder, "catalogue")
+    ):
         return None
     key = _load(paths[0]).public_key()
     try:
@@ -50,7 +55,7 @@ def own_key(folder: Path) -> tuple[ec.EllipticCurvePrivateKey, bool]:
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(path, key.private_bytes(*form), 0o600)
+        write_atomically(path, key.private_bytes(*form), 0o600)
     except OSError as fault:
         raise InvalidInputError(f"{path} cannot be written: {fault.strerror}") from fault
     return key, True
@@ -60,50 +65,52 @@ def _load(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         if path.stat().st_mode & 0o077:
             raise InvalidInputError(f"{path} may be read by others: chmod 600 {path}, or make a new key by removing it")
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
+        key = load_key(path.read_bytes())
     except OSError as fault:
         raise InvalidInputError(f"{path} cannot be read: {fault.strerror}") from fault
-    except (ValueError, TypeError) as fault:
-        raise InvalidInputError(f"{path} is no private key in PEM form without a password") from fault
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise InvalidInputError(f"{path} is not on curve P-256: remove it, and a fitting one is made")
-    return key
+    except ValueError as fault:
+        raise InvalidInputError(f"{path}: {fault}; remove it, and a fitting key is made") from fault
+    if not isinstance(key.private_key, ec.EllipticCurvePrivateKey):
+        raise InvalidInputError(f"{path} is a public key: remove it, and a fitting key is made")
+    return key.private_key
 
 
-def write_down(asking: EnrolmentOptions, key: ec.EllipticCurvePublicKey, said: Enrolled) -> bool:
+def keep(options: EnrolmentOptions, key: ec.EllipticCurvePublicKey, response: Enrolled) -> bool:
     """Check what the centre gave, then write what is new of it; what is not to be trusted leaves all as it was."""
-    authority, certificate = _certified(asking, key, said)
-    texts = {**_named("dispatch", said.dispatch_keys), **_named("catalogue", said.catalogue_keys)}
-    _check_catalogue(asking, said.catalogue_keys)
+    authority, certificate = _certified(options, key, response)
+    texts = {**_named("dispatch", response.dispatch_keys), **_named("catalogue", response.catalogue_keys)}
+    _check_catalogue(options, response.catalogue_keys)
     texts |= {"ca.crt": authority, "host.crt": certificate}
-    folder = asking.folder
+    folder = options.folder
     try:
         (folder / "keys").mkdir(exist_ok=True)
         new = {name: text for name, text in texts.items() if not _has(folder / name, text)}
         for name, text in new.items():
-            _write(folder / name, text.encode(), 0o644)
+            write_atomically(folder / name, text.encode())
     except OSError as fault:
         raise InvalidInputError(f"{folder} cannot be written: {fault.strerror}") from fault
     return bool(new)
 
 
-def _certified(asking: EnrolmentOptions, key: ec.EllipticCurvePublicKey, said: Enrolled) -> tuple[str, str]:
+def _certified(options: EnrolmentOptions, key: ec.EllipticCurvePublicKey, response: Enrolled) -> tuple[str, str]:
     """The authority and the certificate that came, if they are the right ones: whoever ends TLS may change both."""
-    if said.authority is None or said.certificate is None:
+    if response.authority is None or response.certificate is None:
         raise InvalidInputError("the centre does not know its authority: its operator sets 'authority' in its settings")
-    if asking.ca_sha256 is not None and not same_fingerprint(certificate_sha256(said.authority), asking.ca_sha256):
+    if options.ca_sha256 is not None and not same_fingerprint(
+        certificate_sha256(response.authority), options.ca_sha256
+    ):
         raise InvalidInputError("the authority that came is not the one that the operator told: tell the operator")
-    certified = read_certificate(said.certificate, said.host, said.authority)
-    if said.host != asking.host or public_pem(certified) != public_pem(key):
+    certified = read_certificate(response.certificate, response.host, response.authority)
+    if response.host != options.host or public_pem(certified) != public_pem(key):
         raise InvalidInputError("the certificate that came is not of this host's key: tell the federation's operator")
-    return said.authority, said.certificate
+    return response.authority, response.certificate
 
 
-def _check_catalogue(asking: EnrolmentOptions, pems: list[str]) -> None:
-    """Raises :class:`InvalidInputError` for a key that the site was not told of: its owner could approve any tool."""
-    for pem in pems if asking.catalogue_sha256 else []:
+def _check_catalogue(options: EnrolmentOptions, pems: list[str]) -> None:
+    """Raises :class:`InvalidInputError` for a key that the site does not expect: its owner could approve any tool."""
+    for pem in pems if options.catalogue_sha256 else []:
         shown = fingerprint_of_pem(pem)
-        if not any(same_fingerprint(shown, told) for told in asking.catalogue_sha256):
+        if not any(same_fingerprint(shown, expected) for expected in options.catalogue_sha256):
             raise InvalidInputError(
                 f"the centre gave a catalogue key with the sha256 {shown}, of which the operator did not tell: nothing "
                 "was written; ask him whether the catalogue has a new key"
@@ -123,15 +130,3 @@ def _named(name: str, pems: list[str]) -> dict[str, str]:
         except ValueError as fault:
             raise InvalidInputError(f"the centre gave a {name} key that cannot be used: {fault}") from fault
     return {f"keys/{name}{f'-{number}' if number > 1 else ''}.pub": pem for number, pem in enumerate(pems, 1)}
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as target:
-        os.fchmod(descriptor, mode)
-        target.write(content)
-        target.flush()
-        os.fsync(descriptor)
-    partial.rename(path)
