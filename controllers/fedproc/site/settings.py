@@ -49,7 +49,7 @@ class CheckSettings(Section):
 
     profile: str = Field("d6.1", description="a built-in profile, for the daily check")
     profile_file: Path | None = Field(None, description="the site's own profile instead")
-    seconds: float = Field(60, ge=1, description="between two looks at GPUs and disks")
+    seconds: float = Field(60, ge=1, description="between two samples of GPUs and disks")
     disk_reserve_mb: int = Field(5000, ge=0, description="with less than this free, no job starts")
 
 

@@ -95,7 +95,7 @@ class Transfer:
         return answer.content
 
     async def report_open_jobs(self, host: str, report: Inventory) -> InventoryAnswer:
-        """Tell the centre all open jobs and hear what to do with each. Raises :class:`UnavailableError`."""
+        """Report all open jobs to the centre; returns what to do with each. Raises :class:`UnavailableError`."""
         answer = await self._send("POST", f"/hosts/{host}/inventory", json=report.model_dump(mode="json"))
         return InventoryAnswer.model_validate_json(answer.content)
 

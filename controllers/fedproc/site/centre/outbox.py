@@ -20,7 +20,7 @@ log = get_logger(__name__)
 
 _PAUSE = 0.5
 _PACE = 0.02
-"""seconds between two looks into the journal: what ends within them goes together"""
+"""seconds between two readings of the journal: what ends within them goes together"""
 _BATCH = 200
 
 

@@ -111,7 +111,7 @@ class Connections:
         if self._settings.listen_port is None:
             return
         self._listener = await asyncio.start_server(
-            self._come_in, self._settings.listen_host, self._settings.listen_port, ssl=self._server_context
+            self._admit_connection, self._settings.listen_host, self._settings.listen_port, ssl=self._server_context
         )
 
     async def close(self) -> None:
@@ -201,7 +201,7 @@ class Connections:
         finally:
             del self._living[task]
 
-    async def _come_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _admit_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         stream = writer.get_extra_info("ssl_object")
         named = _SNI.match(self._names.get(stream, ""))
         admission = self._admitted.get(named["job"]) if named else None

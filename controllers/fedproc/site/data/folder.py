@@ -18,14 +18,14 @@ from fedproc.site.settings import DatasetSettings
 
 
 class DatasetError(SystemFaultError):
-    """A dataset cannot be laid out."""
+    """A dataset cannot be materialised."""
 
     code = "data"
 
 
 @dataclass(frozen=True)
 class Materialised:
-    """A dataset laid out for one job: a folder that the job sees read-only."""
+    """A dataset that was materialised for one job: a folder that the job sees read-only."""
 
     id: str
     version: str
@@ -40,14 +40,14 @@ class DataApi(Protocol):
         ...
 
     async def materialise(self, use: DatasetUse, job: str) -> Materialised:
-        """Lay the dataset out for the job. Safe to repeat.
+        """Materialise the dataset for the job. Safe to repeat.
 
         Raises :class:`DatasetError` with code ``data.unknown``, ``data.version`` or ``data.unreadable``.
         """
         ...
 
     async def discard(self, job: str) -> None:
-        """Take away what was laid out for the job."""
+        """Remove what was materialised for the job."""
         ...
 
 
@@ -75,7 +75,7 @@ class FolderDataApi:
         return Materialised(use.id, version, entry.path)
 
     async def discard(self, job: str) -> None:
-        """Nothing was copied, so nothing is to be taken away."""
+        """Nothing was copied, so nothing is to be removed."""
 
 
 def _described(entry: DatasetSettings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fedproc.site.centre.identity import Clock
 from fedproc.site.jobs.verdict import Verdict
 
 _SHORTEST, _LONGEST = 1.0, 60.0
-"""seconds between two looks at the clock, which may be set meanwhile"""
+"""seconds between two checks of the clock, which may be set meanwhile"""
 
 
 @contextmanager

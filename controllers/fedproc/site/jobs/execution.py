@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import re
 import signal
 from collections.abc import Awaitable, Callable
@@ -13,37 +11,31 @@ from typing import Any
 
 from fedproc.common.errors import SystemFaultError, ToolFaultError
 from fedproc.contract.states import JobState
-from fedproc.contract.times import now
 from fedproc.contract.tool.task import Ready, Task, TaskKind
-from fedproc.contract.wire.messages import Record, Used
+from fedproc.contract.wire.messages import Used
 from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
-from fedproc.site.executors.records import grown
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import Prepared, make_spec, ports
+from fedproc.site.jobs.streams import Save, Streams
 
-log = logging.getLogger(__name__)
+OnReady = Callable[[], Awaitable[None]]
 
-Save = Callable[[list[tuple[str, str]]], None]
-Ready_ = Callable[[], Awaitable[None]]
-
-_LOOK_SECONDS = 0.05
-_TAIL_SECONDS = 0.25
-_TAIL_BYTES = 1 << 18
-_LINE = 4096
-_RECORDS = 20_000
-_METRICS = "metrics.jsonl"
+_POLL_SECONDS = 0.05
 
 
 class Execution:
     """The steps of one job. ``save`` journals the record with messages to the centre."""
 
-    def __init__(self, services: Services, record: JobRecord, prepared: Prepared, save: Save, on_ready: Ready_) -> None:
+    def __init__(
+        self, services: Services, record: JobRecord, prepared: Prepared, save: Save, on_ready: OnReady
+    ) -> None:
         self._services = services
         self._record = record
         self._prepared = prepared
         self._save = save
         self._on_ready = on_ready
+        self._streams = Streams(services, record, prepared.workspace, save)
         self.finish = asyncio.Event()
         self.over = False
         """the last step that was started has ended, and no process of it is left"""
@@ -114,7 +106,7 @@ class Execution:
             for task in (exit_, *companions):
                 task.cancel()
             await asyncio.gather(exit_, *companions, return_exceptions=True)
-        await self._tail_once(handle)
+        await self._streams.catch_up(handle)
         return observed
 
     @staticmethod
@@ -128,8 +120,8 @@ class Execution:
             work.append(self._end_when_finished(handle))
         if self._task.ready is not None and not self._record.ready and self._record.step == len(self._task.prepare):
             work.append(self._become_ready(self._task.ready, handle))
-        if self._streams():
-            work.append(self._tail(handle))
+        if self._streams.names:
+            work.append(self._streams.follow(handle))
         return work
 
     async def _limit(self, ran: float) -> None:
@@ -145,7 +137,7 @@ class Execution:
         try:
             async with asyncio.timeout(ready.seconds):
                 while not await self._is_ready(ready, handle):
-                    await asyncio.sleep(_LOOK_SECONDS)
+                    await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise ToolFaultError(
                 f"was not ready after {ready.seconds} s ({ready.model_dump(exclude_none=True)})",
@@ -216,56 +208,6 @@ class Execution:
                 f"exited as expected, but its own status says {probe.field}: {value!r}", code="tool_fault.status"
             )
 
-    def _streams(self) -> tuple[str, ...]:
-        policy = self._services.policy
-        return (("metrics",) if policy.metrics else ()) + (("stdout", "stderr") if policy.logs else ())
-
-    async def _tail(self, handle: dict[str, Any]) -> None:
-        """A file that grows gives no event that works in every executor, so it is looked at now and then."""
-        while True:
-            await asyncio.sleep(_TAIL_SECONDS)
-            await self._tail_once(handle)
-
-    async def _tail_once(self, handle: dict[str, Any]) -> None:
-        for stream in self._streams():
-            offset, told = self._record.tails.get(stream, (0, 0))
-            if told >= _RECORDS:
-                continue
-            data = await self._read(handle, stream, offset)
-            data = data[: data.rfind(b"\n") + 1] or (data if len(data) >= _TAIL_BYTES else b"")
-            if data:
-                self._tell(stream, offset, told, data)
-
-    def _tell(self, stream: str, offset: int, told: int, data: bytes) -> None:
-        """What was read is noted and saved in one step: between the two, this may be ended at any moment."""
-        records = self._records(stream, told, data)
-        self._record.tails[stream] = (offset + len(data), told + len(records))
-        self._save([("record", record.model_dump_json(exclude_defaults=True)) for record in records])
-
-    async def _read(self, handle: dict[str, Any], stream: str, offset: int) -> bytes:
-        if stream == "metrics":
-            workspace = self._prepared.workspace
-            if not grown(workspace.work / _METRICS, offset):
-                return b""
-            return await asyncio.to_thread(workspace.read_work, _METRICS, offset, _TAIL_BYTES)
-        parts = [part async for part in self._executor.logs(handle, stream, offset=offset)]
-        return b"".join(parts)[:_TAIL_BYTES]
-
-    def _records(self, stream: str, told: int, data: bytes) -> list[Record]:
-        lines = [line[:_LINE].decode(errors="replace") for line in data.splitlines()]
-        common: dict[str, Any] = {
-            "host": self._services.settings.host,
-            "epoch": self._services.journal.epoch,
-            "job": self._record.job,
-            "experiment": self._record.order.experiment,
-            "stream": stream,
-            "time": now(),
-        }
-        if stream != "metrics":
-            return [Record(sequence=told + 1, lines=tuple(lines), **common)]
-        metrics = [value for value in map(_metrics, lines) if value is not None]
-        return [Record(sequence=told + i, metrics=value, **common) for i, value in enumerate(metrics, 1)]
-
 
 def _by_signal(code: int | None, *, asked: bool = False) -> str:
     """The exit code, and what the shell's 128 and more say of it. One that was ``asked`` to end is killed by us."""
@@ -275,17 +217,3 @@ def _by_signal(code: int | None, *, asked: bool = False) -> str:
         return f"{code} ({signal.Signals((code or 0) - 128).name})"
     except ValueError:
         return str(code)
-
-
-def _metrics(line: str) -> dict[str, Any] | None:
-    """One line of metrics: a flat JSON object of numbers and short texts; anything else is left out."""
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(value, dict):
-        return None
-    kept = {
-        k: v for k, v in value.items() if isinstance(v, int | float | bool) or (isinstance(v, str) and len(v) < 200)
-    }
-    return kept or None

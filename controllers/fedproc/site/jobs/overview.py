@@ -28,7 +28,7 @@ def jobs_of(runs: Iterable[JobRun]) -> list[dict[str, Any]]:
 
 def releases_of(runs: Iterable[JobRun], state: Path) -> list[dict[str, Any]]:
     """What awaits a person's decision: the sealed files with their hashes."""
-    waiting = [run for run in runs if run.record.state is JobState.awaiting_release]
+    held = [run for run in runs if run.record.state is JobState.awaiting_release]
     return [
         {
             **entry,
@@ -38,5 +38,5 @@ def releases_of(runs: Iterable[JobRun], state: Path) -> list[dict[str, Any]]:
             ],
             "release_by": run.record.order.deadlines.release_by.isoformat(),
         }
-        for run, entry in zip(waiting, jobs_of(waiting), strict=True)
+        for run, entry in zip(held, jobs_of(held), strict=True)
     ]

@@ -16,7 +16,7 @@ _SHARED = Snapshot.model_fields.keys() - {"host", "epoch", "job", "experiment"}
 
 
 class Decision(BaseModel):
-    """What the site said about releasing a job's outputs, and of which bytes it said so."""
+    """What the site decided about releasing a job's outputs, and about which bytes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +56,7 @@ class JobRecord(BaseModel):
     """which of the prepare steps and the command ``handle`` belongs to"""
     sealed: dict[str, str] | None = None
     tails: dict[str, tuple[int, int]] = {}
-    """by stream: how many bytes of it were told, in how many records"""
+    """by stream: how many bytes of it were sent, in how many records"""
     decision: Decision | None = None
 
     @property

@@ -56,7 +56,7 @@ class Pool:
         self.withheld: str | None = None
 
     def fit(self, gpus: tuple[GpuInfo, ...], *, alarm: str = "", withheld: str | None = None) -> None:
-        """What can be used by the last look at the machine: these GPUs (``alarm`` says why others cannot).
+        """What can be used by the last sample of the machine: these GPUs (``alarm`` says why others cannot).
 
         While something is ``withheld``, with its reason, nothing is granted. A waiting job that the machine has
         become too small for is refused.
@@ -165,7 +165,7 @@ def _share(free: Capacity, wanted: Resources) -> Share | None:
 def measure(settings: CapacitySettings, folder: Path) -> Capacity:
     """What the machine has, bounded by the settings; a tenth of memory and disk stays the system's own.
 
-    GPUs are left to :meth:`Pool.fit`, which is told of them by every look at the machine.
+    GPUs are left to :meth:`Pool.fit`, which gets them with every sample of the machine.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     disk = shutil.disk_usage(folder).free

@@ -24,7 +24,7 @@ from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.resources import Share
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import Prepared, create_layout, fetch_artefacts, materialise
-from fedproc.site.jobs.stage_out import check, seal_artefacts, upload
+from fedproc.site.jobs.stage_out import apply_decision, check, seal_artefacts, upload
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.writer import RecordWriter
@@ -107,12 +107,12 @@ class JobRun:
     # -- the life --------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        writing = asyncio.create_task(self._writer.run())
+        writer_task = asyncio.create_task(self._writer.run())
         try:
             verdict = await self._verdict_of_work()
             await self._end(verdict)
         finally:
-            writing.cancel()
+            writer_task.cancel()
 
     async def _verdict_of_work(self) -> Verdict:
         try:
@@ -248,14 +248,8 @@ class JobRun:
             self._writer.wait_for("the site's release: " + "; ".join(f"{f.output}: {f.text}" for f in found))
             await self._decided.wait()
         if found and record.decision is not None:
-            self._apply(record.decision)
+            apply_decision(record.decision, record.sealed)
         record.outputs = await upload(self._services, record, task, sealed, self._writer.wait_for)
-
-    def _apply(self, decision: Decision) -> None:
-        if not decision.release:
-            raise RefusedError(f"the site does not release the outputs: {decision.reason}", code="release.refused")
-        if decision.hashes != self.record.sealed:
-            raise SystemFaultError("the site's decision was about other bytes than these", code="release.changed")
 
     # -- the end ---------------------------------------------------------------------------------
 

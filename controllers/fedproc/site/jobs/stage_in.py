@@ -1,4 +1,4 @@
-"""From an admitted job to a spec that an executor can run: what is laid out, and the filled-in command."""
+"""From an admitted job to a spec that an executor can run: its folders and data, and the filled-in command."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _make_folders(workspace: Workspace, order: JobOrder) -> bool:
 
 
 async def materialise(services: Services, record: JobRecord, task: Task, workspace: Workspace) -> tuple[Mount, ...]:
-    """Have the Data API lay the job's datasets out; returns where the job sees them. Safe to repeat."""
+    """Have the Data API materialise the job's datasets; returns where the job sees them. Safe to repeat."""
     mounts: list[Mount] = []
     for declared in (entry for entry in task.inputs if entry.kind == "dataset"):
         mounts += await _datasets(services, record, declared, workspace)

@@ -13,7 +13,7 @@ from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.wire.jws import encrypt_to
 from fedproc.contract.wire.messages import Output
 from fedproc.site.centre.api import OnWait
-from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.disclosure import Finding, findings
@@ -29,6 +29,17 @@ async def check(services: Services, rule: ToolRule, task: Task, sealed: Path) ->
     if forbidden:
         raise RefusedError("the site releases no such output: " + "; ".join(forbidden), code="release.forbidden")
     return found
+
+
+def apply_decision(decision: Decision, sealed: dict[str, str]) -> None:
+    """Let the outputs leave if the site released these very bytes.
+
+    Raises :class:`RefusedError`, or :class:`SystemFaultError` if they are others.
+    """
+    if not decision.release:
+        raise RefusedError(f"the site does not release the outputs: {decision.reason}", code="release.refused")
+    if decision.hashes != sealed:
+        raise SystemFaultError("the site's decision was about other bytes than these", code="release.changed")
 
 
 async def upload(

@@ -1,6 +1,6 @@
 """A job's folders on the host, and the sealed copy of what it wrote.
 
-``STATE/jobs/JOB/`` holds ``work`` (the job's writable folder), ``input`` (what is laid out for it), ``spec``
+``STATE/jobs/JOB/`` holds ``work`` (the job's writable folder), ``input`` (what is staged in for it), ``spec``
 (parameters and hosts), ``connections`` (sockets: ``out`` are the
 orchestrator's, in ``in`` the job makes its own), ``sealed`` (the copy taken after its end) and the mark ``laid-out``.
 """

@@ -58,7 +58,7 @@ class HostCheck:
 
     @property
     def alarm(self) -> str:
-        """What is wrong with this host now, in words; empty if nothing is."""
+        """What is wrong with this host now, as text; empty if nothing is."""
         return _formatted(self._sample["alarms"]) if self._sample else ""
 
     # -- sampling --------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class ImageRuntimes:
         self._lock = asyncio.Lock()
 
     async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
-        """The image of the task. Raises :class:`ImageError` with the engine's last words, or what the registry says."""
+        """The image of the task. Raises :class:`ImageError` with what the engine or the registry says."""
         runtime = task.runtime
         if runtime.image is None and runtime.dockerfile is None:
             raise ImageError(

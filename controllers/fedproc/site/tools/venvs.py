@@ -45,7 +45,7 @@ class VenvRuntimes:
         self._keys: dict[Path, str] = {}
 
     async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
-        """The environment of the task's requirements. Raises :class:`EnvironmentBuildError` with pip's last words."""
+        """The environment of the task's requirements. Raises :class:`EnvironmentBuildError` with what pip says."""
         name = task.runtime.requirements
         if name is None:
             raise EnvironmentBuildError(
@@ -100,5 +100,5 @@ class VenvRuntimes:
             await process.wait()
             raise
         if process.returncode != 0:
-            said = output.decode(errors="replace").strip().splitlines()
-            raise EnvironmentBuildError(f"the tool's environment cannot be built: {' / '.join(said[-4:])}")
+            lines = output.decode(errors="replace").strip().splitlines()
+            raise EnvironmentBuildError(f"the tool's environment cannot be built: {' / '.join(lines[-4:])}")
