@@ -16,6 +16,7 @@ from fedproc.site.policy import rules as module
 from fedproc.site.policy.rules import Policy, connection_budget
 
 DIGEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
 
 
 def order(**changes) -> JobOrder:
@@ -57,6 +58,66 @@ def test_refusals_of_an_order(rules, changes, code):
     with pytest.raises(RefusedError) as caught:
         rules.rule(order(**changes))
     assert caught.value.code == code
+
+
+def lines(*rules, **site) -> Policy:
+    return Policy.model_validate({"tools": [{"id": "km", "digest": "*"} | rule for rule in rules]} | site)
+
+
+@pytest.mark.parametrize(
+    ("rules", "admits"),
+    [
+        ([{"users": ["bob"]}, {"users": ["alice"]}], 1),
+        ([{"digest": DIGEST, "users": ["bob"]}, {}], 1),
+        ([{"id": "other"}, {"digest": OTHER}, {"digest": DIGEST, "users": ["bob"]}, {"users": ["al*"]}], 3),
+        ([{"users": ["alice"]}, {"users": ["*"]}], 0),
+        ([{}, {"digest": DIGEST, "users": ["alice"]}], 0),
+    ],
+)  # fmt: skip
+def test_the_first_line_that_admits_tool_digest_and_user_counts(rules, admits):
+    found = lines(*rules)
+    assert found.rule(order()) is found.tools[admits]
+
+
+@pytest.mark.parametrize(
+    ("rules", "code"),
+    [
+        ([{"id": "other"}], "policy.tool_unknown"),
+        ([{"digest": OTHER, "users": ["alice"]}, {"digest": "sha256:" + "c" * 64}], "policy.digest"),
+        ([{"users": ["bob"]}, {"digest": DIGEST, "users": ["carol"]}], "policy.user"),
+        ([{"digest": OTHER}, {"users": ["bob"]}], "policy.user"),
+    ],
+)
+def test_if_no_line_admits_the_refusal_says_how_far_the_nearest_went(rules, code):
+    with pytest.raises(RefusedError) as caught:
+        lines(*rules).rule(order())
+    assert caught.value.code == code
+
+
+def test_lines_of_one_tool_are_not_combined():
+    found = lines(
+        {"users": ["alice"], "release": {"model": "never"}},
+        {"connections": [{"task": "server", "max_mb": 2}], "received_code": True, "release": {"model": "automatic"}},
+    )
+    rule = found.rule(order())
+    assert found.release_of(rule, OutputDecl(name="o", path="o", disclosure="model")) == "never"
+    assert connection_budget(rule, "server") == 0
+    with pytest.raises(RefusedError, match="line for tool 'km'"):
+        found.check_task(rule, task(connections=[{"name": "server", "task": "server", "port": "grpc"}]))
+    with pytest.raises(RefusedError, match="line for tool 'km'"):
+        found.check_task(rule, task(runs_received_code=True))
+
+
+def test_an_empty_list_of_users_admits_nobody():
+    assert lines({}).rule(order())
+    with pytest.raises(RefusedError) as caught:
+        lines({"users": []}).rule(order())
+    assert caught.value.code == "policy.user"
+
+
+def test_the_centre_is_told_an_admission_once():
+    found = lines({"users": ["alice"]}, {"users": ["bob"]}, {"digest": DIGEST})
+    assert [(tool.id, tool.digest) for tool in found.admitted()] == [("km", None), ("km", DIGEST)]
 
 
 def test_admission_by_digest_by_star_and_by_user_pattern():

@@ -15,7 +15,7 @@ from fedproc.common.errors import RefusedError
 from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import Name
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
-from fedproc.contract.wire.messages import AdmittedTool, JobOrder
+from fedproc.contract.wire.messages import AdmittedTool, JobOrder, User
 
 Release = Literal["automatic", "manual", "never"]
 
@@ -32,7 +32,9 @@ class ToolRule(Section):
 
     id: str
     digest: str = Field(description="the approved digest, or '*' for every version that the catalogue signed")
-    users: tuple[str, ...] = Field((), description="subjects, as shell patterns; the site's unless given")
+    users: tuple[str, ...] | None = Field(
+        None, description="subjects, as shell patterns; the site's unless given; an empty list is nobody"
+    )
     connections: tuple[ConnectionRule, ...] = ()
     received_code: bool = Field(False, description="may run code that it is sent")
     release: dict[Disclosure, Release] = Field({}, description="instead of the site's own")
@@ -66,29 +68,27 @@ class Policy(Section):
 
     def admitted(self) -> tuple[AdmittedTool, ...]:
         """The allow-list as the centre shows it."""
-        return tuple(AdmittedTool(id=r.id, digest=None if r.digest == "*" else r.digest) for r in self.tools)
+        versions = dict.fromkeys((rule.id, None if rule.digest == "*" else rule.digest) for rule in self.tools)
+        return tuple(AdmittedTool(id=tool, digest=digest) for tool, digest in versions)
 
     def rule(self, order: JobOrder) -> ToolRule:
-        """The line that admits this order. Raises :class:`RefusedError`."""
-        rules = [rule for rule in self.tools if rule.id == order.tool.id]
-        if not rules:
-            raise RefusedError(
-                f"tool {order.tool.id!r} is not on this site's allow-list; ask the site to admit it",
-                code="policy.tool_unknown",
-            )
-        for rule in rules:
-            if rule.digest in ("*", order.tool.digest):
-                self._check_user(rule, order)
-                return rule
-        raise RefusedError(
-            f"tool {order.tool.id!r} is admitted here, but not with digest {order.tool.digest}; "
-            "ask the site to admit this version",
-            code="policy.digest",
-        )
+        """The first line that admits the tool, the digest and the user of this order; no other line adds to it.
 
-    def _check_user(self, rule: ToolRule, order: JobOrder) -> None:
-        if not any(fnmatchcase(order.user.sub, pattern) for pattern in rule.users or self.users):
-            raise RefusedError(f"user {order.user.name or order.user.sub!r} may not run this here", code="policy.user")
+        Raises :class:`RefusedError`, which says how far the nearest line went.
+        """
+        of_tool = [rule for rule in self.tools if rule.id == order.tool.id]
+        of_digest = [rule for rule in of_tool if rule.digest in ("*", order.tool.digest)]
+        rule = next((rule for rule in of_digest if self._admits(rule, order.user)), None)
+        if rule is None:
+            raise _not_admitted(order, of_tool, of_digest)
+        self._check_purpose(order)
+        return rule
+
+    def _admits(self, rule: ToolRule, user: User) -> bool:
+        patterns = self.users if rule.users is None else rule.users
+        return any(fnmatchcase(user.sub, pattern) for pattern in patterns)
+
+    def _check_purpose(self, order: JobOrder) -> None:
         if self.purposes and order.purpose not in self.purposes:
             raise RefusedError(
                 f"this site runs experiments for the purposes {', '.join(self.purposes)} only; state one",
@@ -98,7 +98,10 @@ class Policy(Section):
     def check_task(self, rule: ToolRule, task: Task) -> None:
         """Whether the task itself is within bounds. Raises :class:`RefusedError`."""
         if task.runs_received_code and not rule.received_code:
-            raise RefusedError("the tool runs code that it is sent; this site does not allow that", code="policy.code")
+            raise RefusedError(
+                f"the tool runs code that it is sent; {_line(rule)} does not allow that (received_code)",
+                code="policy.code",
+            )
         wanted = task.resources
         asked = {
             "cpus": wanted.cpus,
@@ -119,14 +122,33 @@ class Policy(Section):
         if task.ports:
             wanted.add(task.name)
         if missing := wanted - allowed:
+            tasks = ", ".join(sorted(missing))
             raise RefusedError(
-                f"wants a connection with task {', '.join(sorted(missing))}; this site's policy does not name it",
+                f"wants a connection with task {tasks}; {_line(rule)} does not name it (connections)",
                 code="policy.network",
             )
 
     def release_of(self, rule: ToolRule, output: OutputDecl) -> Release:
         """How outputs of this disclosure class leave; a class that is not named never does."""
         return rule.release.get(output.disclosure) or self.release.get(output.disclosure) or "never"
+
+
+def _line(rule: ToolRule) -> str:
+    return f"this site's line for tool {rule.id!r} with digest {rule.digest!r}"
+
+
+def _not_admitted(order: JobOrder, of_tool: list[ToolRule], of_digest: list[ToolRule]) -> RefusedError:
+    tool, user = order.tool, order.user
+    if not of_tool:
+        text = f"tool {tool.id!r} is not on this site's allow-list; ask the site to admit it"
+        return RefusedError(text, code="policy.tool_unknown")
+    if not of_digest:
+        text = (
+            f"tool {tool.id!r} is admitted here, but not with digest {tool.digest}; ask the site to admit this version"
+        )
+        return RefusedError(text, code="policy.digest")
+    text = f"user {user.name or user.sub!r} may not run tool {tool.id!r} here; ask the site to admit the user"
+    return RefusedError(text, code="policy.user")
 
 
 def connection_budget(rule: ToolRule, task: str) -> int:

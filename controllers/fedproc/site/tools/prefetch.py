@@ -94,18 +94,16 @@ def _check_wanted(wanted: tuple[str, ...], allowed: Policy) -> None:
 
 async def _each(source: _Source, wanted: tuple[str, ...], allowed: Policy, notify: Notify) -> list[PrefetchResult]:
     results: list[PrefetchResult] = []
-    for rule in allowed.tools:
-        if wanted and rule.id not in wanted:
+    for tool, version in dict.fromkeys((rule.id, rule.digest) for rule in allowed.tools):
+        if wanted and tool not in wanted:
             continue
-        digest = await source.digest(rule.id, rule.digest)
+        digest = await source.digest(tool, version)
         if digest is None:
             what = f"{source.name} has no such tool"
-            results.append(
-                PrefetchResult(rule.id, "-", rule.digest, "-", ready=False, what=what, failed=rule.id in wanted)
-            )
+            results.append(PrefetchResult(tool, "-", version, "-", ready=False, what=what, failed=tool in wanted))
         else:
-            notify(f"{rule.id} {digest}")
-            results += await _tool(source, rule.id, digest)
+            notify(f"{tool} {digest}")
+            results += await _tool(source, tool, digest)
     return results
 
 
