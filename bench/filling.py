@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, Table, insert, select, text
 
-from fedproc.central.db.engine import connect, reading, writing
+from fedproc.central.db.engine import connect, read_transaction, write_transaction
 from fedproc.central.db.migrate import migrate
 from fedproc.central.db.schema import audit, events, experiments, hosts, jobs, outbox, records, tools
 
@@ -29,7 +29,7 @@ def fill(url: str, source: Path, experiment: str, count: int) -> None:
     """Make the database at ``url`` hold hosts and tools of ``source`` and ``count`` copies of its ``experiment``."""
     engine, origin = connect(url), connect(f"sqlite:///{source}")
     migrate(engine)
-    with reading(origin) as found, writing(engine) as connection:
+    with read_transaction(origin) as found, write_transaction(engine) as connection:
         job = found.execute(select(jobs.c.id).where(jobs.c.experiment == experiment)).scalar_one()
         for table in (hosts, tools, *_COPIED):
             query = select(table)

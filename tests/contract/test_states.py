@@ -66,8 +66,8 @@ def test_experiment_state(jobs, expected):
 
 
 def test_a_spared_job_does_not_decide_but_is_waited_for():
-    assert experiment_state([S.succeeded], spared=[S.lost]) is ExperimentState.succeeded
-    assert experiment_state([S.succeeded], spared=[S.running]) is ExperimentState.running
+    assert experiment_state([S.succeeded], tolerated=[S.lost]) is ExperimentState.succeeded
+    assert experiment_state([S.succeeded], tolerated=[S.running]) is ExperimentState.running
 
 
 def test_a_users_cancel_is_the_verdict_unless_all_had_succeeded():

@@ -17,12 +17,12 @@ from sqlalchemy import Engine, Row, select
 
 from fedproc.catalog.signing import sign_manifest, tool_digest
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import deciding, reading, writing
+from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
 from fedproc.central.db.repositories import hosts as host_store
 from fedproc.central.db.repositories import tools as tool_store
 from fedproc.central.db.schema import events, experiments, jobs, outbox
 from fedproc.central.experiments.submission import submit
-from fedproc.central.relay.intake import Taken, take_in
+from fedproc.central.relay.ingest import IngestResult, ingest
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.settings import CentralSettings
 from fedproc.common.keys import public_jwk
@@ -113,20 +113,20 @@ class Books:
 
     def enrol(self, host: str) -> None:
         enrolment = self.hosts.enrolment(host)
-        with writing(self.engine) as connection:
+        with write_transaction(self.engine) as connection:
             host_store.enrol(connection, host, enrolment, enrolment.public_key, time.time())
 
     def add_tool(self, tool: Tool, key: ECKey | None = None) -> None:
         manifest = Manifest(tool=tool, files=())
         signed = sign_manifest(manifest, key or self.dispatch_key)
-        with writing(self.engine) as connection:
+        with write_transaction(self.engine) as connection:
             tool_store.add(
                 connection, tool, digest=tool_digest(manifest), signed=signed, bundle="0" * 64, now=time.time()
             )
 
     def submit(self, sub: str = "rosa", at: float | None = None, **request: Any) -> str:
         caller = Caller(sub, sub.title(), frozenset({"researcher"}), None, time.time() + 60)
-        with deciding(self.engine) as connection:
+        with serialized_transaction(self.engine) as connection:
             asked = ExperimentRequest.model_validate(request)
             return submit(connection, self.settings, caller, asked, None, at or time.time())
 
@@ -145,18 +145,20 @@ class Books:
     def opened(self, host: str, raw: bytes) -> Wire:
         return unseal(raw, {self.dispatch_key.thumbprint(): self.dispatch_key}, aud=host)[1]
 
-    def take(self, *messages: tuple[str, bytes], at: float | None = None) -> Taken:
+    def take(self, *messages: tuple[str, bytes], at: float | None = None) -> IngestResult:
         """Take in what came through hosts' events queues: (host, raw) each."""
-        taken = take_in(self.engine, messages, at or time.time())
+        taken = ingest(self.engine, messages, at or time.time())
         self.changed()
         return taken
 
     # -- what hosts do
 
-    def beat(self, host: str, datasets: Sequence[str] | None = None, at: float | None = None, **more: Any) -> Taken:
+    def beat(
+        self, host: str, datasets: Sequence[str] | None = None, at: float | None = None, **more: Any
+    ) -> IngestResult:
         return self.take((host, self.hosts.seal(host, self.hosts.heartbeat(host, datasets, **more))), at=at)
 
-    def report(self, job: str, state: str, at: float | None = None, **more: Any) -> Taken:
+    def report(self, job: str, state: str, at: float | None = None, **more: Any) -> IngestResult:
         """The job's host reports the next snapshot of it."""
         row = self.job(job)
         return self.take((row.host, self.hosts.seal(row.host, self.hosts.snapshot(row, state, **more))), at=at)
@@ -168,7 +170,7 @@ class Books:
                 if row.state not in TERMINAL and task in {None, row.task}:
                     self.report(row.id, state, **more)
 
-    def say(self, job: str, stream: str, sequence: int, **more: Any) -> Taken:
+    def say(self, job: str, stream: str, sequence: int, **more: Any) -> IngestResult:
         """The job's host sends a record: metrics, or lines of a stream."""
         row = self.job(job)
         return self.take((row.host, self.hosts.seal(row.host, self.hosts.record(row, stream, sequence, **more))))
@@ -176,11 +178,11 @@ class Books:
     # -- what stands there
 
     def jobs(self, experiment: str) -> Sequence[Row[Any]]:
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             return connection.execute(select(jobs).where(jobs.c.experiment == experiment).order_by(jobs.c.id)).all()
 
     def job(self, job: str) -> Row[Any]:
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             return connection.execute(select(jobs).where(jobs.c.id == job)).one()
 
     def job_on(self, experiment: str, host: str, task: str | None = None) -> Row[Any]:
@@ -190,17 +192,17 @@ class Books:
         return {f"{row.task}@{row.host}": row.state for row in self.jobs(experiment)}
 
     def experiment(self, experiment: str) -> Row[Any]:
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             return connection.execute(select(experiments).where(experiments.c.id == experiment)).one()
 
     def events(self, experiment: str) -> Sequence[Row[Any]]:
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             return connection.execute(
                 select(events).where(events.c.experiment == experiment).order_by(events.c.id)
             ).all()
 
     def outbox(self) -> Sequence[Row[Any]]:
-        with reading(self.engine) as connection:
+        with read_transaction(self.engine) as connection:
             return connection.execute(select(outbox).order_by(outbox.c.id)).all()
 
 

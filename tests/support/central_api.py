@@ -56,7 +56,7 @@ class Federation:
     def __enter__(self) -> Federation:
         migrate.migrate(self.engine)
         self.app = create_app(self.settings)
-        self.books.changed = lambda: self.app.state.fedproc.bell.ring("events")
+        self.books.changed = lambda: self.app.state.fedproc.notifier.publish("events")
         config = uvicorn.Config(
             self.app,
             host="127.0.0.1",

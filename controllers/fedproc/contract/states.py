@@ -90,17 +90,17 @@ _WORST_FIRST = (S.failed, S.error, S.lost, S.refused, S.expired, S.cancelled)
 
 
 def experiment_state(
-    jobs: Iterable[JobState], *, spared: Iterable[JobState] = (), cancelled: bool = False
+    jobs: Iterable[JobState], *, tolerated: Iterable[JobState] = (), cancelled: bool = False
 ) -> ExperimentState:
     """The state of an experiment as a function of its jobs' states.
 
-    ``spared`` are the states of jobs that the tool's ``on_host_lost`` lets go without failing the whole; they
+    ``tolerated`` are the states of jobs that the tool's ``on_host_lost`` lets go without failing the whole; they
     count for "is it still running" only. ``cancelled`` says that its user asked to cancel it: jobs that ended
     otherwise because of that do not change the verdict, unless all had succeeded already.
 
     Raises ValueError for an experiment without jobs.
     """
-    needed, others = list(jobs), list(spared)
+    needed, others = list(jobs), list(tolerated)
     everything = needed + others
     if not everything:
         raise ValueError("an experiment has at least one job")

@@ -25,7 +25,7 @@ from tests.support.central_api import Federation, problem
 from tests.support.issuer import TestIssuer
 from tests.support.proxying import ConnectProxy
 
-from fedproc.central.db.engine import writing
+from fedproc.central.db.engine import write_transaction
 from fedproc.central.db.schema import enrolments
 from fedproc.common.errors import InvalidInputError, UnavailableError
 from fedproc.contract.enrolment import (
@@ -331,7 +331,7 @@ def test_wrong_codes(place: Place, code: str) -> None:
 
 def test_a_code_that_is_too_old(place: Place) -> None:
     code = place.code()
-    with writing(place.federation.engine) as connection:
+    with write_transaction(place.federation.engine) as connection:
         connection.execute(update(enrolments).where(enrolments.c.host == HOST).values(expires=time.time() - 1))
     assert "too long ago" in problem(place.put(code, make_request(_key(), HOST)), 403, "enrolment.code")["detail"]
     assert place.operator.get(f"/enrolments/{HOST}").json()["void"] is True
@@ -505,7 +505,7 @@ def test_a_certificate_of_another_key_is_not_written(place: Place, tmp_path: Pat
     code = place.code()
     enrol(place.asking(tmp_path), lambda: code, 0, lambda said: None)
     other = place.sign(make_request(_key(), HOST))
-    with writing(place.federation.engine) as connection:
+    with write_transaction(place.federation.engine) as connection:
         change = {"state": "confirmed", "certificate": other}
         connection.execute(update(enrolments).where(enrolments.c.host == HOST).values(**change))
     with pytest.raises(InvalidInputError, match="not of this host's key"):

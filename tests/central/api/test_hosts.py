@@ -16,7 +16,7 @@ from tests.support.books import kinds
 from tests.support.central_api import Federation, problem
 from tests.support.issuer import TestIssuer
 
-from fedproc.central.db.engine import writing
+from fedproc.central.db.engine import write_transaction
 from fedproc.central.db.schema import relays
 from fedproc.common.keys import public_jwk
 from fedproc.contract.times import now
@@ -203,7 +203,7 @@ def test_health_with_a_relay(tmp_path: Path) -> None:
 
 def _relay(federation: Federation, broker: str) -> None:
     """What a living relay writes of itself every other second."""
-    with writing(federation.engine) as connection:
+    with write_transaction(federation.engine) as connection:
         connection.execute(relays.delete())
         connection.execute(insert(relays).values(id="relay-one", seen=time.time(), broker=broker))
 
@@ -255,7 +255,7 @@ def test_what_nobody_could_read_is_for_operators(federation: Federation, rosa: h
         page = olga.get("/dead-letters", params={"limit": 2}).json()
         rest = olga.get("/dead-letters", params={"limit": 2, "cursor": page["next"]}).json()
     letters = page["items"] + rest["items"]
-    assert [(letter["host"], letter["code"]) for letter in letters] == [("UB", "unreadable.signature")] * 3
+    assert [(entry["host"], entry["code"]) for entry in letters] == [("UB", "unreadable.signature")] * 3
     assert letters[0]["sha256"] == hashlib.sha256(b"no message 2").hexdigest()
     assert letters[0]["size"] == len(b"no message 2")
     assert letters[0]["reason"]

@@ -10,16 +10,16 @@ from tests.support.books import Books
 
 from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.streams import Streams
-from fedproc.central.notify import Bell, bell_for
+from fedproc.central.notify import Notifier, notifier_for
 
 
 @asynccontextmanager
-async def _running(books: Books) -> AsyncIterator[tuple[Streams, Bell]]:
-    bell = bell_for(books.engine, books.settings.runtime)
-    streams = Streams(bell, Metrics(), books.engine)
+async def _running(books: Books) -> AsyncIterator[tuple[Streams, Notifier]]:
+    notifier = notifier_for(books.engine, books.settings.runtime)
+    streams = Streams(notifier, Metrics(), books.engine)
     task = asyncio.create_task(streams.run())
     try:
-        yield streams, bell
+        yield streams, notifier
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -35,12 +35,12 @@ async def test_only_the_streams_of_an_experiment_with_news_are_woken(books: Book
     one, two = (books.submit(tool="lone", hosts=["UB"]) for _ in range(2))
     await asyncio.to_thread(books.dispatch)
     job = books.jobs(two)[0].id
-    async with _running(books) as (streams, bell):
+    async with _running(books) as (streams, notifier):
         with streams.opened(one) as quiet, streams.opened(two) as first, streams.opened(two) as second:
             await asyncio.gather(*map(_woken, (quiet, first, second)))  # the listener has begun: all look once
             for number in range(1, 4):
                 await asyncio.to_thread(books.say, job, "metrics", number, metrics={"n": number})
-                await asyncio.to_thread(bell.ring, "events")
+                await asyncio.to_thread(notifier.publish, "events")
                 await asyncio.gather(_woken(first), _woken(second))
                 assert not quiet.is_set()
 
@@ -49,13 +49,13 @@ async def test_a_stream_that_comes_later_is_woken_too(books: Books) -> None:
     experiment = books.submit(tool="lone", hosts=["UB"])
     await asyncio.to_thread(books.dispatch)
     job = books.jobs(experiment)[0].id
-    async with _running(books) as (streams, bell):
+    async with _running(books) as (streams, notifier):
         for number in range(1, 4):
             with streams.opened(experiment) as news:
                 await asyncio.to_thread(books.say, job, "metrics", number, metrics={"n": number})
-                await asyncio.to_thread(bell.ring, "events")
+                await asyncio.to_thread(notifier.publish, "events")
                 await _woken(news)
-            await asyncio.to_thread(bell.ring, "events")
+            await asyncio.to_thread(notifier.publish, "events")
 
 
 async def test_at_the_end_all_are_woken(books: Books) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import event
 from tests.support.books import Books
 
-from fedproc.central.db.engine import connect, deciding, reading
+from fedproc.central.db.engine import connect, read_transaction, serialized_transaction
 from fedproc.central.db.repositories import experiments
 from fedproc.central.experiments.advance import advance
 
@@ -67,7 +67,7 @@ def test_a_stream_misses_no_event_of_two_writers(pg_books: Books) -> None:
     seen: list[int] = []
 
     def look() -> None:
-        with reading(pg_books.engine) as connection:
+        with read_transaction(pg_books.engine) as connection:
             seen.extend(row.id for row in experiments.events_after(connection, experiment, max(seen, default=0), 100))
 
     with held_before_commit(pg_books) as (slow, due, go):
@@ -110,7 +110,7 @@ def test_a_cancel_and_a_report_never_lock_each_other_out(pg_books: Books) -> Non
 
         def cancel(experiment: str = experiment, together: threading.Barrier = together) -> None:
             together.wait(WAIT)
-            with deciding(pg_books.engine) as connection:
+            with serialized_transaction(pg_books.engine) as connection:
                 experiments.request_cancel(connection, experiment)
                 advance(connection, experiment, 0.0)
 

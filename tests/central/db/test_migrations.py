@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
 from fedproc.central.db import migrate
-from fedproc.central.db.engine import connect, reading, writing
+from fedproc.central.db.engine import connect, read_transaction, write_transaction
 from fedproc.central.db.schema import metadata
 from fedproc.common.errors import InvalidInputError
 
@@ -28,7 +28,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 
 def _to(engine: Engine, revision: str, verb: Any = command.upgrade) -> None:
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         config = migrate._config()
         config.attributes["connection"] = connection
         verb(config, revision)
@@ -38,7 +38,7 @@ def test_the_migrations_make_what_the_programs_work_with(engine: Engine) -> None
     migrate.migrate(engine)
     migrate.migrate(engine)
     assert migrate.revision(engine) == migrate.head()
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
@@ -52,7 +52,7 @@ def test_every_step_can_be_taken_back(engine: Engine) -> None:
 
 def test_jobs_of_gangs_are_known_as_such_after_an_update(engine: Engine) -> None:
     _to(engine, "0002")
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         connection.execute(text("INSERT INTO hosts (id, site, roles, location, public_key, domain, active, enrolled)"
                                 " VALUES ('UB', '', '[]', '', '{}', 'x', TRUE, 0)"))  # fmt: skip
         connection.execute(text("INSERT INTO experiments (id, owner, owner_name, tool, version, digest, request, state,"
@@ -66,7 +66,7 @@ def test_jobs_of_gangs_are_known_as_such_after_an_update(engine: Engine) -> None
                 {"id": job, "order": order},
             )  # fmt: skip
     migrate.migrate(engine)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         rows = connection.execute(text("SELECT id, gang FROM jobs ORDER BY id")).all()
     assert [(row.id, bool(row.gang)) for row in rows] == [("a", True), ("b", False), ("c", False)]
 

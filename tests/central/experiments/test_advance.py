@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert
 from tests.support.books import Books, kinds
 
-from fedproc.central.db.engine import deciding, writing
+from fedproc.central.db.engine import serialized_transaction, write_transaction
 from fedproc.central.db.repositories import experiments
 from fedproc.central.db.schema import files
 from fedproc.central.experiments.advance import advance, advance_waiting
@@ -23,13 +23,13 @@ def _output(books: Books, job: Any, output: str, path: str, **more: Any) -> str:
         "media_type": "text/plain", "experiment": job.experiment, "job": job.id, "host": job.host, "task": job.task,
         "output": output, "created": time.time(), **more,
     }  # fmt: skip
-    with writing(books.engine) as connection:
+    with write_transaction(books.engine) as connection:
         connection.execute(insert(files).values(**values))
     return str(values["id"])
 
 
 def _cancel(books: Books, experiment: str) -> None:
-    with deciding(books.engine) as connection:
+    with serialized_transaction(books.engine) as connection:
         experiments.request_cancel(connection, experiment)
         advance(connection, experiment, time.time())
 
@@ -168,7 +168,7 @@ def test_advancing_again_changes_nothing(books: Books) -> None:
     experiment = books.submit(tool="gang", hosts=["UB"])
     books.submit(tool="gang", hosts=["UB"])
     before = books.outbox()
-    with deciding(books.engine) as connection:
+    with serialized_transaction(books.engine) as connection:
         advance(connection, experiment, time.time())
         advance_waiting(connection, time.time())
     assert books.outbox() == before

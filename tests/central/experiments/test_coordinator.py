@@ -38,7 +38,7 @@ class Play:
         self.jobs = {job.id: job for job in _placed(tool, hosts, uploads)}
         self.cancel_requested = False
         self.busy: frozenset[str] = frozenset()
-        self.told: list[Decision] = []
+        self.decisions: list[Decision] = []
         self.ends: dict[str, int] = {}
 
     def facts(self) -> Facts:
@@ -53,7 +53,7 @@ class Play:
                 self._carry_out(decision)
             made += decisions
             assert len(made) < 1000, "it never ends"
-        self.told += made
+        self.decisions += made
         return made
 
     def _carry_out(self, decision: Decision) -> None:
@@ -61,15 +61,15 @@ class Play:
         if decision.kind == "cancel" and job.state is S.queued:
             self._move(job, S.cancelled)
             return
-        told = replace(job, told=job.told | {decision.kind})
-        self.jobs[job.id] = replace(told, state=S.dispatched) if decision.kind == "job" else told
+        known = replace(job, messages_sent=job.messages_sent | {decision.kind})
+        self.jobs[job.id] = replace(known, state=S.dispatched) if decision.kind == "job" else known
 
     def _check(self, decisions: list[Decision]) -> None:
         keys = [(decision.kind, decision.job) for decision in decisions]
         assert len(set(keys)) == len(keys)
         for decision in decisions:
             job = self.jobs[decision.job]
-            assert decision.kind not in job.told, "nobody is told the same twice"
+            assert decision.kind not in job.messages_sent, "nobody is told the same twice"
             assert not job.ended, "who has ended is told nothing"
             getattr(self, f"_check_{decision.kind}")(job, decisions)
 
@@ -87,8 +87,8 @@ class Play:
     def _check_start(self, job: JobFacts, _: list[Decision]) -> None:
         assert job.state is S.prepared
         assert not any(other.state in _BEFORE_PREPARED for other in self._gang(job)), "all are to be prepared first"
-        spared = self.facts().spared
-        assert all(other.ready for other in self._needed(job, "ready") if other.id not in spared)
+        tolerated = self.facts().tolerated
+        assert all(other.ready for other in self._needed(job, "ready") if other.id not in tolerated)
 
     def _check_finish(self, job: JobFacts, _: list[Decision]) -> None:
         assert self.tool.task(job.task).kind is TaskKind.service
@@ -97,7 +97,7 @@ class Play:
         assert all(other.ended for other in mine), "a service lives as long as the work"
 
     def _check_cancel(self, job: JobFacts, _: list[Decision]) -> None:
-        assert self.cancel_requested or self.facts().broken or job.id in self.facts().spared
+        assert self.cancel_requested or self.facts().broken or job.id in self.facts().tolerated
 
     def _needed(self, job: JobFacts, condition: str) -> list[JobFacts]:
         names = {n.task for n in self.tool.task(job.task).needs if n.condition == condition}
@@ -106,8 +106,8 @@ class Play:
     def _gang(self, job: JobFacts) -> list[JobFacts]:
         """The jobs that start together with this one; those that were let go do not count."""
         group = next((g for g in _joined(self.tool) if job.task in g), set())
-        spared = self.facts().spared
-        return [other for other in self.jobs.values() if other.task in group and other.id not in spared]
+        tolerated = self.facts().tolerated
+        return [other for other in self.jobs.values() if other.task in group and other.id not in tolerated]
 
     # -- what hosts do
 
@@ -133,9 +133,9 @@ class Play:
         service = self.tool.task(job.task).kind is TaskKind.service
         found = []
         for state in LEGAL[job.state] if job.state is not S.queued else frozenset({S.expired}):
-            if state is S.running and gang and "start" not in job.told:
+            if state is S.running and gang and "start" not in job.messages_sent:
                 continue
-            if state is S.collecting and service and "finish" not in job.told:
+            if state is S.collecting and service and "finish" not in job.messages_sent:
                 continue
             found.append(state)
         return sorted(found)
@@ -155,7 +155,7 @@ class Play:
     def good(self) -> list[tuple[str, str]]:
         """Of what may happen, what happens if nothing goes wrong."""
         bad = {state.value for state in TERMINAL} - {S.succeeded.value}
-        asked = {job.id for job in self.jobs.values() if "cancel" in job.told}
+        asked = {job.id for job in self.jobs.values() if "cancel" in job.messages_sent}
         awaited = {job.id for job in self.jobs.values() if self._gets_ready(job)}
         early = {(job, "collecting") for job in awaited}
         wanted = [(j, what) for j, what in self.possible() if j in asked or not (what in bad or (j, what) in early)]
@@ -266,7 +266,7 @@ def test_if_nothing_goes_wrong_it_succeeds(tool: Tool, hosts: int, random: Any) 
         play.decide()
     assert {job.state for job in play.jobs.values()} == {S.succeeded}, play.jobs
     assert state_of(play.facts()) is ExperimentState.succeeded
-    assert not [told for told in play.told if told.kind == "cancel"]
+    assert not [made for made in play.decisions if made.kind == "cancel"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -281,7 +281,7 @@ def test_a_cancelled_experiment_ends_whatever_its_jobs_are_doing(tool: Tool, hos
     play.cancel_requested = True
     play.decide()
     running = [job for job in play.jobs.values() if not job.ended]
-    assert all("cancel" in job.told for job in running)
+    assert all("cancel" in job.messages_sent for job in running)
     assert not any(job.state is S.queued for job in running)
     finished = all(job.state is S.succeeded for job in play.jobs.values())
     for job in running:

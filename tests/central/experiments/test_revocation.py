@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from tests.support.books import Books, kinds
 from tests.support.sample_tools import DIAL, PORT, need, task, tool
 
-from fedproc.central.db.engine import deciding, reading, writing
+from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
 from fedproc.central.db.repositories import hosts
 from fedproc.central.db.schema import dead_letters, events
 from fedproc.central.experiments import revocation
@@ -32,7 +32,7 @@ def change(books: Books, host: str, *, active: bool, new_key: bool = False) -> N
         books.hosts.keys[host] = ECKey.generate_key("P-256")
     values = books.hosts.enrolment(host).model_copy(update={"active": active})
     now = time.time()
-    with deciding(books.engine) as connection:
+    with serialized_transaction(books.engine) as connection:
         before = hosts.one(connection, host)
         hosts.enrol(connection, host, values, public_jwk(books.hosts.keys[host]), now)
         after = hosts.one(connection, host)
@@ -53,7 +53,7 @@ def running_gang(books: Books, name: str, *on: str) -> str:
 
 def ends(books: Books, experiment: str) -> list[tuple[str, str]]:
     """(host, terminal state) of every terminal event of its jobs."""
-    with reading(books.engine) as connection:
+    with read_transaction(books.engine) as connection:
         query = select(events).where(events.c.experiment == experiment, events.c.job.is_not(None))
         rows = connection.execute(query.order_by(events.c.id)).all()
     return [(row.host, row.data["state"]) for row in rows if row.kind == "state" and row.data["state"] in TERMINAL]
@@ -160,22 +160,22 @@ def test_nothing_that_a_revoked_host_says_counts(books: Books) -> None:
     taken = books.beat("BSC", ["another"], epoch="two")
     assert taken.heartbeats == {}
     assert _row(books, "BSC") == before
-    with reading(books.engine) as connection:
+    with read_transaction(books.engine) as connection:
         assert connection.execute(select(dead_letters)).all() == []
 
 
 def _row(books: Books, host: str) -> object:
-    with reading(books.engine) as connection:
+    with read_transaction(books.engine) as connection:
         return hosts.one(connection, host)
 
 
 def test_hosts_enrolled_before_their_keys_had_names(books: Books) -> None:
-    with writing(books.engine) as connection:
+    with write_transaction(books.engine) as connection:
         old = {key: value for key, value in public_jwk(books.hosts.keys["UB"]).items() if key != "kid"}
         connection.execute(
             insert(hosts.hosts).values(id="OLD", roles=["data"], public_key=old, active=True, enrolled=0)
         )
-    with deciding(books.engine) as connection:
+    with serialized_transaction(books.engine) as connection:
         before = hosts.one(connection, "OLD")
         hosts.deactivate(connection, "OLD")
         after = hosts.one(connection, "OLD")

@@ -16,14 +16,14 @@ from sqlalchemy import Row, select
 from tests.support.books import Belt, Books, kinds
 
 from fedproc.central.db import schema
-from fedproc.central.db.engine import deciding, reading
+from fedproc.central.db.engine import read_transaction, serialized_transaction
 from fedproc.central.db.schema import hosts
 from fedproc.central.experiments.advance import advance
-from fedproc.central.relay import dead_letters, intake
-from fedproc.central.relay.dead_letters import take_dead_letters
+from fedproc.central.relay import dead_letters, ingest
+from fedproc.central.relay.dead_letters import ingest_dead_letters
 from fedproc.contract.states import TERMINAL
 from fedproc.contract.wire.jws import CENTRAL, canonical, seal, sign
-from fedproc.contract.wire.messages import Cancel, Unread
+from fedproc.contract.wire.messages import Cancel, DeadLetterReason
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def job(books: Books) -> Row[Any]:
 
 
 def _dead(books: Books) -> list[Row[Any]]:
-    with reading(books.engine) as connection:
+    with read_transaction(books.engine) as connection:
         return list(connection.execute(select(schema.dead_letters).order_by(schema.dead_letters.c.id)))
 
 
@@ -196,7 +196,7 @@ def test_a_heartbeat_is_kept_as_the_last_word(books: Books) -> None:
     moment = time.time() + 5
     taken = books.beat("UB", datasets=["fresh"], at=moment, open_jobs=3)
     assert set(taken.heartbeats) == {"UB"}
-    with reading(books.engine) as connection:
+    with read_transaction(books.engine) as connection:
         row = connection.execute(select(hosts).where(hosts.c.id == "UB")).one()
     assert (row.heard, row.epoch, row.heartbeat["open_jobs"]) == (moment, "one", 3)
     assert [dataset["id"] for dataset in row.heartbeat["datasets"]] == ["fresh"]
@@ -235,8 +235,8 @@ def _order_on_the_wire(books: Books) -> tuple[Row[Any], bytes]:
 
 def _dead_lettered(books: Books, raw: bytes) -> set[str]:
     now = time.time()
-    with deciding(books.engine) as connection:
-        changed = take_dead_letters(connection, [("jobs.UB", raw)], books.dispatch_key, now)
+    with serialized_transaction(books.engine) as connection:
+        changed = ingest_dead_letters(connection, [("jobs.UB", raw)], books.dispatch_key, now)
         for experiment in changed:
             advance(connection, experiment, now)
     return changed
@@ -244,7 +244,9 @@ def _dead_lettered(books: Books, raw: bytes) -> set[str]:
 
 def _why(books: Books, raw: bytes) -> None:
     digest = hashlib.sha256(raw).hexdigest()
-    unread = Unread(host="UB", epoch="one", code="unreadable.version", reason="update", sha256=digest, queue="jobs.UB")
+    unread = DeadLetterReason(
+        host="UB", epoch="one", code="unreadable.version", reason="update", sha256=digest, queue="jobs.UB"
+    )
     books.take(("UB", books.hosts.seal("UB", unread)))
 
 
@@ -284,7 +286,7 @@ def test_letters_that_we_did_not_write_end_nothing(books: Books) -> None:
     for raw in (b"", b"\x00\xff", b"{}", forged, b"x" * 200_000):
         assert _dead_lettered(books, raw) == set()
     assert books.job(row.id).state == "dispatched"
-    assert max(len(letter.body) for letter in _dead(books)) == 65_536
+    assert max(len(entry.body) for entry in _dead(books)) == 65_536
 
 
 @pytest.mark.parametrize(
@@ -317,24 +319,24 @@ def test_of_each_host_only_the_latest_letters_are_kept(books: Books, monkeypatch
     monkeypatch.setattr(dead_letters, "KEPT", 3)
     books.take(("BSC", b"theirs"), *(("UB", b"letter %d" % number) for number in range(7)))
     _dead_lettered(books, b"of the queue")
-    kept = [(letter.host, letter.body) for letter in _dead(books)]
+    kept = [(entry.host, entry.body) for entry in _dead(books)]
     assert kept == [("BSC", b"theirs"), ("UB", b"letter 5"), ("UB", b"letter 6"), ("UB", b"of the queue")]
 
 
 def test_a_host_explains_no_letter_of_another(books: Books) -> None:
     _dead_lettered(books, b"{}")
     digest = hashlib.sha256(b"{}").hexdigest()
-    said = Unread(host="BSC", epoch="one", code="x", reason="lies", sha256=digest, queue="jobs.UB")
+    said = DeadLetterReason(host="BSC", epoch="one", code="x", reason="lies", sha256=digest, queue="jobs.UB")
     books.take(("BSC", books.hosts.seal("BSC", said)))
-    assert [(letter.host, letter.code) for letter in _dead(books)] == [
+    assert [(entry.host, entry.code) for entry in _dead(books)] == [
         ("UB", "unreadable.unexplained"),
         ("BSC", "unreadable.host"),
     ]
 
 
 def test_records_and_waits_of_a_job_are_bounded(books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "RECORDS_KEPT", 2)
-    monkeypatch.setattr(intake, "PROGRESS_KEPT", 2)
+    monkeypatch.setattr(ingest, "RECORDS_KEPT", 2)
+    monkeypatch.setattr(ingest, "PROGRESS_KEPT", 2)
     for number in range(1, 5):
         books.say(job.id, "metrics", number, metrics={"round": number})
         books.report(job.id, "accepted", waiting_for=f"number {number}")

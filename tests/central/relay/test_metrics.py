@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.books import Books
 
 from fedproc.central.db.engine import connect
-from fedproc.central.relay.metrics import Numbers
+from fedproc.central.relay.metrics import MetricsCollector
 
 
-def scraped(numbers: Numbers) -> Mapping[str, float]:
+def scraped(numbers: MetricsCollector) -> Mapping[str, float]:
     registry = CollectorRegistry()
     registry.register(numbers)
     lines = generate_latest(registry).decode().splitlines()
@@ -23,7 +23,7 @@ def scraped(numbers: Numbers) -> Mapping[str, float]:
 
 
 def numbers_of(books: Books) -> Mapping[str, float]:
-    return scraped(Numbers(books.engine, lambda: "ok"))
+    return scraped(MetricsCollector(books.engine, lambda: "ok"))
 
 
 def test_what_waits_in_the_outbox_and_for_how_long(books: Books) -> None:
@@ -68,5 +68,5 @@ def test_a_hosts_check_may_be_anything(books: Books, check: object, alarms: int)
 
 def test_a_database_that_is_away_is_said_and_hides_nothing_else(tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path}/nowhere/central.db")
-    shown = scraped(Numbers(engine, lambda: "the broker closed the connection"))
+    shown = scraped(MetricsCollector(engine, lambda: "the broker closed the connection"))
     assert shown == {"fedproc_relay_broker_connected": 0, "fedproc_relay_database_answers": 0}

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from tests.support.books import Belt, Books, kinds
 
-from fedproc.central.db.engine import deciding, reading
+from fedproc.central.db.engine import read_transaction, serialized_transaction
 from fedproc.central.experiments import deadlines, reconcile
 from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS
 from fedproc.common.amqp import BrokerError, ReturnedError
-from fedproc.contract.api.hosts import Inventory, InventoryAnswer
+from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.states import JobState
 from fedproc.contract.wire.jws import unseal
-from fedproc.contract.wire.messages import AskInventory, JobOrder, OpenJob, open_jobs_digest
+from fedproc.contract.wire.messages import JobOrder, OpenJob, OpenJobsRequest, open_jobs_digest
 
 # -- the publisher
 
@@ -113,7 +113,7 @@ def test_more_than_one_batch(books: Books) -> None:
 
 
 def _pass(books: Books, at: float) -> bool:
-    with deciding(books.engine) as connection:
+    with serialized_transaction(books.engine) as connection:
         return deadlines.pass_deadlines(connection, at)
 
 
@@ -165,10 +165,10 @@ def test_when_one_host_is_lost_the_others_are_stopped(books: Books) -> None:
 # -- reconciliation
 
 
-def _inventory(books: Books, host: str, *jobs: tuple[str, str, int]) -> InventoryAnswer:
+def _inventory(books: Books, host: str, *jobs: tuple[str, str, int]) -> OpenJobsAnswer:
     listed = [OpenJob(job=job, state=JobState(state), sequence=sequence) for job, state, sequence in jobs]
-    with deciding(books.engine) as connection:
-        return reconcile.answer(connection, host, Inventory(epoch="one", jobs=listed))
+    with serialized_transaction(books.engine) as connection:
+        return reconcile.answer(connection, host, OpenJobsReport(epoch="one", jobs=listed))
 
 
 def test_books_that_agree(books: Books) -> None:
@@ -176,11 +176,11 @@ def test_books_that_agree(books: Books) -> None:
     books.dispatch()
     job = books.job_on(experiment, "UB")
     books.report(job.id, "running")
-    with reading(books.engine) as connection:
-        assert reconcile.books(connection, "UB") == open_jobs_digest([(job.id, "running")])
-        assert reconcile.books(connection, "FORTH") == open_jobs_digest([])
+    with read_transaction(books.engine) as connection:
+        assert reconcile.host_digest(connection, "UB") == open_jobs_digest([(job.id, "running")])
+        assert reconcile.host_digest(connection, "FORTH") == open_jobs_digest([])
     answer = _inventory(books, "UB", (job.id, "running", 1))
-    assert answer == InventoryAnswer(keep=[job.id])
+    assert answer == OpenJobsAnswer(keep=[job.id])
 
 
 def test_what_the_host_knows_better_it_is_asked_to_say_again(books: Books) -> None:
@@ -189,7 +189,7 @@ def test_what_the_host_knows_better_it_is_asked_to_say_again(books: Books) -> No
     books.dispatch()
     (job,) = books.jobs(experiment)
     books.report(job.id, "accepted")
-    assert _inventory(books, "UB", (job.id, "running", 7)) == InventoryAnswer(keep=[job.id], resend=[job.id])
+    assert _inventory(books, "UB", (job.id, "running", 7)) == OpenJobsAnswer(keep=[job.id], resend=[job.id])
     books.hosts.sequences[job.id] = 6
     books.report(job.id, "running")
     assert books.job(job.id).state == "running"
@@ -231,7 +231,7 @@ def test_a_journal_put_back_may_speak_again(books: Books) -> None:
 
 
 def test_the_question_goes_to_the_host(books: Books) -> None:
-    with deciding(books.engine) as connection:
-        reconcile.ask(connection, "UB", time.time())
+    with serialized_transaction(books.engine) as connection:
+        reconcile.request_open_jobs(connection, "UB", time.time())
     ((host, message),) = books.dispatch()
-    assert (host, message) == ("UB", AskInventory(host="UB"))
+    assert (host, message) == ("UB", OpenJobsRequest(host="UB"))

@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.promql import FILES, names, panels, rules, wanted
 
 from fedproc.central.api.metrics import Metrics
-from fedproc.central.db.engine import connect, reading
+from fedproc.central.db.engine import connect, read_transaction
 from fedproc.central.db.migrate import migrate
-from fedproc.central.relay.metrics import Numbers
+from fedproc.central.relay.metrics import MetricsCollector
 
 _BESIDE_OUR_PROGRAMS = {
     "fedproc_certificate_not_after_timestamp_seconds": FILES / "certificate-ends",
@@ -54,10 +54,10 @@ def test_what_is_asked_of_our_programs_is_what_they_show(tmp_path: Path) -> None
     migrate(engine)
     api = Metrics()
     api.answered("GET", "/tools", 200, 0.01)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         pages = api.page(connection, 0).decode()
     relay = CollectorRegistry()
-    relay.register(Numbers(engine, lambda: "ok"))
+    relay.register(MetricsCollector(engine, lambda: "ok"))
     pages += generate_latest(relay).decode()
     shown = set(re.findall(r"^# TYPE (\w+)", pages, re.M)) | set(re.findall(r"^(\w+)[{ ]", pages, re.M))
     missing = {name: places for name, places in wanted().items() if name.startswith("fedproc_") and name not in shown}

@@ -42,7 +42,7 @@ from fedproc.central.files.blobs import Blobs
 from fedproc.central.files.inputs import Inputs
 from fedproc.central.files.signed_urls import SignedUrls
 from fedproc.central.files.uploads import Uploads
-from fedproc.central.notify import bell_for
+from fedproc.central.notify import notifier_for
 from fedproc.central.settings import CentralSettings, load
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.keys import load_key
@@ -80,21 +80,21 @@ def routed(app: FastAPI) -> FastAPI:
 def _app_state(settings: CentralSettings) -> AppState:
     engine = connect(settings.database)
     migrate.ready(engine)
-    bell, metrics, issuer = bell_for(engine, settings.runtime), Metrics(), Issuer(settings.issuer)
+    notifier, metrics, issuer = notifier_for(engine, settings.runtime), Metrics(), Issuer(settings.issuer)
     blobs = Blobs(settings.files)
     return AppState(
         settings=settings,
         engine=engine,
-        bell=bell,
+        notifier=notifier,
         issuer=issuer,
         verifier=Verifier(issuer),
         blobs=blobs,
         uploads=Uploads(engine, blobs, settings.max_upload_mb),
-        inputs=Inputs(engine, blobs, bell),
-        submissions=Submissions(engine, settings, bell),
+        inputs=Inputs(engine, blobs, notifier),
+        submissions=Submissions(engine, settings, notifier),
         signed_urls=SignedUrls(blobs.folder),
         metrics=metrics,
-        streams=Streams(bell, metrics, engine),
+        streams=Streams(notifier, metrics, engine),
         catalogue_keys={key.thumbprint(): key for key in map(_catalogue_key, settings.catalogue_keys)},
     )
 

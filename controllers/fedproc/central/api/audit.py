@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, insert
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
-from fedproc.central.db.engine import writing
+from fedproc.central.db.engine import write_transaction
 from fedproc.central.db.schema import audit
 from fedproc.common.errors import FedprocError
 from fedproc.common.log import get_logger
@@ -66,7 +66,7 @@ class AuditEvent:
 
 
 def _printable(text: str, length: int) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:length])
+    return "".join(character if character.isprintable() else "?" for character in text[:length])
 
 
 class AuditLog:
@@ -102,5 +102,5 @@ class AuditLog:
                         done.set_result(None)
 
     def _insert(self, entries: list[dict[str, Any]]) -> None:
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             connection.execute(_ADD, entries)

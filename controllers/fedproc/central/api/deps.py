@@ -20,14 +20,14 @@ from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.streams import Streams
 from fedproc.central.auth.issuer import Issuer
 from fedproc.central.auth.tokens import Caller, Role, Verifier, invalid_token
-from fedproc.central.db.engine import reading
+from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import hosts
 from fedproc.central.experiments.submission import Submissions
 from fedproc.central.files.blobs import Blobs
 from fedproc.central.files.inputs import Inputs
 from fedproc.central.files.signed_urls import SignedUrls
 from fedproc.central.files.uploads import Uploads
-from fedproc.central.notify import Bell
+from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import ForbiddenError, NotAuthenticatedError
 
@@ -40,7 +40,7 @@ class AppState:
 
     settings: CentralSettings
     engine: Engine
-    bell: Bell
+    notifier: Notifier
     issuer: Issuer
     verifier: Verifier
     blobs: Blobs
@@ -112,7 +112,7 @@ class Bearer(SecurityBase):
 
 
 def _is_active(request: Request, host: str) -> bool:
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         return hosts.is_active(connection, host)
 
 

@@ -24,7 +24,7 @@ def enrolment_view(row: Row[Any]) -> EnrolmentView:
         **{name: getattr(row, name) for name in _PLAIN},
         created=moment(row.created),
         expires=moment(row.expires),
-        void=row.state == "offered" and enrolments.worth(row, time.time()) != "good",
+        void=row.state == "offered" and enrolments.unused_code_state(row, time.time()) != "good",
         requested=moment(row.requested) if row.requested else None,
         decided=moment(row.decided) if row.decided else None,
     )

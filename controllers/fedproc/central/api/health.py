@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fedproc.central.api.deps import AppState
 from fedproc.central.api.views import host_view
-from fedproc.central.db.engine import reading
+from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import hosts
 from fedproc.central.db.schema import relays
 from fedproc.common.errors import FedprocError
@@ -20,7 +20,7 @@ from fedproc.contract.api.operations import Health
 _FINE = "ok"
 
 
-async def look(app: AppState) -> Health:
+async def check_health(app: AppState) -> Health:
     """Database, issuer, and what the living relays say of the broker; the hosts' last heartbeats beside them."""
     database, relay, broker, found = await run_in_threadpool(_books, app)
     issuer = await _issuer(app)
@@ -40,7 +40,7 @@ async def _issuer(app: AppState) -> str:
 
 def _books(app: AppState) -> tuple[str, str, str, dict[str, str]]:
     try:
-        with reading(app.engine) as connection:
+        with read_transaction(app.engine) as connection:
             living = connection.execute(select(relays).order_by(relays.c.seen.desc())).all()
             enrolled = hosts.listed(connection, everyone=False)
     except FedprocError as fault:

@@ -121,7 +121,7 @@ def _challenge(fault: FedprocError) -> str:
     error = next((name for kind, name in _CHALLENGES.items() if isinstance(fault, kind)), None)
     if error is None:
         return REALM
-    text = "".join(letter for letter in fault.message if " " <= letter <= "~" and letter not in '"\\')
+    text = "".join(character for character in fault.message if " " <= character <= "~" and character not in '"\\')
     return f'{REALM}, error="{error}", error_description="{text}"'
 
 

@@ -1,4 +1,4 @@
-"""Live event streams: one listener on the bell and one look into the database for all of them."""
+"""Live event streams: one listener for notifications and one reader of the database for all of them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
 from fedproc.central.api.metrics import Metrics
-from fedproc.central.db.engine import reading
+from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import events
-from fedproc.central.notify import Bell
+from fedproc.central.notify import Notifier
 from fedproc.common.log import get_logger
 
 log = get_logger(__name__)
 
-SAFETY_LOOK = 15.0
-"""Seconds after which a stream looks into the database and sends a comment, even if no bell rang."""
+POLL_SECONDS = 15.0
+"""Seconds after which a stream reads the database and sends a comment, even if nothing was published."""
 
 
 class Streams:
     """Wakes the open streams of those experiments whose events grew."""
 
-    def __init__(self, bell: Bell, metrics: Metrics, engine: Engine) -> None:
-        self._bell = bell
+    def __init__(self, notifier: Notifier, metrics: Metrics, engine: Engine) -> None:
+        self._notifier = notifier
         self._metrics = metrics
         self._engine = engine
         self._open: dict[str, set[asyncio.Event]] = {}
-        self._rung = asyncio.Event()
+        self._notified = asyncio.Event()
         self._seen: int | None = None
         self.ending = False
 
@@ -40,39 +40,39 @@ class Streams:
             group.create_task(self._watch())
 
     async def _listen(self) -> None:
-        """A listener that breaks is started again, and the streams' own look covers the gap."""
+        """A listener that breaks is started again, and the streams' own polling covers the gap."""
         while True:
             try:
-                await self._bell.listen(self._heard)
+                await self._notifier.listen(self._on_topic)
             except Exception:
                 log.exception("notifier.failed")
                 await asyncio.sleep(1)
 
-    def _heard(self, topic: str) -> None:
+    def _on_topic(self, topic: str) -> None:
         if topic == "events":
-            self._rung.set()
+            self._notified.set()
 
     async def _watch(self) -> None:
         while True:
-            await self._rung.wait()
-            self._rung.clear()
+            await self._notified.wait()
+            self._notified.clear()
             if not self._open:
                 self._seen = None
                 continue
             try:
-                await self._look()
+                await self._poll()
             except Exception:
                 log.exception("streams.not_notified")
                 self._wake(list(self._open))
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         """A stream is registered before it reads, so what was seen before it came is what it reads itself."""
         before = self._seen
         self._seen, grown = await run_in_threadpool(self._grown, before)
         self._wake(list(self._open) if before is None else grown)
 
     def _grown(self, after: int | None) -> tuple[int, list[str]]:
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return events.grown(connection, after)
 
     def _wake(self, experiments: list[str]) -> None:

@@ -1,6 +1,6 @@
-"""Opening the central database, and its kinds of transaction: :func:`reading`, :func:`writing`, :func:`deciding`.
+"""Opening the central database, and its three kinds of transaction: read, write and serialized.
 
-On SQLite a writing transaction takes the write lock at its start (BEGIN IMMEDIATE), because a lock that is
+On SQLite a write transaction takes the write lock at its start (BEGIN IMMEDIATE), because a lock that is
 upgraded later can fail at once instead of waiting. On PostgreSQL both are ordinary READ COMMITTED transactions.
 """
 
@@ -33,7 +33,7 @@ def connect(url: str) -> Engine:
         return engine
     engine = create_engine(url, pool_size=10, max_overflow=10)
     event.listen(engine, "checkin", _note_use)
-    event.listen(engine, "checkout", _look_if_idle)
+    event.listen(engine, "checkout", _check_if_idle)
     return engine
 
 
@@ -42,7 +42,7 @@ def is_sqlite(engine: Engine) -> bool:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def read_transaction(engine: Engine) -> Iterator[Connection]:
     """For reading only. On SQLite it sees one state of the database throughout.
 
     On PostgreSQL each statement sees what is committed when it begins, as in a transaction there; without one,
@@ -54,7 +54,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def write_transaction(engine: Engine) -> Iterator[Connection]:
     """A transaction that writes: commits at the end of the block, rolls back if the block raises."""
     with _available(), engine.connect().execution_options(fedproc_writes=True) as connection:
         with connection.begin():
@@ -62,21 +62,21 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def deciding(engine: Engine) -> Iterator[Connection]:
+def serialized_transaction(engine: Engine) -> Iterator[Connection]:
     """A writing transaction in which jobs change their state: one at a time in the whole centre.
 
     So a gang is admitted by what the hosts have, not by what they had before another gang was; the ids of events
     grow in the order in which they become visible, by which streams are resumed; and no two writers lock each
     other out over an experiment and its jobs.
     """
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         if not is_sqlite(engine):
             connection.execute(_ONE_AT_A_TIME)
         yield connection
 
 
 def retry_on_conflict(write: Callable[[], T]) -> T:
-    """What ``write`` gives; it is called again if another transaction wrote its row between its look and its own."""
+    """What ``write`` gives; it is called again if another transaction wrote its row between its read and its own."""
     try:
         return write()
     except IntegrityError:
@@ -104,7 +104,7 @@ def _note_use(_connection: Any, record: Any) -> None:
     record.info["used"] = time.monotonic()
 
 
-def _look_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
+def _check_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
     """A connection that was used a moment ago is there: only an older one is tried before it is given out."""
     if time.monotonic() - record.info.get("used", 0.0) < _SURE_SECONDS:
         return

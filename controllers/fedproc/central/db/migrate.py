@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from fedproc.central.db.engine import connect, is_sqlite, reading, writing
+from fedproc.central.db.engine import connect, is_sqlite, read_transaction, write_transaction
 from fedproc.central.settings import load
 from fedproc.common.errors import FedprocError, InvalidInputError
 
@@ -31,7 +31,7 @@ def head() -> str | None:
 
 def revision(engine: Engine) -> str | None:
     """The revision that the database has; None for an empty one."""
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -42,7 +42,7 @@ def migrate(engine: Engine) -> None:
     """
     if revision(engine) == head():
         return
-    with writing(engine) as connection:
+    with write_transaction(engine) as connection:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -43,7 +43,7 @@ _FACTS: tuple[Any, ...] = (
 _WITH_EXPERIMENT = select(*_FACTS).join(experiments, experiments.c.id == jobs.c.experiment)
 _JOBS = _WITH_EXPERIMENT.where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
 _OUT = insert(outbox)
-_TELL = update(jobs).where(jobs.c.id == bindparam("row")).values(told=bindparam("kinds"))
+_NOTE_SENT = update(jobs).where(jobs.c.id == bindparam("row")).values(told=bindparam("kinds"))
 _DRAFTS = select(jobs.c.id, jobs.c.order).where(
     jobs.c.experiment == bindparam("experiment"), jobs.c.id.in_(bindparam("ids", expanding=True))
 )
@@ -70,7 +70,7 @@ def advance(connection: Connection, experiment_id: str, now: float) -> bool:
     advancing.run()
     if advancing.freed:
         advance_waiting(connection, now)
-    return advancing.told or advancing.freed
+    return advancing.wrote_messages or advancing.freed
 
 
 def advance_waiting(connection: Connection, now: float) -> None:
@@ -111,7 +111,7 @@ def _acquiring(connection: Connection, but: str) -> frozenset[str]:
     )
 
 
-def _fact(row: Row[Any], told: Iterable[str]) -> JobFacts:
+def _fact(row: Row[Any], messages_sent: Iterable[str]) -> JobFacts:
     return JobFacts(
         id=row.id,
         host=row.host,
@@ -119,7 +119,7 @@ def _fact(row: Row[Any], told: Iterable[str]) -> JobFacts:
         state=JobState(row.state),
         ready=row.ready,
         uploads_missing=row.uploads_missing,
-        told=frozenset(told),
+        messages_sent=frozenset(messages_sent),
         reason=row.reason or "",
     )
 
@@ -136,7 +136,7 @@ class _Advancing:
         self._id = experiment_id
         self._messages: list[dict[str, Any]] = []
         self._drafts: Mapping[str, OrderJson] = {}
-        self.told = False
+        self.wrote_messages = False
         self._read()
         self._state = ExperimentState(self._rows[0].whole)
 
@@ -144,7 +144,7 @@ class _Advancing:
         self._rows: Sequence[Row[Any]] = self._connection.execute(_JOBS, {"id": self._id}).all()
         self._tool = tools.of_digest(self._connection, self._rows[0].digest)
         self._references = References(self._connection, self._tool, self._rows)
-        self._told: dict[str, list[str]] = {row.id: list(row.told) for row in self._rows}
+        self._sent: dict[str, list[str]] = {row.id: list(row.told) for row in self._rows}
 
     def run(self) -> None:
         """Decide and carry out until nothing more follows (a job that is ended here changes the facts)."""
@@ -161,15 +161,15 @@ class _Advancing:
     @property
     def freed(self) -> bool:
         """Whether a gang of this experiment acquires no more: others may wait for that."""
-        return any(row.gang and (row.state in TERMINAL or "start" in self._told[row.id]) for row in self._rows)
+        return any(row.gang and (row.state in TERMINAL or "start" in self._sent[row.id]) for row in self._rows)
 
     def _facts(self, busy: frozenset[str]) -> Facts:
-        found = tuple(_fact(row, self._told[row.id]) for row in self._rows)
+        found = tuple(_fact(row, self._sent[row.id]) for row in self._rows)
         return Facts(self._tool, found, bool(self._rows[0].cancel_requested), busy)
 
     def _busy(self) -> frozenset[str]:
         """Hosts on which another gang acquires just now, or for which an earlier one waits."""
-        waits = any(r.gang and r.state == JobState.queued and "job" not in self._told[r.id] for r in self._rows)
+        waits = any(r.gang and r.state == JobState.queued and "job" not in self._sent[r.id] for r in self._rows)
         if not waits or self._given_busy is not None:
             return self._given_busy or frozenset()
         earlier = (wanted for _, wanted in _waiting(self._connection, before=self._id))
@@ -184,10 +184,11 @@ class _Advancing:
         ended = [self._apply(rows[decision.job], decision) for decision in decisions]
         if self._messages:
             self._connection.execute(_OUT, self._messages)
-            told = {message["job"]: self._told[message["job"]] for message in self._messages}
-            self._connection.execute(_TELL, [{"row": job, "kinds": kinds} for job, kinds in told.items()])
+            jobs_of = {message["job"] for message in self._messages}
+            kinds = [{"row": job, "kinds": self._sent[job]} for job in sorted(jobs_of)]
+            self._connection.execute(_NOTE_SENT, kinds)
             self._messages = []
-            self.told = True
+            self.wrote_messages = True
         return any(ended)
 
     def _read_drafts(self, ids: list[str]) -> None:
@@ -222,7 +223,7 @@ class _Advancing:
         body = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Wire) else message
         values = {"job": row.id, "host": row.host, "kind": kind, "message": body, "created": self._now}
         self._messages.append(values)
-        self._told[row.id].append(kind)
+        self._sent[row.id].append(kind)
 
     def _end_unclaimed(self, row: Row[Any], decision: Decision) -> bool:
         """End a queued job whose message no relay has claimed; both happen or neither."""

@@ -1,7 +1,7 @@
 """What spans hosts, decided by one pure function: from the states of an experiment's jobs to messages.
 
 It is called in the transaction in which the states change; what it decides is written to the outbox there. Called
-again with the same facts it decides the same, and what was told already (``told``) it does not tell again.
+again with the same facts it decides the same, and no message is written twice (``messages_sent``).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Kind = Literal["job", "start", "finish", "cancel"]
 
 @dataclass(frozen=True)
 class JobFacts:
-    """One job as the centre knows it. ``told`` holds the kinds of message that were written for it."""
+    """One job as the centre knows it. ``messages_sent`` holds the kinds of message that were written for it."""
 
     id: str
     host: str
@@ -31,7 +31,7 @@ class JobFacts:
     state: JobState
     ready: bool = False
     uploads_missing: int = 0
-    told: frozenset[str] = frozenset()
+    messages_sent: frozenset[str] = frozenset()
     reason: str = ""
 
     @property
@@ -68,7 +68,7 @@ class Facts:
         return {task.name: [job for job in self.jobs if job.task == task.name] for task in self.tool.tasks}
 
     @cached_property
-    def spared(self) -> frozenset[str]:
+    def tolerated(self) -> frozenset[str]:
         """Ids of failed jobs that the tool's ``on_host_lost`` lets go; of every job of a lost host.
 
         A host on which the user's own cancel ended a job is not a lost one.
@@ -86,29 +86,29 @@ class Facts:
     @cached_property
     def broken(self) -> JobFacts | None:
         """A failed job without which the experiment cannot succeed."""
-        failed = [job for job in self.jobs if job.failed and job.id not in self.spared]
-        told = [job for job in failed if "cancel" not in job.told]
-        return next(iter(told or failed), None)
+        failed = [job for job in self.jobs if job.failed and job.id not in self.tolerated]
+        by_itself = [job for job in failed if "cancel" not in job.messages_sent]
+        return next(iter(by_itself or failed), None)
 
 
 def state_of(facts: Facts) -> ExperimentState:
     """The experiment's state."""
     return experiment_state(
-        [job.state for job in facts.jobs if job.id not in facts.spared],
-        spared=[job.state for job in facts.jobs if job.id in facts.spared],
+        [job.state for job in facts.jobs if job.id not in facts.tolerated],
+        tolerated=[job.state for job in facts.jobs if job.id in facts.tolerated],
         cancelled=facts.cancel_requested,
     )
 
 
 def decide(facts: Facts) -> list[Decision]:
-    """What is to be told now."""
+    """The messages to write now."""
     if facts.cancel_requested:
         return list(_cancel_all(facts, "cancelled", "cancelled by its user"))
     if facts.broken is not None:
         job = facts.broken
         why = f"{job.task} on {job.host} ended as {job.state}" + (f": {job.reason}" if job.reason else "")
         return list(_cancel_all(facts, "peer_failed", why))
-    decisions = list(_cancel_spared(facts))
+    decisions = list(_cancel_tolerated(facts))
     for group in groups(facts.tool):
         decisions += _dispatch(facts, group)
         if len(group) > 1:
@@ -119,19 +119,19 @@ def decide(facts: Facts) -> list[Decision]:
 
 def _cancel_all(facts: Facts, code: str, reason: str) -> Iterator[Decision]:
     for job in facts.jobs:
-        if not job.ended and "cancel" not in job.told:
+        if not job.ended and "cancel" not in job.messages_sent:
             yield Decision("cancel", job.id, code, reason)
 
 
-def _cancel_spared(facts: Facts) -> Iterator[Decision]:
+def _cancel_tolerated(facts: Facts) -> Iterator[Decision]:
     """A lost host's other jobs have nothing to do any more."""
     for job in facts.jobs:
-        if job.id in facts.spared and not job.ended and "cancel" not in job.told:
+        if job.id in facts.tolerated and not job.ended and "cancel" not in job.messages_sent:
             yield Decision("cancel", job.id, "peer_failed", f"another job on {job.host} failed; the others go on")
 
 
 def _living(facts: Facts, group: list[Task]) -> list[JobFacts]:
-    return [job for task in group for job in facts.by_task[task.name] if job.id not in facts.spared]
+    return [job for task in group for job in facts.by_task[task.name] if job.id not in facts.tolerated]
 
 
 def waiting_gang_hosts(facts: Facts) -> frozenset[str]:
@@ -144,7 +144,7 @@ def waiting_gang_hosts(facts: Facts) -> frozenset[str]:
 
 def _may_go(facts: Facts, group: list[Task]) -> bool:
     jobs = _living(facts, group)
-    untouched = all(job.state is JobState.queued and "job" not in job.told for job in jobs)
+    untouched = all(job.state is JobState.queued and "job" not in job.messages_sent for job in jobs)
     return untouched and bool(jobs) and all(_inputs_there(facts, job) for job in jobs)
 
 
@@ -162,7 +162,7 @@ def _dispatch(facts: Facts, group: list[Task]) -> Iterator[Decision]:
             yield from (Decision("job", job.id) for job in jobs)
         return
     for job in _living(facts, group):
-        if job.state is JobState.queued and "job" not in job.told and _inputs_there(facts, job):
+        if job.state is JobState.queued and "job" not in job.messages_sent and _inputs_there(facts, job):
             yield Decision("job", job.id)
 
 
@@ -171,13 +171,13 @@ def _start(facts: Facts, group: list[Task]) -> Iterator[Decision]:
     if any(job.state in _BEFORE_PREPARED for job in jobs):
         return
     for job in jobs:
-        if job.state is JobState.prepared and "start" not in job.told and _needs_ready(facts, job):
+        if job.state is JobState.prepared and "start" not in job.messages_sent and _needs_ready(facts, job):
             yield Decision("start", job.id)
 
 
 def _needs_ready(facts: Facts, job: JobFacts) -> bool:
     needed = [need.task for need in facts.tool.task(job.task).needs if need.condition is Condition.ready]
-    return all(other.ready for name in needed for other in facts.by_task[name] if other.id not in facts.spared)
+    return all(other.ready for name in needed for other in facts.by_task[name] if other.id not in facts.tolerated)
 
 
 def _finish(facts: Facts, group: list[Task]) -> Iterator[Decision]:
@@ -186,8 +186,8 @@ def _finish(facts: Facts, group: list[Task]) -> Iterator[Decision]:
         return
     for task in group:
         for job in facts.by_task[task.name] if task.kind is TaskKind.service else ():
-            begun = "start" in job.told if len(group) > 1 else job.state is JobState.running
-            if begun and not job.ended and "finish" not in job.told:
+            begun = "start" in job.messages_sent if len(group) > 1 else job.state is JobState.running
+            if begun and not job.ended and "finish" not in job.messages_sent:
                 yield Decision("finish", job.id)
 
 

@@ -1,46 +1,59 @@
-"""After a restore or a loss: the host's list of open jobs against the centre's books (DESIGN.md, "Restores")."""
+"""After a restore or a loss: the host's list of open jobs against the centre's (DESIGN.md, "Restores")."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from fedproc.central.db.schema import jobs, outbox
-from fedproc.contract.api.hosts import Inventory, InventoryAnswer
+from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.states import TERMINAL, JobState
-from fedproc.contract.wire.messages import AskInventory, open_jobs_digest
+from fedproc.contract.wire.messages import OpenJob, OpenJobsRequest, open_jobs_digest
 
 AGAIN_AFTER = 30.0
 """Seconds after which a job that was sent and is unknown to its host is sent again."""
 _AT_HOST = [state for state in JobState if state not in TERMINAL and state is not JobState.queued]
 
 
-def answer(connection: Connection, host: str, inventory: Inventory) -> InventoryAnswer:
+def answer(connection: Connection, host: str, report: OpenJobsReport) -> OpenJobsAnswer:
     """What the host does with each of its open jobs, and which it should report (or get) again.
 
     Written for the same transaction: jobs that were lost on their way are put into the outbox again.
     """
-    now = time.time()
-    told = {entry.job: entry for entry in inventory.jobs}
-    known = {row.id: row for row in connection.execute(select(jobs).where(jobs.c.id.in_(told), jobs.c.host == host))}
-    keep, cancel, resend = [], [], []
-    for job, entry in told.items():
-        row = known.get(job)
-        if row is None or row.state in TERMINAL:
-            cancel.append(job)
-            continue
-        keep.append(job)
-        if row.sequence != entry.sequence or row.state != entry.state:
-            resend.append(job)
-        if row.sequence >= entry.sequence and row.state != entry.state:  # a journal put back to an earlier copy
-            connection.execute(update(jobs).where(jobs.c.id == job).values(sequence=0))
-    missing = select(jobs).where(jobs.c.host == host, jobs.c.state.in_(_AT_HOST), jobs.c.id.not_in(told))
-    for row in connection.execute(missing).all():
-        resend.append(row.id)
+    reported = {entry.job: entry for entry in report.jobs}
+    query = select(jobs).where(jobs.c.id.in_(reported), jobs.c.host == host, jobs.c.state.not_in(TERMINAL))
+    known = {row.id: row for row in connection.execute(query)}
+    differing = {job: row for job, row in known.items() if _differs(row, reported[job])}
+    for job, row in differing.items():
+        _accept_earlier(connection, row, reported[job])
+    return OpenJobsAnswer(
+        keep=[job for job in reported if job in known],
+        cancel=[job for job in reported if job not in known],
+        resend=[job for job in reported if job in differing] + _missing(connection, host, reported, time.time()),
+    )
+
+
+def _differs(row: Row[Any], entry: OpenJob) -> bool:
+    return bool(row.sequence != entry.sequence or row.state != entry.state)
+
+
+def _accept_earlier(connection: Connection, row: Row[Any], entry: OpenJob) -> None:
+    """Where a host's journal was put back to an earlier copy, its next snapshot counts all the same."""
+    if row.sequence >= entry.sequence and row.state != entry.state:
+        connection.execute(update(jobs).where(jobs.c.id == row.id).values(sequence=0))
+
+
+def _missing(connection: Connection, host: str, reported: Collection[str], now: float) -> list[str]:
+    """Jobs that the host should have and did not report; those that were lost on their way are sent again."""
+    query = select(jobs).where(jobs.c.host == host, jobs.c.state.in_(_AT_HOST), jobs.c.id.not_in(reported))
+    rows = connection.execute(query).all()
+    for row in rows:
         if row.state == JobState.dispatched and (row.dispatched or 0) < now - AGAIN_AFTER:
             _send_again(connection, row.id, now)
-    return InventoryAnswer(keep=keep, cancel=cancel, resend=resend)
+    return [row.id for row in rows]
 
 
 def _send_again(connection: Connection, job: str, now: float) -> None:
@@ -50,13 +63,13 @@ def _send_again(connection: Connection, job: str, now: float) -> None:
     connection.execute(update(jobs).where(jobs.c.id == job).values(dispatched=now))
 
 
-def books(connection: Connection, host: str) -> str:
+def host_digest(connection: Connection, host: str) -> str:
     """The digest of the jobs that are open on the host, as the centre has it."""
     query = select(jobs.c.id, jobs.c.state).where(jobs.c.host == host, jobs.c.state.in_(_AT_HOST))
     return open_jobs_digest([(row.id, row.state) for row in connection.execute(query)])
 
 
-def ask(connection: Connection, host: str, now: float) -> None:
-    """Put the question for the host's inventory into the outbox."""
-    message = AskInventory(host=host).model_dump(mode="json")
+def request_open_jobs(connection: Connection, host: str, now: float) -> None:
+    """Put the request for the host's list of open jobs into the outbox."""
+    message = OpenJobsRequest(host=host).model_dump(mode="json")
     connection.execute(insert(outbox).values(job="", host=host, kind="inventory", message=message, created=now))

@@ -1,7 +1,7 @@
 """Revoking a host: one act that ends its jobs, closes the API to it, and has the others cut its connections.
 
 Nothing that it says counts from then on, so the centre ends its jobs itself: what was never claimed as ``cancelled``,
-what the host has as ``lost``, at once. It is told to cancel them all the same, and obeys if it is honest.
+what the host has as ``lost``, at once. It is sent a cancel for each all the same, and obeys if it is honest.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def follow(connection: Connection, before: Row[Any] | None, after: Row[Any], now
         return
     old, new = before.public_key.get("kid"), after.public_key.get("kid")
     if before.active and old != new:
-        _tell_others(connection, after.id, old, revoked=True, now=now)
+        _notify_others(connection, after.id, old, revoked=True, now=now)
     if before.active and not after.active:
-        _tell_others(connection, after.id, new, revoked=True, now=now)
+        _notify_others(connection, after.id, new, revoked=True, now=now)
         _end_jobs(connection, after.id, now)
     elif after.active and not before.active:
-        _tell_others(connection, after.id, new, revoked=False, now=now)
+        _notify_others(connection, after.id, new, revoked=False, now=now)
 
 
-def _tell_others(connection: Connection, host: str, key: str | None, *, revoked: bool, now: float) -> None:
+def _notify_others(connection: Connection, host: str, key: str | None, *, revoked: bool, now: float) -> None:
     """Every other active host may have connections with it, or get some."""
     if key is None:
         return

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, Row
 
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import deciding, retry_on_conflict
+from fedproc.central.db.engine import retry_on_conflict, serialized_transaction
 from fedproc.central.db.repositories import experiments, hosts, tools
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.orders import Drafts
 from fedproc.central.experiments.placement import HostFacts, Placed, Plan, named_hosts, plan, windows
-from fedproc.central.notify import Bell
+from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.experiments import ExperimentRequest
@@ -35,10 +35,10 @@ _DAY = 86_400.0
 class Submissions:
     """Starts experiments of users; whoever waits for messages or events is woken."""
 
-    def __init__(self, engine: Engine, settings: CentralSettings, bell: Bell) -> None:
+    def __init__(self, engine: Engine, settings: CentralSettings, notifier: Notifier) -> None:
         self._engine = engine
         self._settings = settings
-        self._bell = bell
+        self._notifier = notifier
 
     def start(self, caller: Caller, request: ExperimentRequest, key: str | None, answer: Answer[T]) -> T:
         """Start an experiment, or find the one that the caller has started by the same request under ``key``.
@@ -46,12 +46,12 @@ class Submissions:
         What ``answer`` makes of it. Raises as :func:`earlier` and :func:`submit` do.
         """
         made = retry_on_conflict(lambda: self._write(caller, request, key, answer))
-        self._bell.ring("outbox")
-        self._bell.ring("events")
+        self._notifier.publish("outbox")
+        self._notifier.publish("events")
         return made
 
     def _write(self, caller: Caller, request: ExperimentRequest, key: str | None, answer: Answer[T]) -> T:
-        with deciding(self._engine) as connection:
+        with serialized_transaction(self._engine) as connection:
             known = None if key is None else earlier(connection, caller, key, request)
             experiment = known or submit(connection, self._settings, caller, request, key, time.time())
             return answer(connection, experiment, known is not None)

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
 
-from fedproc.central.db.engine import deciding
+from fedproc.central.db.engine import serialized_transaction
 from fedproc.central.db.repositories import experiments, files, tools
 from fedproc.central.experiments.advance import advance
 from fedproc.central.files.blobs import Blobs, Incoming
-from fedproc.central.notify import Bell
+from fedproc.central.notify import Notifier
 from fedproc.common.errors import ConflictError, InvalidInputError
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool.task import InputDecl, Task
@@ -30,10 +30,10 @@ class Arrived:
 class Inputs:
     """The inputs' entries and bytes; whoever waits for messages or events is woken when one is there."""
 
-    def __init__(self, engine: Engine, blobs: Blobs, bell: Bell) -> None:
+    def __init__(self, engine: Engine, blobs: Blobs, notifier: Notifier) -> None:
         self._engine = engine
         self._blobs = blobs
-        self._bell = bell
+        self._notifier = notifier
 
     def expect(self, connection: Connection, job: Row[Any], name: str, now: float) -> Row[Any]:
         """The pending entry for an input of a queued job. One that was sent before stays until this is complete.
@@ -68,14 +68,14 @@ class Inputs:
         ``record`` is called in the transaction. Raises :class:`ConflictError` if the job was dispatched meanwhile.
         """
         incoming.settle()
-        with deciding(self._engine) as connection:
+        with serialized_transaction(self._engine) as connection:
             replaced = _replace(connection, arrived, incoming.size)
             advance(connection, arrived.row.experiment, now)
             record(connection)
         if replaced is not None:
             self._blobs.delete(replaced)
-        self._bell.ring("outbox")
-        self._bell.ring("events")
+        self._notifier.publish("outbox")
+        self._notifier.publish("events")
 
 
 def _still_queued(job: Row[Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row
 
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import reading, writing
+from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import experiments, files, tools
 from fedproc.central.files.blobs import Blobs, Incoming
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, TooLargeError
@@ -115,7 +115,7 @@ class Uploads:
                 code="file.sha256",
             )
         incoming.settle()
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             if files.complete(connection, row.id):
                 record(connection)
 
@@ -125,7 +125,7 @@ class Uploads:
             return row
         with self._blobs.locked(row.id) as incoming:
             self.finish(row, incoming, None, lambda _: None)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return files.existing(connection, row.id)
 
 

@@ -14,42 +14,42 @@ from fedproc.central.experiments.ending import end_job
 from fedproc.common.errors import UnreadableError
 from fedproc.contract.states import JobState
 from fedproc.contract.wire import jws
-from fedproc.contract.wire.messages import Envelope, Unread
+from fedproc.contract.wire.messages import DeadLetterReason, Envelope
 
 KEPT = 1_000
 """of each host, the latest; what a host says again and again does not fill the database"""
 _BODY = 65_536
 _UNREADABLE = "unreadable"
-_NOT_SAID = "unreadable.unexplained"
+_UNEXPLAINED = "unreadable.unexplained"
 _READ: tuple[Any, ...] = (jobs.c.id, jobs.c.experiment, jobs.c.host, jobs.c.task, jobs.c.state, jobs.c.snapshot)
 
 
 def keep(connection: Connection, host: str, raw: bytes, fault: UnreadableError, now: float) -> None:
-    """Keep a message of a host's events queue that is not taken in, with the reason."""
+    """Keep a message of a host's events queue that is not ingested, with the reason."""
     row = {"host": host, "queue": f"events.{host}", "code": fault.code, "reason": fault.message}
     _insert(connection, {**row, "time": now, "sha256": hashlib.sha256(raw).hexdigest(), "body": raw[:_BODY]})
 
 
-def explain(connection: Connection, unread: Unread, now: float) -> None:
+def explain(connection: Connection, explanation: DeadLetterReason, now: float) -> None:
     """The reason may come before or after the dead letter itself; whichever comes second finds the first."""
-    same = _same_letter(unread.queue, unread.sha256)
-    values = {"code": printable(unread.code), "reason": printable(unread.reason), "host": unread.host}
-    waiting = update(dead_letters).where(same, dead_letters.c.code == _NOT_SAID)
+    same = _same_message(explanation.queue, explanation.sha256)
+    values = {"code": printable(explanation.code), "reason": printable(explanation.reason), "host": explanation.host}
+    waiting = update(dead_letters).where(same, dead_letters.c.code == _UNEXPLAINED)
     if connection.execute(waiting.values(**values)).rowcount == 0:
-        _announce(connection, unread, values, now)
-    mine = (jobs.c.host == unread.host) & (jobs.c.code == _UNREADABLE)
+        _announce(connection, explanation, values, now)
+    mine = (jobs.c.host == explanation.host) & (jobs.c.code == _UNREADABLE)
     ended = jobs.c.id.in_(select(dead_letters.c.job).where(same)) & mine
-    connection.execute(update(jobs).where(ended).values(reason=_could_not_read(unread.host, unread.reason)))
+    connection.execute(update(jobs).where(ended).values(reason=_could_not_read(explanation.host, explanation.reason)))
 
 
-def _announce(connection: Connection, unread: Unread, values: dict[str, Any], now: float) -> None:
-    same = _same_letter(unread.queue, unread.sha256)
+def _announce(connection: Connection, explanation: DeadLetterReason, values: dict[str, Any], now: float) -> None:
+    same = _same_message(explanation.queue, explanation.sha256)
     if connection.execute(select(dead_letters.c.id).where(same).limit(1)).first() is None:
-        row = {"time": now, "queue": unread.queue, "sha256": unread.sha256, "body": b"", **values}
+        row = {"time": now, "queue": explanation.queue, "sha256": explanation.sha256, "body": b"", **values}
         _insert(connection, row)
 
 
-def take_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]], key: ECKey, now: float) -> set[str]:
+def ingest_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]], key: ECKey, now: float) -> set[str]:
     """Keep what hosts dead-lettered: (queue, bytes) each. A job of ours that can never be read ends as ``error``.
 
     Returns the experiments that changed.
@@ -59,9 +59,9 @@ def take_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]],
         job = _our_job(raw, key)
         digest = hashlib.sha256(raw).hexdigest()
         row = connection.execute(select(*_READ).where(jobs.c.id == job)).one_or_none() if job else None
-        _keep_letter(connection, {"time": now, "queue": queue, "job": job, "body": raw[:_BODY], "sha256": digest})
+        _keep_message(connection, {"time": now, "queue": queue, "job": job, "body": raw[:_BODY], "sha256": digest})
         if row is not None and row.snapshot is None and row.state == JobState.dispatched:
-            why = connection.execute(select(dead_letters.c.reason).where(_same_letter(queue, digest))).scalar()
+            why = connection.execute(select(dead_letters.c.reason).where(_same_message(queue, digest))).scalar()
             end_job(connection, row, JobState.error, _UNREADABLE, _could_not_read(row.host, why), now)
             changed.add(row.experiment)
     return changed
@@ -72,21 +72,21 @@ def printable(text: str | None) -> str | None:
     return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
-def _same_letter(queue: str, digest: str) -> ColumnElement[bool]:
+def _same_message(queue: str, digest: str) -> ColumnElement[bool]:
     return and_(dead_letters.c.queue == queue, dead_letters.c.sha256 == digest)
 
 
-def _keep_letter(connection: Connection, values: dict[str, Any]) -> None:
+def _keep_message(connection: Connection, values: dict[str, Any]) -> None:
     """Complete the entry that a host's reason made, or make one; equal bytes are unreadable for an equal reason."""
-    same = _same_letter(values["queue"], values["sha256"])
+    same = _same_message(values["queue"], values["sha256"])
     announced = update(dead_letters).where(same, func.length(dead_letters.c.body) == 0)
     if connection.execute(announced.values(**values)).rowcount:
         return
     columns = (dead_letters.c.host, dead_letters.c.code, dead_letters.c.reason)
     earlier = connection.execute(select(*columns).where(same).limit(1)).mappings().first()
     host = values["queue"].partition(".")[2] or None
-    unsaid = {"host": host, "code": _NOT_SAID, "reason": "the host has not said why yet"}
-    _insert(connection, {**values, **(dict(earlier) if earlier else unsaid)})
+    unexplained = {"host": host, "code": _UNEXPLAINED, "reason": "the host has not said why yet"}
+    _insert(connection, {**values, **(dict(earlier) if earlier else unexplained)})
 
 
 def _insert(connection: Connection, row: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from fedproc.central.db.engine import reading
+from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.schema import dead_letters, hosts, outbox
 from fedproc.common.errors import UnavailableError
 
@@ -26,7 +26,7 @@ _DEAD = select(func.count()).select_from(dead_letters)
 _HOSTS: Select[Any] = select(hosts.c.id, hosts.c.enrolled, hosts.c.heard, hosts.c.heartbeat).where(hosts.c.active)
 
 
-class Numbers(Collector):
+class MetricsCollector(Collector):
     """Reads the database at each scrape; ``broker`` says how it stands with the broker, ``ok`` if well."""
 
     def __init__(self, engine: Engine, broker: Callable[[], str]) -> None:
@@ -42,7 +42,7 @@ class Numbers(Collector):
         connected = float(self._broker() == "ok")
         yield GaugeMetricFamily("fedproc_relay_broker_connected", "1 while the relay can publish", value=connected)
         try:
-            with reading(self._engine) as connection:
+            with read_transaction(self._engine) as connection:
                 found = [*_waiting(connection, time()), *_of_hosts(connection.execute(_HOSTS).all())]
         except UnavailableError:
             found = []

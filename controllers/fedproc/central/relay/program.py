@@ -11,8 +11,8 @@ from prometheus_client import REGISTRY, start_http_server
 from fedproc.central import settings
 from fedproc.central.db.engine import connect
 from fedproc.central.db.migrate import ready
-from fedproc.central.notify import bell_for
-from fedproc.central.relay.metrics import Numbers
+from fedproc.central.notify import notifier_for
+from fedproc.central.relay.metrics import MetricsCollector
 from fedproc.central.relay.service import Relay
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import InvalidInputError
@@ -36,9 +36,9 @@ async def _run(loaded: CentralSettings) -> None:
         raise InvalidInputError(f"dispatch_key {loaded.dispatch_key}: {fault}") from fault
     engine = connect(loaded.database)
     ready(engine)
-    relay = Relay(loaded, engine, bell_for(engine, loaded.runtime), key)
+    relay = Relay(loaded, engine, notifier_for(engine, loaded.runtime), key)
     if loaded.metrics_port is not None:
-        REGISTRY.register(Numbers(engine, lambda: relay.state))
+        REGISTRY.register(MetricsCollector(engine, lambda: relay.state))
         start_http_server(loaded.metrics_port, addr="127.0.0.1")
     task = asyncio.create_task(relay.run())
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -16,7 +16,7 @@ from typing import Any
 from joserfc.jwk import ECKey
 from sqlalchemy import BindParameter, Connection, Engine, Row, bindparam, or_, select, update
 
-from fedproc.central.db.engine import deciding, is_sqlite, writing
+from fedproc.central.db.engine import is_sqlite, serialized_transaction, write_transaction
 from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import experiments, jobs, outbox
 from fedproc.common.amqp import BrokerError, PublishingChannel, ReturnedError
@@ -80,7 +80,7 @@ class Publisher:
     def take_back(self) -> None:
         """On SQLite there is one relay: what an earlier one had claimed and not sent is this one's now."""
         if is_sqlite(self._engine):
-            with writing(self._engine) as connection:
+            with write_transaction(self._engine) as connection:
                 connection.execute(update(outbox).where(outbox.c.sent.is_(None)).values(claimed_by=None))
 
     async def publish_all(self, channel: PublishingChannel, now: float) -> int:
@@ -114,7 +114,7 @@ class Publisher:
         return hashlib.sha256(raw).hexdigest()
 
     def _claim(self, now: float) -> list[Claimed]:
-        with deciding(self._engine) as connection:
+        with serialized_transaction(self._engine) as connection:
             rows = connection.execute(_WAITING, {"lapsed": now - LEASE_SECONDS}).all()
             if rows:
                 ids = [row.id for row in rows]
@@ -137,7 +137,7 @@ class Publisher:
     def _mark_sent(self, sent: Sequence[tuple[int, str]], now: float) -> None:
         if not sent:
             return
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             connection.execute(_SENT, [{"row": row, "at": now, "hash": digest} for row, digest in sent])
 
 

@@ -12,12 +12,12 @@ from joserfc.jwk import ECKey
 from sqlalchemy import Engine, delete, insert, select, update
 
 from fedproc.central.auth.issuer import Issuer
-from fedproc.central.db.engine import deciding, reading, writing
+from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
 from fedproc.central.db.schema import hosts, relays
 from fedproc.central.experiments import deadlines, reconcile
-from fedproc.central.notify import Bell
-from fedproc.central.relay.dead_letters import take_dead_letters
-from fedproc.central.relay.intake import Taken, take_in
+from fedproc.central.notify import Notifier
+from fedproc.central.relay.dead_letters import ingest_dead_letters
+from fedproc.central.relay.ingest import IngestResult, ingest
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.settings import CentralSettings
@@ -35,17 +35,17 @@ _BATCH = 500
 _PACE = 0.02
 """seconds between two transactions of a loop: what comes within them shares the next one"""
 _TICK = 2.0
-_SAFETY_LOOK = 5.0
+_POLL_SECONDS = 5.0
 _FINE = "ok"
 
 
 class Relay:
     """One relay. :meth:`run` ends only when it is cancelled."""
 
-    def __init__(self, settings: CentralSettings, engine: Engine, bell: Bell, key: ECKey) -> None:
+    def __init__(self, settings: CentralSettings, engine: Engine, notifier: Notifier, key: ECKey) -> None:
         self._settings = settings
         self._engine = engine
-        self._bell = bell
+        self._notifier = notifier
         self._key = key
         self._name = f"relay-{uuid.uuid4().hex[:12]}"
         self._publisher = Publisher(engine, self._name, key, settings.hold_seconds)
@@ -68,12 +68,13 @@ class Relay:
         await asyncio.to_thread(self._publisher.take_back)
         try:
             async with asyncio.TaskGroup() as group:
-                for loop in (self._bell.listen(self._heard), self._connect(), self._clock(), self._sign_of_life()):
+                group.create_task(self._notifier.listen(self._on_topic))
+                for loop in (self._connect(), self._clock(), self._sign_of_life()):
                     group.create_task(loop)
         finally:
             self._sign_off()
 
-    def _heard(self, topic: str) -> None:
+    def _on_topic(self, topic: str) -> None:
         if topic == "outbox":
             self._outbox.set()
         elif topic == "hosts":
@@ -113,7 +114,7 @@ class Relay:
             self._keep_topology(session, topology),
             self._publish(channel, topology),
             self._consume_dead(session),
-            self._take_in(topology),
+            self._ingest(topology),
         )
 
     async def _keep_topology(self, session: Session, topology: Topology) -> None:
@@ -137,19 +138,19 @@ class Relay:
         return receive
 
     def _active_hosts(self) -> list[str]:
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             return list(connection.execute(select(hosts.c.id).where(hosts.c.active)).scalars())
 
     # -- out -------------------------------------------------------------------------------------
 
     async def _publish(self, channel: PublishingChannel, topology: Topology) -> None:
         while True:
-            await _set_or_after(self._outbox, _SAFETY_LOOK)
+            await _set_or_after(self._outbox, _POLL_SECONDS)
             self._outbox.clear()
             if self._state != _FINE:
                 continue
             if await self._publisher.publish_all(channel, time.time()):
-                self._bell.ring("events")
+                self._notifier.publish("events")
             self._declare_again(topology)
             await asyncio.sleep(_PACE)
 
@@ -161,46 +162,46 @@ class Relay:
 
     # -- in --------------------------------------------------------------------------------------
 
-    async def _take_in(self, topology: Topology) -> None:
+    async def _ingest(self, topology: Topology) -> None:
         while True:
             batch = [await self._incoming.get()]
             while not self._incoming.empty() and len(batch) < _BATCH:
                 batch.append(self._incoming.get_nowait())
-            taken = await asyncio.to_thread(self._write, [(host, message.body) for host, message in batch])
+            result = await asyncio.to_thread(self._write, [(host, message.body) for host, message in batch])
             for _, message in batch:
                 message.ack()
-            if taken.events:
-                self._bell.ring("events")
-            if taken.messages:
+            if result.events:
+                self._notifier.publish("events")
+            if result.messages:
                 self._outbox.set()
-            for host in taken.heartbeats:
-                await self._compare(host, taken, topology)
+            for host in result.heartbeats:
+                await self._compare(host, result, topology)
             await asyncio.sleep(_PACE)
 
-    def _write(self, batch: list[tuple[str, bytes]]) -> Taken:
-        return take_in(self._engine, batch, time.time())
+    def _write(self, batch: list[tuple[str, bytes]]) -> IngestResult:
+        return ingest(self._engine, batch, time.time())
 
-    async def _compare(self, host: str, taken: Taken, topology: Topology) -> None:
-        """Ask for the inventory when host and centre disagree twice in the same way and nothing is on its way."""
-        theirs = taken.heartbeats[host].open_jobs_digest
-        ours = await asyncio.to_thread(self._books, host)
+    async def _compare(self, host: str, result: IngestResult, topology: Topology) -> None:
+        """Ask for its open jobs where host and centre disagree twice in the same way and nothing is on its way."""
+        theirs = result.heartbeats[host].open_jobs_digest
+        ours = await asyncio.to_thread(self._host_digest, host)
         before, self._digests[host] = self._digests.get(host), (theirs, ours)
-        if theirs == ours or before != (theirs, ours) or taken.heartbeats[host].condition != "accepting":
+        if theirs == ours or before != (theirs, ours) or result.heartbeats[host].condition != "accepting":
             return
         if await topology.waiting_jobs(host):
             return
         log.warning("open_jobs.differ", host=host)
         self._digests.pop(host)
-        await asyncio.to_thread(self._ask, host)
+        await asyncio.to_thread(self._request_open_jobs, host)
         self._outbox.set()
 
-    def _books(self, host: str) -> str:
-        with reading(self._engine) as connection:
-            return reconcile.books(connection, host)
+    def _host_digest(self, host: str) -> str:
+        with read_transaction(self._engine) as connection:
+            return reconcile.host_digest(connection, host)
 
-    def _ask(self, host: str) -> None:
-        with writing(self._engine) as connection:
-            reconcile.ask(connection, host, time.time())
+    def _request_open_jobs(self, host: str) -> None:
+        with write_transaction(self._engine) as connection:
+            reconcile.request_open_jobs(connection, host, time.time())
 
     async def _consume_dead(self, session: Session) -> None:
         channel, incoming = await session.channel(_PREFETCH), asyncio.Queue[Delivery]()
@@ -214,7 +215,7 @@ class Relay:
             deaths: Any = message.headers.get("x-death") or [{}]
             source = str(deaths[0].get("queue", message.routing_key))
             if await asyncio.to_thread(self._write_dead, source, message.body):
-                self._bell.ring("events")
+                self._notifier.publish("events")
                 self._outbox.set()
             message.ack()
 
@@ -222,8 +223,8 @@ class Relay:
         from fedproc.central.experiments.advance import advance
 
         now = time.time()
-        with deciding(self._engine) as connection:
-            changed = take_dead_letters(connection, [(queue, raw)], self._key, now)
+        with serialized_transaction(self._engine) as connection:
+            changed = ingest_dead_letters(connection, [(queue, raw)], self._key, now)
             for experiment in changed:
                 advance(connection, experiment, now)
         return bool(changed)
@@ -239,11 +240,11 @@ class Relay:
                 log.warning("deadlines.waiting", reason=fault.message)
                 continue
             if changed:
-                self._bell.ring("events")
+                self._notifier.publish("events")
                 self._outbox.set()
 
     def _pass_deadlines(self) -> bool:
-        with deciding(self._engine) as connection:
+        with serialized_transaction(self._engine) as connection:
             return deadlines.pass_deadlines(connection, time.time())
 
     async def _sign_of_life(self) -> None:
@@ -257,14 +258,14 @@ class Relay:
     def _write_life(self) -> None:
         now = time.time()
         values = {"seen": now, "broker": self._state}
-        with writing(self._engine) as connection:
+        with write_transaction(self._engine) as connection:
             connection.execute(delete(relays).where(relays.c.seen < now - 3600))
             if connection.execute(update(relays).where(relays.c.id == self._name).values(**values)).rowcount == 0:
                 connection.execute(insert(relays).values(id=self._name, **values))
 
     def _sign_off(self) -> None:
         try:
-            with writing(self._engine) as connection:
+            with write_transaction(self._engine) as connection:
                 connection.execute(delete(relays).where(relays.c.id == self._name))
         except FedprocError as fault:
             log.warning("relay.not_signed_off", reason=fault.message)
@@ -275,4 +276,4 @@ async def _set_or_after(event: asyncio.Event, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
-        return  # a ring may have been lost: look anyway
+        return  # a notification may have been lost

@@ -92,14 +92,14 @@ class HostRevocation(Request):
     reason: Line = Field(min_length=1, max_length=500)
 
 
-class Inventory(Request):
+class OpenJobsReport(Request):
     """``POST /hosts/{host_id}/inventory``: all open jobs of a host, when its digest differs from the centre's."""
 
     epoch: str
     jobs: list[OpenJob]
 
 
-class InventoryAnswer(View):
+class OpenJobsAnswer(View):
     """What the host does with each: go on, cancel it, or expect it again."""
 
     keep: list[JobId] = []

@@ -155,7 +155,7 @@ class Used(Wire):
     seconds: float | None = Field(None, description="of running, monotonic")
 
 
-class AskInventory(Wire):
+class OpenJobsRequest(Wire):
     """``type: inventory``. The centre's books differ from the host's digest: send the list of open jobs."""
 
     host: HostId
@@ -297,7 +297,7 @@ class HostReport(Wire):
     report: PlainJson
 
 
-class Unread(Wire):
+class DeadLetterReason(Wire):
     """``type: unread``. A host could not read a message from its queue and dead-letters it with this reason."""
 
     host: HostId
@@ -308,21 +308,21 @@ class Unread(Wire):
     queue: str
 
 
-ToHost = JobOrder | Start | Finish | Cancel | AskInventory | Revocation
-FromHost = Snapshot | Record | Heartbeat | HostReport | Unread
+ToHost = JobOrder | Start | Finish | Cancel | OpenJobsRequest | Revocation
+FromHost = Snapshot | Record | Heartbeat | HostReport | DeadLetterReason
 
 TYPES: dict[str, type[Wire]] = {
     "job": JobOrder,
     "start": Start,
     "finish": Finish,
     "cancel": Cancel,
-    "inventory": AskInventory,
+    "inventory": OpenJobsRequest,
     "revocation": Revocation,
     "snapshot": Snapshot,
     "record": Record,
     "heartbeat": Heartbeat,
     "report": HostReport,
-    "unread": Unread,
+    "unread": DeadLetterReason,
 }
 
 TYPE_OF = {model: name for name, model in TYPES.items()}

@@ -21,7 +21,7 @@ from fedproc.common.http import TRANSIENT, BearerAuth, text_of
 from fedproc.common.log import get_logger
 from fedproc.common.retry import persistently
 from fedproc.contract.api.files import Access, FileView, NewUpload
-from fedproc.contract.api.hosts import Inventory, InventoryAnswer
+from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.api.tools import ToolSummary
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.jws import decrypt
@@ -94,10 +94,10 @@ class Transfer:
         answer = await self._persist(partial(self._send, "GET", path, params={"digest": tool.digest}), on_wait)
         return answer.content
 
-    async def report_open_jobs(self, host: str, report: Inventory) -> InventoryAnswer:
+    async def report_open_jobs(self, host: str, report: OpenJobsReport) -> OpenJobsAnswer:
         """Report all open jobs to the centre; returns what to do with each. Raises :class:`UnavailableError`."""
         answer = await self._send("POST", f"/hosts/{host}/inventory", json=report.model_dump(mode="json"))
-        return InventoryAnswer.model_validate_json(answer.content)
+        return OpenJobsAnswer.model_validate_json(answer.content)
 
     async def _send_bytes(self, entry: FileView, source: Path) -> None:
         url = entry.upload or f"{self._api}/uploads/{entry.id}"

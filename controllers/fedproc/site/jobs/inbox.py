@@ -12,13 +12,13 @@ from fedproc.common.errors import UnreadableError
 from fedproc.common.log import get_logger
 from fedproc.contract.wire import jws, routing
 from fedproc.contract.wire.messages import (
-    AskInventory,
     Cancel,
+    DeadLetterReason,
     Finish,
     JobOrder,
+    OpenJobsRequest,
     Revocation,
     Start,
-    Unread,
     Wire,
 )
 from fedproc.site.jobs.orchestrator import Orchestrator
@@ -30,7 +30,7 @@ log = get_logger(__name__)
 
 _REDELIVERY_PAUSE = 2.0
 """seconds for which a message that could not be journalled is kept before it goes back to its queue"""
-_CONTROL = (Start, Finish, Cancel, AskInventory, Revocation)
+_CONTROL = (Start, Finish, Cancel, OpenJobsRequest, Revocation)
 
 
 class Inbox:
@@ -91,12 +91,12 @@ class Inbox:
                 await self._orchestrator.finish(body)
             case Revocation():
                 await self._orchestrator.revoke(body)
-            case AskInventory():
+            case OpenJobsRequest():
                 await self._reconciliation.report()
 
     async def _dead_letter(self, message: Delivery, queue: str, fault: UnreadableError) -> None:
         log.error("message.unreadable", code=fault.code, reason=fault.message)
-        reason = Unread(
+        reason = DeadLetterReason(
             host=self._host,
             epoch=self._services.journal.epoch,
             code=fault.code,

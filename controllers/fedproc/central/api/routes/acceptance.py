@@ -15,7 +15,7 @@ from fedproc.central.api.deps import AnyCaller, AppState, app_state, audit_event
 from fedproc.central.api.routes.common import HostPath, answer, router
 from fedproc.central.api.views import dataset_views, experiment_view, host_view
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import deciding, reading, retry_on_conflict
+from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
 from fedproc.central.db.repositories import experiments, files, hosts
 from fedproc.central.experiments.submission import submit
 from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError
@@ -36,8 +36,8 @@ def begin_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> 
     """
     _may(caller, host_id)
     view = retry_on_conflict(lambda: _begin(request, host_id, caller))
-    app_state(request).bell.ring("outbox")
-    app_state(request).bell.ring("events")
+    app_state(request).notifier.publish("outbox")
+    app_state(request).notifier.publish("events")
     return answer(view, 201)
 
 
@@ -45,7 +45,7 @@ def begin_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> 
 def get_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> Response:
     """How a host's newest acceptance stands, and what it found."""
     _may(caller, host_id)
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         return answer(_view(connection, app_state(request), host_id))
 
 
@@ -58,7 +58,7 @@ def _may(caller: Caller, host: str) -> None:
 
 def _begin(request: Request, host: str, caller: Caller) -> AcceptanceView:
     app = app_state(request)
-    with deciding(app.engine) as connection:
+    with serialized_transaction(app.engine) as connection:
         before = _view(connection, app, host)
         if before.experiment is not None and before.experiment.state not in ENDED:
             return before

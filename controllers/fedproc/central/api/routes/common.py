@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from fedproc.central.api.deps import AppState
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import is_sqlite, reading
+from fedproc.central.db.engine import is_sqlite, read_transaction
 from fedproc.common.errors import NotFoundError
 from fedproc.contract.api.base import Problem
 from fedproc.contract.ids import (
@@ -66,12 +66,12 @@ def answer_list(adapter: TypeAdapter[Any], views: list[Any], headers: Mapping[st
     return Response(adapter.dump_json(views), 200, headers, "application/json")
 
 
-async def read_one(app: AppState, look: Callable[[Connection], T]) -> T:
-    """What ``look`` finds by a key. On SQLite that takes less than to hand it to a thread, and waits for no writer."""
+async def read_one(app: AppState, read: Callable[[Connection], T]) -> T:
+    """What ``read`` finds by a key. On SQLite that takes less than to hand it to a thread, and waits for no writer."""
 
     def found() -> T:
-        with reading(app.engine) as connection:
-            return look(connection)
+        with read_transaction(app.engine) as connection:
+            return read(connection)
 
     return found() if is_sqlite(app.engine) else await run_in_threadpool(found)
 

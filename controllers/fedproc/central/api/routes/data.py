@@ -14,7 +14,7 @@ from starlette.responses import Response
 from fedproc.central.api.deps import Bearer, HostCaller, Researcher, app_state, audit_event
 from fedproc.central.api.routes.common import FilePath, also, answer, answer_list, router
 from fedproc.central.api.views import file_view
-from fedproc.central.db.engine import reading, retry_on_conflict, writing
+from fedproc.central.db.engine import read_transaction, retry_on_conflict, write_transaction
 from fedproc.central.db.repositories import files, hosts
 from fedproc.central.files.access import may_fetch
 from fedproc.central.files.download import FileDownload
@@ -38,7 +38,7 @@ def list_files(
 ) -> Response:
     """One's own complete files, results included, as a list of URIs; the ``Link`` header leads on if there are more."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         ids = files.of_owner(connection, caller.sub, cursor, limit + 1)
     more = app.url(f"/data/files/?limit={limit}&cursor={ids[limit - 1]}") if len(ids) > limit else None
     headers = {"Link": f'<{more}>; rel="next"'} if more else None
@@ -49,7 +49,7 @@ def list_files(
 def get_file(request: Request, file_id: FilePath, caller: Researcher) -> Response:
     """A file's entry: where it is, what it is, whose it is."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         row = files.one(connection, file_id)
     if row is None or not (caller.operates or row.owner == caller.sub):
         raise NotFoundError(f"there is no file {file_id} that you may see; GET /data/files/ lists yours")
@@ -62,7 +62,7 @@ def get_access(request: Request, file_id: FilePath, caller: HostCaller) -> Respo
     app, audit = app_state(request), audit_event(request)
     audit.is_action, audit.target = True, file_id
     host = str(caller.host)
-    with writing(app.engine) as connection:
+    with write_transaction(app.engine) as connection:
         row = files.one(connection, file_id)
         if row is None or not may_fetch(connection, row, host):
             raise ForbiddenError(f"{host} runs no open job that declares file {file_id}", code="forbidden.file")
@@ -97,7 +97,7 @@ def _by_link(request: Request, grant: UrlGrant, signature: str) -> Response:
     app, audit = app_state(request), audit_event(request)
     audit.actor = f"host:{grant.host}"
     app.signed_urls.check(grant, signature)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         if not hosts.is_active(connection, grant.host):
             raise ForbiddenError(f"host {grant.host} is not enrolled or was revoked", code="forbidden.host")
     return _content(request, grant.file, None)
@@ -105,7 +105,7 @@ def _by_link(request: Request, grant: UrlGrant, signature: str) -> Response:
 
 def _content(request: Request, file: str, owner: str | None) -> Response:
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         row = files.one(connection, file)
     if row is None or owner not in {None, row.owner} or (owner is not None and row.recipient is not None):
         raise NotFoundError(f"there is no file {file} that you may see; GET /data/files/ lists yours")
@@ -130,7 +130,7 @@ def put_file(request: Request, file_path: str, body: NewFile, caller: Researcher
     app, now = app_state(request), time.time()
 
     def write() -> tuple[int, Row[Any]]:
-        with writing(app.engine) as connection:
+        with write_transaction(app.engine) as connection:
             row = app.uploads.expect_file(connection, caller, file_path, body, now)
             status = 201 if row.created == now else 200
             audit_event(request).record(connection, status, row.id)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from fedproc.central.api.deps import AppState, Bearer, Operator, app_state, audit_event
 from fedproc.central.api.enrolment_views import enrolled, enrolment_view, offered_authority
 from fedproc.central.api.routes.common import HostPath, answer, answer_list, router
-from fedproc.central.db.engine import reading, retry_on_conflict, writing
+from fedproc.central.db.engine import read_transaction, retry_on_conflict, write_transaction
 from fedproc.central.db.repositories import enrolments
 from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError
 from fedproc.contract.api.enrolments import (
@@ -70,7 +70,7 @@ def offer_enrolment(request: Request, body: NewEnrolment, caller: Operator) -> R
     expires = now + body.hours * 3600
 
     def write() -> None:
-        with writing(app_state(request).engine) as connection:
+        with write_transaction(app_state(request).engine) as connection:
             enrolments.offer(connection, body.host, code_hash(code), now, expires)
             audit_event(request).record(connection, 201, body.host, f"hours={body.hours:g}")
 
@@ -81,7 +81,7 @@ def offer_enrolment(request: Request, body: NewEnrolment, caller: Operator) -> R
 @routes.get("/enrolments", response_model=list[EnrolmentView])
 def list_enrolments(request: Request, caller: Operator) -> Response:
     """The enrolments that are open: a code was given out, or a request waits for its certificate."""
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         rows = enrolments.undecided(connection)
     return answer_list(_VIEWS, [enrolment_view(row) for row in rows])
 
@@ -93,7 +93,7 @@ def request_enrolment(request: Request, host_id: HostPath, body: EnrolmentReques
     _check_code(request, host_id, body.code)
     key = read_request(body.request, host_id)
     values = {"request": body.request, "public_key": public_pem(key).decode(), "fingerprint": fingerprint(key)}
-    with writing(app.engine) as connection:
+    with write_transaction(app.engine) as connection:
         if enrolments.bind(connection, host_id, code_hash(body.code), values, time.time()):
             audit_event(request).record(connection, 200, host_id, f"key={values['fingerprint']}")
     row = _row(app, host_id)
@@ -114,17 +114,17 @@ def _check_code(request: Request, host: str, code: str) -> Row[Any]:
     """The enrolment that the code belongs to. Raises :class:`ForbiddenError`, and counts a wrong one."""
     app, audit = app_state(request), audit_event(request)
     audit.actor, audit.target = f"enrolment:{host}", host
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         row = enrolments.one(connection, host)
-    standing = enrolments.standing(row, code_hash(code), time.time())
-    if row is not None and standing == "good":
+    code_state = enrolments.code_state(row, code_hash(code), time.time())
+    if row is not None and code_state == "good":
         return row
-    audit.is_action, audit.detail = True, f"code={standing}"
-    if row is not None and standing == "wrong":
-        with writing(app.engine) as connection:
+    audit.is_action, audit.detail = True, f"code={code_state}"
+    if row is not None and code_state == "wrong":
+        with write_transaction(app.engine) as connection:
             enrolments.count_wrong(connection, host)
     raise ForbiddenError(
-        f"the code for {host} {_NO_GOOD[standing]}: check host id and code, or ask the federation's operator for a "
+        f"the code for {host} {_NO_GOOD[code_state]}: check host id and code, or ask the federation's operator for a "
         "new code",
         code="enrolment.code",
     )
@@ -177,7 +177,7 @@ def refuse_enrolment(request: Request, host_id: HostPath, body: EnrolmentRefusal
 
 def _decide(request: Request, row: Row[Any], detail: str, **values: Any) -> Response:
     app = app_state(request)
-    with writing(app.engine) as connection:
+    with write_transaction(app.engine) as connection:
         if not enrolments.decide(connection, row.host, row, time.time(), **values):
             raise ConflictError(f"the enrolment of {row.host} was changed just now: look again", code="enrolment.state")
         audit_event(request).record(connection, 200, row.host, detail)
@@ -195,7 +195,7 @@ def _requested(app: AppState, host: str) -> Row[Any]:
 
 
 def _row(app: AppState, host: str) -> Row[Any]:
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         row = enrolments.one(connection, host)
     if row is None:
         raise NotFoundError(f"no code was given out for {host}: POST /enrolments gives one")

@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from fedproc.central.api.deps import AppState, Researcher, app_state
 from fedproc.central.api.routes.common import ExperimentPath, owner_filter, router
-from fedproc.central.api.streams import SAFETY_LOOK
+from fedproc.central.api.streams import POLL_SECONDS
 from fedproc.central.api.views import event_view
-from fedproc.central.db.engine import reading
+from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import experiments
 from fedproc.contract.api.experiments import EventView
 from fedproc.contract.states import TERMINAL
@@ -56,13 +56,13 @@ async def stream_events(
 
 
 def _permitted(app: AppState, experiment: str, owner: str | None) -> None:
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         experiments.find(connection, experiment, owner)
 
 
 def _news(app: AppState, experiment: str, after: int) -> tuple[bool, Sequence[Row[Any]]]:
     """Whether it has ended, asked first, so that what follows holds all of an ended experiment."""
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         ended = experiments.state(connection, experiment) in TERMINAL
         return ended, experiments.events_after(connection, experiment, after, _BATCH)
 
@@ -85,7 +85,7 @@ async def _events(app: AppState, experiment: str, after: int) -> AsyncIterator[b
 
 async def _wait(news: asyncio.Event) -> None:
     try:
-        await asyncio.wait_for(news.wait(), SAFETY_LOOK)
+        await asyncio.wait_for(news.wait(), POLL_SECONDS)
     except TimeoutError:
         return
 

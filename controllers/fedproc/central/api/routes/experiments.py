@@ -22,7 +22,7 @@ from fedproc.central.api.routes.common import (
 )
 from fedproc.central.api.views import experiment_view, file_view, job_view, log_lines, report
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import deciding, reading
+from fedproc.central.db.engine import read_transaction, serialized_transaction
 from fedproc.central.db.repositories import experiments, files
 from fedproc.central.experiments.advance import advance
 from fedproc.common.errors import ConflictError, NotFoundError
@@ -83,7 +83,7 @@ def list_experiments(
     app = app_state(request)
     whose = owner if caller.operates else caller.sub
     states = [s.value for s in state or []]
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         rows = experiments.page(connection, whose, states, label, cursor, limit + 1)
     items = [experiment_view(row, (), app.silent_after) for row in rows[:limit]]
     return answer(Page(items=items, next=items[-1].id if len(rows) > limit else None))
@@ -93,7 +93,7 @@ def list_experiments(
 def get_experiment(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
     """One experiment with its jobs."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         return answer(_view(connection, app, experiment_id, owner_filter(caller)))
 
 
@@ -116,7 +116,7 @@ def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: R
     Asking again changes nothing; an experiment that has ended cannot be cancelled (409).
     """
     app = app_state(request)
-    with deciding(app.engine) as connection:
+    with serialized_transaction(app.engine) as connection:
         experiments.find(connection, experiment_id, owner_filter(caller))
         row = experiments.request_cancel(connection, experiment_id)
         if row.ended is not None:
@@ -124,8 +124,8 @@ def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: R
         advance(connection, experiment_id, time.time())
         audit_event(request).record(connection, 202, experiment_id)
         view = _view(connection, app, experiment_id, None)
-    app.bell.ring("outbox")
-    app.bell.ring("events")
+    app.notifier.publish("outbox")
+    app.notifier.publish("events")
     return answer(view, 202)
 
 
@@ -133,7 +133,7 @@ def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: R
 def get_results(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
     """The released outputs of all its jobs, as they arrive."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         experiments.find(connection, experiment_id, owner_filter(caller))
         rows = files.outputs(connection, experiment=experiment_id)
     return answer_list(_FILES, [file_view(app, row) for row in rows])
@@ -142,7 +142,7 @@ def get_results(request: Request, experiment_id: ExperimentPath, caller: Researc
 @routes.get("/experiments/{experiment_id}/report", response_model=Report)
 def get_report(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
     """What ran where, how long, with what; as far as its hosts have told until now."""
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         row = experiments.find(connection, experiment_id, owner_filter(caller))
         return answer(report(row, experiments.jobs_of(connection, experiment_id)))
 
@@ -158,7 +158,7 @@ def get_logs(
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
 ) -> Response:
     """What its jobs wrote, where their hosts' policy lets that out; ``Accept: text/plain`` gives plain lines."""
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         experiments.find(connection, experiment_id, owner_filter(caller))
         rows = experiments.logs(connection, experiment_id, {"job": job, "host": host}, cursor, limit + 1)
     items = [log_lines(row) for row in rows[:limit]]

@@ -11,10 +11,10 @@ from sqlalchemy import Row
 from starlette.responses import Response
 
 from fedproc.central.api.deps import AppState, HostCaller, Operator, Researcher, app_state, audit_event
-from fedproc.central.api.health import look
+from fedproc.central.api.health import check_health
 from fedproc.central.api.routes.common import HostPath, also, answer, answer_list, router
 from fedproc.central.api.views import dataset_views, host_report_view, host_view
-from fedproc.central.db.engine import deciding, reading, retry_on_conflict
+from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
 from fedproc.central.db.repositories import enrolments, hosts
 from fedproc.central.experiments import reconcile, revocation
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
@@ -25,8 +25,8 @@ from fedproc.contract.api.hosts import (
     HostReportView,
     HostRevocation,
     HostView,
-    Inventory,
-    InventoryAnswer,
+    OpenJobsAnswer,
+    OpenJobsReport,
 )
 from fedproc.contract.api.operations import Health
 
@@ -48,7 +48,7 @@ def list_hosts(
     app = app_state(request)
     if all and not caller.operates:
         raise ForbiddenError("?all=true is for operators; without it you see the active hosts", code="forbidden.role")
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         rows = hosts.listed(connection, everyone=all)
     return answer_list(_HOSTS, [host_view(row, app.silent_after) for row in rows])
 
@@ -56,7 +56,7 @@ def list_hosts(
 @routes.get("/hosts/health/", response_model=Health, responses={503: {"model": Health}})
 async def get_health(request: Request) -> Response:
     """Looks at database, broker, issuer and relay, and tells when each host was heard of. 503 if the centre fails."""
-    health = await look(app_state(request))
+    health = await check_health(app_state(request))
     return answer(health, 200 if health.status == "ok" else 503, {"Cache-Control": "no-store"})
 
 
@@ -66,7 +66,7 @@ also(routes, "/hosts/health", get_health)  # here, since the path of one host wo
 @routes.get("/hosts/reports", response_model=list[HostReportView])
 def list_host_reports(request: Request, caller: Operator) -> Response:
     """The last whole check of every active host; for operators, because it tells where a hospital is weak."""
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         rows = hosts.listed(connection, everyone=False)
     return answer_list(_REPORTS, [host_report_view(row) for row in rows])
 
@@ -75,7 +75,7 @@ def list_host_reports(request: Request, caller: Operator) -> Response:
 def get_host(request: Request, host_id: HostPath, caller: Researcher) -> Response:
     """One host: its roles, location, how it is reached, resources, tools that its policy admits."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         row = hosts.one(connection, host_id)
     if row is None:
         raise NotFoundError(f"host {host_id} is not enrolled; GET /hosts/ lists the hosts there are")
@@ -104,7 +104,7 @@ def _given_key(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _enrolled_key(app: AppState, host: str) -> dict[str, Any]:
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         row = enrolments.one(connection, host)
     if row is None or row.state != "confirmed":
         raise ConflictError(
@@ -116,7 +116,7 @@ def _enrolled_key(app: AppState, host: str) -> dict[str, Any]:
 
 def _enrol(request: Request, host: str, body: HostEnrolment, key: dict[str, Any]) -> tuple[int, Row[Any]]:
     now = time.time()
-    with deciding(app_state(request).engine) as connection:
+    with serialized_transaction(app_state(request).engine) as connection:
         before = hosts.one(connection, host)
         status = 201 if hosts.enrol(connection, host, body, key, now) else 200
         detail = f"active={body.active} roles={body.roles} key={key['kid']}"
@@ -129,7 +129,7 @@ def _enrol(request: Request, host: str, body: HostEnrolment, key: dict[str, Any]
 
 def _changed(app: AppState, row: Row[Any], status: int = 200) -> Response:
     for topic in ("hosts", "outbox", "events"):
-        app.bell.ring(topic)
+        app.notifier.publish(topic)
     return answer(host_view(row, app.silent_after), status)
 
 
@@ -140,7 +140,7 @@ def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, calle
     To let it in again, enrol it again: with a new key, if the old one may be in wrong hands.
     """
     app, now = app_state(request), time.time()
-    with deciding(app.engine) as connection:
+    with serialized_transaction(app.engine) as connection:
         before = hosts.one(connection, host_id)
         if before is None:
             raise NotFoundError(f"host {host_id} is not enrolled; GET /hosts/?all=true lists all that ever were")
@@ -152,17 +152,17 @@ def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, calle
     return _changed(app, row)
 
 
-@routes.post("/hosts/{host_id}/inventory", response_model=InventoryAnswer)
-def take_inventory(request: Request, host_id: HostPath, body: Inventory, caller: HostCaller) -> Response:
-    """A host tells all its open jobs, after its books and the centre's were found to differ."""
+@routes.post("/hosts/{host_id}/inventory", response_model=OpenJobsAnswer, name="take_inventory")
+def report_open_jobs(request: Request, host_id: HostPath, body: OpenJobsReport, caller: HostCaller) -> Response:
+    """A host tells all its open jobs, after its list and the centre's were found to differ."""
     app = app_state(request)
     if caller.host != host_id:
         raise ForbiddenError(f"the token is of host {caller.host}, not of {host_id}", code="forbidden.host")
-    with deciding(app.engine) as connection:
+    with serialized_transaction(app.engine) as connection:
         result = reconcile.answer(connection, host_id, body)
         audit_event(request).record(connection, 200, host_id, f"epoch={body.epoch} jobs={len(body.jobs)}")
-    app.bell.ring("outbox")
-    app.bell.ring("events")
+    app.notifier.publish("outbox")
+    app.notifier.publish("events")
     return answer(result)
 
 
@@ -174,7 +174,7 @@ def list_datasets(
 ) -> Response:
     """What the active hosts offer, by their last heartbeats."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         rows = [row for row in hosts.listed(connection, everyone=False) if host in {None, row.id}]
     return answer_list(_DATASETS, [view for row in rows for view in dataset_views(row, app.silent_after)])
 

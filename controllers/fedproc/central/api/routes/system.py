@@ -16,7 +16,7 @@ from fedproc.central.api.metrics import CONTENT_TYPE
 from fedproc.central.api.openapi import document_bytes
 from fedproc.central.api.routes.common import answer, router
 from fedproc.central.api.views import audit_entry, dead_letter
-from fedproc.central.db.engine import reading
+from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import audits
 from fedproc.contract.api.base import Line
 from fedproc.contract.api.operations import AuditPage, DeadLetterPage
@@ -45,7 +45,7 @@ async def get_metrics(request: Request) -> Response:
 
 
 def _metrics(app: AppState) -> bytes:
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         return app.metrics.page(connection, time.time() - app.silent_after)
 
 
@@ -67,7 +67,7 @@ def get_audit(
     """Who did what, when, with which outcome; newest first."""
     filters = {"actor": actor, "action": action, "target": target, "outcome": outcome}
     times = (since.timestamp() if since else None, until.timestamp() if until else None)
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         rows = audits.page(connection, filters, *times, cursor, limit + 1)
     items = [audit_entry(row) for row in rows[:limit]]
     return answer(AuditPage(items=items, next=items[-1].id if len(rows) > limit else None))
@@ -81,7 +81,7 @@ def get_dead_letters(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Messages that a host or the centre could not read, with the reason; newest first."""
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         rows = audits.dead_letter_page(connection, cursor, limit + 1)
     items = [dead_letter(row) for row in rows[:limit]]
     return answer(DeadLetterPage(items=items, next=items[-1].id if len(rows) > limit else None))

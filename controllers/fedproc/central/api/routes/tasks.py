@@ -19,7 +19,7 @@ from fedproc.central.api.middleware import bounded_by
 from fedproc.central.api.routes.common import JobPath, answer, answer_list, owner_filter, read_one, router
 from fedproc.central.api.views import file_view, job_view
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import reading, writing
+from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import experiments, files, tools
 from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.download import FileDownload, zipped
@@ -86,7 +86,7 @@ async def put_input(
 
 
 def _expect(app: AppState, job_id: str, caller: Caller, name: str | None) -> tuple[InputDecl, Row[Any]]:
-    with writing(app.engine) as connection:
+    with write_transaction(app.engine) as connection:
         if experiments.job(connection, job_id, owner_filter(caller)).owner != caller.sub:
             raise ForbiddenError(f"only the user who started job {job_id} sends its inputs", code="forbidden.owner")
         job = experiments.locked_job(connection, job_id)
@@ -95,7 +95,7 @@ def _expect(app: AppState, job_id: str, caller: Caller, name: str | None) -> tup
 
 
 def _own_file(app: AppState, file: str, caller: Caller) -> Row[Any]:
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         row = files.one(connection, file)
     if row is None or row.owner != caller.sub or row.state != "complete" or row.recipient is not None:
         raise NotFoundError(f"there is no complete file {file} of yours; GET /data/files/ lists them")
@@ -132,7 +132,7 @@ def _media_type(header: str | None) -> str:
 
 
 def _entry(app: AppState, file: str) -> Response:
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         return answer(file_view(app, files.existing(connection, file)))
 
 
@@ -145,7 +145,7 @@ def get_output(
 ) -> Response:
     """The job's released outputs: one file as it is, several as a zip; ``Accept: application/json`` lists them."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         job = experiments.job(connection, task_id, owner_filter(caller))
         rows = [row for row in files.outputs(connection, job=task_id) if output in {None, row.output}]
     if request.headers.get("accept", "").startswith("application/json"):

@@ -25,7 +25,7 @@ from fedproc.central.api.middleware import bounded_by
 from fedproc.central.api.routes.common import DigestQuery, ToolPath, answer, answer_list, router
 from fedproc.central.api.routes.experiments import IdempotencyKey, start
 from fedproc.central.api.views import task_view, tool_summary, tool_view
-from fedproc.central.db.engine import reading, retry_on_conflict, writing
+from fedproc.central.db.engine import read_transaction, retry_on_conflict, write_transaction
 from fedproc.central.db.repositories import tools
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, RunRequest
@@ -60,7 +60,7 @@ _NEVER_CHANGES = {"Cache-Control": "private, max-age=31536000, immutable"}
 def list_tools(request: Request, caller: AnyCaller) -> Response:
     """The newest approved version of every tool."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         rows = tools.newest_of_each(connection)
         found = [tool_summary(app, row, tools.of_digest(connection, row.digest)) for row in rows]
     return answer_list(_SUMMARIES, found)
@@ -75,7 +75,7 @@ def list_tasks(
     name: Annotated[str | None, Query(max_length=48, description="only the task of this name")] = None,
 ) -> Response:
     """Every task template: all that is needed to build its command at a site, with the variables filled in there."""
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         rows = tools.newest_of_each(connection) if tool is None else [tools.find(connection, tool, version)]
         wanted = [tools.of_digest(connection, row.digest) for row in rows]
     found = [task_view(entry, task) for entry in wanted for task in entry.tasks if name in {None, task.name}]
@@ -126,7 +126,7 @@ def run_tool(
 
 
 def _run(request: Request, caller: Researcher, values: dict[str, Any], key: str | None = None) -> Response:
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         tools.find(connection, values["tool"])
     try:
         return start(request, ExperimentRequest.model_validate(values), caller, key)
@@ -166,7 +166,7 @@ def get_tool(
 ) -> Response:
     """One tool, with links to its tasks."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         row = tools.find(connection, tool_id, version)
         return answer(_view(connection, app, row))
 
@@ -185,7 +185,7 @@ def get_manifest(
     digest: DigestQuery | None = None,
 ) -> Response:
     """The signed manifest of one version: a compact JWS."""
-    with reading(app_state(request).engine) as connection:
+    with read_transaction(app_state(request).engine) as connection:
         row = _exact(connection, tool_id, version, digest)
     headers = {"ETag": f'"{row.digest}"', **(_NEVER_CHANGES if digest else {})}
     return Response(row.signed, 200, headers, "application/jose")
@@ -201,7 +201,7 @@ def get_bundle(
 ) -> Response:
     """The source of one version, packed (tar.gz)."""
     app = app_state(request)
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         row = _exact(connection, tool_id, version, digest)
     return FileResponse(app.blobs.path(row.bundle), headers=_NEVER_CHANGES, media_type="application/gzip")
 
@@ -237,8 +237,8 @@ def _add(request: Request, manifest: str, packed: bytes) -> Response:
     name = _stored(app, packed, read)
 
     def write() -> tuple[int, ToolView]:
-        with writing(app.engine) as connection:
-            status = _take_in(connection, read, digest, manifest, name)
+        with write_transaction(app.engine) as connection:
+            status = _add_version(connection, read, digest, manifest, name)
             audit_event(request).record(connection, status, f"{read.tool.id} {read.tool.version}", digest)
             row = tools.by_digest(connection, digest)
             assert row is not None
@@ -256,7 +256,7 @@ def _stored(app: AppState, packed: bytes, manifest: Manifest) -> str:
     return name
 
 
-def _take_in(connection: Connection, manifest: Manifest, digest: str, signed: str, bundle: str) -> int:
+def _add_version(connection: Connection, manifest: Manifest, digest: str, signed: str, bundle: str) -> int:
     tool = manifest.tool
     if tools.by_digest(connection, digest) is not None:
         return 200

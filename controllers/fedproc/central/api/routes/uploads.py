@@ -22,7 +22,7 @@ from fedproc.central.api.problems import from_validation
 from fedproc.central.api.routes.common import FilePath, answer, router
 from fedproc.central.api.views import file_view
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import reading, writing
+from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import files
 from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.receive import sha256_of_checksum, stream_to
@@ -119,7 +119,7 @@ def _number(request: Request, header: str) -> int:
 
 def _expect(request: Request, host: str, new: NewUpload) -> tuple[int, Row[Any]]:
     app, now = app_state(request), time.time()
-    with writing(app.engine) as connection:
+    with write_transaction(app.engine) as connection:
         row = app.uploads.expect_output(connection, host, new, now)
         status = 201 if row.created == now else 200
         audit_event(request).record(connection, status, row.id, f"{new.job} {new.output}")
@@ -136,7 +136,7 @@ async def _held(request: Request, file: str, caller: Caller) -> AsyncIterator[tu
 
 
 def _find(app: AppState, file: str, caller: Caller) -> Row[Any]:
-    with reading(app.engine) as connection:
+    with read_transaction(app.engine) as connection:
         return find_for(connection, file, caller)
 
 
@@ -216,7 +216,7 @@ async def delete_upload(request: Request, file_id: FilePath, caller: AnyCaller) 
 
 def _remove(request: Request, file: str) -> None:
     app = app_state(request)
-    with writing(app.engine) as connection:
+    with write_transaction(app.engine) as connection:
         files.remove(connection, file)
         audit_event(request).record(connection, 204, file)
     app.blobs.delete(file)

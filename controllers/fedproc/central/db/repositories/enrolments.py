@@ -13,7 +13,7 @@ from fedproc.central.db.schema import enrolments
 MOST_WRONG = 10
 """wrong tries after which a code is void"""
 
-Standing = Literal["good", "wrong", "expired", "void"]
+CodeState = Literal["good", "wrong", "expired", "void"]
 _ROW = enrolments.c
 
 
@@ -37,17 +37,17 @@ def undecided(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(query.order_by(_ROW.host)).all()
 
 
-def standing(row: Row[Any] | None, code_sha256: str, now: float) -> Standing:
+def code_state(row: Row[Any] | None, code_sha256: str, now: float) -> CodeState:
     """What a code is worth. Once a request has come with it, it is bound to that key and does not grow old."""
     expected = row.code_sha256 if row is not None else "0" * 64
     if not hmac.compare_digest(expected, code_sha256) or row is None:
         return "wrong"
     if row.state != "offered":
         return "good"
-    return worth(row, now)
+    return unused_code_state(row, now)
 
 
-def worth(row: Row[Any], now: float) -> Standing:
+def unused_code_state(row: Row[Any], now: float) -> CodeState:
     """Whether a code that is not bound yet can still be used."""
     if row.wrong >= MOST_WRONG:
         return "void"

@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, update
 from sqlalchemy.exc import DataError
 
-from fedproc.central.db.engine import deciding
+from fedproc.central.db.engine import serialized_transaction
 from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import files, hosts, jobs, records
 from fedproc.central.experiments.advance import advance
@@ -25,7 +25,7 @@ from fedproc.common.keys import load_key
 from fedproc.common.log import get_logger
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
 from fedproc.contract.wire import jws, routing
-from fedproc.contract.wire.messages import Heartbeat, HostReport, Record, Snapshot, Unread, Wire
+from fedproc.contract.wire.messages import DeadLetterReason, Heartbeat, HostReport, Record, Snapshot, Wire
 
 log = get_logger(__name__)
 
@@ -60,7 +60,7 @@ _NOT_TO_BE_HELD = (DataError, OverflowError)
 
 
 @dataclass
-class Taken:
+class IngestResult:
     """What a batch changed."""
 
     experiments: set[str] = field(default_factory=set)
@@ -69,7 +69,7 @@ class Taken:
     """there may be something in the outbox now"""
     heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
 
-    def add(self, other: Taken) -> None:
+    def add(self, other: IngestResult) -> None:
         """What another batch changed, too."""
         self.experiments |= other.experiments
         self.events |= other.events
@@ -77,42 +77,42 @@ class Taken:
         self.heartbeats |= other.heartbeats
 
 
-def take_in(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> Taken:
-    """Take (host, raw message) in, in one transaction; what the database cannot hold is kept as a dead letter.
+def ingest(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> IngestResult:
+    """Ingest (host, raw message) pairs in one transaction; what the database cannot hold is kept as a dead letter.
 
-    A number or a text beyond a column's bounds is the fault of one host: the messages of the others are taken.
+    A number or a text beyond a column's bounds is the fault of one host: the messages of the others are ingested.
     """
     try:
-        return _take_in(engine, batch, now)
+        return _ingest(engine, batch, now)
     except _NOT_TO_BE_HELD as fault:
         if len(batch) == 1:
             ((host, raw),) = batch
             return _refuse(engine, host, raw, fault, now)
-    taken = Taken()
+    result = IngestResult()
     for message in batch:
-        taken.add(take_in(engine, [message], now))
-    return taken
+        result.add(ingest(engine, [message], now))
+    return result
 
 
-def _take_in(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> Taken:
-    with deciding(engine) as connection:
-        intake = Intake(connection, now)
+def _ingest(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> IngestResult:
+    with serialized_transaction(engine) as connection:
+        ingestion = Ingestion(connection, now)
         for host, raw in batch:
-            intake.take(host, raw)
-        return intake.finish()
+            ingestion.add(host, raw)
+        return ingestion.finish()
 
 
-def _refuse(engine: Engine, host: str, raw: bytes, fault: Exception, now: float) -> Taken:
+def _refuse(engine: Engine, host: str, raw: bytes, fault: Exception, now: float) -> IngestResult:
     why = str(getattr(fault, "orig", fault)).partition("\n")[0]
     unreadable = UnreadableError(f"the database cannot hold it: {why}", code="unreadable.content")
     log.error("event.not_storable", host=host, reason=why)
-    with deciding(engine) as connection:
-        Intake(connection, now).keep_dead(host, raw, unreadable)
-    return Taken()
+    with serialized_transaction(engine) as connection:
+        Ingestion(connection, now).keep_dead_letter(host, raw, unreadable)
+    return IngestResult()
 
 
-class Intake:
-    """Takes batches of raw messages in within one transaction of the caller's."""
+class Ingestion:
+    """Ingests a batch of raw messages within one transaction of the caller's."""
 
     def __init__(self, connection: Connection, now: float) -> None:
         self._connection = connection
@@ -120,10 +120,10 @@ class Intake:
         self._hosts: dict[str, Row[Any] | None] = {}
         self._reported: dict[str, dict[str, Any]] = {}
         self._events: list[dict[str, Any]] = []
-        self.taken = Taken()
+        self.result = IngestResult()
 
-    def take(self, host: str, raw: bytes) -> None:
-        """Take one message of a host's events queue in; what cannot be read is kept as a dead letter.
+    def add(self, host: str, raw: bytes) -> None:
+        """Ingest one message of a host's events queue; what cannot be read is kept as a dead letter.
 
         Of a revoked host's, snapshots of its ended jobs are kept beside them, and nothing counts.
         """
@@ -133,14 +133,14 @@ class Intake:
                 self._apply(host, body)
         except UnreadableError as fault:
             log.error("event.unreadable", host=host, code=fault.code, reason=fault.message)
-            self.keep_dead(host, raw, fault)
+            self.keep_dead_letter(host, raw, fault)
 
-    def finish(self) -> Taken:
+    def finish(self) -> IngestResult:
         """Advance the experiments that changed."""
         self._write()
-        for experiment in sorted(self.taken.experiments):
-            self.taken.messages |= advance(self._connection, experiment, self._now)
-        return self.taken
+        for experiment in sorted(self.result.experiments):
+            self.result.messages |= advance(self._connection, experiment, self._now)
+        return self.result
 
     def _host(self, host: str) -> Row[Any] | None:
         if host not in self._hosts:
@@ -177,8 +177,8 @@ class Intake:
                 self._heartbeat(body)
             case HostReport():
                 self._report(body)
-            case Unread():
-                self._unread(body)
+            case DeadLetterReason():
+                self._explanation(body)
             case _:
                 raise UnreadableError(f"a {type(body).__name__} does not come from a host", code="unreadable.type")
 
@@ -197,9 +197,9 @@ class Intake:
         if JobState(job.state) in TERMINAL:
             self._keep_late(job, snapshot)
         elif may_be_reported(JobState(job.state), snapshot.state):
-            self._take_over(job, snapshot)
+            self._apply_snapshot(job, snapshot)
 
-    def _take_over(self, job: Row[Any], snapshot: Snapshot) -> None:
+    def _apply_snapshot(self, job: Row[Any], snapshot: Snapshot) -> None:
         state, code, reason = snapshot.state, printable(snapshot.code), printable(snapshot.reason)
         if missing := self._missing(snapshot):
             state, code = JobState.error, "system_fault.output_lost"
@@ -224,8 +224,8 @@ class Intake:
         if changed and snapshot.sequence <= PROGRESS_KEPT:
             self._events.append(events.of_job(job, "progress", {"waiting_for": waiting}, self._now))
         if (state != job.state and not {state, job.state} <= _PASSING) or snapshot.ready != job.ready:
-            self.taken.experiments.add(job.experiment)
-        self.taken.events = True
+            self.result.experiments.add(job.experiment)
+        self.result.events = True
 
     def _missing(self, snapshot: Snapshot) -> str | None:
         """A file that the snapshot names and the centre does not have, whole and with the hash that its host signed."""
@@ -244,8 +244,8 @@ class Intake:
         self._write()
         reason = f"host {job.host} has lost its journal, and with it this job; start the experiment again"
         end_job(self._connection, job, JobState.error, "journal_lost", reason, self._now)
-        self.taken.experiments.add(job.experiment)
-        self.taken.events = True
+        self.result.experiments.add(job.experiment)
+        self.result.events = True
 
     def _keep_late(self, job: Row[Any], snapshot: Snapshot) -> None:
         late = [*(job.late or []), snapshot.model_dump(mode="json", exclude_defaults=True)][-_LATE_KEPT:]
@@ -274,7 +274,7 @@ class Intake:
         self._connection.execute(insert(records).values(**identity, event=event))
 
     def _event(self, kind: events.Kind, data: dict[str, Any], job: Row[Any]) -> int:
-        self.taken.events = True
+        self.result.events = True
         return events.add(self._connection, kind, data, experiment=job.experiment, job=job, now=self._now)
 
     def _heartbeat(self, heartbeat: Heartbeat) -> None:
@@ -289,7 +289,7 @@ class Intake:
         }
         self._connection.execute(update(hosts).where(hosts.c.id == heartbeat.host).values(**values))
         self._hosts.pop(heartbeat.host)
-        self.taken.heartbeats[heartbeat.host] = heartbeat
+        self.result.heartbeats[heartbeat.host] = heartbeat
 
     def _report(self, report: HostReport) -> None:
         values = {"report": report.model_dump(mode="json", include={"time", "report"})}
@@ -304,13 +304,15 @@ class Intake:
         for job in lost:
             self._lose_journal(job)
 
-    def _unread(self, unread: Unread) -> None:
-        if unread.queue not in (routing.jobs_queue(unread.host), routing.control_queue(unread.host)):
-            raise UnreadableError(f"speaks of {unread.queue}, which is not this host's queue", code="unreadable.host")
-        dead_letters.explain(self._connection, unread, self._now)
+    def _explanation(self, explanation: DeadLetterReason) -> None:
+        if explanation.queue not in (routing.jobs_queue(explanation.host), routing.control_queue(explanation.host)):
+            raise UnreadableError(
+                f"speaks of {explanation.queue}, which is not this host's queue", code="unreadable.host"
+            )
+        dead_letters.explain(self._connection, explanation, self._now)
 
-    def keep_dead(self, host: str, raw: bytes, fault: UnreadableError) -> None:
-        """Keep a message that is not taken in, with the reason."""
+    def keep_dead_letter(self, host: str, raw: bytes, fault: UnreadableError) -> None:
+        """Keep a message that is not ingested, with the reason."""
         dead_letters.keep(self._connection, host, raw, fault, self._now)
 
 
