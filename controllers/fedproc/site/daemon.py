@@ -118,7 +118,7 @@ class _Daemon:
         orchestrator = Orchestrator(services)
         reconciliation = Reconciliation(services, orchestrator)
         inbox = Inbox(services, orchestrator, reconciliation, read_keys(loaded.centre.dispatch_keys))
-        broker = Broker(loaded, services.identity, inbox, egress)
+        broker = Broker(loaded, services.identity, inbox, egress, signals.accept_jobs)
         check = HostCheck(services, path)
         return cls(
             services=services,
@@ -133,7 +133,6 @@ class _Daemon:
     async def until(self, ended: asyncio.Event) -> None:
         """Run all of it until ``ended``, or until one of it fails."""
         work = [
-            self._accept_jobs(),
             self.broker.run(),
             self.outbox.run(),
             self.heartbeat.run(),
@@ -150,12 +149,6 @@ class _Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _accept_jobs(self) -> None:
-        switch = self.services.signals.accept_jobs
-        while True:
-            self.broker.accept_jobs(switch.on)
-            await switch.until(not switch.on)
 
 
 async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:

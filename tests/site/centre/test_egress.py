@@ -27,6 +27,7 @@ from fedproc.demo.polling import free_ports
 from fedproc.site.centre.broker import Broker
 from fedproc.site.centre.egress import ProxyConnector, with_cure
 from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.centre.signals import Switch
 from fedproc.site.connections.hub import Connections, Meter, Route
 from fedproc.site.settings import CentreSettings, ConnectionSettings, SiteSettings
 
@@ -235,7 +236,8 @@ def reached(keys: Any, issuer: Any, folder: Path, port: int, proxy: str) -> Iter
         def seconds_left(self) -> float:
             return 600
 
-    yield Broker(settings, cast(Identity, Tokens()), keeper, ProxyConnector.from_settings(settings.centre)), keeper
+    egress = ProxyConnector.from_settings(settings.centre)
+    yield Broker(settings, cast(Identity, Tokens()), keeper, egress, Switch(on=True)), keeper
 
 
 @pytest.fixture

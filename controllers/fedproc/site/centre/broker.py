@@ -24,6 +24,7 @@ from fedproc.common.tasks import run_together
 from fedproc.contract.wire import routing
 from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.centre.signals import Switch
 from fedproc.site.settings import SiteSettings
 
 _LONGEST_PAUSE = 30.0
@@ -43,24 +44,27 @@ class Receiver(Protocol):
 
 
 class Broker:
-    """Keeps the connection; :meth:`run` ends only when it is cancelled."""
+    """Keeps the connection; :meth:`run` ends only when it is cancelled.
 
-    def __init__(self, settings: SiteSettings, identity: Identity, receiver: Receiver, egress: ProxyConnector) -> None:
+    While ``accept_jobs`` is off, jobs are left in their queue.
+    """
+
+    def __init__(
+        self,
+        settings: SiteSettings,
+        identity: Identity,
+        receiver: Receiver,
+        egress: ProxyConnector,
+        accept_jobs: Switch,
+    ) -> None:
         self._settings = settings
         self._egress = egress
         self._identity = identity
         self._receiver = receiver
         self._events: PublishingChannel | None = None
-        self._accepting = asyncio.Event()
-        self._accepting.set()
-        self._changed = asyncio.Event()
+        self._accept_jobs = accept_jobs
         self.connected = asyncio.Event()
         self.fault = "not connected yet"
-
-    def accept_jobs(self, accept: bool) -> None:
-        """Consume the jobs queue, or cancel the consumer and leave jobs where they are."""
-        (self._accepting.set if accept else self._accepting.clear)()
-        self._changed.set()
 
     async def publish(self, kind: routing.EventKind, body: bytes) -> None:
         """Publish an event and return when the broker has confirmed it. Raises :class:`UnavailableError`.
@@ -110,12 +114,9 @@ class Broker:
     async def _consume_jobs(self, session: Session) -> None:
         """A channel of its own: closing it gives what was not acked back to the queue."""
         while True:
-            await self._accepting.wait()
-            self._changed.clear()
+            await self._accept_jobs.until(True)
             channel = await self._subscribe(session, routing.jobs_queue(self._settings.host), self._receiver.job)
-            while self._accepting.is_set():
-                await self._changed.wait()
-                self._changed.clear()
+            await self._accept_jobs.until(False)
             await channel.close()
 
     async def _subscribe(self, session: Session, queue: str, receive: Receive) -> Channel:
