@@ -1,7 +1,7 @@
 """Connections between tasks of one experiment: the only network that a job has (DESIGN.md, "Network").
 
 A client task's bytes come from its namespace by a unix socket; this host dials the gateway (or the aggregator)
-over TLS with its enrolment certificate. The aggregator lets in the peers of a running job only, and passes the
+over TLS with its enrolment certificate. The aggregator admits the peers of a running job only, and passes the
 bytes to the server task's own unix socket. Both ends count, and cut where the site's policy says so.
 """
 
