@@ -12,20 +12,20 @@ import pytest
 from tests.support.amqp import connect
 
 from fedproc.common.http import client_assertion
-from fedproc.common.keys import load_key
+from fedproc.common.keys import read_key, signer_for
 from fedproc.contract.wire import jws, routing
 from fedproc.contract.wire.messages import Cancel, Envelope
 from fedproc.demo.polling import wait_until
 
 
-def key(running, name):
-    return load_key((running.folder / "keys" / f"{name}.key").read_bytes())
+def signer(running, name):
+    return signer_for(running.folder / "keys" / f"{name}.key")
 
 
 @pytest.fixture(scope="module")
 def relay_token(running) -> str:
     issuer = json.loads((running.folder / "issuer.json").read_text())["url"]
-    form = client_assertion("fedproc-relay", f"{issuer}/token", key(running, "relay"))
+    form = client_assertion("fedproc-relay", f"{issuer}/token", read_key(running.folder / "keys" / "relay.key"))
     answer = httpx.post(f"{issuer}/token", data={"grant_type": "client_credentials", **form})
     return str(answer.json()["access_token"])
 
@@ -39,13 +39,13 @@ async def channel(running, relay_token):
 
 
 def sealed(running, *, aud="UB", name="dispatch"):
-    return jws.seal(Cancel(job="j-01k86kcjqvvkqq35q2ac93tvin"), key(running, name), iss="central", aud=aud)
+    return jws.seal(Cancel(job="j-01k86kcjqvvkqq35q2ac93tvin"), signer(running, name), iss="central", aud=aud)
 
 
 def other_version(running):
     body = {"job": "j-01k86kcjqvvkqq35q2ac93tvin"}
     envelope = Envelope(v=99, type="cancel", iss="central", aud="UB", iat=time.time(), jti=uuid.uuid4().hex, body=body)
-    return jws.sign(envelope.model_dump_json().encode(), key(running, "dispatch"), typ=jws.MESSAGE_TYP).encode()
+    return signer(running, "dispatch").sign(envelope.model_dump_json().encode(), typ=jws.MESSAGE_TYP).encode()
 
 
 BODIES = {

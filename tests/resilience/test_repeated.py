@@ -12,7 +12,7 @@ from tests.resilience.once import ended_once
 from tests.support.amqp import connect
 
 from fedproc.common.http import client_assertion
-from fedproc.common.keys import load_key
+from fedproc.common.keys import Signer, load_key
 from fedproc.contract.wire import jws, routing
 from fedproc.contract.wire.messages import Cancel
 
@@ -44,7 +44,7 @@ def order_of(running, job) -> bytes:
     """The job's message as the relay sent it, signed anew."""
     with sqlite3.connect(f"file:{running.folder}/central/central.sqlite?mode=ro", uri=True) as books:
         (text,) = books.execute("SELECT message FROM outbox WHERE job = ? AND kind = 'job'", (job,)).fetchone()
-    return jws.seal_body("job", json.loads(text), key(running, "dispatch"), iss=jws.CENTRAL, aud="UB")
+    return jws.seal_body("job", json.loads(text), Signer(key(running, "dispatch")), iss=jws.CENTRAL, aud="UB")
 
 
 async def send_again(running, job) -> None:
@@ -68,7 +68,7 @@ async def test_a_job_comes_again_while_it_runs_and_after_its_end(running, tmp_pa
 async def test_a_cancel_comes_after_the_end(running, tmp_path):
     experiment = running.start("tally", hosts=["UB"])
     ended_once(running, experiment, tmp_path)
-    late = jws.seal(Cancel(job=experiment.jobs[0].id), key(running, "dispatch"), iss=jws.CENTRAL, aud="UB")
+    late = jws.seal(Cancel(job=experiment.jobs[0].id), Signer(key(running, "dispatch")), iss=jws.CENTRAL, aud="UB")
     await publish(running, "fedproc-relay", routing.CONTROL, "UB", *[late] * TIMES)
     ended_once(running, running.start("tally", hosts=["UB"]), tmp_path / "follows")
     ended_once(running, experiment, tmp_path)
@@ -84,7 +84,7 @@ async def test_a_host_says_again_what_it_said(running, tmp_path, again):
     said = json.loads(text)
     if again == "earlier":
         said |= {"state": "running", "sequence": 2, "outputs": []}
-    body = jws.seal_body("snapshot", said, key(running, "UB"), iss="UB", aud=jws.CENTRAL)
+    body = jws.seal_body("snapshot", said, Signer(key(running, "UB")), iss="UB", aud=jws.CENTRAL)
     await publish(running, "host-UB", routing.EVENTS, routing.events_key("UB", "snapshot"), *[body] * TIMES)
     ended_once(running, running.start("tally", hosts=["UB"]), tmp_path / "follows")
     ended_once(running, experiment, tmp_path)

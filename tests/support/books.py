@@ -25,7 +25,7 @@ from fedproc.central.experiments.submission import submit
 from fedproc.central.relay.ingest import IngestResult, ingest
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.settings import CentralSettings
-from fedproc.common.keys import public_jwk
+from fedproc.common.keys import Signer, public_jwk
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.states import TERMINAL, JobState
@@ -69,7 +69,7 @@ class Hosts:
         return HostEnrolment(roles=HOSTS[host], public_key=public_jwk(self.keys[host]), address=address)  # type: ignore[arg-type]
 
     def seal(self, host: str, message: Wire) -> bytes:
-        return seal(message, self.keys[host], iss=host, aud=CENTRAL)
+        return seal(message, Signer(self.keys[host]), iss=host, aud=CENTRAL)
 
     def heartbeat(self, host: str, datasets: Sequence[str] | None = None, epoch: str = "one", **more: Any) -> Heartbeat:
         names = (DATASETS if "data" in HOSTS[host] else ()) if datasets is None else datasets
@@ -118,7 +118,7 @@ class Books:
 
     def add_tool(self, tool: Tool, key: ECKey | None = None) -> None:
         manifest = Manifest(tool=tool, files=())
-        signed = sign_manifest(manifest, key or self.dispatch_key)
+        signed = sign_manifest(manifest, Signer(key or self.dispatch_key))
         with write_transaction(self.engine) as connection:
             tool_store.add(
                 connection, tool, digest=tool_digest(manifest), signed=signed, bundle="0" * 64, now=time.time()
@@ -133,7 +133,7 @@ class Books:
     # -- what the relay does
 
     def publisher(self, name: str = "relay-one") -> Publisher:
-        return Publisher(self.engine, name, self.dispatch_key, self.settings.hold_seconds)
+        return Publisher(self.engine, name, Signer(self.dispatch_key), self.settings.hold_seconds)
 
     def dispatch(self, at: float | None = None) -> list[tuple[str, Wire]]:
         """Publish all that waits: the messages that hosts get, verified, in order."""

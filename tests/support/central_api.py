@@ -28,6 +28,7 @@ from fedproc.catalog.signing import sign_manifest
 from fedproc.central.api.app import create_app
 from fedproc.central.db import migrate
 from fedproc.central.db.engine import connect
+from fedproc.common.keys import Signer
 from fedproc.demo.keys import KeyPair
 
 TOOLS = Path(__file__).parent / "tools"
@@ -112,7 +113,7 @@ class Federation:
     def add_tool(self, folder: Path, client: httpx.Client) -> httpx.Response:
         manifest = load_tool(folder)
         bundle = io.BytesIO(pack(folder, manifest))
-        signed = sign_manifest(manifest, self.catalogue_key)
+        signed = sign_manifest(manifest, Signer(self.catalogue_key))
         return client.post("/tools", data={"manifest": signed}, files={"bundle": ("bundle.tar.gz", bundle)})
 
     def start(self, client: httpx.Client, **request: Any) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from joserfc.jwk import ECKey
 from pydantic import ValidationError
 
 from fedproc.common.errors import UnreadableError
+from fedproc.common.keys import Signer
+from fedproc.common.validation import lines_of
 from fedproc.contract.tool.tool import Manifest
-from fedproc.contract.wire.jws import MANIFEST_TYP, canonical, digest, sign, verify
+from fedproc.contract.wire.jws import MANIFEST_TYP, canonical, digest, verify
 
 
 def canonical_content(manifest: Manifest) -> dict[str, Any]:
@@ -24,9 +26,9 @@ def tool_digest(manifest: Manifest) -> str:
     return digest(canonical_content(manifest))
 
 
-def sign_manifest(manifest: Manifest, key: ECKey) -> str:
+def sign_manifest(manifest: Manifest, signer: Signer) -> str:
     """A compact JWS over the canonical manifest."""
-    return sign(canonical(canonical_content(manifest)), key, typ=MANIFEST_TYP)
+    return signer.sign(canonical(canonical_content(manifest)), typ=MANIFEST_TYP)
 
 
 def verify_manifest(token: str, keys: Mapping[str, ECKey]) -> tuple[Manifest, str]:
@@ -38,9 +40,7 @@ def verify_manifest(token: str, keys: Mapping[str, ECKey]) -> tuple[Manifest, st
     try:
         manifest = Manifest.model_validate_json(payload)
     except ValidationError as fault:
-        first = fault.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UnreadableError(f"manifest: {where}: {first['msg']}", code="unreadable.schema") from fault
+        raise UnreadableError(f"manifest: {lines_of(fault)[0]}", code="unreadable.schema") from fault
     if canonical(canonical_content(manifest)) != payload:
         raise UnreadableError("manifest is not in canonical form: sign it again with this version of fedproc")
     return manifest, tool_digest(manifest)

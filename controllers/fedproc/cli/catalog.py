@@ -10,10 +10,9 @@ import typer
 
 from fedproc.cli.show import AsJson, as_json, console, table
 from fedproc.client.session import signed_in
-from fedproc.common.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from joserfc.jwk import ECKey
+    pass
 
 catalog = typer.Typer(help="For tool providers and those who approve tools.", no_args_is_help=True)
 Store = Annotated[str | None, typer.Option(envvar="FEDPROC_STORE", help="the store's name: store.DOMAIN")]
@@ -52,10 +51,11 @@ def publish(
     from fedproc.catalog import load_tool, pack, sign_manifest, tool_digest
     from fedproc.catalog.naming import to_build
     from fedproc.cli.registry import published, store_of
+    from fedproc.common.keys import signer_for
 
-    manifest, signing = load_tool(folder), _key(key)
+    manifest, signer = load_tool(folder), signer_for(key)
     with signed_in(operator=True) as client:
-        there = published(client, manifest, signing)
+        there = published(client, manifest, signer)
         if there is not None:
             hint = "  (without an image of the store: raise its version)" if store and to_build(there) else ""
             return console.print(f"unchanged {there.tool.id} {there.tool.version}  {tool_digest(there)}{hint}")
@@ -64,7 +64,7 @@ def publish(
 
             with store_of(client, store, store_url) as registry:
                 manifest = publish_images(folder, manifest, registry, engine, base_image, console.print)
-        added = client.add_tool(sign_manifest(manifest, signing), pack(folder, manifest))
+        added = client.add_tool(sign_manifest(manifest, signer), pack(folder, manifest))
     console.print(f"published {added.id} {added.version}  {added.digest}")
 
 
@@ -113,15 +113,6 @@ def pack(
     with signed_in(operator=True) as client, ExitStack() as stack:
         registry = stack.enter_context(store_of(client, store, store_url)) if store else None
         write_archive(client, tool, to, registry, python or [], console.print)
-
-
-def _key(path: Path) -> ECKey:
-    from fedproc.common.keys import load_key
-
-    try:
-        return load_key(path.read_bytes())
-    except (OSError, ValueError) as fault:
-        raise InvalidInputError(f"catalogue key {path}: {fault}") from fault
 
 
 def mount(app: typer.Typer) -> None:

@@ -15,9 +15,8 @@ from fedproc.common.errors import ConflictError, UnreadableError
 from fedproc.contract.tool.tool import Manifest
 
 if TYPE_CHECKING:
-    from joserfc.jwk import ECKey
-
     from fedproc.catalog.registry import Registry
+    from fedproc.common.keys import Signer
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def store_of(client: Client, name: str, url: str | None) -> Iterator[Registry]:
         yield Registry(name, url or f"https://{name}", lambda fresh: client.access_token(fresh=fresh), http)
 
 
-def published(client: Client, manifest: Manifest, key: ECKey) -> Manifest | None:
+def published(client: Client, manifest: Manifest, signer: Signer) -> Manifest | None:
     """What the catalogue has of this id and version, if it is this very tool; its images may have been added.
 
     Raises :class:`ConflictError` if it is another, or was signed by another key.
@@ -39,7 +38,7 @@ def published(client: Client, manifest: Manifest, key: ECKey) -> Manifest | None
 
     tool = manifest.tool
     try:
-        found, _ = verify_manifest(client.manifest(tool.id, tool.version), {key.thumbprint(): key})
+        found, _ = verify_manifest(client.manifest(tool.id, tool.version), signer.trusted)
     except ApiError as fault:
         if fault.status == 404:
             return None

@@ -63,6 +63,11 @@ class Signer:
         """The public half, as a JWK."""
         return public_jwk(self._key)
 
+    @property
+    def trusted(self) -> dict[str, ECKey]:
+        """The public half by its kid, as what verifies takes it."""
+        return {self.kid: load_key(self.public)}
+
     def sign(self, payload: bytes, *, typ: str) -> str:
         """A compact JWS (RFC 7515) over ``payload``."""
         header = {"alg": ALGORITHM, "kid": self.kid, "typ": typ}

@@ -14,7 +14,7 @@ from typing import Any
 from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableError
-from fedproc.common.keys import load_key
+from fedproc.common.keys import signer_for
 from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.tool.tool import Manifest
 from fedproc.demo.broker import BrokerPlan, wait_for
@@ -140,8 +140,8 @@ class Federation:
         return found
 
     def _publish(self, operator: Client, folder: Path, manifest: Manifest) -> None:
-        key = load_key(self._settings.keys.key("catalogue").private.read_bytes())
-        operator.add_tool(sign_manifest(manifest, key), pack(folder, manifest))
+        signer = signer_for(self._settings.keys.key("catalogue").private)
+        operator.add_tool(sign_manifest(manifest, signer), pack(folder, manifest))
 
     def _make_data(self) -> None:
         made = self._cache / "data"

@@ -19,6 +19,7 @@ from tests.support.central_api import PUBLIC, TOOLS, Federation, problem
 from fedproc.catalog.bundle import pack, unpack
 from fedproc.catalog.folder import load_tool
 from fedproc.catalog.signing import sign_manifest, verify_manifest
+from fedproc.common.keys import Signer
 
 
 def test_the_list_of_tools(rosa: httpx.Client) -> None:
@@ -184,8 +185,8 @@ def test_a_new_version_is_taken_once_and_never_changed(lone: Federation, tmp_pat
 
 def test_what_is_not_as_it_was_signed_is_not_taken(federation: Federation) -> None:
     manifest = load_tool(TOOLS / "count")
-    good, bundle = sign_manifest(manifest, federation.catalogue_key), pack(TOOLS / "count", manifest)
-    strange = sign_manifest(manifest, ECKey.generate_key("P-256"))
+    good, bundle = sign_manifest(manifest, Signer(federation.catalogue_key)), pack(TOOLS / "count", manifest)
+    strange = sign_manifest(manifest, Signer(ECKey.generate_key("P-256")))
     extra = io.BytesIO()
     with tarfile.open(fileobj=extra, mode="w:gz") as archive:
         archive.addfile(tarfile.TarInfo("../../evil.py"))

@@ -21,8 +21,9 @@ from fedproc.central.db.schema import hosts
 from fedproc.central.experiments.advance import advance
 from fedproc.central.relay import dead_letters, ingest
 from fedproc.central.relay.dead_letters import ingest_dead_letters
+from fedproc.common.keys import Signer
 from fedproc.contract.states import TERMINAL
-from fedproc.contract.wire.jws import CENTRAL, canonical, seal, sign
+from fedproc.contract.wire.jws import CENTRAL, canonical, seal
 from fedproc.contract.wire.messages import Cancel, DeadLetterReason
 
 
@@ -131,12 +132,12 @@ def test_of_another_hosts_job_nothing_is_believed(books: Books, job: Row[Any]) -
 
 
 def test_what_cannot_be_read_is_kept_with_its_reason_and_the_next_is_worked_on(books: Books, job: Row[Any]) -> None:
-    good, stranger = books.hosts.snapshot(job, "running"), ECKey.generate_key("P-256")
-    key = books.hosts.keys["UB"]
+    good, stranger = books.hosts.snapshot(job, "running"), Signer(ECKey.generate_key("P-256"))
+    key = Signer(books.hosts.keys["UB"])
 
     def envelope(**change: Any) -> bytes:
         body = {"v": 1, "type": "snapshot", "iss": "UB", "aud": CENTRAL, "iat": time.time(), "jti": "1", "body": {}}
-        return sign(canonical({**body, **change}), key, typ="fedproc-message+jws").encode()
+        return key.sign(canonical({**body, **change}), typ="fedproc-message+jws").encode()
 
     wrong = {
         "unreadable.signature": b"no JWS at all",
@@ -236,7 +237,9 @@ def _order_on_the_wire(books: Books) -> tuple[Row[Any], bytes]:
 def _dead_lettered(books: Books, raw: bytes) -> set[str]:
     now = time.time()
     with serialized_transaction(books.engine) as connection:
-        changed = ingest_dead_letters(connection, [("jobs.UB", raw)], books.dispatch_key, now)
+        changed = ingest_dead_letters(
+            connection, [("jobs.UB", raw)], {books.dispatch_key.thumbprint(): books.dispatch_key}, now
+        )
         for experiment in changed:
             advance(connection, experiment, now)
     return changed
@@ -282,7 +285,9 @@ def test_a_job_that_its_host_has_is_not_ended_by_a_copy_of_its_order(books: Book
 
 def test_letters_that_we_did_not_write_end_nothing(books: Books) -> None:
     row, _ = _order_on_the_wire(books)
-    forged = sign(canonical({"type": "job", "body": {"job": row.id}}), ECKey.generate_key("P-256"), typ="x").encode()
+    forged = (
+        Signer(ECKey.generate_key("P-256")).sign(canonical({"type": "job", "body": {"job": row.id}}), typ="x").encode()
+    )
     for raw in (b"", b"\x00\xff", b"{}", forged, b"x" * 200_000):
         assert _dead_lettered(books, raw) == set()
     assert books.job(row.id).state == "dispatched"

@@ -9,7 +9,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from fedproc.common.errors import UnreadableError
-from fedproc.common.keys import load_key, public_jwk
+from fedproc.common.keys import Signer, load_key, public_jwk
 from fedproc.contract.ids import new_id
 from fedproc.contract.wire import jws
 from fedproc.contract.wire.messages import Cancel, Heartbeat, JobOrder
@@ -26,11 +26,11 @@ def envelope(**changes):
 
 
 def signed(payload: bytes, typ: str = jws.MESSAGE_TYP) -> bytes:
-    return jws.sign(payload, KEY, typ=typ).encode()
+    return Signer(KEY).sign(payload, typ=typ).encode()
 
 
 def test_what_was_sealed_is_read():
-    raw = jws.seal(Cancel(job=JOB, reason="enough"), KEY, iss="central", aud="UB", exp=5.0)
+    raw = jws.seal(Cancel(job=JOB, reason="enough"), Signer(KEY), iss="central", aud="UB", exp=5.0)
     found, body = jws.unseal(raw, TRUSTED, aud="UB")
     assert body == Cancel(job=JOB, reason="enough")
     assert (found.type, found.exp, found.v) == ("cancel", 5.0, 1)
@@ -52,8 +52,8 @@ def test_unknown_fields_are_ignored_unless_critical():
         (b"\xff\xfe\x00", "unreadable.signature"),
         (b"a.b.c", "unreadable.signature"),
         (envelope(), "unreadable.signature"),
-        (jws.seal(Cancel(job=JOB), OTHER, iss="central", aud="UB"), "unreadable.key"),
-        (jws.seal(Cancel(job=JOB), KEY, iss="central", aud="BSC"), "unreadable.audience"),
+        (jws.seal(Cancel(job=JOB), Signer(OTHER), iss="central", aud="UB"), "unreadable.key"),
+        (jws.seal(Cancel(job=JOB), Signer(KEY), iss="central", aud="BSC"), "unreadable.audience"),
         (signed(envelope(v=99)), "unreadable.version"),
         (signed(envelope(type="surprise")), "unreadable.type"),
         (signed(envelope(), typ="JWT"), "unreadable.type"),
@@ -69,7 +69,7 @@ def test_everything_else_is_unreadable_with_its_code(raw, code):
 
 
 def test_a_changed_byte_breaks_the_signature():
-    raw = bytearray(jws.seal(Cancel(job=JOB), KEY, iss="central", aud="UB"))
+    raw = bytearray(jws.seal(Cancel(job=JOB), Signer(KEY), iss="central", aud="UB"))
     middle = raw.index(b".") + 10
     raw[middle] = ord("A") if raw[middle] != ord("A") else ord("B")
     with pytest.raises(UnreadableError) as caught:

@@ -19,6 +19,7 @@ from tests.support.central_api import TOOLS
 
 from fedproc.catalog import load_tool, pack, sign_manifest, verify_manifest
 from fedproc.common.errors import SystemFaultError, UnreadableError
+from fedproc.common.keys import Signer
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.messages import FileRef
 from fedproc.site.centre.api import Transfer, TransferError
@@ -105,7 +106,7 @@ async def test_a_tool_is_the_one_that_the_catalogue_signed(
     gateway: Gateway, transfer: Transfer, tmp_path: Path, lie: str
 ) -> None:
     manifest = load_tool(TOOL)
-    catalogue, own = (ECKey.generate_key("P-256") for _ in range(2))
+    catalogue, own = (Signer(ECKey.generate_key("P-256")) for _ in range(2))
     packed, right = pack(TOOL, manifest), sign_manifest(manifest, catalogue)
     tool = manifest.tool
     later = sign_manifest(manifest.model_copy(update={"tool": tool.model_copy(update={"version": "9.9.9"})}), catalogue)
@@ -113,7 +114,7 @@ async def test_a_tool_is_the_one_that_the_catalogue_signed(
     path = f"/tools/{tool.id}"
     sent = {"another source": pack(OTHER, load_tool(OTHER)), "damaged": packed[:20] + b"\xff" * 200}.get(lie, packed)
     gateway.says = {f"{path}/manifest": told.encode(), f"{path}/bundle": sent}
-    tool_cache = ToolCache(tmp_path, {catalogue.thumbprint(): catalogue}, transfer)
+    tool_cache = ToolCache(tmp_path, catalogue.trusted, transfer)
     _, digest = verify_manifest(right, {catalogue.thumbprint(): catalogue})
     ordered = ToolRef(id=tool.id, version=tool.version, digest=digest)
     with pytest.raises((UnreadableError, SystemFaultError)):

@@ -9,6 +9,7 @@ from typing import Any
 from joserfc.jwk import ECKey
 
 from fedproc.common.errors import UnavailableError
+from fedproc.common.keys import Signer
 from fedproc.contract.wire.jws import CENTRAL, verify
 from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.centre.signals import OutboxSignal
@@ -18,7 +19,7 @@ KEY = ECKey.generate_key("P-256")
 
 
 class Identity:
-    key, host = KEY, "UB"
+    signer, host = Signer(KEY), "UB"
 
 
 class Journal:

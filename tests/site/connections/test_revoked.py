@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from joserfc.jwk import ECKey
 
-from fedproc.common.keys import read_key
+from fedproc.common.keys import Signer, read_key
 from fedproc.contract.enrolment import thumbprint_of
 from fedproc.contract.wire.jws import CENTRAL, seal
 from fedproc.contract.wire.messages import Revocation
@@ -154,7 +154,7 @@ async def told(ends: Ends, journal: Journal, *messages: Revocation) -> list[str]
     services = cast(Services, SimpleNamespace(settings=settings, journal=journal, connections=ends.server))
     orchestrator = Orchestrator(services)
     inbox = Inbox(services, orchestrator, Reconciliation(services, orchestrator), {key.thumbprint(): key})
-    letters = [Letter(seal(message, key, iss=CENTRAL, aud="EUCAIM")) for message in messages]
+    letters = [Letter(seal(message, Signer(key), iss=CENTRAL, aud="EUCAIM")) for message in messages]
     for letter in letters:
         await inbox.control(cast(Any, letter))
     return [letter.fate for letter in letters]

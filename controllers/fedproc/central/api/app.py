@@ -10,7 +10,6 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
-from joserfc.jwk import ECKey
 from starlette.middleware import Middleware
 
 from fedproc.central.api import problems
@@ -44,8 +43,7 @@ from fedproc.central.files.signed_urls import SignedUrls
 from fedproc.central.files.uploads import Uploads
 from fedproc.central.notify import notifier_for
 from fedproc.central.settings import CentralSettings, load
-from fedproc.common.errors import InvalidInputError
-from fedproc.common.keys import load_key
+from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
 
 log = get_logger(__name__)
@@ -95,15 +93,8 @@ def _app_state(settings: CentralSettings) -> AppState:
         signed_urls=SignedUrls(blobs.folder),
         metrics=metrics,
         streams=Streams(notifier, metrics, engine),
-        catalogue_keys={key.thumbprint(): key for key in map(_catalogue_key, settings.catalogue_keys)},
+        catalogue_keys=read_keys(settings.catalogue_keys),
     )
-
-
-def _catalogue_key(path: Path) -> ECKey:
-    try:
-        return load_key(path.read_bytes())
-    except (OSError, ValueError) as fault:
-        raise InvalidInputError(f"settings: catalogue_keys: {path}: {fault}") from fault
 
 
 @asynccontextmanager

@@ -12,12 +12,12 @@ from weakref import WeakValueDictionary
 
 import httpx
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, JWKRegistry, Key
+from joserfc.jwk import JWKRegistry, Key
 
 from fedproc.central.settings import IssuerSettings
-from fedproc.common.errors import InvalidInputError, UnavailableError
-from fedproc.common.http import client_assertion
-from fedproc.common.keys import load_key
+from fedproc.common.errors import UnavailableError
+from fedproc.common.http import client_assertion, text_of
+from fedproc.common.keys import read_key
 from fedproc.common.log import get_logger
 
 log = get_logger(__name__)
@@ -46,7 +46,7 @@ class Issuer:
         self.settings = settings
         self._discovery = (settings.discovery_url or settings.url).rstrip("/").removesuffix(_WELL_KNOWN) + _WELL_KNOWN
         self._http = httpx.AsyncClient(timeout=_TIMEOUT, verify=_tls(settings), follow_redirects=False)
-        self._client_key = _client_key(settings)
+        self._client_key = None if settings.client_key is None else read_key(settings.client_key)
         self._document: dict[str, Any] = {}
         self._keys: dict[str, Key] = {}
         self._fetched = 0.0
@@ -166,8 +166,9 @@ class Issuer:
 
 
 def _silent(url: str, fault: Exception) -> UnavailableError:
-    text = str(fault) or type(fault).__name__
-    return UnavailableError(f"the issuer does not answer at {url}: {text}; try again", code="unavailable.issuer")
+    return UnavailableError(
+        f"the issuer does not answer at {url}: {text_of(fault)}; try again", code="unavailable.issuer"
+    )
 
 
 def _signing_keys(published: dict[str, Any]) -> dict[str, Key]:
@@ -186,12 +187,3 @@ def _tls(settings: IssuerSettings) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def _client_key(settings: IssuerSettings) -> ECKey | None:
-    if settings.client_key is None:
-        return None
-    try:
-        return load_key(settings.client_key.read_bytes())
-    except (OSError, ValueError) as fault:
-        raise InvalidInputError(f"issuer.client_key {settings.client_key}: {fault}") from fault

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joserfc.jwk import ECKey
@@ -16,6 +16,8 @@ from fedproc.contract.states import JobState
 from fedproc.contract.wire import jws
 from fedproc.contract.wire.messages import DeadLetterReason, Envelope
 
+Keys = Mapping[str, ECKey]
+"""the centre's dispatch keys, by their thumbprint"""
 KEPT = 1_000
 """of each host, the latest; what a host says again and again does not fill the database"""
 _BODY = 65_536
@@ -49,14 +51,14 @@ def _announce(connection: Connection, explanation: DeadLetterReason, values: dic
         _insert(connection, row)
 
 
-def ingest_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]], key: ECKey, now: float) -> set[str]:
+def ingest_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]], keys: Keys, now: float) -> set[str]:
     """Keep what hosts dead-lettered: (queue, bytes) each. A job of ours that can never be read ends as ``error``.
 
     Returns the experiments that changed.
     """
     changed: set[str] = set()
     for queue, raw in raws:
-        job = _our_job(raw, key)
+        job = _our_job(raw, keys)
         digest = hashlib.sha256(raw).hexdigest()
         row = connection.execute(select(*_READ).where(jobs.c.id == job)).one_or_none() if job else None
         _keep_message(connection, {"time": now, "queue": queue, "job": job, "body": raw[:_BODY], "sha256": digest})
@@ -100,10 +102,10 @@ def _could_not_read(host: str, why: str | None) -> str:
     return f"host {host} could not read its job: {why}"
 
 
-def _our_job(raw: bytes, key: ECKey) -> str | None:
-    """The job of these bytes, if the dispatch key signed them as a job; else nobody's."""
+def _our_job(raw: bytes, keys: Keys) -> str | None:
+    """The job of these bytes, if a dispatch key signed them as a job; else nobody's."""
     try:
-        payload = jws.verify(raw, {key.thumbprint(): key}, typ=jws.MESSAGE_TYP)
+        payload = jws.verify(raw, keys, typ=jws.MESSAGE_TYP)
         envelope = Envelope.model_validate_json(payload)
     except (UnreadableError, ValueError):
         return None

@@ -15,8 +15,7 @@ from fedproc.central.notify import notifier_for
 from fedproc.central.relay.metrics import MetricsCollector
 from fedproc.central.relay.service import Relay
 from fedproc.central.settings import CentralSettings
-from fedproc.common.errors import InvalidInputError
-from fedproc.common.keys import load_key
+from fedproc.common.keys import signer_for
 from fedproc.common.log import get_logger, log_json
 
 log = get_logger(__name__)
@@ -30,13 +29,10 @@ def run(path: Path) -> None:
 
 
 async def _run(loaded: CentralSettings) -> None:
-    try:
-        key = load_key(loaded.dispatch_key.read_bytes())
-    except (OSError, ValueError) as fault:
-        raise InvalidInputError(f"dispatch_key {loaded.dispatch_key}: {fault}") from fault
+    signer = signer_for(loaded.dispatch_key)
     engine = connect(loaded.database)
     ready(engine)
-    relay = Relay(loaded, engine, notifier_for(engine, loaded.runtime), key)
+    relay = Relay(loaded, engine, notifier_for(engine, loaded.runtime), signer)
     if loaded.metrics_port is not None:
         REGISTRY.register(MetricsCollector(engine, lambda: relay.state))
         start_http_server(loaded.metrics_port, addr="127.0.0.1")

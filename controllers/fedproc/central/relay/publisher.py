@@ -10,16 +10,16 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from joserfc.jwk import ECKey
 from sqlalchemy import BindParameter, Connection, Engine, Row, bindparam, or_, select, update
 
 from fedproc.central.db.engine import is_sqlite, serialized_transaction, write_transaction
 from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import experiments, jobs, outbox
+from fedproc.central.experiments import orders
 from fedproc.common.amqp import BrokerError, PublishingChannel, ReturnedError
+from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
 from fedproc.contract.states import ExperimentState, JobState
 from fedproc.contract.wire import routing
@@ -69,10 +69,10 @@ class Claimed:
 class Publisher:
     """Publishes for one relay. Methods that touch the database block; they run in threads."""
 
-    def __init__(self, engine: Engine, name: str, key: ECKey, hold_seconds: float) -> None:
+    def __init__(self, engine: Engine, name: str, signer: Signer, hold_seconds: float) -> None:
         self._engine = engine
         self._name = name
-        self._key = key
+        self._signer = signer
         self._hold = hold_seconds
         self.without_queue: set[str] = set()
         """hosts of which a message came back because they have no queue"""
@@ -100,7 +100,7 @@ class Publisher:
 
     async def _publish(self, channel: PublishingChannel, row: Claimed) -> str | None:
         """The digest of what was sent; None if there is no queue for it. Then it stays claimed, and is sent later."""
-        raw = seal_body(row.kind, row.body, self._key, iss=CENTRAL, aud=row.host, exp=row.expires)
+        raw = seal_body(row.kind, row.body, self._signer, iss=CENTRAL, aud=row.host, exp=row.expires)
         exchange = routing.JOBS if row.kind == "job" else routing.CONTROL
         try:
             await channel.publish(exchange, row.host, raw, content_type="application/jose")
@@ -119,20 +119,16 @@ class Publisher:
             if rows:
                 ids = [row.id for row in rows]
                 connection.execute(_CLAIM, {"ids": ids, "at": now, "relay": self._name})
-            orders = [row for row in rows if row.kind == "job"]
-            _dispatched(connection, [row.job for row in orders], now)
-            hosts = _hosts(connection, {row.message["experiment"] for row in orders})
+            jobs = [row for row in rows if row.kind == "job"]
+            _dispatched(connection, [row.job for row in jobs], now)
+            hosts = _hosts(connection, {row.message["experiment"] for row in jobs})
             return [self._claimed(row, hosts, now) for row in rows]
 
-    def _claimed(self, row: Row[Any], hosts: Mapping[str, Mapping[str, list[str]]], now: float) -> Claimed:
-        body, expires = dict(row.message), None
-        if row.kind == "job":
-            deadlines = dict(body["deadlines"])
-            expires = datetime.fromisoformat(deadlines["release_by"]).timestamp()
-            if body.get("gang"):  # the time to wait for the others counts from now, not from when it was written
-                deadlines["hold_until"] = (datetime.fromtimestamp(now, UTC) + timedelta(seconds=self._hold)).isoformat()
-            body |= {"deadlines": deadlines, "hosts": hosts[body["experiment"]]}
-        return Claimed(row.id, row.host, row.kind, body, expires)
+    def _claimed(self, row: Row[Any], hosts: Mapping[str, dict[str, list[str]]], now: float) -> Claimed:
+        if row.kind != "job":
+            return Claimed(row.id, row.host, row.kind, row.message, None)
+        order = orders.stamp(row.message, hosts[row.message["experiment"]], now, self._hold)
+        return Claimed(row.id, row.host, row.kind, dict(order), orders.expires(order))
 
     def _mark_sent(self, sent: Sequence[tuple[int, str]], now: float) -> None:
         if not sent:

@@ -8,13 +8,13 @@ import time
 import uuid
 from typing import Any
 
-from joserfc.jwk import ECKey
 from sqlalchemy import Engine, delete, insert, select, update
 
 from fedproc.central.auth.issuer import Issuer
 from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
 from fedproc.central.db.schema import hosts, relays
 from fedproc.central.experiments import deadlines, reconcile
+from fedproc.central.experiments.advance import advance
 from fedproc.central.notify import Notifier
 from fedproc.central.relay.dead_letters import ingest_dead_letters
 from fedproc.central.relay.ingest import IngestResult, ingest
@@ -23,6 +23,7 @@ from fedproc.central.relay.topology import Topology
 from fedproc.central.settings import CentralSettings
 from fedproc.common.amqp import BrokerAddress, Delivery, PublishingChannel, Receive, Session, keep_connected
 from fedproc.common.errors import FedprocError, UnavailableError
+from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import run_together
 from fedproc.contract.wire import routing
@@ -42,13 +43,13 @@ _FINE = "ok"
 class Relay:
     """One relay. :meth:`run` ends only when it is cancelled."""
 
-    def __init__(self, settings: CentralSettings, engine: Engine, notifier: Notifier, key: ECKey) -> None:
+    def __init__(self, settings: CentralSettings, engine: Engine, notifier: Notifier, signer: Signer) -> None:
         self._settings = settings
         self._engine = engine
         self._notifier = notifier
-        self._key = key
+        self._dispatch_keys = signer.trusted
         self._name = f"relay-{uuid.uuid4().hex[:12]}"
-        self._publisher = Publisher(engine, self._name, key, settings.hold_seconds)
+        self._publisher = Publisher(engine, self._name, signer, settings.hold_seconds)
         broker = settings.broker
         client = {"client_id": broker.client_id, "client_key": broker.client_key}
         self._issuer = Issuer(settings.issuer.model_copy(update=client))
@@ -220,11 +221,9 @@ class Relay:
             message.ack()
 
     def _write_dead(self, queue: str, raw: bytes) -> bool:
-        from fedproc.central.experiments.advance import advance
-
         now = time.time()
         with serialized_transaction(self._engine) as connection:
-            changed = ingest_dead_letters(connection, [(queue, raw)], self._key, now)
+            changed = ingest_dead_letters(connection, [(queue, raw)], self._dispatch_keys, now)
             for experiment in changed:
                 advance(connection, experiment, now)
         return bool(changed)

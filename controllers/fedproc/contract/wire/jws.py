@@ -19,7 +19,8 @@ from joserfc.jwk import ECKey
 from pydantic import ValidationError
 
 from fedproc.common.errors import UnreadableError
-from fedproc.common.keys import ALGORITHM, load_key
+from fedproc.common.keys import ALGORITHM, Signer, load_key
+from fedproc.common.validation import lines_of
 from fedproc.contract.wire.messages import TYPE_OF, TYPES, VERSION, VERSIONS_READ, Envelope, Wire
 
 CENTRAL = "central"
@@ -33,12 +34,6 @@ def canonical(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """``sha256:`` and the hash of the value's canonical JSON."""
     return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
-
-
-def sign(payload: bytes, key: ECKey, *, typ: str) -> str:
-    """A compact JWS over ``payload``."""
-    header = {"alg": ALGORITHM, "kid": key.thumbprint(), "typ": typ}
-    return jws.serialize_compact(header, payload, key, algorithms=[ALGORITHM])
 
 
 def verify(token: str | bytes, keys: Mapping[str, ECKey], *, typ: str) -> bytes:
@@ -66,17 +61,17 @@ MANIFEST_TYP = "fedproc-manifest+jws"
 
 
 def seal(
-    message: Wire, key: ECKey, *, iss: str, aud: str, exp: float | None = None, crit: tuple[str, ...] = ()
+    message: Wire, signer: Signer, *, iss: str, aud: str, exp: float | None = None, crit: tuple[str, ...] = ()
 ) -> bytes:
     """The signed bytes of one message as they go to the broker."""
     body = message.model_dump(mode="json", exclude_defaults=True)
-    return seal_body(TYPE_OF[type(message)], body, key, iss=iss, aud=aud, exp=exp, crit=crit)
+    return seal_body(TYPE_OF[type(message)], body, signer, iss=iss, aud=aud, exp=exp, crit=crit)
 
 
 def seal_body(
     type_: str,
     body: dict[str, Any],
-    key: ECKey,
+    signer: Signer,
     *,
     iss: str,
     aud: str,
@@ -85,9 +80,17 @@ def seal_body(
 ) -> bytes:
     """As :func:`seal`, for a body that is JSON already."""
     envelope = Envelope(
-        v=VERSION, type=type_, iss=iss, aud=aud, iat=time.time(), exp=exp, jti=uuid.uuid4().hex, crit=crit, body=body
+        v=VERSION,
+        type=type_,
+        iss=iss,
+        aud=aud,
+        iat=time.time(),
+        exp=exp,
+        jti=uuid.uuid4().hex,
+        crit=crit,
+        body=body,
     )
-    return sign(envelope.model_dump_json().encode(), key, typ=MESSAGE_TYP).encode()
+    return signer.sign(envelope.model_dump_json().encode(), typ=MESSAGE_TYP).encode()
 
 
 def unseal(raw: bytes, keys: Mapping[str, ECKey], *, aud: str) -> tuple[Envelope, Wire]:
@@ -100,7 +103,7 @@ def unseal(raw: bytes, keys: Mapping[str, ECKey], *, aud: str) -> tuple[Envelope
     try:
         envelope = Envelope.model_validate_json(payload)
     except ValidationError as fault:
-        raise UnreadableError(f"no envelope: {_first(fault)}", code="unreadable.schema") from fault
+        raise UnreadableError(f"no envelope: {lines_of(fault)[0]}", code="unreadable.schema") from fault
     if envelope.aud != aud:
         raise UnreadableError(f"is meant for {envelope.aud!r}, not for {aud!r}", code="unreadable.audience")
     if envelope.v not in VERSIONS_READ:
@@ -120,12 +123,7 @@ def _body(envelope: Envelope) -> Wire:
     try:
         return model.model_validate(envelope.body)
     except ValidationError as fault:
-        raise UnreadableError(f"{envelope.type}: {_first(fault)}", code="unreadable.schema") from fault
-
-
-def _first(fault: ValidationError) -> str:
-    error = fault.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+        raise UnreadableError(f"{envelope.type}: {lines_of(fault)[0]}", code="unreadable.schema") from fault
 
 
 _JWE = {"alg": "ECDH-ES", "enc": "A256GCM"}

@@ -19,7 +19,7 @@ import httpx
 
 from fedproc.common.errors import UnavailableError
 from fedproc.common.http import client_assertion, text_of
-from fedproc.common.keys import read_key
+from fedproc.common.keys import Signer, read_key
 from fedproc.common.log import get_logger
 from fedproc.site.settings import SiteSettings
 
@@ -76,6 +76,7 @@ class Identity:
     def __init__(self, settings: SiteSettings, http: httpx.AsyncClient) -> None:
         self.host = settings.host
         self.key = read_key(settings.key)
+        self.signer = Signer(self.key)
         self.clock = Clock()
         self._issuer = settings.centre.issuer_url.rstrip("/")
         self._http = http

@@ -70,7 +70,7 @@ class OutboxPublisher:
             raise fault
 
     async def _publish(self, kind: str, body: dict[str, Any]) -> None:
-        sealed = seal_body(kind, body, self._identity.key, iss=self._identity.host, aud=CENTRAL)
+        sealed = seal_body(kind, body, self._identity.signer, iss=self._identity.host, aud=CENTRAL)
         await self._broker.publish(cast(EventKind, kind), sealed)
 
 

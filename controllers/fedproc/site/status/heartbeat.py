@@ -38,7 +38,7 @@ class HeartbeatSender:
             await self._services.holds.probe_journal()
             try:
                 message = await self._heartbeat()
-                body = seal(message, self._services.identity.key, iss=message.host, aud=CENTRAL)
+                body = seal(message, self._services.identity.signer, iss=message.host, aud=CENTRAL)
                 await self._broker.publish("heartbeat", body)
             except UnavailableError as fault:
                 log.warning("heartbeat.not_sent", reason=fault.message)
