@@ -72,6 +72,24 @@ def test_a_tool_that_says_it_failed_has_failed(running, tmp_path):
     assert "no ink" in job.reason
 
 
+def test_a_small_count_never_leaves(running):
+    """It is not put before a person either; what is said names output and field, not the count."""
+    experiment = running.start("census", hosts=["UB"], persons=3)
+    assert running.end(experiment)[-1].state == "refused"
+    job = running.jobs(experiment)["count@UB"]
+    assert (job.state, job.code) == ("refused", "release.small_count")
+    assert "counts" in job.reason
+    assert "persons" in job.reason
+    assert "3" not in job.reason
+
+
+def test_a_count_that_is_large_enough_leaves(running, tmp_path):
+    experiment = running.start("census", hosts=["UB"], persons=5)
+    assert running.end(experiment)[-1].state == "succeeded"
+    fetch_results(running.researcher, experiment.id, tmp_path)
+    assert json.loads((tmp_path / "UB" / "counts.json").read_bytes()) == {"persons": 5}
+
+
 def test_what_a_host_tells_of_itself(running):
     host = running.researcher.host("UB")
     assert host.capacity.cpus == 4

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from fedproc.contract.tool.task import Task
 from fedproc.site.policy.disclosure import findings
 from fedproc.site.policy.rules import Policy
@@ -30,23 +32,50 @@ def check(tmp_path, content, *, minimum=5, disclosure="aggregate", how="automati
 
 
 def test_nothing_against_counts_that_are_large_or_zero(tmp_path):
-    assert check(tmp_path, json.dumps({"at_risk": [0, 5, 60], "other": 1}).encode()) == []
+    assert check(tmp_path, json.dumps({"at_risk": [0, 5, 60, 10**400, "5", "-"], "other": 1}).encode()) == []
 
 
 def test_small_counts_are_found_wherever_they_are_nested(tmp_path):
     found = check(tmp_path, json.dumps({"strata": [{"at_risk": {"x": [9, 4, 1]}}]}).encode())
     assert len(found) == 1
-    assert "2 counts below 5 in at_risk" in found[0].text
-    assert not found[0].forbids
+    assert found[0].refusal == "release.small_count"
+    assert found[0].text == "holds counts of persons from 1 to below 5 in at_risk; suppress or join small groups"
 
 
-def test_what_cannot_be_checked_does_not_leave_by_itself(tmp_path):
-    assert "not JSON" in check(tmp_path, b"\x00\x01")[0].text
+@pytest.mark.parametrize("how", ["automatic", "manual"])
+def test_no_person_may_let_a_small_count_out(tmp_path, how):
+    refusals = [finding.refusal for finding in check(tmp_path, b'{"at_risk": 4}', how=how)]
+    assert "release.small_count" in refusals
 
 
-def test_manual_waits_and_never_forbids(tmp_path):
-    assert not check(tmp_path, b"{}", how="manual")[0].forbids
+def test_a_count_written_as_text_is_a_count(tmp_path):
+    assert check(tmp_path, b'{"at_risk": ["4", "<5", "", null, true]}')[0].refusal == "release.small_count"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x00\x01",
+        b'{"at_risk": 3, "at_risk": 30}',
+        b'{"at_risk": 1' + b"0" * 9999 + b"}",
+        b'{"at_risk": NaN}',
+        b"[" * 100_000,
+    ],
+    ids=["bytes", "twice", "long", "nan", "open"],
+)
+def test_what_cannot_be_checked_waits_for_a_person(tmp_path, content):
+    (found,) = check(tmp_path, content)
+    assert found.refusal is None
+    assert "cannot be checked" in found.text
+
+
+def test_without_a_minimum_nothing_is_checked(tmp_path):
+    assert check(tmp_path, b'{"at_risk": 1}', minimum=0) == []
+
+
+def test_manual_waits_for_a_person(tmp_path):
+    assert check(tmp_path, b"{}", how="manual")[0].refusal is None
 
 
 def test_never(tmp_path):
-    assert check(tmp_path, b"{}", disclosure="individual", how="never")[0].forbids
+    assert check(tmp_path, b"{}", disclosure="individual", how="never")[0].refusal == "release.forbidden"

@@ -25,9 +25,9 @@ async def check(services: Services, rule: ToolRule, task: Task, sealed: Path) ->
     if not task.outputs:
         return []
     found = await asyncio.to_thread(findings, services.policy, rule, task, sealed)
-    forbidden = [f"{finding.output}: {finding.text}" for finding in found if finding.forbids]
-    if forbidden:
-        raise RefusedError("the site releases no such output: " + "; ".join(forbidden), code="release.forbidden")
+    if refusals := [finding for finding in found if finding.refusal]:
+        what = "; ".join(f"{finding.output}: {finding.text}" for finding in refusals)
+        raise RefusedError(f"the site releases no such output: {what}", code=refusals[0].refusal)
     return found
 
 

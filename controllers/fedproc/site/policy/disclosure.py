@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,40 +22,65 @@ class Finding:
 
     output: str
     text: str
-    forbids: bool = False
-    """no person at the site may release it either, unless the policy is changed"""
+    """goes to the researcher, too: no count, and no name that the tool chose while it ran"""
+    refusal: str | None = None
+    """the code with which the job is refused, as nobody at the site may release it unless the policy is changed"""
 
 
 def findings(policy: Policy, rule: ToolRule, task: Task, sealed: Path) -> list[Finding]:
     """Everything that the site's policy has against these outputs leaving; blocks, call it in a thread."""
-    found = []
-    for output in task.outputs:
-        if not (sealed / output.name).exists():
-            continue
-        how = policy.release_of(rule, output)
-        if how == "never":
-            text = f"outputs of class {output.disclosure} never leave this site"
-            found.append(Finding(output.name, text, forbids=True))
-        elif how == "manual":
-            found.append(Finding(output.name, f"outputs of class {output.disclosure} wait for a person's release"))
-        found += [Finding(output.name, text) for text in _small_counts(policy.minimum_count, output, sealed)]
-    return found
+    present = [output for output in task.outputs if (sealed / output.name).exists()]
+    return [
+        finding
+        for output in present
+        for finding in (*_of_class(policy, rule, output), *_of_counts(policy.minimum_count, output, sealed))
+    ]
 
 
-def _small_counts(minimum: int, output: OutputDecl, sealed: Path) -> Iterator[str]:
+def _of_class(policy: Policy, rule: ToolRule, output: OutputDecl) -> Iterator[Finding]:
+    how = policy.release_of(rule, output)
+    if how == "never":
+        text = f"outputs of class {output.disclosure} never leave this site"
+        yield Finding(output.name, text, refusal="release.forbidden")
+    elif how == "manual":
+        yield Finding(output.name, f"outputs of class {output.disclosure} wait for a person's release")
+
+
+def _of_counts(minimum: int, output: OutputDecl, sealed: Path) -> Iterator[Finding]:
     if not output.min_count_fields or minimum == 0:
         return
+    small: set[str] = set()
+    unread = False
     for path in sorted((sealed / output.name).rglob("*")):
         if not path.is_file():
             continue
         try:
-            content = json.loads(path.read_bytes())
-        except ValueError:
-            yield f"{path.name} is not JSON, so its counts cannot be checked"
-            continue
-        small = [name for name, value in _numbers(content, set(output.min_count_fields)) if 0 < value < minimum]
-        if small:
-            yield f"{path.name}: {len(small)} counts below {minimum} in {', '.join(sorted(set(small)))}"
+            numbers = list(_numbers(_strictly(path.read_bytes()), set(output.min_count_fields)))
+        except (ValueError, RecursionError):
+            unread = True
+        else:
+            small |= {name for name, value in numbers if 0 < value < minimum}
+    if unread:
+        yield Finding(output.name, "is not strict JSON, so that its counts of persons cannot be checked")
+    if small:
+        text = f"holds counts of persons from 1 to below {minimum} in {', '.join(sorted(small))}"
+        yield Finding(output.name, f"{text}; suppress or join small groups", refusal="release.small_count")
+
+
+def _strictly(content: bytes) -> Any:
+    """Raises ValueError where two readers could read two things: a key that is there twice, NaN."""
+    return json.loads(content, object_pairs_hook=_each_once, parse_constant=_no_number)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _numbers(content: Any, fields: set[str], under: str | None = None) -> Iterator[tuple[str, float]]:
@@ -66,3 +92,6 @@ def _numbers(content: Any, fields: set[str], under: str | None = None) -> Iterat
             yield from _numbers(value, fields, under)
     elif under is not None and isinstance(content, int | float) and not isinstance(content, bool):
         yield under, content
+    elif under is not None and isinstance(content, str):
+        with suppress(ValueError):
+            yield under, float(content)

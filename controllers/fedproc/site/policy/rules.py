@@ -62,7 +62,7 @@ class Policy(Section):
          Disclosure.aggregate: "manual", Disclosure.model: "manual"},
         description="what is not named here never leaves",
     )  # fmt: skip
-    minimum_count: int = Field(5, ge=0, description="counts of persons from 1 to below this are not released")
+    minimum_count: int = Field(5, ge=0, description="counts of persons from 1 to below this never leave; 0: unchecked")
     metrics: bool = Field(True, description="metrics of running jobs go to the researcher")
     logs: bool = Field(False, description="lines of tool output go to the researcher")
 
