@@ -73,8 +73,8 @@ def _parse(description: Path) -> Tool:
         return Tool.model_validate(content)
     except ValidationError as fault:
         lines = [
-            f"{description}:{_line(root, error['loc'])}: {'.'.join(map(str, error['loc'])) or 'tool'}: {error['msg']}"
-            for error in fault.errors(include_url=False, include_input=False)
+            f"{description}:{_line(root, entry['loc'])}: {'.'.join(map(str, entry['loc'])) or 'tool'}: {entry['msg']}"
+            for entry in fault.errors(include_url=False, include_input=False)
         ]
         raise InvalidInputError("\n".join(lines)) from fault
 

@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
-Faults = type[BaseException] | tuple[type[BaseException], ...]
+Errors = type[BaseException] | tuple[type[BaseException], ...]
 Waiting = Callable[[BaseException, float], None]
 """is told the fault and the seconds until the next attempt"""
 
@@ -33,12 +33,12 @@ class Backoff:
         return pause * random.uniform(0.5, 1.5)  # noqa: S311
 
 
-def persistently(faults: Faults, *, first: float, longest: float, waiting: Waiting) -> AsyncRetrying:
+def persistently(faults: Errors, *, first: float, longest: float, waiting: Waiting) -> AsyncRetrying:
     """Call an attempt again and again until it raises none of ``faults``; whoever cancels it ends that."""
     return AsyncRetrying(**_plan(faults, first, longest, waiting), stop=stop_never)
 
 
-def attempts(most: int, faults: Faults, *, first: float, longest: float, waiting: Waiting) -> Retrying:
+def attempts(most: int, faults: Errors, *, first: float, longest: float, waiting: Waiting) -> Retrying:
     """The same for a thread, at most ``most`` times; the last fault is raised as it is."""
     return Retrying(**_plan(faults, first, longest, waiting), stop=_stop(most))
 
@@ -47,7 +47,7 @@ def _stop(most: int) -> stop_base:
     return stop_after_attempt(most)
 
 
-def _plan(faults: Faults, first: float, longest: float, waiting: Waiting) -> dict[str, Any]:
+def _plan(faults: Errors, first: float, longest: float, waiting: Waiting) -> dict[str, Any]:
     return {
         "retry": retry_if_exception_type(faults),
         "wait": _Growing(first, longest),

@@ -8,6 +8,6 @@ from pydantic import ValidationError
 def lines_of(fault: ValidationError) -> list[str]:
     """One line for each fault: where it is, and what is wrong."""
     return [
-        f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
-        for error in fault.errors(include_url=False, include_input=False)
+        f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}"
+        for entry in fault.errors(include_url=False, include_input=False)
     ]

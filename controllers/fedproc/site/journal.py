@@ -188,8 +188,8 @@ class Journal:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
         if fault is not None:
-            error = JournalError(f"journal {self.path} cannot be written: {fault}; make room or mend the disk")
-            answers = [(future, None, error) for _, future in batch]
+            unwritten = JournalError(f"journal {self.path} cannot be written: {fault}; make room or mend the disk")
+            answers = [(future, None, unwritten) for _, future in batch]
         self._loop.call_soon_threadsafe(_answer, answers)
 
 

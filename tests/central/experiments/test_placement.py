@@ -27,8 +27,8 @@ def _plan(asked: Tool, known: dict[str, HostFacts] = KNOWN, **request: Any) -> l
 def _faults(asked: Tool, known: dict[str, HostFacts] = KNOWN, **request: Any) -> list[tuple[str, str]]:
     with pytest.raises(InvalidInputError) as caught:
         _plan(asked, known, **request)
-    assert all(fault["cure"] for fault in caught.value.detail["errors"])
-    return [(fault["where"], fault["what"]) for fault in caught.value.detail["errors"]]
+    assert all(field_error["cure"] for field_error in caught.value.detail["errors"])
+    return [(field_error["where"], field_error["what"]) for field_error in caught.value.detail["errors"]]
 
 
 def test_each_kind_of_task_has_its_hosts() -> None:
@@ -114,12 +114,16 @@ def test_defaults_are_filled_in_also_inside_and_never_shared() -> None:
     assert given.of("UB") == {"column": "age", "share": 0.5, "limit": 10, "model": {"depth": 3, "names": []}}
     given.of("UB")["model"]["names"].append("x")
     assert given.of("UB")["model"]["names"] == []
-    assert given.faults("UB", chosen=True) == []
-    assert [fault["what"] for fault in given.faults("BSC", chosen=True)] == ["'share' is a required property"]
-    assert given.faults("EUCAIM", chosen=False) == [], "who was not chosen need not be given what differs by host"
+    assert given.field_errors("UB", chosen=True) == []
+    assert [field_error["what"] for field_error in given.field_errors("BSC", chosen=True)] == [
+        "'share' is a required property"
+    ]
+    assert given.field_errors("EUCAIM", chosen=False) == [], "who was not chosen need not be given what differs by host"
 
 
 def test_a_schema_fetches_nothing_from_anywhere() -> None:
     remote = {"type": "object", "properties": {"x": {"$ref": "http://127.0.0.1:9/schema.json"}}}
-    (fault,) = Parameters(tool("remote", task("a"), parameters=remote), {"x": 1}, {}).faults("UB", chosen=True)
-    assert "tell the tool's provider" in fault["what"]
+    (field_error,) = Parameters(tool("remote", task("a"), parameters=remote), {"x": 1}, {}).field_errors(
+        "UB", chosen=True
+    )
+    assert "tell the tool's provider" in field_error["what"]

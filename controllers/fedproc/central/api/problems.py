@@ -118,16 +118,16 @@ def from_error(fault: FedprocError, instance: str | None = None) -> ProblemRespo
 
 def _challenge(fault: FedprocError) -> str:
     """RFC 6750 section 3.1: no error attribute where no token was sent."""
-    error = next((name for kind, name in _CHALLENGES.items() if isinstance(fault, kind)), None)
-    if error is None:
+    kind_of_error = next((name for kind, name in _CHALLENGES.items() if isinstance(fault, kind)), None)
+    if kind_of_error is None:
         return REALM
     text = "".join(character for character in fault.message if " " <= character <= "~" and character not in '"\\')
-    return f'{REALM}, error="{error}", error_description="{text}"'
+    return f'{REALM}, error="{kind_of_error}", error_description="{text}"'
 
 
-def from_validation(errors: Iterable[Mapping[str, Any]], instance: str | None) -> ProblemResponse:
+def from_validation(entries: Iterable[Mapping[str, Any]], instance: str | None) -> ProblemResponse:
     """The answer to input of the wrong shape: every fault with its place, never the value itself."""
-    faults = [{"where": ".".join(map(str, e["loc"])), "what": _what(e), "code": e["type"]} for e in errors]
+    faults = [{"where": ".".join(map(str, e["loc"])), "what": _what(e), "code": e["type"]} for e in entries]
     first = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults[:3])
     detail = f"the request is not as the API takes it ({first}); /docs has the shape of each request"
     return problem(422, detail, InvalidInputError.code, instance=instance, errors=faults[:100])

@@ -17,7 +17,7 @@ from referencing.exceptions import Unresolvable
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.jws import canonical
 
-Fault = dict[str, str]
+FieldError = dict[str, str]
 """One fault of a request: ``where`` it is, ``what`` is wrong, and ``cure``."""
 
 _MOST_FAULTS = 50
@@ -25,7 +25,7 @@ MAX_BYTES = 65_536
 """of one job's parameters as JSON: they are written once per host, travel in its order, and stay in the database"""
 
 
-def fault(where: str, what: str, cure: str) -> Fault:
+def field_error(where: str, what: str, cure: str) -> FieldError:
     return {"where": where, "what": what, "cure": cure}
 
 
@@ -47,7 +47,7 @@ class Parameters:
         """What a job on ``host`` gets, with defaults."""
         return _with_defaults(self._schema, {**self._everywhere, **self._by_host.get(host, {})})
 
-    def faults(self, host: str, *, chosen: bool) -> list[Fault]:
+    def field_errors(self, host: str, *, chosen: bool) -> list[FieldError]:
         """What is wrong with the parameters of ``host``.
 
         A host that the user did not choose (the aggregator) need not be given parameters that differ by host.
@@ -56,7 +56,7 @@ class Parameters:
         misplaced = [self._misplaced(host, name) for name in own if name not in self._may_differ]
         place = f"host_parameters.{host}" if own else "parameters"
         cure = "GET /tools/{tool_id} shows the schema of its parameters; send larger input as a file"
-        return misplaced + [fault(place + where, what, cure) for where, what in self._check(host, chosen)]
+        return misplaced + [field_error(place + where, what, cure) for where, what in self._check(host, chosen)]
 
     def _check(self, host: str, chosen: bool) -> list[tuple[str, str]]:
         merged = self.of(host)
@@ -67,9 +67,9 @@ class Parameters:
             self._checked[key] = _errors(self._schema, merged, frozenset() if chosen else self._may_differ)
         return self._checked[key]
 
-    def _misplaced(self, host: str, name: str) -> Fault:
+    def _misplaced(self, host: str, name: str) -> FieldError:
         may = ", ".join(sorted(self._may_differ)) or "none"
-        return fault(
+        return field_error(
             f"host_parameters.{host}.{name}",
             f"{name!r} is no parameter that may differ by host",
             f"give it in parameters; those that may differ by host: {may}",
@@ -81,7 +81,7 @@ def _errors(schema: dict[str, Any], values: dict[str, Any], optional: frozenset[
         schema = {**schema, "required": [name for name in schema.get("required", []) if name not in optional]}
     found = _validator(canonical(schema)).iter_errors(values)
     try:
-        return [(_where(error), error.message[:300]) for error in islice(found, _MOST_FAULTS)]
+        return [(_where(entry), entry.message[:300]) for entry in islice(found, _MOST_FAULTS)]
     except Unresolvable as fault:
         return [("", f"the tool's own schema refers to {fault.ref!r}, which is not in it: tell the tool's provider")]
 

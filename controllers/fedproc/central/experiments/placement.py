@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedproc.central.experiments.gangs import gang_tasks
-from fedproc.central.experiments.parameters import Fault, Parameters, fault
+from fedproc.central.experiments.parameters import FieldError, Parameters, field_error
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest, RunRequest
 from fedproc.contract.tool.task import Condition, Placement, Task
@@ -70,10 +70,12 @@ def plan(
     """
     chosen = list(request.hosts) or list(dict.fromkeys(d.partition(":")[0] for d in request.datasets))
     placing = _Placing(request, tool, hosts, aggregator, chosen, acceptance)
-    if faults := list(placing.faults()):
-        first = "; ".join(f"{entry['where']}: {entry['what']} ({entry['cure']})" for entry in faults[:3])
-        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise InvalidInputError(f"the experiment cannot be placed: {first}{more}", code="placement", errors=faults)
+    if field_errors := list(placing.field_errors()):
+        first = "; ".join(f"{entry['where']}: {entry['what']} ({entry['cure']})" for entry in field_errors[:3])
+        more = f"; and {len(field_errors) - 3} more" if len(field_errors) > 3 else ""
+        raise InvalidInputError(
+            f"the experiment cannot be placed: {first}{more}", code="placement", errors=field_errors
+        )
     accepted = {"hosts": chosen, "version": tool.version, "parameters": placing.parameters.everywhere()}
     return Plan(request.model_copy(update=accepted), tuple(placing.jobs()))
 
@@ -119,7 +121,7 @@ class _Placing:
     def _has_role(self, host: str, role: str) -> bool:
         return host in self._hosts and role in self._hosts[host].roles
 
-    def faults(self) -> Iterator[Fault]:
+    def field_errors(self) -> Iterator[FieldError]:
         yield from self._unusable_hosts()
         yield from self._idle_hosts()
         yield from self._empty_tasks()
@@ -127,69 +129,69 @@ class _Placing:
         yield from self._missing_datasets()
         yield from self._wrong_parameters()
 
-    def _unusable_hosts(self) -> Iterator[Fault]:
+    def _unusable_hosts(self) -> Iterator[FieldError]:
         for host in self._chosen:
             facts = self._hosts.get(host)
             if facts is None:
-                yield fault("hosts", f"{host} is not enrolled", "GET /hosts/ lists the hosts there are")
+                yield field_error("hosts", f"{host} is not enrolled", "GET /hosts/ lists the hosts there are")
             elif not facts.active:
-                yield fault("hosts", f"{host} is not active: the operator revoked it", "leave it out, or ask him")
+                yield field_error("hosts", f"{host} is not active: the operator revoked it", "leave it out, or ask him")
             elif not facts.accepted and not self._acceptance:
-                yield fault("hosts", f"{host} has not passed its acceptance yet", "leave it out, or wait")
+                yield field_error("hosts", f"{host} has not passed its acceptance yet", "leave it out, or wait")
         if any(task.placement is Placement.server for task in self._tool.tasks):
             yield from self._unusable_aggregator()
 
-    def _unusable_aggregator(self) -> Iterator[Fault]:
+    def _unusable_aggregator(self) -> Iterator[FieldError]:
         facts = self._hosts.get(self._aggregator)
         if facts is None or not facts.active or "aggregator" not in facts.roles:
             what = f"tool {self._tool.id} needs an aggregator, and {self._aggregator} is not enrolled and active as one"
-            yield fault("tool", what, "ask the federation's operator to enrol it")
+            yield field_error("tool", what, "ask the federation's operator to enrol it")
 
-    def _idle_hosts(self) -> Iterator[Fault]:
+    def _idle_hosts(self) -> Iterator[FieldError]:
         busy = {host for task in self._tool.tasks for host in self._hosts_of(task)}
         roles = sorted({_ROLE.get(task.placement, "any") for task in self._tool.tasks} - {"any"})
         for host in self._chosen:
             if host in self._hosts and host not in busy:
                 what = f"{host} is enrolled as {', '.join(sorted(self._hosts[host].roles))}; no task would run there"
-                yield fault("hosts", what, f"choose hosts enrolled as {' or '.join(roles)}")
+                yield field_error("hosts", what, f"choose hosts enrolled as {' or '.join(roles)}")
 
-    def _empty_tasks(self) -> Iterator[Fault]:
+    def _empty_tasks(self) -> Iterator[FieldError]:
         for task in self._tool.tasks:
             if not self._hosts_of(task):
                 kind = "data hosts" if task.placement is Placement.client else "hosts"
-                yield fault("hosts", f"task {task.name} runs on the chosen {kind}, and none is chosen",
+                yield field_error("hosts", f"task {task.name} runs on the chosen {kind}, and none is chosen",
                             "name hosts or datasets; GET /datasets lists what there is")  # fmt: skip
 
-    def _wrong_datasets(self) -> Iterator[Fault]:
+    def _wrong_datasets(self) -> Iterator[FieldError]:
         for dataset in self._request.datasets:
             host, _, name = dataset.partition(":")
             if host not in self._chosen:
-                yield fault("datasets", f"{dataset} lies on {host}, which is not among the chosen hosts",
+                yield field_error("datasets", f"{dataset} lies on {host}, which is not among the chosen hosts",
                             f"add {host} to hosts, or leave hosts out")  # fmt: skip
             elif host in self._hosts and (offered := self._hosts[host].datasets) is not None and name not in offered:
                 there = ", ".join(f"{host}:{other}" for other in sorted(offered)[:10]) or "none at all"
-                yield fault("datasets", f"{host} offers no dataset {name!r}", f"it offers: {there}")
+                yield field_error("datasets", f"{host} offers no dataset {name!r}", f"it offers: {there}")
 
-    def _missing_datasets(self) -> Iterator[Fault]:
+    def _missing_datasets(self) -> Iterator[FieldError]:
         for task in self._tool.tasks:
             if not any(entry.kind == "dataset" and not entry.optional for entry in task.inputs):
                 continue
             for host in self._hosts_of(task):
                 if not self._datasets.get(host):
-                    yield fault("datasets", f"task {task.name} needs a dataset, and none of {host} is chosen",
+                    yield field_error("datasets", f"task {task.name} needs a dataset, and none of {host} is chosen",
                                 f"add one of {host}'s (GET /datasets), or leave {host} out")  # fmt: skip
 
-    def _wrong_parameters(self) -> Iterator[Fault]:
+    def _wrong_parameters(self) -> Iterator[FieldError]:
         at_work = list(dict.fromkeys(host for task in self._tool.tasks for host in self._hosts_of(task)))
         seen: set[tuple[str, str]] = set()
         for host in at_work:
-            for entry in self.parameters.faults(host, chosen=host in self._chosen):
+            for entry in self.parameters.field_errors(host, chosen=host in self._chosen):
                 if (place := (entry["where"], entry["what"])) not in seen:
                     seen.add(place)
                     yield entry
         for host in self._request.host_parameters:
             if host not in at_work:
-                yield fault(f"host_parameters.{host}", f"{host} runs no task of this experiment",
+                yield field_error(f"host_parameters.{host}", f"{host} runs no task of this experiment",
                             "leave it out, or add it to hosts")  # fmt: skip
 
 
