@@ -50,8 +50,8 @@ def _measured(groups: list[str], quick: bool, begun: float) -> Iterator[Result]:
             try:
                 with federation(folder / "docker", cache, say, "docker") as running:
                     yield from _said(docker.figures(running, quick=quick), say)
-            except UnavailableError as fault:
-                yield Missing("docker", fault.message)
+            except UnavailableError as error:
+                yield Missing("docker", error.message)
 
 
 def _without_engine(running: Running, folder: Path, groups: list[str], quick: bool) -> Iterator[Result]:
@@ -74,5 +74,5 @@ def _said(results: Iterator[Result], say: Callable[[str], None]) -> Iterator[Res
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except FedprocError as fault:
-        sys.exit(f"bench: {fault.message}")
+    except FedprocError as error:
+        sys.exit(f"bench: {error.message}")

@@ -45,8 +45,8 @@ def figures(running: Running, folder: Path, *, quick: bool) -> Iterator[Result]:
     try:
         with Postgres.running(fsync=True) as cluster:
             yield from _on_postgres(running, cluster, folder, source, experiment, many, rounds)
-    except RuntimeError as fault:
-        yield Missing("post_postgres", str(fault))
+    except RuntimeError as error:
+        yield Missing("post_postgres", str(error))
 
 
 def _on_postgres(

@@ -183,5 +183,5 @@ def _written(found: list[tuple[Condition, Sample, Sample]], folder: Path) -> str
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except FedprocError as fault:
-        sys.exit(f"bench: {fault.message}")
+    except FedprocError as error:
+        sys.exit(f"bench: {error.message}")

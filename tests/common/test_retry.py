@@ -17,11 +17,11 @@ def test_pauses_grow_up_to_the_longest_and_begin_again() -> None:
 
 async def test_attempt_is_made_until_it_works_and_each_wait_is_told() -> None:
     told: list[tuple[str, float]] = []
-    faults = iter([OSError("one"), OSError("two")])
+    errors = iter([OSError("one"), OSError("two")])
 
     async def attempt() -> str:
-        for fault in faults:
-            raise fault
+        for error in errors:
+            raise error
         return "done"
 
     retrying = persistently(OSError, first=0.001, longest=0.01, waiting=lambda f, s: told.append((str(f), s)))

@@ -115,8 +115,8 @@ def signs_in(centre: Centre, password: str) -> bool:
     client = Client(centre.url, username="operator", password=password, ca_file=centre.ca)
     try:
         client.hosts()
-    except FedprocError as fault:
-        assert fault.message == "not signed in: user name or password is wrong"
+    except FedprocError as error:
+        assert error.message == "not signed in: user name or password is wrong"
         return False
     finally:
         client.close()

@@ -27,9 +27,9 @@ def build(client: docker.DockerClient, folder: Path, dockerfile: str, name: str,
             path=str(folder), dockerfile=dockerfile, tag=name, buildargs=arguments, network_mode="host", rm=True,
             forcerm=True,
         )  # fmt: skip
-    except docker.errors.BuildError as fault:
-        output = [str(step["stream"]).strip() for step in fault.build_log if step.get("stream")]
-        raise ImageError(f"the image cannot be built: {fault.msg} / {' / '.join(output[-6:])}") from fault
+    except docker.errors.BuildError as error:
+        output = [str(step["stream"]).strip() for step in error.build_log if step.get("stream")]
+        raise ImageError(f"the image cannot be built: {error.msg} / {' / '.join(output[-6:])}") from error
 
 
 def image_id(client: docker.DockerClient, name: str) -> str | None:

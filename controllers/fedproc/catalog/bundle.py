@@ -47,8 +47,8 @@ def unpack(archive: bytes, manifest: Manifest, target: Path) -> None:
                 content = packed.extractfile(entry)
                 assert content is not None
                 _lay_out(content, file, target)
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as fault:
-        raise UnreadableError(f"bundle cannot be unpacked: {fault}") from fault
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise UnreadableError(f"bundle cannot be unpacked: {error}") from error
     if expected:
         raise UnreadableError(f"bundle lacks {', '.join(sorted(expected)[:5])}")
 

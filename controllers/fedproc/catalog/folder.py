@@ -65,18 +65,18 @@ def _parse(description: Path) -> Tool:
         text = description.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as fault:
-        raise InvalidInputError(f"{description}: cannot be read: {fault.strerror}") from fault
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise InvalidInputError(f"{description}: not YAML: {fault}") from fault
+    except OSError as error:
+        raise InvalidInputError(f"{description}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{description}: not YAML: {error}") from error
     try:
         return Tool.model_validate(content)
-    except ValidationError as fault:
+    except ValidationError as error:
         lines = [
             f"{description}:{_line(root, entry['loc'])}: {'.'.join(map(str, entry['loc'])) or 'tool'}: {entry['msg']}"
-            for entry in fault.errors(include_url=False, include_input=False)
+            for entry in error.errors(include_url=False, include_input=False)
         ]
-        raise InvalidInputError("\n".join(lines)) from fault
+        raise InvalidInputError("\n".join(lines)) from error
 
 
 def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:

@@ -83,8 +83,8 @@ def read_image(content: bytes) -> Image:
         manifest = json.loads(content)
         media_type = manifest.get("mediaType", OCI_MANIFEST)
         config, layers = _descriptor(manifest["config"]), tuple(map(_descriptor, manifest["layers"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise UnreadableError(f"not the manifest of an image: {fault!r}") from fault
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableError(f"not the manifest of an image: {error!r}") from error
     return Image(content, media_type, config, layers)
 
 
@@ -175,8 +175,8 @@ def take_saved(archive: Path, blobs: Blobs) -> Image:
             content = _member(saved, entries[0]["Config"]).read()
             config = Descriptor(blobs.add(content), len(content), CONFIG)
             layers = [_take_layer(_member(saved, name), blobs) for name in entries[0]["Layers"]]
-    except (tarfile.TarError, ValueError, KeyError, TypeError) as fault:
-        raise UnreadableError(f"{archive} is no image as Docker saves it: {fault!r}") from fault
+    except (tarfile.TarError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableError(f"{archive} is no image as Docker saves it: {error!r}") from error
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,

@@ -52,10 +52,10 @@ class Archive:
         try:
             self._tar = tarfile.open(path, "r:")  # noqa: SIM115 (closed on exit)
             self._members = {entry.name: entry for entry in self._tar if entry.isreg()}
-        except (OSError, tarfile.TarError) as fault:
+        except (OSError, tarfile.TarError) as error:
             raise InvalidInputError(
-                f"{path} is no archive of tools: {fault}; make it with fedproc catalog pack"
-            ) from fault
+                f"{path} is no archive of tools: {error}; make it with fedproc catalog pack"
+            ) from error
 
     def __enter__(self) -> Archive:
         return self

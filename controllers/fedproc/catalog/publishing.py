@@ -34,14 +34,14 @@ def publish_images(
         return manifest
     try:
         client = docker.DockerClient(engine, version="auto", timeout=BUILD_SECONDS)
-    except docker.errors.DockerException as fault:
+    except docker.errors.DockerException as error:
         raise ImageError(
-            f"no container engine answers at {engine}, and {manifest.tool.id} is built in one: {fault}"
-        ) from fault
+            f"no container engine answers at {engine}, and {manifest.tool.id} is built in one: {error}"
+        ) from error
     try:
         made = {name: _publish(client, folder, manifest, name, registry, base, say) for name in wanted}
-    except (docker.errors.DockerException, requests.RequestException) as fault:
-        raise ImageError(f"image of {manifest.tool.id}: {fault}") from fault
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise ImageError(f"image of {manifest.tool.id}: {error}") from error
     finally:
         client.close()
     return with_images(manifest, made)

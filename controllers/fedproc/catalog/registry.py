@@ -168,11 +168,11 @@ class Registry:
         retrying = attempts(self._attempts, _PASSING, first=0.5, longest=_LONGEST_PAUSE, waiting=_note)
         try:
             return retrying(lambda: _with_fresh_token(attempt))
-        except _PASSING as fault:
+        except _PASSING as error:
             raise UnavailableError(
-                f"the registry {self.name} at {self._url} does not answer ({text_of(fault)}): can this machine reach "
+                f"the registry {self.name} at {self._url} does not answer ({text_of(error)}): can this machine reach "
                 "it, is the proxy right, does it run?"
-            ) from fault
+            ) from error
 
 
 def _with_fresh_token(attempt: Callable[[], T]) -> T:
@@ -183,8 +183,8 @@ def _with_fresh_token(attempt: Callable[[], T]) -> T:
         return attempt()
 
 
-def _note(fault: BaseException, seconds: float) -> None:
-    log.warning("registry.waiting", reason=text_of(fault), pause_seconds=round(seconds, 1))
+def _note(error: BaseException, seconds: float) -> None:
+    log.warning("registry.waiting", reason=text_of(error), pause_seconds=round(seconds, 1))
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -203,6 +203,6 @@ def of_this_machine(content: bytes) -> str | None:
         for entry in index["manifests"]:
             if (entry["platform"]["os"], entry["platform"]["architecture"]) == ("linux", wanted):
                 return str(entry["digest"])
-    except (ValueError, KeyError, TypeError) as fault:
-        raise UnreadableError(f"not the manifest of an image: {fault!r}") from fault
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableError(f"not the manifest of an image: {error!r}") from error
     raise NotFoundError(f"the image is not for machines of this kind (linux/{wanted}); ask the tool's provider")

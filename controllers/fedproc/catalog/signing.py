@@ -39,8 +39,8 @@ def verify_manifest(token: str, keys: Mapping[str, ECKey]) -> tuple[Manifest, st
     payload = verify(token, keys, typ=MANIFEST_TYP)
     try:
         manifest = Manifest.model_validate_json(payload)
-    except ValidationError as fault:
-        raise UnreadableError(f"manifest: {lines_of(fault)[0]}", code="unreadable.schema") from fault
+    except ValidationError as error:
+        raise UnreadableError(f"manifest: {lines_of(error)[0]}", code="unreadable.schema") from error
     if canonical(canonical_content(manifest)) != payload:
         raise UnreadableError("manifest is not in canonical form: sign it again with this version of fedproc")
     return manifest, tool_digest(manifest)

@@ -53,10 +53,10 @@ def _object(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(file.read_bytes())
-    except OSError as fault:
-        raise InvalidInputError(f"parameters {file}: {fault.strerror}") from fault
-    except ValueError as fault:
-        raise InvalidInputError(f"parameters {file}: not JSON: {fault}") from fault
+    except OSError as error:
+        raise InvalidInputError(f"parameters {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidInputError(f"parameters {file}: not JSON: {error}") from error
     if not isinstance(value, dict):
         raise InvalidInputError(f"parameters {file}: must be a JSON object")
     return value

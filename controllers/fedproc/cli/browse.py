@@ -78,8 +78,8 @@ def enrol_host(
 
     try:
         key = public_jwk(load_key(public_key.read_bytes())) if public_key else None
-    except (OSError, ValueError) as fault:
-        raise InvalidInputError(f"public key {public_key}: {fault}") from fault
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"public key {public_key}: {error}") from error
     given: dict[str, Any] = {
         "site": site,
         "roles": role,
@@ -92,8 +92,8 @@ def enrol_host(
         given["accepted"] = False
     try:
         enrolment = HostEnrolment.model_validate(given)
-    except ValidationError as fault:
-        raise InvalidInputError(str(fault)) from fault
+    except ValidationError as error:
+        raise InvalidInputError(str(error)) from error
     with signed_in(operator=True) as client:
         found = client.enrol(host, enrolment)
     console.print(f"{found.id} is enrolled ({', '.join(found.roles)})")

@@ -24,8 +24,8 @@ def code(host: str, hours: Hours = 48, json: AsJson = False) -> None:
     """Give out a single-use code for a host; an earlier one of it is void then."""
     try:
         new = NewEnrolment(host=host, hours=hours)
-    except ValidationError as fault:
-        raise InvalidInputError(f"{host!r} is no host id: capital letters, digits and _, for example UB") from fault
+    except ValidationError as error:
+        raise InvalidInputError(f"{host!r} is no host id: capital letters, digits and _, for example UB") from error
     with signed_in(operator=True) as client:
         given = client.offer(new)
     if json:
@@ -60,8 +60,8 @@ def confirm(
 
     try:
         text = certificate.read_text()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise InvalidInputError(f"certificate {certificate}: {fault}") from fault
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"certificate {certificate}: {error}") from error
     with signed_in(operator=True) as client:
         if fingerprint is not None:
             asked = client.enrolment(host).fingerprint or "none yet"

@@ -68,9 +68,9 @@ def run(
 def _checked(values: Mapping[str, object]) -> ExperimentRequest:
     try:
         return ExperimentRequest.model_validate(values)
-    except ValidationError as fault:
-        lines = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in fault.errors(include_url=False)]
-        raise InvalidInputError("; ".join(lines)) from fault
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors(include_url=False)]
+        raise InvalidInputError("; ".join(lines)) from error
 
 
 def _upload(client: Client, experiment: ExperimentView, files: dict[str, Path]) -> None:

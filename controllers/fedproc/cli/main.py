@@ -41,6 +41,6 @@ def main() -> None:
     """Entry point: errors are printed as what, where and cure, never as a traceback."""
     try:
         application(sys.argv[1:])()
-    except FedprocError as fault:
-        sys.stderr.write(f"fedproc: {fault.message}\n")
+    except FedprocError as error:
+        sys.stderr.write(f"fedproc: {error.message}\n")
         sys.exit(1)

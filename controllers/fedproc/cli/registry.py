@@ -39,12 +39,12 @@ def published(client: Client, manifest: Manifest, signer: Signer) -> Manifest | 
     tool = manifest.tool
     try:
         found, _ = verify_manifest(client.manifest(tool.id, tool.version), signer.trusted)
-    except ApiError as fault:
-        if fault.status == 404:
+    except ApiError as error:
+        if error.status == 404:
             return None
         raise
-    except UnreadableError as fault:
-        raise ConflictError(f"{tool.id} {tool.version} was published with another key; raise its version") from fault
+    except UnreadableError as error:
+        raise ConflictError(f"{tool.id} {tool.version} was published with another key; raise its version") from error
     if not is_published_as(manifest, found):
         raise ConflictError(f"{tool.id} {tool.version} is in the catalogue with other content; raise its version")
     return found

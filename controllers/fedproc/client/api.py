@@ -142,8 +142,8 @@ class Client(FileCalls):
                     after, cut = event.id, 0
                     backoff.reset()
                     yield event
-            except httpx.TransportError as fault:
-                cut, reason = cut + 1, fault
+            except httpx.TransportError as error:
+                cut, reason = cut + 1, error
                 time.sleep(backoff.pause())
             else:
                 return

@@ -56,10 +56,10 @@ class FileCalls(Transport):
         have = partial.stat().st_size if partial.exists() else 0
         try:
             self._download(self._here(entry.content or "", entry), partial, have)
-        except httpx.TransportError as fault:
+        except httpx.TransportError as error:
             raise UnavailableError(
-                f"{entry.path} was cut off ({fault}): fetch it again, it goes on from there"
-            ) from fault
+                f"{entry.path} was cut off ({error}): fetch it again, it goes on from there"
+            ) from error
         if sha256_of(partial) != entry.sha256:
             partial.unlink()
             raise FedprocError(f"{entry.path} came damaged (its sha256 is not the promised one): fetch it again")

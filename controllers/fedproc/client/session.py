@@ -44,8 +44,8 @@ def stored() -> Session | None:
         return Session.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValidationError as fault:
-        raise InvalidInputError(f"{path} cannot be read: remove it, then run fedproc login") from fault
+    except ValidationError as error:
+        raise InvalidInputError(f"{path} cannot be read: remove it, then run fedproc login") from error
 
 
 def keep(url: str, ca_file: str | None, token: Token) -> None:
@@ -121,8 +121,8 @@ def password_of(prefix: str = "FEDPROC_") -> str | None:
         return os.environ.get(prefix + "PASSWORD")
     try:
         return Path(file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise InvalidInputError(f"{prefix}PASSWORD_FILE={file}: {fault}") from fault
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{prefix}PASSWORD_FILE={file}: {error}") from error
 
 
 def device_token(issuer: str, ca_file: str | None, notify: Callable[[str, str], None]) -> Token:
@@ -136,8 +136,8 @@ def device_token(issuer: str, ca_file: str | None, notify: Callable[[str, str], 
             found = http.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration").raise_for_status().json()
             form = {"client_id": CLIENT_ID, "scope": "openid offline_access"}
             asked = http.post(found["device_authorization_endpoint"], data=form).raise_for_status().json()
-        except (httpx.HTTPError, KeyError, json.JSONDecodeError) as fault:
-            raise UnavailableError(f"{issuer} does not offer to sign in by device code: {fault!r}") from fault
+        except (httpx.HTTPError, KeyError, json.JSONDecodeError) as error:
+            raise UnavailableError(f"{issuer} does not offer to sign in by device code: {error!r}") from error
         notify(asked.get("verification_uri_complete") or asked["verification_uri"], asked["user_code"])
         return _await_token(http, found["token_endpoint"], asked)
 

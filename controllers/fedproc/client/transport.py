@@ -35,8 +35,8 @@ def trusted(ca_file: str | None) -> ssl.SSLContext:
     """
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except OSError as fault:
-        raise InvalidInputError(f"{ca_file}: no CA certificate can be read there ({fault}): see FEDPROC_CA") from fault
+    except OSError as error:
+        raise InvalidInputError(f"{ca_file}: no CA certificate can be read there ({error}): see FEDPROC_CA") from error
 
 
 class Transport:
@@ -124,10 +124,10 @@ class Transport:
     def _raw(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             return self._http.request(method, self._absolute(path), **arguments)
-        except httpx.TransportError as fault:
+        except httpx.TransportError as error:
             raise UnavailableError(
-                f"{self.url} does not answer ({fault}): is the address right (FEDPROC_URL), is the API running?"
-            ) from fault
+                f"{self.url} does not answer ({error}): is the address right (FEDPROC_URL), is the API running?"
+            ) from error
 
     def _absolute(self, path: str) -> str:
         return path if path.startswith("http") else self.url + path

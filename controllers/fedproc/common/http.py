@@ -96,6 +96,6 @@ def detail_of(answer: httpx.Response) -> str:
     return str(problem.get("detail") or problem.get("error_description") or f"HTTP {answer.status_code}")
 
 
-def text_of(fault: BaseException) -> str:
+def text_of(error: BaseException) -> str:
     """A fault in words; some of a library's have none."""
-    return str(fault) or type(fault).__name__
+    return str(error) or type(error).__name__

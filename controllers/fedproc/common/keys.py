@@ -24,8 +24,8 @@ def load_key(pem_or_jwk: bytes | str | Mapping[str, Any]) -> ECKey:
     try:
         key = ECKey.import_key(pem_or_jwk)  # type: ignore[arg-type]
         curve = key.curve_name
-    except (JoseError, ValueError, TypeError, KeyError) as fault:
-        raise ValueError(f"not a P-256 key in PEM or JWK form: {fault}") from fault
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"not a P-256 key in PEM or JWK form: {error}") from error
     if curve != "P-256":
         raise ValueError(f"the key is on curve {curve}; P-256 is needed")
     return key
@@ -40,10 +40,10 @@ def read_key(path: Path) -> ECKey:
     """Read a P-256 key from a PEM file. Raises :class:`InvalidInputError` naming the file."""
     try:
         return load_key(path.read_bytes())
-    except OSError as fault:
-        raise InvalidInputError(f"key {path}: cannot be read: {fault.strerror}") from fault
-    except ValueError as fault:
-        raise InvalidInputError(f"key {path}: {fault}") from fault
+    except OSError as error:
+        raise InvalidInputError(f"key {path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidInputError(f"key {path}: {error}") from error
 
 
 def read_keys(paths: Iterable[Path]) -> dict[str, ECKey]:

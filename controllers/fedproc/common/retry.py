@@ -33,23 +33,23 @@ class Backoff:
         return pause * random.uniform(0.5, 1.5)  # noqa: S311
 
 
-def persistently(faults: Errors, *, first: float, longest: float, waiting: Waiting) -> AsyncRetrying:
-    """Call an attempt again and again until it raises none of ``faults``; whoever cancels it ends that."""
-    return AsyncRetrying(**_plan(faults, first, longest, waiting), stop=stop_never)
+def persistently(errors: Errors, *, first: float, longest: float, waiting: Waiting) -> AsyncRetrying:
+    """Call an attempt again and again until it raises none of ``errors``; whoever cancels it ends that."""
+    return AsyncRetrying(**_plan(errors, first, longest, waiting), stop=stop_never)
 
 
-def attempts(most: int, faults: Errors, *, first: float, longest: float, waiting: Waiting) -> Retrying:
+def attempts(most: int, errors: Errors, *, first: float, longest: float, waiting: Waiting) -> Retrying:
     """The same for a thread, at most ``most`` times; the last fault is raised as it is."""
-    return Retrying(**_plan(faults, first, longest, waiting), stop=_stop(most))
+    return Retrying(**_plan(errors, first, longest, waiting), stop=_stop(most))
 
 
 def _stop(most: int) -> stop_base:
     return stop_after_attempt(most)
 
 
-def _plan(faults: Errors, first: float, longest: float, waiting: Waiting) -> dict[str, Any]:
+def _plan(errors: Errors, first: float, longest: float, waiting: Waiting) -> dict[str, Any]:
     return {
-        "retry": retry_if_exception_type(faults),
+        "retry": retry_if_exception_type(errors),
         "wait": _Growing(first, longest),
         "before_sleep": lambda state: _tell(waiting, state),
         "reraise": True,
@@ -69,6 +69,6 @@ class _Growing(wait_base):
 
 
 def _tell(waiting: Waiting, state: RetryCallState) -> None:
-    fault = state.outcome.exception() if state.outcome else None
-    if fault is not None and state.next_action is not None:
-        waiting(fault, state.next_action.sleep)
+    error = state.outcome.exception() if state.outcome else None
+    if error is not None and state.next_action is not None:
+        waiting(error, state.next_action.sleep)

@@ -25,9 +25,9 @@ def load_toml(path: Path, model: type[M]) -> M:
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text())
         return model.model_validate(values)
-    except OSError as fault:
-        raise InvalidInputError(f"{path}: cannot be read: {fault.strerror}") from fault
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise InvalidInputError(f"{path}: not TOML: {fault}") from fault
-    except ValidationError as fault:
-        raise InvalidInputError(f"{path}: " + "; ".join(lines_of(fault))) from fault
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path}: not TOML: {error}") from error
+    except ValidationError as error:
+        raise InvalidInputError(f"{path}: " + "; ".join(lines_of(error))) from error

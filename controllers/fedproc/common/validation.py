@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 
-def lines_of(fault: ValidationError) -> list[str]:
+def lines_of(error: ValidationError) -> list[str]:
     """One line for each fault: where it is, and what is wrong."""
     return [
         f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}"
-        for entry in fault.errors(include_url=False, include_input=False)
+        for entry in error.errors(include_url=False, include_input=False)
     ]

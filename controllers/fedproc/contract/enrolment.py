@@ -47,8 +47,8 @@ def fingerprint_of_pem(pem: str) -> str:
     """The same of a public key in PEM form. Raises :class:`InvalidInputError`."""
     try:
         key = load_pem_public_key(pem.encode())
-    except _UNREADABLE as fault:
-        raise _wrong("public key", "it is none in PEM form") from fault
+    except _UNREADABLE as error:
+        raise _wrong("public key", "it is none in PEM form") from error
     return fingerprint(_p256(key, "public key"))
 
 
@@ -78,8 +78,8 @@ def read_request(pem: str, host: str) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(pem.encode())
         key, signed = request.public_key(), request.is_signature_valid
         extensions = len(request.extensions)
-    except (*_UNREADABLE, x509.DuplicateExtension) as fault:
-        raise _wrong("request", "it is no certificate request in PEM form") from fault
+    except (*_UNREADABLE, x509.DuplicateExtension) as error:
+        raise _wrong("request", "it is no certificate request in PEM form") from error
     if not signed:
         raise _wrong("request", "its signature does not fit its key")
     if extensions:
@@ -121,8 +121,8 @@ def certificate_sha256(pem: str) -> str:
 def _load(pem: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem.encode())
-    except _UNREADABLE as fault:
-        raise _wrong("certificate", "it is no certificate in PEM form") from fault
+    except _UNREADABLE as error:
+        raise _wrong("certificate", "it is no certificate in PEM form") from error
 
 
 def _check_name(subject: x509.Name, host: str, what: str) -> None:
@@ -134,8 +134,8 @@ def _check_name(subject: x509.Name, host: str, what: str) -> None:
 def _check_issuer(certificate: x509.Certificate, authority: str) -> None:
     try:
         certificate.verify_directly_issued_by(_load(authority))
-    except (ValueError, TypeError, InvalidSignature) as fault:
-        raise _wrong("certificate", "the federation's authority did not sign it") from fault
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise _wrong("certificate", "the federation's authority did not sign it") from error
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -143,8 +143,8 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
-    except (*_UNREADABLE, x509.DuplicateExtension) as fault:
-        raise _wrong("certificate", "its extensions cannot be read") from fault
+    except (*_UNREADABLE, x509.DuplicateExtension) as error:
+        raise _wrong("certificate", "its extensions cannot be read") from error
 
 
 def _p256(key: object, what: str) -> ec.EllipticCurvePublicKey:

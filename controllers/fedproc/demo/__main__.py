@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         acts[arguments[0]](console)
-    except FedprocError as fault:
-        console.print(f"[red]{fault.message}[/]")
+    except FedprocError as error:
+        console.print(f"[red]{error.message}[/]")
         return 1
     except KeyboardInterrupt:
         console.print("interrupted")
@@ -78,8 +78,8 @@ def _ended_after(federation: Federation) -> Iterator[None]:
     """End the federation whatever happens, but keep its logs if the demo failed."""
     try:
         yield
-    except BaseException as fault:
-        if not isinstance(fault, InvalidInputError):
+    except BaseException as error:
+        if not isinstance(error, InvalidInputError):
             federation.keep_logs()
         federation.down()
         raise

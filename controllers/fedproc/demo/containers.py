@@ -48,8 +48,8 @@ def main(arguments: list[str]) -> int:
     console = Console(highlight=False, soft_wrap=True)
     try:
         acts[arguments[0]](Steps(console, FOLDER / "log"))
-    except FedprocError as fault:
-        console.print(f"[red]{fault.message}[/]")
+    except FedprocError as error:
+        console.print(f"[red]{error.message}[/]")
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; make federation goes on, make federation-down ends what there is")
@@ -103,11 +103,11 @@ class Steps:
         """Do all, and wait for all even if one fails. Raises :class:`FedprocError` with what each that failed says."""
         with ThreadPoolExecutor(len(acts)) as pool:
             begun = [pool.submit(act) for act in acts]
-        faults = [fault for act in begun if (fault := act.exception()) is not None]
-        if len(faults) > 1 and all(isinstance(fault, FedprocError) for fault in faults):
-            raise FedprocError("\n".join(str(fault) for fault in faults))
-        if faults:
-            raise faults[0]
+        errors = [error for act in begun if (error := act.exception()) is not None]
+        if len(errors) > 1 and all(isinstance(error, FedprocError) for error in errors):
+            raise FedprocError("\n".join(str(error) for error in errors))
+        if errors:
+            raise errors[0]
 
     @contextmanager
     def _shown(self, name: str) -> Iterator[None]:

@@ -140,5 +140,5 @@ def _is_used(folder: Path) -> bool:
 if __name__ == "__main__":
     try:
         mount_hierarchies()
-    except UnavailableError as fault:
-        sys.exit(fault.message)
+    except UnavailableError as error:
+        sys.exit(error.message)

@@ -91,7 +91,7 @@ def _run(client: Client, request: ExperimentRequest, folder: Path, console: Cons
     experiment = client.run(request)
     state = follow(client.events(experiment.id), console)
     if state != "succeeded":
-        faults = [f"{job.task}@{job.host}: {job.reason or job.state}" for job in client.experiment(experiment.id).jobs]
-        raise FedprocError(f"experiment {experiment.id} ended {state}: " + "; ".join(faults))
+        errors = [f"{job.task}@{job.host}: {job.reason or job.state}" for job in client.experiment(experiment.id).jobs]
+        raise FedprocError(f"experiment {experiment.id} ended {state}: " + "; ".join(errors))
     fetch_results(client, experiment.id, folder)
     return folder

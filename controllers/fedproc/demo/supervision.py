@@ -146,8 +146,8 @@ stdout_logfile_backups=1
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
         try:
             return getattr(ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)(*arguments)  # type: ignore[no-any-return]
-        except (OSError, Fault) as fault:
-            raise UnavailableError(f"supervisord of {self._folder} does not answer: {fault}") from fault
+        except (OSError, Fault) as error:
+            raise UnavailableError(f"supervisord of {self._folder} does not answer: {error}") from error
 
 
 def _unmount_below(folder: Path) -> None:

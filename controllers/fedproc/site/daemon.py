@@ -188,8 +188,8 @@ def _show_metrics(daemon: _Daemon) -> Callable[[], None]:
 
     try:
         return metrics.show(port, sample)
-    except OSError as fault:
-        raise InvalidInputError(f"metrics_port {port}: {fault.strerror}; choose another") from fault
+    except OSError as error:
+        raise InvalidInputError(f"metrics_port {port}: {error.strerror}; choose another") from error
 
 
 def _reload_on_hangup(services: Services) -> None:
@@ -199,7 +199,7 @@ def _reload_on_hangup(services: Services) -> None:
         try:
             services.policy = rules.load(services.settings.policy)
             log.info("policy.reloaded")
-        except InvalidInputError as fault:
-            log.error("policy.not_reloaded", reason=fault.message)
+        except InvalidInputError as error:
+            log.error("policy.not_reloaded", reason=error.message)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)

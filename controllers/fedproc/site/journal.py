@@ -74,10 +74,10 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._connection = _connect(self.path)
             self.epoch = _epoch(self._connection)
-        except (sqlite3.Error, OSError) as fault:
+        except (sqlite3.Error, OSError) as error:
             raise JournalError(
-                f"journal {self.path} cannot be opened: {fault}; check the disk and its rights"
-            ) from fault
+                f"journal {self.path} cannot be opened: {error}; check the disk and its rights"
+            ) from error
         self._thread.start()
 
     async def close(self) -> None:
@@ -177,18 +177,18 @@ class Journal:
 
     def _commit(self, batch: list[tuple[Work[Any], asyncio.Future[Any]]]) -> None:
         answers: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
-        fault: sqlite3.Error | None = None
+        error: sqlite3.Error | None = None
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             for work, future in batch:
                 answers.append((future, work(self._connection), None))
             self._connection.execute("COMMIT")
         except sqlite3.Error as raised:
-            fault = raised
+            error = raised
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        if fault is not None:
-            unwritten = JournalError(f"journal {self.path} cannot be written: {fault}; make room or mend the disk")
+        if error is not None:
+            unwritten = JournalError(f"journal {self.path} cannot be written: {error}; make room or mend the disk")
             answers = [(future, None, unwritten) for _, future in batch]
         self._loop.call_soon_threadsafe(_answer, answers)
 

@@ -78,9 +78,9 @@ def test_a_mistake_is_named_with_its_place_and_its_cure(
     rosa: httpx.Client, change: dict[str, Any], where: str, what: str
 ) -> None:
     body = problem(rosa.post("/experiments", json={**COUNT, **change}), 422, "placement")
-    fault = next(entry for entry in body["errors"] if entry["where"] == where)
-    assert what in f"{fault['what']} {fault['cure']}"
-    assert fault["cure"]
+    error = next(entry for entry in body["errors"] if entry["where"] == where)
+    assert what in f"{error['what']} {error['cure']}"
+    assert error["cure"]
 
 
 def test_all_mistakes_are_named_at_once(rosa: httpx.Client) -> None:

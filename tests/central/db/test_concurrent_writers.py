@@ -29,8 +29,8 @@ class Background(threading.Thread):
     def run(self) -> None:
         try:
             self._work()
-        except BaseException as fault:  # noqa: BLE001 (it is raised again, in the test)
-            self._fault = fault
+        except BaseException as error:  # noqa: BLE001 (it is raised again, in the test)
+            self._fault = error
 
     def done(self) -> None:
         self.join(WAIT)

@@ -16,8 +16,8 @@ async def attempt(session, act) -> str:
         channel = await session.publishing_channel()
         await asyncio.wait_for(act(channel), 20)
         await channel.close()
-    except (TimeoutError, UnavailableError) as fault:
-        return str(fault) or type(fault).__name__
+    except (TimeoutError, UnavailableError) as error:
+        return str(error) or type(error).__name__
     return "ok"
 
 
@@ -48,8 +48,8 @@ async def main() -> None:
     address = BrokerAddress(centre.broker_host, centre.broker_port, "/", given["user"], "probe", context)
     try:
         session = await Session.open(address, token)
-    except UnavailableError as fault:
-        print(json.dumps({"connected": False, "why": fault.message}))
+    except UnavailableError as error:
+        print(json.dumps({"connected": False, "why": error.message}))
         return
     said = {"connected": True}
     for name in given.get("consume", []):

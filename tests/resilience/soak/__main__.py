@@ -63,8 +63,8 @@ def _campaign(running: Running, given: argparse.Namespace) -> Count:
         wait_until(running.works, 180, "the federation does not work again after the last kill")
         wait_until(lambda: not flow.given_up or not _open(running), _SETTLE, "what was given up does not end")
         time.sleep(3)
-    except UnavailableError as fault:
-        print(fault.message, flush=True)
+    except UnavailableError as error:
+        print(error.message, flush=True)
     found = count(running, flow)
     table = write(given, found, flow, kills, memory, seconds)
     print(f"\n{table}\nwritten to {given.out}/soak.md and soak.json")

@@ -34,7 +34,7 @@ class Flow:
         self.states: dict[str, str] = {}
         """by key: how its events said that it ended"""
         self.given_up: list[str] = []
-        self.faults: list[str] = []
+        self.errors: list[str] = []
         self.seconds: list[float] = []
         """how long each took, from the first try to submit it"""
         self._running = running
@@ -85,8 +85,8 @@ class Flow:
                 self._one(client, key, request, begun + _PATIENCE)
             except TimeoutError:
                 self.given_up.append(key)
-            except Exception as fault:  # noqa: BLE001 (counted and reported; the other jobs go on)
-                self.faults.append(f"{key}: {fault!r}")
+            except Exception as error:  # noqa: BLE001 (counted and reported; the other jobs go on)
+                self.errors.append(f"{key}: {error!r}")
                 self.given_up.append(key)
             else:
                 self.seconds.append(time.monotonic() - begun)
@@ -114,8 +114,8 @@ def _persist(ask: Callable[[], T], until: float) -> T:
     while True:
         try:
             return ask()
-        except ApiError as fault:
-            if fault.status < 500 and fault.status not in (401, 429):
+        except ApiError as error:
+            if error.status < 500 and error.status not in (401, 429):
                 raise
         except (FedprocError, httpx.TransportError):
             pass  # the API was killed a moment ago

@@ -36,7 +36,7 @@ def write(
         "wanted": flow.wanted,
         "submitted": flow.submitted,
         "count": asdict(found),
-        "faults": flow.faults,
+        "faults": flow.errors,
         "job_seconds": _spread(flow.seconds),
         "kills": {"by_program": dict(kills.by_program), "times": kills.times},
         "memory": [asdict(line) for line in lines],
@@ -82,7 +82,7 @@ def _memory(lines: list[Line]) -> str:
 
 def _wrong(found: Count, flow: Flow) -> str:
     groups = {"lost": found.lost, "doubled": found.doubled, "stuck": found.stuck, "left behind": found.left}
-    groups["faults of the campaign itself"] = flow.faults
+    groups["faults of the campaign itself"] = flow.errors
     return "".join(
         f"\n{name}:\n\n" + "".join(f"- {text}\n" for text in texts[:_SHOWN]) for name, texts in groups.items() if texts
     )

@@ -273,11 +273,11 @@ async def test_without_its_proxy_the_broker_is_unavailable_and_says_why(
     with reached(keys, issuer, tmp_path, nobody, f"http://127.0.0.1:{nobody}") as (ours, _):
         running = asyncio.create_task(ours.run())
         async with asyncio.timeout(20):
-            while "proxy" not in ours.fault:
+            while "proxy" not in ours.error:
                 await asyncio.sleep(0.05)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        assert "correct the proxy's address" in ours.fault
+        assert "correct the proxy's address" in ours.error
 
 
 # -- connections between tasks

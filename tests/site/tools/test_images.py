@@ -94,9 +94,9 @@ def test_sending_again_changes_nothing(gateway: Gateway, reference: str, image: 
 
 @pytest.mark.usefixtures("reference")
 @pytest.mark.parametrize(("whose", "fault"), [("nobody", NotAuthenticatedError), ("old", NotAuthenticatedError)])
-def test_who_has_no_good_token_gets_nothing(gateway: Gateway, image: Made, whose: str, fault: type) -> None:
+def test_who_has_no_good_token_gets_nothing(gateway: Gateway, image: Made, whose: str, error: type) -> None:
     token = {"nobody": "nothing", "old": gateway.old_token()}[whose]
-    with pytest.raises(fault, match=r"HTTP 401.*token"):
+    with pytest.raises(error, match=r"HTTP 401.*token"):
         registry(gateway, token).image("tools/small", image[0].digest)
 
 
@@ -186,11 +186,11 @@ async def test_what_was_changed_in_the_store_is_refused(
     content = place.read_bytes()
     place.write_bytes(content[:-20] + bytes(20))
     try:
-        with pytest.raises(FedprocError) as fault:
+        with pytest.raises(FedprocError) as error:
             await images(gateway, tmp_path, gateway.host_token()).ready(installed(), task(reference))
     finally:
         place.write_bytes(content)
-    assert "was changed" in str(fault.value) or "HTTP 5" in str(fault.value) or "no such image" in str(fault.value)
+    assert "was changed" in str(error.value) or "HTTP 5" in str(error.value) or "no such image" in str(error.value)
     with pytest.raises(docker.errors.ImageNotFound):
         engine.images.get(made.config.digest)
 

@@ -234,8 +234,8 @@ def test_a_changed_bundle_is_refused(
     changed = _changed(archive, tmp_path / "changed.tar", name)
     try:
         outcomes = fetched(gateway, tmp_path, "docker", archive=changed)
-    except FedprocError as fault:
-        assert isinstance(fault, UnreadableError)
+    except FedprocError as error:
+        assert isinstance(error, UnreadableError)
     else:
         assert outcomes
         assert all(o.failed and not o.ready for o in outcomes), outcomes

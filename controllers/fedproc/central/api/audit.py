@@ -93,9 +93,9 @@ class AuditLog:
             batch, self._waiting = self._waiting, []
             try:
                 await run_in_threadpool(self._insert, [entry for entry, _ in batch])
-            except FedprocError as fault:
+            except FedprocError as error:
                 for entry, _ in batch:
-                    log.error("audit.not_kept", entry=entry, reason=fault.message)
+                    log.error("audit.not_kept", entry=entry, reason=error.message)
             finally:
                 for _, done in batch:
                     if not done.cancelled():

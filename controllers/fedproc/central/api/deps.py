@@ -123,8 +123,8 @@ def token_or_password(request: Request) -> str:
         return _token(request)
     try:
         return base64.b64decode(value.strip(), validate=True).decode("ascii").partition(":")[2]
-    except ValueError as fault:
-        raise invalid_token("the header must be 'Authorization: Basic …' with a token as the password") from fault
+    except ValueError as error:
+        raise invalid_token("the header must be 'Authorization: Basic …' with a token as the password") from error
 
 
 def _token(request: Request) -> str:

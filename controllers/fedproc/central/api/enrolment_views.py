@@ -64,12 +64,12 @@ def _public_half(path: Path) -> Path:
 def _public_pem(path: Path) -> str:
     try:
         return load_key(_read(path)).as_pem(private=False).decode()
-    except ValueError as fault:
-        raise SystemFaultError(f"{path}: {fault}") from fault
+    except ValueError as error:
+        raise SystemFaultError(f"{path}: {error}") from error
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as fault:
-        raise SystemFaultError(f"{path} cannot be read by the API: {fault.strerror}") from fault
+    except OSError as error:
+        raise SystemFaultError(f"{path} cannot be read by the API: {error.strerror}") from error

@@ -33,8 +33,8 @@ async def check_health(app: AppState) -> Health:
 async def _issuer(app: AppState) -> str:
     try:
         await app.issuer.discover()
-    except FedprocError as fault:
-        return fault.message
+    except FedprocError as error:
+        return error.message
     return _FINE
 
 
@@ -43,9 +43,9 @@ def _books(app: AppState) -> tuple[str, str, str, dict[str, str]]:
         with read_transaction(app.engine) as connection:
             living = connection.execute(select(relays).order_by(relays.c.seen.desc())).all()
             enrolled = hosts.listed(connection, everyone=False)
-    except FedprocError as fault:
+    except FedprocError as error:
         unknown = "not known while the database does not answer"
-        return fault.message, unknown, unknown, {}
+        return error.message, unknown, unknown, {}
     relay, broker = _relays(living, app.silent_after)
     return _FINE, relay, broker, {row.id: _host(row, app.silent_after) for row in enrolled}
 

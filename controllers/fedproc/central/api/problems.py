@@ -75,9 +75,9 @@ class ProblemResponse(Response):
         return json.dumps(content, separators=(",", ":")).encode()
 
 
-def status_of(fault: FedprocError) -> int:
+def status_of(error: FedprocError) -> int:
     """The HTTP status of an error; 500 for one that no client can have caused."""
-    return next((STATUS[kind] for kind in type(fault).__mro__ if kind in STATUS), 500)
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def problem(
@@ -101,36 +101,36 @@ def title_of(status: int) -> str:
     return _TITLES.get(status) or HTTPStatus(status).phrase
 
 
-def from_error(fault: FedprocError, instance: str | None = None) -> ProblemResponse:
+def from_error(error: FedprocError, instance: str | None = None) -> ProblemResponse:
     """The answer to an error of ours, with the headers that its status calls for."""
-    status = status_of(fault)
-    headers: dict[str, str] = dict(fault.detail.get("headers", {}))
+    status = status_of(error)
+    headers: dict[str, str] = dict(error.detail.get("headers", {}))
     if status == 401:
-        headers.setdefault("WWW-Authenticate", _challenge(fault))
+        headers.setdefault("WWW-Authenticate", _challenge(error))
     elif status == 403:
-        headers["WWW-Authenticate"] = _challenge(fault)
+        headers["WWW-Authenticate"] = _challenge(error)
     elif status in {423, 503}:
         headers.setdefault("Retry-After", "2")
     return problem(
-        status, fault.message, fault.code, instance=instance, errors=fault.detail.get("errors"), headers=headers
+        status, error.message, error.code, instance=instance, errors=error.detail.get("errors"), headers=headers
     )
 
 
-def _challenge(fault: FedprocError) -> str:
+def _challenge(error: FedprocError) -> str:
     """RFC 6750 section 3.1: no error attribute where no token was sent."""
-    kind_of_error = next((name for kind, name in _CHALLENGES.items() if isinstance(fault, kind)), None)
+    kind_of_error = next((name for kind, name in _CHALLENGES.items() if isinstance(error, kind)), None)
     if kind_of_error is None:
         return REALM
-    text = "".join(character for character in fault.message if " " <= character <= "~" and character not in '"\\')
+    text = "".join(character for character in error.message if " " <= character <= "~" and character not in '"\\')
     return f'{REALM}, error="{kind_of_error}", error_description="{text}"'
 
 
 def from_validation(entries: Iterable[Mapping[str, Any]], instance: str | None) -> ProblemResponse:
     """The answer to input of the wrong shape: every fault with its place, never the value itself."""
-    faults = [{"where": ".".join(map(str, e["loc"])), "what": _what(e), "code": e["type"]} for e in entries]
-    first = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults[:3])
+    errors = [{"where": ".".join(map(str, e["loc"])), "what": _what(e), "code": e["type"]} for e in entries]
+    first = "; ".join(f"{error['where']}: {error['what']}" for error in errors[:3])
     detail = f"the request is not as the API takes it ({first}); /docs has the shape of each request"
-    return problem(422, detail, InvalidInputError.code, instance=instance, errors=faults[:100])
+    return problem(422, detail, InvalidInputError.code, instance=instance, errors=errors[:100])
 
 
 def _what(error: Mapping[str, Any]) -> str:
@@ -145,26 +145,26 @@ def install(app: FastAPI) -> None:
     """Have every error of the application answered as a problem."""
 
     @app.exception_handler(FedprocError)
-    async def _ours(request: Request, fault: FedprocError) -> Response:
-        return from_error(fault, request.url.path)
+    async def _ours(request: Request, error: FedprocError) -> Response:
+        return from_error(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
-    async def _shape(request: Request, fault: RequestValidationError) -> Response:
-        return from_validation(fault.errors(), request.url.path)
+    async def _shape(request: Request, error: RequestValidationError) -> Response:
+        return from_validation(error.errors(), request.url.path)
 
     @app.exception_handler(HTTPException)
-    async def _framework(request: Request, fault: HTTPException) -> Response:
-        code = HTTPStatus(fault.status_code).name.lower()
+    async def _framework(request: Request, error: HTTPException) -> Response:
+        code = HTTPStatus(error.status_code).name.lower()
         return problem(
-            fault.status_code, _explain(request, fault), code, instance=request.url.path, headers=fault.headers
+            error.status_code, _explain(request, error), code, instance=request.url.path, headers=error.headers
         )
 
 
-def _explain(request: Request, fault: HTTPException) -> str:
-    if fault.status_code == 404:
+def _explain(request: Request, error: HTTPException) -> str:
+    if error.status_code == 404:
         return "there is nothing at this path; /docs lists what there is"
-    if fault.status_code == 405:
-        return f"{request.method} is not for this path; it takes {(fault.headers or {}).get('Allow', 'other methods')}"
-    if fault.status_code == 400:
+    if error.status_code == 405:
+        return f"{request.method} is not for this path; it takes {(error.headers or {}).get('Allow', 'other methods')}"
+    if error.status_code == 400:
         return "the body cannot be read as what its Content-Type says; /docs has the shape of each request"
-    return fault.detail
+    return error.detail

@@ -89,11 +89,11 @@ class Issuer:
         try:
             document = self._document or await self.discover()
             published = await self._json(document["jwks_uri"])
-        except (UnavailableError, KeyError) as fault:
+        except (UnavailableError, KeyError) as error:
             self._document = {}
             if not self._keys:
                 raise
-            log.warning("issuer.keys_not_refreshed", reason=str(fault))
+            log.warning("issuer.keys_not_refreshed", reason=str(error))
             return
         self._keys = _signing_keys(published)
         self._fetched = time.monotonic()
@@ -107,8 +107,8 @@ class Issuer:
             async with self._turn(form.get("username")):
                 answer = await self._http.post(endpoint, data={**form, **self._authentication(endpoint)})
             body = answer.json()
-        except (httpx.HTTPError, ValueError) as fault:
-            raise _silent(endpoint, fault) from fault
+        except (httpx.HTTPError, ValueError) as error:
+            raise _silent(endpoint, error) from error
         if answer.status_code >= 500 or not isinstance(body, dict):
             raise UnavailableError(
                 f"issuer: {endpoint} answers {answer.status_code}; try again", code="unavailable.issuer"
@@ -158,16 +158,16 @@ class Issuer:
             answer = await self._http.get(url)
             answer.raise_for_status()
             body = answer.json()
-        except (httpx.HTTPError, ValueError) as fault:
-            raise _silent(url, fault) from fault
+        except (httpx.HTTPError, ValueError) as error:
+            raise _silent(url, error) from error
         if not isinstance(body, dict):
             raise UnavailableError(f"issuer: {url} gives no JSON object", code="unavailable.issuer")
         return body
 
 
-def _silent(url: str, fault: Exception) -> UnavailableError:
+def _silent(url: str, error: Exception) -> UnavailableError:
     return UnavailableError(
-        f"the issuer does not answer at {url}: {text_of(fault)}; try again", code="unavailable.issuer"
+        f"the issuer does not answer at {url}: {text_of(error)}; try again", code="unavailable.issuer"
     )
 
 
@@ -178,8 +178,8 @@ def _signing_keys(published: dict[str, Any]) -> dict[str, Key]:
             continue
         try:
             keys[jwk["kid"]] = JWKRegistry.import_key(jwk)
-        except (JoseError, ValueError, TypeError, KeyError) as fault:
-            log.warning("issuer.key_unusable", kid=jwk["kid"], reason=str(fault))
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            log.warning("issuer.key_unusable", kid=jwk["kid"], reason=str(error))
     return keys
 
 

@@ -82,8 +82,8 @@ class Verifier:
     async def _claims(self, token: str) -> dict[str, Any]:
         try:
             header = jws.extract_compact(token.encode()).headers()
-        except (JoseError, ValueError, UnicodeError) as fault:
-            raise invalid_token("it is no signed JWT") from fault
+        except (JoseError, ValueError, UnicodeError) as error:
+            raise invalid_token("it is no signed JWT") from error
         if header.get("alg") not in self._settings.algorithms:
             raise invalid_token(f"its algorithm is not one of {', '.join(self._settings.algorithms)}")
         if str(header.get("typ", "JWT")).lower() not in _TOKEN_TYPES:
@@ -93,8 +93,8 @@ class Verifier:
             raise invalid_token("it is signed by a key that the issuer does not publish")
         try:
             return jwt.decode(token, key, algorithms=[header["alg"]]).claims
-        except (JoseError, ValueError, TypeError) as fault:
-            raise invalid_token("its signature is wrong") from fault
+        except (JoseError, ValueError, TypeError) as error:
+            raise invalid_token("its signature is wrong") from error
 
 
 def invalid_token(why: str) -> InvalidTokenError:

@@ -87,11 +87,11 @@ def retry_on_conflict(write: Callable[[], T]) -> T:
 def _available() -> Iterator[None]:
     try:
         yield
-    except OperationalError as fault:
+    except OperationalError as error:
         raise UnavailableError(
-            f"the central database does not answer: {fault.orig}; try again, and see the database's log",
+            f"the central database does not answer: {error.orig}; try again, and see the database's log",
             code="unavailable.database",
-        ) from fault
+        ) from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -112,8 +112,8 @@ def _check_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         connection.rollback()
-    except psycopg.Error as fault:
-        raise DisconnectionError(str(fault)) from fault
+    except psycopg.Error as error:
+        raise DisconnectionError(str(error)) from error
 
 
 def _begin_sqlite(connection: Connection) -> None:

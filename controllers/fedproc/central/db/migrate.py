@@ -71,8 +71,8 @@ def main() -> int:
         engine = connect(load(Path(sys.argv[1])).database)
         before = revision(engine)
         migrate(engine)
-    except FedprocError as fault:
-        sys.stderr.write(f"{fault.message}\n")
+    except FedprocError as error:
+        sys.stderr.write(f"{error.message}\n")
         return 1
     sys.stdout.write(f"central database: {before or 'empty'} -> {revision(engine)}\n")
     return 0

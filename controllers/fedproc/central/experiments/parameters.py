@@ -82,8 +82,8 @@ def _errors(schema: dict[str, Any], values: dict[str, Any], optional: frozenset[
     found = _validator(canonical(schema)).iter_errors(values)
     try:
         return [(_where(entry), entry.message[:300]) for entry in islice(found, _MOST_FAULTS)]
-    except Unresolvable as fault:
-        return [("", f"the tool's own schema refers to {fault.ref!r}, which is not in it: tell the tool's provider")]
+    except Unresolvable as error:
+        return [("", f"the tool's own schema refers to {error.ref!r}, which is not in it: tell the tool's provider")]
 
 
 def _where(error: ValidationError) -> str:

@@ -118,10 +118,10 @@ def submit(
 def _tool(connection: Connection, request: ExperimentRequest) -> Row[Any]:
     try:
         return tools.find(connection, request.tool, request.version)
-    except NotFoundError as fault:
-        where, cure = fault.detail.get("where", "tool"), "GET /tools lists tools and versions"
-        errors = [{"where": where, "what": fault.message, "cure": cure}]
-        raise InvalidInputError(fault.message, code="placement", errors=errors) from fault
+    except NotFoundError as error:
+        where, cure = error.detail.get("where", "tool"), "GET /tools lists tools and versions"
+        errors = [{"where": where, "what": error.message, "cure": cure}]
+        raise InvalidInputError(error.message, code="placement", errors=errors) from error
 
 
 def _hosts(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:

@@ -39,9 +39,9 @@ class Incoming:
                 written = os.pwrite(self._descriptor, rest, self.size)
                 self.size += written
                 rest = rest[written:]
-        except OSError as fault:
-            if fault.errno in _FULL:
-                raise _full() from fault
+        except OSError as error:
+            if error.errno in _FULL:
+                raise _full() from error
             raise
 
     def cut(self, size: int) -> None:
@@ -85,8 +85,8 @@ class Blobs:
         """Hold the writer's lock. Raises :class:`LockedError` while another holds it."""
         try:
             descriptor = os.open(self.path(name), os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError as fault:
-            raise NotFoundError(f"there are no bytes of {name}: create the entry again") from fault
+        except FileNotFoundError as error:
+            raise NotFoundError(f"there are no bytes of {name}: create the entry again") from error
         try:
             _lock(descriptor)
             yield Incoming(descriptor, self.path(name))
@@ -106,10 +106,10 @@ class Blobs:
                 target.flush()
                 os.fsync(target.fileno())
             partial.rename(path)
-        except OSError as fault:
+        except OSError as error:
             partial.unlink(missing_ok=True)
-            if fault.errno in _FULL:
-                raise _full() from fault
+            if error.errno in _FULL:
+                raise _full() from error
             raise
 
     def delete(self, name: str) -> None:
@@ -120,8 +120,8 @@ class Blobs:
 def _lock(descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as fault:
-        raise LockedError("another request is sending this file just now; ask again when it has ended") from fault
+    except BlockingIOError as error:
+        raise LockedError("another request is sending this file just now; ask again when it has ended") from error
 
 
 def _full() -> StorageFullError:

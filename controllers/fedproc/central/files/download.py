@@ -91,8 +91,8 @@ class FileDownload(Response):
 def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
-    except FileNotFoundError as fault:
-        raise NotFoundError("the bytes of this file are no longer in the file store; tell the operator") from fault
+    except FileNotFoundError as error:
+        raise NotFoundError("the bytes of this file are no longer in the file store; tell the operator") from error
 
 
 def _digest(sha256: str) -> str:

@@ -100,8 +100,8 @@ def sha256_of_checksum(header: str) -> str:
 def _hex(text: str, where: str) -> str:
     try:
         raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as fault:
-        raise MalformedRequestError(f"{where}: not base64") from fault
+    except (binascii.Error, ValueError) as error:
+        raise MalformedRequestError(f"{where}: not base64") from error
     if len(raw) != 32:
         raise MalformedRequestError(f"{where}: a sha256 has 32 bytes, this has {len(raw)}")
     return raw.hex()

@@ -26,9 +26,9 @@ _UNEXPLAINED = "unreadable.unexplained"
 _READ: tuple[Any, ...] = (jobs.c.id, jobs.c.experiment, jobs.c.host, jobs.c.task, jobs.c.state, jobs.c.snapshot)
 
 
-def keep(connection: Connection, host: str, raw: bytes, fault: UnreadableError, now: float) -> None:
+def keep(connection: Connection, host: str, raw: bytes, error: UnreadableError, now: float) -> None:
     """Keep a message of a host's events queue that is not ingested, with the reason."""
-    row = {"host": host, "queue": f"events.{host}", "code": fault.code, "reason": fault.message}
+    row = {"host": host, "queue": f"events.{host}", "code": error.code, "reason": error.message}
     _insert(connection, {**row, "time": now, "sha256": hashlib.sha256(raw).hexdigest(), "body": raw[:_BODY]})
 
 

@@ -84,10 +84,10 @@ def ingest(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> In
     """
     try:
         return _ingest(engine, batch, now)
-    except _NOT_TO_BE_HELD as fault:
+    except _NOT_TO_BE_HELD as error:
         if len(batch) == 1:
             ((host, raw),) = batch
-            return _refuse(engine, host, raw, fault, now)
+            return _refuse(engine, host, raw, error, now)
     result = IngestResult()
     for message in batch:
         result.add(ingest(engine, [message], now))
@@ -102,8 +102,8 @@ def _ingest(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> I
         return ingestion.finish()
 
 
-def _refuse(engine: Engine, host: str, raw: bytes, fault: Exception, now: float) -> IngestResult:
-    why = str(getattr(fault, "orig", fault)).partition("\n")[0]
+def _refuse(engine: Engine, host: str, raw: bytes, error: Exception, now: float) -> IngestResult:
+    why = str(getattr(error, "orig", error)).partition("\n")[0]
     unreadable = UnreadableError(f"the database cannot hold it: {why}", code="unreadable.content")
     log.error("event.not_storable", host=host, reason=why)
     with serialized_transaction(engine) as connection:
@@ -131,9 +131,9 @@ class Ingestion:
             body, row = self._read(host, raw), self._host(host)
             if row is not None and (row.active or isinstance(body, Snapshot)):
                 self._apply(host, body)
-        except UnreadableError as fault:
-            log.error("event.unreadable", host=host, code=fault.code, reason=fault.message)
-            self.keep_dead_letter(host, raw, fault)
+        except UnreadableError as error:
+            log.error("event.unreadable", host=host, code=error.code, reason=error.message)
+            self.keep_dead_letter(host, raw, error)
 
     def finish(self) -> IngestResult:
         """Advance the experiments that changed."""
@@ -311,9 +311,9 @@ class Ingestion:
             )
         dead_letters.explain(self._connection, explanation, self._now)
 
-    def keep_dead_letter(self, host: str, raw: bytes, fault: UnreadableError) -> None:
+    def keep_dead_letter(self, host: str, raw: bytes, error: UnreadableError) -> None:
         """Keep a message that is not ingested, with the reason."""
-        dead_letters.keep(self._connection, host, raw, fault, self._now)
+        dead_letters.keep(self._connection, host, raw, error, self._now)
 
 
 _keys: dict[str, dict[str, ECKey]] = {}
@@ -325,7 +325,7 @@ def _trusted(jwk: dict[str, Any]) -> dict[str, ECKey]:
     if name not in _keys:
         try:
             key = load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
-        except (ValueError, KeyError) as fault:
-            raise UnreadableError(f"the host's enrolled key cannot be used: {fault}", code="unreadable.key") from fault
+        except (ValueError, KeyError) as error:
+            raise UnreadableError(f"the host's enrolled key cannot be used: {error}", code="unreadable.key") from error
         _keys[name] = {key.thumbprint(): key}
     return _keys[name]

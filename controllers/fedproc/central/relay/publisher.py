@@ -91,9 +91,9 @@ class Publisher:
             sent = [(row.id, digest) for row, digest in zip(claimed, results, strict=True) if isinstance(digest, str)]
             await asyncio.to_thread(self._mark_sent, sent, now)
             total += len(sent)
-            for fault in results:
-                if isinstance(fault, BaseException):
-                    raise fault
+            for error in results:
+                if isinstance(error, BaseException):
+                    raise error
             if len(claimed) < BATCH:
                 break
         return total
@@ -104,12 +104,12 @@ class Publisher:
         exchange = routing.JOBS if row.kind == "job" else routing.CONTROL
         try:
             await channel.publish(exchange, row.host, raw, content_type="application/jose")
-        except ReturnedError as fault:
-            log.error("message.returned", host=row.host, kind=row.kind, reason=fault.message)
+        except ReturnedError as error:
+            log.error("message.returned", host=row.host, kind=row.kind, reason=error.message)
             self.without_queue.add(row.host)
             return None
-        except BrokerError as fault:
-            log.warning("message.not_taken", host=row.host, reason=fault.message)
+        except BrokerError as error:
+            log.warning("message.not_taken", host=row.host, reason=error.message)
             raise
         return hashlib.sha256(raw).hexdigest()
 

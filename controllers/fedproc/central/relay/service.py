@@ -235,8 +235,8 @@ class Relay:
             await asyncio.sleep(_TICK)
             try:
                 changed = await asyncio.to_thread(self._pass_deadlines)
-            except UnavailableError as fault:
-                log.warning("deadlines.waiting", reason=fault.message)
+            except UnavailableError as error:
+                log.warning("deadlines.waiting", reason=error.message)
                 continue
             if changed:
                 self._notifier.publish("events")
@@ -250,8 +250,8 @@ class Relay:
         while True:
             try:
                 await asyncio.to_thread(self._write_life)
-            except UnavailableError as fault:
-                log.warning("database.unavailable", reason=fault.message)
+            except UnavailableError as error:
+                log.warning("database.unavailable", reason=error.message)
             await asyncio.sleep(_TICK)
 
     def _write_life(self) -> None:
@@ -266,8 +266,8 @@ class Relay:
         try:
             with write_transaction(self._engine) as connection:
                 connection.execute(delete(relays).where(relays.c.id == self._name))
-        except FedprocError as fault:
-            log.warning("relay.not_signed_off", reason=fault.message)
+        except FedprocError as error:
+            log.warning("relay.not_signed_off", reason=error.message)
 
 
 async def _set_or_after(event: asyncio.Event, seconds: float) -> None:

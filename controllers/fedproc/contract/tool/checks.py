@@ -11,9 +11,9 @@ from fedproc.contract.tool.task import Task
 
 def inconsistencies(tasks: Sequence[Task], parameters: Iterable[str]) -> list[str]:
     """Every fault found, each naming task, key and cure; empty when there is none."""
-    faults = [fault for check in _CHECKS for fault in check(tasks)]
+    errors = [error for check in _CHECKS for error in check(tasks)]
     named = {f"parameter.{name}" for name in parameters}
-    return faults + [fault for task in tasks for fault in _placeholders(task, named)]
+    return errors + [error for task in tasks for error in _placeholders(task, named)]
 
 
 def _names(tasks: Sequence[Task]) -> Iterator[str]:

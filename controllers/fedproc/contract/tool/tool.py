@@ -53,16 +53,16 @@ class Tool(Model):
     def _schema(cls, value: dict[str, Any]) -> dict[str, Any]:
         try:
             Draft202012Validator.check_schema(value)
-        except SchemaError as fault:
-            raise ValueError(f"parameters: not a JSON Schema: {fault.message}") from fault
+        except SchemaError as error:
+            raise ValueError(f"parameters: not a JSON Schema: {error.message}") from error
         if value.get("type") != "object":
             raise ValueError("parameters: the schema must have type object")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if faults := inconsistencies(self.tasks, self.parameters.get("properties", {})):
-            raise ValueError("; ".join(faults))
+        if errors := inconsistencies(self.tasks, self.parameters.get("properties", {})):
+            raise ValueError("; ".join(errors))
         return self
 
     def task(self, name: str) -> Task:

@@ -52,8 +52,8 @@ def verify(token: str | bytes, keys: Mapping[str, ECKey], *, typ: str) -> bytes:
 
     try:
         return jws.deserialize_compact(token, trusted, algorithms=[ALGORITHM]).payload
-    except (JoseError, ValueError, UnicodeError, TypeError, AttributeError) as fault:
-        raise UnreadableError(f"no valid signature: {fault}", code="unreadable.signature") from fault
+    except (JoseError, ValueError, UnicodeError, TypeError, AttributeError) as error:
+        raise UnreadableError(f"no valid signature: {error}", code="unreadable.signature") from error
 
 
 MESSAGE_TYP = "fedproc-message+jws"
@@ -102,8 +102,8 @@ def unseal(raw: bytes, keys: Mapping[str, ECKey], *, aud: str) -> tuple[Envelope
     payload = verify(raw, keys, typ=MESSAGE_TYP)
     try:
         envelope = Envelope.model_validate_json(payload)
-    except ValidationError as fault:
-        raise UnreadableError(f"no envelope: {lines_of(fault)[0]}", code="unreadable.schema") from fault
+    except ValidationError as error:
+        raise UnreadableError(f"no envelope: {lines_of(error)[0]}", code="unreadable.schema") from error
     if envelope.aud != aud:
         raise UnreadableError(f"is meant for {envelope.aud!r}, not for {aud!r}", code="unreadable.audience")
     if envelope.v not in VERSIONS_READ:
@@ -122,8 +122,8 @@ def _body(envelope: Envelope) -> Wire:
         raise UnreadableError(f"critical fields not known here: {sorted(unknown)}", code="unreadable.crit")
     try:
         return model.model_validate(envelope.body)
-    except ValidationError as fault:
-        raise UnreadableError(f"{envelope.type}: {lines_of(fault)[0]}", code="unreadable.schema") from fault
+    except ValidationError as error:
+        raise UnreadableError(f"{envelope.type}: {lines_of(error)[0]}", code="unreadable.schema") from error
 
 
 _JWE = {"alg": "ECDH-ES", "enc": "A256GCM"}
@@ -139,8 +139,8 @@ def decrypt(token: bytes, key: ECKey) -> bytes:
     """The plain bytes of a JWE to ``key``. Raises :class:`UnreadableError`."""
     try:
         plain = jwe.decrypt_compact(token, key, algorithms=list(_JWE.values())).plaintext
-    except (JoseError, ValueError, TypeError) as fault:
-        raise UnreadableError(f"artefact cannot be decrypted with this host's key: {fault}") from fault
+    except (JoseError, ValueError, TypeError) as error:
+        raise UnreadableError(f"artefact cannot be decrypted with this host's key: {error}") from error
     if plain is None:
         raise UnreadableError("artefact holds nothing")
     return plain

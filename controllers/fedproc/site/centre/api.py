@@ -146,17 +146,17 @@ class Transfer:
     async def _send(self, method: str, url: str, **arguments: Any) -> httpx.Response:
         try:
             answer = await self._http.request(method, self._absolute(url), auth=self._auth, **arguments)
-        except httpx.HTTPError as fault:
-            raise UnavailableError(f"the API does not answer: {text_of(fault)}") from fault
+        except httpx.HTTPError as error:
+            raise UnavailableError(f"the API does not answer: {text_of(error)}") from error
         if answer.status_code == 401:
             raise UnavailableError("the API does not take this host's token, nor a fresh one")
         await _check(answer)
         return answer
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]], on_wait: OnWait) -> T:
-        def waits(fault: BaseException, pause: float) -> None:
-            log.warning("transfer.waiting", reason=text_of(fault), pause_seconds=round(pause, 1))
-            on_wait(f"the centre's API: {text_of(fault)}")
+        def waits(error: BaseException, pause: float) -> None:
+            log.warning("transfer.waiting", reason=text_of(error), pause_seconds=round(pause, 1))
+            on_wait(f"the centre's API: {text_of(error)}")
 
         persist = persistently(_PASSING, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, waiting=waits)
         result: T = await persist(attempt)

@@ -64,7 +64,7 @@ class Broker:
         self._events: PublishingChannel | None = None
         self._accept_jobs = accept_jobs
         self.connected = asyncio.Event()
-        self.fault = "not connected yet"
+        self.error = "not connected yet"
 
     async def publish(self, kind: routing.EventKind, body: bytes) -> None:
         """Publish an event and return when the broker has confirmed it. Raises :class:`UnavailableError`.
@@ -72,21 +72,21 @@ class Broker:
         A heartbeat may get lost: it is not kept across a restart of the broker, nor is it an error if nobody hears it.
         """
         if self._events is None:
-            raise UnavailableError(f"broker: {self.fault}")
+            raise UnavailableError(f"broker: {self.error}")
         key, lasts = routing.events_key(self._settings.host, kind), kind != "heartbeat"
         try:
             await self._events.publish(
                 routing.EVENTS, key, body, content_type="application/jose", persistent=lasts, mandatory=lasts
             )
-        except BrokerError as fault:
-            raise UnavailableError(f"broker did not take an event: {fault.message}") from fault
+        except BrokerError as error:
+            raise UnavailableError(f"broker did not take an event: {error.message}") from error
 
     async def run(self) -> None:
         """Connect, consume and renew, again and again."""
         await keep_connected(self._open, self._use, self._disconnected, _LONGEST_PAUSE)
 
     def _disconnected(self, reason: str) -> None:
-        self.fault = reason
+        self.error = reason
 
     async def _open(self) -> Session:
         centre = self._settings.centre

@@ -105,8 +105,8 @@ class Identity:
             discovery.raise_for_status()
             endpoint = discovery.json()["token_endpoint"]
             answer = await self._http.post(endpoint, data=self._request(endpoint))
-        except (httpx.HTTPError, ValueError, KeyError) as fault:
-            raise UnavailableError(f"issuer {self._issuer} does not answer: {text_of(fault)}") from fault
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            raise UnavailableError(f"issuer {self._issuer} does not answer: {text_of(error)}") from error
         if answer.status_code != 200:
             raise UnavailableError(
                 f"issuer {self._issuer} gives {self.client_id} no token: {answer.text[:200]}; "

@@ -41,8 +41,8 @@ class OutboxPublisher:
             try:
                 await self._publish_pending(jobs)
                 await asyncio.sleep(_PACE)
-            except (UnavailableError, JournalError) as fault:
-                log.warning("outbox.waiting", reason=fault.message)
+            except (UnavailableError, JournalError) as error:
+                log.warning("outbox.waiting", reason=error.message)
                 await asyncio.sleep(_PAUSE)
                 self._signal.publish_now()
 
@@ -63,11 +63,11 @@ class OutboxPublisher:
         sent = await asyncio.gather(
             *(self._publish(pending[n].kind, bodies[n]) for n in chosen), return_exceptions=True
         )
-        faults = {n: fault for n, fault in zip(chosen, sent, strict=True) if fault is not None}
-        if done := [pending[n].id for n in going if carried_by[n] not in faults]:
+        errors = {n: error for n, error in zip(chosen, sent, strict=True) if error is not None}
+        if done := [pending[n].id for n in going if carried_by[n] not in errors]:
             await self._journal.confirmed(done)
-        for fault in faults.values():
-            raise fault
+        for error in errors.values():
+            raise error
 
     async def _publish(self, kind: str, body: dict[str, Any]) -> None:
         sealed = seal_body(kind, body, self._identity.signer, iss=self._identity.host, aud=CENTRAL)

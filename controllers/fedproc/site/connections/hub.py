@@ -131,12 +131,12 @@ class Connections:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 out_reader, out_writer = await self._dial(route)
-            except (OSError, ssl.SSLError, SystemFaultError, UnavailableError, TimeoutError) as fault:
+            except (OSError, ssl.SSLError, SystemFaultError, UnavailableError, TimeoutError) as error:
                 log.warning(
                     "connection.failed",
                     job=job,
                     peer=route.host,
-                    reason=str(fault) or type(fault).__name__,
+                    reason=str(error) or type(error).__name__,
                 )
                 writer.close()
                 return
@@ -221,8 +221,8 @@ class Connections:
             with self._held(key):
                 in_reader, in_writer = await _open_job_socket(path)
                 await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
-        except OSError as fault:
-            more = {"asked_for": self._names.get(stream), "reason": str(fault)}
+        except OSError as error:
+            more = {"asked_for": self._names.get(stream), "reason": str(error)}
             log.warning("connection.no_listener", **more)
         finally:
             admission.streams.discard(task)

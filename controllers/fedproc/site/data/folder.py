@@ -83,8 +83,8 @@ def _described(entry: DatasetSettings) -> dict[str, Any]:
         described = json.loads((entry.path / "dataset.json").read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as fault:
-        raise DatasetError(f"{entry.path / 'dataset.json'} cannot be read: {fault}", code="data.unreadable") from fault
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{entry.path / 'dataset.json'} cannot be read: {error}", code="data.unreadable") from error
     return described if isinstance(described, dict) else {}
 
 

@@ -49,8 +49,8 @@ async def forward(ip: str, port: int, path: str) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far = await asyncio.open_unix_connection(path)
-        except OSError as fault:
-            print(f"connection {path}: {fault.strerror}", file=sys.stderr)
+        except OSError as error:
+            print(f"connection {path}: {error.strerror}", file=sys.stderr)
             writer.transport.abort()
             return
         await carry(reader, writer, far)

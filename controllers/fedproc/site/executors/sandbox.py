@@ -144,12 +144,12 @@ class _Link:
         while True:
             try:
                 return await asyncio.open_unix_connection(str(self._path), limit=1 << 20)
-            except OSError as fault:
+            except OSError as error:
                 if asyncio.get_running_loop().time() > until:
                     raise ExecutorError(
-                        f"the job runner does not answer at {self._path} ({fault.strerror}): start it (fedproc runner)",
+                        f"the job runner does not answer at {self._path} ({error.strerror}): start it (fedproc runner)",
                         code="system_fault.runner",
-                    ) from fault
+                    ) from error
                 await asyncio.sleep(0.1)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -60,16 +60,16 @@ class Inbox:
     async def _receive(self, message: Delivery, queue: str, kinds: tuple[type[Wire], ...]) -> None:
         try:
             await self._handle(self._read(message.body, kinds))
-        except UnreadableError as fault:
-            await self._dead_letter(message, queue, fault)
-        except JournalError as fault:
-            await self._put_back(message, fault)
+        except UnreadableError as error:
+            await self._dead_letter(message, queue, error)
+        except JournalError as error:
+            await self._put_back(message, error)
         else:
             message.ack()
 
-    async def _put_back(self, message: Delivery, fault: JournalError) -> None:
+    async def _put_back(self, message: Delivery, error: JournalError) -> None:
         """Hold, and have it delivered again; not at once, since it comes back as fast as it is given back."""
-        self._services.holds.journal_fails(fault.message)
+        self._services.holds.journal_fails(error.message)
         await asyncio.sleep(_REDELIVERY_PAUSE)
         message.nack()
 
@@ -94,13 +94,13 @@ class Inbox:
             case OpenJobsRequest():
                 await self._reconciliation.report()
 
-    async def _dead_letter(self, message: Delivery, queue: str, fault: UnreadableError) -> None:
-        log.error("message.unreadable", code=fault.code, reason=fault.message)
+    async def _dead_letter(self, message: Delivery, queue: str, error: UnreadableError) -> None:
+        log.error("message.unreadable", code=error.code, reason=error.message)
         reason = DeadLetterReason(
             host=self._host,
             epoch=self._services.journal.epoch,
-            code=fault.code,
-            reason=fault.message,
+            code=error.code,
+            reason=error.message,
             sha256=hashlib.sha256(message.body).hexdigest(),
             queue=queue,
         )

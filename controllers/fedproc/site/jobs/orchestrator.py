@@ -63,8 +63,8 @@ class Orchestrator:
     def _ended(self, job: str, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._runs.pop(job, None)
-        if not task.cancelled() and (fault := task.exception()):
-            log.error("job.run_failed", exc_info=fault, job=job)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("job.run_failed", exc_info=error, job=job)
 
     async def _remove_leftovers(self) -> None:
         folder = self._services.settings.state / "jobs"

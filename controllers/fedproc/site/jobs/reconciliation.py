@@ -38,8 +38,8 @@ class Reconciliation:
         report = OpenJobsReport(epoch=services.journal.epoch, jobs=self.open_jobs())
         try:
             answer = await services.transfer.report_open_jobs(services.settings.host, report)
-        except FedprocError as fault:
-            log.warning("open_jobs.not_taken", reason=fault.message)
+        except FedprocError as error:
+            log.warning("open_jobs.not_taken", reason=error.message)
             return
         log.info("open_jobs.reconciled", cancel=len(answer.cancel), resend=len(answer.resend))
         for job in answer.cancel:

@@ -66,10 +66,10 @@ class Pool:
         for waiter in list(self._queue):
             try:
                 _check_fits(self._total, waiter.wanted, alarm)
-            except RefusedError as fault:
+            except RefusedError as error:
                 self._queue.remove(waiter)
                 if not waiter.granted.done():
-                    waiter.granted.set_exception(fault)
+                    waiter.granted.set_exception(error)
         self._grant()
 
     def capacity(self) -> Capacity:

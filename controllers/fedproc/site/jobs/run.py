@@ -124,11 +124,11 @@ class JobRun:
                 raise
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
             return self._verdict
-        except FedprocError as fault:
-            return verdict_of(fault)
-        except Exception as fault:  # noqa: BLE001 (whatever stopped the job, it gets a verdict)
+        except FedprocError as error:
+            return verdict_of(error)
+        except Exception as error:  # noqa: BLE001 (whatever stopped the job, it gets a verdict)
             self._log.exception("job.unforeseen")
-            return verdict_of(fault)
+            return verdict_of(error)
         return Verdict(JobState.succeeded)
 
     async def _work(self) -> None:
@@ -151,10 +151,10 @@ class JobRun:
     def _task_of(self, installed: InstalledTool) -> Task:
         try:
             return installed.manifest.tool.task(self.record.order.task)
-        except KeyError as fault:
+        except KeyError as error:
             raise SystemFaultError(
                 f"tool {installed.manifest.tool.id} has no task {self.record.order.task!r}"
-            ) from fault
+            ) from error
 
     async def _run(self, installed: InstalledTool, task: Task, rule: ToolRule) -> None:
         prepared = await self._stage_in(installed, task)
@@ -257,9 +257,9 @@ class JobRun:
         record = self.record
         try:
             await self._stop_processes()
-        except Exception as fault:  # noqa: BLE001 (the job ends all the same, and says so)
+        except Exception as error:  # noqa: BLE001 (the job ends all the same, and says so)
             self._log.exception("job.processes_not_stopped")
-            verdict = verdict_of(fault)
+            verdict = verdict_of(error)
         if self._services.connections is not None:
             await self._services.connections.drop(record.job)
         record.enter(verdict.state)

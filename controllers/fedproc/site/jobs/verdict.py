@@ -25,13 +25,13 @@ _STATES: tuple[tuple[type[FedprocError], JobState], ...] = (
 )
 
 
-def verdict_of(fault: Exception) -> Verdict:
+def verdict_of(error: Exception) -> Verdict:
     """The verdict for whatever stopped a job. What is not foreseen is the system's fault, and says its kind."""
-    if isinstance(fault, FedprocError):
-        state = next((s for kind, s in _STATES if isinstance(fault, kind)), JobState.error)
-        return Verdict(state, fault.code, fault.message)
-    if isinstance(fault, OSError) and fault.errno is not None:
+    if isinstance(error, FedprocError):
+        state = next((s for kind, s in _STATES if isinstance(error, kind)), JobState.error)
+        return Verdict(state, error.code, error.message)
+    if isinstance(error, OSError) and error.errno is not None:
         return Verdict(
-            JobState.error, "system_fault.os", f"the host's system said: {fault.strerror} ({fault.filename})"
+            JobState.error, "system_fault.os", f"the host's system said: {error.strerror} ({error.filename})"
         )
-    return Verdict(JobState.error, "system_fault.unforeseen", f"{type(fault).__name__}; see the host's log")
+    return Verdict(JobState.error, "system_fault.unforeseen", f"{type(error).__name__}; see the host's log")

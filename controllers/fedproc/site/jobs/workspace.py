@@ -104,8 +104,8 @@ class Workspace:
             descriptor = _open_below(base, "output/" + file, _OPEN)
             with os.fdopen(descriptor, "rb") as source:
                 return json.loads(source.read(_CHUNK))
-        except (OSError, ValueError) as fault:
-            raise ToolFaultError(f"status file {file}: {fault}", code="tool_fault.status") from fault
+        except (OSError, ValueError) as error:
+            raise ToolFaultError(f"status file {file}: {error}", code="tool_fault.status") from error
         finally:
             os.close(base)
 
@@ -150,17 +150,17 @@ def _copy_output(base: int, output: OutputDecl, target: Path) -> dict[str, str]:
             digest, size = _copy_file(base, path, target / name, left, output)
             left -= size
             hashes[f"{output.name}/{name}"] = digest
-    except FileNotFoundError as fault:
+    except FileNotFoundError as error:
         if output.optional:
             return {}
         raise ToolFaultError(
             f"output {output.name}: the tool did not write {output.path}", code="tool_fault.output_missing"
-        ) from fault
-    except OSError as fault:
+        ) from error
+    except OSError as error:
         raise ToolFaultError(
-            f"output {output.name}: {output.path} is no regular file or folder of them ({fault.strerror})",
+            f"output {output.name}: {output.path} is no regular file or folder of them ({error.strerror})",
             code="tool_fault.output_kind",
-        ) from fault
+        ) from error
     return hashes
 
 

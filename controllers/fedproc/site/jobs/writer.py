@@ -62,8 +62,8 @@ class RecordWriter:
             events = self._take()
             try:
                 await self._services.journal.save(self._record.job, self._record.as_json(), events)
-            except JournalError as fault:
-                self._log.error("journal.not_written", reason=fault.message)
+            except JournalError as error:
+                self._log.error("journal.not_written", reason=error.message)
                 self._services.holds.journal_fails()
                 self._pending = events + self._pending
                 self._dirty.set()

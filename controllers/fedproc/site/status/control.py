@@ -63,8 +63,8 @@ class ControlSocket:
             for verb, pattern, handler in self._routes:
                 if verb == method and (match := pattern.fullmatch(path)):
                     return 200, {"result": await handler(match, _json(body))}
-        except FedprocError as fault:
-            return 409, {"detail": fault.message}
+        except FedprocError as error:
+            return 409, {"detail": error.message}
         return 404, {"detail": f"{method} {path}: no such thing here"}
 
 
@@ -89,8 +89,8 @@ async def _read(connection: h11.Connection, reader: asyncio.StreamReader) -> tup
 def _json(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body) if body else {}
-    except ValueError as fault:
-        raise InvalidInputError(f"the body is not JSON: {fault}") from fault
+    except ValueError as error:
+        raise InvalidInputError(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise InvalidInputError("the body must be a JSON object")
     return value

@@ -40,8 +40,8 @@ class HeartbeatSender:
                 message = await self._heartbeat()
                 body = seal(message, self._services.identity.signer, iss=message.host, aud=CENTRAL)
                 await self._broker.publish("heartbeat", body)
-            except UnavailableError as fault:
-                log.warning("heartbeat.not_sent", reason=fault.message)
+            except UnavailableError as error:
+                log.warning("heartbeat.not_sent", reason=error.message)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), self._services.settings.heartbeat_seconds)
 
@@ -79,6 +79,6 @@ class HeartbeatSender:
     async def _datasets(self) -> tuple[OfferedDataset, ...]:
         try:
             return await self._services.data.offers()
-        except FedprocError as fault:
-            log.error("datasets.unreadable", reason=fault.message)
+        except FedprocError as error:
+            log.error("datasets.unreadable", reason=error.message)
             return ()

@@ -90,9 +90,9 @@ class HostCheck:
             self._news.clear()
             try:
                 await self._check()
-            except FedprocError as fault:
-                log.error("host_check.failed", reason=fault.message)
-                self._report = {"fault": fault.message}
+            except FedprocError as error:
+                log.error("host_check.failed", reason=error.message)
+                self._report = {"fault": error.message}
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), _DAY)
 
@@ -127,8 +127,8 @@ async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict
     try:
         async with asyncio.timeout(_LONGEST):
             output, errors = await child.communicate()
-    except TimeoutError as fault:
-        raise SystemFaultError(f"the host check did not end within {_LONGEST:g} s") from fault
+    except TimeoutError as error:
+        raise SystemFaultError(f"the host check did not end within {_LONGEST:g} s") from error
     finally:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -137,11 +137,11 @@ async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict
     try:
         report = json.loads(output)
         return report, from_json(report)
-    except ValueError as fault:
-        reason = errors.decode(errors="replace").strip() or str(fault)
+    except ValueError as error:
+        reason = errors.decode(errors="replace").strip() or str(error)
         raise SystemFaultError(
             f"the host check gave no report (exit code {child.returncode}): {reason[-500:]}"
-        ) from fault
+        ) from error
 
 
 def watch_settings(settings: SiteSettings) -> WatchSettings:

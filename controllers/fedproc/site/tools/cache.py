@@ -111,8 +111,8 @@ class ToolCache:
                 manifest, digest = verify_manifest((home / "manifest.jws").read_text(), self._keys)
                 self._seen[home.name] = (manifest.tool.id, manifest.tool.version, digest)
             tasks = sorted(place.name for place in notes.iterdir() if not place.name.startswith("."))
-        except (UnreadableError, OSError) as fault:
-            log.warning("tool.not_ready", folder=str(home), reason=str(fault))
+        except (UnreadableError, OSError) as error:
+            log.warning("tool.not_ready", folder=str(home), reason=str(error))
             return None
         tool, version, digest = self._seen[home.name]
         return ReadyTool(id=tool, version=version, digest=digest, tasks=tuple(tasks))

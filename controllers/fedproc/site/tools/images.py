@@ -48,16 +48,16 @@ class ImageRuntimes:
     def _made(self, name: str, source: Path, dockerfile: str | None) -> str:
         try:
             client = docker.DockerClient(self._settings.socket, version="auto", timeout=BUILD_SECONDS)
-        except docker.errors.DockerException as fault:
-            raise ImageError(f"the container engine does not answer at {self._settings.socket}: {fault}") from fault
+        except docker.errors.DockerException as error:
+            raise ImageError(f"the container engine does not answer at {self._settings.socket}: {error}") from error
         try:
             if self._registry and self._registry.holds(name):
                 return self._stored(client, self._registry, name)
             return image_id(client, name) or self._fetch(client, name, source, dockerfile)
-        except (docker.errors.DockerException, requests.RequestException) as fault:
-            raise ImageError(f"image {name}: {fault}") from fault
-        except OSError as fault:
-            raise ImageError(f"image {name}: {fault.strerror} ({fault.filename})") from fault
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise ImageError(f"image {name}: {error}") from error
+        except OSError as error:
+            raise ImageError(f"image {name}: {error.strerror} ({error.filename})") from error
         finally:
             client.close()
 

@@ -111,8 +111,8 @@ async def _tool(source: _Source, tool: str, digest: str) -> list[PrefetchResult]
     try:
         known = source.tool_cache.has(digest)
         installed = await source.installed(tool, digest)
-    except FedprocError as fault:
-        return [PrefetchResult(tool, "-", digest, "-", ready=False, what=fault.message, failed=True)]
+    except FedprocError as error:
+        return [PrefetchResult(tool, "-", digest, "-", ready=False, what=error.message, failed=True)]
     return [await _task(source, installed, task.name, new=not known) for task in installed.manifest.tool.tasks]
 
 
@@ -122,8 +122,8 @@ async def _task(source: _Source, installed: InstalledTool, name: str, *, new: bo
     try:
         await source.provide(task)
         runtime = await source.runtimes.ready(installed, task)
-    except FedprocError as fault:
-        return replace(result, what=fault.message, failed=fault.code != NOT_OF_THIS_EXECUTOR)
+    except FedprocError as error:
+        return replace(result, what=error.message, failed=error.code != NOT_OF_THIS_EXECUTOR)
     changed = source.tool_cache.note_ready(installed, name, runtime.label) or new
     return replace(result, ready=True, what=runtime.label, changed=changed)
 

@@ -25,8 +25,8 @@ def outcome(attempt):
         attempt()
     except socket.gaierror:
         return "unresolved"
-    except OSError as fault:
-        return errno.errorcode.get(fault.errno, str(fault))
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error))
     return "done"
 
 

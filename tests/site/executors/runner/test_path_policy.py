@@ -74,9 +74,9 @@ def test_a_link_is_not_followed_at_the_end_or_on_the_way(host: Path, policy: Pat
 
 
 def test_what_is_not_there_is_named(host: Path, policy: PathPolicy) -> None:
-    with pytest.raises(FileNotFoundError) as fault:
+    with pytest.raises(FileNotFoundError) as error:
         policy.open_paths(order([host / "data/other"], []))
-    assert fault.value.filename == str(host / "data/other")
+    assert error.value.filename == str(host / "data/other")
 
 
 @pytest.mark.parametrize("device", ["/dev/sda", "/dev/nvidia0/../sda", "/dev/mem"])

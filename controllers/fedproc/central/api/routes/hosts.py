@@ -99,8 +99,8 @@ def _given_key(given: dict[str, Any]) -> dict[str, Any]:
         )
     try:
         return public_jwk(load_key(given))
-    except ValueError as fault:
-        raise InvalidInputError(f"public_key: {fault}", code="key") from fault
+    except ValueError as error:
+        raise InvalidInputError(f"public_key: {error}", code="key") from error
 
 
 def _enrolled_key(app: AppState, host: str) -> dict[str, Any]:

@@ -27,8 +27,8 @@ class _StoreCaller(Bearer):
     async def __call__(self, request: Request) -> Caller:
         try:
             return await super().__call__(request)
-        except NotAuthenticatedError as fault:
-            fault.detail["headers"] = _CHALLENGE
+        except NotAuthenticatedError as error:
+            error.detail["headers"] = _CHALLENGE
             raise
 
 

@@ -130,8 +130,8 @@ def _run(request: Request, caller: Researcher, values: dict[str, Any], key: str 
         tools.find(connection, values["tool"])
     try:
         return start(request, ExperimentRequest.model_validate(values), caller, key)
-    except ValidationError as fault:
-        raise RequestValidationError(fault.errors(include_url=False, include_input=False)) from fault
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error
 
 
 def _listed(values: list[str] | None) -> list[str]:
@@ -151,8 +151,8 @@ def _object(name: str, text: str | None) -> dict[str, Any]:
 def _json(name: str, text: str, kind: type) -> Any:
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as fault:
-        raise InvalidInputError(f"query {name}: not JSON: {fault}", code="query.json") from fault
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"query {name}: not JSON: {error}", code="query.json") from error
     if not isinstance(value, kind):
         raise InvalidInputError(
             f"query {name}: must be a JSON {'object' if kind is dict else 'list'}", code="query.json"

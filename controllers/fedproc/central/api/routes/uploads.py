@@ -82,8 +82,8 @@ async def create_upload(request: Request, caller: HostCaller) -> Response:
     app = app_state(request)
     try:
         new = await _announced(request)
-    except ValidationError as fault:
-        return from_validation(fault.errors(include_url=False, include_input=False), request.url.path)
+    except ValidationError as error:
+        return from_validation(error.errors(include_url=False, include_input=False), request.url.path)
     status, row = await run_in_threadpool(_expect, request, str(caller.host), new)
     view = await run_in_threadpool(file_view, app, row)
     location = app.url(f"/uploads/{row.id}")
@@ -105,8 +105,8 @@ def _metadata(header: str) -> list[tuple[str, str]]:
         key, _, value = pair.strip().partition(" ")
         try:
             found.append((key, base64.b64decode(value, validate=True).decode()))
-        except (binascii.Error, ValueError) as fault:
-            raise MalformedRequestError(f"Upload-Metadata: {key!r}: not base64 of UTF-8") from fault
+        except (binascii.Error, ValueError) as error:
+            raise MalformedRequestError(f"Upload-Metadata: {key!r}: not base64 of UTF-8") from error
     return found
 
 

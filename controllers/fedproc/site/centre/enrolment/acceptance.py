@@ -79,17 +79,17 @@ class _Acceptance:
         while True:
             try:
                 return await self._asked(method)
-            except UnavailableError as fault:
+            except UnavailableError as error:
                 if time.monotonic() > until:
                     raise
-                self._notify(fault.message)
+                self._notify(error.message)
             await asyncio.sleep(_PAUSE)
 
     async def _asked(self, method: str) -> AcceptanceView:
         try:
             answer = await self._http.request(method, self._url, auth=self._auth)
-        except httpx.HTTPError as fault:
-            raise UnavailableError(f"the API does not answer: {text_of(fault)}") from fault
+        except httpx.HTTPError as error:
+            raise UnavailableError(f"the API does not answer: {text_of(error)}") from error
         if answer.status_code in _LATER:
             raise UnavailableError(f"the API: {detail_of(answer)}")
         if answer.status_code >= 400:

@@ -95,8 +95,8 @@ def _trusted(options: EnrolmentOptions) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=_pinned_authority(options, options.ca_sha256))
     try:
         return ssl.create_default_context(cafile=str(options.ca_file) if options.ca_file else None)
-    except OSError as fault:
-        raise InvalidInputError(f"{options.ca_file}: no certificate can be read: {fault}") from fault
+    except OSError as error:
+        raise InvalidInputError(f"{options.ca_file}: no certificate can be read: {error}") from error
 
 
 def _pinned_authority(options: EnrolmentOptions, expected: str) -> str:
@@ -134,17 +134,17 @@ def _ask(http: httpx.Client, method: str, path: str, **arguments: Any) -> Enroll
     answer = _send(http, method, path, **arguments)
     try:
         return Enrolled.model_validate_json(answer.content)
-    except ValidationError as fault:
+    except ValidationError as error:
         raise InvalidInputError(
             f"{http.base_url} does not answer as a federation's API does: is --url right?"
-        ) from fault
+        ) from error
 
 
 def _send(http: httpx.Client, method: str, path: str, **arguments: Any) -> httpx.Response:
     try:
         answer = http.request(method, path, **arguments)
-    except (httpx.HTTPError, httpx.InvalidURL) as fault:
-        raise UnavailableError(f"{http.base_url} does not answer: {text_of(fault)}") from fault
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise UnavailableError(f"{http.base_url} does not answer: {text_of(error)}") from error
     if answer.status_code < 400:
         return answer
     detail = detail_of(answer)

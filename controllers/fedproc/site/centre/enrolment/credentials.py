@@ -56,8 +56,8 @@ def own_key(folder: Path) -> tuple[ec.EllipticCurvePrivateKey, bool]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, key.private_bytes(*form), 0o600)
-    except OSError as fault:
-        raise InvalidInputError(f"{path} cannot be written: {fault.strerror}") from fault
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from error
     return key, True
 
 
@@ -66,10 +66,10 @@ def _load(path: Path) -> ec.EllipticCurvePrivateKey:
         if path.stat().st_mode & 0o077:
             raise InvalidInputError(f"{path} may be read by others: chmod 600 {path}, or make a new key by removing it")
         key = load_key(path.read_bytes())
-    except OSError as fault:
-        raise InvalidInputError(f"{path} cannot be read: {fault.strerror}") from fault
-    except ValueError as fault:
-        raise InvalidInputError(f"{path}: {fault}; remove it, and a fitting key is made") from fault
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidInputError(f"{path}: {error}; remove it, and a fitting key is made") from error
     if not isinstance(key.private_key, ec.EllipticCurvePrivateKey):
         raise InvalidInputError(f"{path} is a public key: remove it, and a fitting key is made")
     return key.private_key
@@ -87,8 +87,8 @@ def keep(options: EnrolmentOptions, key: ec.EllipticCurvePublicKey, response: En
         new = {name: text for name, text in texts.items() if not _has(folder / name, text)}
         for name, text in new.items():
             write_atomically(folder / name, text.encode())
-    except OSError as fault:
-        raise InvalidInputError(f"{folder} cannot be written: {fault.strerror}") from fault
+    except OSError as error:
+        raise InvalidInputError(f"{folder} cannot be written: {error.strerror}") from error
     return bool(new)
 
 
@@ -127,6 +127,6 @@ def _named(name: str, pems: list[str]) -> dict[str, str]:
     for pem in pems:
         try:
             load_key(pem)
-        except ValueError as fault:
-            raise InvalidInputError(f"the centre gave a {name} key that cannot be used: {fault}") from fault
+        except ValueError as error:
+            raise InvalidInputError(f"the centre gave a {name} key that cannot be used: {error}") from error
     return {f"keys/{name}{f'-{number}' if number > 1 else ''}.pub": pem for number, pem in enumerate(pems, 1)}

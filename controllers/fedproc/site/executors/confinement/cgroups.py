@@ -122,10 +122,10 @@ class CGroup:
     def _write(self, name: str, value: str) -> None:
         try:
             _put(self._path(name), value)
-        except FileNotFoundError as fault:
+        except FileNotFoundError as error:
             raise CGroupError(
                 f"control group {self._path(name)} is missing: enable the controllers memory, cpu and pids"
-            ) from fault
+            ) from error
 
     def _try(self, name: str, value: str) -> None:
         with contextlib.suppress(OSError, CGroupError):
@@ -183,8 +183,8 @@ class CGroups:
         group = self.find(job)
         try:
             group.make()
-        except OSError as fault:
-            raise CGroupError(f"control group {fault.filename} cannot be made: {fault.strerror}") from fault
+        except OSError as error:
+            raise CGroupError(f"control group {error.filename} cannot be made: {error.strerror}") from error
         return group
 
     def find(self, job: str) -> CGroup:
@@ -246,8 +246,8 @@ def _parents_v2(name: str) -> dict[str, Path]:
         (mine / "cgroup.subtree_control").write_text("+memory +cpu +pids")
         parents = _made({"": mine / name})
         (mine / name / "cgroup.subtree_control").write_text("+memory +cpu +pids")
-    except OSError as fault:
-        raise CGroupError(_refused(mine, fault)) from fault
+    except OSError as error:
+        raise CGroupError(_refused(mine, error)) from error
     return parents
 
 
@@ -255,13 +255,13 @@ def _made(parents: dict[str, Path]) -> dict[str, Path]:
     for folder in parents.values():
         try:
             folder.mkdir(exist_ok=True)
-        except OSError as fault:
-            raise CGroupError(_refused(folder, fault)) from fault
+        except OSError as error:
+            raise CGroupError(_refused(folder, error)) from error
     return parents
 
 
-def _refused(folder: Path, fault: OSError) -> str:
+def _refused(folder: Path, error: OSError) -> str:
     return (
-        f"control group {folder} cannot be written ({fault.strerror}), so jobs could not be limited: run the runner "
+        f"control group {folder} cannot be written ({error.strerror}), so jobs could not be limited: run the runner "
         "as root, or as a systemd unit with Delegate=yes"
     )

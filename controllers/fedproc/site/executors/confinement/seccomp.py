@@ -115,8 +115,8 @@ def _exported(library: ctypes.CDLL, context: int) -> bytes:
 def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL("libseccomp.so.2")
-    except OSError as fault:
-        raise SeccompError("libseccomp.so.2 is missing: install libseccomp2, or jobs cannot be confined") from fault
+    except OSError as error:
+        raise SeccompError("libseccomp.so.2 is missing: install libseccomp2, or jobs cannot be confined") from error
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_release.argtypes = [ctypes.c_void_p]
     library.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]

@@ -34,9 +34,9 @@ OnMissed = Callable[[datetime], None]
 class EngineRefusedError(ExecutorError):
     """The engine said no; ``status`` is HTTP's."""
 
-    def __init__(self, fault: docker.errors.APIError) -> None:
-        super().__init__(f"the container engine: {fault.explanation or fault}", code="system_fault.engine")
-        self.status = fault.status_code
+    def __init__(self, error: docker.errors.APIError) -> None:
+        super().__init__(f"the container engine: {error.explanation or error}", code="system_fault.engine")
+        self.status = error.status_code
 
 
 class Engine:
@@ -89,8 +89,8 @@ class Engine:
             reader, writer = await asyncio.open_unix_connection(self._url.removeprefix("unix://"))
             writer.write("\r\n".join((*lines, "", "")).encode())
             head = await reader.readuntil(b"\r\n\r\n")
-        except (OSError, asyncio.IncompleteReadError) as fault:
-            raise ExecutorError(f"the container engine gives no output of {container}: {fault}") from fault
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise ExecutorError(f"the container engine gives no output of {container}: {error}") from error
         if head.split()[1] not in (b"101", b"200"):
             writer.close()
             raise ExecutorError(f"the container engine gives no output of {container}: {head.splitlines()[0].decode()}")
@@ -125,15 +125,15 @@ class Engine:
         while True:
             try:
                 return await loop.run_in_executor(self._threads, ask)
-            except docker.errors.APIError as fault:
-                raise EngineRefusedError(fault) from fault
-            except _FAULTS as fault:
+            except docker.errors.APIError as error:
+                raise EngineRefusedError(error) from error
+            except _FAULTS as error:
                 if loop.time() > until:
                     raise ExecutorError(
                         f"the container engine does not answer at {self._url}: start it, or name its socket in the "
                         "settings (docker.socket)",
                         code="system_fault.engine",
-                    ) from fault
+                    ) from error
             await asyncio.sleep(_PAUSE)
 
     def _listen(self) -> Any:
@@ -148,8 +148,8 @@ class Engine:
                 for event in self._events:
                     attributes = event["Actor"]["Attributes"]
                     notify(self._on_event, attributes["name"], event["Action"], attributes)
-            except (*_FAULTS, OSError, ValueError) as fault:
-                log.warning("engine.events_lost", reason=str(fault))
+            except (*_FAULTS, OSError, ValueError) as error:
+                log.warning("engine.events_lost", reason=str(error))
             except RuntimeError:
                 return  # the loop has ended, and this program with it
             lost = lost or datetime.now(UTC)

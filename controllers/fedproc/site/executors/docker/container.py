@@ -122,8 +122,8 @@ class Container:
     async def _check_again(self, since: datetime) -> None:
         try:
             state = await self._state()
-        except EngineRefusedError as fault:
-            if fault.status == GONE:
+        except EngineRefusedError as error:
+            if error.status == GONE:
                 self.ended(None)
             return
         except ExecutorError:

@@ -96,19 +96,19 @@ class DockerExecutor:
                 await disk.own(source, UID)
             container = self._containers[spec.job] = Container(self._engine, handle, Record(spec.job))
             await self._create_and_start(container, creation_of(spec, layout, self._label, await self._dialect()))
-        except BaseException as fault:
+        except BaseException as error:
             self._containers.pop(spec.job, None)
             await self._remove(spec.job)
             await asyncio.to_thread(forget, folder)
-            if isinstance(fault, OSError):
-                raise ExecutorError(f"{fault.filename}: {fault.strerror}") from fault
+            if isinstance(error, OSError):
+                raise ExecutorError(f"{error.filename}: {error.strerror}") from error
             raise
 
     async def _create_and_start(self, container: Container, creation: dict[str, Any]) -> None:
         try:
             await self._engine.call("create_container_from_config", creation, container.name)
-        except EngineRefusedError as fault:
-            if fault.status != CONFLICT:
+        except EngineRefusedError as error:
+            if error.status != CONFLICT:
                 raise
             state = (await self._engine.call("inspect_container", container.name))["State"]
             if state["Status"] != "created":  # started by a daemon that was lost before it could say so
@@ -132,8 +132,8 @@ class DockerExecutor:
         container = self._containers[name] = Container(self._engine, handle, record)
         try:
             await container.recover((await self._engine.call("inspect_container", name))["State"])
-        except EngineRefusedError as fault:
-            if fault.status != GONE:
+        except EngineRefusedError as error:
+            if error.status != GONE:
                 del self._containers[name]
                 raise
             container.ended(None)
@@ -142,8 +142,8 @@ class DockerExecutor:
     async def _remove(self, name: str) -> None:
         try:
             await self._engine.call("remove_container", name, force=True, v=True)
-        except EngineRefusedError as fault:
-            if fault.status != GONE:
+        except EngineRefusedError as error:
+            if error.status != GONE:
                 raise
 
     def _handle(self, spec: Spec) -> Handle:

@@ -46,16 +46,16 @@ async def launch(
     os.close(write_end)
     try:
         await readable(read_end)
-        fault = os.read(read_end, _FAULT_BYTES)
+        error = os.read(read_end, _FAULT_BYTES)
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         reap(pid)
         raise
     finally:
         os.close(read_end)
-    if fault:
+    if error:
         reap(pid)
-        raise LaunchError(fault.decode())
+        raise LaunchError(error.decode())
     return pid
 
 
@@ -73,8 +73,8 @@ def _become(
         for descriptor in keep:
             os.set_inheritable(descriptor, True)
         os.execve(command[0], list(command), {})  # noqa: S606
-    except BaseException as fault:  # noqa: BLE001 (nothing may escape into the parent's code; the parent reports it)
-        os.write(write_end, str(fault).encode(errors="replace")[:_FAULT_BYTES] or b"unknown fault")
+    except BaseException as error:  # noqa: BLE001 (nothing may escape into the parent's code; the parent reports it)
+        os.write(write_end, str(error).encode(errors="replace")[:_FAULT_BYTES] or b"unknown fault")
     finally:
         os._exit(127)
 

@@ -40,8 +40,8 @@ class PathPolicy:
         try:
             found = tomllib.loads(path.read_text())
             return cls(tuple(map(Path, found["show"])), tuple(map(Path, found["write"])))
-        except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise PathRefusedError(f"{path} does not say what may be shown to jobs: {fault!r}") from fault
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PathRefusedError(f"{path} does not say what may be shown to jobs: {error!r}") from error
 
     def open_paths(self, order: Order) -> OpenPaths:
         """Check the order, and open what it writes.
@@ -105,8 +105,8 @@ def _step(descriptor: int, name: str, source: str) -> int:
     """What is called ``name`` in an open folder, which is closed. A link is not followed."""
     try:
         inner = os.open(name, _STEP, dir_fd=descriptor)
-    except OSError as fault:
-        raise OSError(fault.errno, fault.strerror, source) from fault
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, source) from error
     finally:
         os.close(descriptor)
     if stat.S_ISLNK(os.fstat(inner).st_mode):

@@ -100,8 +100,8 @@ class Runner:
             self._cgroups = CGroups(name)
             make_etc(self._folder / "etc")
             self._confinement = Confinement(self._folder / "etc", self._groups, make_filter())
-        except (CGroupError, SeccompError) as fault:
-            self._unable = fault
+        except (CGroupError, SeccompError) as error:
+            self._unable = error
 
     async def _end_leftovers(self) -> None:
         """After a crash: nothing that an earlier runner started may go on without a record."""
@@ -136,12 +136,12 @@ class Runner:
         try:
             request = json.loads(line)
             answer: Answer = {"result": await self._operation(request)(request)}
-        except _REPORTED as fault:
-            answer = {"error": str(fault)}
-        except OSError as fault:
-            answer = {"error": f"{fault.strerror or fault} ({fault.filename})"}
-        except (KeyError, TypeError, ValueError, AttributeError) as fault:
-            answer = {"error": f"request not understood: {type(fault).__name__} {fault}"}
+        except _REPORTED as error:
+            answer = {"error": str(error)}
+        except OSError as error:
+            answer = {"error": f"{error.strerror or error} ({error.filename})"}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            answer = {"error": f"request not understood: {type(error).__name__} {error}"}
         with contextlib.suppress(ConnectionError):
             writer.write(json.dumps({"id": request.get("id"), **answer}).encode() + b"\n")
             await writer.drain()

@@ -42,9 +42,9 @@ class UidPool:
             claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
                 claim.bind(f"\0fedproc-user-{uid}")
-            except OSError as fault:
+            except OSError as error:
                 claim.close()
-                if fault.errno != errno.EADDRINUSE:
+                if error.errno != errno.EADDRINUSE:
                     raise
                 continue
             return UidLease(uid, claim)
