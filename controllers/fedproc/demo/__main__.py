@@ -117,11 +117,11 @@ def _status(console: Console) -> None:
     for name, state, text in federation.supervisor.status():
         table.add_row(name, "[green]running[/]" if state == "RUNNING" else f"[red]{state.lower()}[/]", text)
     console.print(table)
-    hosts = Table("host", "heard of", "says", "open jobs", box=None)
+    hosts = Table("host", "last seen", "condition", "open jobs", box=None)
     client = federation.client("operator")
     for host in client.hosts(everyone=True):
-        heard = host.last_heartbeat.strftime("%H:%M:%S UTC") if host.last_heartbeat else "never"
-        hosts.add_row(host.id, heard, f"{host.condition} {host.condition_text}", str(host.open_jobs))
+        last_seen = host.last_heartbeat.strftime("%H:%M:%S UTC") if host.last_heartbeat else "never"
+        hosts.add_row(host.id, last_seen, f"{host.condition} {host.condition_text}", str(host.open_jobs))
     console.print(hosts)
     console.print(f"API {client.url}, its documentation {client.url}/docs")
 

@@ -24,7 +24,7 @@ from fedproc.central.api.routes import (
     events,
     experiments,
     hosts,
-    store,
+    registry,
     system,
     tasks,
     token,
@@ -49,7 +49,7 @@ from fedproc.common.log import get_logger, log_json
 log = get_logger(__name__)
 
 _GRACE_SECONDS = 20
-_MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, store, token, system)
+_MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, registry, token, system)
 
 
 def create_app(settings: CentralSettings) -> FastAPI:

@@ -59,8 +59,8 @@ class Metrics:
             gauge.clear()
             for state, count in connection.execute(query):
                 gauge.labels(state).set(count)
-        heard = connection.execute(select(hosts.c.heard).where(hosts.c.active)).scalars().all()
-        alive = sum(1 for moment in heard if moment is not None and moment > heard_after)
+        last_seen = connection.execute(select(hosts.c.heard).where(hosts.c.active)).scalars().all()
+        alive = sum(1 for moment in last_seen if moment is not None and moment > heard_after)
         self._hosts.labels("true").set(alive)
-        self._hosts.labels("false").set(len(heard) - alive)
+        self._hosts.labels("false").set(len(last_seen) - alive)
         return generate_latest(self.registry)

@@ -61,7 +61,7 @@ def _waiting(connection: Connection, now: float) -> Iterable[Metric]:
 
 
 def _of_hosts(rows: Iterable[Row[Any]]) -> Iterable[Metric]:
-    heard = GaugeMetricFamily(
+    last_seen = GaugeMetricFamily(
         "fedproc_host_heard_timestamp_seconds", "When a host was last heard of; of a new one, enrolled", labels=["host"]
     )
     condition = GaugeMetricFamily(
@@ -73,17 +73,17 @@ def _of_hosts(rows: Iterable[Row[Any]]) -> Iterable[Metric]:
     alarms = GaugeMetricFamily("fedproc_host_alarms", "What a host's own check has found wrong", labels=["host"])
     open_jobs = GaugeMetricFamily("fedproc_host_open_jobs", "Open jobs by the host's own books", labels=["host"])
     for row in rows:
-        heard.add_metric([row.id], row.enrolled if row.heard is None else row.heard)
+        last_seen.add_metric([row.id], row.enrolled if row.heard is None else row.heard)
         if row.heard is None or row.heartbeat is None:
             continue
-        said = row.heartbeat.get("condition", "accepting")
+        present = row.heartbeat.get("condition", "accepting")
         for name in _CONDITIONS:
-            reason = _reason(row.heartbeat) if name == said != "accepting" else ""
-            condition.add_metric([row.id, name, reason], float(name == said))
+            reason = _reason(row.heartbeat) if name == present != "accepting" else ""
+            condition.add_metric([row.id, name, reason], float(name == present))
         skew.add_metric([row.id], datetime.fromisoformat(row.heartbeat["time"]).timestamp() - row.heard)
         alarms.add_metric([row.id], _alarms(row.heartbeat.get("check")))
         open_jobs.add_metric([row.id], row.heartbeat.get("open_jobs", 0))
-    return heard, condition, skew, alarms, open_jobs
+    return last_seen, condition, skew, alarms, open_jobs
 
 
 def _reason(heartbeat: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 REFUSED, WAITS = 2, 3
 
 Url = Annotated[str, typer.Option(help="address of the federation's API, https://…")]
-Host = Annotated[str, typer.Option(help="this host's id, as its operator told it with the code")]
+HostArgument = Annotated[str, typer.Option(help="this host's id, as its operator told it with the code")]
 CodeFile = Annotated[
     Path | None, typer.Option(help="file with the single-use code; else it is in FEDPROC_CODE, never an argument")
 ]
@@ -41,7 +41,7 @@ Wait = Annotated[float, typer.Option(help="seconds to wait for the operator's co
 @site.command()
 def enrol(
     url: Url,
-    host: Host,
+    host: HostArgument,
     code_file: CodeFile = None,
     folder: Folder = Path("/etc/fedproc"),
     ca: Ca = None,
