@@ -255,7 +255,7 @@ class DockerBackend:
 
     def forget_image(self, name: str) -> None:
         """Remove an image, if it was made."""
-        with suppress(docker.errors.NotFoundError):
+        with suppress(docker.errors.NotFound):
             self._client.images.remove(name, force=True)
 
     def close(self) -> None:
