@@ -93,7 +93,7 @@ def test_sending_again_changes_nothing(gateway: Gateway, reference: str, image: 
 
 
 @pytest.mark.usefixtures("reference")
-@pytest.mark.parametrize(("whose", "fault"), [("nobody", NotAuthenticatedError), ("old", NotAuthenticatedError)])
+@pytest.mark.parametrize(("whose", "error"), [("nobody", NotAuthenticatedError), ("old", NotAuthenticatedError)])
 def test_who_has_no_good_token_gets_nothing(gateway: Gateway, image: Made, whose: str, error: type) -> None:
     token = {"nobody": "nothing", "old": gateway.old_token()}[whose]
     with pytest.raises(error, match=r"HTTP 401.*token"):
