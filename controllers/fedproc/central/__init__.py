@@ -1,0 +1,1 @@
+"""The centre: its HTTP API, its relay, and what both stand on."""

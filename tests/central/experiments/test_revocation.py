@@ -37,7 +37,7 @@ def change(books: Books, host: str, *, active: bool, new_key: bool = False) -> N
         hosts.enrol(connection, host, values, public_jwk(books.hosts.keys[host]), now)
         after = hosts.one(connection, host)
         assert after is not None
-        revocation.follow(connection, before, after, now)
+        revocation.propagate(connection, before, after, now)
 
 
 def running_gang(books: Books, name: str, *on: str) -> str:
@@ -180,5 +180,5 @@ def test_hosts_enrolled_before_their_keys_had_names(books: Books) -> None:
         hosts.deactivate(connection, "OLD")
         after = hosts.one(connection, "OLD")
         assert after is not None
-        revocation.follow(connection, before, after, time.time())
+        revocation.propagate(connection, before, after, time.time())
     assert books.dispatch() == []

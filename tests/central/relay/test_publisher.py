@@ -63,7 +63,7 @@ def test_on_sqlite_a_new_relay_takes_over_at_once(books: Books) -> None:
     now = time.time()
     books.publisher("dead")._claim(now)
     heir = books.publisher("heir")
-    heir.take_back()
+    heir.release_claims()
     assert len(heir._claim(now + 1)) == (1 if books.engine.dialect.name == "sqlite" else 0)
 
 

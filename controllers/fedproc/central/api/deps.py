@@ -54,7 +54,7 @@ class AppState:
     """by kid: whose manifests are taken in"""
 
     @property
-    def silent_after(self) -> float:
+    def heartbeat_timeout(self) -> float:
         """Seconds after which a host that was not heard of counts as unreachable: three heartbeats."""
         return 3 * self.settings.heartbeat_seconds
 

@@ -17,14 +17,14 @@ from fedproc.central.db.schema import relays
 from fedproc.common.errors import FedprocError
 from fedproc.contract.api.operations import Health
 
-_FINE = "ok"
+_OK = "ok"
 
 
 async def check_health(app: AppState) -> Health:
     """Database, issuer, and what the living relays say of the broker; the hosts' last heartbeats beside them."""
-    database, relay, broker, found = await run_in_threadpool(_books, app)
+    database, relay, broker, found = await run_in_threadpool(_read_database, app)
     issuer = await _issuer(app)
-    works = all(part == _FINE for part in (database, relay, broker, issuer))
+    works = all(part == _OK for part in (database, relay, broker, issuer))
     return Health(
         status="ok" if works else "degraded", database=database, broker=broker, issuer=issuer, relay=relay, hosts=found
     )
@@ -35,10 +35,10 @@ async def _issuer(app: AppState) -> str:
         await app.issuer.discover()
     except FedprocError as error:
         return error.message
-    return _FINE
+    return _OK
 
 
-def _books(app: AppState) -> tuple[str, str, str, dict[str, str]]:
+def _read_database(app: AppState) -> tuple[str, str, str, dict[str, str]]:
     try:
         with read_transaction(app.engine) as connection:
             living = connection.execute(select(relays).order_by(relays.c.seen.desc())).all()
@@ -46,23 +46,23 @@ def _books(app: AppState) -> tuple[str, str, str, dict[str, str]]:
     except FedprocError as error:
         unknown = "not known while the database does not answer"
         return error.message, unknown, unknown, {}
-    relay, broker = _relays(living, app.silent_after)
-    return _FINE, relay, broker, {row.id: _host(row, app.silent_after) for row in enrolled}
+    relay, broker = _relays(living, app.heartbeat_timeout)
+    return _OK, relay, broker, {row.id: _host(row, app.heartbeat_timeout) for row in enrolled}
 
 
-def _relays(rows: Sequence[Row[Any]], silent_after: float) -> tuple[str, str]:
+def _relays(rows: Sequence[Row[Any]], heartbeat_timeout: float) -> tuple[str, str]:
     now = time.time()
-    living = [row for row in rows if row.seen > now - silent_after]
+    living = [row for row in rows if row.seen > now - heartbeat_timeout]
     if not living:
         last = f"; the last was seen {now - rows[0].seen:.0f} s ago" if rows else ""
         return f"no relay runs{last}: start `fedproc relay`", "not known while no relay runs"
-    return _FINE, next((_FINE for row in living if row.broker == _FINE), living[0].broker or "not connected")
+    return _OK, next((_OK for row in living if row.broker == _OK), living[0].broker or "not connected")
 
 
-def _host(row: Row[Any], silent_after: float) -> str:
-    view = host_view(row, silent_after)
+def _host(row: Row[Any], heartbeat_timeout: float) -> str:
+    view = host_view(row, heartbeat_timeout)
     if row.heard is None:
         return "never heard of"
     if not view.alive:
         return f"silent for {time.time() - row.heard:.0f} s"
-    return _FINE if view.condition == "accepting" else f"{view.condition}: {view.condition_text}"
+    return _OK if view.condition == "accepting" else f"{view.condition}: {view.condition_text}"

@@ -53,14 +53,14 @@ class Metrics:
         counter.inc()
         self._seconds.observe(seconds)
 
-    def page(self, connection: Connection, heard_after: float) -> bytes:
-        """The text for Prometheus; a host heard of after ``heard_after`` counts as alive."""
+    def page(self, connection: Connection, seen_since: float) -> bytes:
+        """The text for Prometheus; a host that was last seen after ``seen_since`` counts as alive."""
         for gauge, query in ((self._jobs, _OPEN_JOBS), (self._experiments, _OPEN_EXPERIMENTS)):
             gauge.clear()
             for state, count in connection.execute(query):
                 gauge.labels(state).set(count)
         last_seen = connection.execute(select(hosts.c.heard).where(hosts.c.active)).scalars().all()
-        alive = sum(1 for moment in last_seen if moment is not None and moment > heard_after)
+        alive = sum(1 for moment in last_seen if moment is not None and moment > seen_since)
         self._hosts.labels("true").set(alive)
         self._hosts.labels("false").set(len(last_seen) - alive)
         return generate_latest(self.registry)

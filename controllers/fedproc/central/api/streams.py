@@ -13,12 +13,17 @@ from fedproc.central.api.metrics import Metrics
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import events
 from fedproc.central.notify import Notifier
+from fedproc.common.http import text_of
 from fedproc.common.log import get_logger
+from fedproc.common.retry import persistently
 
 log = get_logger(__name__)
 
 POLL_SECONDS = 15.0
 """Seconds after which a stream reads the database and sends a comment, even if nothing was published."""
+
+
+_LONGEST_PAUSE = 5.0
 
 
 class Streams:
@@ -30,7 +35,7 @@ class Streams:
         self._engine = engine
         self._open: dict[str, set[asyncio.Event]] = {}
         self._notified = asyncio.Event()
-        self._seen: int | None = None
+        self._last_event: int | None = None
         self.ending = False
 
     async def run(self) -> None:
@@ -41,12 +46,9 @@ class Streams:
 
     async def _listen(self) -> None:
         """A listener that breaks is started again, and the streams' own polling covers the gap."""
-        while True:
-            try:
-                await self._notifier.listen(self._on_topic)
-            except Exception:
-                log.exception("notifier.failed")
-                await asyncio.sleep(1)
+        await persistently(Exception, first=1, longest=_LONGEST_PAUSE, waiting=_listener_failed)(
+            self._notifier.listen, self._on_topic
+        )
 
     def _on_topic(self, topic: str) -> None:
         if topic == "events":
@@ -57,7 +59,7 @@ class Streams:
             await self._notified.wait()
             self._notified.clear()
             if not self._open:
-                self._seen = None
+                self._last_event = None
                 continue
             try:
                 await self._poll()
@@ -67,18 +69,18 @@ class Streams:
 
     async def _poll(self) -> None:
         """A stream is registered before it reads, so what was seen before it came is what it reads itself."""
-        before = self._seen
-        self._seen, grown = await run_in_threadpool(self._grown, before)
-        self._wake(list(self._open) if before is None else grown)
+        before = self._last_event
+        self._last_event, changed = await run_in_threadpool(self._read_changed, before)
+        self._wake(list(self._open) if before is None else changed)
 
-    def _grown(self, after: int | None) -> tuple[int, list[str]]:
+    def _read_changed(self, after: int | None) -> tuple[int, list[str]]:
         with read_transaction(self._engine) as connection:
-            return events.grown(connection, after)
+            return events.changed_since(connection, after)
 
     def _wake(self, experiments: list[str]) -> None:
         for experiment in experiments:
-            for news in self._open.get(experiment, ()):
-                news.set()
+            for changed in self._open.get(experiment, ()):
+                changed.set()
 
     def end(self) -> None:
         """Have every stream end now: the program is about to stop, and clients come back with Last-Event-ID."""
@@ -88,13 +90,17 @@ class Streams:
     @contextmanager
     def opened(self, experiment: str) -> Iterator[asyncio.Event]:
         """An event of one stream's own, set when the experiment's events may have grown."""
-        news = asyncio.Event()
-        self._open.setdefault(experiment, set()).add(news)
+        changed = asyncio.Event()
+        self._open.setdefault(experiment, set()).add(changed)
         self._metrics.streams.inc()
         try:
-            yield news
+            yield changed
         finally:
-            self._open[experiment].discard(news)
+            self._open[experiment].discard(changed)
             if not self._open[experiment]:
                 del self._open[experiment]
             self._metrics.streams.dec()
+
+
+def _listener_failed(error: BaseException, pause: float) -> None:
+    log.error("notifier.failed", reason=text_of(error), pause_seconds=round(pause, 1))

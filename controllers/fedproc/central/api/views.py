@@ -23,8 +23,8 @@ from fedproc.contract.tool.tool import Tool
 _AT_CENTRE = frozenset({"queued"})
 
 
-def job_view(row: Row[Any], created: float, silent_after: float) -> JobView:
-    """One job; ``row`` also says when its host was last ``heard``, ``silent_after`` is in seconds."""
+def job_view(row: Row[Any], created: float, heartbeat_timeout: float) -> JobView:
+    """One job; ``row`` also says when its host was last ``heard``, ``heartbeat_timeout`` is in seconds."""
     snapshot: Mapping[str, Any] = row.snapshot or {}
     return JobView(
         id=row.id,
@@ -35,7 +35,7 @@ def job_view(row: Row[Any], created: float, silent_after: float) -> JobView:
         code=row.code,
         reason=row.reason,
         waiting_for=_waiting_for(row, snapshot),
-        unreachable=_unreachable(row, silent_after),
+        unreachable=_unreachable(row, heartbeat_timeout),
         times=_times(row, snapshot, created),
         exit_code=snapshot.get("exit_code"),
     )
@@ -47,10 +47,10 @@ def _waiting_for(row: Row[Any], snapshot: Mapping[str, Any]) -> str | None:
     return None if row.state in TERMINAL else snapshot.get("waiting_for")
 
 
-def _unreachable(row: Row[Any], silent_after: float) -> bool:
+def _unreachable(row: Row[Any], heartbeat_timeout: float) -> bool:
     if row.state in TERMINAL or row.state in _AT_CENTRE:
         return False
-    return row.heard is None or row.heard < time.time() - silent_after
+    return row.heard is None or row.heard < time.time() - heartbeat_timeout
 
 
 def _times(row: Row[Any], snapshot: Mapping[str, Any], created: float) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _times(row: Row[Any], snapshot: Mapping[str, Any], created: float) -> dict[s
     return times
 
 
-def experiment_view(row: Row[Any], jobs: Iterable[Row[Any]], silent_after: float) -> ExperimentView:
+def experiment_view(row: Row[Any], jobs: Iterable[Row[Any]], heartbeat_timeout: float) -> ExperimentView:
     request: Mapping[str, Any] = row.request
     return ExperimentView(
         id=row.id,
@@ -76,7 +76,7 @@ def experiment_view(row: Row[Any], jobs: Iterable[Row[Any]], silent_after: float
         created=moment(row.created),
         ended=None if row.ended is None else moment(row.ended),
         cancel_requested=row.cancel_requested,
-        jobs=[job_view(job, row.created, silent_after) for job in jobs],
+        jobs=[job_view(job, row.created, heartbeat_timeout) for job in jobs],
         **{name: request[name] for name in _OF_REQUEST if request.get(name)},
     )
 
@@ -164,7 +164,7 @@ def _report_job(row: Row[Any], created: float) -> ReportJob:
     )
 
 
-def host_view(row: Row[Any], silent_after: float) -> HostView:
+def host_view(row: Row[Any], heartbeat_timeout: float) -> HostView:
     heartbeat: Mapping[str, Any] = row.heartbeat or {}
     names = (
         "condition",
@@ -184,7 +184,7 @@ def host_view(row: Row[Any], silent_after: float) -> HostView:
         location=row.location,
         active=row.active,
         accepted=row.is_accepted,
-        alive=row.active and row.heard is not None and row.heard > time.time() - silent_after,
+        alive=row.active and row.heard is not None and row.heard > time.time() - heartbeat_timeout,
         reached_by=_reached_by(row),
         last_heartbeat=None if row.heard is None else moment(row.heard),
         datasets=[f"{row.id}:{offered['id']}" for offered in heartbeat.get("datasets", [])],
@@ -201,9 +201,9 @@ def _reached_by(row: Row[Any]) -> str:
     return f"{own}; server tasks at {row.address}" if row.address else own
 
 
-def dataset_views(row: Row[Any], silent_after: float) -> list[DatasetView]:
+def dataset_views(row: Row[Any], heartbeat_timeout: float) -> list[DatasetView]:
     """What a host offers; ``available`` while the host is heard of."""
-    alive = host_view(row, silent_after).alive
+    alive = host_view(row, heartbeat_timeout).alive
     return [
         DatasetView(
             id=f"{row.id}:{offered['id']}",

@@ -31,7 +31,7 @@ _PATIENCE = 20.0
 _QUEUE = 20
 
 
-class _Turn:
+class _SignIns:
     """Whose turn it is among the sign-ins of one user, and how many wait for theirs."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Issuer:
         self._fetched = 0.0
         self._next_fetch = 0.0
         self._lock = asyncio.Lock()
-        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
+        self._sign_ins: WeakValueDictionary[str, _SignIns] = WeakValueDictionary()
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -104,11 +104,11 @@ class Issuer:
         document = self._document or await self.discover()
         endpoint = str(document.get("token_endpoint"))
         try:
-            async with self._turn(form.get("username")):
+            async with self._one_at_a_time(form.get("username")):
                 answer = await self._http.post(endpoint, data={**form, **self._authentication(endpoint)})
             body = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise _silent(endpoint, error) from error
+            raise _unavailable(endpoint, error) from error
         if answer.status_code >= 500 or not isinstance(body, dict):
             raise UnavailableError(
                 f"issuer: {endpoint} answers {answer.status_code}; try again", code="unavailable.issuer"
@@ -116,7 +116,7 @@ class Issuer:
         return answer.status_code, body
 
     @asynccontextmanager
-    async def _turn(self, username: str | None) -> AsyncIterator[None]:
+    async def _one_at_a_time(self, username: str | None) -> AsyncIterator[None]:
         """Sign-ins of one user come one after the other.
 
         Keycloak, to stop who guesses passwords, refuses all but one of those that come at once, as if they were wrong.
@@ -124,22 +124,22 @@ class Issuer:
         if username is None:
             yield
             return
-        turn = self._turns.setdefault(username.lower(), _Turn())
+        sign_ins = self._sign_ins.setdefault(username.lower(), _SignIns())
         text = f"too many sign-ins of {username} at once; try again, or sign in once and use the refresh token"
-        if turn.waiting >= _QUEUE:
+        if sign_ins.waiting >= _QUEUE:
             raise UnavailableError(text, code="unavailable.issuer")
-        turn.waiting += 1
+        sign_ins.waiting += 1
         try:
             async with asyncio.timeout(_PATIENCE):
-                await turn.lock.acquire()
+                await sign_ins.lock.acquire()
         except TimeoutError:
             raise UnavailableError(text, code="unavailable.issuer") from None
         finally:
-            turn.waiting -= 1
+            sign_ins.waiting -= 1
         try:
             yield
         finally:
-            turn.lock.release()
+            sign_ins.lock.release()
 
     async def grants(self) -> tuple[frozenset[str], str | None]:
         """The grant types that the issuer offers, and the address where its device flow begins."""
@@ -159,13 +159,13 @@ class Issuer:
             answer.raise_for_status()
             body = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise _silent(url, error) from error
+            raise _unavailable(url, error) from error
         if not isinstance(body, dict):
             raise UnavailableError(f"issuer: {url} gives no JSON object", code="unavailable.issuer")
         return body
 
 
-def _silent(url: str, error: Exception) -> UnavailableError:
+def _unavailable(url: str, error: Exception) -> UnavailableError:
     return UnavailableError(
         f"the issuer does not answer at {url}: {text_of(error)}; try again", code="unavailable.issuer"
     )

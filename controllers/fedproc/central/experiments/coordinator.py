@@ -137,12 +137,12 @@ def _living(facts: Facts, group: list[Task]) -> list[JobFacts]:
 def waiting_gang_hosts(facts: Facts) -> frozenset[str]:
     """Hosts of a gang that could be dispatched but for ``busy``; empty if there is none."""
     for group in groups(facts.tool):
-        if len(group) > 1 and _may_go(facts, group):
+        if len(group) > 1 and _can_dispatch(facts, group):
             return frozenset(job.host for job in _living(facts, group))
     return frozenset()
 
 
-def _may_go(facts: Facts, group: list[Task]) -> bool:
+def _can_dispatch(facts: Facts, group: list[Task]) -> bool:
     jobs = _living(facts, group)
     untouched = all(job.state is JobState.queued and "job" not in job.messages_sent for job in jobs)
     return untouched and bool(jobs) and all(_inputs_there(facts, job) for job in jobs)
@@ -158,7 +158,7 @@ def _inputs_there(facts: Facts, job: JobFacts) -> bool:
 def _dispatch(facts: Facts, group: list[Task]) -> Iterator[Decision]:
     if len(group) > 1:
         jobs = _living(facts, group)
-        if _may_go(facts, group) and not facts.busy & {job.host for job in jobs}:
+        if _can_dispatch(facts, group) and not facts.busy & {job.host for job in jobs}:
             yield from (Decision("job", job.id) for job in jobs)
         return
     for job in _living(facts, group):

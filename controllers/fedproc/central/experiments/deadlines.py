@@ -16,7 +16,7 @@ GRACE_SECONDS = 120.0
 
 def pass_deadlines(connection: Connection, now: float) -> bool:
     """End what is over; says whether anything was."""
-    changed = {*_expire(connection, now), *_lose(connection, now)}
+    changed = {*_expire(connection, now), *_mark_lost(connection, now)}
     for experiment in sorted(changed):
         advance(connection, experiment, now)
     return bool(changed)
@@ -35,7 +35,7 @@ def _expire(connection: Connection, now: float) -> list[str]:
     return [row.experiment for row in rows]
 
 
-def _lose(connection: Connection, now: float) -> list[str]:
+def _mark_lost(connection: Connection, now: float) -> list[str]:
     open_states = [s for s in JobState if s not in TERMINAL and s is not JobState.queued]
     query = select(jobs).where(jobs.c.state.in_(open_states), jobs.c.release_by < now - GRACE_SECONDS)
     rows = connection.execute(query).all()

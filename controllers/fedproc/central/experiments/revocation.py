@@ -20,7 +20,7 @@ from fedproc.contract.wire.messages import Cancel, Revocation, Wire
 CODE = "host_revoked"
 
 
-def follow(connection: Connection, before: Row[Any] | None, after: Row[Any], now: float) -> None:
+def propagate(connection: Connection, before: Row[Any] | None, after: Row[Any], now: float) -> None:
     """Do what follows from a change of a host's row, in the transaction that makes it.
 
     A key that was replaced counts no more, either.

@@ -41,7 +41,7 @@ class Incoming:
                 rest = rest[written:]
         except OSError as error:
             if error.errno in _FULL:
-                raise _full() from error
+                raise _storage_full() from error
             raise
 
     def cut(self, size: int) -> None:
@@ -53,7 +53,7 @@ class Incoming:
         """The hash of all bytes."""
         return sha256_of(self._path)
 
-    def settle(self) -> None:
+    def sync(self) -> None:
         """Returns once the bytes are on the disk."""
         os.fsync(self._descriptor)
 
@@ -75,7 +75,7 @@ class Blobs:
         Raises :class:`StorageFullError` if they do not fit.
         """
         if shutil.disk_usage(self.folder).free < size + _RESERVE:
-            raise _full()
+            raise _storage_full()
         path = self.path(name)
         path.parent.mkdir(exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
@@ -109,7 +109,7 @@ class Blobs:
         except OSError as error:
             partial.unlink(missing_ok=True)
             if error.errno in _FULL:
-                raise _full() from error
+                raise _storage_full() from error
             raise
 
     def delete(self, name: str) -> None:
@@ -124,7 +124,7 @@ def _lock(descriptor: int) -> None:
         raise LockedError("another request is sending this file just now; ask again when it has ended") from error
 
 
-def _full() -> StorageFullError:
+def _storage_full() -> StorageFullError:
     return StorageFullError(
         "the centre's file store is full; nothing of this request was kept: ask its operator for room, then send again",
     )

@@ -28,7 +28,7 @@ def disposition(path: str) -> str:
     return f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}"
 
 
-def wanted(header: str | None, size: int) -> tuple[int, int] | None:
+def requested_range(header: str | None, size: int) -> tuple[int, int] | None:
     """First and last byte of a single range; None for the whole file.
 
     Several ranges, and what is no byte range, are ignored, as RFC 9110 allows. Raises :class:`RangeError` for a
@@ -56,7 +56,7 @@ class FileDownload(Response):
         self._path = blobs.path(row.id)
         tag = f'"{row.sha256}"'
         condition = headers.get("if-range")
-        self._range = wanted(headers.get("range"), row.size) if condition in {None, tag} else None
+        self._range = requested_range(headers.get("range"), row.size) if condition in {None, tag} else None
         first, last = self._range or (0, row.size - 1)
         self._first, self._length = first, last - first + 1
         own = {
@@ -115,7 +115,7 @@ class _Sink:
     def flush(self) -> None:
         """Nothing is held back."""
 
-    def taken(self) -> bytes:
+    def drain(self) -> bytes:
         parts, self._parts = self._parts, []
         return b"".join(parts)
 
@@ -135,5 +135,5 @@ def _zip(blobs: Blobs, rows: list[Row[Any]]) -> Iterator[bytes]:
             with archive.open(entry, "w", force_zip64=True) as target, _open(blobs.path(row.id)) as source:
                 while chunk := source.read(_CHUNK):
                     target.write(chunk)
-                    yield sink.taken()
-    yield sink.taken()
+                    yield sink.drain()
+    yield sink.drain()

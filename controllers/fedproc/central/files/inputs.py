@@ -67,7 +67,7 @@ class Inputs:
 
         ``record`` is called in the transaction. Raises :class:`ConflictError` if the job was dispatched meanwhile.
         """
-        incoming.settle()
+        incoming.sync()
         with serialized_transaction(self._engine) as connection:
             replaced = _replace(connection, arrived, incoming.size)
             advance(connection, arrived.row.experiment, now)

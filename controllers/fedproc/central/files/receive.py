@@ -36,7 +36,7 @@ async def stream_to(chunks: AsyncIterator[bytes], into: Incoming, most: int) -> 
     as a whole: raises :class:`TooLargeError`, or :class:`StorageFullError`.
     """
     start = into.size
-    taken, block = hashlib.sha256(), bytearray()
+    hasher, block = hashlib.sha256(), bytearray()
     try:
         ended = False
         async for chunk in _until_cut(chunks):
@@ -46,25 +46,25 @@ async def stream_to(chunks: AsyncIterator[bytes], into: Incoming, most: int) -> 
                     f"more bytes came than the {most} that are still expected; nothing of them was kept"
                 )
             if len(block) >= _BLOCK:
-                await _store(into, block, taken)
+                await _store(into, block, hasher)
             ended = not chunk
-        await _store(into, block, taken)
+        await _store(into, block, hasher)
     except FedprocError:
         await run_in_threadpool(into.cut, start)
         raise
-    return taken, ended
+    return hasher, ended
 
 
-async def _store(into: Incoming, block: bytearray, taken: Hash) -> None:
+async def _store(into: Incoming, block: bytearray, hasher: Hash) -> None:
     if block:
         data = bytes(block)
         block.clear()
-        await run_in_threadpool(_append, into, data, taken)
+        await run_in_threadpool(_append, into, data, hasher)
 
 
-def _append(into: Incoming, data: bytes, taken: Hash) -> None:
+def _append(into: Incoming, data: bytes, hasher: Hash) -> None:
     into.append(data)
-    taken.update(data)
+    hasher.update(data)
 
 
 async def _until_cut(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -71,7 +71,7 @@ class Uploads:
 
         Raises :class:`ConflictError` where another file stands there already.
         """
-        row = files.mine(connection, caller.sub, path)
+        row = files.by_path(connection, caller.sub, path)
         if row is not None and (row.sha256, row.size) == (new.sha256, new.size):
             return row
         if row is not None and row.state == "complete":
@@ -114,7 +114,7 @@ class Uploads:
                 "send them again from 0",
                 code="file.sha256",
             )
-        incoming.settle()
+        incoming.sync()
         with write_transaction(self._engine) as connection:
             if files.complete(connection, row.id):
                 record(connection)

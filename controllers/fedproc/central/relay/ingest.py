@@ -190,7 +190,7 @@ class Ingestion:
             log.warning("snapshot.foreign", job=snapshot.job, host=snapshot.host)
             return
         if job.epoch not in (None, snapshot.epoch):
-            self._lose_journal(job)
+            self._end_with_journal(job)
             return
         if job.sequence >= snapshot.sequence:
             return
@@ -238,7 +238,7 @@ class Ingestion:
         here = {row.id: row.sha256 for row in self._connection.execute(query)}
         return next((file for file, sha256 in named.items() if here.get(file) != sha256), None)
 
-    def _lose_journal(self, job: Row[Any]) -> None:
+    def _end_with_journal(self, job: Row[Any]) -> None:
         if JobState(job.state) in TERMINAL:
             return
         self._write()
@@ -302,7 +302,7 @@ class Ingestion:
         lost = self._connection.execute(query).all()
         log.error("host.new_journal", host=host, jobs_lost=len(lost))
         for job in lost:
-            self._lose_journal(job)
+            self._end_with_journal(job)
 
     def _explanation(self, explanation: DeadLetterReason) -> None:
         if explanation.queue not in (routing.jobs_queue(explanation.host), routing.control_queue(explanation.host)):

@@ -77,7 +77,7 @@ class Publisher:
         self.without_queue: set[str] = set()
         """hosts of which a message came back because they have no queue"""
 
-    def take_back(self) -> None:
+    def release_claims(self) -> None:
         """On SQLite there is one relay: what an earlier one had claimed and not sent is this one's now."""
         if is_sqlite(self._engine):
             with write_transaction(self._engine) as connection:

@@ -37,7 +37,7 @@ _PACE = 0.02
 """seconds between two transactions of a loop: what comes within them shares the next one"""
 _TICK = 2.0
 _POLL_SECONDS = 5.0
-_FINE = "ok"
+_OK = "ok"
 
 
 class Relay:
@@ -66,14 +66,14 @@ class Relay:
 
     async def run(self) -> None:
         """Everything at once; a fault that no loop expects ends the program, and its supervisor starts it again."""
-        await asyncio.to_thread(self._publisher.take_back)
+        await asyncio.to_thread(self._publisher.release_claims)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._notifier.listen(self._on_topic))
-                for loop in (self._connect(), self._clock(), self._sign_of_life()):
+                for loop in (self._connect(), self._clock(), self._heartbeat()):
                     group.create_task(loop)
         finally:
-            self._sign_off()
+            self._deregister()
 
     def _on_topic(self, topic: str) -> None:
         if topic == "outbox":
@@ -84,7 +84,7 @@ class Relay:
     # -- the connection --------------------------------------------------------------------------
 
     async def _connect(self) -> None:
-        await keep_connected(self._open, self._use, self._disconnected, _LONGEST_PAUSE)
+        await keep_connected(self._open, self._serve_session, self._disconnected, _LONGEST_PAUSE)
 
     def _disconnected(self, reason: str) -> None:
         self._state = reason
@@ -105,7 +105,7 @@ class Relay:
             )
         return str(body["access_token"]), float(body.get("expires_in", 60))
 
-    async def _use(self, session: Session) -> None:
+    async def _serve_session(self, session: Session) -> None:
         channel = await session.publishing_channel()
         topology = Topology(channel, int(session.version.partition(".")[0] or 3))
         await topology.declare()
@@ -128,7 +128,7 @@ class Relay:
                 if host not in consumed:
                     await channel.consume(routing.events_queue(host), self._receiver(host))
                     consumed.add(host)
-            self._state = _FINE
+            self._state = _OK
             self._outbox.set()
             await self._hosts.wait()
 
@@ -148,14 +148,14 @@ class Relay:
         while True:
             await _set_or_after(self._outbox, _POLL_SECONDS)
             self._outbox.clear()
-            if self._state != _FINE:
+            if self._state != _OK:
                 continue
             if await self._publisher.publish_all(channel, time.time()):
                 self._notifier.publish("events")
-            self._declare_again(topology)
+            self._redeclare(topology)
             await asyncio.sleep(_PACE)
 
-    def _declare_again(self, topology: Topology) -> None:
+    def _redeclare(self, topology: Topology) -> None:
         """The queues of hosts that turned out to have none: an operator may have deleted them."""
         while self._publisher.without_queue:
             topology.forget(self._publisher.without_queue.pop())
@@ -246,15 +246,15 @@ class Relay:
         with serialized_transaction(self._engine) as connection:
             return deadlines.pass_deadlines(connection, time.time())
 
-    async def _sign_of_life(self) -> None:
+    async def _heartbeat(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._write_life)
+                await asyncio.to_thread(self._write_heartbeat)
             except UnavailableError as error:
                 log.warning("database.unavailable", reason=error.message)
             await asyncio.sleep(_TICK)
 
-    def _write_life(self) -> None:
+    def _write_heartbeat(self) -> None:
         now = time.time()
         values = {"seen": now, "broker": self._state}
         with write_transaction(self._engine) as connection:
@@ -262,7 +262,7 @@ class Relay:
             if connection.execute(update(relays).where(relays.c.id == self._name).values(**values)).rowcount == 0:
                 connection.execute(insert(relays).values(id=self._name, **values))
 
-    def _sign_off(self) -> None:
+    def _deregister(self) -> None:
         try:
             with write_transaction(self._engine) as connection:
                 connection.execute(delete(relays).where(relays.c.id == self._name))

@@ -34,7 +34,7 @@ def begin_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> 
 
     While one runs, it is the answer. A host becomes accepted when it succeeds, and stays so if a later one does not.
     """
-    _may(caller, host_id)
+    _check_allowed(caller, host_id)
     view = retry_on_conflict(lambda: _begin(request, host_id, caller))
     app_state(request).notifier.publish("outbox")
     app_state(request).notifier.publish("events")
@@ -44,12 +44,12 @@ def begin_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> 
 @routes.get("/hosts/{host_id}/acceptance", response_model=AcceptanceView)
 def get_acceptance(request: Request, host_id: HostPath, caller: AnyCaller) -> Response:
     """How a host's newest acceptance stands, and what it found."""
-    _may(caller, host_id)
+    _check_allowed(caller, host_id)
     with read_transaction(app_state(request).engine) as connection:
         return answer(_view(connection, app_state(request), host_id))
 
 
-def _may(caller: Caller, host: str) -> None:
+def _check_allowed(caller: Caller, host: str) -> None:
     if caller.host != host and not caller.operates:
         raise ForbiddenError(
             f"the acceptance of {host} is for the host itself and for operators", code="forbidden.host"
@@ -72,11 +72,11 @@ def _begin(request: Request, host: str, caller: Caller) -> AcceptanceView:
 
 def _order(connection: Connection, app: AppState, host: str) -> ExperimentRequest:
     row = hosts.one(connection, host)
-    if row is None or not host_view(row, app.silent_after).alive:
+    if row is None or not host_view(row, app.heartbeat_timeout).alive:
         raise ConflictError(
             f"{host} has not been heard of lately: start its orchestrator first", code="conflict.silent"
         )
-    offered = [view.id for view in dataset_views(row, app.silent_after)]
+    offered = [view.id for view in dataset_views(row, app.heartbeat_timeout)]
     return ExperimentRequest(
         tool=app.settings.acceptance_tool,
         hosts=[host],
@@ -93,7 +93,7 @@ def _view(connection: Connection, app: AppState, host: str) -> AcceptanceView:
     if row.acceptance is None:
         return AcceptanceView(host=host, accepted=row.is_accepted)
     jobs = experiments.jobs_of(connection, row.acceptance)
-    experiment = experiment_view(experiments.find(connection, row.acceptance, None), jobs, app.silent_after)
+    experiment = experiment_view(experiments.find(connection, row.acceptance, None), jobs, app.heartbeat_timeout)
     return AcceptanceView(
         host=host, accepted=row.is_accepted, experiment=experiment, report=_report(connection, app, row.acceptance)
     )

@@ -81,6 +81,6 @@ def owner_filter(caller: Caller) -> str | None:
     return None if caller.operates else caller.sub
 
 
-def also(router: APIRouter, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+def add_alias(router: APIRouter, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
     """Serve a GET endpoint at a second path (with or without the final slash), undocumented."""
     router.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False, **options)

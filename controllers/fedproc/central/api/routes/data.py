@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from fedproc.central.api.deps import Bearer, HostCaller, Researcher, app_state, audit_event
-from fedproc.central.api.routes.common import FilePath, also, answer, answer_list, router
+from fedproc.central.api.routes.common import FilePath, add_alias, answer, answer_list, router
 from fedproc.central.api.views import file_view
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, write_transaction
 from fedproc.central.db.repositories import files, hosts
@@ -141,5 +141,5 @@ def put_file(request: Request, file_path: str, body: NewFile, caller: Researcher
     return answer(view, status, {"Location": view.uri, "Tus-Resumable": "1.0.0"})
 
 
-also(routes, "/data/files", list_files)
-also(routes, "/data/file/{file_id}/access", get_access)
+add_alias(routes, "/data/files", list_files)
+add_alias(routes, "/data/file/{file_id}/access", get_access)

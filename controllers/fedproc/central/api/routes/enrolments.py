@@ -47,7 +47,7 @@ routes = router("enrolment")
 _VIEWS = TypeAdapter(list[EnrolmentView])
 _NOT_KEPT = {"Cache-Control": "no-store"}
 _OPERATOR = Bearer("operator")
-_NO_GOOD = {
+_CODE_PROBLEMS = {
     "wrong": "is not the one that was given out last",
     "expired": "was given out too long ago",
     "void": "was tried wrongly too often",
@@ -124,8 +124,8 @@ def _check_code(request: Request, host: str, code: str) -> Row[Any]:
         with write_transaction(app.engine) as connection:
             enrolments.count_wrong(connection, host)
     raise ForbiddenError(
-        f"the code for {host} {_NO_GOOD[code_state]}: check host id and code, or ask the federation's operator for a "
-        "new code",
+        f"the code for {host} {_CODE_PROBLEMS[code_state]}: check host id and code, or ask the federation's operator "
+        "for a new code",
         code="enrolment.code",
     )
 

@@ -48,7 +48,7 @@ async def stream_events(
     begin = int(last_event_id or after)
     await run_in_threadpool(_permitted, app, experiment_id, owner_filter(caller))
     if begin:
-        ended, rows = await run_in_threadpool(_news, app, experiment_id, begin)
+        ended, rows = await run_in_threadpool(_read_events, app, experiment_id, begin)
         if ended and not rows:
             return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -60,7 +60,7 @@ def _permitted(app: AppState, experiment: str, owner: str | None) -> None:
         experiments.find(connection, experiment, owner)
 
 
-def _news(app: AppState, experiment: str, after: int) -> tuple[bool, Sequence[Row[Any]]]:
+def _read_events(app: AppState, experiment: str, after: int) -> tuple[bool, Sequence[Row[Any]]]:
     """Whether it has ended, asked first, so that what follows holds all of an ended experiment."""
     with read_transaction(app.engine) as connection:
         ended = experiments.state(connection, experiment) in TERMINAL
@@ -68,10 +68,10 @@ def _news(app: AppState, experiment: str, after: int) -> tuple[bool, Sequence[Ro
 
 
 async def _events(app: AppState, experiment: str, after: int) -> AsyncIterator[bytes]:
-    with app.streams.opened(experiment) as news:
+    with app.streams.opened(experiment) as changed:
         while not app.streams.ending:
-            news.clear()
-            ended, rows = await run_in_threadpool(_news, app, experiment, after)
+            changed.clear()
+            ended, rows = await run_in_threadpool(_read_events, app, experiment, after)
             if rows:
                 after = rows[-1].id
                 yield b"".join(map(_event, rows))
@@ -80,12 +80,12 @@ async def _events(app: AppState, experiment: str, after: int) -> AsyncIterator[b
             else:
                 yield KEEPALIVE_COMMENT
             if len(rows) < _BATCH and not (ended and rows):
-                await _wait(news)
+                await _wait(changed)
 
 
-async def _wait(news: asyncio.Event) -> None:
+async def _wait(changed: asyncio.Event) -> None:
     try:
-        await asyncio.wait_for(news.wait(), POLL_SECONDS)
+        await asyncio.wait_for(changed.wait(), POLL_SECONDS)
     except TimeoutError:
         return
 

@@ -66,7 +66,7 @@ def start(request: Request, body: ExperimentRequest, caller: Caller, key: str | 
 
 def _view(connection: Connection, app: AppState, experiment: str, owner: str | None) -> ExperimentView:
     row = experiments.find(connection, experiment, owner)
-    return experiment_view(row, experiments.jobs_of(connection, experiment), app.silent_after)
+    return experiment_view(row, experiments.jobs_of(connection, experiment), app.heartbeat_timeout)
 
 
 @routes.get("/experiments", response_model=Page)
@@ -85,7 +85,7 @@ def list_experiments(
     states = [s.value for s in state or []]
     with read_transaction(app.engine) as connection:
         rows = experiments.page(connection, whose, states, label, cursor, limit + 1)
-    items = [experiment_view(row, (), app.silent_after) for row in rows[:limit]]
+    items = [experiment_view(row, (), app.heartbeat_timeout) for row in rows[:limit]]
     return answer(Page(items=items, next=items[-1].id if len(rows) > limit else None))
 
 
@@ -106,7 +106,7 @@ async def get_job_of_experiment(
     row = await read_one(app, lambda connection: experiments.job(connection, job_id, owner_filter(caller)))
     if row.experiment != experiment_id:
         raise NotFoundError(f"job {job_id} is not one of experiment {experiment_id}")
-    return answer(job_view(row, row.created, app.silent_after))
+    return answer(job_view(row, row.created, app.heartbeat_timeout))
 
 
 @routes.post("/experiments/{experiment_id}/cancel", status_code=202, response_model=ExperimentView)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from fedproc.central.api.deps import AppState, HostCaller, Operator, Researcher, app_state, audit_event
 from fedproc.central.api.health import check_health
-from fedproc.central.api.routes.common import HostPath, also, answer, answer_list, router
+from fedproc.central.api.routes.common import HostPath, add_alias, answer, answer_list, router
 from fedproc.central.api.views import dataset_views, host_report_view, host_view
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
 from fedproc.central.db.repositories import enrolments, hosts
@@ -50,7 +50,7 @@ def list_hosts(
         raise ForbiddenError("?all=true is for operators; without it you see the active hosts", code="forbidden.role")
     with read_transaction(app.engine) as connection:
         rows = hosts.listed(connection, everyone=all)
-    return answer_list(_HOSTS, [host_view(row, app.silent_after) for row in rows])
+    return answer_list(_HOSTS, [host_view(row, app.heartbeat_timeout) for row in rows])
 
 
 @routes.get("/hosts/health/", response_model=Health, responses={503: {"model": Health}})
@@ -60,7 +60,7 @@ async def get_health(request: Request) -> Response:
     return answer(health, 200 if health.status == "ok" else 503, {"Cache-Control": "no-store"})
 
 
-also(routes, "/hosts/health", get_health)  # here, since the path of one host would match it, too
+add_alias(routes, "/hosts/health", get_health)  # here, since the path of one host would match it, too
 
 
 @routes.get("/hosts/reports", response_model=list[HostReportView])
@@ -79,7 +79,7 @@ def get_host(request: Request, host_id: HostPath, caller: Researcher) -> Respons
         row = hosts.one(connection, host_id)
     if row is None:
         raise NotFoundError(f"host {host_id} is not enrolled; GET /hosts/ lists the hosts there are")
-    return answer(host_view(row, app.silent_after))
+    return answer(host_view(row, app.heartbeat_timeout))
 
 
 @routes.put("/hosts/{host_id}", response_model=HostView, responses={201: {"model": HostView}})
@@ -123,14 +123,14 @@ def _enrol(request: Request, host: str, body: HostEnrolment, key: dict[str, Any]
         audit_event(request).record(connection, status, host, detail)
         row = hosts.one(connection, host)
         assert row is not None
-        revocation.follow(connection, before, row, now)
+        revocation.propagate(connection, before, row, now)
     return status, row
 
 
 def _changed(app: AppState, row: Row[Any], status: int = 200) -> Response:
     for topic in ("hosts", "outbox", "events"):
         app.notifier.publish(topic)
-    return answer(host_view(row, app.silent_after), status)
+    return answer(host_view(row, app.heartbeat_timeout), status)
 
 
 @routes.post("/hosts/{host_id}/revocation", response_model=HostView)
@@ -148,7 +148,7 @@ def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, calle
         audit_event(request).record(connection, 200, host_id, body.reason)
         row = hosts.one(connection, host_id)
         assert row is not None
-        revocation.follow(connection, before, row, now)
+        revocation.propagate(connection, before, row, now)
     return _changed(app, row)
 
 
@@ -176,7 +176,7 @@ def list_datasets(
     app = app_state(request)
     with read_transaction(app.engine) as connection:
         rows = [row for row in hosts.listed(connection, everyone=False) if host in {None, row.id}]
-    return answer_list(_DATASETS, [view for row in rows for view in dataset_views(row, app.silent_after)])
+    return answer_list(_DATASETS, [view for row in rows for view in dataset_views(row, app.heartbeat_timeout)])
 
 
-also(routes, "/hosts", list_hosts)
+add_alias(routes, "/hosts", list_hosts)

@@ -46,7 +46,7 @@ async def get_metrics(request: Request) -> Response:
 
 def _metrics(app: AppState) -> bytes:
     with read_transaction(app.engine) as connection:
-        return app.metrics.page(connection, time.time() - app.silent_after)
+        return app.metrics.page(connection, time.time() - app.heartbeat_timeout)
 
 
 @routes.get("/audit", response_model=AuditPage)

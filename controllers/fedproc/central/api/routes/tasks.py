@@ -46,7 +46,7 @@ async def get_job(request: Request, task_id: JobPath, caller: Researcher) -> Res
     """One job."""
     app = app_state(request)
     row = await read_one(app, lambda connection: experiments.job(connection, task_id, owner_filter(caller)))
-    return answer(job_view(row, row.created, app.silent_after))
+    return answer(job_view(row, row.created, app.heartbeat_timeout))
 
 
 @routes.put("/tasks/{task_id}/input", response_model=FileView, openapi_extra=_BINARY)
@@ -112,8 +112,8 @@ async def _bytes_of(path: Path) -> AsyncIterator[bytes]:
 
 async def _receive(chunks: AsyncIterator[bytes], incoming: Incoming, declared: InputDecl, announced: str | None) -> str:
     await run_in_threadpool(incoming.cut, 0)
-    taken, ended = await stream_to(chunks, incoming, declared.max_mb * MB)
-    actual = taken.hexdigest()
+    hasher, ended = await stream_to(chunks, incoming, declared.max_mb * MB)
+    actual = hasher.hexdigest()
     if ended and announced in {None, actual}:
         return actual
     await run_in_threadpool(incoming.cut, 0)

@@ -127,7 +127,7 @@ def _expect(request: Request, host: str, new: NewUpload) -> tuple[int, Row[Any]]
 
 
 @asynccontextmanager
-async def _held(request: Request, file: str, caller: Caller) -> AsyncIterator[tuple[Row[Any], Incoming]]:
+async def _locked(request: Request, file: str, caller: Caller) -> AsyncIterator[tuple[Row[Any], Incoming]]:
     """The caller's entry under its writer's lock, read after the lock was got."""
     app = app_state(request)
     await run_in_threadpool(_find, app, file, caller)
@@ -144,7 +144,7 @@ def _find(app: AppState, file: str, caller: Caller) -> Row[Any]:
 async def get_offset(request: Request, file_id: FilePath, caller: AnyCaller) -> Response:
     """How many bytes have arrived. Completes an upload whose last bytes came just before this API was stopped."""
     _speaks_tus(request)
-    async with _held(request, file_id, caller) as (row, incoming):
+    async with _locked(request, file_id, caller) as (row, incoming):
         if row.state == "pending" and incoming.size == row.size:
             await _finish(request, row, incoming, None)
         offset = row.size if row.state == "complete" else incoming.size
@@ -165,9 +165,9 @@ async def append_bytes(request: Request, file_id: FilePath, caller: AnyCaller) -
         raise MediaTypeError(f"the Content-Type of tus' PATCH is {_OFFSET_TYPE}")
     offset, checksum = _number(request, "upload-offset"), request.headers.get("upload-checksum")
     announced = sha256_of_checksum(checksum) if checksum else None
-    async with _held(request, file_id, caller) as (row, incoming):
+    async with _locked(request, file_id, caller) as (row, incoming):
         _check_offset(row, incoming, offset)
-        await _take(request, row, incoming, announced)
+        await _append(request, row, incoming, announced)
         return Response(status_code=204, headers={**_TUS, "Upload-Offset": str(incoming.size)})
 
 
@@ -182,14 +182,14 @@ def _check_offset(row: Row[Any], incoming: Incoming, offset: int) -> None:
         )
 
 
-async def _take(request: Request, row: Row[Any], incoming: Incoming, announced: str | None) -> None:
+async def _append(request: Request, row: Row[Any], incoming: Incoming, announced: str | None) -> None:
     start = incoming.size
-    taken, ended = await stream_to(request.stream(), incoming, row.size - start)
-    if ended and announced not in {None, taken.hexdigest()}:
+    hasher, ended = await stream_to(request.stream(), incoming, row.size - start)
+    if ended and announced not in {None, hasher.hexdigest()}:
         await run_in_threadpool(incoming.cut, start)
         raise ChecksumError("Upload-Checksum: these bytes have another sha256; dropped")
     if incoming.size == row.size:
-        await _finish(request, row, incoming, taken.hexdigest() if start == 0 else None)
+        await _finish(request, row, incoming, hasher.hexdigest() if start == 0 else None)
     elif not ended:
         raise CutOffError(f"the bytes stopped coming; {incoming.size} of {row.size} are kept: go on from there")
     else:
@@ -207,7 +207,7 @@ async def _finish(request: Request, row: Row[Any], incoming: Incoming, sha256: s
 async def delete_upload(request: Request, file_id: FilePath, caller: AnyCaller) -> Response:
     """Forget a file of one's own, or an output that is not complete, with its bytes."""
     _speaks_tus(request)
-    async with _held(request, file_id, caller) as (row, _):
+    async with _locked(request, file_id, caller) as (row, _):
         if row.job is not None and row.state == "complete":
             raise ConflictError(f"file {file_id} is a result of job {row.job}; it stays", code="conflict.complete")
         await run_in_threadpool(_remove, request, file_id)

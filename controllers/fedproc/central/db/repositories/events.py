@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 from fedproc.central.db.schema import events
 
 _LAST = select(func.coalesce(func.max(events.c.id), 0))
-_GROWN = (
+_CHANGED = (
     select(events.c.experiment, func.max(events.c.id).label("last"))
     .where(events.c.id > bindparam("after"))
     .group_by(events.c.experiment)
@@ -50,9 +50,9 @@ def add_state(connection: Connection, job: Any, state: str, code: str | None, re
     add_all(connection, [state_of_job(job, state, code, reason, now)])
 
 
-def grown(connection: Connection, after: int | None) -> tuple[int, list[str]]:
+def changed_since(connection: Connection, after: int | None) -> tuple[int, list[str]]:
     """The id of the last event, and the experiments with events after ``after`` (none are named if that is None)."""
     if after is None:
         return int(connection.execute(_LAST).scalar_one()), []
-    rows = connection.execute(_GROWN, {"after": after}).all()
+    rows = connection.execute(_CHANGED, {"after": after}).all()
     return max([after, *(row.last for row in rows)]), [row.experiment for row in rows]

@@ -26,7 +26,7 @@ def existing(connection: Connection, file: str) -> Row[Any]:
     return connection.execute(_ONE, {"id": file}).one()
 
 
-def mine(connection: Connection, owner: str, path: str) -> Row[Any] | None:
+def by_path(connection: Connection, owner: str, path: str) -> Row[Any] | None:
     """The file that ``owner`` put under ``path`` himself."""
     query = select(files).where(files.c.owner == owner, files.c.path == path, files.c.job.is_(None))
     return connection.execute(query.with_for_update()).one_or_none()
