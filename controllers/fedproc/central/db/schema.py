@@ -79,7 +79,7 @@ enrolments = Table(
     Column("decided", Float),
 )
 """The last enrolment of each host. ``wrong``: how often a code was tried that was not this one. The first request
-that the code lets in binds it to its key."""
+that the code admits binds it to its key."""
 
 tools = Table(
     "tools",

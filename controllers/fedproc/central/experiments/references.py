@@ -65,7 +65,7 @@ class References:
         return {found.id: found.public_key for found in self._connection.execute(query)}
 
     def peers(self, row: Row[Any]) -> Iterator[Peer]:
-        """The other ends of a job's connections: those that it dials, then those that it lets in."""
+        """The other ends of a job's connections: those that it dials, then those that it admits."""
         task = self._tool.task(row.task)
         yield from (self._peer_to_dial(other) for other in self._rows if _connects(task, other.task))
         for other in self._rows:

@@ -156,7 +156,7 @@ class Relay:
             await asyncio.sleep(_PACE)
 
     def _redeclare(self, topology: Topology) -> None:
-        """The queues of hosts that turned out to have none: an operator may have deleted them."""
+        """The queues of hosts that have none: an operator may have deleted them."""
         while self._publisher.without_queue:
             topology.forget(self._publisher.without_queue.pop())
             self._hosts.set()

@@ -88,7 +88,7 @@ def list_enrolments(request: Request, caller: Operator) -> Response:
 
 @routes.put("/enrolments/{host_id}", response_model=Enrolled)
 def request_enrolment(request: Request, host_id: HostPath, body: EnrolmentRequest) -> Response:
-    """A host asks to be let in, with the code that its site was given; the same request again changes nothing."""
+    """A host asks to be admitted, with the code that its site was given; the same request again changes nothing."""
     app = app_state(request)
     _check_code(request, host_id, body.code)
     key = read_request(body.request, host_id)

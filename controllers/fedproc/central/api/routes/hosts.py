@@ -137,7 +137,7 @@ def _changed(app: AppState, row: Row[Any], status: int = 200) -> Response:
 def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, caller: Operator) -> Response:
     """Revoke a host at once: it may do nothing here, its jobs are ended, its connections with others are cut.
 
-    To let it in again, enrol it again: with a new key, if the old one may be in wrong hands.
+    To admit it again, enrol it again: with a new key, if the old one may be in wrong hands.
     """
     app, now = app_state(request), time.time()
     with serialized_transaction(app.engine) as connection:

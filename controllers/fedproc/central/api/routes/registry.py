@@ -1,6 +1,6 @@
 """Who may read and write the store of images and packages: the gateway asks here before it lets a request on.
 
-204 lets in, 401 and 403 do not. What is asked for is not told here: the gateway asks one question for requests that
+204 admits, 401 and 403 do not. What is asked for is not said here: the gateway asks one question for requests that
 read, and the other for all else.
 """
 
