@@ -16,6 +16,11 @@ from typing import Literal
 
 import psycopg
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from fedproc.common.log import get_logger
+
+log = get_logger(__name__)
 
 Topic = Literal["outbox", "events", "hosts"]
 """``outbox``: messages to hosts wait. ``events``: an experiment's events grew. ``hosts``: a host was changed."""
@@ -77,8 +82,11 @@ class PostgresNotifier(Notifier):
         self._engine = engine
 
     def publish(self, topic: Topic) -> None:
-        with self._engine.begin() as connection:
-            self.publish_in(connection, topic)
+        try:
+            with self._engine.begin() as connection:
+                self.publish_in(connection, topic)
+        except SQLAlchemyError as error:
+            log.warning("notification.lost", topic=topic, reason=str(error))
 
     def publish_in(self, connection: Connection, topic: Topic) -> None:
         connection.execute(text("SELECT pg_notify(:channel, :topic)"), {"channel": CHANNEL, "topic": topic})

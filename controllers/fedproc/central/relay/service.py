@@ -151,7 +151,7 @@ class Relay:
             if self._state != _OK:
                 continue
             if await self._publisher.publish_all(channel, time.time()):
-                self._notifier.publish("events")
+                await self._notify_of_events()
             self._redeclare(topology)
             await asyncio.sleep(_PACE)
 
@@ -160,6 +160,10 @@ class Relay:
         while self._publisher.without_queue:
             topology.forget(self._publisher.without_queue.pop())
             self._hosts.set()
+
+    async def _notify_of_events(self) -> None:
+        """In a thread: a database that is slow to answer holds up nothing else."""
+        await asyncio.to_thread(self._notifier.publish, "events")
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -172,7 +176,7 @@ class Relay:
             for _, message in batch:
                 message.ack()
             if result.events:
-                self._notifier.publish("events")
+                await self._notify_of_events()
             if result.messages:
                 self._outbox.set()
             for host in result.heartbeats:
@@ -216,7 +220,7 @@ class Relay:
             deaths: Any = message.headers.get("x-death") or [{}]
             source = str(deaths[0].get("queue", message.routing_key))
             if await asyncio.to_thread(self._write_dead, source, message.body):
-                self._notifier.publish("events")
+                await self._notify_of_events()
                 self._outbox.set()
             message.ack()
 
@@ -239,7 +243,7 @@ class Relay:
                 log.warning("deadlines.waiting", reason=error.message)
                 continue
             if changed:
-                self._notifier.publish("events")
+                await self._notify_of_events()
                 self._outbox.set()
 
     def _pass_deadlines(self) -> bool:
