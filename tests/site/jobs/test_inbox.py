@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from joserfc.jwk import ECKey
 
+from fedproc.common.keys import Signer
 from fedproc.contract.wire.jws import CENTRAL, seal
 from fedproc.contract.wire.messages import Cancel
 from fedproc.site.jobs import inbox as inbox_module
@@ -42,7 +43,7 @@ async def test_it_goes_back_to_its_queue_after_a_pause(readable: bool, monkeypat
         journal=SimpleNamespace(epoch="one", emit=refuse),
     )
     orchestrator: Any = SimpleNamespace(cancel=refuse)
-    order = seal(Cancel(job="j-" + "0" * 26), key, iss=CENTRAL, aud="UB")
+    order = seal(Cancel(job="j-" + "0" * 26), Signer(key), iss=CENTRAL, aud="UB")
     message = Message(order if readable else b"not a message")
     await Inbox(services, orchestrator, cast(Any, None), {key.thumbprint(): key}).control(cast(Any, message))
     assert reasons == ["no space left on device"]
