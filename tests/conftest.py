@@ -1,13 +1,69 @@
-"""What tests of several rooms share."""
+"""What a test needs is told by markers (pyproject.toml); most of them follow from its fixtures (``support/needs.py``).
+
+A test without any of them is a unit test (``make unit``): it may not start a process. Under ``pytest -n``, tests that
+share something costly share a worker, and those that take longest begin first.
+"""
 
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.needs import needs_of
 
 from fedproc.demo.data import SHARES, write_datasets
+
+TESTS = Path(__file__).parent
+NEEDS = {
+    "process", "server", "needs_root", "needs_broker", "needs_postgres", "needs_engine", "needs_federation",
+    "needs_browser", "slow",
+}  # fmt: skip
+SHARED = ("needs_federation", "needs_engine", "needs_broker")
+"""Tests with the same of these share a worker, as those of one file do."""
+STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        own = {mark.name for mark in item.iter_markers()} & NEEDS
+        for need in (needs_of(item) or {"unit"}) if not own else needs_of(item):
+            item.add_marker(need)
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=_turn)
+
+
+def _group(item: pytest.Item) -> str:
+    return next((need for need in SHARED if item.get_closest_marker(need)), str(item.path.relative_to(TESTS)))
+
+
+def _turn(item: pytest.Item) -> int:
+    order = (*SHARED, "slow")
+    return next((turn for turn, need in enumerate(order) if item.get_closest_marker(need)), len(order))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    _running[:] = [item] if item.get_closest_marker("unit") else []
+    try:
+        return (yield)
+    finally:
+        _running.clear()
+
+
+_running: list[pytest.Item] = []
+"""the unit test that runs"""
+
+
+def _refuse_processes(event: str, _: object) -> None:
+    if _running and event in STARTS:
+        raise AssertionError(f"a unit test starts a process: mark {_running[0].nodeid} with 'process'")
+
+
+sys.addaudithook(_refuse_processes)
 
 
 @pytest.fixture(scope="session")

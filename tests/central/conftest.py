@@ -11,7 +11,8 @@ import pytest
 from tests.support.books import Books, settings_in
 from tests.support.central_api import Federation
 from tests.support.issuer import TestIssuer
-from tests.support.postgres import Postgres
+from tests.support.needs import needs
+from tests.support.postgres import DATABASES, Postgres
 from tests.support.sample_tools import EVERY
 
 from fedproc.central.db import migrate
@@ -19,6 +20,7 @@ from fedproc.central.db.engine import connect
 
 
 @pytest.fixture(scope="session")
+@needs("needs_postgres")
 def postgres() -> Iterator[Postgres]:
     with Postgres.running() as cluster:
         yield cluster
@@ -33,7 +35,7 @@ def migrated(postgres: Postgres) -> str:
     return str(engine.url.database)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
     """Four hosts that were just heard of and every sample tool, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
@@ -62,12 +64,14 @@ def opened(url: str, folder: Path) -> Iterator[Books]:
 
 
 @pytest.fixture(scope="session")
+@needs("server")
 def issuer() -> Iterator[TestIssuer]:
     with TestIssuer() as running:
         yield running
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=DATABASES)
+@needs("server")
 def federation(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: TestIssuer
 ) -> Iterator[Federation]:
@@ -79,6 +83,7 @@ def federation(
 
 
 @pytest.fixture
+@needs("server")
 def lone(tmp_path: Path, issuer: TestIssuer) -> Iterator[Federation]:
     """One API of the test's own on SQLite, with four enrolled hosts and two tools."""
     with Federation(f"sqlite:///{tmp_path}/central.db", tmp_path, issuer) as running:

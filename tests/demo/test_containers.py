@@ -19,11 +19,13 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
     return Steps(Console(file=io.StringIO(), force_terminal=True), tmp_path / "log")
 
 
+@pytest.mark.process
 def test_a_program_that_fails_says_its_last_words_and_where_the_rest_is(steps: Steps) -> None:
     with pytest.raises(FedprocError, match=r"(?s)fatal: \\\[UB\]: no disk.*central failed.*log/central\.log"):
         steps.run("central", "sh", "-c", "echo 'TASK [x]'; echo 'fatal: [UB]: no disk'; exit 2")
 
 
+@pytest.mark.process
 def test_what_runs_side_by_side_is_waited_for_though_one_fails(steps: Steps, tmp_path: Path) -> None:
     done = tmp_path / "done"
     with pytest.raises(FedprocError, match="central failed"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.federation.machines import Machine
+from tests.support.needs import needs
 
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
@@ -77,6 +78,7 @@ class Centre:
 
 
 @pytest.fixture(scope="session")
+@needs("needs_federation")
 def centre() -> Iterator[Centre]:
     if not (FOLDER / "env").exists():
         pytest.fail("no federation runs: make federation starts one")
@@ -86,16 +88,19 @@ def centre() -> Iterator[Centre]:
 
 
 @pytest.fixture(scope="session")
+@needs("needs_federation")
 def machine() -> Machine:
     """The centre's."""
     return Machine("centre")
 
 
 @pytest.fixture
+@needs("needs_federation")
 def ub() -> Machine:
     return Machine("UB")
 
 
 @pytest.fixture
+@needs("needs_federation")
 def bsc() -> Machine:
     return Machine("BSC")

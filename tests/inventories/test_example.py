@@ -59,6 +59,7 @@ def filled(copied: Path) -> Path:
     return copied
 
 
+@pytest.mark.process
 def test_ansible_reads_it_and_the_machines_are_in_their_groups() -> None:
     listed = ansible("ansible-inventory", EXAMPLE, "--list")
     assert listed.returncode == 0, listed.stderr
@@ -68,6 +69,7 @@ def test_ansible_reads_it_and_the_machines_are_in_their_groups() -> None:
     assert {"UB", "CLINIC_A", "CLINIC_B"} == set(found["data_hosts"]["hosts"])
 
 
+@pytest.mark.process
 def test_filled_it_passes_the_check(filled: Path) -> None:
     lines = [line for path in filled.rglob("*.yml") for line in path.read_text().splitlines()]
     assert [line for line in lines if "CHANGE" in line.partition("#")[0]] == []
@@ -75,6 +77,7 @@ def test_filled_it_passes_the_check(filled: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("file", "value", "placeholder", "said"),
     [
@@ -109,6 +112,7 @@ def test_a_placeholder_that_is_left_is_named_with_its_cure(
     assert "a-long-secret" not in done.stdout
 
 
+@pytest.mark.process
 def test_as_it_is_it_is_refused(copied: Path) -> None:
     done = checked(copied)
     assert done.returncode != 0

@@ -63,12 +63,14 @@ def test_no_role_has_variables_that_begin_like_an_old_one() -> None:
     assert {name for name in names for old in ROLES if name == old or name.startswith(f"{old}_")} == set()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("playbook", [["central.yml"], SITE, TOOLS, CODE], ids=lambda playbook: str(playbook[0]))
 def test_old_name_on_the_command_line_stops_the_playbook(tmp_path: Path, playbook: list[str]) -> None:
     said = played(tmp_path, *playbook, "-e", "toolbox_bundle=tools.tar")
     assert "toolbox_bundle is now tool_prefetch_archive" in said
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("place", ["group_vars/all.yml", "group_vars/sites.yml", "host_vars/BSC.yml"])
 def test_old_names_in_the_inventory_are_all_told(tmp_path: Path, place: str) -> None:
     (tmp_path / place).parent.mkdir()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.certificates import Authority
+from tests.support.needs import needs
 
 ROOT = Path(__file__).parents[2]
 CONTROLLERS = ROOT / "controllers"
@@ -65,11 +66,13 @@ class Checker:
 
 
 @pytest.fixture
+@needs("process")
 def check() -> Checker:
     return Checker()
 
 
 @pytest.fixture(scope="session")
+@needs("process")
 def stub_libraries(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder with the stub, of a driver that is ``new``, ``old`` or ``ancient``; compiled once each."""
     if shutil.which("gcc") is None:
@@ -148,6 +151,7 @@ class SmallInternet:
 
 
 @pytest.fixture(scope="session")
+@needs("needs_root")
 def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallInternet]:
     """Skips, with the reason, where namespaces cannot be made."""
     if reason := _no_namespaces():

@@ -121,6 +121,7 @@ def alone(python: str, *arguments: str, cwd: Path, **environment: str) -> subpro
     )
 
 
+@pytest.mark.process
 def test_the_zipapp_runs_with_a_bare_python_in_an_empty_folder(zipapp: Path, tmp_path: Path, bare_python: str) -> None:
     done = alone(bare_python, str(zipapp), "--html", "page.html", "--service", "api=https://api.invalid", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "")
@@ -163,6 +164,7 @@ def test_the_zipapp_is_the_same_each_time_and_holds_no_binary(zipapp: Path, tmp_
     assert all(name.startswith(rooms) or name == "fedproc/__init__.py" for name in names if "/" in name)
 
 
+@pytest.mark.process
 def test_an_older_python_is_told_what_is_needed(tmp_path: Path) -> None:
     """The entry is in a form that every Python 3 reads; here it is told that it runs on 3.8."""
     script = "import sys; sys.version_info = (3, 8, 1); exec(compile(open(sys.argv[1]).read(), 'x', 'exec'))"

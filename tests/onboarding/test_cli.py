@@ -151,6 +151,7 @@ def test_a_hosts_settings_say_what_to_check(check: Any, tmp_path: Path) -> None:
     assert "key.pem: No such file" in result.lines["credentials.modes"]["measured"]
 
 
+@pytest.mark.process
 def test_without_proc_nothing_is_guessed() -> None:
     """Where /proc cannot be read the lines say so, one by one, and the check itself goes on."""
     if os.geteuid() != 0:

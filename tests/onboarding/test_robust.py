@@ -41,6 +41,7 @@ def test_no_report_is_told_as_such(data: Any) -> None:
         report.from_json(data)
 
 
+@pytest.mark.process
 @given(data=st.data())
 def test_a_damaged_report_is_a_value_error_and_never_more(good: dict[str, Any], data: st.DataObject) -> None:
     broken = {**good, data.draw(st.sampled_from(sorted(set(good) - {"format"}))): data.draw(json_values)}
@@ -54,6 +55,7 @@ def test_a_damaged_report_is_a_value_error_and_never_more(good: dict[str, Any], 
     survey.render_text([("UB", broken)])
 
 
+@pytest.mark.process
 def test_what_a_newer_program_adds_is_ignored(good: dict[str, Any]) -> None:
     newer = {**good, "weather": "fine", "lines": [{**line, "colour": "green"} for line in good["lines"]]}
     assert report.from_json(newer) == report.from_json(good)
@@ -99,6 +101,7 @@ def leave() -> NoReturn:
     os._exit(3)
 
 
+@pytest.mark.process
 def test_each_probe_ends_in_its_own_way_and_alone() -> None:
     probes = {"answer": answer, "crash": crash, "fail": fail, "leave": leave}
     tasks = [Task(name, probe, DataApiFacts, 10) for name, probe in probes.items()]
@@ -112,6 +115,7 @@ def test_each_probe_ends_in_its_own_way_and_alone() -> None:
     assert sorted(done) == ["answer", "crash", "fail", "hang", "leave"]
 
 
+@pytest.mark.process
 def test_a_probe_that_is_given_up_is_ended() -> None:
     seen, kept = os.pipe()
     run_all([Task("hang", hang, DataApiFacts, 0.1)])
@@ -120,6 +124,7 @@ def test_a_probe_that_is_given_up_is_ended() -> None:
     os.close(seen)
 
 
+@pytest.mark.process
 def test_what_a_probe_started_ends_with_it() -> None:
     seen, kept = os.pipe()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.needs import needs
 
 from fedproc.onboarding.watch import WatchSettings, take_sample, watch
 
@@ -84,6 +85,7 @@ async def test_mig_instances_are_listed_and_missed(stub: Any, gpu_line: Any, tmp
 
 
 @pytest.fixture
+@needs("needs_root")
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("not root: a filesystem cannot be mounted here")
@@ -120,6 +122,7 @@ async def test_a_disk_that_became_read_only_is_told(small_disk: Path) -> None:
     assert (codes(sample), sample["unfit"]) == (["disk-read-only"], ["disk"])
 
 
+@pytest.mark.process
 async def test_the_heartbeat_can_carry_a_sample_as_it_is(tmp_path: Path) -> None:
     import json
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.needs import needs
 from tests.support.running import Running, federation
 
 from fedproc.demo.broker import other_root, version
@@ -20,6 +21,7 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session")
+@needs("needs_federation")
 def federation_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("federation")
     faked = {f"orchestrator-{CLOCK_HOST}": fake_clock(folder / "clock")}

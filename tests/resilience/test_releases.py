@@ -14,6 +14,7 @@ from tests.resilience.conftest import TALLY
 from tests.resilience.once import ended_once, nothing_of
 from tests.resilience.test_killed import releasing_by_hand
 from tests.support.holding import stopped
+from tests.support.needs import needs
 from tests.support.release_before import python_of_release_before
 from tests.support.running import CACHE, ROOT, Running, federation
 
@@ -63,6 +64,7 @@ class Releases:
 
 
 @pytest.fixture(scope="module", params=OLD)
+@needs("needs_federation")
 def mixed(request, tmp_path_factory) -> Iterator[tuple[Running, Releases]]:
     folder = tmp_path_factory.mktemp(request.param)
     releases = Releases(folder / "pythons", python_of_release_before(CACHE), OLD[request.param])

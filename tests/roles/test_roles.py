@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 ROLES = sorted(p.parent.parent for p in ROOT.glob("roles/*/tasks/main.yml"))
 
 
+@pytest.mark.process
 def test_every_readme_is_what_make_docs_would_write() -> None:
     checked = subprocess.run(
         [sys.executable, ROOT / "scripts/role_readme.py", "--check"], capture_output=True, text=True, check=False

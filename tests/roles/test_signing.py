@@ -63,6 +63,7 @@ def sign(folder: Path, request: str, told: str) -> str:
     return done.stdout
 
 
+@pytest.mark.process
 def test_the_key_that_was_compared_is_certified(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     sign(tmp_path, make_request(key, "UB"), fingerprint(key.public_key()))
@@ -72,6 +73,7 @@ def test_the_key_that_was_compared_is_certified(tmp_path: Path) -> None:
     assert ("-----BEGIN PUBLIC" + handed_on).strip() == public_pem(key.public_key()).decode().strip()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("asked", ["another key", "an extension"])
 def test_a_centre_that_lies_about_a_request_gets_nothing_signed(tmp_path: Path, asked: str) -> None:
     key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())

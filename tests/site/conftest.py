@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from tests.support.broker import running_broker
+from tests.support.needs import needs
 from werkzeug.security import generate_password_hash
 
 from fedproc.common.keys import load_key, public_jwk
@@ -88,6 +89,7 @@ def _clients(ring: Keyring) -> tuple[Client, ...]:
 
 
 @pytest.fixture(scope="session")
+@needs("process")
 def issuer(keys: Keyring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IssuerAt]:
     folder = tmp_path_factory.mktemp("issuer")
     (port,) = free_ports(1)
@@ -126,6 +128,7 @@ def _answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
+@needs("needs_broker")
 def broker(keys: Keyring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerPlan]:
     with running_broker(tmp_path_factory.mktemp("broker"), keys) as plan:
         yield plan

@@ -33,7 +33,7 @@ class TestIssuer:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> TestIssuer:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

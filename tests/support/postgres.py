@@ -19,7 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgres)]
+"""for fixtures that give the same on both"""
 _READY = b"ready to accept connections"
 
 

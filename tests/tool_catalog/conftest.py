@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.needs import needs
 
 REPOSITORY = Path(__file__).parents[2]
 CATALOGUE = REPOSITORY / "tool_catalog"
@@ -57,18 +58,21 @@ class ToolProgram:
 
 
 @pytest.fixture(scope="session")
+@needs("process")
 def statistics() -> ToolProgram:
     """``cohort-statistics``, without any package beside the standard library."""
     return ToolProgram(CATALOGUE / "cohort_statistics", (sys.executable, "-S"))
 
 
 @pytest.fixture(scope="session")
+@needs("process")
 def acceptance() -> ToolProgram:
     """``host-acceptance``, without any package beside the standard library."""
     return ToolProgram(CATALOGUE / "host_acceptance", (sys.executable, "-S"))
 
 
 @pytest.fixture(scope="session")
+@needs("process")
 def flower() -> ToolProgram:
     """``flower-logistic`` in an environment built from its lock file, kept between test runs."""
     folder = CATALOGUE / "flower_logistic"

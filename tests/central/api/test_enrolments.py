@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import update
 from tests.support.central_api import Federation, problem
 from tests.support.issuer import TestIssuer
+from tests.support.needs import needs
 from tests.support.proxying import ConnectProxy
 
 from fedproc.central.db.engine import write_transaction
@@ -100,6 +101,7 @@ def certificate(keys: Keyring, key: Any, subject: x509.Name, ca: bool, days: flo
 
 
 @pytest.fixture(scope="module")
+@needs("server")
 def centre(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: TestIssuer
 ) -> Iterator[tuple[Federation, Keyring]]:

@@ -212,6 +212,7 @@ def test_while_the_database_is_away_the_api_says_so(lone: Federation) -> None:
         assert rosa.get("/tools").status_code == 200
 
 
+@pytest.mark.needs_postgres
 @pytest.mark.parametrize("federation", ["postgresql"], indirect=True)
 def test_connections_that_the_database_closed_are_replaced(
     federation: Federation, request: pytest.FixtureRequest

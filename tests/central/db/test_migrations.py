@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
+from tests.support.postgres import DATABASES
 
 from fedproc.central.db import migrate
 from fedproc.central.db.engine import connect, read_transaction, write_transaction
@@ -18,7 +19,7 @@ from fedproc.central.db.schema import metadata
 from fedproc.common.errors import InvalidInputError
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An empty database."""
     sqlite = request.param == "sqlite"

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.sample_tools import CHAIN, DIAL, GANG, LONE, PORT, SENT, WATCHED, need, task, tool
 
 from fedproc.central.experiments.coordinator import (
@@ -233,7 +234,7 @@ def _circular(waits: dict[Any, set[Any]]) -> bool:
     return bool(waits)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(tools(), st.integers(1, 4), st.data())
 def test_whatever_happens_every_job_ends_once_and_the_experiment_with_the_last(
     tool: Tool, hosts: int, data: st.DataObject
@@ -256,7 +257,7 @@ def test_whatever_happens_every_job_ends_once_and_the_experiment_with_the_last(
     assert all(count == 1 for count in play.ends.values())
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(tools().filter(lambda t: not _waits_for_itself(t)), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_if_nothing_goes_wrong_it_succeeds(tool: Tool, hosts: int, random: Any) -> None:
     play = Play(tool, hosts, uploads=True)
@@ -269,7 +270,7 @@ def test_if_nothing_goes_wrong_it_succeeds(tool: Tool, hosts: int, random: Any) 
     assert not [made for made in play.decisions if made.kind == "cancel"]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(tools(), st.integers(1, 3), st.data())
 def test_a_cancelled_experiment_ends_whatever_its_jobs_are_doing(tool: Tool, hosts: int, data: st.DataObject) -> None:
     play = Play(tool, hosts)

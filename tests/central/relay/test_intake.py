@@ -9,11 +9,12 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 from sqlalchemy import Row, select
 from tests.support.books import Belt, Books, kinds
+from tests.support.examples import examples
 
 from fedproc.central.db import schema
 from fedproc.central.db.engine import read_transaction, serialized_transaction
@@ -82,7 +83,7 @@ def test_a_terminal_state_absorbs_and_what_comes_after_is_kept_beside_it(books: 
     assert _told(books, job.experiment).count((None, "failed")) == 1
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_however_often_and_in_whatever_order_messages_come_a_job_ends_once(books: Books, data: st.DataObject) -> None:
     experiment = books.submit(tool="lone", hosts=["UB"])

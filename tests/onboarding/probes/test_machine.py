@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from tests.support.needs import needs
 
 from fedproc.onboarding.probes import cgroup, cpu, disk, dmi, engine, gpu, system
 
@@ -55,6 +56,7 @@ def test_filesystems_are_those_of_df(check: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture
+@needs("needs_root")
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("not root: a filesystem cannot be mounted here")
@@ -202,7 +204,7 @@ class EngineApi:
                 """Tests read their own output."""
 
         self.server = socketserver.ThreadingUnixStreamServer(str(path), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
         self.server.shutdown()
@@ -215,6 +217,7 @@ INFO = json.dumps(
 ).encode()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("version", "info", "name", "state", "says"),
     [
@@ -238,6 +241,7 @@ def test_an_engine_is_asked_by_its_own_api(
     assert (found.state, says in found.detail) == (state, True), found.detail
 
 
+@pytest.mark.process
 def test_an_engine_that_this_user_may_not_ask_could_not_be_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +257,7 @@ def test_an_engine_that_this_user_may_not_ask_could_not_be_told(
     assert (found.state, "may not open it" in found.detail) == ("denied", True)
 
 
+@pytest.mark.process
 def test_programs_are_tried_and_not_only_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def program(name: str, text: str) -> None:
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.needs import needs
 
 from fedproc.onboarding.model.facts import Facts
 from fedproc.onboarding.model.report import Line, ProfileStamp, Report, Verdict, to_json
@@ -43,6 +44,7 @@ def example() -> Report:
 
 
 @pytest.fixture(scope="module")
+@needs("needs_browser")
 def browser() -> Iterator[Any]:
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:

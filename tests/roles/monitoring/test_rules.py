@@ -30,10 +30,12 @@ def promtool(*arguments: object) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 def test_prometheus_takes_the_rules() -> None:
     promtool("check", "rules", "--lint-fatal", FILES / "rules.yml")
 
 
+@pytest.mark.process
 def test_each_alert_fires_on_what_it_should() -> None:
     promtool("test", "rules", Path(__file__).with_name("rules_test.yml"))
 

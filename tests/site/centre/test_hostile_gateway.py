@@ -16,6 +16,7 @@ import httpx
 import pytest
 from joserfc.jwk import ECKey
 from tests.support.central_api import TOOLS
+from tests.support.needs import needs
 
 from fedproc.catalog import load_tool, pack, sign_manifest, verify_manifest
 from fedproc.common.errors import SystemFaultError, UnreadableError
@@ -55,9 +56,10 @@ class Gateway:
 
 
 @pytest.fixture
+@needs("server")
 def gateway() -> Iterator[Gateway]:
     made = Gateway()
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield made
     made.server.shutdown()

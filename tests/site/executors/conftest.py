@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import docker
 import docker.errors
 import pytest
+from tests.support.needs import needs
 
 from fedproc.catalog.building import image_id
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
@@ -271,7 +272,10 @@ class DockerBackend:
 BACKENDS = {"sandbox": SandboxBackend, "docker": DockerBackend}
 
 
-@pytest.fixture(scope="session", params=["sandbox", pytest.param("docker", marks=needs_docker)])
+@pytest.fixture(
+    scope="session", params=["sandbox", pytest.param("docker", marks=[needs_docker, pytest.mark.needs_engine])]
+)
+@needs("needs_root")
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     with tempfile.TemporaryDirectory(prefix="fedproc-contract-") as folder:
         made = BACKENDS[request.param](Path(folder))

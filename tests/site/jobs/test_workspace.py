@@ -119,6 +119,7 @@ def test_other_users_of_the_machine_get_at_no_jobs_folder(workspace):
     assert workspace.root.parent.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.process
 def test_folders_nested_without_end_are_removed(workspace):
     inner = os.open(workspace.work, os.O_RDONLY)
     for _ in range(3000):

@@ -141,6 +141,7 @@ async def test_the_settings_say_what_is_watched(tmp_path: Path) -> None:
     assert (found.expected_gpus, found.interval, found.reserve_bytes) == (("GPU-a",), 5, 0)
 
 
+@pytest.mark.process
 async def test_a_real_look_and_a_real_check_reach_heartbeat_and_outbox(site: Site) -> None:
     await site.journal.open()
     assert site.check.shown() is None
@@ -163,12 +164,14 @@ async def test_a_real_look_and_a_real_check_reach_heartbeat_and_outbox(site: Sit
     await site.journal.close()
 
 
+@pytest.mark.process
 async def test_a_check_that_cannot_run_says_why(site: Site) -> None:
     chosen = site.settings.check.model_copy(update={"profile": "d7"})
     with pytest.raises(SystemFaultError, match=r"exit code 64.*there is no profile 'd7'"):
         await whole_check(site.file, site.settings.model_copy(update={"check": chosen}))
 
 
+@pytest.mark.process
 async def test_a_check_that_does_not_end_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_check, "_LONGEST", 0.0)
     with pytest.raises(SystemFaultError, match="did not end within"):

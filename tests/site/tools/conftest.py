@@ -11,6 +11,7 @@ import httpx
 import pytest
 from tests.support.central_api import Federation
 from tests.support.gateway import NAME, Gateway
+from tests.support.needs import needs
 from tests.support.sites import HostIssuer
 
 from fedproc.catalog.oci import Blobs, Image, take_saved
@@ -24,12 +25,14 @@ needs_docker = pytest.mark.skipif(not answers(MACHINES_OWN), reason="no Docker e
 
 
 @pytest.fixture(scope="session")
+@needs("server")
 def issuer() -> Iterator[HostIssuer]:
     with HostIssuer() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
+@needs("process")
 def gateway(tmp_path_factory: pytest.TempPathFactory, issuer: HostIssuer) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("store")
     (folder / "centre").mkdir()
@@ -40,6 +43,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, issuer: HostIssuer) -> Ite
 
 
 @pytest.fixture(scope="module")
+@needs("needs_engine")
 def engine() -> Iterator[docker.DockerClient]:
     client = docker.DockerClient(f"unix://{MACHINES_OWN}", version="auto", timeout=120)
     yield client
