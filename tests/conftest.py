@@ -6,24 +6,37 @@ share something costly share a worker, and those that take longest begin first.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.needs import needs_of
+from tests.support.broker import running_broker
+from tests.support.needs import needs, needs_of
 
+from fedproc.demo.broker import BrokerPlan
 from fedproc.demo.data import SHARES, write_datasets
+from fedproc.demo.keys import Keyring
 
 TESTS = Path(__file__).parent
 NEEDS = {
     "process", "server", "needs_root", "needs_broker", "needs_postgres", "needs_engine", "needs_federation",
     "needs_browser", "slow",
 }  # fmt: skip
+WHOLE = re.compile(r"^pytestmark = .*pytest\.mark\.(" + "|".join(sorted(NEEDS)) + ")", re.MULTILINE)
+"""in a module of which every test needs something"""
 SHARED = ("needs_federation", "needs_engine", "needs_broker")
 """Tests with the same of these share a worker, as those of one file do."""
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """``-m unit`` does not even import a module without a unit test, which would take as long as they do."""
+    if config.option.markexpr == "unit" and collection_path.suffix == ".py":
+        return bool(WHOLE.search(collection_path.read_text())) or None
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -67,6 +80,22 @@ sys.addaudithook(_refuse_processes)
 
 
 @pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
+    ring = Keyring(tmp_path_factory.mktemp("keys"))
+    assert ring.ca_file.exists()
+    return ring
+
+
+@pytest.fixture(scope="session")
+@needs("needs_broker")
+def broker(keys: Keyring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerPlan]:
+    """A RabbitMQ node for all tests of the session; it takes tokens that the key ``issuer`` signed."""
+    with running_broker(tmp_path_factory.mktemp("broker"), keys) as plan:
+        yield plan
+
+
+@pytest.fixture(scope="session")
+@needs("slow")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's datasets, laid out as a host lays them out: ``HOST/INPUT/DATASET``."""
     made, root = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("data")

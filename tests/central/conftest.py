@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from sqlalchemy import URL
 from tests.support.books import Books, settings_in
-from tests.support.central_api import Federation
-from tests.support.issuer import TestIssuer
 from tests.support.needs import needs
 from tests.support.postgres import DATABASES, Postgres
 from tests.support.sample_tools import EVERY
 
 from fedproc.central.db import migrate
 from fedproc.central.db.engine import connect
+
+if TYPE_CHECKING:  # loading an API takes a second: only for those who start one
+    from tests.support.central_api import Federation
+    from tests.support.issuer import TestIssuer
 
 
 @pytest.fixture(scope="session")
@@ -27,34 +31,48 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def migrated(postgres: Postgres) -> str:
+def postgres_schema(postgres: Postgres) -> str:
     """The name of a database with the present schema, to be copied."""
-    engine = connect(postgres.new_database())
+    return str(_migrated(postgres.new_database()).database)
+
+
+@pytest.fixture(scope="session")
+def sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the present schema, to be copied."""
+    return Path(str(_migrated(f"sqlite:///{tmp_path_factory.mktemp('schema')}/central.db").database))
+
+
+def _migrated(database: str) -> URL:
+    engine = connect(database)
     migrate.migrate(engine)
     engine.dispose()
-    return str(engine.url.database)
+    return engine.url
+
+
+def new_database(request: pytest.FixtureRequest, kind: str, folder: Path) -> str:
+    """The URL of a database of that kind with the present schema; a file is in ``folder``."""
+    if kind == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_schema"), folder / "central.db")
+        return f"sqlite:///{folder}/central.db"
+    cluster: Postgres = request.getfixturevalue("postgres")
+    return cluster.new_database(request.getfixturevalue("postgres_schema"))
 
 
 @pytest.fixture(params=DATABASES)
 def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
     """Four hosts that were just heard of and every sample tool, on SQLite and on PostgreSQL."""
-    if request.param == "sqlite":
-        yield from opened(f"sqlite:///{tmp_path}/central.db", tmp_path)
-    else:
-        cluster: Postgres = request.getfixturevalue("postgres")
-        yield from opened(cluster.new_database(request.getfixturevalue("migrated")), tmp_path)
+    yield from _opened(new_database(request, request.param, tmp_path), tmp_path)
 
 
 @pytest.fixture
-def pg_books(postgres: Postgres, migrated: str, tmp_path: Path) -> Iterator[Books]:
+def pg_books(postgres: Postgres, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
     """The same on PostgreSQL alone, where writers do not exclude each other by themselves."""
-    yield from opened(postgres.new_database(migrated), tmp_path)
+    yield from _opened(new_database(request, "postgresql", tmp_path), tmp_path)
 
 
-def opened(url: str, folder: Path) -> Iterator[Books]:
+def _opened(url: str, folder: Path) -> Iterator[Books]:
     settings, key = settings_in(folder, url)
     engine = connect(url)
-    migrate.migrate(engine)
     ledger = Books(engine, settings, key)
     ledger.enrol_everyone()
     for tool in EVERY:
@@ -66,6 +84,8 @@ def opened(url: str, folder: Path) -> Iterator[Books]:
 @pytest.fixture(scope="session")
 @needs("server")
 def issuer() -> Iterator[TestIssuer]:
+    from tests.support.issuer import TestIssuer
+
     with TestIssuer() as running:
         yield running
 
@@ -76,17 +96,21 @@ def federation(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: TestIssuer
 ) -> Iterator[Federation]:
     """One API with four enrolled hosts and two tools; shared by the tests of a module."""
+    from tests.support.central_api import Federation
+
     folder = tmp_path_factory.mktemp("centre")
-    with Federation(_database(request, folder), folder, issuer) as running:
+    with Federation(new_database(request, request.param, folder), folder, issuer) as running:
         running.enrol_everyone()
         yield running
 
 
 @pytest.fixture
 @needs("server")
-def lone(tmp_path: Path, issuer: TestIssuer) -> Iterator[Federation]:
+def lone(request: pytest.FixtureRequest, tmp_path: Path, issuer: TestIssuer) -> Iterator[Federation]:
     """One API of the test's own on SQLite, with four enrolled hosts and two tools."""
-    with Federation(f"sqlite:///{tmp_path}/central.db", tmp_path, issuer) as running:
+    from tests.support.central_api import Federation
+
+    with Federation(new_database(request, "sqlite", tmp_path), tmp_path, issuer) as running:
         running.enrol_everyone()
         yield running
 
@@ -107,10 +131,3 @@ def running(federation: Federation, rosa: httpx.Client) -> Any:
     job = federation.books.job_on(experiment, "UB")
     federation.books.report(job.id, "running")
     return federation.books.job(job.id)
-
-
-def _database(request: pytest.FixtureRequest, folder: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{folder}/central.db"
-    cluster: Postgres = request.getfixturevalue("postgres")
-    return cluster.new_database()

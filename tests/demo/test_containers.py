@@ -12,6 +12,8 @@ from fedproc.common.errors import FedprocError
 from fedproc.demo import containers
 from fedproc.demo.containers import Steps
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:

@@ -9,11 +9,10 @@ import json
 from pathlib import Path
 
 import pytest
-from lifelines import KaplanMeierFitter
-from lifelines.datasets import load_gbsg2
-from sklearn.datasets import load_breast_cancer
 
 from fedproc.demo.data import CURVES, SHARES, YEAR, differences, pooled_reference, write_datasets
+
+pytestmark = pytest.mark.slow  # scikit-learn and lifelines take seconds to load: where they are used
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -23,6 +22,8 @@ def _rows(path: Path) -> list[list[str]]:
 
 def test_every_patient_is_at_exactly_one_host(data: Path) -> None:
     parts = {host: _rows(data / host / "breast-cohort/breast-cohort/cohort.csv")[1:] for host in SHARES}
+    from lifelines.datasets import load_gbsg2
+
     patients = load_gbsg2()
     expected = sorted(
         (int(age), float(time), int(event))
@@ -34,6 +35,8 @@ def test_every_patient_is_at_exactly_one_host(data: Path) -> None:
 
 
 def test_every_tumour_is_at_one_host_to_train_on_or_held_out(data: Path) -> None:
+    from sklearn.datasets import load_breast_cancer
+
     tables = [_rows(data / host / f"wisconsin/wisconsin/{part}.csv") for host in SHARES for part in ("train", "test")]
     found = sorted(tuple(map(float, row)) for table in tables for row in table[1:])
     features, benign = load_breast_cancer(return_X_y=True)
@@ -61,6 +64,9 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
 
 
 def test_the_pooled_curve_is_close_to_the_one_without_a_grid() -> None:
+    from lifelines import KaplanMeierFitter
+    from lifelines.datasets import load_gbsg2
+
     years = [YEAR * year for year in range(1, 7)]
     pooled = pooled_reference(years)
     patients = load_gbsg2()

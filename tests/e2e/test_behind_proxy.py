@@ -5,10 +5,13 @@ from __future__ import annotations
 import tomllib
 from contextlib import contextmanager
 
+import pytest
 import tomli_w
 from tests.support.proxying import ConnectProxy
 
 from fedproc.demo.polling import free_ports, wait_until
+
+pytestmark = pytest.mark.needs_federation
 
 
 @contextmanager

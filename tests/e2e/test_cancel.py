@@ -10,6 +10,8 @@ from tests.support.holding import environment_being_built, full, lost_files, sto
 from fedproc.client.transport import ApiError
 from fedproc.demo.polling import wait_until
 
+pytestmark = pytest.mark.needs_federation
+
 LETTER = Path(__file__).parent / "tools" / "letter"
 WISCONSIN = ["UB:wisconsin", "BSC:wisconsin"]
 

@@ -13,6 +13,8 @@ import pytest
 from fedproc.demo.federation import read_env
 from fedproc.demo.polling import wait_until
 
+pytestmark = pytest.mark.needs_federation
+
 
 @pytest.fixture
 def environment(running, tmp_path):

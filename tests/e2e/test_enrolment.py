@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from fedproc.demo.federation import read_env
 from fedproc.demo.keys import Keyring, _certificate
 
+pytestmark = pytest.mark.needs_federation
+
 
 @pytest.fixture
 def fedproc(running, tmp_path):

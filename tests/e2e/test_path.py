@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from fedproc.client.results import fetch_results
 from fedproc.demo.data import COHORT_PARAMETERS, differences
+
+pytestmark = pytest.mark.needs_federation
 
 DATA_HOSTS = ("UB", "BSC", "FORTH")
 

@@ -9,11 +9,14 @@ import time
 import tomllib
 
 import psutil
+import pytest
 
 from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.configuration import DOMAIN
 from fedproc.demo.polling import wait_until
+
+pytestmark = pytest.mark.needs_federation
 
 
 def lines(running, program, since):

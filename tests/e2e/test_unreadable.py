@@ -17,6 +17,8 @@ from fedproc.contract.wire import jws, routing
 from fedproc.contract.wire.messages import Cancel, Envelope
 from fedproc.demo.polling import wait_until
 
+pytestmark = pytest.mark.needs_federation
+
 
 def signer(running, name):
     return signer_for(running.folder / "keys" / f"{name}.key")

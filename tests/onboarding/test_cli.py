@@ -13,6 +13,8 @@ import pytest
 
 from fedproc.onboarding.model import report
 
+pytestmark = pytest.mark.process
+
 OURS = 'format = 1\nid = "ours"\ntitle = "ours"\n[[requirement]]\ncheck = "memory.size"\nsource = "us"\n'
 
 

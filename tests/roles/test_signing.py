@@ -19,6 +19,8 @@ from cryptography.x509.oid import NameOID
 from fedproc.contract.enrolment import fingerprint, make_request, public_pem, read_certificate
 from fedproc.demo.keys import Keyring
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 PLAY: list[dict[str, Any]] = [
     {

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from tests.support.broker import running_broker
 from tests.support.needs import needs
 from werkzeug.security import generate_password_hash
 
 from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.wire.routing import host_scopes, relay_scopes
-from fedproc.demo.broker import BrokerPlan
 from fedproc.demo.issuer.model import DEVICE_GRANT, Client, IssuerSettings, User
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports, wait_until
@@ -48,13 +46,6 @@ class IssuerAt:
         answer = httpx.post(f"{self.url}/token", data=form)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
-
-
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
-    ring = Keyring(tmp_path_factory.mktemp("keys"))
-    assert ring.ca_file.exists()
-    return ring
 
 
 def _clients(ring: Keyring) -> tuple[Client, ...]:
@@ -125,10 +116,3 @@ def _answers(url: str) -> bool:
         return httpx.get(f"{url}/jwks").status_code == 200
     except httpx.HTTPError:
         return False
-
-
-@pytest.fixture(scope="session")
-@needs("needs_broker")
-def broker(keys: Keyring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerPlan]:
-    with running_broker(tmp_path_factory.mktemp("broker"), keys) as plan:
-        yield plan

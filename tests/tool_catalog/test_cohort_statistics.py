@@ -17,6 +17,8 @@ from fedproc.demo.data import COHORT_PARAMETERS, SHARES, YEAR, differences
 
 from .conftest import ToolProgram
 
+pytestmark = pytest.mark.process
+
 Write = Callable[[str, Any], Path]
 HALF_YEARS = {**COHORT_PARAMETERS, "time_grid": {"step": YEAR / 2, "end": 7 * YEAR}}
 COUNTS = ("at_risk", "events", "censored", "n", "missing", "count", "persons")

@@ -16,6 +16,8 @@ import pytest
 
 from .conftest import ToolProgram
 
+pytestmark = pytest.mark.process
+
 Write = Callable[[str, Any], Path]
 JOB = "j-0000000000000000000000000a"
 NOBODY = 10001

@@ -11,6 +11,8 @@ import httpx
 import pytest
 from tests.support.central_api import COUNT, Federation, problem
 
+pytestmark = pytest.mark.server
+
 ACCEPTANCE = Path(__file__).parents[3] / "tool_catalog/host_acceptance"
 
 

@@ -42,6 +42,8 @@ from fedproc.demo.polling import free_ports
 from fedproc.site.centre.enrolment.client import EnrolmentRefusedError, enrol
 from fedproc.site.centre.enrolment.request import EnrolmentOptions, EnrolmentResult
 
+pytestmark = pytest.mark.server
+
 HOST = "NEW_ONE"
 
 

@@ -11,6 +11,8 @@ import httpx
 import pytest
 from tests.support.central_api import Federation, problem, streamed
 
+pytestmark = pytest.mark.server
+
 ONE = {"datasets": ["UB:cohort"]}
 
 

@@ -14,6 +14,8 @@ from tests.support.central_api import COUNT, PUBLIC, Federation, problem
 
 from fedproc.contract.wire.messages import Cancel, JobOrder
 
+pytestmark = pytest.mark.server
+
 
 def test_an_experiment_is_placed_on_the_hosts_of_its_datasets(federation: Federation, rosa: httpx.Client) -> None:
     made = rosa.post("/experiments", json={**COUNT, "label": "first", "purpose": "research"})

@@ -15,6 +15,8 @@ from tests.support.central_api import Federation
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import HostReport
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[3] / "controllers"
 
 

@@ -22,6 +22,8 @@ from fedproc.common.keys import public_jwk
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import HostReport
 
+pytestmark = pytest.mark.server
+
 
 def test_the_active_hosts(rosa: httpx.Client) -> None:
     hosts = rosa.get("/hosts/").json()

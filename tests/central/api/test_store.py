@@ -9,6 +9,8 @@ import httpx
 import pytest
 from tests.support.central_api import Federation, problem
 
+pytestmark = pytest.mark.server
+
 
 def basic(user: str, token: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{token}".encode()).decode()}

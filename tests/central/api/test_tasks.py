@@ -17,6 +17,8 @@ from tests.support.central_api import Federation, described, problem, send
 
 from fedproc.contract.wire.messages import JobOrder
 
+pytestmark = pytest.mark.server
+
 TABLE = os.urandom(5000)
 
 

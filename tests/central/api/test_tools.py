@@ -21,6 +21,8 @@ from fedproc.catalog.folder import load_tool
 from fedproc.catalog.signing import sign_manifest, verify_manifest
 from fedproc.common.keys import Signer
 
+pytestmark = pytest.mark.server
+
 
 def test_the_list_of_tools(rosa: httpx.Client) -> None:
     tools = rosa.get("/tools").json()

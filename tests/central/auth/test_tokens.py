@@ -22,6 +22,8 @@ from fedproc.client.api import Client
 from fedproc.common.errors import NotAuthenticatedError
 from fedproc.contract.api.base import Token
 
+pytestmark = pytest.mark.server
+
 GOOD = {"username": "rosa", "password": "correct horse"}
 
 

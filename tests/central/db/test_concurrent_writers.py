@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from sqlalchemy import event
 from tests.support.books import Books
 
 from fedproc.central.db.engine import connect, read_transaction, serialized_transaction
 from fedproc.central.db.repositories import experiments
 from fedproc.central.experiments.advance import advance
+
+pytestmark = pytest.mark.needs_postgres
 
 WAIT = 20.0
 

@@ -15,6 +15,8 @@ from tests.support.central_api import PUBLIC, TUS, Federation, described, proble
 
 from fedproc.central.files import signed_urls
 
+pytestmark = pytest.mark.server
+
 DATA = os.urandom(300_000)
 
 

@@ -17,6 +17,8 @@ from tests.support.central_api import TUS, Federation, described, problem, send
 
 from fedproc.demo.polling import wait_until
 
+pytestmark = pytest.mark.server
+
 DATA = os.urandom(300_000)
 LARGE = os.urandom(8 << 20)
 ARRIVED = 2 << 20

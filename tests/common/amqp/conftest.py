@@ -1,23 +1,21 @@
-"""A RabbitMQ for the tests of the session."""
+"""Sessions and queues at the broker of all tests."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.amqp import QUORUM, Node
-from tests.support.broker import running_broker
 
 from fedproc.common.amqp import Session
+from fedproc.demo.broker import BrokerPlan
 from fedproc.demo.keys import Keyring
 
 
 @pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    keys = Keyring(tmp_path_factory.mktemp("keys"))
-    with running_broker(tmp_path_factory.mktemp("broker"), keys) as plan:
-        yield Node(plan, keys)
+def node(broker: BrokerPlan, keys: Keyring) -> Node:
+    return Node(broker, keys)
 
 
 @pytest.fixture

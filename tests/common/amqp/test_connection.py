@@ -26,6 +26,8 @@ from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports
 from fedproc.site.centre.egress import ProxyConnector
 
+pytestmark = pytest.mark.needs_broker
+
 
 async def test_a_refused_channel_says_why_and_leaves_the_connection(node: Node, queue: str) -> None:
     async with await node.open(scopes=routing.host_scopes("UB")) as host:

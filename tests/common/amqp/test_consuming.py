@@ -14,6 +14,8 @@ from fedproc.common.amqp import (
     Session,
 )
 
+pytestmark = pytest.mark.needs_broker
+
 
 async def test_what_becomes_of_a_delivery(session: Session, queue: str) -> None:
     channel = await session.publishing_channel()

@@ -20,6 +20,8 @@ from fedproc.common.amqp import (
     Session,
 )
 
+pytestmark = pytest.mark.needs_broker
+
 
 async def test_a_publish_returns_when_the_broker_has_the_message(session: Session, queue: str) -> None:
     channel = await session.publishing_channel()

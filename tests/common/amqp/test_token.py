@@ -14,6 +14,8 @@ from fedproc.common.amqp import (
 )
 from fedproc.common.errors import UnavailableError
 
+pytestmark = pytest.mark.needs_broker
+
 
 async def test_a_token_is_renewed_on_the_open_connection(node: Node, queue: str) -> None:
     given: list[float] = []

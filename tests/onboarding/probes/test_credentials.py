@@ -10,6 +10,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from tests.support.certificates import PEM, Authority
 
+pytestmark = pytest.mark.process
+
 ALL_WELL = {
     "credentials.modes": "meets-recommended",
     "credentials.match": "meets-recommended",

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 GPU_LINES = ("gpu.cuda", "gpu.vram", "gpu.compute", "gpu.driver")
 
 

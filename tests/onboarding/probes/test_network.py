@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.needs_root
+
 ONLY = ("--only", "network", "--profile", "fedproc")
 
 

@@ -17,6 +17,8 @@ from fedproc.onboarding.model.report import Line, ProfileStamp, Report, Verdict,
 from fedproc.onboarding.profile import profile
 from fedproc.onboarding.report import page, survey
 
+pytestmark = pytest.mark.needs_browser
+
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 STANDARDS = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LONG = "a-name-without-any-place-to-break-it-" * 6

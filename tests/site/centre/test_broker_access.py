@@ -10,6 +10,8 @@ from tests.support.amqp import connect
 from fedproc.common.amqp import ClosedByBrokerError
 from fedproc.contract.wire import routing
 
+pytestmark = pytest.mark.needs_broker
+
 QUORUM = {"x-queue-type": "quorum"}
 
 

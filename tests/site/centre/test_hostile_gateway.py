@@ -27,6 +27,8 @@ from fedproc.site.centre.api import Transfer, TransferError
 from fedproc.site.centre.identity import Identity
 from fedproc.site.tools.cache import ToolCache
 
+pytestmark = pytest.mark.server
+
 TOOL, OTHER = (TOOLS / name for name in ("count", "train"))
 FILE = "f-" + "0" * 26
 ENDLESS = 64 << 20

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pytest
+
 from fedproc.site.executors.base import INPUT, SOURCE, Forward, Mount, Port
 
 from .conftest import INSIDE, PYTHON, Harness, job_id
+
+pytestmark = pytest.mark.needs_root
 
 TOOL = Path(__file__).parents[3] / "tool_catalog" / "host_acceptance"
 NOWHERE = ("192.0.2.1", "2001:db8::1", "8.8.8.8")

@@ -10,9 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fedproc.site.executors.base import Forward, Phase, Port, Stop
 
 from .conftest import Harness
+
+pytestmark = pytest.mark.needs_root
 
 ASK = """
 import hashlib, socket, sys

@@ -6,6 +6,8 @@ import pytest
 
 from .conftest import Ended, Harness
 
+pytestmark = pytest.mark.needs_root
+
 ONE_FILE = """
 block = bytes(1_000_000)
 with open("large", "wb") as file:

@@ -19,6 +19,8 @@ from fedproc.site.tools.venvs import VenvRuntimes
 
 from .conftest import BASE_IMAGE, PYTHON, Backend, DockerBackend, Harness
 
+pytestmark = pytest.mark.needs_root
+
 DOCKERFILE = """
 ARG BASE_IMAGE
 FROM ${BASE_IMAGE}

@@ -14,6 +14,8 @@ from fedproc.site.executors.base import ExecutorError, Mount, Phase, Stop
 
 from .conftest import Harness, job_id
 
+pytestmark = pytest.mark.needs_root
+
 COUNT_STARTS = """
 import pathlib, sys, time
 with open("starts", "a") as starts:

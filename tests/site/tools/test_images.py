@@ -30,7 +30,7 @@ from fedproc.site.settings import DockerSettings
 from fedproc.site.tools.cache import InstalledTool
 from fedproc.site.tools.images import ImageRuntimes
 
-pytestmark = needs_docker
+pytestmark = [needs_docker, pytest.mark.needs_engine]
 Made = tuple[Image, Blobs]
 
 

@@ -25,7 +25,7 @@ from fedproc.common.errors import FedprocError, InvalidInputError, RefusedError,
 from fedproc.contract.tool.tool import Manifest
 from fedproc.site.tools.prefetch import PrefetchResult, fetch
 
-pytestmark = needs_docker
+pytestmark = [needs_docker, pytest.mark.needs_engine]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,65 @@
+"""The API's published contract is the one that the code serves; D6.1's endpoints are there, and all is described."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from fedproc.central.api.app import routed
+from fedproc.central.api.openapi import document, document_bytes
+
+DOCUMENT = Path(__file__).parents[3] / "docs/openapi.json"
+
+D61 = [
+    ("post", "/token"),
+    ("get", "/tools"),
+    ("get", "/tools/{tool_id}"),
+    ("get", "/tools/tasks"),
+    ("get", "/tools/job/{tool_name}"),
+    ("get", "/hosts/"),
+    ("get", "/hosts/{host_id}"),
+    ("get", "/hosts/health/"),
+    ("get", "/docs"),
+    ("put", "/tasks/{task_id}/input"),
+    ("get", "/tasks/{task_id}/output"),
+    ("get", "/data/files/"),
+    ("get", "/data/file/{file_id}"),
+    ("get", "/data/file/{file_id}/access/"),
+    ("put", "/data/file/{file_path}"),
+]
+"""The endpoints of D6.1, "Analysis Platform API definition"."""
+
+
+@cache
+def published() -> dict[str, Any]:
+    return document(routed(FastAPI(openapi_url=None)))
+
+
+def test_the_document_in_docs_is_current() -> None:
+    text = document_bytes(routed(FastAPI(openapi_url=None))).decode()
+    assert DOCUMENT.read_text() == text, "run `make docs` and commit docs/openapi.json"
+
+
+@pytest.mark.parametrize(("method", "path"), D61)
+def test_every_endpoint_of_d61_is_there(method: str, path: str) -> None:
+    operation = published()["paths"][path][method]
+    assert operation["summary"]
+    assert operation["description"]
+
+
+def test_every_operation_says_how_it_fails_and_who_may() -> None:
+    found = published()
+    schemas = found["components"]["schemas"]
+    text = json.dumps(found)
+    assert {ref for ref in text.split('"#/components/schemas/')[1:] if ref.partition('"')[0] not in schemas} == set()
+    open_to_all = {"/token", "/docs", "/metrics", "/hosts/health/", "/uploads", "/authority", "/enrolments/{host_id}"}
+    for path, methods in found["paths"].items():
+        for method, operation in methods.items():
+            assert "4XX" in operation["responses"], (path, method)
+            if path not in open_to_all:
+                assert operation["security"], (path, method)
