@@ -9,6 +9,7 @@ EXECUTOR ?= sandbox
 TOOLS ?=
 BROKER ?=
 JOBS ?= 10000
+WORKERS ?= 2
 export DEMO_DIR EXECUTOR TOOLS
 
 .PHONY: help
@@ -67,10 +68,17 @@ federation-test: $(VENV)/installed ## assert on the running federation: who may 
 
 # -- tests
 
+# tests that share something costly go to one worker (tests/conftest.py), and what takes longest begins first
+workers = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+.PHONY: unit
+unit: $(VENV)/installed ## the tests that start no process, with few random examples (10 s)
+	@FEDPROC_FEW_EXAMPLES=yes $(BIN)/pytest -m unit $(workers) $(ARGS)
+
 .PHONY: test
-test: setup ## all tests: unit, contract, onboarding, tools, integration (RabbitMQ, PostgreSQL, SQLite), end to end
+test: setup ## all tests but those of the next lines (RabbitMQ, PostgreSQL, end to end); WORKERS=2 at once
 	@scripts/install-system-packages test
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(workers) $(ARGS)
 	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."
 
 # BROKER=4 takes the broker from a Debian 13 root that is made here; else it is this machine's.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,11 @@ PHRASES = re.compile(r"\b(turn(s|ed)? out|let(s)? in|is away|way out|take(s|n)? 
 COLUMNS = frozenset(column.name for table in metadata.tables.values() for column in table.columns)
 FACTS = frozenset({"fault"})
 """fields of the host check's report"""
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def names(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -78,13 +84,13 @@ SOURCES = sorted(PROGRAM.rglob("*.py"))
 def test_module_has_the_fields_words(path: Path) -> None:
     assert path.stem not in MODULES
     private = NAMES - FACTS if "onboarding" in path.parts else NAMES
-    found = [f"{line}: {name}" for line, name in names(ast.parse(path.read_text())) if name in private]
+    found = [f"{line}: {name}" for line, name in names(tree_of(path)) if name in private]
     assert not found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROGRAM)))
 def test_events_and_error_texts_have_the_fields_words(path: Path) -> None:
-    texts = spoken(ast.parse(path.read_text()))
+    texts = spoken(tree_of(path))
     assert [f"{line}: {text}" for line, text in texts if PHRASES.search(text)] == []
 
 

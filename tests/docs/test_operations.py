@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from tests.support.yaml_files import read_yaml
 from typer.main import get_command
 
 from fedproc.cli.main import application
@@ -83,7 +83,7 @@ def test_variables_are_there(page: Path) -> None:
     roles = [path.parent.parent for path in ROOT.glob("roles/*/meta/argument_specs.yml")]
     known = set()
     for role in roles:
-        for entry in yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"].values():
+        for entry in read_yaml(role / "meta/argument_specs.yml")["argument_specs"].values():
             known |= set(entry.get("options", {}))
     known |= set(
         re.findall(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from tests.support.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "inventories/example"
@@ -155,7 +155,7 @@ def test_variables_of_roles_in_it_exist() -> None:
     known = {
         option
         for path in roles.values()
-        for entry in yaml.safe_load(path.read_text())["argument_specs"].values()
+        for entry in read_yaml(path)["argument_specs"].values()
         for option in entry.get("options", {})
     }
     set_here = set()

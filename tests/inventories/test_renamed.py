@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from tests.support.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
-TABLE: dict[str, Any] = yaml.safe_load((ROOT / "roles/inventory_check/vars/main.yml").read_text())
+TABLE: dict[str, Any] = read_yaml(ROOT / "roles/inventory_check/vars/main.yml")
 ROLES: dict[str, str] = TABLE["_inventory_check_renamed_roles"]
 VARIABLES: dict[str, str] = TABLE["_inventory_check_renamed"]
 INVENTORY = """
@@ -43,7 +43,7 @@ def played(folder: Path, *arguments: str) -> str:
 
 
 def variables_of(role: str) -> set[str]:
-    specs = yaml.safe_load((ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]
+    specs = read_yaml(ROOT / f"roles/{role}/meta/argument_specs.yml")["argument_specs"]
     return {option for entry in specs.values() for option in entry["options"]}
 
 

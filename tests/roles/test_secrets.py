@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from tests.support.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 TASKS = sorted(
@@ -31,14 +31,14 @@ def environment_of(task: dict[str, Any], path: Path) -> dict[str, Any]:
         return given
     named = re.fullmatch(r"\{\{\s*(\w+)\s*\}\}", given)
     assert named, f"{path}: {task['name']}: give the environment as variables, or by the name of a variable of the role"
-    variables = yaml.safe_load((path.parents[1] / "vars/main.yml").read_text())
+    variables = read_yaml(path.parents[1] / "vars/main.yml")
     found: dict[str, Any] = variables[named[1]]
     return found
 
 
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_secret_in_the_environment_of_a_task(path: Path) -> None:
-    for task in tasks_of(yaml.safe_load(path.read_text())):
+    for task in tasks_of(read_yaml(path)):
         for name, value in environment_of(task, path).items():
             shown = not name.endswith("_FILE") and SECRET.search(f"{name} {value}".replace("password_encryption", ""))
             assert not shown, f"{path}: {task['name']}: {name}"
@@ -46,7 +46,7 @@ def test_no_secret_in_the_environment_of_a_task(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_writes_a_secret_does_not_log_it(path: Path) -> None:
-    for task in tasks_of(yaml.safe_load(path.read_text())):
+    for task in tasks_of(read_yaml(path)):
         copied = task.get("ansible.builtin.copy") or {}
         content = str(copied.get("content", ""))
         if re.search(r"\{\{[^}]*(password|proxy|secret|\.code\b|_code_file|cookie)[^}]*\}\}", content):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 from tests.support.central_api import Federation
+from tests.support.yaml_files import read_yaml
 
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports, wait_until
@@ -68,7 +68,7 @@ class Gateway:
             "gateway_api": self.federation.url.removeprefix("http://"), "gateway_tls_ciphers": "HIGH",
             "gateway_store": f"127.0.0.1:{self.registry_port}", "gateway_store_packages": self.packages,
         }  # fmt: skip
-        defaults = yaml.safe_load((ROLES / "gateway" / "defaults" / "main.yml").read_text())
+        defaults = read_yaml(ROLES / "gateway" / "defaults" / "main.yml")
         usual = {name: value for name, value in defaults.items() if "{{" not in str(value)}
         template = ROLES / "gateway" / "templates" / "nginx.conf.j2"
         settings = self._write("nginx.conf", template, {**usual, **values, "gateway_realm": "fedproc"})

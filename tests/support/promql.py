@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.support.yaml_files import read_yaml
 
 FILES = Path(__file__).parents[2] / "roles/monitoring/files"
 _NOT_NAMES = {"by", "without", "on", "ignoring", "and", "or", "unless", "group_left", "group_right", "bool", "offset"}
@@ -17,7 +17,7 @@ _MADE_HERE = {"ALERTS"}
 
 def rules() -> list[dict[str, Any]]:
     """Every alert rule."""
-    return [rule for group in yaml.safe_load((FILES / "rules.yml").read_text())["groups"] for rule in group["rules"]]
+    return [rule for group in read_yaml(FILES / "rules.yml")["groups"] for rule in group["rules"]]
 
 
 def panels() -> list[dict[str, Any]]:
