@@ -6,18 +6,20 @@ import asyncio
 import hashlib
 import itertools
 import time
+import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 from tests.support.books import Belt, Books, kinds
 from tests.support.examples import examples
 
 from fedproc.central.db import schema
-from fedproc.central.db.engine import read_transaction, serialized_transaction
+from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
 from fedproc.central.db.schema import hosts
 from fedproc.central.experiments.advance import advance
 from fedproc.central.relay import dead_letters, ingest
@@ -25,7 +27,7 @@ from fedproc.central.relay.dead_letters import ingest_dead_letters
 from fedproc.common.keys import Signer
 from fedproc.contract.states import TERMINAL
 from fedproc.contract.wire.jws import CENTRAL, canonical, seal
-from fedproc.contract.wire.messages import Cancel, DeadLetterReason
+from fedproc.contract.wire.messages import Cancel, DeadLetterReason, HostReport
 
 
 @pytest.fixture
@@ -224,6 +226,143 @@ def test_a_new_journal_ends_what_stood_in_the_old_one(books: Books, by: str) -> 
     assert books.job(never_seen.id).state == "accepted"
     books.beat("UB", epoch="two")
     assert [state for task, state in _told(books, one) if state == "error"] == ["error"]
+
+
+def _running_after_a_new_journal(books: Books) -> tuple[Row[Any], list[bytes]]:
+    """A job of UB's second journal, and what UB had said from the first one."""
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    (row,) = books.jobs(experiment)
+    said = [books.hosts.heartbeat("UB"), books.hosts.snapshot(row, "failed", sequence=99)]
+    said += [books.hosts.record(row, "stdout", 1, lines=("old",)), _checked("one", "old")]
+    earlier = [books.hosts.seal("UB", message) for message in said]
+    books.beat("UB", epoch="two", open_jobs=1)
+    books.take(("UB", books.hosts.seal("UB", _checked("two", "new"))))
+    books.report(row.id, "running", epoch="two")
+    return row, earlier
+
+
+def _checked(epoch: str, what: str) -> HostReport:
+    return HostReport(host="UB", epoch=epoch, time=datetime.now(UTC), report={"check": what})
+
+
+def _host(books: Books, host: str = "UB") -> Row[Any]:
+    with read_transaction(books.engine) as connection:
+        return connection.execute(select(hosts).where(hosts.c.id == host)).one()
+
+
+def _stands(books: Books, row: Row[Any]) -> None:
+    assert (books.job(row.id).state, books.job(row.id).epoch) == ("running", "two")
+    host = _host(books)
+    assert (host.epoch, host.heartbeat["open_jobs"], host.report["report"]) == ("two", 1, {"check": "new"})
+    assert not [event for event in books.events(row.experiment) if event.kind == "log"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "of a program before"])
+def test_what_an_earlier_journal_said_changes_nothing_when_it_is_delivered_again(books: Books, known: bool) -> None:
+    row, earlier = _running_after_a_new_journal(books)
+    if not known:
+        with write_transaction(books.engine) as connection:
+            connection.execute(update(hosts).values(epochs=None))
+    for raw in earlier * 2:
+        books.take(("UB", raw))
+        _stands(books, row)
+    books.take(*(("UB", raw) for raw in earlier))
+    _stands(books, row)
+
+
+def test_an_epoch_that_was_followed_does_not_come_back_however_late_its_messages_are_signed(books: Books) -> None:
+    row, _ = _running_after_a_new_journal(books)
+    books.beat("UB", epoch="one")
+    books.report(row.id, "failed", epoch="one")
+    _stands(books, row)
+    books.beat("UB", epoch="three")
+    assert (books.job(row.id).state, books.job(row.id).code) == ("error", "journal_lost")
+    assert _host(books).epoch == "three"
+
+
+def test_an_earlier_journals_word_does_not_claim_a_job_that_the_new_one_has_not_seen(books: Books) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    (row,) = books.jobs(experiment)
+    early = books.hosts.seal("UB", books.hosts.snapshot(row, "accepted"))
+    books.beat("UB", epoch="two")
+    books.take(("UB", early))
+    assert (books.job(row.id).state, books.job(row.id).epoch) == ("dispatched", None)
+    books.report(row.id, "running", epoch="two")
+    assert books.job(row.id).state == "running"
+
+
+def test_a_new_journal_counts_although_the_hosts_clock_was_set_back(books: Books) -> None:
+    later = time.time() + 7200
+    books.beat("UB", at=later)
+    books.beat("UB", epoch="two", at=later + 1)
+    assert _host(books).epoch == "two"
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_in_whatever_order_earlier_messages_come_again_the_newest_journal_stays(
+    books: Books, data: st.DataObject
+) -> None:
+    names = [uuid.uuid4().hex for _ in range(3)]
+    said = []
+    for name in names:
+        raw = books.hosts.seal("UB", books.hosts.heartbeat("UB", epoch=name))
+        books.take(("UB", raw))
+        said.append(raw)
+    for raw in data.draw(st.lists(st.sampled_from(said), max_size=6)):
+        books.take(("UB", raw))
+        assert _host(books).epoch == names[-1]
+
+
+# -- when a host was heard of
+
+
+def _signed(books: Books, monkeypatch: pytest.MonkeyPatch, at: float, **more: Any) -> bytes:
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: at)
+        return books.hosts.seal("UB", books.hosts.heartbeat("UB", **more))
+
+
+def test_a_heartbeat_that_waited_for_days_does_not_make_its_host_look_alive(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, day = time.time(), 86_400.0
+    monday = _signed(books, monkeypatch, now + 60)
+    books.take(("UB", monday), at=now + 61)
+    assert _host(books).heard == now + 61
+    tuesday = _signed(books, monkeypatch, now + day)
+    books.take(("UB", tuesday), at=now + 4 * day)
+    assert _host(books).heard == now + day, "it was alive when it signed that"
+    books.take(("UB", monday), at=now + 4 * day)
+    assert _host(books).heard == now + day, "never back"
+
+
+def test_a_heartbeat_from_the_future_counts_for_the_present(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time() + 10
+    books.take(("UB", _signed(books, monkeypatch, now + 10**6)), at=now)
+    assert _host(books).heard == now
+    books.take(("UB", _signed(books, monkeypatch, now + 5)), at=now + 5)
+    assert _host(books).heard == now + 5
+
+
+def test_an_older_heartbeat_of_the_same_journal_does_not_replace_a_newer_one(books: Books) -> None:
+    older = books.hosts.seal("UB", books.hosts.heartbeat("UB", open_jobs=3))
+    books.beat("UB", open_jobs=4)
+    taken = books.take(("UB", older))
+    assert _host(books).heartbeat["open_jobs"] == 4
+    assert not taken.heartbeats
+
+
+@pytest.mark.parametrize("iat", ["NaN", "Infinity", "-Infinity"])
+def test_a_time_that_is_no_number_is_unreadable(books: Books, iat: str) -> None:
+    payload = canonical({"v": 1, "type": "snapshot", "iss": "UB", "aud": CENTRAL, "iat": 0, "jti": "1", "body": {}})
+    raw = Signer(books.hosts.keys["UB"]).sign(
+        payload.replace(b'"iat":0', f'"iat":{iat}'.encode()), typ="fedproc-message+jws"
+    )
+    books.take(("UB", raw.encode()))
+    assert [entry.code for entry in _dead(books)] == ["unreadable.schema"]
 
 
 # -- dead letters

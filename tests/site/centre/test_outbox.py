@@ -11,6 +11,7 @@ from joserfc.jwk import ECKey
 from fedproc.common.errors import UnavailableError
 from fedproc.common.keys import Signer
 from fedproc.contract.wire.jws import CENTRAL, verify
+from fedproc.site.centre.identity import Clock
 from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.centre.signals import OutboxSignal
 from fedproc.site.journal import Outgoing
@@ -19,7 +20,7 @@ KEY = ECKey.generate_key("P-256")
 
 
 class Identity:
-    signer, host = Signer(KEY), "UB"
+    signer, host, clock = Signer(KEY), "UB", Clock()
 
 
 class Journal:

@@ -52,11 +52,14 @@ hosts = Table(
     Column("acceptance", String(28)),
     Column("enrolled", Float, nullable=False),
     Column("epoch", String(64)),
+    Column("epochs", JSON),
     Column("heartbeat", JSON),
     Column("heard", Float),
     Column("report", JSON),
 )
-"""A host as enrolled, its last heartbeat (``heard``: when the centre took it in) and its last :class:`HostReport`.
+"""A host as enrolled, its last heartbeat (``heard``: when the host was last alive) and its last :class:`HostReport`.
+
+``epochs``: when the present ``epoch`` was first seen, and those before it (:mod:`fedproc.central.relay.epochs`).
 
 ``acceptance`` is its newest acceptance experiment; a host that is not ``accepted`` becomes so when that succeeds.
 """

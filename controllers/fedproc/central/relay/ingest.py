@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from joserfc.jwk import ECKey
 from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, update
 from sqlalchemy.exc import DataError
 
@@ -18,10 +17,10 @@ from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import files, hosts, jobs, records
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
-from fedproc.central.relay import dead_letters
+from fedproc.central.relay import dead_letters, epochs, host_keys
 from fedproc.central.relay.dead_letters import printable
+from fedproc.central.relay.epochs import Epochs
 from fedproc.common.errors import UnreadableError
-from fedproc.common.keys import load_key
 from fedproc.common.log import get_logger
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
 from fedproc.contract.wire import jws, routing
@@ -128,9 +127,9 @@ class Ingestion:
         Of a revoked host's, snapshots of its ended jobs are kept beside them, and nothing counts.
         """
         try:
-            body, row = self._read(host, raw), self._host(host)
+            (signed, body), row = self._read(host, raw), self._host(host)
             if row is not None and (row.active or isinstance(body, Snapshot)):
-                self._apply(host, body)
+                self._apply(row, body, signed)
         except UnreadableError as error:
             log.error("event.unreadable", host=host, code=error.code, reason=error.message)
             self.keep_dead_letter(host, raw, error)
@@ -147,14 +146,15 @@ class Ingestion:
             self._hosts[host] = self._connection.execute(_HOST, {"id": host}).one_or_none()
         return self._hosts[host]
 
-    def _read(self, host: str, raw: bytes) -> Wire:
+    def _read(self, host: str, raw: bytes) -> tuple[float, Wire]:
+        """When the message was signed, by the host's clock but not after now, and what it says."""
         row = self._host(host)
         if row is None:
             raise UnreadableError(f"host {host} is not enrolled", code="unreadable.host")
-        envelope, body = jws.unseal(raw, _trusted(row.public_key), aud=jws.CENTRAL)
+        envelope, body = jws.unseal(raw, host_keys.trusted(row.public_key), aud=jws.CENTRAL)
         if envelope.iss != host or getattr(body, "host", host) != host:
             raise UnreadableError(f"is signed by {host}, but speaks for another host", code="unreadable.host")
-        return body
+        return min(envelope.iat, self._now), body
 
     def _write(self) -> None:
         """Write what was gathered, each kind by one statement: what is read or written next comes after it."""
@@ -165,22 +165,50 @@ class Ingestion:
             events.add_all(self._connection, self._events)
             self._events = []
 
-    def _apply(self, host: str, body: Wire) -> None:
+    def _apply(self, row: Row[Any], body: Wire, signed: float) -> None:
         if not isinstance(body, Snapshot):
             self._write()
+        if isinstance(body, (Snapshot, Record, Heartbeat, HostReport)) and not self._is_present(row, body, signed):
+            return
         match body:
             case Snapshot():
                 self._snapshot(body)
             case Record():
                 self._record(body)
             case Heartbeat():
-                self._heartbeat(body)
+                self._heartbeat(body, signed)
             case HostReport():
                 self._report(body)
             case DeadLetterReason():
                 self._explanation(body)
             case _:
                 raise UnreadableError(f"a {type(body).__name__} does not come from a host", code="unreadable.type")
+
+    # -- epochs ----------------------------------------------------------------------------------
+
+    def _is_present(self, row: Row[Any], body: Snapshot | Record | Heartbeat | HostReport, signed: float) -> bool:
+        """Whether the message is of the host's present journal; one of a new journal makes that the present one."""
+        known, epoch = Epochs.of(row), epochs.checked(body.epoch)
+        if known.is_earlier(epoch, signed):
+            log.warning("message.of_earlier_journal", host=row.id, epoch=epoch, kind=type(body).__name__)
+            return False
+        if known.present != epoch or row.epochs is None:
+            columns = known.followed_by(epoch, signed).as_columns()
+            self._connection.execute(update(hosts).where(hosts.c.id == row.id).values(**columns))
+            self._hosts.pop(row.id)
+        if known.present not in (None, epoch):
+            self._new_epoch(row.id, epoch)
+        return True
+
+    def _new_epoch(self, host: str, epoch: str) -> None:
+        """The host's journal is a new one: what it had taken on under the old one is gone."""
+        self._write()
+        known = jobs.c.epoch.is_not(None) & (jobs.c.epoch != epoch)
+        query = select(*_REPORTED).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL), known)
+        lost = self._connection.execute(query).all()
+        log.error("host.new_journal", host=host, jobs_lost=len(lost))
+        for job in lost:
+            self._end_with_journal(job)
 
     # -- snapshots -------------------------------------------------------------------------------
 
@@ -277,32 +305,25 @@ class Ingestion:
         self.result.events = True
         return events.add(self._connection, kind, data, experiment=job.experiment, job=job, now=self._now)
 
-    def _heartbeat(self, heartbeat: Heartbeat) -> None:
+    def _heartbeat(self, heartbeat: Heartbeat, signed: float) -> None:
         row = self._host(heartbeat.host)
         assert row is not None
-        if row.epoch not in (None, heartbeat.epoch):
-            self._new_epoch(heartbeat.host, heartbeat.epoch)
-        values = {
-            "heartbeat": heartbeat.model_dump(mode="json"),
-            "heard": self._now,
-            "epoch": heartbeat.epoch,
-        }
+        values: dict[str, Any] = {"heard": epochs.heard(row.heard, signed, self._now)}
+        same = (row.heartbeat or {}).get("epoch") == heartbeat.epoch
+        if not (same and epochs.is_behind(heartbeat.time, row.heartbeat, self._now)):
+            values["heartbeat"] = heartbeat.model_dump(mode="json")
+            self.result.heartbeats[heartbeat.host] = heartbeat
         self._connection.execute(update(hosts).where(hosts.c.id == heartbeat.host).values(**values))
         self._hosts.pop(heartbeat.host)
-        self.result.heartbeats[heartbeat.host] = heartbeat
 
     def _report(self, report: HostReport) -> None:
+        row = self._host(report.host)
+        assert row is not None
+        if epochs.is_behind(report.time, row.report, self._now):
+            return
         values = {"report": report.model_dump(mode="json", include={"time", "report"})}
         self._connection.execute(update(hosts).where(hosts.c.id == report.host).values(**values))
-
-    def _new_epoch(self, host: str, epoch: str) -> None:
-        """The host's journal is a new one: what it had taken on under the old one is gone."""
-        known = jobs.c.epoch.is_not(None) & (jobs.c.epoch != epoch)
-        query = select(*_REPORTED).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL), known)
-        lost = self._connection.execute(query).all()
-        log.error("host.new_journal", host=host, jobs_lost=len(lost))
-        for job in lost:
-            self._end_with_journal(job)
+        self._hosts.pop(report.host)
 
     def _explanation(self, explanation: DeadLetterReason) -> None:
         if explanation.queue not in (routing.jobs_queue(explanation.host), routing.control_queue(explanation.host)):
@@ -314,18 +335,3 @@ class Ingestion:
     def keep_dead_letter(self, host: str, raw: bytes, error: UnreadableError) -> None:
         """Keep a message that is not ingested, with the reason."""
         dead_letters.keep(self._connection, host, raw, error, self._now)
-
-
-_keys: dict[str, dict[str, ECKey]] = {}
-
-
-def _trusted(jwk: dict[str, Any]) -> dict[str, ECKey]:
-    """A host's key by its thumbprint. Parsed keys are kept: reading one costs more than verifying with it."""
-    name = f"{jwk.get('x')}.{jwk.get('y')}"
-    if name not in _keys:
-        try:
-            key = load_key({part: jwk[part] for part in ("kty", "crv", "x", "y")})
-        except (ValueError, KeyError) as error:
-            raise UnreadableError(f"the host's enrolled key cannot be used: {error}", code="unreadable.key") from error
-        _keys[name] = {key.thumbprint(): key}
-    return _keys[name]

@@ -61,11 +61,18 @@ MANIFEST_TYP = "fedproc-manifest+jws"
 
 
 def seal(
-    message: Wire, signer: Signer, *, iss: str, aud: str, exp: float | None = None, crit: tuple[str, ...] = ()
+    message: Wire,
+    signer: Signer,
+    *,
+    iss: str,
+    aud: str,
+    iat: float | None = None,
+    exp: float | None = None,
+    crit: tuple[str, ...] = (),
 ) -> bytes:
-    """The signed bytes of one message as they go to the broker."""
+    """The signed bytes of one message as they go to the broker; ``iat`` is now unless given."""
     body = message.model_dump(mode="json", exclude_defaults=True)
-    return seal_body(TYPE_OF[type(message)], body, signer, iss=iss, aud=aud, exp=exp, crit=crit)
+    return seal_body(TYPE_OF[type(message)], body, signer, iss=iss, aud=aud, iat=iat, exp=exp, crit=crit)
 
 
 def seal_body(
@@ -75,6 +82,7 @@ def seal_body(
     *,
     iss: str,
     aud: str,
+    iat: float | None = None,
     exp: float | None = None,
     crit: tuple[str, ...] = (),
 ) -> bytes:
@@ -84,7 +92,7 @@ def seal_body(
         type=type_,
         iss=iss,
         aud=aud,
-        iat=time.time(),
+        iat=time.time() if iat is None else iat,
         exp=exp,
         jti=uuid.uuid4().hex,
         crit=crit,

@@ -35,7 +35,7 @@ class Envelope(Wire):
     type: str
     iss: str
     aud: str
-    iat: float
+    iat: float = Field(allow_inf_nan=False)
     exp: float | None = None
     jti: str
     crit: tuple[str, ...] = ()

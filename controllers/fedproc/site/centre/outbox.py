@@ -70,7 +70,8 @@ class OutboxPublisher:
             raise error
 
     async def _publish(self, kind: str, body: dict[str, Any]) -> None:
-        sealed = seal_body(kind, body, self._identity.signer, iss=self._identity.host, aud=CENTRAL)
+        signed = self._identity.clock.now().timestamp()
+        sealed = seal_body(kind, body, self._identity.signer, iss=self._identity.host, aud=CENTRAL, iat=signed)
         await self._broker.publish(cast(EventKind, kind), sealed)
 
 
