@@ -300,7 +300,7 @@ def test_a_new_journal_counts_although_the_hosts_clock_was_set_back(books: Books
     assert _host(books).epoch == "two"
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_in_whatever_order_earlier_messages_come_again_the_newest_journal_stays(
     books: Books, data: st.DataObject
