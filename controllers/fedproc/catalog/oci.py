@@ -5,7 +5,6 @@ A digest that was signed thus covers every byte of an image, however it came: :c
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import json
@@ -20,6 +19,7 @@ from typing import IO, Any
 
 from fedproc.common.errors import SystemFaultError, UnreadableError
 from fedproc.common.files import sha256_of
+from fedproc.common.locks import file_locked
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -116,11 +116,13 @@ class Blobs:
 
     @contextmanager
     def partial(self, digest: str) -> Iterator[Path]:
-        """Where a blob is written until it is whole, for one writer at a time; what is there may be gone on with."""
+        """Where a blob is written until it is whole, for one writer at a time; what is there may be gone on with.
+
+        The wait for another writer blocks its thread (:func:`fedproc.common.locks.file_locked`).
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         place = self.path(digest)
-        with place.with_name(f"{place.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_locked(place.with_name(f"{place.name}.lock")):
             yield place.with_name(f"{place.name}.part")
 
     def finish(self, digest: str, partial: Path) -> None:

@@ -1,12 +1,16 @@
-"""Work that goes on side by side and ends together."""
+"""Work that goes on side by side: ended together, done once for all who ask, or in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from fedproc.common.errors import FedprocError
+
+T = TypeVar("T")
 
 
 async def run_together(*work: Coroutine[Any, Any, Any]) -> None:
@@ -24,3 +28,72 @@ def settle(future: asyncio.Future[Any], value: Any) -> None:
     """Give a future its result, unless whoever waited for it has gone."""
     if not future.done():
         future.set_result(value)
+
+
+def fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    """Give a future its error, unless whoever waited for it has gone."""
+    if not future.done():
+        future.set_exception(error)
+
+
+class SingleFlight(Generic[T]):
+    """Work that is done once at a time per key: whoever asks meanwhile waits for it and gets its outcome.
+
+    Work that nobody waits for any more is cancelled; with ``keep`` it goes on, since its thread cannot be ended.
+    """
+
+    def __init__(self, *, keep: bool = False) -> None:
+        self._keep = keep
+        self._tasks: dict[str, asyncio.Task[T]] = {}
+        self._waiting: dict[asyncio.Task[T], int] = {}
+
+    async def do(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The outcome of ``work``, or of that which goes on for this key."""
+        task = self._tasks.get(key) or self._begun(key, work())
+        self._waiting[task] = self._waiting.get(task, 0) + 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._leave(key, task)
+
+    def _begun(self, key: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = self._tasks[key] = asyncio.create_task(work)
+        task.add_done_callback(lambda ended: self._forget(key, ended))
+        return task
+
+    def _leave(self, key: str, task: asyncio.Task[T]) -> None:
+        self._waiting[task] -= 1
+        if self._waiting[task]:
+            return
+        del self._waiting[task]
+        if not self._keep and not task.done():
+            self._forget(key, task)  # whoever asks from now on begins anew
+            task.cancel()
+
+    def _forget(self, key: str, task: asyncio.Task[T]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+        if task.done() and not task.cancelled():
+            task.exception()  # seen: those who have waited got it
+
+
+async def in_own_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """What ``work`` returns, from a thread of its own: for what may block long, or waits for the event loop itself.
+
+    In the common pool, as few of them as the pool has threads would stop everything that needs the pool.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def answer(give: Callable[..., None], outcome: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(give, future, outcome)
+
+    def run() -> None:
+        try:
+            answer(settle, work(*arguments))
+        except BaseException as error:  # noqa: BLE001 (it is raised where it is awaited)
+            answer(fail, error)
+
+    threading.Thread(target=run, name=getattr(work, "__name__", "work"), daemon=True).start()
+    return await future

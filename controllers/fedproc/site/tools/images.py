@@ -12,6 +12,7 @@ import requests
 from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
 from fedproc.catalog.oci import Image, ImageError
 from fedproc.common.log import get_logger
+from fedproc.common.tasks import SingleFlight, in_own_thread
 from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.settings import DockerSettings
@@ -28,7 +29,9 @@ class ImageRuntimes:
         self._settings = settings
         self._registry = registry
         self._ids: dict[str, str] = {}
+        self._making = SingleFlight[str](keep=True)
         self._lock = asyncio.Lock()
+        """one image is made at a time"""
 
     async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
         """The image of the task. Raises :class:`ImageError` with what the engine or the registry says."""
@@ -40,10 +43,14 @@ class ImageRuntimes:
             )
         base = self._settings.base_image
         name = runtime.image or image_name(installed.digest, str(runtime.dockerfile), base)
-        async with self._lock:
-            if name not in self._ids:
-                self._ids[name] = await asyncio.to_thread(self._made, name, installed.source, runtime.dockerfile)
+        if name not in self._ids:
+            await self._making.do(name, lambda: self._make(name, installed.source, runtime.dockerfile))
         return Runtime(self._ids[name], str(ENVIRONMENT / "bin" / "python"), f"image {name} {self._ids[name]}")
+
+    async def _make(self, name: str, source: Path, dockerfile: str | None) -> str:
+        async with self._lock:
+            self._ids[name] = await in_own_thread(self._made, name, source, dockerfile)
+        return self._ids[name]
 
     def _made(self, name: str, source: Path, dockerfile: str | None) -> str:
         try:

@@ -21,6 +21,7 @@ from fedproc.catalog.folder import version_key
 from fedproc.catalog.offline import Archive
 from fedproc.common.errors import FedprocError, RefusedError, UnavailableError
 from fedproc.common.keys import read_keys
+from fedproc.common.tasks import in_own_thread
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Manifest, ToolRef
 from fedproc.site.centre.api import Transfer
@@ -174,7 +175,7 @@ class _ArchiveSource(_Source):
 
     async def provide(self, task: Task) -> None:
         if task.runtime.image and self.registry is not None and self.registry.holds(task.runtime.image):
-            await asyncio.to_thread(self.registry.ingest, task.runtime.image, self.archive)
+            await in_own_thread(self.registry.ingest, task.runtime.image, self.archive)
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import shutil
@@ -13,7 +12,9 @@ from pathlib import Path
 
 from fedproc.catalog.wheels import lists_something
 from fedproc.common.errors import SystemFaultError
+from fedproc.common.locks import async_file_locked
 from fedproc.common.log import get_logger
+from fedproc.common.tasks import SingleFlight, in_own_thread
 from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.tools.cache import InstalledTool, Runtime
@@ -43,6 +44,7 @@ class VenvRuntimes:
         self._pip_arguments = pip_arguments
         self._registry = registry
         self._keys: dict[Path, str] = {}
+        self._builds = SingleFlight[None]()
 
     async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
         """The environment of the task's requirements. Raises :class:`EnvironmentBuildError` with what pip says."""
@@ -63,13 +65,12 @@ class VenvRuntimes:
         content = await asyncio.to_thread(requirements.read_bytes)
         key = hashlib.sha256(content + str(self._python).encode()).hexdigest()
         if not (self._folder / key / "complete").exists():
-            await self._build(self._folder / key, requirements, content)
+            await self._builds.do(key, lambda: self._build(self._folder / key, requirements, content))
         return key
 
     async def _build(self, place: Path, requirements: Path, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"{place.name}.lock").open("w") as lock:
-            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        async with async_file_locked(self._folder / f"{place.name}.lock"):
             if (place / "complete").exists():
                 return
             partial = place.with_name(f"{place.name}.part")
@@ -82,7 +83,7 @@ class VenvRuntimes:
             await asyncio.to_thread(partial.rename, place)
 
     async def _install(self, place: Path, requirements: Path) -> None:
-        index = {} if self._registry is None or self._pip_arguments else await asyncio.to_thread(self._registry.index)
+        index = {} if self._registry is None or self._pip_arguments else await in_own_thread(self._registry.index)
         await self._run(
             sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install",
             "--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes", "--only-binary", ":all:",
