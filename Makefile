@@ -85,7 +85,7 @@ test: setup ## all tests but those of the next lines (RabbitMQ, PostgreSQL, end 
 other_broker = $(if $(BROKER),root=$$(scripts/broker-root $(BROKER)) && FEDPROC_BROKER_ROOT=$$root)
 
 .PHONY: resilience
-resilience: setup ## faults: programs killed at any phase, restores, hostile tools (8 minutes; BROKER=4: RabbitMQ 4)
+resilience: setup ## faults: programs killed at any phase, restores, hostile tools (10 minutes; BROKER=4: RabbitMQ 4)
 	@scripts/install-system-packages test
 	@$(other_broker) $(BIN)/pytest tests/resilience --timeout 300 $(ARGS)
 
