@@ -20,6 +20,8 @@ SUITE = "bookworm"
 BASE_IMAGE = f"fedproc/base:{SUITE}-1"
 _PACKAGES = "python3,python3-venv,ca-certificates"
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+_ALONE = ("/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child")
+"""What debootstrap mounts in its folder is gone with it, however it ends."""
 _LEFT_OUT = ("./dev/*", "./proc/*", "./sys/*", "./var/cache/apt/*", "./var/lib/apt/lists/*", "./var/log/*")
 
 Say = Callable[[str], None]
@@ -38,7 +40,7 @@ def make_base_image(client: docker.DockerClient, say: Say) -> str:
     say("making the base image of Debian's packages (about a minute)")
     with tempfile.TemporaryDirectory(prefix="fedproc-base-") as folder:
         root = Path(folder) / "root"
-        _run([program, "--variant=minbase", f"--include={_PACKAGES}", SUITE, str(root)])
+        _run([*_ALONE, program, "--variant=minbase", f"--include={_PACKAGES}", SUITE, str(root)])
         if _AUTHORITIES.exists():  # behind a proxy that inspects TLS, builds need what this machine trusts
             shutil.copy(_AUTHORITIES, root / _AUTHORITIES.relative_to("/"))
         (root / "etc" / "pip.conf").write_text(f"[global]\ncert = {_AUTHORITIES}\n")
