@@ -68,7 +68,7 @@ def _streams(running):
 
 
 def _cut(running, since):
-    return [line for line in lines(running, "orchestrator-EUCAIM", since) if "its host is revoked" in line["message"]]
+    return [line for line in lines(running, "orchestrator-EUCAIM", since) if line["message"] == "connection.revoked"]
 
 
 def _key(running):

@@ -47,6 +47,7 @@ class Checker:
 
     prefix: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = (sys.executable, "-m", "fedproc.onboarding")
 
     def __call__(self, *arguments: str) -> CheckResult:
         done = self.run("check", "--json", *arguments)
@@ -54,7 +55,7 @@ class Checker:
         return CheckResult(done.returncode, json.loads(done.stdout), done.stderr)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*self.prefix, sys.executable, "-m", "fedproc.onboarding", *arguments]
+        command = [*self.prefix, *self.program, *arguments]
         return subprocess.run(
             command, env=self.full_environment, capture_output=True, text=True, timeout=40, check=False
         )

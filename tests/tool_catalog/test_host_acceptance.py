@@ -71,9 +71,10 @@ def _in_sandbox(job: Job, parameters: dict[str, Any], *more: str) -> subprocess.
     if shutil.which("bwrap") is None:
         pytest.skip("bubblewrap is not installed")
     job.parameters.write_text(json.dumps(parameters))
+    tool = shutil.copytree(job.tool.folder, job.work.parent / "tool")  # another user may not reach the checkout
     inside = {name: Path("/fedproc") / name for name in ("source", "input", "work", "parameters")}
     binds = [
-        *("--ro-bind", str(job.tool.folder), str(inside["source"]), "--ro-bind", str(job.input), str(inside["input"])),
+        *("--ro-bind", str(tool), str(inside["source"]), "--ro-bind", str(job.input), str(inside["input"])),
         *("--ro-bind", str(job.parameters), str(inside["parameters"]), "--bind", str(job.work), str(inside["work"])),
     ]
     program = ["/usr/bin/python3", "-S", str(inside["source"] / "source/main.py"), *job.arguments(inside)]
@@ -120,7 +121,7 @@ def test_in_a_sandbox_everything_is_as_expected(job: Job, listener: str) -> None
         (["--bind", "ROOT/other/socket", "/run/engine.sock"], "unix_sockets"),
         (["--setenv", "UPLOAD_TOKEN", "x"], "secrets_in_environments"),
         (["--bind", "ROOT/other", "/fedproc/input/dataset/open"], "dataset open"),
-        (["--dev-bind", "/dev", "/dev"], "devices"),
+        (["--dev-bind", "ROOT/other", "/dev", "--dev-bind", "/dev/null", "/dev/file"], "devices"),
     ],
 )
 def test_a_hole_in_the_sandbox_is_found(job: Job, tmp_path: Path, hole: list[str], check: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import pytest
 from tests.support.needs import needs
 
+from fedproc.onboarding import build_zipapp
 from fedproc.onboarding.probes import cgroup, cpu, disk, dmi, engine, gpu, system
 
 GB = 10**9
@@ -92,7 +93,10 @@ def test_what_may_not_be_read_makes_the_count_a_lower_bound(check: Any, tmp_path
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == os.geteuid() and folder != Path("/tmp") and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
-    as_nobody = type(check)(("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"))
+    zipapp = tmp_path / "check.pyz"  # another user may not reach the checkout and its interpreter
+    build_zipapp.build(zipapp)
+    prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
+    as_nobody = type(check)(prefix, program=("/usr/bin/python3", str(zipapp)))
     found = as_nobody("--only", "disk", "--data", str(data), "--dataset-gb", "1").report["facts"]["disk"]["data"]
     assert found["counted_all"] is False
 

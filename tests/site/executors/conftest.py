@@ -223,9 +223,13 @@ class DockerBackend:
         if not answers(OWN):
             self._process, self.socket = self._started(), self._plan.socket
         self._client = docker.DockerClient(f"unix://{self.socket}", version="auto", timeout=600)
-        make_base_image(self._client, print)
-        self.runtime = str(image_id(self._client, BASE_IMAGE))
         self._executor: DockerExecutor | None = None
+        try:
+            make_base_image(self._client, print)
+        except BaseException:
+            self.close()
+            raise
+        self.runtime = str(image_id(self._client, BASE_IMAGE))
 
     def _started(self) -> subprocess.Popen[bytes]:
         with (self._plan.run / "engine.log").open("ab") as log:
@@ -270,10 +274,15 @@ class DockerBackend:
 
 
 BACKENDS = {"sandbox": SandboxBackend, "docker": DockerBackend}
+WHILE_THE_BASE_IMAGE_IS_MADE = pytest.mark.timeout(600)
 
 
 @pytest.fixture(
-    scope="session", params=["sandbox", pytest.param("docker", marks=[needs_docker, pytest.mark.needs_engine])]
+    scope="session",
+    params=[
+        "sandbox",
+        pytest.param("docker", marks=[needs_docker, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),
+    ],
 )
 @needs("needs_root")
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
