@@ -12,7 +12,7 @@ from fedproc.common.errors import UnreadableError
 from fedproc.common.keys import Signer
 from fedproc.common.validation import lines_of
 from fedproc.contract.tool.tool import Manifest
-from fedproc.contract.wire.jws import MANIFEST_TYP, canonical, digest, verify
+from fedproc.contract.wire.jws import MANIFEST_TYP, canonical, digest, sign, verify
 
 
 def canonical_content(manifest: Manifest) -> dict[str, Any]:
@@ -27,8 +27,8 @@ def tool_digest(manifest: Manifest) -> str:
 
 
 def sign_manifest(manifest: Manifest, signer: Signer) -> str:
-    """A compact JWS over the canonical manifest."""
-    return signer.sign(canonical(canonical_content(manifest)), typ=MANIFEST_TYP)
+    """A compact JWS over the canonical manifest. Raises :class:`TooLargeError`."""
+    return sign(canonical(canonical_content(manifest)), signer, typ=MANIFEST_TYP)
 
 
 def verify_manifest(token: str, keys: Mapping[str, ECKey]) -> tuple[Manifest, str]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, insert, select, update
 from tests.support.books import Belt, Books, kinds
 from tests.support.examples import examples
 
@@ -25,6 +25,7 @@ from fedproc.central.experiments.advance import advance
 from fedproc.central.relay import dead_letters, ingest
 from fedproc.central.relay.dead_letters import ingest_dead_letters
 from fedproc.common.keys import Signer
+from fedproc.contract.ids import new_id
 from fedproc.contract.states import TERMINAL
 from fedproc.contract.wire.jws import CENTRAL, canonical, seal
 from fedproc.contract.wire.messages import Cancel, DeadLetterReason, HostReport
@@ -112,6 +113,24 @@ def test_a_file_that_a_host_names_and_never_sent_is_a_fault_of_the_system(books:
     now = books.job(job.id)
     assert (now.state, now.code) == ("error", "system_fault.output_lost")
     assert "f-000" in now.reason
+
+
+def test_ten_thousand_outputs_of_one_job_are_taken_over(books: Books, job: Row[Any]) -> None:
+    named = [
+        {"output": "x", "path": f"{n:05}" + "p" * 120, "file": new_id("f"), "sha256": "0" * 64, "size": 1}
+        for n in range(10_000)
+    ]
+    with write_transaction(books.engine) as connection:
+        connection.execute(
+            insert(schema.files),
+            [
+                {"id": one["file"], "owner": "rosa", "media_type": "text/plain", "size": 1, "sha256": one["sha256"],
+                 "job": job.id, "state": "complete", "created": 0.0, "output": "x", "path": one["path"]}
+                for one in named
+            ],
+        )  # fmt: skip
+    books.report(job.id, "succeeded", outputs=tuple(named))
+    assert (books.job(job.id).state, len(books.job(job.id).snapshot["outputs"])) == ("succeeded", 10_000)
 
 
 def test_what_a_job_waits_for_is_told_once(books: Books, job: Row[Any]) -> None:

@@ -17,6 +17,7 @@ from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS
 from fedproc.common.amqp import BrokerError, ReturnedError
 from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.states import JobState
+from fedproc.contract.wire import jws
 from fedproc.contract.wire.jws import unseal
 from fedproc.contract.wire.messages import JobOrder, OpenJob, OpenJobsRequest, open_jobs_digest
 
@@ -39,6 +40,23 @@ def test_a_message_is_signed_for_its_host_and_expires_with_the_job(books: Books)
     (row,) = books.outbox()
     assert (row.sent, row.sha256) == (now, hashlib.sha256(raw).hexdigest())
     assert (job.state, job.dispatched) == ("dispatched", now)
+
+
+def test_an_order_that_its_host_could_not_read_ends_its_job_and_is_never_sent(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(jws._MOST, jws.MESSAGE_TYP, 600)
+    large = books.submit(tool="lone", hosts=["UB"])
+    assert books.dispatch() == []
+    (job,) = books.jobs(large)
+    assert (job.state, job.code) == ("error", "system_fault.too_large")
+    assert "job for UB" in job.reason
+    assert "may have 0.00 MiB" in job.reason
+    assert books.experiment(large).state == "error"
+    assert [row.sent is not None for row in books.outbox()] == [True]
+    monkeypatch.undo()
+    books.submit(tool="lone", hosts=["UB"])
+    assert kinds(books.dispatch()) == [("JobOrder", "UB")], "the next goes all the same"
 
 
 def test_a_gang_may_hold_from_its_dispatch_on(books: Books) -> None:

@@ -107,3 +107,28 @@ async def test_what_somebody_waits_for_goes_at_once_and_jobs_that_go_on_wait_for
     await ran(journal, broker)
     assert broker.told[2:] == [messages[0], messages[1]]
     assert journal.kept == []
+
+
+def _long(*, outputs: int) -> list[dict[str, str]]:
+    return [{"path": "p" * 1_000_000}] * outputs
+
+
+async def test_a_snapshot_that_nobody_could_read_goes_without_its_lists_and_still_ends_the_job() -> None:
+    kind, large = snapshot("a", 3, "succeeded")
+    journal = Journal((kind, large | {"outputs": _long(outputs=20)}), snapshot("b", 1, "accepted"))
+    broker = Broker()
+    await ran(journal, broker, seconds=3.0)
+    told = {body["job"]: body for _, body in broker.told}
+    assert (told["a"]["state"], told["a"]["code"], told["a"]["sequence"]) == ("error", "system_fault.too_large", 3)
+    assert "16.00 MiB" in told["a"]["reason"]
+    assert "outputs" not in told["a"]
+    assert told["b"]["state"] == "accepted"
+    assert journal.kept == []
+
+
+async def test_a_record_that_nobody_could_read_keeps_nothing_back() -> None:
+    kind, large = record("a", 1)
+    journal, broker = Journal((kind, large | {"lines": ["x" * 1_000_000] * 20}), record("a", 2)), Broker()
+    await ran(journal, broker, seconds=3.0)
+    assert broker.told == [record("a", 2)]
+    assert journal.kept == []

@@ -15,6 +15,7 @@ from fedproc.contract.wire.messages import OpenJob, OpenJobsRequest, open_jobs_d
 
 AGAIN_AFTER = 30.0
 """Seconds after which a job that was sent and is unknown to its host is sent again."""
+_COMPARED: tuple[Any, ...] = (jobs.c.id, jobs.c.state, jobs.c.sequence, jobs.c.dispatched)
 _AT_HOST = [state for state in JobState if state not in TERMINAL and state is not JobState.queued]
 
 
@@ -24,8 +25,8 @@ def answer(connection: Connection, host: str, report: OpenJobsReport) -> OpenJob
     Written for the same transaction: jobs that were lost on their way are put into the outbox again.
     """
     reported = {entry.job: entry for entry in report.jobs}
-    query = select(jobs).where(jobs.c.id.in_(reported), jobs.c.host == host, jobs.c.state.not_in(TERMINAL))
-    known = {row.id: row for row in connection.execute(query)}
+    query = select(*_COMPARED).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL))
+    known = {row.id: row for row in connection.execute(query) if row.id in reported}
     differing = {job: row for job, row in known.items() if _differs(row, reported[job])}
     for job, row in differing.items():
         _accept_earlier(connection, row, reported[job])
@@ -48,8 +49,8 @@ def _accept_earlier(connection: Connection, row: Row[Any], entry: OpenJob) -> No
 
 def _missing(connection: Connection, host: str, reported: Collection[str], now: float) -> list[str]:
     """Jobs that the host should have and did not report; those that were lost on their way are sent again."""
-    query = select(jobs).where(jobs.c.host == host, jobs.c.state.in_(_AT_HOST), jobs.c.id.not_in(reported))
-    rows = connection.execute(query).all()
+    query = select(*_COMPARED).where(jobs.c.host == host, jobs.c.state.in_(_AT_HOST))
+    rows = [row for row in connection.execute(query).all() if row.id not in reported]
     for row in rows:
         if row.state == JobState.dispatched and (row.dispatched or 0) < now - AGAIN_AFTER:
             _send_again(connection, row.id, now)

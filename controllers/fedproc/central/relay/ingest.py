@@ -260,9 +260,7 @@ class Ingestion:
         named = {output.file: output.sha256 for output in (*snapshot.outputs, *snapshot.artefacts)}
         if not named:
             return None
-        query = select(files.c.id, files.c.sha256).where(
-            files.c.id.in_(named), files.c.job == snapshot.job, files.c.state == "complete"
-        )
+        query = select(files.c.id, files.c.sha256).where(files.c.job == snapshot.job, files.c.state == "complete")
         here = {row.id: row.sha256 for row in self._connection.execute(query)}
         return next((file for file, sha256 in named.items() if here.get(file) != sha256), None)
 

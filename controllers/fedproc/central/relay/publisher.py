@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Engine, Row, bindparam, or_, select, update
+from sqlalchemy import BindParameter, Connection, Engine, Row, Select, bindparam, or_, select, update
 
 from fedproc.central.db.engine import is_sqlite, serialized_transaction, write_transaction
 from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import experiments, jobs, outbox
 from fedproc.central.experiments import orders
+from fedproc.central.experiments.advance import advance
+from fedproc.central.experiments.ending import end_job
 from fedproc.common.amqp import BrokerError, PublishingChannel, ReturnedError
+from fedproc.common.errors import TooLargeError
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
 from fedproc.contract.states import ExperimentState, JobState
@@ -42,6 +45,7 @@ _QUEUED = (
     .order_by(jobs.c.id)
     .with_for_update()
 )
+_PART: Select[Any] = select(jobs.c.id, jobs.c.experiment, jobs.c.host, jobs.c.task).where(jobs.c.id == bindparam("id"))
 _DISPATCH = update(jobs).where(jobs.c.id.in_(_IDS)).values(state=JobState.dispatched, dispatched=bindparam("at"))
 _BEGIN = (
     update(experiments)
@@ -87,7 +91,9 @@ class Publisher:
         """Publish all that waits; how many were sent. Raises what the broker's connection raises."""
         total = 0
         while claimed := await asyncio.to_thread(self._claim, now):
-            results = await asyncio.gather(*(self._publish(channel, row) for row in claimed), return_exceptions=True)
+            results = await asyncio.gather(
+                *(self._publish(channel, row, now) for row in claimed), return_exceptions=True
+            )
             sent = [(row.id, digest) for row, digest in zip(claimed, results, strict=True) if isinstance(digest, str)]
             await asyncio.to_thread(self._mark_sent, sent, now)
             total += len(sent)
@@ -98,9 +104,16 @@ class Publisher:
                 break
         return total
 
-    async def _publish(self, channel: PublishingChannel, row: Claimed) -> str | None:
-        """The digest of what was sent; None if there is no queue for it. Then it stays claimed, and is sent later."""
-        raw = seal_body(row.kind, row.body, self._signer, iss=CENTRAL, aud=row.host, exp=row.expires)
+    async def _publish(self, channel: PublishingChannel, row: Claimed, now: float) -> str | None:
+        """The digest of what was sent; None if there is no queue for it. Then it stays claimed, and is sent later.
+
+        What is larger than its host can read is never sent: it ends its job.
+        """
+        try:
+            raw = seal_body(row.kind, row.body, self._signer, iss=CENTRAL, aud=row.host, exp=row.expires)
+        except TooLargeError as error:
+            await asyncio.to_thread(self._give_up, row, error, now)
+            return None
         exchange = routing.JOBS if row.kind == "job" else routing.CONTROL
         try:
             await channel.publish(exchange, row.host, raw, content_type="application/jose")
@@ -112,6 +125,14 @@ class Publisher:
             log.warning("message.not_taken", host=row.host, reason=error.message)
             raise
         return hashlib.sha256(raw).hexdigest()
+
+    def _give_up(self, row: Claimed, error: TooLargeError, now: float) -> None:
+        log.error("message.too_large", host=row.host, kind=row.kind, reason=error.message)
+        with serialized_transaction(self._engine) as connection:
+            connection.execute(_SENT, {"row": row.id, "at": now, "hash": None})
+            for job in connection.execute(_PART, {"id": row.body.get("job")}).all():
+                end_job(connection, job, JobState.error, "system_fault.too_large", error.message, now)
+                advance(connection, job.experiment, now)
 
     def _claim(self, now: float) -> list[Claimed]:
         with serialized_transaction(self._engine) as connection:

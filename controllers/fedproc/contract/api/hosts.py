@@ -12,6 +12,9 @@ from fedproc.contract.ids import DatasetRef, HostId, JobId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.wire.messages import AdmittedTool, Capacity, OpenJob, ReadyTool
 
+OPEN_JOBS = 40_000
+"""of one host in one report: with them its body stays below the 4 MiB that the API takes"""
+
 
 class DatasetView(View):
     id: DatasetRef
@@ -96,7 +99,7 @@ class OpenJobsReport(Request):
     """``POST /hosts/{host_id}/inventory``: all open jobs of a host, when its digest differs from the centre's."""
 
     epoch: str
-    jobs: list[OpenJob]
+    jobs: list[OpenJob] = Field(max_length=OPEN_JOBS)
 
 
 class OpenJobsAnswer(View):

@@ -15,15 +15,24 @@ from typing import Any
 
 from joserfc import jwe, jws
 from joserfc.errors import JoseError
+from joserfc.jwe import JWERegistry
 from joserfc.jwk import ECKey
+from joserfc.jws import JWSRegistry
 from pydantic import ValidationError
 
-from fedproc.common.errors import UnreadableError
+from fedproc.common.errors import TooLargeError, UnreadableError
 from fedproc.common.keys import ALGORITHM, Signer, load_key
 from fedproc.common.validation import lines_of
+from fedproc.contract.wire import limits
 from fedproc.contract.wire.messages import TYPE_OF, TYPES, VERSION, VERSIONS_READ, Envelope, Wire
 
 CENTRAL = "central"
+MESSAGE_TYP = "fedproc-message+jws"
+MANIFEST_TYP = "fedproc-manifest+jws"
+_MOST = {MESSAGE_TYP: limits.MESSAGE_BYTES, MANIFEST_TYP: limits.MANIFEST_BYTES}
+_REGISTRY = JWSRegistry(algorithms=[ALGORITHM])
+_REGISTRY.max_payload_length = max(_MOST.values())
+"""the library's own limit, 128,000 bytes, is not ours: see :func:`verify`"""
 
 
 def canonical(value: Any) -> bytes:
@@ -38,6 +47,9 @@ def digest(value: Any) -> str:
 
 def verify(token: str | bytes, keys: Mapping[str, ECKey], *, typ: str) -> bytes:
     """The payload of a compact JWS signed by one of ``keys`` (by kid). Raises :class:`UnreadableError`."""
+    most = _MOST.get(typ, limits.MESSAGE_BYTES)
+    if len(token) > most:
+        raise UnreadableError(f"has {limits.text(len(token))}; {limits.text(most)} are read", code="unreadable.size")
 
     def trusted(signed: Any) -> ECKey:
         header = signed.headers()
@@ -51,13 +63,20 @@ def verify(token: str | bytes, keys: Mapping[str, ECKey], *, typ: str) -> bytes:
         return key
 
     try:
-        return jws.deserialize_compact(token, trusted, algorithms=[ALGORITHM]).payload
+        return jws.deserialize_compact(token, trusted, registry=_REGISTRY).payload
     except (JoseError, ValueError, UnicodeError, TypeError, AttributeError) as error:
         raise UnreadableError(f"no valid signature: {error}", code="unreadable.signature") from error
 
 
-MESSAGE_TYP = "fedproc-message+jws"
-MANIFEST_TYP = "fedproc-manifest+jws"
+def sign(payload: bytes, signer: Signer, *, typ: str) -> str:
+    """A compact JWS over ``payload``. Raises :class:`TooLargeError` for one that its reader would not take."""
+    token = signer.sign(payload, typ=typ)
+    if len(token) > _MOST[typ]:
+        raise TooLargeError(
+            f"signed, it has {limits.text(len(token))}; a {typ} may have {limits.text(_MOST[typ])}: send less at once,"
+            " or what there is in fewer files"
+        )
+    return token
 
 
 def seal(
@@ -70,7 +89,10 @@ def seal(
     exp: float | None = None,
     crit: tuple[str, ...] = (),
 ) -> bytes:
-    """The signed bytes of one message as they go to the broker; ``iat`` is now unless given."""
+    """The signed bytes of one message as they go to the broker; ``iat`` is now unless given.
+
+    Raises :class:`TooLargeError`.
+    """
     body = message.model_dump(mode="json", exclude_defaults=True)
     return seal_body(TYPE_OF[type(message)], body, signer, iss=iss, aud=aud, iat=iat, exp=exp, crit=crit)
 
@@ -98,14 +120,18 @@ def seal_body(
         crit=crit,
         body=body,
     )
-    return signer.sign(envelope.model_dump_json().encode(), typ=MESSAGE_TYP).encode()
+    try:
+        return sign(envelope.model_dump_json().encode(), signer, typ=MESSAGE_TYP).encode()
+    except TooLargeError as error:
+        raise TooLargeError(f"{type_} for {aud}: {error.message}") from error
 
 
 def unseal(raw: bytes, keys: Mapping[str, ECKey], *, aud: str) -> tuple[Envelope, Wire]:
     """Verify and read one message from the wire.
 
     Raises :class:`UnreadableError` with a code: ``unreadable.signature``, ``.key``, ``.type``, ``.audience``,
-    ``.version``, ``.crit`` or ``.schema``. ``exp`` is left to the caller, who may know that its clock is off.
+    ``.version``, ``.crit``, ``.schema`` or ``.size``. ``exp`` is left to the caller, who may know that its
+    clock is off.
     """
     payload = verify(raw, keys, typ=MESSAGE_TYP)
     try:
@@ -144,9 +170,14 @@ def encrypt_to(payload: bytes, recipient: Mapping[str, Any]) -> bytes:
 
 
 def decrypt(token: bytes, key: ECKey) -> bytes:
-    """The plain bytes of a JWE to ``key``. Raises :class:`UnreadableError`."""
+    """The plain bytes of a JWE to ``key``, however many: who fetched it bounded them.
+
+    Raises :class:`UnreadableError`.
+    """
+    registry = JWERegistry(algorithms=list(_JWE.values()))
+    registry.max_ciphertext_length = len(token)
     try:
-        plain = jwe.decrypt_compact(token, key, algorithms=list(_JWE.values())).plaintext
+        plain = jwe.decrypt_compact(token, key, registry=registry).plaintext
     except (JoseError, ValueError, TypeError) as error:
         raise UnreadableError(f"artefact cannot be decrypted with this host's key: {error}") from error
     if plain is None:

@@ -7,8 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from fedproc.common.errors import UnavailableError
+from fedproc.common.errors import TooLargeError, UnavailableError
 from fedproc.common.log import get_logger
+from fedproc.contract.states import TERMINAL, JobState
 from fedproc.contract.wire.jws import CENTRAL, seal_body
 from fedproc.contract.wire.routing import EventKind
 from fedproc.site.centre.broker import Broker
@@ -22,6 +23,9 @@ _PAUSE = 0.5
 _PACE = 0.02
 """seconds between two readings of the journal: what ends within them goes together"""
 _BATCH = 200
+_LISTS = frozenset({"outputs", "artefacts", "connections", "command"})
+"""of a snapshot: what may make it larger than any message may be"""
+_LONGEST_REASON = 4096
 
 
 class OutboxPublisher:
@@ -70,9 +74,26 @@ class OutboxPublisher:
             raise error
 
     async def _publish(self, kind: str, body: dict[str, Any]) -> None:
-        signed = self._identity.clock.now().timestamp()
-        sealed = seal_body(kind, body, self._identity.signer, iss=self._identity.host, aud=CENTRAL, iat=signed)
+        try:
+            sealed = self._sealed(kind, body)
+        except TooLargeError as error:
+            log.error("message.too_large", kind=kind, job=body.get("job"), reason=error.message)
+            if kind != "snapshot":
+                return
+            sealed = self._sealed(kind, _without_lists(body, error.message))
         await self._broker.publish(cast(EventKind, kind), sealed)
+
+    def _sealed(self, kind: str, body: dict[str, Any]) -> bytes:
+        signed = self._identity.clock.now().timestamp()
+        return seal_body(kind, body, self._identity.signer, iss=self._identity.host, aud=CENTRAL, iat=signed)
+
+
+def _without_lists(body: dict[str, Any], reason: str) -> dict[str, Any]:
+    """A snapshot that says what it can; an end without its outputs is a fault, and an end it stays."""
+    kept = {name: value for name, value in body.items() if name not in _LISTS}
+    if body.get("state") in TERMINAL and body.get("outputs"):
+        return kept | {"state": JobState.error.value, "code": "system_fault.too_large", "reason": reason}
+    return kept | {"reason": (body.get("reason") or "")[:_LONGEST_REASON]}
 
 
 def _newest(pending: Sequence[Outgoing], bodies: Sequence[dict[str, Any]]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedproc.common.errors import FedprocError
 from fedproc.common.log import get_logger
-from fedproc.contract.api.hosts import OpenJobsReport
+from fedproc.contract.api.hosts import OPEN_JOBS, OpenJobsReport
 from fedproc.contract.wire.messages import Cancel, OpenJob, open_jobs_digest
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.record import JobRecord
@@ -34,8 +34,11 @@ class Reconciliation:
 
     async def report(self) -> None:
         """Send the list and do as the centre answers; a failure is made good by the next question."""
-        services = self._services
-        report = OpenJobsReport(epoch=services.journal.epoch, jobs=self.open_jobs())
+        services, jobs = self._services, self.open_jobs()
+        if len(jobs) > OPEN_JOBS:
+            log.error("open_jobs.too_many", jobs=len(jobs), most=OPEN_JOBS)
+            return
+        report = OpenJobsReport(epoch=services.journal.epoch, jobs=jobs)
         try:
             answer = await services.transfer.report_open_jobs(services.settings.host, report)
         except FedprocError as error:

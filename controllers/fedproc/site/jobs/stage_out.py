@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from fedproc.common.errors import RefusedError, SystemFaultError
+from fedproc.common.errors import RefusedError, SystemFaultError, ToolFaultError
 from fedproc.common.files import sha256_of
 from fedproc.contract.api.files import NewUpload
 from fedproc.contract.tool.task import OutputDecl, Task
+from fedproc.contract.wire import limits
 from fedproc.contract.wire.jws import encrypt_to
 from fedproc.contract.wire.messages import Output
 from fedproc.site.centre.api import OnWait
@@ -18,6 +21,11 @@ from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.disclosure import Finding, findings
 from fedproc.site.policy.rules import ToolRule
+
+_OUTPUT_BYTES = 240
+"""of one output in a snapshot, without its names: keys, file id, sha256, size"""
+_SAID_LATER = 64 << 10
+"""bytes for what a snapshot comes to say after its outputs are known"""
 
 
 async def check(services: Services, rule: ToolRule, task: Task, sealed: Path) -> list[Finding]:
@@ -45,19 +53,34 @@ def apply_decision(decision: Decision, sealed: dict[str, str]) -> None:
 async def upload(
     services: Services, record: JobRecord, task: Task, folder: Path, on_wait: OnWait
 ) -> tuple[Output, ...]:
-    """Upload every sealed file below ``folder`` whose hash is the one that was sealed; returns what was sent."""
-    outputs: list[Output] = []
+    """Upload every sealed file below ``folder`` whose hash is the one that was sealed; returns what was sent.
+
+    Nothing is sent, and :class:`ToolFaultError` is raised, if the centre could not read the list of it all.
+    """
+    going: list[tuple[OutputDecl, tuple[Path, str, str], str | None]] = []
     for path, digest in (record.sealed or {}).items():
         name, _, relative = path.partition("/")
         declared = task.output(name)
         if declared is None:
             raise SystemFaultError(f"sealed file {path} belongs to no declared output")
-        source = folder / name / relative
-        for recipient in _recipients(record, declared):
-            outputs.append(
-                await _upload_one(services, record, declared, (source, relative, digest), recipient, on_wait)
-            )
-    return tuple(outputs)
+        file = (folder / name / relative, relative, digest)
+        going += [(declared, file, recipient) for recipient in _recipients(record, declared)]
+    _check_list(record, [(declared, file[1], recipient) for declared, file, recipient in going])
+    return tuple([await _upload_one(services, record, *one, on_wait) for one in going])
+
+
+def _check_list(record: JobRecord, going: Sequence[tuple[OutputDecl, str, str | None]]) -> None:
+    """Whether a snapshot can name all that goes: each name at its size, each hash and id at its length."""
+    size = len(record.snapshot("H" * 31, "e" * 64).model_dump_json(exclude_defaults=True)) + _SAID_LATER
+    for declared, relative, recipient in going:
+        names = [declared.name, relative, declared.media_type, recipient or ""]
+        size += _OUTPUT_BYTES + len(json.dumps(names, ensure_ascii=False).encode(errors="replace"))
+    if limits.sealed_size(size) > limits.MESSAGE_BYTES:
+        raise ToolFaultError(
+            f"the list of its {len(going)} output files has {limits.text(limits.sealed_size(size))}; the centre reads"
+            f" {limits.text(limits.MESSAGE_BYTES)}: pack them into fewer files, or give them shorter names",
+            code="tool_fault.output_size",
+        )
 
 
 def _recipients(record: JobRecord, declared: OutputDecl) -> list[str | None]:

@@ -7,7 +7,7 @@ import contextlib
 from importlib.metadata import version
 from typing import Literal
 
-from fedproc.common.errors import FedprocError, UnavailableError
+from fedproc.common.errors import FedprocError, TooLargeError, UnavailableError
 from fedproc.common.log import get_logger
 from fedproc.contract.times import now
 from fedproc.contract.wire.jws import CENTRAL, seal
@@ -44,7 +44,16 @@ class HeartbeatSender:
                 await asyncio.wait_for(self._due.wait(), self._services.settings.heartbeat_seconds)
 
     def _sealed(self, message: Heartbeat) -> bytes:
-        """Signed as of the centre's time: a host whose clock is slow is alive all the same."""
+        """One that is too large goes without what makes it so: the host is alive all the same."""
+        try:
+            return self._signed(message)
+        except TooLargeError as error:
+            log.error("heartbeat.too_large", datasets=len(message.datasets), reason=error.message)
+            said = {"datasets": (), "tools": (), "tools_ready": (), "check": None}
+            return self._signed(message.model_copy(update={**said, "condition_text": f"its offers: {error.message}"}))
+
+    def _signed(self, message: Heartbeat) -> bytes:
+        """As of the centre's time: a host whose clock is slow is alive all the same."""
         identity = self._services.identity
         signed = identity.clock.now().timestamp()
         return seal(message, identity.signer, iss=message.host, aud=CENTRAL, iat=signed)

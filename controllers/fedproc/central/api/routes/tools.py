@@ -31,6 +31,7 @@ from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundErro
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, RunRequest
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 from fedproc.contract.tool.tool import Manifest
+from fedproc.contract.wire.limits import MANIFEST_BYTES
 
 routes = router("tools and tasks")
 
@@ -221,7 +222,7 @@ async def add_tool(request: Request, caller: Operator) -> Response:
     Sent again it changes nothing; another content under the same version is refused (409).
     """
     # The form is read here, not as a parameter: that would be before it is known who sends it.
-    async with request.form(max_files=1, max_fields=1) as form:
+    async with request.form(max_files=1, max_fields=1, max_part_size=MANIFEST_BYTES) as form:
         manifest, bundle = form.get("manifest"), form.get("bundle")
         if not isinstance(manifest, str) or not isinstance(bundle, UploadFile):
             raise InvalidInputError(

@@ -1,0 +1,29 @@
+"""How large what is signed may be: larger is neither sent nor read.
+
+An artefact has no limit of its own here: its output's ``max_mb`` bounds it, and its reader takes no more bytes than
+the signed order names.
+"""
+
+from __future__ import annotations
+
+MIB = 1 << 20
+
+MESSAGE_BYTES = 16 * MIB
+"""of a sealed message: what RabbitMQ takes by itself (``rabbitmq_message_mb`` says the same). A snapshot of 10,000
+output files with the longest names needs 9 MiB of it."""
+
+MANIFEST_BYTES = 8 * MIB
+"""of a signed manifest: some 20,000 files of one tool"""
+
+_AROUND = 1024
+"""bytes for header, signature and envelope"""
+
+
+def sealed_size(body: int) -> int:
+    """Bytes of a message with a body of so many bytes of JSON, at most."""
+    return (body + _AROUND) * 4 // 3 + _AROUND
+
+
+def text(size: float) -> str:
+    """As a person reads it."""
+    return f"{size / MIB:.2f} MiB"

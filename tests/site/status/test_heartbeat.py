@@ -1,0 +1,54 @@
+"""The heartbeat: signed by the centre's time, and sent even where there is too much to tell."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey
+
+from fedproc.common.keys import Signer
+from fedproc.contract.times import now
+from fedproc.contract.wire import jws
+from fedproc.contract.wire.messages import Capacity, Heartbeat, OfferedDataset
+from fedproc.site.centre.identity import Clock
+from fedproc.site.status.heartbeat import HeartbeatSender
+
+KEY = ECKey.generate_key("P-256")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sender(clock: Clock) -> HeartbeatSender:
+    services: Any = SimpleNamespace(
+        identity=SimpleNamespace(signer=Signer(KEY), clock=clock), signals=SimpleNamespace(heartbeat=None)
+    )
+    unused: Any = None
+    return HeartbeatSender(services, unused, unused, unused)
+
+
+def heartbeat(datasets: int = 0) -> Heartbeat:
+    capacity = Capacity(cpus=1, cpus_free=1, memory=1, memory_free=1, disk=1, disk_free=1)
+    offered = tuple(OfferedDataset(id=f"d{n}", version="1", description="x" * 100_000) for n in range(datasets))
+    return Heartbeat(
+        host="UB", epoch="one", time=now(), interval=5, software="1", capacity=capacity, datasets=offered, open_jobs=7
+    )
+
+
+def test_it_is_signed_by_the_centres_time(sender: HeartbeatSender, clock: Clock) -> None:
+    clock.compare(time.time() + 3600)
+    envelope, _ = jws.unseal(sender._sealed(heartbeat()), Signer(KEY).trusted, aud=jws.CENTRAL)
+    assert envelope.iat == pytest.approx(time.time() + 3600, abs=60)
+
+
+def test_a_host_with_too_much_to_offer_is_alive_all_the_same(sender: HeartbeatSender) -> None:
+    _, said = jws.unseal(sender._sealed(heartbeat(datasets=200)), Signer(KEY).trusted, aud=jws.CENTRAL)
+    assert isinstance(said, Heartbeat)
+    assert (said.datasets, said.open_jobs) == ((), 7)
+    assert "may have 16.00 MiB" in said.condition_text
