@@ -110,7 +110,7 @@ async def test_of_outputs_whose_list_nobody_could_read_none_is_sent(tmp_path, mo
     assert transfer.sent == []
 
 
-@pytest.mark.parametrize("name", ["x" * 120, "\N{GRINNING FACE}" * 40])
+@pytest.mark.parametrize("name", ["x" * 120, "\N{GRINNING FACE}" * 40], ids=["ascii", "four bytes each"])
 async def test_the_list_is_reckoned_no_smaller_than_it_becomes(tmp_path, monkeypatch, name):
     record, task = _job(tmp_path, name, 300)
     services = cast(Services, SimpleNamespace(transfer=Transfer()))
