@@ -65,7 +65,7 @@ def checked(epoch: str) -> str:
     return epoch
 
 
-def heard(before: float | None, signed: float, now: float) -> float:
+def last_seen(before: float | None, signed: float, now: float) -> float:
     """When a host was last heard of, now that a message of it came: never earlier than before."""
     at = now if now - signed <= CLOCKS_APART else signed
     return at if before is None or before > now else max(before, at)

@@ -306,7 +306,7 @@ class Ingestion:
     def _heartbeat(self, heartbeat: Heartbeat, signed: float) -> None:
         row = self._host(heartbeat.host)
         assert row is not None
-        values: dict[str, Any] = {"heard": epochs.heard(row.heard, signed, self._now)}
+        values: dict[str, Any] = {"heard": epochs.last_seen(row.heard, signed, self._now)}
         same = (row.heartbeat or {}).get("epoch") == heartbeat.epoch
         if not (same and epochs.is_behind(heartbeat.time, row.heartbeat, self._now)):
             values["heartbeat"] = heartbeat.model_dump(mode="json")

@@ -49,8 +49,10 @@ class HeartbeatSender:
             return self._signed(message)
         except TooLargeError as error:
             log.error("heartbeat.too_large", datasets=len(message.datasets), reason=error.message)
-            said = {"datasets": (), "tools": (), "tools_ready": (), "check": None}
-            return self._signed(message.model_copy(update={**said, "condition_text": f"its offers: {error.message}"}))
+            left_out = {"datasets": (), "tools": (), "tools_ready": (), "check": None}
+            return self._signed(
+                message.model_copy(update={**left_out, "condition_text": f"its offers: {error.message}"})
+            )
 
     def _signed(self, message: Heartbeat) -> bytes:
         """As of the centre's time: a host whose clock is slow is alive all the same."""
