@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fedproc.common.errors import SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.contract.times import now
 from fedproc.site.centre.signals import Signals
@@ -23,12 +24,14 @@ class Holds:
         self._journal_folder = settings.journal_folder
         self._stop_file = settings.state / _STOP_FILE
         self._signals = signals
+        self._stopped = self._stop_file.exists()
+        self._signals.accept_jobs.set(not self._stopped)
         self._reasons: dict[str, str] = {}
 
     @property
     def stopped(self) -> bool:
-        """The site's own switch: no job starts, whatever the centre says. It outlives a restart."""
-        return self._stop_file.exists()
+        """The site's own switch: no job starts or goes on, whatever the centre says. It outlives a restart."""
+        return self._stopped
 
     @property
     def held(self) -> str | None:
@@ -36,14 +39,30 @@ class Holds:
         return "; ".join(self._reasons.values()) or None
 
     def stop(self) -> None:
-        """Take no jobs until :meth:`start`, also after a restart."""
-        self._stop_file.write_text("stopped by the site\n")
+        """Take no jobs until :meth:`start`, also after a restart.
+
+        Raises :class:`SystemFaultError` if that cannot be written down; it is stopped all the same.
+        """
+        self._stopped = True
         self._signals.accept_jobs.set(False)
         self._signals.heartbeat.set()
+        try:
+            self._stop_file.write_text("stopped by the site\n")
+        except OSError as error:
+            raise SystemFaultError(
+                f"stopped, but not beyond a restart of the orchestrator: {self._stop_file} cannot be written "
+                f"({error.strerror}); make room there, and stop again"
+            ) from error
 
     def start(self) -> None:
-        """Take jobs again, unless something else holds."""
-        self._stop_file.unlink(missing_ok=True)
+        """Take jobs again, unless something else holds. Raises :class:`SystemFaultError` if it stays stopped."""
+        try:
+            self._stop_file.unlink(missing_ok=True)
+        except OSError as error:
+            raise SystemFaultError(
+                f"still stopped: {self._stop_file} cannot be removed ({error.strerror}); set its rights, then start"
+            ) from error
+        self._stopped = False
         self._reasons.pop(_DRAIN, None)
         self._signals.accept_jobs.set(self.held is None)
         self._signals.heartbeat.set()

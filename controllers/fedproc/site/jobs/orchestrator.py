@@ -12,12 +12,15 @@ from fedproc.contract.ids import JOB_PATTERN
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import Cancel, Finish, JobOrder, Revocation, Start
+from fedproc.site.jobs.adoption import adopt_shares
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.verdict import Verdict
 
 log = get_logger(__name__)
+
+_SITE_STOPPED = Verdict(JobState.cancelled, "site.stopped", "the site stopped all work on this host")
 
 
 class Orchestrator:
@@ -39,13 +42,16 @@ class Orchestrator:
     # -- start and end ---------------------------------------------------------------------------
 
     async def resume(self) -> None:
-        """Recover every job that the journal has open, and remove what ended jobs left behind."""
+        """Recover every job that the journal has open, and remove what ended jobs left behind.
+
+        All have what they were granted before one of them goes on. Where the site has stopped, they are only ended.
+        """
         await self._apply_revocations()
-        for doc in await self._services.journal.open_jobs():
-            self._run(JobRecord.model_validate(doc), recovered=True)
+        records = [JobRecord.model_validate(doc) for doc in await self._services.journal.open_jobs()]
+        verdicts = adopt_shares(self._services.pool, records)
+        for record in records:
+            self._run(record, recovered=True, verdict=verdicts.get(record.job))
         await self._remove_leftovers()
-        if self._services.holds.stopped:
-            self._services.signals.accept_jobs.set(False)
 
     async def close(self) -> None:
         """End all runs; the jobs' processes go on and are recovered by the next daemon."""
@@ -53,9 +59,14 @@ class Orchestrator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _run(self, record: JobRecord, *, recovered: bool = False) -> None:
+    def _run(self, record: JobRecord, *, recovered: bool = False, verdict: Verdict | None = None) -> None:
+        """Have a job live; with a verdict, and while the site has stopped, only to be ended."""
         run = JobRun(self._services, record, recovered=recovered)
         self._runs[record.job] = run
+        if self._services.holds.stopped:
+            run.stop(_SITE_STOPPED)
+        elif verdict is not None:
+            run.stop(verdict)
         task = run.begin()
         self._tasks.add(task)
         task.add_done_callback(lambda ended: self._ended(record.job, ended))
@@ -82,10 +93,15 @@ class Orchestrator:
     # -- the site's word -------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End all jobs here and take no more. Works without the centre, and outlives a restart."""
-        self._services.holds.stop()
-        for run in list(self._runs.values()):
-            run.stop(Verdict(JobState.cancelled, "site.stopped", "the site stopped all work on this host"))
+        """End all jobs here and take no more. Works without the centre, and outlives a restart.
+
+        Raises :class:`SystemFaultError` if it cannot outlive one; the jobs are ended all the same.
+        """
+        try:
+            self._services.holds.stop()
+        finally:
+            for run in self._runs.values():
+                run.stop(_SITE_STOPPED)
 
     async def decide(self, job: str, *, release: bool, reason: str) -> None:
         """Release or refuse a job's outputs. Raises :class:`FedprocError` if it does not await that."""

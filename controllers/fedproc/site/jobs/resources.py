@@ -10,13 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedproc.common.errors import RefusedError
+from fedproc.common.errors import RefusedError, SystemFaultError
 from fedproc.contract.tool.task import Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
 from fedproc.site.centre.api import OnWait
 from fedproc.site.settings import CapacitySettings
 
 MB = 1_000_000
+
+
+class ShareError(SystemFaultError):
+    """What a job was granted before a restart cannot be its own any more."""
+
+    code = "system_fault.share"
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,11 @@ class Share:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Share:
-        """What :meth:`as_json` gave."""
-        return cls(**{**values, "gpus": tuple(values.get("gpus", ()))})
+        """What :meth:`as_json` gave. Raises :class:`ShareError` for anything else."""
+        try:
+            return cls(**{**values, "gpus": tuple(values.get("gpus", ()))})
+        except TypeError as error:
+            raise ShareError(f"the journal does not say what the job was granted here ({error})") from error
 
 
 @dataclass
@@ -107,8 +116,20 @@ class Pool:
             raise
 
     def adopt(self, job: str, share: Share) -> None:
-        """A job that runs already (after a restart) holds what it was granted, whatever is free."""
+        """A job of before a restart holds what it was granted, whatever is free.
+
+        Raises :class:`ShareError` if a GPU of it is gone or is another job's; until it is released it holds it all the
+        same, since its processes may be there.
+        """
+        others = {gpu for other, held in self._held.items() if other != job for gpu in held.gpus}
+        there = {gpu.uuid for gpu in self._total.gpus}
         self._held[job] = share
+        for gpu in share.gpus:
+            if gpu in others:
+                raise ShareError(f"GPU {gpu}, which it was granted here, is another job's, too; start it again")
+            if gpu not in there:
+                lost = f": {self._alarm}" if self._alarm else ""
+                raise ShareError(f"GPU {gpu}, which it was granted here, cannot be used any more{lost}; start it again")
 
     def release(self, job: str) -> None:
         """Give back what the job holds; nothing happens if it holds nothing."""

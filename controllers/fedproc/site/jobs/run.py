@@ -16,6 +16,8 @@ from fedproc.common.log import get_logger
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import Cancel, Start
+from fedproc.site.centre.api import OnWait
+from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.hub import Meter
 from fedproc.site.executors.base import Phase
 from fedproc.site.jobs.deadline import deadline
@@ -52,6 +54,7 @@ class JobRun:
         self._wiring = Wiring(services, record, self._workspace, meters, self._writer)
         self.save = self._writer.save
         self._verdict: Verdict | None = None
+        self._working = False
         self._started = asyncio.Event()
         self._decided = asyncio.Event()
         self._execution: Execution | None = None
@@ -99,10 +102,11 @@ class JobRun:
         self._decided.set()
 
     def stop(self, verdict: Verdict) -> None:
-        """End the job as ``verdict`` says; the first verdict counts."""
-        if self._verdict is None and not self.record.ended and self._task is not None:
+        """End the job as ``verdict`` says; the first counts. Before its work it does none, after it nothing changes."""
+        if self._verdict is None and not self.record.ended:
             self._verdict = verdict
-            self._task.cancel()
+            if self._working and self._task is not None:
+                self._task.cancel()
 
     # -- the life --------------------------------------------------------------------------------
 
@@ -114,10 +118,16 @@ class JobRun:
         finally:
             writer_task.cancel()
 
+    def _given_verdict(self) -> Verdict | None:
+        if (cancel := self.record.cancel) is not None:
+            return Verdict(JobState.cancelled, cancel.code, cancel.reason)
+        return self._verdict
+
     async def _verdict_of_work(self) -> Verdict:
+        if (given := self._given_verdict()) is not None:
+            return given
+        self._working = True
         try:
-            if self.record.cancel is not None:
-                return Verdict(JobState.cancelled, self.record.cancel.code, self.record.cancel.reason)
             await self._work()
         except asyncio.CancelledError:
             if self._verdict is None:
@@ -125,10 +135,12 @@ class JobRun:
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
             return self._verdict
         except FedprocError as error:
-            return verdict_of(error)
+            return self._verdict or verdict_of(error)
         except Exception as error:  # noqa: BLE001 (whatever stopped the job, it gets a verdict)
             self._log.exception("job.unforeseen")
-            return verdict_of(error)
+            return self._verdict or verdict_of(error)
+        finally:
+            self._working = False
         return Verdict(JobState.succeeded)
 
     async def _work(self) -> None:
@@ -136,7 +148,7 @@ class JobRun:
         with self._by(deadlines.release_by, "its outputs were not released in time"):
             rule = self._services.policy.rule(record.order)
             installed = await self._services.tool_cache.get(record.order.tool, self._writer.wait_for)
-            task = self._task_of(installed)
+            task = _task_of(installed, record.order.task)
             self._services.policy.check_task(rule, task)
             with self._by(deadlines.end_by, "it had not ended by its deadline"):
                 if record.state in (*_BEFORE_RUN, JobState.running):
@@ -147,14 +159,6 @@ class JobRun:
 
     def _by(self, moment: datetime, text: str) -> AbstractContextManager[None]:
         return deadline(moment, text, self._services.identity.clock, self.stop)
-
-    def _task_of(self, installed: InstalledTool) -> Task:
-        try:
-            return installed.manifest.tool.task(self.record.order.task)
-        except KeyError as error:
-            raise SystemFaultError(
-                f"tool {installed.manifest.tool.id} has no task {self.record.order.task!r}"
-            ) from error
 
     async def _run(self, installed: InstalledTool, task: Task, rule: ToolRule) -> None:
         prepared = await self._stage_in(installed, task)
@@ -173,19 +177,15 @@ class JobRun:
         if record.state is not JobState.running:
             with self._by(record.order.deadlines.start_by, "it could not start by its deadline"):
                 return await self._stage_in_fresh(installed, task)
-        share = Share.from_json(record.share or {})
-        self._services.pool.adopt(record.job, share)
+        share = Share.from_json(record.share or {})  # adopted before this run began
         runtime = await self._services.runtimes.ready(installed, task)
         datasets = await materialise(self._services, record, task, self._workspace)
         return Prepared(task, installed, runtime, self._workspace, datasets, share, self._services.settings.host)
 
     async def _stage_in_fresh(self, installed: InstalledTool, task: Task) -> Prepared:
         record = self.record
-        await self._trust_clock()
+        await _trust_clock(self._services.identity.clock, self._writer.wait_for)
         share = await self._take_share(task)
-        if record.state is JobState.accepted:
-            record.enter(JobState.materialising)
-            self.save()
         runtime = await self._services.runtimes.ready(installed, task)
         self._services.tool_cache.note_ready(installed, task.name, runtime.label)
         await create_layout(self._services, record, self._workspace, self._writer.wait_for)
@@ -197,17 +197,20 @@ class JobRun:
             await self._wait_for_start()
         return Prepared(task, installed, runtime, self._workspace, datasets, share, self._services.settings.host)
 
-    async def _trust_clock(self) -> None:
-        clock = self._services.identity.clock
-        while not clock.trusted:
-            self._writer.wait_for(f"this host's clock, which is {clock.skew:.0f} s off; the site must set it right")
-            await asyncio.sleep(_CLOCK_SECONDS)
-        self._writer.wait_for(None)
-
     async def _take_share(self, task: Task) -> Share:
-        share = await self._services.pool.acquire(self.record.job, task.resources, self._writer.wait_for)
-        self.record.share = share.as_json()
+        """What is granted now is journalled; GPUs before anything starts, so that a restart grants them to nobody."""
+        record = self.record
+        share = await self._services.pool.acquire(record.job, task.resources, self._writer.wait_for)
+        known, record.share = record.share, share.as_json()
         self._writer.wait_for(None)
+        if record.state is JobState.accepted:
+            record.enter(JobState.materialising)
+        elif record.share == known:
+            return share
+        if share.gpus:
+            await self._writer.saved()
+        else:
+            self.save()
         return share
 
     async def _wait_for_start(self) -> None:
@@ -285,3 +288,17 @@ class JobRun:
         """A daemon that was lost may have started the job's next step before its journal knew."""
         for name in (self.record.job, f"{self.record.job}-{self.record.step}"):
             await self._services.executor.discard({"job": name})
+
+
+def _task_of(installed: InstalledTool, name: str) -> Task:
+    try:
+        return installed.manifest.tool.task(name)
+    except KeyError as error:
+        raise SystemFaultError(f"tool {installed.manifest.tool.id} has no task {name!r}") from error
+
+
+async def _trust_clock(clock: Clock, wait_for: OnWait) -> None:
+    while not clock.trusted:
+        wait_for(f"this host's clock, which is {clock.skew:.0f} s off; the site must set it right")
+        await asyncio.sleep(_CLOCK_SECONDS)
+    wait_for(None)

@@ -1,0 +1,54 @@
+"""After a restart: what the journalled jobs hold is held again, before any of them goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from fedproc.common.errors import SystemFaultError
+from fedproc.common.log import get_logger
+from fedproc.contract.states import JobState
+from fedproc.contract.times import now
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.resources import Pool, Share
+from fedproc.site.jobs.verdict import Verdict, verdict_of
+
+log = get_logger(__name__)
+
+_OVER = (JobState.collecting, JobState.awaiting_release)
+
+
+def adopt_shares(pool: Pool, records: Iterable[JobRecord]) -> dict[str, Verdict]:
+    """Have each job hold in ``pool`` what its record says; returns the verdicts of those that run and cannot, by job.
+
+    Of two jobs that claim a GPU the one that runs has it, or the older one. A job that has not started gives a share
+    up that it cannot have, and waits for another.
+    """
+    verdicts: dict[str, Verdict] = {}
+    for record in sorted(records, key=_precedence):
+        try:
+            _adopt(pool, record)
+        except SystemFaultError as error:
+            log.error("job.share_lost", job=record.job, state=record.state.value, reason=error.message)
+            if record.state is JobState.running:
+                verdicts[record.job] = verdict_of(error)
+            else:
+                record.share = None
+                pool.release(record.job)
+    return verdicts
+
+
+def _precedence(record: JobRecord) -> tuple[bool, datetime]:
+    runs = record.state is JobState.running
+    since = record.times.get(JobState.running if runs else JobState.accepted)
+    return not runs, since or now()
+
+
+def _adopt(pool: Pool, record: JobRecord) -> None:
+    if record.share is None and record.state is not JobState.running:
+        return
+    share = Share.from_json(record.share or {})
+    if record.state in _OVER:  # its processes are gone
+        share = replace(share, cpus=0.0, memory=0, gpus=())
+    pool.adopt(record.job, share)
