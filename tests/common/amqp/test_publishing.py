@@ -19,6 +19,7 @@ from fedproc.common.amqp import (
     ReturnedError,
     Session,
 )
+from fedproc.contract.wire.limits import MESSAGE_BYTES
 
 pytestmark = pytest.mark.needs_broker
 
@@ -31,6 +32,14 @@ async def test_a_publish_returns_when_the_broker_has_the_message(session: Sessio
     await (await session.channel()).consume(queue, inbox.take)
     delivery = await inbox.next()
     assert (delivery.body, delivery.routing_key) == (b"one", queue)
+
+
+async def test_the_largest_message_that_may_be_sent_passes(session: Session, queue: str) -> None:
+    largest = os.urandom(1024) * (MESSAGE_BYTES // 1024)
+    await (await session.publishing_channel()).publish("", queue, largest)
+    inbox = Inbox()
+    await (await session.channel()).consume(queue, inbox.take)
+    assert (await inbox.next()).body == largest
 
 
 async def test_a_message_that_no_queue_takes_is_told_to_who_published_it(session: Session, queue: str) -> None:
