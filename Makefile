@@ -69,7 +69,7 @@ federation-test: $(VENV)/installed ## assert on the running federation: who may 
 # -- tests
 
 # tests that share something costly go to one worker (tests/conftest.py), and what takes longest begins first
-workers = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+workers = -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: unit
 unit: $(VENV)/installed ## the tests that start no process, with few random examples (10 s)
@@ -103,11 +103,12 @@ fresh: ## make demo and make test in bare Debian 12 and 13, roots without an eng
 	@scripts/fresh
 
 .PHONY: lint
-lint: $(VENV)/installed ## ruff, mypy, import-linter, ansible-lint
+lint: $(VENV)/installed ## ruff, mypy, import-linter, sizes of modules and functions, ansible-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/check-sizes
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint -q --offline
 
 .PHONY: host-check

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.broker import running_broker
@@ -20,15 +21,18 @@ from fedproc.demo.broker import BrokerPlan
 from fedproc.demo.data import SHARES, write_datasets
 from fedproc.demo.keys import Keyring
 
-TESTS = Path(__file__).parent
 NEEDS = {
     "process", "server", "needs_root", "needs_broker", "needs_postgres", "needs_engine", "needs_federation",
     "needs_browser", "slow",
 }  # fmt: skip
 WHOLE = re.compile(r"^pytestmark = .*pytest\.mark\.(" + "|".join(sorted(NEEDS)) + ")", re.MULTILINE)
 """in a module of which every test needs something"""
-SHARED = ("needs_federation", "needs_engine", "needs_broker")
-"""Tests with the same of these share a worker, as those of one file do."""
+SHARED = {
+    "federation": re.compile(r"tests/e2e/"),
+    "engine": re.compile(r"tests/site/(tools/|executors/.*\[docker)"),
+    "broker": re.compile(r"tests/(common/amqp/|site/centre/test_(broker_access|egress)\.py)"),
+}
+"""By their ids: tests that share something costly share a worker, as those of one file do."""
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 
 
@@ -45,17 +49,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         own = {mark.name for mark in item.iter_markers()} & NEEDS
         for need in (needs_of(item) or {"unit"}) if not own else needs_of(item):
             item.add_marker(need)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=_turn)
 
 
-def _group(item: pytest.Item) -> str:
-    return next((need for need in SHARED if item.get_closest_marker(need)), str(item.path.relative_to(TESTS)))
-
-
 def _turn(item: pytest.Item) -> int:
-    order = (*SHARED, "slow")
-    return next((turn for turn, need in enumerate(order) if item.get_closest_marker(need)), len(order))
+    """What takes longest comes first, so that no worker has it left when the others are done."""
+    first = (*SHARED, "slow")
+    group = "slow" if item.get_closest_marker("slow") else _group(item.nodeid)
+    return first.index(group) if group in first else len(first)
+
+
+def _group(nodeid: str) -> str:
+    return next((name for name, ids in SHARED.items() if ids.match(nodeid)), nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Sends whole groups to a worker."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByGroup(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

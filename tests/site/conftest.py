@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from tests.support.needs import needs
+from tests.support.processes import DYING_WITH_US
 from werkzeug.security import generate_password_hash
 
 from fedproc.common.keys import load_key, public_jwk
@@ -102,7 +103,7 @@ def issuer(keys: Keyring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     path = folder / "issuer.json"
     path.touch(mode=0o600)
     path.write_text(settings.model_dump_json())
-    process = subprocess.Popen([sys.executable, "-m", "fedproc.demo.issuer", "--config", str(path)])
+    process = subprocess.Popen([*DYING_WITH_US, sys.executable, "-m", "fedproc.demo.issuer", "--config", str(path)])
     try:
         wait_until(lambda: _answers(url), 20, "the issuer does not answer")
         yield IssuerAt(url, keys)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.processes import DYING_WITH_US
+
 from fedproc.demo.broker import BrokerPlan, wait_for, write_configuration
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports
@@ -20,8 +22,10 @@ def running_broker(folder: Path, keys: Keyring) -> Iterator[BrokerPlan]:
     write_configuration(plan, keys.server("broker"), keys.key("issuer", rsa_bits=2048).public)
     environment = plan.environment()
     log = (folder / "output").open("wb")
-    epmd = subprocess.Popen(plan.epmd_command(), env=environment, stdout=log, stderr=log)
-    node = subprocess.Popen(plan.node_command(), env=environment, stdout=log, stderr=log, start_new_session=True)
+    epmd = subprocess.Popen([*DYING_WITH_US, *plan.epmd_command()], env=environment, stdout=log, stderr=log)
+    node = subprocess.Popen(
+        [*DYING_WITH_US, *plan.node_command()], env=environment, stdout=log, stderr=log, start_new_session=True
+    )
     try:
         wait_for(plan)
         yield plan

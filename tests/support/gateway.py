@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 from tests.support.central_api import Federation
+from tests.support.processes import DYING_WITH_US
 from tests.support.yaml_files import read_yaml
 
 from fedproc.demo.keys import Keyring
@@ -96,7 +97,7 @@ class Gateway:
 
     def _start(self, *command: str) -> None:
         with (self.folder / f"{command[0]}.log").open("wb") as log:
-            self._running.append(subprocess.Popen(command, stdout=log, stderr=log))
+            self._running.append(subprocess.Popen([*DYING_WITH_US, *command], stdout=log, stderr=log))
 
     # -- who calls
 

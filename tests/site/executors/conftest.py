@@ -22,6 +22,7 @@ import docker
 import docker.errors
 import pytest
 from tests.support.needs import needs
+from tests.support.processes import DYING_WITH_US
 
 from fedproc.catalog.building import image_id
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
@@ -98,7 +99,7 @@ class SandboxBackend:
             "--bounds",
             str(bounds),
         ]
-        process = subprocess.Popen(command)
+        process = subprocess.Popen([*DYING_WITH_US, *command])
         wait_until(lambda: answers(self._folder / "runner.sock"), 20, "the runner does not start")
         return process
 
@@ -233,7 +234,7 @@ class DockerBackend:
 
     def _started(self) -> subprocess.Popen[bytes]:
         with (self._plan.run / "engine.log").open("ab") as log:
-            process = subprocess.Popen(self._plan.command(), stdout=log, stderr=log)
+            process = subprocess.Popen([*DYING_WITH_US, *self._plan.command()], stdout=log, stderr=log)
         self._plan.wait()
         return process
 
