@@ -316,15 +316,15 @@ async def test_what_a_job_was_granted_before_it_started_stays_its_own(host: Host
     assert sorted(host.executor.started) == sorted([(granted, ("GPU-2",)), (others[0], ("GPU-1",))])
 
 
-async def test_a_job_whose_gpu_is_gone_ends_as_error_and_the_others_go_on(host: Host) -> None:
-    lost = await host.has(record(S.running, ("GPU-7",)))
+async def test_a_running_job_goes_on_though_its_gpu_is_not_in_the_first_sample(host: Host) -> None:
+    silent = await host.has(record(S.running, ("GPU-7",)))
     kept = await host.has(record(S.running, ("GPU-1",)))
     await host.orchestrator.resume()
-    found = await host.ended(lost)
-    assert (found.state, found.code) == (S.error, "system_fault.share")
-    assert "GPU-7" in str(found.reason)
-    assert host.executor.cancelled == [lost]
-    assert set(host.pool._held) == {kept} == set(host.orchestrator.runs)
+    await asyncio.sleep(0.2)
+    assert host.executor.cancelled == []
+    assert host.holds(silent) == ("GPU-7",)
+    assert set(host.pool._held) == {kept, silent} == set(host.orchestrator.runs)
+    await host.orchestrator.close()
 
 
 async def test_of_two_jobs_that_claim_a_gpu_the_first_keeps_it(host: Host) -> None:

@@ -11,7 +11,7 @@ from fedproc.common.log import get_logger
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.resources import Pool, Share
+from fedproc.site.jobs.resources import GpuMissingError, Pool, Share
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 
 log = get_logger(__name__)
@@ -23,19 +23,21 @@ def adopt_shares(pool: Pool, records: Iterable[JobRecord]) -> dict[str, Verdict]
     """Have each job hold in ``pool`` what its record says; returns the verdicts of those that run and cannot, by job.
 
     Of two jobs that claim a GPU the one that runs has it, or the older one. A job that has not started gives a share
-    up that it cannot have, and waits for another.
+    up that it cannot have, and waits for another. One that runs goes on though its GPU is not in the sample: the driver
+    may be silent for a moment, and if the GPU is gone, the tool itself will fail.
     """
     verdicts: dict[str, Verdict] = {}
     for record in sorted(records, key=_precedence):
+        running = record.state is JobState.running
         try:
             _adopt(pool, record)
         except SystemFaultError as error:
             log.error("job.share_lost", job=record.job, state=record.state.value, reason=error.message)
-            if record.state is JobState.running:
-                verdicts[record.job] = verdict_of(error)
-            else:
+            if not running:
                 record.share = None
                 pool.release(record.job)
+            elif not isinstance(error, GpuMissingError):
+                verdicts[record.job] = verdict_of(error)
     return verdicts
 
 

@@ -25,6 +25,10 @@ class ShareError(SystemFaultError):
     code = "system_fault.share"
 
 
+class GpuMissingError(ShareError):
+    """A GPU that a job was granted is not in the last sample of this host's GPUs."""
+
+
 @dataclass(frozen=True)
 class Share:
     """What one job holds: CPUs, bytes of memory and disk, UUIDs of GPUs."""
@@ -118,8 +122,8 @@ class Pool:
     def adopt(self, job: str, share: Share) -> None:
         """A job of before a restart holds what it was granted, whatever is free.
 
-        Raises :class:`ShareError` if a GPU of it is gone or is another job's; until it is released it holds it all the
-        same, since its processes may be there.
+        Raises :class:`ShareError` if a GPU of it is another job's, :class:`GpuMissingError` if the last sample does not
+        have it; until it is released it holds it all the same, since its processes may be there.
         """
         others = {gpu for other, held in self._held.items() if other != job for gpu in held.gpus}
         there = {gpu.uuid for gpu in self._total.gpus}
@@ -129,7 +133,9 @@ class Pool:
                 raise ShareError(f"GPU {gpu}, which it was granted here, is another job's, too; start it again")
             if gpu not in there:
                 lost = f": {self._alarm}" if self._alarm else ""
-                raise ShareError(f"GPU {gpu}, which it was granted here, cannot be used any more{lost}; start it again")
+                raise GpuMissingError(
+                    f"GPU {gpu}, which it was granted here, cannot be used any more{lost}; start it again"
+                )
 
     def release(self, job: str) -> None:
         """Give back what the job holds; nothing happens if it holds nothing."""
