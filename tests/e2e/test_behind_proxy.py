@@ -35,7 +35,7 @@ def test_flower_through_a_proxy(running):
     (nowhere,) = free_ports(1)
     leads = {f"localhost:{nowhere}": settings["centre"]["broker_port"]}
     with ConnectProxy(leads).running() as proxy, settings_of(running, "UB", proxy=proxy.url, broker_port=nowhere):
-        wait_until(lambda: running.accepting("UB"), 60, "UB does not come back through its proxy")
+        wait_until(lambda: running.accepting("UB"), 120, "UB does not come back through its proxy")
         experiment = running.start("flower-logistic", datasets=["UB:wisconsin", "BSC:wisconsin"], rounds=2)
         assert running.end(experiment)[-1].state == "succeeded"
         aggregator = {target for target in proxy.asked if target.startswith("127.0.0.1:")}

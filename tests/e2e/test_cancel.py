@@ -24,7 +24,7 @@ def cancelled(running, experiment, host="UB", code="cancelled"):
     ends = [event.job for event in events if event.job and event.state in ("cancelled", "succeeded", "failed", "error")]
     assert sorted(ends) == sorted({job.id for job in experiment.jobs})
     assert {job.code for job in running.jobs(experiment).values()} <= {code, "peer_failed"}
-    wait_until(lambda: not running.leftovers(host), 10, "a job left something behind")
+    wait_until(lambda: not running.leftovers(host), 60, "a job left something behind")
 
 
 def test_queued(running):
@@ -50,7 +50,7 @@ def test_accepted_while_it_waits_for_room(running):
         assert "CPUs" in running.jobs(waiting)["look@UB"].waiting_for
         running.researcher.cancel(waiting.id)
         assert running.end(waiting)[-1].state == "cancelled"
-    wait_until(lambda: not running.leftovers("UB"), 10, "a job left something behind")
+    wait_until(lambda: not running.leftovers("UB"), 60, "a job left something behind")
 
 
 def test_materialising_while_another_builds_its_environment(running, tmp_path):
@@ -70,7 +70,7 @@ def test_prepared_while_it_waits_for_its_peers(running):
         running.researcher.cancel(experiment.id)
         running.wait_for(experiment, "client@UB", "cancelled")
     assert running.end(experiment)[-1].state == "cancelled"
-    wait_until(lambda: not running.leftovers("UB") and not running.leftovers("EUCAIM"), 10, "a job left something")
+    wait_until(lambda: not running.leftovers("UB") and not running.leftovers("EUCAIM"), 60, "a job left something")
 
 
 def test_running(running):
@@ -78,7 +78,7 @@ def test_running(running):
     running.wait_for(experiment, "look@UB", "running")
     running.wait_for(experiment, "look@FORTH", "running")
     cancelled(running, experiment)
-    wait_until(lambda: not running.leftovers("FORTH"), 10, "a job left something behind")
+    wait_until(lambda: not running.leftovers("FORTH"), 60, "a job left something behind")
 
 
 def test_collecting_while_its_output_cannot_be_uploaded(running):

@@ -26,7 +26,9 @@ def fedproc(environment):
     def call(*arguments: str, code: int = 0, given: str = "", **changed: str):
         command = [sys.executable, "-m", "fedproc.cli", *arguments]
         merged = {**environment, **changed}
-        done = subprocess.run(command, env=merged, input=given, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(
+            command, env=merged, input=given, capture_output=True, text=True, timeout=180, check=False
+        )
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout if code == 0 else done.stdout + done.stderr
@@ -133,11 +135,11 @@ def test_an_interrupted_run_goes_on_and_can_be_cancelled(running, environment):
             running.researcher.experiments(limit=1).items != experiment
             and running.jobs(running.researcher.experiments(limit=1).items[0])["look@UB"].state == "running"
         ),
-        20,
+        90,
         "it does not run",
     )
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=90)
     assert process.returncode == 130
     started = out.split()[1]
     assert f"fedproc experiments cancel {started}" in err

@@ -24,7 +24,7 @@ def fedproc(running, tmp_path):
     def call(*arguments: str, code: int = 0, **changed: str):
         command = [sys.executable, "-m", "fedproc.cli", *arguments]
         merged = {**environment, **changed}
-        done = subprocess.run(command, env=merged, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(command, env=merged, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout if code == 0 else done.stdout + done.stderr

@@ -51,7 +51,7 @@ def test_a_revoked_host_is_out_at_once(running):
     assert "BSC was revoked" in jobs["client@UB"].reason
     ends = [event.job for event in events if event.job and event.state in TERMINAL]
     assert sorted(ends) == sorted(job.id for job in jobs.values())
-    wait_until(lambda: running.accepting("BSC"), 60, "BSC does not come back after it was let in again")
+    wait_until(lambda: running.accepting("BSC"), 120, "BSC does not come back after it was let in again")
     wait_until(lambda: not running.leftovers("BSC"), 60, "BSC did not end its job when it heard of it")
     later = [event.job for event in running.end(experiment) if event.job and event.state in TERMINAL]
     assert sorted(later) == sorted(ends), "a job ended a second time"

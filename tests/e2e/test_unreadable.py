@@ -71,7 +71,7 @@ async def test_it_is_kept_with_its_reason_and_the_next_one_is_worked_on(running,
     def kept():
         return [letter for letter in running.operator.dead_letters() if letter.id not in before and letter.size]
 
-    wait_until(lambda: bool(kept()) and "not said why" not in kept()[0].reason, 15, "no dead letter with its reason")
+    wait_until(lambda: bool(kept()) and "not said why" not in kept()[0].reason, 60, "no dead letter with its reason")
     (letter,) = kept()
     assert letter.code.startswith(code)
     assert letter.host == "UB"

@@ -57,7 +57,7 @@ class Checker:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*self.prefix, *self.program, *arguments]
         return subprocess.run(
-            command, env=self.full_environment, capture_output=True, text=True, timeout=40, check=False
+            command, env=self.full_environment, capture_output=True, text=True, timeout=120, check=False
         )
 
     @property
@@ -84,7 +84,7 @@ def stub_libraries(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
         if age not in built:
             folder = tmp_path_factory.mktemp(f"nvml-{age}")
             command = ["gcc", "-shared", "-fPIC", f"-D{age.upper()}", "-o", str(folder / "libnvidia-ml.so.1")]
-            subprocess.run([*command, str(ROOT / "tests/support/stub_nvml.c")], check=True, timeout=60)
+            subprocess.run([*command, str(ROOT / "tests/support/stub_nvml.c")], check=True, timeout=180)
             built[age] = folder
         return built[age]
 
@@ -168,7 +168,7 @@ def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallInternet
             yield SmallInternet(process.pid, folder)
         finally:
             process.stdin.close()
-            process.wait(10)
+            process.wait(60)
 
 
 def _no_namespaces() -> str | None:

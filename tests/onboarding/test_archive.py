@@ -107,7 +107,7 @@ def bare_python(request: pytest.FixtureRequest) -> str:
     shown = ["-c", "import sys; print(sys.executable)"]
     found = shutil.which(f"python3.{request.param}") or "no such program"
     try:
-        return subprocess.run([found, *shown], capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        return subprocess.run([found, *shown], capture_output=True, text=True, check=True, timeout=90).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         pytest.skip(f"Python 3.{request.param} is not installed")
 
@@ -117,7 +117,7 @@ def alone(python: str, *arguments: str, cwd: Path, **environment: str) -> subpro
     command = [python, "-W", "error", "-I", "-S", *arguments]
     path = {"PATH": "/usr/bin:/bin:/usr/sbin"}
     return subprocess.run(
-        command, cwd=cwd, env=path | environment, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=cwd, env=path | environment, capture_output=True, text=True, check=False, timeout=180
     )
 
 

@@ -105,11 +105,11 @@ def issuer(keys: Keyring, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     path.write_text(settings.model_dump_json())
     process = subprocess.Popen([*DYING_WITH_US, sys.executable, "-m", "fedproc.demo.issuer", "--config", str(path)])
     try:
-        wait_until(lambda: _answers(url), 20, "the issuer does not answer")
+        wait_until(lambda: _answers(url), 90, "the issuer does not answer")
         yield IssuerAt(url, keys)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _answers(url: str) -> bool:

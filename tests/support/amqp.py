@@ -79,7 +79,7 @@ class Inbox:
         self._answer(delivery)
 
     async def next(self) -> Delivery:
-        return await asyncio.wait_for(self.got.get(), 10)
+        return await asyncio.wait_for(self.got.get(), 30)
 
     async def until(self, body: bytes) -> None:
         while (await self.next()).body != body:

@@ -31,7 +31,7 @@ def running_broker(folder: Path, keys: Keyring) -> Iterator[BrokerPlan]:
         yield plan
     finally:
         os.killpg(node.pid, 15)
-        node.wait(30)
+        node.wait(90)
         epmd.terminate()
-        epmd.wait(10)
+        epmd.wait(60)
         log.close()

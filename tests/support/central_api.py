@@ -71,7 +71,7 @@ class Federation:
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        assert self._server.ready.wait(20), "the API did not start"
+        assert self._server.ready.wait(60), "the API did not start"
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.url = f"https://localhost:{port}" if self.tls else f"http://127.0.0.1:{port}"
         return self
@@ -79,7 +79,7 @@ class Federation:
     def __exit__(self, *_: object) -> None:
         self.app.state.fedproc.streams.end()
         self._server.should_exit = True
-        self._thread.join(30)
+        self._thread.join(60)
         self.engine.dispose()
         assert not self._thread.is_alive(), "the API did not end"
 

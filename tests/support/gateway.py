@@ -49,7 +49,7 @@ class Gateway:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            process.wait(20)
+            process.wait(60)
 
     def _start_registry(self) -> None:
         template = ROLES / "artifact_registry" / "templates" / "config.yml.j2"
@@ -77,7 +77,7 @@ class Gateway:
         text = text.replace("user www-data;", "user root;")  # the tests' folders are their user's alone
         settings.write_text(re.sub(r"access_log syslog:\S+", f"access_log {self.folder}/access.log", text))
         self._start("nginx", "-c", str(settings), "-g", "daemon off;")
-        wait_until((self.folder / "nginx.pid").exists, 20, "nginx does not start")
+        wait_until((self.folder / "nginx.pid").exists, 60, "nginx does not start")
 
     @staticmethod
     def _two_ports() -> int:

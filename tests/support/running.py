@@ -45,7 +45,7 @@ class Running:
         """Its jobs by ``TASK@HOST``."""
         return {f"{job.task}@{job.host}": job for job in self.researcher.experiment(experiment.id).jobs}
 
-    def wait_for(self, experiment: ExperimentView, job: str, state: str, seconds: float = 30) -> None:
+    def wait_for(self, experiment: ExperimentView, job: str, state: str, seconds: float = 90) -> None:
 
         def reached() -> bool:
             found = self.jobs(experiment)[job]
@@ -74,7 +74,7 @@ class Running:
         """SIGKILL a program, and return when its successor works; unless ``whole``, only when the API answers again."""
         before = self.pid(program)
         os.kill(before, signal.SIGKILL)
-        wait_until(lambda: self.pid(program) != before, 20, f"{program} is not started again")
+        wait_until(lambda: self.pid(program) != before, 60, f"{program} is not started again")
         wait_until(
             self.works if whole else self.answers, 60, f"the federation does not work again after {program} was killed"
         )

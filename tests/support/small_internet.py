@@ -91,7 +91,7 @@ def serve(address: str, port: int, handle: Callable[[socket.socket], object]) ->
 
 
 def attend(handle: Callable[[socket.socket], object], channel: socket.socket) -> None:
-    channel.settimeout(15)
+    channel.settimeout(30)
     try:
         handle(channel)
     except OSError:

@@ -43,7 +43,7 @@ class ToolProgram:
             env=self.variables(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 

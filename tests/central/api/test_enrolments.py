@@ -217,7 +217,7 @@ def test_the_command_of_a_site(place: Place, tmp_path: Path) -> None:
             env={"PATH": "/usr/bin", **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == exit_code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr

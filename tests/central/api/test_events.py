@@ -82,12 +82,12 @@ def test_events_come_while_it_runs(federation: Federation, rosa: httpx.Client) -
     assert _next(come)["state"] == "cancelled"
     last = _next(come)
     assert (last["state"], last.get("job")) == ("cancelled", None)
-    assert come.get(timeout=20) is None, "the stream ends with the experiment"
-    listener.join(20)
+    assert come.get(timeout=60) is None, "the stream ends with the experiment"
+    listener.join(60)
 
 
 def _next(come: queue.Queue[dict[str, Any] | None]) -> dict[str, Any]:
-    event = come.get(timeout=20)
+    event = come.get(timeout=60)
     assert event is not None, "the stream ended too early"
     return event
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3] / "controllers"
 def report() -> dict[str, Any]:
     """A real one, of this machine."""
     command = [sys.executable, "-m", "fedproc.onboarding", "--json", "--only", "gpu,memory,cpu,disk,os"]
-    done = subprocess.run(command, env=environment(), capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment(), capture_output=True, check=False, timeout=180)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -80,7 +80,7 @@ def survey(
     return subprocess.run(
         [sys.executable, "-m", "fedproc.cli", "hosts", "survey", *arguments],
         env=environment(XDG_CONFIG_HOME=str(folder), FEDPROC_URL=federation.url, NO_PROXY="127.0.0.1"),
-        capture_output=True, text=True, check=False, timeout=60, cwd=folder,
+        capture_output=True, text=True, check=False, timeout=180, cwd=folder,
     )  # fmt: skip
 
 

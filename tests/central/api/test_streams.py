@@ -26,7 +26,7 @@ async def _running(books: Books) -> AsyncIterator[tuple[Streams, Notifier]]:
 
 
 async def _woken(news: asyncio.Event) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await news.wait()
     news.clear()
 

@@ -89,13 +89,13 @@ def _half_sent(federation: Federation, client: httpx.Client, entry: dict[str, An
              "Content-Type: application/offset+octet-stream"]  # fmt: skip
     with socket.create_connection(("127.0.0.1", address.port or 0), timeout=20) as connection:
         connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + LARGE[: len(LARGE) // 2])
-        wait_until(lambda: client.get(f"/data/file/{entry['id']}").json()["received"] >= ARRIVED, 20, "nothing arrives")
+        wait_until(lambda: client.get(f"/data/file/{entry['id']}").json()["received"] >= ARRIVED, 60, "nothing arrives")
         yield connection
 
 
 def _offset_after_the_cut(client: httpx.Client, upload: str) -> int:
     """What is kept; until the server has noticed the cut, it says that another request holds the file."""
-    wait_until(lambda: client.head(upload, headers=TUS).status_code == 200, 20, "the cut is not noticed")
+    wait_until(lambda: client.head(upload, headers=TUS).status_code == 200, 60, "the cut is not noticed")
     return int(client.head(upload, headers=TUS).headers["upload-offset"])
 
 

@@ -42,7 +42,7 @@ async def test_a_host_reads_its_own_queues(host, topology):
 
     channel = await host.channel()
     await channel.consume(routing.jobs_queue("UB"), receive)
-    assert await asyncio.wait_for(got, 5) == b"hello"
+    assert await asyncio.wait_for(got, 30) == b"hello"
 
 
 async def test_a_host_publishes_under_its_own_key(host):

@@ -58,12 +58,16 @@ def record(job: str, sequence: int) -> tuple[str, dict[str, Any]]:
 
 
 async def ran(journal: Journal, broker: Broker, *awaited: str, seconds: float = 0.3) -> None:
+    """Let the publisher run until it has been silent for ``seconds``."""
     signal = OutboxSignal()
     publisher = OutboxPublisher(journal, broker, Identity(), signal)  # type: ignore[arg-type]
     running = asyncio.create_task(publisher.run())
     for job in awaited:
         signal.publish(job)
-    await asyncio.sleep(seconds)
+    told = -1
+    while told != len(broker.told):
+        told = len(broker.told)
+        await asyncio.sleep(seconds)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

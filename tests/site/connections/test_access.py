@@ -31,7 +31,7 @@ async def dialled(client: Connections, port: int, folder: Path) -> bytes:
     reader, writer = await asyncio.open_unix_connection(at)
     try:
         writer.write(b"secret")
-        return await asyncio.wait_for(reader.read(100), 20)
+        return await asyncio.wait_for(reader.read(100), 60)
     except ConnectionError:
         return b""
     finally:
@@ -104,7 +104,7 @@ async def test_at_the_budget_both_ends_are_cut(
     for _ in range(2):  # a new connection has what is left of the budget, which is nothing
         reader, writer = await asyncio.open_unix_connection(tmp_path / "out")
         writer.write(b"x" * 500)
-        assert await asyncio.wait_for(reader.read(), 20) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
         writer.close()
     await client.close()
     await aggregator.close()

@@ -100,7 +100,7 @@ class SandboxBackend:
             str(bounds),
         ]
         process = subprocess.Popen([*DYING_WITH_US, *command])
-        wait_until(lambda: answers(self._folder / "runner.sock"), 20, "the runner does not start")
+        wait_until(lambda: answers(self._folder / "runner.sock"), 90, "the runner does not start")
         return process
 
     def crash(self) -> None:
@@ -120,7 +120,7 @@ class SandboxBackend:
 
     def close(self) -> None:
         self._process.terminate()
-        assert self._process.wait(20) == 0
+        assert self._process.wait(60) == 0
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Harness:
 
     async def said(self, handle: Handle, text: bytes) -> bytes:
         """Wait until the job has printed ``text``; returns all that it printed."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while True:
                 seen = await self.executor.poll(handle)
                 if text in (out := await self.log(handle)):
@@ -244,7 +244,7 @@ class DockerBackend:
         helper = Path("/proc") / (self._plan.run / "engine" / "containerd" / "containerd.pid").read_text().strip()
         self._process.kill()
         self._process.wait()
-        wait_until(lambda: not helper.exists(), 30, "the engine's containerd does not end with it")
+        wait_until(lambda: not helper.exists(), 90, "the engine's containerd does not end with it")
         self._process = self._started()
 
     def executor(self) -> Executor:

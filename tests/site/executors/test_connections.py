@@ -80,7 +80,7 @@ async def _peer(at: Path, name: str) -> AsyncIterator[None]:
 
 
 async def _appears(path: Path) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(path.exists):
             await asyncio.sleep(0.02)
 
