@@ -57,17 +57,16 @@ def record(job: str, sequence: int) -> tuple[str, dict[str, Any]]:
     return "record", {"job": job, "stream": "stdout", "sequence": sequence}
 
 
-async def ran(journal: Journal, broker: Broker, *awaited: str, seconds: float = 0.3) -> None:
-    """Let the publisher run until it has been silent for ``seconds``."""
+async def ran(journal: Journal, broker: Broker, *awaited: str, left: int = 0) -> None:
+    """Let the publisher run until the journal keeps no more than that."""
     signal = OutboxSignal()
     publisher = OutboxPublisher(journal, broker, Identity(), signal)  # type: ignore[arg-type]
     running = asyncio.create_task(publisher.run())
     for job in awaited:
         signal.publish(job)
-    told = -1
-    while told != len(broker.told):
-        told = len(broker.told)
-        await asyncio.sleep(seconds)
+    async with asyncio.timeout(60):
+        while len(journal.kept) > left:
+            await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -91,7 +90,7 @@ async def test_of_a_jobs_snapshots_that_wait_only_the_newest_goes_and_every_reco
 async def test_what_the_broker_does_not_take_is_kept_with_all_that_it_stands_for() -> None:
     messages = (snapshot("a", 1, "accepted"), record("a", 1), snapshot("b", 1, "accepted"), snapshot("a", 2, "running"))
     journal, broker = Journal(*messages), Broker(refused="running")
-    await ran(journal, broker)
+    await ran(journal, broker, left=2)
     assert broker.told == [messages[1], messages[2]]
     assert [entry.id for entry in journal.kept] == [1, 4]
 
@@ -105,7 +104,7 @@ async def test_what_somebody_waits_for_goes_at_once_and_jobs_that_go_on_wait_for
         ("unread", {"queue": "jobs.UB"}),
     )
     journal, broker = Journal(*messages), Broker()
-    await ran(journal, broker, "b", seconds=0.1)
+    await ran(journal, broker, "b", left=2)
     assert broker.told == [messages[3], messages[4]]
     assert [entry.id for entry in journal.kept] == [1, 2]
     await ran(journal, broker)
@@ -121,7 +120,7 @@ async def test_a_snapshot_that_nobody_could_read_goes_without_its_lists_and_stil
     kind, large = snapshot("a", 3, "succeeded")
     journal = Journal((kind, large | {"outputs": _long(outputs=20)}), snapshot("b", 1, "accepted"))
     broker = Broker()
-    await ran(journal, broker, seconds=3.0)
+    await ran(journal, broker)
     told = {body["job"]: body for _, body in broker.told}
     assert (told["a"]["state"], told["a"]["code"], told["a"]["sequence"]) == ("error", "system_fault.too_large", 3)
     assert "16.00 MiB" in told["a"]["reason"]
@@ -133,6 +132,6 @@ async def test_a_snapshot_that_nobody_could_read_goes_without_its_lists_and_stil
 async def test_a_record_that_nobody_could_read_keeps_nothing_back() -> None:
     kind, large = record("a", 1)
     journal, broker = Journal((kind, large | {"lines": ["x" * 1_000_000] * 20}), record("a", 2)), Broker()
-    await ran(journal, broker, seconds=3.0)
+    await ran(journal, broker)
     assert broker.told == [record("a", 2)]
     assert journal.kept == []
