@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from fedproc.common.toml_settings import Section, load_toml
 
+Role = Literal["researcher", "operator", "admin"]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
 
 
@@ -20,7 +21,7 @@ class IssuerSettings(Section):
     audience: str = "fedproc-api"
     algorithms: tuple[str, ...] = ("RS256", "ES256", "PS256")
     role_claims: tuple[str, ...] = ("realm_access.roles", "eduperson_entitlement")
-    roles: dict[str, tuple[str, ...]] = Field(
+    roles: dict[Role, tuple[str, ...]] = Field(
         {"researcher": ("researcher",), "operator": ("operator",), "admin": ("admin",)},
         description="our role: the claim values that give it",
     )

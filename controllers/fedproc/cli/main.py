@@ -10,10 +10,13 @@ import typer
 from fedproc.common.errors import FedprocError
 
 _SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
-_HOST_CHECK = {("site", "check"), ("site", "diagnose"), ("site", "profiles")}
+_ALONE = {("site", name): ("site.check",) for name in ("check", "diagnose", "profiles")} | {
+    ("site", name): ("site.check", "site.files") for name in ("policy", "settings")
+}
+"""what needs no more than these, as scripts call it"""
 _ALL = (
     "account", "browse", "enrolments", "survey", "experiments", "catalog",
-    "site.check", "site.control", "site.enrol", "site.tools", "site.accept", "services",
+    "site.check", "site.control", "site.enrol", "site.files", "site.tools", "site.accept", "services",
 )  # fmt: skip
 
 
@@ -34,7 +37,7 @@ def application(arguments: list[str]) -> typer.Typer:
 def _modules(arguments: list[str]) -> tuple[str, ...]:
     if arguments and arguments[0] in _SERVICES:
         return ("services",)
-    return ("site.check",) if tuple(arguments[:2]) in _HOST_CHECK else _ALL
+    return _ALONE.get((arguments[0], arguments[1]), _ALL) if len(arguments) > 1 else _ALL
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedproc.common.errors import InvalidInputError
-from fedproc.common.validation import lines_of
+from fedproc.common.validation import explain
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -22,12 +22,13 @@ class Section(BaseModel):
 
 def load_toml(path: Path, model: type[M]) -> M:
     """Read a TOML file into ``model``. Raises :class:`InvalidInputError` naming file, key and fault."""
+    values: dict[str, Any] = {}
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text())
         return model.model_validate(values)
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
-        raise InvalidInputError(f"{path}: " + "; ".join(lines_of(error))) from error
+        raise InvalidInputError(f"{path}: " + "; ".join(explain(error, model, values))) from error

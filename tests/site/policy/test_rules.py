@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +185,23 @@ def test_a_misspelt_key_is_named(tmp_path):
         module.load(tmp_path / "policy.toml")
     with pytest.raises(InvalidInputError, match="cannot be read"):
         module.load(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("rules", "lost"),
+    [
+        ([{}, {"users": ["alice"]}], "tools no. 2 (km) never counts: no. 1 "),
+        ([{"users": ["alice", "bob"]}, {"id": "x"}, {"digest": DIGEST, "users": ["bob"]}], "no. 3 (km) never counts"),
+        ([{"users": ["alice"]}, {"users": []}], "no. 2 (km) never counts"),
+    ],
+)
+def test_a_line_that_can_never_count_is_told(rules, lost):
+    with pytest.raises(InvalidInputError) as caught:
+        module.check_order(Path("p.toml"), lines(*rules))
+    assert lost in caught.value.message
+
+
+def test_a_line_that_may_count_is_not_told():
+    site = {"users": ["alice", "bob"]}
+    module.check_order(Path("p"), lines({"digest": DIGEST}, {"digest": OTHER}, {"users": ["*"]}, {"id": "x"}, **site))
+    module.check_order(Path("p"), lines({"users": ["al*"]}, {"users": ["alice", "bob"]}, {}, users=["carol"]))

@@ -19,7 +19,7 @@ from fedproc.central.api.audit import AuditEvent
 from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.streams import Streams
 from fedproc.central.auth.issuer import Issuer
-from fedproc.central.auth.tokens import Caller, Role, Verifier, invalid_token
+from fedproc.central.auth.tokens import Caller, Verifier, invalid_token
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import hosts
 from fedproc.central.experiments.submission import Submissions
@@ -28,7 +28,7 @@ from fedproc.central.files.inputs import Inputs
 from fedproc.central.files.signed_urls import SignedUrls
 from fedproc.central.files.uploads import Uploads
 from fedproc.central.notify import Notifier
-from fedproc.central.settings import CentralSettings
+from fedproc.central.settings import CentralSettings, Role
 from fedproc.common.errors import ForbiddenError, NotAuthenticatedError
 
 _LONGEST_TOKEN = 16_384

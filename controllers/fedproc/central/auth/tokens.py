@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
@@ -16,8 +16,6 @@ from joserfc.errors import JoseError
 from fedproc.central.auth.issuer import Issuer
 from fedproc.central.settings import IssuerSettings
 from fedproc.common.errors import InvalidTokenError
-
-Role = Literal["researcher", "operator", "admin"]
 
 _INCLUDED: Mapping[str, frozenset[str]] = {
     "admin": frozenset({"admin", "operator", "researcher"}),

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedproc.common.errors import RefusedError
+from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import Name
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
@@ -159,3 +159,29 @@ def connection_budget(rule: ToolRule, task: str) -> int:
 def load(path: Path) -> Policy:
     """Read the policy file. Raises :class:`fedproc.common.errors.InvalidInputError` naming key and fault."""
     return load_toml(path, Policy)
+
+
+def check_order(path: Path, policy: Policy) -> None:
+    """Refuse lines that can never count, as one before them admits the same.
+
+    Not of :func:`load`: a policy that ran before must not keep the orchestrator from its start. Raises
+    :class:`fedproc.common.errors.InvalidInputError`.
+    """
+    lost = [
+        f"tools no. {later + 1} ({rule.id}) never counts: no. {before + 1} admits the same tool, digest and users "
+        "before it; put the narrower one first, or take one away"
+        for later, rule in enumerate(policy.tools)
+        if (before := _first_that_covers(policy, later)) is not None
+    ]
+    if lost:
+        raise InvalidInputError(f"{path}: " + "; ".join(lost))
+
+
+def _first_that_covers(policy: Policy, later: int) -> int | None:
+    rule = policy.tools[later]
+    users = set(policy.users if rule.users is None else rule.users)
+    for number, before in enumerate(policy.tools[:later]):
+        admitted = set(policy.users if before.users is None else before.users)
+        if before.id == rule.id and before.digest in ("*", rule.digest) and ("*" in admitted or users <= admitted):
+            return number
+    return None

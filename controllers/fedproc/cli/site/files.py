@@ -1,0 +1,46 @@
+"""``fedproc site policy check``, ``fedproc site settings check``: would the orchestrator take what somebody wrote?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedproc.cli.show import console
+from fedproc.cli.site.app import site
+
+policy = typer.Typer(help="The site's policy file.", no_args_is_help=True)
+settings = typer.Typer(help="The orchestrator's settings file.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="the file; /dev/stdin reads what is piped in")]
+
+
+@policy.command("check")
+def check_policy(file: File = Path("/etc/fedproc/policy.toml")) -> None:
+    """Say what is wrong with a policy: an unknown key, a wrong value, a line that never counts.
+
+    Exit codes: 0 the orchestrator takes it, 1 it does not.
+    """
+    from fedproc.site.policy import rules
+
+    found = rules.load(file)
+    rules.check_order(file, found)
+    console.print(f"{file}: good; lines of the allow-list: {len(found.tools)}", markup=False)
+
+
+@settings.command("check")
+def check_settings(file: File = Path("/etc/fedproc/host.toml")) -> None:
+    """Say what is wrong with the orchestrator's settings: an unknown key, a wrong value.
+
+    Exit codes: 0 the orchestrator takes them, 1 it does not.
+    """
+    from fedproc.site.settings import load
+
+    console.print(f"{file}: good; settings of {load(file).host}", markup=False)
+
+
+def mount(_app: typer.Typer) -> None:
+    """Add the commands to those of a site."""
+    site.add_typer(policy, name="policy")
+    site.add_typer(settings, name="settings")
