@@ -1,0 +1,73 @@
+"""What would have no effect, or that no orchestrator would take, is refused before any machine is touched."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.inventories.test_example import ROOT, ansible, checked
+from tests.inventories.test_example import copied as copied  # noqa: PLC0414 (fixtures)
+from tests.inventories.test_example import filled as filled  # noqa: PLC0414
+
+pytestmark = pytest.mark.process
+
+INVENTORY = {
+    "all": {
+        "vars": {"federation_domain": "federation.example.org", "ansible_host": "127.0.0.1", "ansible_port": 1},
+        "children": {"central": {"hosts": {"centre": {}}}, "sites": {"hosts": {"UB": {}, "BSC": {}}}},
+    }
+}
+
+
+def played(folder: Path, *arguments: str) -> str:
+    """What a playbook of a site says, which failed in its first play, before any host was touched."""
+    (folder / "hosts.yml").write_text(yaml.safe_dump(INVENTORY))
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "NO_COLOR": "1"}
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", folder / "hosts.yml", *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT / "ansible/playbooks"
+    )
+    assert done.returncode != 0
+    assert done.stdout.count("PLAY [") == 1, done.stdout
+    assert "UNREACHABLE" not in done.stdout
+    return re.sub(r"\s+", " ", done.stdout + done.stderr)
+
+
+def test_a_misspelt_variable_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/UB.yml").write_text("orchestrator_polcy: {}\nkeycloak_realm_user: []\nours: 1\n")
+    said = played(tmp_path, "onboard_host.yml", "--limit", "UB", "-e", "gateway_agregators=[]")
+    assert "orchestrator_polcy is no variable of the role orchestrator: did you mean orchestrator_policy?" in said
+    assert "keycloak_realm_user is no variable of the role keycloak_realm: did you mean keycloak_realm_users?" in said
+    assert "gateway_agregators is no variable of the role gateway: did you mean gateway_aggregators?" in said
+    assert f"grep -rnwE 'gateway_agregators|keycloak_realm_user|orchestrator_polcy' {tmp_path}" in said
+    assert "ours" not in said.partition("grep")[0]
+
+
+def test_a_policy_that_no_orchestrator_would_take_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/UB.yml").write_text("orchestrator_policy: {tools: [{id: km, user: [alice]}]}\n")
+    (tmp_path / "host_vars/BSC.yml").write_text("orchestrator_policy: {minimum_cuont: 1}\n")
+    said = played(tmp_path, "onboard_host.yml", "--limit", "UB")
+    assert "orchestrator_policy of UB: tools no. 1 (km).user: there is no such key; did you mean users?" in said
+    assert "minimum_cuont" not in said
+
+
+def test_the_centre_is_told_of_every_site(filled: Path) -> None:
+    (filled / "host_vars/CLINIC_B.yml").write_text("orchestrator_policy: {release: {agregate: never}}\n")
+    done = checked(filled)
+    assert done.returncode != 0
+    assert "orchestrator_policy of CLINIC_B: release.agregate: " in re.sub(r"\s+", " ", done.stdout)
+
+
+def test_the_inventory_of_containers_is_taken() -> None:
+    done = ansible(
+        "ansible-playbook", ROOT / "inventories/containers", str(ROOT / "ansible/playbooks/check_variables.yml")
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "UNREACHABLE" not in done.stdout

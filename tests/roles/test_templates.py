@@ -1,0 +1,173 @@
+"""What the roles write of dictionaries: every key and every legal text arrives, read by the program that it is for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedproc.common.errors import InvalidInputError
+from fedproc.site import settings as site_settings
+from fedproc.site.policy import rules
+
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
+ROLES = ROOT / "roles"
+HARD = "quote \" and ' \\ backslash \\n no newline, \ttab, \x7f delete, ß … 🏥 {{ '{{' }}"
+"""as a variable of Ansible; :data:`READ` is what it holds"""
+READ = HARD.replace("{{ '{{' }}", "{{")
+LINE = {
+    "id": "km", "digest": "sha256:" + "a" * 64, "users": ["alice", "o'\"brien"], "received_code": True,
+    "connections": [{"task": "server", "max_mb": 100}], "release": {"model": "never"},
+}  # fmt: skip
+POLICY = {
+    "users": ["*"], "purposes": [HARD], "logs": True, "minimum_count": 10, "maximum": {"cpus": 1.5, "gpus": 0},
+    "release": {"report": "automatic"}, "tools": [LINE, {"id": "open"}],
+}  # fmt: skip
+DATASETS = {
+    "breast.cohort-1_a": {"path": "/srv/a b/ü", "version": "2024-05-01", "description": HARD},
+    "plain": {"path": "/srv/plain"},
+}
+FEDERATION = {
+    "federation_secrets": "/s", "federation_files": "/f", "federation_api_name": "api.x.org",
+    "federation_auth_name": "auth.x.org", "federation_broker_name": "broker.x.org",
+    "federation_store_name": "store.x.org",
+    "_central_api_trusted": {"stat": {"checksum": "aa"}},
+    "_orchestrator_keys": {"files": [{"path": "/k/dispatch.pub"}, {"path": "/k/catalogue.pub"}]},
+}  # fmt: skip
+Case = tuple[str, str, dict[str, Any]]
+CASES: dict[str, Case] = {
+    "policy": ("orchestrator", "policy.toml.j2", {"orchestrator_policy": POLICY}),
+    "no-policy": ("orchestrator", "policy.toml.j2", {}),
+    "policy-key": (
+        "orchestrator", "policy.toml.j2", {"orchestrator_policy": {"tools": [{"id": "km", "user": ["alice"]}]}},
+    ),
+    "policy-connection": (
+        "orchestrator", "policy.toml.j2",
+        {"orchestrator_policy": {"tools": [{"id": "km", "connections": [{"task": "s", "max_mb": 1, "rounds": 2}]}]}},
+    ),
+    "policy-table": ("orchestrator", "policy.toml.j2", {"orchestrator_policy": {"maximun": {"cpus": 1}}}),
+    "policy-no-table": ("orchestrator", "policy.toml.j2", {"orchestrator_policy": {"tools": ["km"]}}),
+    "host": (
+        "orchestrator", "host.toml.j2",
+        {
+            "orchestrator_host": "UB", "orchestrator_datasets": DATASETS,
+            "orchestrator_capacity": {"cpus": 2.5, "gpus": ["GPU-1"]}, "orchestrator_check": {"profile": "d6.1-cpu"},
+            "orchestrator_pip_arguments": ["--index-url", HARD],
+        },
+    ),
+    "host-key": (
+        "orchestrator", "host.toml.j2", {"orchestrator_host": "UB", "orchestrator_datasets": {"a.b": {"pth": "/a"}}},
+    ),
+    "runner": ("orchestrator", "runner.toml.j2", {"orchestrator_datasets": {**DATASETS, "odd": {"pth": "/a"}}}),
+    "central": (
+        "central_api", "central.toml.j2",
+        {
+            "central_api_settings": {"release_days": 7, "acceptance_tool": HARD},
+            "central_api_roles": {"researcher": [HARD], "operator": []},
+        },
+    ),
+    "podman": (
+        "container_engine", "containers.conf.j2",
+        {"container_engine_options": {"containers": {"env": [HARD], "log.driver": "x"}, "network": {"a": {"b": 1}}}},
+    ),
+    "registries": ("container_engine", "registries.conf.j2", {"container_engine_mirrors": ["https://" + HARD]}),
+}  # fmt: skip
+
+
+def task(case: str, folder: Path) -> dict[str, Any]:
+    role, template, variables = CASES[case]
+    written = {"src": str(ROLES / role / "templates" / template), "dest": str(folder / case)}
+    return {"ansible.builtin.template": written, "vars": variables, "ignore_errors": True}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The file of a case; all are written in one run, with the roles' defaults and nothing that is undefined."""
+    folder = tmp_path_factory.mktemp("written")
+    files = [ROLES / role / place / "main.yml" for role, _, _ in CASES.values() for place in ("defaults", "vars")]
+    play = {
+        "hosts": "localhost", "connection": "local", "gather_facts": False,
+        "vars": FEDERATION | {"ansible_python_interpreter": sys.executable},
+        "vars_files": [str(file) for file in dict.fromkeys(files)], "tasks": [task(case, folder) for case in CASES],
+    }  # fmt: skip
+    (folder / "play.yml").write_text(json.dumps([play]))
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "NO_COLOR": "1"}
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", folder / "play.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    print(done.stdout, done.stderr)
+    return lambda case: folder / case
+
+
+def refused(load: Callable[[Path], object], path: Path) -> str:
+    with pytest.raises(InvalidInputError) as caught:
+        load(path)
+    return caught.value.message
+
+
+def test_a_line_of_the_policy_arrives_whole(written):
+    policy = rules.load(written("policy"))
+    assert json.loads(policy.tools[0].model_dump_json()) == LINE
+    assert policy.tools[1].digest == "*"
+    assert policy.purposes == (READ,)
+    assert (policy.maximum.cpus, policy.maximum.gpus, policy.minimum_count, policy.logs) == (1.5, 0, 10, True)
+
+
+def test_a_site_without_a_policy_admits_nothing(written):
+    assert rules.load(written("no-policy")).tools == ()
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("policy-key", "tools no. 1 (km).user: there is no such key; did you mean users?"),
+        ("policy-connection", "tools no. 1 (km).connections no. 1 (s).rounds: there is no such key"),
+        ("policy-table", "maximun: there is no such key; did you mean maximum?"),
+        ("policy-no-table", "tools no. 1: "),
+    ],
+)
+def test_a_misspelt_key_of_the_policy_is_refused_by_its_name(written, case, said):
+    assert said in refused(rules.load, written(case))
+
+
+def test_settings_of_a_host_arrive_whole(written):
+    settings = site_settings.load(written("host"))
+    found = {name: dataset.model_dump(mode="json", exclude_none=True) for name, dataset in settings.datasets.items()}
+    assert found == {**DATASETS, "breast.cohort-1_a": {**DATASETS["breast.cohort-1_a"], "description": READ}}
+    assert (settings.capacity.cpus, settings.capacity.gpus) == (2.5, ("GPU-1",))
+    assert settings.check.profile == "d6.1-cpu"
+    assert settings.sandbox.pip_arguments == ("--index-url", READ)
+    assert [key.name for key in settings.centre.dispatch_keys] == ["dispatch.pub"]
+
+
+def test_a_misspelt_key_of_a_dataset_is_refused_by_its_name(written):
+    assert "datasets.a.b.pth: there is no such key; did you mean path?" in refused(
+        site_settings.load, written("host-key")
+    )
+
+
+def test_the_runner_shows_what_datasets_name(written):
+    assert tomllib.loads(written("runner").read_text())["show"][2:] == ["/srv/a b/ü", "/srv/plain"]
+
+
+def test_settings_of_the_centre_arrive_whole(written):
+    found = tomllib.loads(written("central").read_text())
+    assert (found["release_days"], found["acceptance_tool"]) == (7, READ)
+    assert found["issuer"]["roles"] == {"researcher": [READ], "operator": []}
+    assert found["issuer"]["url"] == "https://auth.x.org/realms/fedproc"
+
+
+def test_settings_of_podman_arrive_whole(written):
+    found = tomllib.loads(written("podman").read_text())
+    assert found["containers"]["env"] == [READ]
+    assert found["containers"]["log.driver"] == "x"
+    assert found["network"] == {"a": {"b": 1}}
+    assert tomllib.loads(written("registries").read_text())["registry"][0]["mirror"][0]["location"] == READ
