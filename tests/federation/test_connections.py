@@ -17,7 +17,7 @@ def test_a_host_that_is_no_peer_is_not_let_in(centre: Centre) -> None:
     assert stranger.probe("dial", name=name) == {"certificate": "EUCAIM", "answered": False}
     assert stranger.probe("dial", name=name, anonymous=True)["answered"] is False
     assert peer.probe("dial", name=name) == {"certificate": "EUCAIM", "answered": True}
-    assert "connection not let in" in Machine("EUCAIM").log()
+    assert "connection.refused" in Machine("EUCAIM").log()
     centre.researcher.cancel(experiment)
     assert centre.wait_until_ended(experiment).state == "cancelled"
     assert peer.probe("dial", name=name)["answered"] is False, "the job has ended"

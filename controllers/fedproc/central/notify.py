@@ -45,7 +45,7 @@ class SocketNotifier(Notifier):
     """Each listener has a datagram socket in a common folder; publishing sends to all that are there."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "notify"
+        self._folder = folder / "bells"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._out.setblocking(False)

@@ -18,6 +18,7 @@ from fedproc.client.api import Client
 from fedproc.client.results import fetch_results, places
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
+from fedproc.common.validation import lines_of
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
 
 NOT_SUCCEEDED = 3
@@ -69,8 +70,7 @@ def _checked(values: Mapping[str, object]) -> ExperimentRequest:
     try:
         return ExperimentRequest.model_validate(values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors(include_url=False)]
-        raise InvalidInputError("; ".join(lines)) from error
+        raise InvalidInputError("; ".join(lines_of(error))) from error
 
 
 def _upload(client: Client, experiment: ExperimentView, files: dict[str, Path]) -> None:

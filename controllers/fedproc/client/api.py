@@ -136,18 +136,19 @@ class Client(FileCalls):
     def events(self, experiment: str, after: int = 0) -> Iterator[EventView]:
         """Every event of the experiment, live, until it has ended; a cut stream is taken up where it was cut."""
         backoff, cut = Backoff(0.2, _LONGEST_PAUSE), 0
-        while cut < _CUTS:
+        while True:
             try:
                 for event in self._stream(experiment, after):
                     after, cut = event.id, 0
                     backoff.reset()
                     yield event
             except httpx.TransportError as error:
-                cut, reason = cut + 1, error
+                cut += 1
+                if cut == _CUTS:
+                    raise UnavailableError(f"the event stream of {self.url} does not come back: {error}") from error
                 time.sleep(backoff.pause())
             else:
                 return
-        raise UnavailableError(f"the event stream of {self.url} does not come back: {reason}") from reason
 
     def _stream(self, experiment: str, after: int) -> Iterator[EventView]:
         headers = {**self._authorization(), "Accept": "text/event-stream"}

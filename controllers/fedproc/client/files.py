@@ -8,7 +8,7 @@ import httpx
 
 from fedproc.client.transport import ApiError, Transport
 from fedproc.common.errors import FedprocError, UnavailableError
-from fedproc.common.files import sha256_of
+from fedproc.common.files import partial_of, sha256_of
 from fedproc.common.http import problem_of
 from fedproc.contract.api.files import FileView, NewFile
 
@@ -51,7 +51,7 @@ class FileCalls(Transport):
             if sha256_of(target) == entry.sha256:
                 return target
             raise FedprocError(f"{target} is there already with other content: move it away, or choose another folder")
-        partial = target.with_name(target.name + ".part")
+        partial = partial_of(target)
         partial.parent.mkdir(parents=True, exist_ok=True)
         have = partial.stat().st_size if partial.exists() else 0
         try:

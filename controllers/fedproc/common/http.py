@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -55,20 +55,6 @@ class BearerAuth(httpx.Auth):
         answer = yield request
         if answer.status_code == 401 and _is_repeatable(request):
             request.headers["Authorization"] = f"Bearer {await self._token(True)}"
-            yield request
-
-
-class SyncBearerAuth(httpx.Auth):
-    """The same without asyncio."""
-
-    def __init__(self, token: Callable[[bool], str]) -> None:
-        self._token = token
-
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._token(False)}"
-        answer = yield request
-        if answer.status_code == 401 and _is_repeatable(request):
-            request.headers["Authorization"] = f"Bearer {self._token(True)}"
             yield request
 
 

@@ -36,19 +36,22 @@ def public_jwk(key: ECKey) -> dict[str, Any]:
     return {**key.as_dict(private=False), "kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM}
 
 
-def read_key(path: Path) -> ECKey:
-    """Read a P-256 key from a PEM file. Raises :class:`InvalidInputError` naming the file."""
+def read_key(path: Path, name: str = "key") -> ECKey:
+    """Read a P-256 key from a PEM file.
+
+    Raises :class:`InvalidInputError` with the file and with ``name``, that of its setting.
+    """
     try:
         return load_key(path.read_bytes())
     except OSError as error:
-        raise InvalidInputError(f"key {path}: cannot be read: {error.strerror}") from error
+        raise InvalidInputError(f"{name} {path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InvalidInputError(f"key {path}: {error}") from error
+        raise InvalidInputError(f"{name} {path}: {error}") from error
 
 
-def read_keys(paths: Iterable[Path]) -> dict[str, ECKey]:
+def read_keys(paths: Iterable[Path], name: str = "key") -> dict[str, ECKey]:
     """Keys from PEM files, by their thumbprint. Raises :class:`InvalidInputError` naming the file."""
-    return {key.thumbprint(): key for key in map(read_key, paths)}
+    return {key.thumbprint(): key for key in (read_key(path, name) for path in paths)}
 
 
 class Signer:
@@ -74,12 +77,13 @@ class Signer:
         return jws.serialize_compact(header, payload, self._key, algorithms=[ALGORITHM])
 
 
-def signer_for(place: Path | str) -> Signer:
+def signer_for(place: Path | str, name: str = "key") -> Signer:
     """What signs with the key at ``place``: a path, or a URI of scheme ``file``.
 
-    Raises :class:`InvalidInputError` naming the place. A key in a security module would be one more scheme here.
+    Raises :class:`InvalidInputError` with ``name``, of its setting, and the place. A key in a security module would be
+    one more scheme here.
     """
-    scheme = urlsplit(str(place)).scheme
-    if scheme not in ("", "file"):
-        raise InvalidInputError(f"key {place}: keys are read from files here, not from {scheme!r}: give a path")
-    return Signer(read_key(Path(str(place).removeprefix("file://"))))
+    parts = urlsplit(str(place))
+    if parts.scheme not in ("", "file"):
+        raise InvalidInputError(f"{name} {place}: keys are read from files, not from {parts.scheme!r}: give a path")
+    return Signer(read_key(Path(parts.path), name))

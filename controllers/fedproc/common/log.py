@@ -53,6 +53,7 @@ def log_json(level: str, **always: str) -> None:
 
 def _formatter(always: dict[str, str]) -> logging.Formatter:
     def add_always(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+        fields.pop("color_message", None)  # uvicorn's message once more, for a terminal
         return {**always, **fields}
 
     return structlog.stdlib.ProcessorFormatter(

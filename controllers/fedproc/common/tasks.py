@@ -20,6 +20,9 @@ async def run_together(*work: Coroutine[Any, Any, Any]) -> None:
             for one in work:
                 group.create_task(one)
     except ExceptionGroup as errors:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # Python 3.11 and 3.12 prefer the error of a child to it
+            raise asyncio.CancelledError from None
         unforeseen = (error for error in errors.exceptions if not isinstance(error, FedprocError))
         raise next(unforeseen, errors.exceptions[0]) from None
 

@@ -93,7 +93,7 @@ def _app_state(settings: CentralSettings) -> AppState:
         signed_urls=SignedUrls(blobs.folder),
         metrics=metrics,
         streams=Streams(notifier, metrics, engine),
-        catalogue_keys=read_keys(settings.catalogue_keys),
+        catalogue_keys=read_keys(settings.catalogue_keys, "catalogue_keys"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,9 +14,8 @@ from fedproc.central.api.metrics import Metrics
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import events
 from fedproc.central.notify import Notifier
-from fedproc.common.http import text_of
 from fedproc.common.log import get_logger
-from fedproc.common.retry import persistently
+from fedproc.common.retry import Backoff
 
 log = get_logger(__name__)
 
@@ -46,9 +46,16 @@ class Streams:
 
     async def _listen(self) -> None:
         """A listener that breaks is started again, and the streams' own polling covers the gap."""
-        await persistently(Exception, first=1, longest=_LONGEST_PAUSE, waiting=_listener_failed)(
-            self._notifier.listen, self._on_topic
-        )
+        backoff = Backoff(1, _LONGEST_PAUSE)
+        while True:
+            began = time.monotonic()
+            try:
+                await self._notifier.listen(self._on_topic)
+            except Exception:
+                log.exception("notifier.failed")
+            if time.monotonic() - began > _LONGEST_PAUSE:
+                backoff.reset()
+            await asyncio.sleep(backoff.pause())
 
     def _on_topic(self, topic: str) -> None:
         if topic == "events":
@@ -100,7 +107,3 @@ class Streams:
             if not self._open[experiment]:
                 del self._open[experiment]
             self._metrics.streams.dec()
-
-
-def _listener_failed(error: BaseException, pause: float) -> None:
-    log.error("notifier.failed", reason=text_of(error), pause_seconds=round(pause, 1))

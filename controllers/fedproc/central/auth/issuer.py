@@ -46,7 +46,7 @@ class Issuer:
         self.settings = settings
         self._discovery = (settings.discovery_url or settings.url).rstrip("/").removesuffix(_WELL_KNOWN) + _WELL_KNOWN
         self._http = httpx.AsyncClient(timeout=_TIMEOUT, verify=_tls(settings), follow_redirects=False)
-        self._client_key = None if settings.client_key is None else read_key(settings.client_key)
+        self._client_key = None if settings.client_key is None else read_key(settings.client_key, "issuer.client_key")
         self._document: dict[str, Any] = {}
         self._keys: dict[str, Key] = {}
         self._fetched = 0.0

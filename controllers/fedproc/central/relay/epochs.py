@@ -7,15 +7,12 @@ the present epoch was first seen. A message counts for the time at which it was 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Self
 
 from sqlalchemy import Row
 
 from fedproc.common.errors import UnreadableError
-from fedproc.contract.times import moment
 
 LONGEST = 64
 """characters of an epoch"""
@@ -69,11 +66,3 @@ def last_seen(before: float | None, signed: float, now: float) -> float:
     """When a host was last heard of, now that a message of it came: never earlier than before."""
     at = now if now - signed <= CLOCKS_APART else signed
     return at if before is None or before > now else max(before, at)
-
-
-def is_behind(time: datetime, kept: Mapping[str, Any] | None, now: float) -> bool:
-    """Whether what was made at ``time`` is older than what is ``kept``; a time that is still to come does not count."""
-    if kept is None:
-        return False
-    latest = datetime.fromisoformat(kept["time"])
-    return time < latest <= moment(now)

@@ -306,19 +306,15 @@ class Ingestion:
     def _heartbeat(self, heartbeat: Heartbeat, signed: float) -> None:
         row = self._host(heartbeat.host)
         assert row is not None
-        values: dict[str, Any] = {"heard": epochs.last_seen(row.heard, signed, self._now)}
-        same = (row.heartbeat or {}).get("epoch") == heartbeat.epoch
-        if not (same and epochs.is_behind(heartbeat.time, row.heartbeat, self._now)):
-            values["heartbeat"] = heartbeat.model_dump(mode="json")
-            self.result.heartbeats[heartbeat.host] = heartbeat
+        values = {
+            "heard": epochs.last_seen(row.heard, signed, self._now),
+            "heartbeat": heartbeat.model_dump(mode="json"),
+        }
+        self.result.heartbeats[heartbeat.host] = heartbeat
         self._connection.execute(update(hosts).where(hosts.c.id == heartbeat.host).values(**values))
         self._hosts.pop(heartbeat.host)
 
     def _report(self, report: HostReport) -> None:
-        row = self._host(report.host)
-        assert row is not None
-        if epochs.is_behind(report.time, row.report, self._now):
-            return
         values = {"report": report.model_dump(mode="json", include={"time", "report"})}
         self._connection.execute(update(hosts).where(hosts.c.id == report.host).values(**values))
         self._hosts.pop(report.host)

@@ -29,7 +29,7 @@ def run(path: Path) -> None:
 
 
 async def _run(loaded: CentralSettings) -> None:
-    signer = signer_for(loaded.dispatch_key)
+    signer = signer_for(loaded.dispatch_key, "dispatch_key")
     engine = connect(loaded.database)
     ready(engine)
     relay = Relay(loaded, engine, notifier_for(engine, loaded.runtime), signer)

@@ -78,6 +78,8 @@ class Publisher:
         self._name = name
         self._signer = signer
         self._hold = hold_seconds
+        self.ended_jobs = False
+        """whether jobs were ended since this was last asked: there is news for streams, and perhaps for the outbox"""
         self.without_queue: set[str] = set()
         """hosts of which a message came back because they have no queue"""
 
@@ -133,6 +135,7 @@ class Publisher:
             for job in connection.execute(_PART, {"id": row.body.get("job")}).all():
                 end_job(connection, job, JobState.error, "system_fault.too_large", error.message, now)
                 advance(connection, job.experiment, now)
+        self.ended_jobs = True
 
     def _claim(self, now: float) -> list[Claimed]:
         with serialized_transaction(self._engine) as connection:

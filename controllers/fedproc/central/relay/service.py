@@ -150,7 +150,11 @@ class Relay:
             self._outbox.clear()
             if self._state != _OK:
                 continue
-            if await self._publisher.publish_all(channel, time.time()):
+            sent = await self._publisher.publish_all(channel, time.time())
+            ended, self._publisher.ended_jobs = self._publisher.ended_jobs, False
+            if ended:
+                self._outbox.set()
+            if sent or ended:
                 await self._notify_of_events()
             self._redeclare(topology)
             await asyncio.sleep(_PACE)

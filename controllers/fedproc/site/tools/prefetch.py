@@ -55,7 +55,8 @@ class PrefetchResult:
 
     def as_json(self) -> dict[str, Any]:
         values = asdict(self)
-        return {**values, "fault": values.pop("failed")}
+        values["fault"] = values.pop("failed")
+        return values
 
 
 def fetch(

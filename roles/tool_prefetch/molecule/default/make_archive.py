@@ -11,7 +11,8 @@ from pathlib import Path
 from joserfc.jwk import ECKey
 
 from fedproc.catalog import load_tool, pack, sign_manifest, tool_digest
-from fedproc.catalog.offline import MANIFEST, SOURCE, BundleWriter
+from fedproc.catalog.offline import MANIFEST, SOURCE, ArchiveWriter
+from fedproc.common.keys import Signer
 
 TOOL = """
 schema_version: 1
@@ -67,15 +68,15 @@ def main(folder: Path) -> None:
     (folder / "catalogue.pub").write_bytes(key.as_pem(private=False))
     manifest = load_tool(tool)
     home = tool_digest(manifest).replace(":", "-")
-    for name, content in (("signed", sign_manifest(manifest, key).encode()), ("source", pack(tool, manifest))):
+    for name, content in (("signed", sign_manifest(manifest, Signer(key)).encode()), ("source", pack(tool, manifest))):
         (folder / name).write_bytes(content)
-    with BundleWriter(folder / "tools.tar") as archive:
+    with ArchiveWriter(folder / "tools.tar") as archive:
         archive.add(MANIFEST.format(home), folder / "signed")
         archive.add(SOURCE.format(home), folder / "source")
         archive.add(f"wheels/{wheel.name}", wheel)
     changed = wheel.read_bytes().replace(b"'ready'", b"'other'")
     (folder / "changed").write_bytes(changed)
-    with BundleWriter(folder / "changed.tar") as archive:
+    with ArchiveWriter(folder / "changed.tar") as archive:
         archive.add(MANIFEST.format(home), folder / "signed")
         archive.add(SOURCE.format(home), folder / "source")
         archive.add(f"wheels/{wheel.name}", folder / "changed")

@@ -32,7 +32,7 @@ def creation_of(spec: Spec, layout: SandboxLayout, label: str, dialect: Dialect)
         "AttachStdout": True,
         "AttachStderr": True,
         "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": {**_confinement(spec, dialect), **_limits(spec, dialect), **_view(spec, layout)},
+        "HostConfig": {**_confinement(spec, dialect), **_limits(spec, dialect), **_view(layout)},
     }
 
 
@@ -67,7 +67,7 @@ def _limits(spec: Spec, dialect: Dialect) -> dict[str, Any]:
     }
 
 
-def _view(spec: Spec, layout: SandboxLayout) -> dict[str, Any]:
+def _view(layout: SandboxLayout) -> dict[str, Any]:
     sides = [(layout.mounts, True), (layout.writable, False)]
     return {
         "ExtraHosts": [f"{alias}:{address}" for address, alias in layout.hosts],
