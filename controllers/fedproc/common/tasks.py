@@ -14,17 +14,21 @@ T = TypeVar("T")
 
 
 async def run_together(*work: Coroutine[Any, Any, Any]) -> None:
-    """Run all at once. The first error ends the others and is raised itself, one that nobody foresaw before others."""
+    """Run all at once. The first error ends the others and is raised itself, one that nobody foresaw before others.
+
+    No TaskGroup: Python 3.11 and 3.12 let an error of a child hide that the caller itself was cancelled.
+    """
+    tasks = [asyncio.create_task(one) for one in work]
     try:
-        async with asyncio.TaskGroup() as group:
-            for one in work:
-                group.create_task(one)
-    except ExceptionGroup as errors:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # Python 3.11 and 3.12 prefer the error of a child to it
-            raise asyncio.CancelledError from None
-        unforeseen = (error for error in errors.exceptions if not isinstance(error, FedprocError))
-        raise next(unforeseen, errors.exceptions[0]) from None
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
+    unforeseen = (error for error in errors if not isinstance(error, FedprocError))
+    for error in (*unforeseen, *errors):
+        raise error
 
 
 def settle(future: asyncio.Future[Any], value: Any) -> None:

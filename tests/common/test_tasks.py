@@ -1,0 +1,43 @@
+"""Work that goes on side by side."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fedproc.common.errors import UnavailableError
+from fedproc.common.tasks import run_together
+
+
+async def fails_after(seconds: float, error: Exception) -> None:
+    await asyncio.sleep(seconds)
+    raise error
+
+
+async def test_first_error_ends_the_others_and_is_raised_itself() -> None:
+    with pytest.raises(UnavailableError, match="cut"):
+        await run_together(asyncio.sleep(60), fails_after(0, UnavailableError("cut")))
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling(), "the caller goes on as if nothing had been cancelled"
+
+
+async def test_error_that_nobody_foresaw_goes_before_others() -> None:
+    with pytest.raises(KeyError):
+        await run_together(fails_after(0, UnavailableError("cut")), fails_after(0, KeyError("unforeseen")))
+
+
+async def test_cancelled_caller_ends_as_cancelled_though_a_child_fails_with_it() -> None:
+    async def fails_when_cancelled() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise UnavailableError("the broker went away in the same moment")
+
+    running = asyncio.create_task(run_together(fails_when_cancelled(), asyncio.sleep(60)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
