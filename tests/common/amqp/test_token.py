@@ -34,6 +34,7 @@ async def test_a_token_is_renewed_on_the_open_connection(node: Node, queue: str)
             await channel.publish("", queue, b"x")
             await inbox.next()
             await asyncio.sleep(0.2)
+        await (await session.publishing_channel()).publish("", queue, b"x")  # the broker looks at the token once more
         assert not watching.done()
         assert len(given) >= 4
         watching.cancel()
@@ -85,3 +86,15 @@ async def test_a_new_token_that_is_refused_is_told(node: Node) -> None:
         error = await error_of(session.watch())
         assert isinstance(error, ClosedByBrokerError)
         assert "refused" in error.message.lower()
+
+
+async def test_a_token_that_was_not_renewed_is_refused_as_expired(node: Node, queue: str) -> None:
+    async def source() -> tuple[str, float]:
+        return node.token(2), 300.0
+
+    async with await Session.open(node.address, source) as session:
+        async with asyncio.timeout(20):
+            with pytest.raises(ClosedByBrokerError, match="expired"):
+                while True:
+                    await (await session.publishing_channel()).publish("", queue, b"x")
+                    await asyncio.sleep(0.5)
