@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tests.support.broker import running_broker
 from tests.support.needs import needs, needs_of
 
 from fedproc.demo.broker import BrokerPlan
 from fedproc.demo.data import SHARES, write_datasets
 from fedproc.demo.keys import Keyring
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no fault of what is tested
+settings.load_profile("patient")
 
 NEEDS = {
     "process", "server", "needs_root", "needs_broker", "needs_postgres", "needs_engine", "needs_federation",

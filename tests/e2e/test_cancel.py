@@ -46,8 +46,8 @@ def test_dispatched_the_job_never_runs(running):
 def test_accepted_while_it_waits_for_room(running):
     with full(running, "UB"):
         waiting = running.start("host-acceptance", hosts=["UB"], seconds=60)
-        running.wait_for(waiting, "look@UB", "accepted")
-        assert "CPUs" in running.jobs(waiting)["look@UB"].waiting_for
+        wait_until(lambda: "CPUs" in (running.jobs(waiting)["look@UB"].waiting_for or ""), 60, "it does not wait")
+        assert running.jobs(waiting)["look@UB"].state == "accepted"
         running.researcher.cancel(waiting.id)
         assert running.end(waiting)[-1].state == "cancelled"
     wait_until(lambda: not running.leftovers("UB"), 60, "a job left something behind")
