@@ -10,4 +10,4 @@ from hypothesis import settings
 
 def examples(count: int, **more: Any) -> settings:
     few = os.environ.get("FEDPROC_FEW_EXAMPLES") == "yes"
-    return settings(max_examples=max(5, count // 10) if few else count, deadline=None, **more)
+    return settings(max_examples=max(5, count // 10) if few else count, **more)
