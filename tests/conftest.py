@@ -37,8 +37,6 @@ SHARED = {
     "broker": re.compile(r"tests/(common/amqp/|site/centre/test_(broker_access|egress)\.py)"),
 }
 """By their ids: tests that share something costly share a worker, as those of one file do."""
-settings.register_profile("no_deadline", deadline=None)  # a busy machine is not the test's fault
-settings.load_profile("no_deadline")
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 
 
