@@ -104,6 +104,12 @@ def federation(
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _no_host_falls_silent(request: pytest.FixtureRequest) -> None:
+    if "federation" in request.fixturenames:
+        request.getfixturevalue("federation").hear_everyone_again()
+
+
 @pytest.fixture
 @needs("server")
 def lone(request: pytest.FixtureRequest, tmp_path: Path, issuer: TestIssuer) -> Iterator[Federation]:

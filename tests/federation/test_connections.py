@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.federation.conftest import Centre
+from tests.federation.centre import Centre
 from tests.federation.machines import Machine
 
 DATA = ["UB:wisconsin", "BSC:wisconsin", "FORTH:wisconsin"]

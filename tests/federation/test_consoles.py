@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.federation.conftest import Centre
+from tests.federation.centre import Centre
 from tests.federation.machines import Machine
 
 from fedproc.demo.containers import DOMAIN, GATEWAY

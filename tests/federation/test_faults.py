@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.federation.conftest import Centre
+from tests.federation.centre import Centre
 from tests.federation.machines import Machine, docker
 
 from fedproc.common.errors import FedprocError

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.federation.conftest import Centre
+from tests.federation.centre import Centre
 from tests.federation.machines import Machine, docker, play, played
 
 from fedproc.demo.containers import MACHINES

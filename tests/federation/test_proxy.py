@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.federation.conftest import Centre
+from tests.federation.centre import Centre
 from tests.federation.machines import Machine, docker, played
 
 GATEWAY, PROXY = "172.30.77.10", "172.30.77.90"

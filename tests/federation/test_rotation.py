@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.federation.conftest import Centre
+from tests.federation.centre import Centre
 from tests.federation.machines import SITES, Machine, play, played, secret
 
 from fedproc.client.api import Client

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
-from tests.federation.conftest import Centre
+from tests.federation.centre import Centre
 from tests.federation.machines import Machine, secret
 
 from fedproc.demo.polling import wait_until

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tests.federation.conftest import Centre
+from tests.federation.centre import Centre
 from tests.federation.machines import SITES, Machine, played
 
 from fedproc.demo.containers import ROOT

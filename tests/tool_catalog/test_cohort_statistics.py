@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.tool_programs import ToolProgram
 
 from fedproc.demo.data import COHORT_PARAMETERS, SHARES, YEAR, differences
-
-from .conftest import ToolProgram
 
 pytestmark = pytest.mark.process
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.tool_programs import ToolProgram
 
 from fedproc.demo.data import SHARES
-
-from .conftest import ToolProgram
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 """The environment of the tool is built from its lock file once, which can take minutes."""

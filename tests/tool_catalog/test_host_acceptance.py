@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from .conftest import ToolProgram
+from tests.support.tool_programs import ToolProgram
 
 pytestmark = pytest.mark.process
 

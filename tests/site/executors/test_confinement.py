@@ -13,10 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from tests.support.executors import INSIDE, PYTHON, Harness, job_id
 
 from fedproc.site.executors.base import INPUT, SOURCE, Forward, Mount, Port
-
-from .conftest import INSIDE, PYTHON, Harness, job_id
 
 pytestmark = pytest.mark.needs_root
 

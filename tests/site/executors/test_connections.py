@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.executors import Harness
 
 from fedproc.site.executors.base import Forward, Phase, Port, Stop
-
-from .conftest import Harness
 
 pytestmark = pytest.mark.needs_root
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from .conftest import Ended, Harness
+from tests.support.executors import Ended, Harness
 
 pytestmark = pytest.mark.needs_root
 

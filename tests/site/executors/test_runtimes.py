@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.executors import BASE_IMAGE, PYTHON, Backend, DockerBackend, Harness
 
 from fedproc.catalog.building import image_name
 from fedproc.common.errors import SystemFaultError
@@ -16,8 +17,6 @@ from fedproc.site.settings import DockerSettings
 from fedproc.site.tools.cache import InstalledTool, Runtimes
 from fedproc.site.tools.images import ImageRuntimes
 from fedproc.site.tools.venvs import VenvRuntimes
-
-from .conftest import BASE_IMAGE, PYTHON, Backend, DockerBackend, Harness
 
 pytestmark = pytest.mark.needs_root
 

@@ -9,10 +9,9 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 import pytest
+from tests.support.executors import Harness, job_id
 
 from fedproc.site.executors.base import ExecutorError, Mount, Phase, Stop
-
-from .conftest import Harness, job_id
 
 pytestmark = pytest.mark.needs_root
 

@@ -10,8 +10,8 @@ import docker
 import docker.errors
 import httpx
 import pytest
-from tests.site.tools.conftest import needs_docker, registry, site_registry
 from tests.support.gateway import NAME, Gateway
+from tests.support.registry import needs_docker, registry, site_registry
 
 from fedproc.catalog.oci import Blobs, Image, ImageError
 from fedproc.common.errors import (

@@ -13,9 +13,9 @@ from pathlib import Path
 import docker
 import docker.errors
 import pytest
-from tests.site.tools.conftest import needs_docker, registry
 from tests.support import sites
 from tests.support.gateway import NAME, Gateway
+from tests.support.registry import needs_docker, registry
 
 from fedproc.catalog import load_tool
 from fedproc.catalog.building import image_name
