@@ -9,7 +9,7 @@ EXECUTOR ?= sandbox
 TOOLS ?=
 BROKER ?=
 JOBS ?= 10000
-WORKERS ?= 2
+WORKERS ?= 4
 export DEMO_DIR EXECUTOR TOOLS
 
 .PHONY: help
@@ -76,7 +76,7 @@ unit: $(VENV)/installed ## the tests that start no process, with few random exam
 	@FEDPROC_FEW_EXAMPLES=yes $(BIN)/pytest -m unit $(workers) $(ARGS)
 
 .PHONY: test
-test: setup ## all tests but those of the next lines (RabbitMQ, PostgreSQL, end to end); WORKERS=2 at once
+test: setup ## all tests but those of the next lines (RabbitMQ, PostgreSQL, end to end); WORKERS=4 at once
 	@scripts/install-system-packages test
 	@$(BIN)/pytest $(workers) $(ARGS)
 	@echo "==> all tests passed. Next: make demo, or make lint; see docs/ for how things work."

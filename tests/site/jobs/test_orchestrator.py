@@ -294,9 +294,8 @@ async def test_a_stop_while_a_job_is_being_ended_takes_nothing_from_its_end(host
 
 async def test_who_ran_before_a_restart_keeps_his_gpus_before_anybody_waits(tmp_path: Path, journal: Journal) -> None:
     host = Host(tmp_path, journal, (gpu(1),))
-    waiting = await host.has(record(S.accepted))  # its id comes first, and so does its run
+    waiting = await host.has(record(S.accepted))  # it came first, and so does its run
     running = await host.has(record(S.running, ("GPU-1",)))
-    assert waiting < running
     await host.orchestrator.resume()
     await asyncio.sleep(0.2)
     assert host.executor.started == []

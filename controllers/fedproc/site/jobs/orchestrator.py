@@ -44,10 +44,12 @@ class Orchestrator:
     async def resume(self) -> None:
         """Recover every job that the journal has open, and remove what ended jobs left behind.
 
-        All have what they were granted before one of them goes on. Where the site has stopped, they are only ended.
+        All have what they were granted before one of them goes on; the others wait in the order in which they came.
+        Where the site has stopped, they are only ended.
         """
         await self._apply_revocations()
         records = [JobRecord.model_validate(doc) for doc in await self._services.journal.open_jobs()]
+        records.sort(key=lambda record: record.times.get(JobState.accepted) or now())
         verdicts = adopt_shares(self._services.pool, records)
         for record in records:
             self._run(record, recovered=True, verdict=verdicts.get(record.job))
