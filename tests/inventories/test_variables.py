@@ -66,8 +66,7 @@ def test_the_centre_is_told_of_every_site(filled: Path) -> None:
 
 
 def test_the_inventory_of_containers_is_taken() -> None:
-    done = ansible(
-        "ansible-playbook", ROOT / "inventories/containers", str(ROOT / "ansible/playbooks/check_variables.yml")
-    )
+    playbook, local = ROOT / "ansible/playbooks/check_variables.yml", "ansible_connection=local"
+    done = ansible("ansible-playbook", ROOT / "inventories/containers", str(playbook), "-e", local)  # without docker
     assert done.returncode == 0, done.stdout + done.stderr
     assert "UNREACHABLE" not in done.stdout
