@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -182,7 +183,9 @@ def _show_metrics(daemon: _Daemon) -> Callable[[], None]:
             accepting=services.holds.held is None and not services.holds.stopped and services.identity.clock.trusted,
             connected=daemon.broker.connected.is_set(),
             clock_skew=services.identity.clock.skew,
-            jobs=Counter(job["state"] for job in jobs_of(daemon.orchestrator.runs.values())),
+            jobs=Counter(
+                "ending" if job["ending"] else job["state"] for job in jobs_of(daemon.orchestrator.runs.values())
+            ),
             capacity=services.pool.capacity(),
         )
 
@@ -190,6 +193,10 @@ def _show_metrics(daemon: _Daemon) -> Callable[[], None]:
         return metrics.show(port, sample)
     except OSError as error:
         raise InvalidInputError(f"metrics_port {port}: {error.strerror}; choose another") from error
+
+
+def _stage(job: dict[str, Any]) -> str:
+    return "ending" if job["ending"] else str(job["state"])
 
 
 def _reload_on_hangup(services: Services) -> None:

@@ -114,11 +114,10 @@ class Journal:
     async def save(self, job: str, doc: dict[str, Any], events: list[tuple[str, str]]) -> None:
         """Replace what is known of a job, and put messages to the centre, in one transaction."""
         text, state = json.dumps(doc), doc["state"]
+        is_open = state not in _TERMINAL or bool(doc.get("remaining"))
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "UPDATE jobs SET state = ?, open = ?, doc = ? WHERE id = ?", (state, state not in _TERMINAL, text, job)
-            )
+            connection.execute("UPDATE jobs SET state = ?, open = ?, doc = ? WHERE id = ?", (state, is_open, text, job))
             _add_events(connection, events)
 
         await self.write(work)
@@ -133,7 +132,7 @@ class Journal:
         return json.loads(row[0]) if row else None
 
     async def open_jobs(self) -> list[dict[str, Any]]:
-        """Everything that has not ended."""
+        """Everything that has not ended, and what has and is not cleaned away (``remaining``)."""
         rows = await self.read(lambda c: c.execute("SELECT doc FROM jobs WHERE open = 1 ORDER BY id").fetchall())
         return [json.loads(row[0]) for row in rows]
 

@@ -42,11 +42,32 @@ def status(socket: Socket, json: AsJson = False) -> None:
         return as_json(found)
     taking = "[red]stopped[/]" if found["stopped"] else found["held"] or "[green]takes jobs[/]"
     console.print(f"[bold]{found['host']}[/]  {taking}  clock {found['clock_skew_seconds']} s off the centre's")
+    _show_jobs(found)
+
+
+@site.command()
+def jobs(socket: Socket, json: AsJson = False) -> None:
+    """The jobs here, what each waits for, and why one that has ended is not cleaned away yet."""
+    found = _ask(socket, "GET", "/status")
+    if json:
+        return as_json([*found["jobs"], *found["leftovers"]])
+    _show_jobs(found)
+
+
+def _show_jobs(found: dict[str, Any]) -> None:
+    columns = ("job", "tool", "task", "of", "state", "waits for")
     rows = [
-        (job["job"], job["tool"], job["task"], job["user"], coloured(job["state"]), job["waiting_for"] or "")
+        (job["job"], job["tool"], job["task"], job["user"], coloured(job["state"]), _waits_for(job))
         for job in found["jobs"]
     ]
-    table(("job", "tool", "task", "of", "state", "waits for"), rows, none="no job is open")
+    rows += [(job["job"], "", "", "", "removed here", _waits_for(job)) for job in found["leftovers"]]
+    table(columns, rows, none="no job is open")
+
+
+def _waits_for(job: dict[str, Any]) -> str:
+    if not job["ending"]:
+        return job["waiting_for"] or ""
+    return "its end; " + (job["obstacle"] or f"left to do: {', '.join(job['ending'])}")
 
 
 @site.command()

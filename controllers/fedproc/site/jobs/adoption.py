@@ -10,7 +10,7 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
-from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.record import EndStep, JobRecord
 from fedproc.site.jobs.resources import GpuMissingError, Pool, Share
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 
@@ -49,6 +49,8 @@ def _precedence(record: JobRecord) -> tuple[bool, datetime]:
 
 def _adopt(pool: Pool, record: JobRecord) -> None:
     if record.share is None and record.state is not JobState.running:
+        return
+    if record.remaining is not None and EndStep.share not in record.remaining:
         return
     share = Share.from_json(record.share or {})
     if record.state in _OVER:  # its processes are gone

@@ -12,11 +12,13 @@ from fedproc.contract.ids import JOB_PATTERN
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import Cancel, Finish, JobOrder, Revocation, Start
+from fedproc.site.executors.base import Handle
 from fedproc.site.jobs.adoption import adopt_shares
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.services import Services
-from fedproc.site.jobs.verdict import Verdict
+from fedproc.site.jobs.termination import Steps, removal
+from fedproc.site.jobs.verdict import Verdict, verdict_of
 
 log = get_logger(__name__)
 
@@ -33,11 +35,17 @@ class Orchestrator:
         self._services = services
         self._runs: dict[str, JobRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leftovers: dict[str, Steps] = {}
 
     @property
     def runs(self) -> Mapping[str, JobRun]:
         """The open jobs, by their ids."""
         return self._runs
+
+    @property
+    def leftovers(self) -> Mapping[str, str | None]:
+        """Jobs without a run that are being removed here, and why that does not come on, if so."""
+        return {job: steps.obstacle for job, steps in self._leftovers.items()}
 
     # -- start and end ---------------------------------------------------------------------------
 
@@ -71,13 +79,23 @@ class Orchestrator:
             run.stop(verdict)
         task = run.begin()
         self._tasks.add(task)
-        task.add_done_callback(lambda ended: self._ended(record.job, ended))
+        task.add_done_callback(lambda ended: self._ended(run, ended))
 
-    def _ended(self, job: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, run: JobRun, task: asyncio.Task[None]) -> None:
+        job = run.record.job
         self._tasks.discard(task)
         self._runs.pop(job, None)
-        if not task.cancelled() and (error := task.exception()):
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
             log.error("job.run_failed", exc_info=error, job=job)
+            self._end_broken(run, error)
+
+    def _end_broken(self, run: JobRun, error: Exception) -> None:
+        """A run that broke is a fault of ours: another one ends the job, so that it does not stay open for good."""
+        record = run.record
+        if record.verdict is None:
+            self._run(record, recovered=True, verdict=verdict_of(error))
+        else:
+            self._services.holds.hold(record.job, f"job {record.job} cannot be ended ({error}); restart the daemon")
 
     async def _remove_leftovers(self) -> None:
         folder = self._services.settings.state / "jobs"
@@ -87,10 +105,22 @@ class Orchestrator:
                 continue
             doc = await self._services.journal.known(name)
             if doc is not None:
-                await self._services.cleanup(name, JobRecord.model_validate(doc).handle)
+                self._remove(name, JobRecord.model_validate(doc).handle)
             elif re.fullmatch(JOB_PATTERN, name):
                 log.warning("job.unknown_ended", job=name)
-                await self._services.cleanup(name, {"job": name})
+                self._remove(name, {"job": name})
+
+    def _remove(self, job: str, handle: Handle | None) -> None:
+        steps = self._leftovers[job] = Steps(log.bind(job=job))
+
+        async def remove() -> None:
+            for name, step in removal(self._services, job, lambda: handle).items():
+                await steps.complete(name, step)
+            del self._leftovers[job]
+
+        task = asyncio.create_task(remove(), name=f"remove {job}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # -- the site's word -------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,16 @@ def jobs_of(runs: Iterable[JobRun]) -> list[dict[str, Any]]:
             "user": run.record.order.user.name or run.record.order.user.sub,
             "state": run.record.state.value,
             "waiting_for": run.record.waiting_for,
+            "ending": list(run.record.remaining or ()),
+            "obstacle": run.obstacle,
         }
         for run in runs
     ]
+
+
+def leftovers_of(leftovers: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """What is removed of jobs that nobody runs here: of an earlier daemon, or of a journal that was lost."""
+    return [{"job": job, "ending": ["removal"], "obstacle": obstacle} for job, obstacle in leftovers.items()]
 
 
 def releases_of(runs: Iterable[JobRun], state: Path) -> list[dict[str, Any]]:

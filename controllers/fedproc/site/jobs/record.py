@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -11,8 +12,26 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import TERMINAL, JobState, may_follow
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import Cancel, ConnectionUse, JobOrder, Output, Snapshot, Start, Used
+from fedproc.site.jobs.verdict import Verdict
 
 _SHARED = Snapshot.model_fields.keys() - {"host", "epoch", "job", "experiment"}
+
+
+class EndStep(StrEnum):
+    """What is done when a job ends, in this order."""
+
+    processes = "processes"
+    """no process of it is left"""
+    share = "share"
+    """what it held goes back to the pool"""
+    connections = "connections"
+    report = "report"
+    """its terminal state is journalled, and on its way to the centre"""
+    executor = "executor"
+    """forgets the job"""
+    data = "data"
+    """what was materialised for it is removed"""
+    folder = "folder"
 
 
 class Decision(BaseModel):
@@ -58,6 +77,10 @@ class JobRecord(BaseModel):
     tails: dict[str, tuple[int, int]] = {}
     """by stream: how many bytes of it were sent, in how many records"""
     decision: Decision | None = None
+    verdict: Verdict | None = None
+    """how it ends; nothing but its end goes on from then"""
+    remaining: tuple[EndStep, ...] | None = None
+    """what is left of its end"""
 
     @property
     def job(self) -> str:

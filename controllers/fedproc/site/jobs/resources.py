@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,12 @@ class Pool:
         """Give back what the job holds; nothing happens if it holds nothing."""
         self._held.pop(job, None)
         self._grant()
+
+    def keep_disk_alone(self, job: str) -> None:
+        """The job's processes are gone, and what they wrote is not: it holds only the disk any more."""
+        if share := self._held.get(job):
+            self._held[job] = replace(share, cpus=0.0, memory=0, gpus=())
+            self._grant()
 
     def _grant(self) -> None:
         while self._queue and self.withheld is None:

@@ -27,6 +27,7 @@ from fedproc.site.jobs.resources import Share
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import Prepared, create_layout, fetch_artefacts, materialise
 from fedproc.site.jobs.stage_out import apply_decision, check, seal_artefacts, upload
+from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.writer import RecordWriter
@@ -58,11 +59,17 @@ class JobRun:
         self._started = asyncio.Event()
         self._decided = asyncio.Event()
         self._execution: Execution | None = None
+        self._termination = Termination(services, record, self._writer, self._log, self._stop_processes)
         self._task: asyncio.Task[None] | None = None
         if record.start is not None:
             self._started.set()
         if record.decision is not None:
             self._decided.set()
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the job's end does not come on, if so."""
+        return self._termination.obstacle
 
     # -- what comes from outside ---------------------------------------------------------------
 
@@ -73,29 +80,30 @@ class JobRun:
 
     async def start(self, message: Start) -> None:
         """All of the gang are prepared. The same message once more changes nothing."""
-        if self.record.start is None:
+        if self.record.start is None and self.record.verdict is None:
             self.record.start = message
             await self._writer.saved()
             self._started.set()
 
     async def finish(self) -> None:
         """The experiment's batch tasks are over: a service ends, and so succeeds."""
-        if not self.record.finish:
+        if not self.record.finish and self.record.verdict is None:
             self.record.finish = True
             await self._writer.saved()
         if self._execution is not None:
             self._execution.finish.set()
 
     async def cancel(self, message: Cancel) -> None:
-        """End as ``cancelled``, unless it has ended already."""
-        if self.record.cancel is None and not self.record.ended:
+        """End as ``cancelled``, unless it ends already."""
+        if self.record.cancel is None and self.record.verdict is None:
             self.record.cancel = message
             await self._writer.saved()
             self.stop(Verdict(JobState.cancelled, message.code, message.reason))
 
     async def decide(self, *, release: bool, reason: str) -> None:
         """What a person at the site decides of the sealed outputs. Raises :class:`SystemFaultError` if none wait."""
-        if self.record.state is not JobState.awaiting_release or self.record.sealed is None:
+        awaits = self.record.state is JobState.awaiting_release and self.record.verdict is None
+        if not awaits or self.record.sealed is None:
             raise SystemFaultError(f"job {self.record.job} awaits no release; it is {self.record.state}")
         self.record.decision = Decision(release=release, reason=reason, hashes=self.record.sealed)
         await self._writer.saved()
@@ -103,7 +111,7 @@ class JobRun:
 
     def stop(self, verdict: Verdict) -> None:
         """End the job as ``verdict`` says; the first counts. Before its work it does none, after it nothing changes."""
-        if self._verdict is None and not self.record.ended:
+        if self._verdict is None and self.record.verdict is None:
             self._verdict = verdict
             if self._working and self._task is not None:
                 self._task.cancel()
@@ -113,8 +121,7 @@ class JobRun:
     async def _live(self) -> None:
         writer_task = asyncio.create_task(self._writer.run())
         try:
-            verdict = await self._verdict_of_work()
-            await self._end(verdict)
+            await self._termination.run(self.record.verdict or await self._verdict_of_work())
         finally:
             writer_task.cancel()
 
@@ -132,7 +139,6 @@ class JobRun:
         except asyncio.CancelledError:
             if self._verdict is None:
                 raise
-            asyncio.current_task().uncancel()  # type: ignore[union-attr]
             return self._verdict
         except FedprocError as error:
             return self._verdict or verdict_of(error)
@@ -141,7 +147,9 @@ class JobRun:
             return self._verdict or verdict_of(error)
         finally:
             self._working = False
-        return Verdict(JobState.succeeded)
+            if self._verdict is not None:
+                asyncio.current_task().uncancel()  # type: ignore[union-attr]
+        return self._verdict or Verdict(JobState.succeeded)
 
     async def _work(self) -> None:
         record, deadlines = self.record, self.record.order.deadlines
@@ -155,6 +163,7 @@ class JobRun:
                     await self._run(installed, task, rule)
                     record.enter(JobState.collecting)
                     self.save()
+                    self._services.pool.keep_disk_alone(record.job)
             await self._stage_out(task, rule)
 
     def _by(self, moment: datetime, text: str) -> AbstractContextManager[None]:
@@ -256,21 +265,6 @@ class JobRun:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    async def _end(self, verdict: Verdict) -> None:
-        record = self.record
-        try:
-            await self._stop_processes()
-        except Exception as error:  # noqa: BLE001 (the job ends all the same, and says so)
-            self._log.exception("job.processes_not_stopped")
-            verdict = verdict_of(error)
-        if self._services.connections is not None:
-            await self._services.connections.drop(record.job)
-        record.enter(verdict.state)
-        record.code, record.reason = verdict.code, verdict.reason
-        await self._writer.saved()
-        self._log.info("job.ended", state=record.state.value)
-        await self._services.cleanup(record.job, record.handle)
-
     async def _stop_processes(self) -> None:
         record, executor = self.record, self._services.executor
         if record.handle is None and self._recovered:
@@ -279,6 +273,7 @@ class JobRun:
             return
         if (await executor.poll(record.handle)).phase is not Phase.running:
             return
+        await self._writer.written()  # a daemon after this one must not take our signal for the tool's own end
         await executor.cancel(record.handle)
         async with asyncio.timeout(_STOP_SLACK + 600):
             observed = await executor.poll(record.handle, until_exit=True)

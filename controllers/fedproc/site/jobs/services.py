@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from fedproc.site.centre.api import Transfer
@@ -10,7 +9,7 @@ from fedproc.site.centre.identity import Identity
 from fedproc.site.centre.signals import Signals
 from fedproc.site.connections.hub import Connections
 from fedproc.site.data.folder import DataApi
-from fedproc.site.executors.base import Executor, Handle
+from fedproc.site.executors.base import Executor
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.resources import Pool
 from fedproc.site.jobs.workspace import Workspace
@@ -41,12 +40,3 @@ class Services:
     def workspace(self, job: str) -> Workspace:
         """The folders of a job."""
         return Workspace(self.settings.state / "jobs", job)
-
-    async def cleanup(self, job: str, handle: Handle | None) -> None:
-        """Remove all that an ended job left here, and give back what it held; safe to repeat."""
-        if handle is not None:
-            await self.executor.discard(handle)
-        await self.data.discard(job)
-        if not self.settings.keep_job_folders:
-            await asyncio.to_thread(self.workspace(job).remove)
-        self.pool.release(job)

@@ -42,9 +42,18 @@ class RecordWriter:
         self._clean.clear()
         self._dirty.set()
 
+    def note(self) -> None:
+        """Journal the record soon, with nothing to the centre."""
+        self._clean.clear()
+        self._dirty.set()
+
     async def saved(self) -> None:
         """Save, and return when it is on the disk."""
         self.save()
+        await self.written()
+
+    async def written(self) -> None:
+        """Return when all that was saved and noted is on the disk."""
         self._at_once.set()
         await self._clean.wait()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedproc.common.errors import InvalidInputError
 from fedproc.site.jobs.orchestrator import Orchestrator
-from fedproc.site.jobs.overview import jobs_of, releases_of
+from fedproc.site.jobs.overview import jobs_of, leftovers_of, releases_of
 from fedproc.site.jobs.services import Services
 from fedproc.site.status.control import Route
 from fedproc.site.status.host_check import HostCheck
@@ -41,6 +41,7 @@ class _Routes:
             "capacity": services.pool.capacity().model_dump(mode="json"),
             "check": self._check.shown(),
             "jobs": jobs_of(self._orchestrator.runs.values()),
+            "leftovers": leftovers_of(self._orchestrator.leftovers),
         }
 
     async def releases(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:

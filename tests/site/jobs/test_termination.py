@@ -1,0 +1,269 @@
+"""The end of a job comes to its end, whatever fails meanwhile, and in whatever order verdicts and restarts come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.orchestrator import SECONDS, Host, S, gpu, order
+
+from fedproc.contract.states import TERMINAL
+from fedproc.contract.wire.messages import Cancel
+from fedproc.site.jobs import termination
+from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.overview import jobs_of
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.resources import Pool
+from fedproc.site.jobs.workspace import Workspace
+from fedproc.site.journal import Journal, JournalError
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(termination, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(termination, "_LONGEST_PAUSE", 0.02)
+
+
+@pytest.fixture
+def host(tmp_path: Path, journal: Journal) -> Host:
+    return Host(tmp_path, journal, (gpu(1), gpu(2)))
+
+
+class Failing:
+    """Has a method fail as often as it is told; then it works again."""
+
+    def __init__(self, owner: Any, name: str, error: Callable[[], Exception] = lambda: OSError(5, "it fails")) -> None:
+        self.times = 0
+        self._real, self._error = getattr(owner, name), error
+        setattr(owner, name, self)
+
+    async def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if self.times > 0:
+            self.times -= 1
+            raise self._error()
+        return await self._real(*arguments, **named)
+
+
+async def running(host: Host) -> str:
+    ordered = order()
+    await host.orchestrator.accept(ordered)
+    await host.runs(ordered.job)
+    return ordered.job
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def cancel(job: str) -> Cancel:
+    return Cancel(job=job, code="cancelled", reason="by its researcher")
+
+
+@pytest.mark.parametrize("what", ["poll", "cancel"])
+async def test_processes_that_cannot_be_stopped_keep_the_share_until_they_are_gone(host: Host, what: str) -> None:
+    failing, job = Failing(host.executor, what), await running(host)
+    failing.times = 1000
+    await host.orchestrator.cancel(cancel(job))
+    run = host.orchestrator.runs[job]
+    await until(lambda: run.obstacle is not None)
+    assert run.obstacle == "processes: [Errno 5] it fails"
+    assert host.holds(job)
+    assert host.executor.running != {}
+    failing.times = 0
+    found = await host.ended(job)
+    assert (found.state, found.remaining) == (S.cancelled, ())
+    assert host.pool._held == {}
+    assert host.executor.running == {}
+
+
+@pytest.mark.parametrize("what", ["executor", "data", "folder"])
+async def test_a_clean_up_that_fails_is_done_again_and_holds_no_share(
+    host: Host, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, job = True, await running(host)
+    folder = host.services.workspace(job).root
+
+    def fail_while_broken(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if broken:
+                raise OSError(5, "it fails")
+            return real(*arguments)
+
+        return call
+
+    owner, name = {
+        "executor": (host.executor, "discard"),
+        "data": (host.services.data, "discard"),
+        "folder": (Workspace, "remove"),
+    }[what]
+    monkeypatch.setattr(owner, name, fail_while_broken(getattr(owner, name)))
+    await host.orchestrator.cancel(cancel(job))
+    run = host.orchestrator.runs[job]
+    await until(lambda: run.obstacle is not None)
+    assert run.obstacle == f"{what}: [Errno 5] it fails"
+    assert run.record.state is S.cancelled
+    assert host.pool._held == {}
+    assert [doc["state"] for doc in await host.journal.open_jobs()] == ["cancelled"]
+    assert folder.exists()
+    (shown,) = jobs_of(host.orchestrator.runs.values())
+    assert shown["ending"][0] == what
+    broken = False
+    found = await host.ended(job)
+    assert found.remaining == ()
+    assert not folder.exists()
+
+
+async def test_the_end_goes_on_after_a_restart_and_keeps_its_verdict(host: Host) -> None:
+    failing, job = Failing(host.executor, "cancel"), await running(host)
+    failing.times = 1000
+    host.tools.want(run_seconds=1)
+    await host.orchestrator.cancel(cancel(job))
+    run = host.orchestrator.runs[job]
+    await until(lambda: run.obstacle is not None)
+    await restart(host)
+    assert host.holds(job)
+    host.orchestrator.stop()
+    failing.times = 0
+    found = await host.ended(job)
+    assert (found.state, found.code) == (S.cancelled, "cancelled")
+    assert host.pool._held == {}
+
+
+async def test_a_researcher_does_not_wait_for_a_machine_to_be_mended(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(termination, "_PATIENCE", 0.05)
+    failing, job = Failing(host.executor, "poll"), await running(host)
+    failing.times = 1000
+    await host.orchestrator.cancel(cancel(job))
+    run = host.orchestrator.runs[job]
+    await until(lambda: run.record.ended)
+    assert host.holds(job), "its processes may be there"
+    failing.times = 0
+    await host.ended(job)
+    assert host.pool._held == {}
+    assert await told(host) == {job: ["cancelled"]}
+
+
+async def test_a_run_that_breaks_is_noticed_and_ended(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await running(host)
+    broken = host.orchestrator.runs[job]
+
+    async def breaks() -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(broken, "_verdict_of_work", breaks)
+    monkeypatch.setattr(broken, "_live", breaks)
+    broken_task = broken.begin()
+    broken_task.add_done_callback(lambda ended: host.orchestrator._ended(broken, ended))
+    found = await host.ended(job)
+    assert (found.state, found.code) == (S.error, "system_fault.unforeseen")
+    assert host.pool._held == {}
+
+
+# -- any order ------------------------------------------------------------------------------------
+
+FAILING = ("poll", "cancel", "discard", "data", "journal")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("accept"), st.just(0)),
+        st.tuples(st.sampled_from(["cancel", "exit", "start"]), st.integers(0, 3)),
+        st.tuples(st.sampled_from(FAILING), st.integers(1, 3)),
+        st.tuples(st.sampled_from(["stop", "go", "restart", "restart at once", "pause"]), st.just(0)),
+    ),
+    max_size=14,
+)
+
+
+@given(STEPS)
+@settings(max_examples=60)
+def test_whatever_comes_in_whatever_order_each_job_ends_once_and_gives_back(steps: list[tuple[str, int]]) -> None:
+    asyncio.run(play(steps))
+
+
+async def play(steps: list[tuple[str, int]]) -> None:
+    with TemporaryDirectory() as folder:
+        journal = Journal(Path(folder) / "journal.sqlite")
+        await journal.open()
+        host = Host(Path(folder), journal, (gpu(1), gpu(2)))
+        failing = {name: Failing(host.executor, name) for name in ("poll", "cancel", "discard")}
+        failing["data"] = Failing(host.services.data, "discard")
+        failing["journal"] = Failing(journal, "save", lambda: JournalError("the disk is full"))
+        jobs: list[str] = []
+        for name, number in steps:
+            if name in failing:
+                failing[name].times = number
+            else:
+                await act(host, jobs, name, number)
+        for one in failing.values():
+            one.times = 0
+        host.orchestrator.stop()
+        await until(lambda: not host.orchestrator.runs)
+        await check(host, jobs)
+        await host.orchestrator.close()
+        await journal.close()
+
+
+async def act(host: Host, jobs: list[str], name: str, number: int) -> None:
+    job = jobs[number % len(jobs)] if jobs else None
+    match name:
+        case "accept":
+            ordered = order()
+            jobs.append(ordered.job)
+            await host.orchestrator.accept(ordered)
+        case "cancel" if job:
+            await asyncio.wait({asyncio.create_task(host.orchestrator.cancel(cancel(job)))}, timeout=1.5)
+        case "exit" if job in host.executor.running:
+            host.executor.running[job].set()
+        case "stop":
+            host.orchestrator.stop()
+        case "go":
+            host.services.holds.start()
+        case "restart":
+            await asyncio.sleep(0.06)
+            await restart(host)
+        case "restart at once":
+            await restart(host)
+        case "pause":
+            await asyncio.sleep(0.03)
+
+
+async def check(host: Host, jobs: list[str]) -> None:
+    assert host.pool._held == {}
+    assert host.executor.running == {}
+    assert await host.journal.open_jobs() == []
+    started = [job for job, _ in host.executor.started]
+    assert len(started) == len(set(started)), "a job ran twice"
+    ends = await told(host)
+    for job in jobs:
+        found = JobRecord.model_validate(await host.journal.known(job))
+        assert found.state in TERMINAL
+        assert found.remaining == ()
+        assert set(ends[job]) == {found.state.value}
+
+
+async def told(host: Host) -> dict[str, list[str]]:
+    """The terminal states of each job that went to the centre."""
+    ends: dict[str, list[str]] = {}
+    for message in await host.journal.outgoing(0, 10_000):
+        snapshot = json.loads(message.body)
+        if snapshot.get("state") in {state.value for state in TERMINAL}:
+            ends.setdefault(snapshot["job"], []).append(snapshot["state"])
+    return ends
+
+
+async def restart(host: Host) -> None:
+    """The daemon ends, and the next one has the journal and finds the processes."""
+    await host.orchestrator.close()
+    host.services.pool = host.pool = Pool(host.pool._total)
+    host.orchestrator = Orchestrator(host.services)
+    await host.orchestrator.resume()
