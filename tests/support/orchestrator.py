@@ -45,8 +45,9 @@ class Executor:
         self.running: dict[str, asyncio.Event] = {}
 
     async def submit(self, spec: Spec) -> dict[str, Any]:
-        self.started.append((spec.job, spec.limits.gpus))
-        self.running[spec.job] = asyncio.Event()
+        if spec.job not in self.running:
+            self.started.append((spec.job, spec.limits.gpus))
+            self.running[spec.job] = asyncio.Event()
         return {"job": spec.job}
 
     async def poll(self, handle: dict[str, Any], *, until_exit: bool = False) -> Observation:

@@ -88,7 +88,12 @@ async def test_something_else_than_a_broker(node: Node) -> None:
 
 async def test_a_broker_that_says_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "_OPEN_SECONDS", 0.3)
-    server = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
     error = await error_of(node.open(port=server.sockets[0].getsockname()[1], tls=None))
     assert "does not answer within" in error.message
     server.close()
@@ -146,7 +151,8 @@ async def test_a_lost_connection_comes_back(node: Node, session: Session, queue:
             async with asyncio.timeout(60):
                 while not any("cannot be reached" in reason for reason in reasons) or len(lost) < times:
                     await asyncio.sleep(0.01)
-            assert "the connection to the broker: it was cut" in reasons
+            assert reasons[0].startswith("the connection to the broker: ")
+            assert reasons[0].endswith(("it was cut", "reset by peer"))
             reasons.clear()
             await wire.open()
         await inbox.until(b"mine")
