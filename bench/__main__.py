@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import central, docker, fanout, memory, sandbox
+from bench import central, docker, fanout, memory, sandbox, scheduling
 from bench.figures import Missing, Result, write
 from bench.running import ROOT, Running, federation
 from fedproc.common.errors import FedprocError, UnavailableError
 
-_GROUPS = ("sandbox", "central", "fanout", "docker")
+_GROUPS = ("scheduling", "sandbox", "central", "fanout", "docker")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +43,9 @@ def _measured(groups: list[str], quick: bool, begun: float) -> Iterator[Result]:
     with tempfile.TemporaryDirectory(prefix="fedproc-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        if set(groups) - {"docker"}:
+        if "scheduling" in groups:
+            yield from _said(scheduling.figures(quick=quick), say)
+        if set(groups) - {"docker", "scheduling"}:
             with federation(folder / "sandbox", cache, say) as running:
                 yield from _said(_without_engine(running, folder, groups, quick), say)
         if "docker" in groups:

@@ -1,15 +1,21 @@
-"""The pool: no more is given than there is, first come first served, nothing is lost on the way."""
+"""The pool: no more is given than there is, small jobs pass large ones and delay none, nothing is lost on the way."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedproc.common.errors import RefusedError
 from fedproc.contract.tool.task import Gpu, Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
-from fedproc.site.jobs.resources import MB, Pool, Share
+from fedproc.site.jobs.backfill import Holder, Request, _reservation, next_to_start
+from fedproc.site.jobs.resources import Pool, measure
+from fedproc.site.jobs.shares import MB, Share, free_of
 
 GPU = GpuInfo(uuid="GPU-1", name="x", vram=16_000_000_000, compute_capability=8.0)
 
@@ -146,3 +152,131 @@ async def test_a_job_that_was_cancelled_in_the_moment_of_its_refusal_stays_cance
     ours.fit((), alarm="x")
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+def test_what_jobs_of_an_earlier_daemon_wrote_is_theirs_and_not_lost(tmp_path):
+    disk = SimpleNamespace(cpus=1, memory_mb=1, disk_mb=None)
+    before = measure(disk, tmp_path).disk
+    work = tmp_path / "jobs" / "j-1" / "work"
+    work.mkdir(parents=True)
+    (work / os.fsdecode(b"M\xfcller.bin")).write_bytes(os.urandom(200 * MB))
+    os.sync()
+    (work / "elsewhere").symlink_to("/")
+    assert abs(measure(disk, tmp_path).disk - before) < 100 * MB
+
+
+# -- backfill --------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def waiting(ours, job, resources):
+    return asyncio.create_task(ours.acquire(job, resources))
+
+
+async def settled():
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_small_jobs_pass_one_that_waits_for_a_gpu():
+    ours = pool(cpus=4.0, gpus=(GPU,))
+    await ours.acquire("has it", want(1, gpu=Gpu(), run_seconds=100))
+    for_gpu = waiting(ours, "waits for it", want(1, gpu=Gpu(), run_seconds=100))
+    small = [waiting(ours, f"small {n}", want(1, run_seconds=3600)) for n in range(3)]
+    await settled()
+    assert not for_gpu.done()
+    assert all(one.done() for one in small)
+    ours.release("has it")
+    assert (await for_gpu).gpus == ("GPU-1",)
+
+
+async def test_who_is_over_before_the_first_can_start_passes_it():
+    ours = Pool(pool(cpus=2.0)._total, Clock())
+    await ours.acquire("a", want(1, run_seconds=100))
+    large = waiting(ours, "large", want(2, run_seconds=100))
+    longer, shorter = (waiting(ours, str(s), want(1, run_seconds=s)) for s in (101, 100))
+    await settled()
+    assert (large.done(), longer.done(), shorter.done()) == (False, False, True)
+
+
+async def test_a_stream_of_small_jobs_never_starves_a_large_one():
+    clock = Clock()
+    ours = Pool(pool(cpus=2.0)._total, clock)
+    await ours.acquire("a", want(1, run_seconds=100))
+    large = waiting(ours, "large", want(2, run_seconds=100))
+    small = []
+    for second in range(100):
+        clock.now = float(second)
+        small.append(waiting(ours, f"small {second}", want(1, run_seconds=10)))
+        await settled()
+        for job, until in list(ours._until.items()):
+            if job.startswith("small") and until <= second:
+                ours.release(job)
+    assert 8 <= sum(one.done() for one in small) <= 10
+    clock.now = 100.0
+    for job in [job for job in ours._held if job != "large"]:
+        ours.release(job)
+    await settled()
+    assert large.done()
+
+
+async def test_who_is_over_his_time_may_end_at_any_moment():
+    clock = Clock()
+    ours = Pool(pool(cpus=2.0)._total, clock)
+    await ours.acquire("a", want(1, run_seconds=100))
+    clock.now = 200.0
+    waiting(ours, "large", want(2))
+    small = waiting(ours, "small", want(1, run_seconds=1))
+    await settled()
+    assert not small.done()
+
+
+async def test_the_smallest_gpu_that_is_enough_is_given():
+    large = GPU.model_copy(update={"uuid": "GPU-80", "vram": 80_000_000_000})
+    ours = pool(gpus=(large, GPU))
+    assert (await ours.acquire("a", want(gpu=Gpu(vram_gb=8)))).gpus == ("GPU-1",)
+    assert (await ours.acquire("b", want(gpu=Gpu(vram_gb=8)))).gpus == ("GPU-80",)
+
+
+async def test_what_has_run_holds_its_disk_alone():
+    ours = pool(gpus=(GPU,))
+    await ours.acquire("a", want(2, gpu=Gpu()))
+    next_one = waiting(ours, "b", want(2, gpu=Gpu()))
+    await settled()
+    ours.keep_disk_alone("a", 1000)
+    assert (await next_one).gpus == ("GPU-1",)
+    assert ours.capacity().disk_free == 800 * MB
+
+
+JOBS = st.lists(
+    st.tuples(st.integers(1, 4), st.integers(1, 10), st.integers(0, 1), st.integers(0, 5)), min_size=1, max_size=30
+)
+
+
+@given(JOBS)
+def test_no_more_is_given_than_there_is_and_the_first_starts_by_its_reservation(jobs):
+    """Each job runs as long as it may; the first in the queue is never put off beyond the first promise it had."""
+    total, clock = pool(cpus=4.0, gpus=(GPU,))._total, 0.0
+    queue = [Request(want(cpus, run_seconds=s, **({"gpu": Gpu()} if gpu else {})), s) for cpus, s, gpu, _ in jobs]
+    holders, promised = [], {}
+    while queue:
+        while queue and (found := next_to_start(total, holders, queue, clock)):
+            place, share = found
+            if place == 0:
+                assert clock <= promised.get(id(queue[0]), clock)
+            holders.append(Holder(share, clock + queue[place].seconds))
+            del queue[place]
+            free = free_of(total, (holder.share for holder in holders))
+            assert free.cpus_free >= 0
+            assert sum(len(holder.share.gpus) for holder in holders) <= 1
+        if queue:
+            promised.setdefault(id(queue[0]), _reservation(total, holders, queue[0], clock)[0])
+            clock = min(holder.until for holder in holders)
+            holders = [holder for holder in holders if holder.until > clock]

@@ -11,7 +11,8 @@ from fedproc.common.log import get_logger
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.site.jobs.record import EndStep, JobRecord
-from fedproc.site.jobs.resources import GpuMissingError, Pool, Share
+from fedproc.site.jobs.resources import Pool
+from fedproc.site.jobs.shares import GpuMissingError, Share
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 
 log = get_logger(__name__)
@@ -53,6 +54,8 @@ def _adopt(pool: Pool, record: JobRecord) -> None:
     if record.remaining is not None and EndStep.share not in record.remaining:
         return
     share = Share.from_json(record.share or {})
+    deadlines = record.order.deadlines
+    until = deadlines.end_by
     if record.state in _OVER:  # its processes are gone
-        share = replace(share, cpus=0.0, memory=0, gpus=())
-    pool.adopt(record.job, share)
+        share, until = replace(share, cpus=0.0, memory=0, gpus=()), deadlines.release_by
+    pool.adopt(record.job, share, (until - now()).total_seconds())

@@ -14,6 +14,7 @@ from datetime import datetime
 from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.contract.states import JobState
+from fedproc.contract.times import now
 from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import Cancel, Start
 from fedproc.site.centre.api import OnWait
@@ -23,8 +24,8 @@ from fedproc.site.executors.base import Phase
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.record import Decision, JobRecord
-from fedproc.site.jobs.resources import Share
 from fedproc.site.jobs.services import Services
+from fedproc.site.jobs.shares import Share
 from fedproc.site.jobs.stage_in import Prepared, create_layout, fetch_artefacts, materialise
 from fedproc.site.jobs.stage_out import apply_decision, check, seal_artefacts, upload
 from fedproc.site.jobs.termination import Termination
@@ -163,7 +164,7 @@ class JobRun:
                     await self._run(installed, task, rule)
                     record.enter(JobState.collecting)
                     self.save()
-                    self._services.pool.keep_disk_alone(record.job)
+                    self._services.pool.keep_disk_alone(record.job, _seconds_until(deadlines.release_by))
             await self._stage_out(task, rule)
 
     def _by(self, moment: datetime, text: str) -> AbstractContextManager[None]:
@@ -209,7 +210,9 @@ class JobRun:
     async def _take_share(self, task: Task) -> Share:
         """What is granted now is journalled; GPUs before anything starts, so that a restart grants them to nobody."""
         record = self.record
-        share = await self._services.pool.acquire(record.job, task.resources, self._writer.wait_for)
+        share = await self._services.pool.acquire(
+            record.job, task.resources, self._writer.wait_for, task.resources.run_seconds * (len(task.prepare) + 1.0)
+        )
         known, record.share = record.share, share.as_json()
         self._writer.wait_for(None)
         if record.state is JobState.accepted:
@@ -283,6 +286,10 @@ class JobRun:
         """A daemon that was lost may have started the job's next step before its journal knew."""
         for name in (self.record.job, f"{self.record.job}-{self.record.step}"):
             await self._services.executor.discard({"job": name})
+
+
+def _seconds_until(moment: datetime) -> float:
+    return max(0.0, (moment - now()).total_seconds())
 
 
 def _task_of(installed: InstalledTool, name: str) -> Task:
