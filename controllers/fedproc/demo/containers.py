@@ -170,7 +170,7 @@ def _bring_up(steps: Steps) -> None:
         lambda: _prepare(steps),
     )
     steps.say(
-        "central.yml --tags publish: the tools' images are built, signed, and offered; meanwhile hosts are let in"
+        "central.yml --tags publish: the tools' images are built, signed, and offered; meanwhile hosts are admitted"
     )
     steps.side_by_side(
         lambda: steps.playbook("publish", PLAYBOOKS / "central.yml", "--tags", "publish"),
@@ -191,7 +191,7 @@ def _prepare(steps: Steps) -> None:
 def _let_in(steps: Steps) -> None:
     steps.say("enroll_host.yml --tags code: the central operator gives out a single-use code for each host")
     steps.playbook("codes", PLAYBOOKS / "enroll_host.yml", "--tags", "code", "-e", "enrolment_only_new=true")
-    steps.say("onboard_host.yml --tags check,enrol: each site checks its machine, makes its key, asks to be let in")
+    steps.say("onboard_host.yml --tags check,enrol: each site checks its machine, makes its key, asks to be admitted")
     waits = json.dumps({"orchestrator_enrolment_required": False})
     steps.playbook("enrol", PLAYBOOKS / "onboard_host.yml", "--tags", "check,enrol", "-e", waits)
     steps.say("enroll_host.yml --tags confirm: the central operator compares fingerprints and certifies")

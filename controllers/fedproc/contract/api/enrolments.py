@@ -28,7 +28,7 @@ class EnrolmentCode(View):
 
 
 class EnrolmentRequest(Request):
-    """``PUT /enrolments/{host}`` by the host: its certificate request, which the code lets in."""
+    """``PUT /enrolments/{host}`` by the host: its certificate request, which the code admits."""
 
     code: str = Field(min_length=1, max_length=64)
     request: str = Field(min_length=1, max_length=16_384, description="PKCS #10, PEM, P-256, subject CN=HOST alone")

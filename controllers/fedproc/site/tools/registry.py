@@ -31,7 +31,7 @@ def token_source(identity: Identity) -> Token:
 
 
 def make_registry(settings: SiteSettings, identity: Identity) -> SiteRegistry | None:
-    """The store that the settings name, if they do; call it in the identity's loop."""
+    """The artefact registry that the settings name, if they do; call it in the identity's loop."""
     if settings.store is None:
         return None
     token = token_source(identity)
