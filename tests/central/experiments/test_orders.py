@@ -68,6 +68,7 @@ def test_stamp_names_the_hosts_and_lets_a_gang_hold_from_now_on() -> None:
     order = orders.complete(drafts("work").draft(new_id("j"), placed()), [], {}, NOW)
     sent = JobOrder.model_validate(orders.stamp(order, {"work": ["UB"]}, NOW + 50, 20))
     assert sent.hosts == {"work": ("UB",)}
+    assert sent.deadlines.hold_seconds == 20
     assert sent.deadlines.hold_until == datetime.fromtimestamp(NOW + 70, UTC)
     assert JobOrder.model_validate(order).deadlines.hold_until == datetime.fromtimestamp(NOW + orders.HOLD_SECONDS, UTC)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from tests.support.orchestrator import GB, OPEN, SECONDS, Host, S, gpu, order, r
 
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import JobState
+from fedproc.contract.times import now
+from fedproc.contract.wire.messages import JobOrder, Start
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.journal import Journal
 
@@ -207,3 +210,31 @@ async def test_nothing_starts_on_a_gpu_before_the_journal_says_which(host: Host,
     works.set()
     await host.runs(ordered.job)
     assert JobRecord.model_validate(await host.journal.known(ordered.job)).share is not None
+
+
+# -- gangs -----------------------------------------------------------------------------------------
+
+
+def gang(hold_seconds: float | None) -> JobOrder:
+    """A gang's job whose others were waited for, by the clock of its dispatch, until an hour ago."""
+    ordered = order()
+    holds = {"hold_until": now() - timedelta(hours=1), "hold_seconds": hold_seconds}
+    return ordered.model_copy(update={"gang": True, "deadlines": ordered.deadlines.model_copy(update=holds)})
+
+
+async def test_a_gang_that_queued_for_long_is_held_from_when_it_is_prepared(host: Host) -> None:
+    ordered = gang(60)
+    await host.orchestrator.accept(ordered)
+    await asyncio.sleep(0.3)
+    assert host.orchestrator.runs[ordered.job].record.state is S.prepared
+    await host.orchestrator.start(Start(job=ordered.job))
+    await host.runs(ordered.job)
+
+
+@pytest.mark.parametrize("hold_seconds", [0.2, None])
+async def test_a_gang_is_held_no_longer_than_that(host: Host, hold_seconds: float | None) -> None:
+    ordered = gang(hold_seconds)
+    await host.orchestrator.accept(ordered)
+    found = await host.ended(ordered.job)
+    assert (found.state, str(found.reason)[:35]) == (S.expired, "the other jobs of its experiment we")
+    assert host.pool._held == {}

@@ -28,6 +28,7 @@ class DeadlinesJson(TypedDict):
     end_by: str
     release_by: str
     hold_until: NotRequired[str]
+    hold_seconds: NotRequired[float]
 
 
 class OrderJson(TypedDict):
@@ -108,7 +109,8 @@ def complete(
 def stamp(order: OrderJson, hosts: dict[str, list[str]], now: float, hold: float) -> OrderJson:
     """The order as it is sent: with the experiment's hosts by task.
 
-    The time that a gang's job may ``hold`` for the others, in seconds, counts from now, not from when it was written.
+    A gang's job may ``hold`` for the others so many seconds from when it is prepared (hosts of an earlier release: from
+    now, not from when it was written).
     """
     return _held({**order, "hosts": hosts}, now, hold)
 
@@ -117,7 +119,7 @@ def _held(order: OrderJson, now: float, hold: float) -> OrderJson:
     if not order.get("gang"):
         return order
     until = (moment(now) + timedelta(seconds=hold)).isoformat()
-    return {**order, "deadlines": {**order["deadlines"], "hold_until": until}}
+    return {**order, "deadlines": {**order["deadlines"], "hold_until": until, "hold_seconds": hold}}
 
 
 def expires(order: OrderJson) -> float:

@@ -68,7 +68,10 @@ class Deadlines(Wire):
     start_by: AwareDatetime
     end_by: AwareDatetime
     release_by: AwareDatetime
-    hold_until: AwareDatetime | None = Field(None, description="a gang's job waits prepared no longer than this")
+    hold_until: AwareDatetime | None = Field(None, description="for hosts that do not know hold_seconds")
+    hold_seconds: float | None = Field(
+        None, gt=0, description="a gang's job waits no longer than this for the others, from when it is prepared"
+    )
 
 
 class DatasetUse(Wire):

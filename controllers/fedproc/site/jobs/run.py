@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
 from fedproc.common.log import get_logger
@@ -226,7 +226,7 @@ class JobRun:
         return share
 
     async def _wait_for_start(self) -> None:
-        until = self.record.order.deadlines.hold_until
+        until = self._held_until()
         if self._started.is_set():
             return
         self._writer.wait_for("the other jobs of its experiment")
@@ -236,6 +236,13 @@ class JobRun:
             with self._by(until, "the other jobs of its experiment were not prepared in time"):
                 await self._started.wait()
         self.record.waiting_for = None
+
+    def _held_until(self) -> datetime | None:
+        deadlines, prepared = self.record.order.deadlines, self.record.times.get(JobState.prepared)
+        if deadlines.hold_seconds is None or prepared is None:
+            return deadlines.hold_until
+        skew = self._services.identity.clock.now() - now()
+        return prepared + skew + timedelta(seconds=deadlines.hold_seconds)
 
     # -- what leaves -----------------------------------------------------------------------------
 
