@@ -51,5 +51,20 @@ def dns_label(host: str) -> str:
 
 
 def is_safe_path(path: str) -> bool:
-    """Whether ``path`` is relative, without ``.`` or ``..`` segments, control characters or backslashes."""
-    return _RELATIVE_PATH.fullmatch(path) is not None and all(len(part) <= 128 for part in path.split("/"))
+    """Whether ``path`` is relative, without ``.`` or ``..`` segments, control characters or backslashes, and text.
+
+    A name of a file that is no UTF-8 comes with halves of surrogate pairs, and no message could carry it.
+    """
+    return (
+        _is_text(path)
+        and _RELATIVE_PATH.fullmatch(path) is not None
+        and all(len(part) <= 128 for part in path.split("/"))
+    )
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

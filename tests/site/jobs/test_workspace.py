@@ -6,6 +6,8 @@ import hashlib
 import os
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fedproc.common.errors import ToolFaultError
 from fedproc.contract.tool.task import OutputDecl
@@ -129,3 +131,24 @@ def test_folders_nested_without_end_are_removed(workspace):
     os.close(inner)
     workspace.remove()
     assert not workspace.root.exists()
+
+
+@pytest.mark.parametrize("name", [b"M\xfcller.txt", b"line\nbreak", b"back\\slash", b"x" * 200])
+def test_a_name_that_no_message_can_carry_is_the_tools_fault_and_said_escaped(workspace, name):
+    folder = workspace.work / "output" / "files"
+    folder.mkdir()
+    (folder / os.fsdecode(name)).write_bytes(b"x")
+    with pytest.raises(ToolFaultError) as raised:
+        seal(workspace, out("files", folder=True))
+    assert raised.value.code == "tool_fault.output_name"
+    assert raised.value.message.encode()
+
+
+@given(st.binary(max_size=2000) | st.just(b"[" * 100_000) | st.just(b'{"a":' * 50_000))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_status_file_is_read_or_is_the_tools_fault(workspace, written):
+    (workspace.work / "output" / "status.json").write_bytes(written)
+    try:
+        workspace.probe_result("status.json")
+    except ToolFaultError as error:
+        assert error.message == "status file status.json is no JSON"

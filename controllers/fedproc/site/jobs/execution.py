@@ -106,8 +106,12 @@ class Execution:
             for task in (exit_, *companions):
                 task.cancel()
             await asyncio.gather(exit_, *companions, return_exceptions=True)
-        await self._streams.catch_up(handle)
+        await self.finish_streams(handle)
         return observed
+
+    async def finish_streams(self, handle: Handle) -> None:
+        """Send what its last process has still written: that is where the cause of a failure stands."""
+        await self._streams.finish(handle)
 
     @staticmethod
     async def _companion(work: Awaitable[None]) -> None:
@@ -205,8 +209,14 @@ class Execution:
         value = found.get(probe.field) if isinstance(found, dict) else None
         if value not in probe.success:
             raise ToolFaultError(
-                f"exited as expected, but its own status says {probe.field}: {value!r}", code="tool_fault.status"
+                f"exited as expected, but its own status says {probe.field}: {_word(value)}", code="tool_fault.status"
             )
+
+
+def _word(value: Any) -> str:
+    """A tool's word for how it went. It leaves the host in a reason, which nobody releases: so no more than a word."""
+    is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,31}", value)
+    return repr(value) if is_word or value is None or isinstance(value, bool) else "something else (see its logs)"
 
 
 def _by_signal(code: int | None, *, asked: bool = False) -> str:

@@ -288,6 +288,8 @@ class JobRun:
         async with asyncio.timeout(_STOP_SLACK + 600):
             observed = await executor.poll(record.handle, until_exit=True)
         record.exit_code = observed.exit_code
+        if self._execution is not None:
+            await self._execution.finish_streams(record.handle)
 
     async def _discard_unknown(self) -> None:
         """A daemon that was lost may have started the job's next step before its journal knew."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
+from fedproc.common.text import escaped, of_bytes
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import Record
 from fedproc.site.executors.records import grown
@@ -21,6 +23,7 @@ _TAIL_BYTES = 1 << 18
 _LINE = 4096
 _RECORDS = 20_000
 _METRICS = "metrics.jsonl"
+_TEXT, _BITS = 200, 64
 
 
 class Streams:
@@ -45,15 +48,27 @@ class Streams:
             await self.catch_up(handle)
 
     async def catch_up(self, handle: dict[str, Any]) -> None:
-        """Send what is there and was not sent yet; each line is sent once, whenever this is ended."""
+        """Send the whole lines that are there and were not sent yet; each is sent once, whenever this is ended."""
         for stream in self.names:
-            offset, sent = self._record.tails.get(stream, (0, 0))
-            if sent >= _RECORDS:
-                continue
-            data = await self._read(handle, stream, offset)
-            data = data[: data.rfind(b"\n") + 1] or (data if len(data) >= _TAIL_BYTES else b"")
-            if data:
-                self._emit(stream, offset, sent, data)
+            await self._send_next(handle, stream, last=False)
+
+    async def finish(self, handle: dict[str, Any]) -> None:
+        """Send all that is left, when nobody writes any more: also a last line without its end."""
+        for stream in self.names:
+            while await self._send_next(handle, stream, last=True):
+                pass
+
+    async def _send_next(self, handle: dict[str, Any], stream: str, *, last: bool) -> bool:
+        """Whether there was anything to send."""
+        offset, sent = self._record.tails.get(stream, (0, 0))
+        if sent >= _RECORDS:
+            return False
+        data = await self._read(handle, stream, offset)
+        whole = data[: data.rfind(b"\n") + 1]
+        data = whole or (data if last or len(data) >= _TAIL_BYTES else b"")
+        if data:
+            self._emit(stream, offset, sent, data)
+        return bool(data)
 
     def _emit(self, stream: str, offset: int, sent: int, data: bytes) -> None:
         """What was read is noted and saved in one step: between the two, this may be ended at any moment."""
@@ -70,7 +85,7 @@ class Streams:
         return b"".join(parts)[:_TAIL_BYTES]
 
     def _records(self, stream: str, sent: int, data: bytes) -> list[Record]:
-        lines = [line[:_LINE].decode(errors="replace") for line in data.splitlines()]
+        lines = [of_bytes(line[:_LINE]) for line in data.splitlines()]
         common: dict[str, Any] = {
             "host": self._services.settings.host,
             "epoch": self._services.journal.epoch,
@@ -81,19 +96,31 @@ class Streams:
         }
         if stream != "metrics":
             return [Record(sequence=sent + 1, lines=tuple(lines), **common)]
-        metrics = [value for value in map(_metrics, lines) if value is not None]
+        metrics = [value for value in map(_metrics, data.splitlines()) if value is not None]
         return [Record(sequence=sent + i, metrics=value, **common) for i, value in enumerate(metrics, 1)]
 
 
-def _metrics(line: str) -> dict[str, Any] | None:
-    """One line of metrics: a flat JSON object of numbers and short texts; anything else is left out."""
+def _metrics(line: bytes) -> dict[str, Any] | None:
+    """One line of metrics: a flat JSON object of numbers and short texts; anything else is left out.
+
+    What JSON has no number for (``NaN``, ``Infinity``, and what no float can hold) is sent as text, so that it is seen.
+    """
     try:
-        value = json.loads(line)
-    except ValueError:
+        value = json.loads(line[:_LINE])
+    except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
         return None
-    kept = {
-        k: v for k, v in value.items() if isinstance(v, int | float | bool) or (isinstance(v, str) and len(v) < 200)
-    }
-    return kept or None
+    return {escaped(key): _plain(entry) for key, entry in value.items() if _is_metric(entry)} or None
+
+
+def _is_metric(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) < _TEXT)
+
+
+def _plain(value: int | float | str) -> int | float | str:
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, int):
+        return value if value.bit_length() <= _BITS else str(value)[:_TEXT]
+    return value if math.isfinite(value) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError, ToolFaultError, UnavailableError
+from fedproc.common.text import escaped
 from fedproc.contract.states import JobState
 
 
@@ -29,9 +30,8 @@ def verdict_of(error: Exception) -> Verdict:
     """The verdict for whatever stopped a job. What is not foreseen is the system's fault, and says its kind."""
     if isinstance(error, FedprocError):
         state = next((s for kind, s in _STATES if isinstance(error, kind)), JobState.error)
-        return Verdict(state, error.code, error.message)
+        return Verdict(state, error.code, escaped(error.message))
     if isinstance(error, OSError) and error.errno is not None:
-        return Verdict(
-            JobState.error, "system_fault.os", f"the host's system said: {error.strerror} ({error.filename})"
-        )
+        reason = escaped(f"the host's system said: {error.strerror} ({error.filename})")
+        return Verdict(JobState.error, "system_fault.os", reason)
     return Verdict(JobState.error, "system_fault.unforeseen", f"{type(error).__name__}; see the host's log")

@@ -104,8 +104,10 @@ class Workspace:
             descriptor = _open_below(base, "output/" + file, _OPEN)
             with os.fdopen(descriptor, "rb") as source:
                 return json.loads(source.read(_CHUNK))
-        except (OSError, ValueError) as error:
-            raise ToolFaultError(f"status file {file}: {error}", code="tool_fault.status") from error
+        except OSError as error:
+            raise ToolFaultError(f"status file {file}: {error.strerror}", code="tool_fault.status") from error
+        except (ValueError, RecursionError) as error:
+            raise ToolFaultError(f"status file {file} is no JSON", code="tool_fault.status") from error
         finally:
             os.close(base)
 
