@@ -68,6 +68,7 @@ class CentralSettings(Section):
     hold_seconds: float = Field(600, description="how long a gang's job waits prepared for the others")
     max_upload_mb: int = Field(10_000, description="largest file taken in, MB")
     metrics_port: int | None = Field(None, description="relay: loopback port of /metrics")
+    health_seconds: float = Field(3, description="how long an answer of /hosts/health/ is kept")
     log_level: str = "INFO"
 
 

@@ -152,6 +152,7 @@ class Configuration:
             "policy": f"{self.folder}/policy-{host}.toml",
             "executor": self.executor,
             "heartbeat_seconds": 5,
+            "health_seconds": 0,
             "centre": {
                 "api_url": self.api_url,
                 "issuer_url": self.issuer_url,

@@ -172,35 +172,68 @@ def test_one_host_enrolled_by_two_at_once(federation: Federation) -> None:
 
 
 def test_health_says_what_is_missing(federation: Federation) -> None:
-    with federation.caller(None) as anyone:
-        answer = anyone.get("/hosts/health/")
+    with federation.operator() as olga:
+        answer = olga.get("/hosts/health/")
         health = answer.json()
         assert (answer.status_code, health["status"]) == (503, "degraded")
         assert (health["database"], health["issuer"]) == ("ok", "ok")
         assert "start `fedproc relay`" in health["relay"]
         assert set(health["hosts"]) >= {"UB", "BSC", "FORTH", "EUCAIM"}
-        assert anyone.get("/hosts/health").status_code == 503
+        assert olga.get("/hosts/health").status_code == 503
 
 
 def test_health_with_a_relay(tmp_path: Path) -> None:
     with TestIssuer() as issuer:
-        federation = Federation(f"sqlite:///{tmp_path}/central.db", tmp_path, issuer)
-        with federation, federation.caller(None) as anyone:
+        federation = Federation(f"sqlite:///{tmp_path}/central.db", tmp_path, issuer, health_seconds=0)
+        with federation, federation.operator() as olga:
             federation.enrol_everyone()
             _relay(federation, "ok")
             federation.books.beat("BSC", condition="holding", condition_text="journal on a full disk")
             federation.books.beat("UB", at=time.time() - 100)
-            answer = anyone.get("/hosts/health/")
+            answer = olga.get("/hosts/health/")
             assert (answer.status_code, answer.json()["status"]) == (200, "ok")
             hosts = answer.json()["hosts"]
             assert hosts["BSC"] == "holding: journal on a full disk"
             assert hosts["UB"].startswith("silent for ")
             assert hosts["FORTH"] == "ok"
             _relay(federation, "connection refused")
-            assert anyone.get("/hosts/health/").json()["broker"] == "connection refused"
+            assert olga.get("/hosts/health/").json()["broker"] == "connection refused"
             issuer.stop()
-            health = anyone.get("/hosts/health/").json()
+            health = olga.get("/hosts/health/").json()
             assert "does not answer" in health["issuer"]
+
+
+@pytest.mark.parametrize("token", [None, "rosa", "nonsense"])
+def test_health_tells_nobody_but_operators_where_a_hospital_is_weak(lone: Federation, token: str | None) -> None:
+    _relay(lone, "connection to broker.inside:5671 refused")
+    lone.books.beat("BSC", condition="holding", condition_text="/srv/journal: disk full")
+    lone.books.beat("UB", at=time.time() - 100)
+    with lone.caller(lone.issuer.token("rosa", "researcher") if token == "rosa" else token) as anyone:
+        answer = anyone.get("/hosts/health/")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "status": "degraded",
+        "database": "ok",
+        "broker": "fails",
+        "issuer": "ok",
+        "relay": "ok",
+        "hosts": {"BSC": "up", "EUCAIM": "up", "FORTH": "up", "UB": "down"},
+    }
+
+
+def test_health_is_kept_for_some_seconds(lone: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    issuer = lone.app.state.fedproc.issuer
+    discover = issuer.discover
+
+    async def counted() -> dict[str, Any]:
+        asked.append("issuer")
+        return await discover()
+
+    monkeypatch.setattr(issuer, "discover", counted)
+    with lone.caller(None) as anyone, ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: anyone.get("/hosts/health/"), range(12)))
+    assert len(asked) == 1
 
 
 def _relay(federation: Federation, broker: str) -> None:

@@ -84,7 +84,24 @@ def test_two_users_have_paths_of_their_own(federation: Federation, rosa: httpx.C
         problem(sven.delete(upload, headers=TUS), 404)
         assert mine["uri"] not in sven.get("/data/files/").json()
         assert olga.get(f"/data/file/{mine['id']}").json()["owner"] == "rosa"
-        assert olga.get(f"/data/file/{mine['id']}/content").content == DATA
+
+
+@pytest.mark.parametrize("role", ["operator", "admin"])
+def test_an_operator_sees_entries_and_never_bytes(
+    federation: Federation, rosa: httpx.Client, running: Any, role: str
+) -> None:
+    federation.upload_output(running, "counts", "counts.json", DATA)
+    mine, upload = federation.new_file(rosa, DATA)
+    assert send(rosa, upload, DATA).status_code == 204
+    with federation.user("olga", "operator", "researcher", role) as olga:
+        assert olga.get(f"/tasks/{running.id}").json()["id"] == running.id
+        problem(olga.get(f"/tasks/{running.id}/output"), 403, "forbidden.owner")
+        problem(olga.get(f"/data/file/{mine['id']}/content"), 404)
+        for target in (running.id, mine["id"]):
+            kept = olga.get("/audit", params={"target": target, "actor": "olga"}).json()["items"]
+            assert len(kept) == 1
+            assert kept[0]["outcome"] in {403, 404}
+    assert rosa.get(f"/tasks/{running.id}/output").content == DATA
 
 
 def test_an_empty_file_is_complete_at_once(federation: Federation, rosa: httpx.Client) -> None:

@@ -17,6 +17,7 @@ from fedproc.central.api.audit import AuditLog
 from fedproc.central.api.deps import AppState
 from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.middleware import RequestMiddleware
+from fedproc.central.api.recent import Recent
 from fedproc.central.api.routes import (
     acceptance,
     data,
@@ -93,6 +94,7 @@ def _app_state(settings: CentralSettings) -> AppState:
         signed_urls=SignedUrls(blobs.folder),
         metrics=metrics,
         streams=Streams(notifier, metrics, engine),
+        health=Recent(settings.health_seconds),
         catalogue_keys=read_keys(settings.catalogue_keys, "catalogue_keys"),
     )
 

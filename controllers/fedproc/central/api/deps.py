@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection, Request
 
 from fedproc.central.api.audit import AuditEvent
 from fedproc.central.api.metrics import Metrics
+from fedproc.central.api.recent import Recent
 from fedproc.central.api.streams import Streams
 from fedproc.central.auth.issuer import Issuer
 from fedproc.central.auth.tokens import Caller, Verifier, invalid_token
@@ -29,7 +30,8 @@ from fedproc.central.files.signed_urls import SignedUrls
 from fedproc.central.files.uploads import Uploads
 from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings, Role
-from fedproc.common.errors import ForbiddenError, NotAuthenticatedError
+from fedproc.common.errors import ForbiddenError, NotAuthenticatedError, UnavailableError
+from fedproc.contract.api.operations import Health
 
 _LONGEST_TOKEN = 16_384
 
@@ -50,6 +52,8 @@ class AppState:
     signed_urls: SignedUrls
     metrics: Metrics
     streams: Streams
+    health: Recent[tuple[Health, Health]]
+    """the last check of the centre, as operators see it, and as everybody does"""
     catalogue_keys: Mapping[str, ECKey]
     """by kid: whose manifests are taken in"""
 
@@ -109,6 +113,15 @@ class Bearer(SecurityBase):
 
     def _whom(self) -> str:
         return "a host's token" if self._who == "host" else f"the role {self._who}"
+
+
+async def asked_by_operator(request: Request) -> bool:
+    """Of what everybody may ask: whether an operator does. A token that does not count is as good as none."""
+    try:
+        caller = await app_state(request).verifier.verify(_token(request))
+    except (NotAuthenticatedError, UnavailableError):
+        return False
+    return caller.operates
 
 
 def _is_active(request: Request, host: str) -> bool:

@@ -18,16 +18,32 @@ from fedproc.common.errors import FedprocError
 from fedproc.contract.api.operations import Health
 
 _OK = "ok"
+_PARTS = ("database", "broker", "issuer", "relay")
 
 
-async def check_health(app: AppState) -> Health:
-    """Database, issuer, and what the living relays say of the broker; the hosts' last heartbeats beside them."""
+async def check_health(app: AppState) -> tuple[Health, Health]:
+    """Database, issuer, and what the living relays say of the broker; the hosts' last heartbeats beside them.
+
+    As operators see it, and as everybody may: paths, disks and alarms tell where a hospital is weak.
+    """
     database, relay, broker, found = await run_in_threadpool(_read_database, app)
     issuer = await _issuer(app)
     works = all(part == _OK for part in (database, relay, broker, issuer))
-    return Health(
-        status="ok" if works else "degraded", database=database, broker=broker, issuer=issuer, relay=relay, hosts=found
+    health = Health(
+        status="ok" if works else "degraded",
+        database=database,
+        broker=broker,
+        issuer=issuer,
+        relay=relay,
+        hosts={row.id: _host(row, app.heartbeat_timeout) for row in found},
     )
+    up = {row.id: "up" if host_view(row, app.heartbeat_timeout).alive else "down" for row in found}
+    return health, _public(health, up)
+
+
+def _public(health: Health, hosts_up: dict[str, str]) -> Health:
+    parts = {name: _OK if getattr(health, name) == _OK else "fails" for name in _PARTS}
+    return Health(status=health.status, hosts=hosts_up, **parts)
 
 
 async def _issuer(app: AppState) -> str:
@@ -38,16 +54,16 @@ async def _issuer(app: AppState) -> str:
     return _OK
 
 
-def _read_database(app: AppState) -> tuple[str, str, str, dict[str, str]]:
+def _read_database(app: AppState) -> tuple[str, str, str, Sequence[Row[Any]]]:
     try:
         with read_transaction(app.engine) as connection:
             living = connection.execute(select(relays).order_by(relays.c.seen.desc())).all()
             enrolled = hosts.listed(connection, everyone=False)
     except FedprocError as error:
         unknown = "not known while the database does not answer"
-        return error.message, unknown, unknown, {}
+        return error.message, unknown, unknown, ()
     relay, broker = _relays(living, app.heartbeat_timeout)
-    return _OK, relay, broker, {row.id: _host(row, app.heartbeat_timeout) for row in enrolled}
+    return _OK, relay, broker, enrolled
 
 
 def _relays(rows: Sequence[Row[Any]], heartbeat_timeout: float) -> tuple[str, str]:

@@ -89,8 +89,8 @@ async def get_content(
         return await run_in_threadpool(_by_link, request, UrlGrant(file_id, host, expires), signature)
     caller = await _user(request)
     audit_event(request).is_action = True
-    whose = None if caller.operates else caller.sub
-    return await run_in_threadpool(_content, request, file_id, whose)
+    audit_event(request).target = file_id
+    return await run_in_threadpool(_content, request, file_id, caller.sub)
 
 
 def _by_link(request: Request, grant: UrlGrant, signature: str) -> Response:

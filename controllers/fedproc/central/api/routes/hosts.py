@@ -10,7 +10,15 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row
 from starlette.responses import Response
 
-from fedproc.central.api.deps import AppState, HostCaller, Operator, Researcher, app_state, audit_event
+from fedproc.central.api.deps import (
+    AppState,
+    HostCaller,
+    Operator,
+    Researcher,
+    app_state,
+    asked_by_operator,
+    audit_event,
+)
 from fedproc.central.api.health import check_health
 from fedproc.central.api.routes.common import HostPath, add_alias, answer, answer_list, router
 from fedproc.central.api.views import dataset_views, host_report_view, host_view
@@ -55,8 +63,13 @@ def list_hosts(
 
 @routes.get("/hosts/health/", response_model=Health, responses={503: {"model": Health}})
 async def get_health(request: Request) -> Response:
-    """Looks at database, broker, issuer and relay, and tells when each host was heard of. 503 if the centre fails."""
-    health = await check_health(app_state(request))
+    """Whether database, broker, issuer and relay work, and which hosts are up; 503 if the centre fails.
+
+    An operator's token shows what is wrong with each; others are told ``fails`` and ``down``.
+    """
+    app = app_state(request)
+    operators, public = await app.health.get(lambda: check_health(app))
+    health = operators if await asked_by_operator(request) else public
     return answer(health, 200 if health.status == "ok" else 503, {"Cache-Control": "no-store"})
 
 

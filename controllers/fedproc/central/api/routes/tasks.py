@@ -150,7 +150,10 @@ def get_output(
         rows = [row for row in files.outputs(connection, job=task_id) if output in {None, row.output}]
     if request.headers.get("accept", "").startswith("application/json"):
         return answer_list(_FILES, [file_view(app, row) for row in rows])
-    audit_event(request).is_action = True
+    audit = audit_event(request)
+    audit.is_action, audit.target = True, task_id
+    if job.owner != caller.sub:
+        raise ForbiddenError(f"only the user who started job {task_id} gets its outputs", code="forbidden.owner")
     if not rows:
         raise NotFoundError(f"job {task_id} has no such output yet; it is {job.state}", code="not_found.output")
     if len(rows) == 1:
