@@ -40,6 +40,7 @@ def run(
     version: Annotated[str | None, typer.Option(help="of the tool; the newest unless given")] = None,
     label: Annotated[str | None, typer.Option(help="a name for you to find it by")] = None,
     purpose: Annotated[str | None, typer.Option(help="why, for the hosts' records")] = None,
+    lost_after: Annotated[int | None, typer.Option(help="seconds of silence, then a host counts as lost")] = None,
     to: Results = None,
     logs: Logs = False,
     wait: Annotated[bool, typer.Option(help="follow it until it ends")] = True,
@@ -52,7 +53,7 @@ def run(
     files = arguments.files(upload or [])
     values = {
         "tool": tool, "version": version, "hosts": host or [], "datasets": data or [], "label": label,
-        "purpose": purpose, "parameters": arguments.parameters(parameters, parameter or []),
+        "purpose": purpose, "lost_after": lost_after, "parameters": arguments.parameters(parameters, parameter or []),
         "host_parameters": arguments.host_parameters(host_parameter or []),
     }  # fmt: skip
     with signed_in() as client:
@@ -183,6 +184,19 @@ def cancel(experiment: str, json: AsJson = False) -> None:
     with signed_in() as client:
         found = client.cancel(experiment)
     as_json(found) if json else console.print(f"{experiment} is {coloured(found.state)}; the hosts are told to end it")
+
+
+@experiments.command("lost")
+def lost(
+    experiment: str,
+    reason: Annotated[str, typer.Option(help="why, for its user and the audit")],
+    job: Annotated[list[str] | None, typer.Option(help="this job alone; repeat it")] = None,
+    json: AsJson = False,
+) -> None:
+    """As an operator, end jobs whose host will not come back: all open ones, unless some are named."""
+    with signed_in() as client:
+        found = client.lost(experiment, reason, job or [])
+    as_json(found) if json else console.print(f"{experiment} is {coloured(found.state)}")
 
 
 @experiments.command("logs")

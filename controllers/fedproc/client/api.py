@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -114,6 +114,11 @@ class Client(FileCalls):
 
     def cancel(self, experiment: str) -> ExperimentView:
         return self._one(ExperimentView, "POST", f"/experiments/{experiment}/cancel")
+
+    def lost(self, experiment: str, reason: str, jobs: Sequence[str] = ()) -> ExperimentView:
+        """For operators: end its open jobs, or these alone, without their hosts."""
+        body = {"reason": reason, "jobs": list(jobs)}
+        return self._one(ExperimentView, "POST", f"/experiments/{experiment}/lost", json=body)
 
     def results(self, experiment: str) -> list[FileView]:
         return self._list(FileView, f"/experiments/{experiment}/results")

@@ -32,7 +32,8 @@ class JobState(StrEnum):
     expired = "expired"
     """a deadline passed"""
     lost = "lost"
-    """the host was not heard of again until after the job's last deadline, or it was revoked"""
+    """the host was not heard of again: until after the job's last deadline, or for as long as the experiment waits;
+    or it was revoked, or the federation's operator ended the job"""
 
 
 S = JobState

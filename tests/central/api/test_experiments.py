@@ -278,6 +278,25 @@ def test_cancelled_before_its_dispatch_it_ends_at_once(federation: Federation, r
     problem(rosa.post(f"/experiments/{view['id']}/cancel"), 409, "conflict.ended")
 
 
+def test_an_operator_ends_what_a_dead_host_has_and_the_audit_says_why(
+    federation: Federation, rosa: httpx.Client
+) -> None:
+    federation.books.dispatch()
+    view = federation.start(rosa)
+    federation.books.dispatch()
+    path, body = f"/experiments/{view['id']}/lost", {"reason": "UB burnt down", "jobs": [view["jobs"][0]["id"]]}
+    problem(rosa.post(path, json=body), 403, "forbidden.role")
+    with federation.operator() as olga:
+        answer = olga.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        assert [job["state"] for job in answer.json()["jobs"]] == ["lost", "dispatched", "cancelled"]
+        assert "UB burnt down" in answer.json()["jobs"][0]["reason"]
+        problem(olga.post(path, json=body), 409, "conflict.ended")
+        assert olga.post(path, json={"reason": "so did BSC"}).json()["state"] == "lost"
+        acts = olga.get("/audit", params={"action": "end_as_lost", "actor": "olga"}).json()["items"]
+    assert any("UB burnt down" in (act["detail"] or "") and act["target"] == view["id"] for act in acts)
+
+
 @pytest.mark.parametrize("phase", ["dispatched", "accepted", "materialising", "prepared", "running", "collecting"])
 def test_cancelled_later_it_ends_when_its_hosts_have_ended(
     federation: Federation, rosa: httpx.Client, phase: str

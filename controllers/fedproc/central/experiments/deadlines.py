@@ -6,6 +6,7 @@ from sqlalchemy import Connection, select, update
 
 from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import jobs, outbox
+from fedproc.central.experiments import lost
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
 from fedproc.contract.states import TERMINAL, JobState
@@ -14,12 +15,16 @@ GRACE_SECONDS = 120.0
 """after the last deadline, for what is still on its way"""
 
 
-def pass_deadlines(connection: Connection, now: float) -> bool:
-    """End what is over; says whether anything was."""
+def pass_deadlines(connection: Connection, now: float, listening: float | None = None) -> bool:
+    """End what is over; says whether anything was.
+
+    ``listening``: since when the caller hears hosts; None: it hears none, and no host's silence counts.
+    """
     changed = {*_expire(connection, now), *_mark_lost(connection, now)}
     for experiment in sorted(changed):
         advance(connection, experiment, now)
-    return bool(changed)
+    silent = listening is not None and lost.end_silent(connection, listening, now)
+    return bool(changed) or silent
 
 
 def _expire(connection: Connection, now: float) -> list[str]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, insert, select
 
 from fedproc.central.db.schema import hosts, jobs, outbox
-from fedproc.central.experiments.advance import advance
-from fedproc.central.experiments.ending import end_job
-from fedproc.contract.states import TERMINAL, JobState
-from fedproc.contract.wire.messages import Cancel, Revocation, Wire
+from fedproc.central.experiments import lost
+from fedproc.contract.states import TERMINAL
+from fedproc.contract.wire.messages import Revocation
 
 CODE = "host_revoked"
 
@@ -44,24 +43,15 @@ def _notify_others(connection: Connection, host: str, key: str | None, *, revoke
     message = Revocation(host=host, key=key, revoked=revoked, at=datetime.fromtimestamp(now, UTC))
     query = select(hosts.c.id).where(hosts.c.active, hosts.c.id != host).order_by(hosts.c.id)
     for other in connection.execute(query).scalars().all():
-        _put(connection, other, "revocation", message, now)
+        _put(connection, other, message, now)
 
 
 def _end_jobs(connection: Connection, host: str, now: float) -> None:
     query = select(jobs).where(jobs.c.host == host, jobs.c.state.not_in(TERMINAL)).order_by(jobs.c.id)
     rows = connection.execute(query.with_for_update()).all()
-    reason = f"host {host} was revoked by the federation's operator"
-    for row in rows:
-        unclaimed = row.state == JobState.queued
-        end_job(connection, row, JobState.cancelled if unclaimed else JobState.lost, CODE, reason, now)
-        connection.execute(delete(outbox).where(outbox.c.job == row.id, outbox.c.sent.is_(None)))
-        if not unclaimed:
-            _put(connection, host, "cancel", Cancel(job=row.id, code=CODE, reason=reason), now, job=row.id)
-            connection.execute(update(jobs).where(jobs.c.id == row.id).values(told=[*row.told, "cancel"]))
-    for experiment in sorted({row.experiment for row in rows}):
-        advance(connection, experiment, now)
+    lost.end_jobs(connection, rows, CODE, f"host {host} was revoked by the federation's operator", now)
 
 
-def _put(connection: Connection, host: str, kind: str, message: Wire, now: float, job: str = "") -> None:
+def _put(connection: Connection, host: str, message: Revocation, now: float) -> None:
     body = message.model_dump(mode="json", exclude_defaults=True)
-    connection.execute(insert(outbox).values(job=job, host=host, kind=kind, message=body, created=now))
+    connection.execute(insert(outbox).values(job="", host=host, kind="revocation", message=body, created=now))

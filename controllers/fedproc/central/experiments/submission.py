@@ -59,7 +59,8 @@ class Submissions:
 
 def fingerprint(request: ExperimentRequest) -> str:
     """The same for requests that ask for the same."""
-    return hashlib.sha256(canonical(request.model_dump(mode="json"))).hexdigest()
+    newer = {"lost_after"} if request.lost_after is None else set()  # a release that did not know it left it out
+    return hashlib.sha256(canonical(request.model_dump(mode="json", exclude=newer))).hexdigest()
 
 
 def earlier(connection: Connection, caller: Caller, key: str, request: ExperimentRequest) -> str | None:

@@ -54,6 +54,8 @@ class Relay:
         client = {"client_id": broker.client_id, "client_key": broker.client_key}
         self._issuer = Issuer(settings.issuer.model_copy(update=client))
         self._state = "not connected yet"
+        self._listening: float | None = None
+        """since when it hears hosts"""
         self._outbox = asyncio.Event()
         self._hosts = asyncio.Event()
         self._incoming: asyncio.Queue[tuple[str, Delivery]] = asyncio.Queue()
@@ -87,7 +89,7 @@ class Relay:
         await keep_connected(self._open, self._serve_session, self._disconnected, _LONGEST_PAUSE)
 
     def _disconnected(self, reason: str) -> None:
-        self._state = reason
+        self._state, self._listening = reason, None
 
     async def _open(self) -> Session:
         broker = self._settings.broker
@@ -128,7 +130,7 @@ class Relay:
                 if host not in consumed:
                     await channel.consume(routing.events_queue(host), self._receiver(host))
                     consumed.add(host)
-            self._state = _OK
+            self._state, self._listening = _OK, self._listening or time.time()
             self._outbox.set()
             await self._hosts.wait()
 
@@ -252,7 +254,7 @@ class Relay:
 
     def _pass_deadlines(self) -> bool:
         with serialized_transaction(self._engine) as connection:
-            return deadlines.pass_deadlines(connection, time.time())
+            return deadlines.pass_deadlines(connection, time.time(), self._listening)
 
     async def _heartbeat(self) -> None:
         while True:

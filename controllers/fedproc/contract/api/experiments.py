@@ -25,6 +25,10 @@ class RunRequest(Request):
     permit: Line | None = Field(None, max_length=200)
     purpose: Line | None = Field(None, max_length=500)
     start_within: int = Field(24 * 3600, ge=10, le=90 * 86400, description="seconds; else jobs expire")
+    lost_after: int | None = Field(
+        None, ge=300, le=90 * 86400, description="seconds of silence of a host, then its jobs are lost; never before "
+        "their last deadline unless given",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -38,6 +42,13 @@ class ExperimentRequest(RunRequest):
     """``POST /experiments``. Hosts left out are those of the datasets."""
 
     tool: ToolId
+
+
+class Loss(Request):
+    """``POST /experiments/{experiment_id}/lost`` by an operator; the reason is kept in the audit."""
+
+    reason: Line = Field(min_length=1, max_length=400)
+    jobs: list[JobId] = Field([], max_length=5000, description="these alone; all that are open unless given")
 
 
 class JobView(View):

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection
 from starlette.responses import PlainTextResponse, Response
 
-from fedproc.central.api.deps import AppState, Researcher, app_state, audit_event
+from fedproc.central.api.deps import AppState, Operator, Researcher, app_state, audit_event
 from fedproc.central.api.routes.common import (
     ExperimentPath,
     JobPath,
@@ -24,10 +24,11 @@ from fedproc.central.api.views import experiment_view, file_view, job_view, log_
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, serialized_transaction
 from fedproc.central.db.repositories import experiments, files
+from fedproc.central.experiments import lost
 from fedproc.central.experiments.advance import advance
 from fedproc.common.errors import ConflictError, NotFoundError
 from fedproc.contract.api.base import Line
-from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, JobView, Logs, Page, Report
+from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, JobView, Logs, Loss, Page, Report
 from fedproc.contract.api.files import FileView
 from fedproc.contract.ids import EXPERIMENT_PATTERN, HOST_PATTERN, JOB_PATTERN
 from fedproc.contract.states import ExperimentState
@@ -127,6 +128,24 @@ def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: R
     app.notifier.publish("outbox")
     app.notifier.publish("events")
     return answer(view, 202)
+
+
+@routes.post("/experiments/{experiment_id}/lost", response_model=ExperimentView)
+def end_as_lost(request: Request, experiment_id: ExperimentPath, body: Loss, caller: Operator) -> Response:
+    """End jobs whose host will not come back, without waiting for it; a host that does come back is told to stop.
+
+    The rest of the experiment goes on or ends as the tool's ``on_host_lost`` says. What has ended cannot be lost (409).
+    """
+    app = app_state(request)
+    with serialized_transaction(app.engine) as connection:
+        experiments.find(connection, experiment_id, None)
+        lost.end_for_operator(connection, experiment_id, frozenset(body.jobs), body.reason, time.time())
+        detail = f"{body.reason} ({', '.join(body.jobs) or 'all open jobs'})"
+        audit_event(request).record(connection, 200, experiment_id, detail)
+        view = _view(connection, app, experiment_id, None)
+    app.notifier.publish("outbox")
+    app.notifier.publish("events")
+    return answer(view)
 
 
 @routes.get("/experiments/{experiment_id}/results", response_model=list[FileView])

@@ -1,0 +1,90 @@
+"""A host is gone for good: its jobs are ended for an operator, or after the silence that the experiment allows."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from sqlalchemy import update
+from tests.central.experiments.test_revocation import SPARING, running_gang
+from tests.support.books import Books, kinds
+
+from fedproc.central.db.engine import serialized_transaction
+from fedproc.central.db.schema import hosts
+from fedproc.central.experiments import deadlines, lost
+from fedproc.common.errors import ConflictError
+
+
+def lose(books: Books, experiment: str, *only: str) -> None:
+    with serialized_transaction(books.engine) as connection:
+        lost.end_for_operator(connection, experiment, only, "its machine has burnt", time.time())
+
+
+def pass_clock(books: Books, at: float, listening: float | None = 0.0) -> bool:
+    with serialized_transaction(books.engine) as connection:
+        return deadlines.pass_deadlines(connection, at, listening)
+
+
+def heard(books: Books, at: float, *names: str) -> None:
+    with serialized_transaction(books.engine) as connection:
+        connection.execute(update(hosts).where(hosts.c.id.in_(names)).values(heard=at))
+
+
+def test_an_operator_ends_what_is_open_and_its_host_is_told_when_it_comes_back(books: Books) -> None:
+    experiment = books.submit(tool="chain", hosts=["UB", "BSC"])
+    books.dispatch()
+    books.report(books.job_on(experiment, "UB").id, "running")
+    lose(books, experiment)
+    assert books.states(experiment) == {"local@UB": "lost", "local@BSC": "lost", "total@EUCAIM": "cancelled"}
+    assert books.experiment(experiment).state == "lost"
+    assert "its machine has burnt" in books.job_on(experiment, "UB").reason
+    assert kinds(books.dispatch()) == [("Cancel", "UB"), ("Cancel", "BSC")]
+    books.report(books.job_on(experiment, "UB").id, "failed")
+    assert books.states(experiment)["local@UB"] == "lost", "what it says later is kept beside it"
+
+
+def test_one_job_is_ended_and_the_tool_says_what_becomes_of_the_rest(books: Books) -> None:
+    books.add_tool(SPARING)
+    experiment = running_gang(books, "sparing", "UB", "BSC", "FORTH")
+    lose(books, experiment, books.job_on(experiment, "UB").id)
+    assert books.states(experiment) == {
+        "server@EUCAIM": "running", "client@UB": "lost", "client@BSC": "running", "client@FORTH": "running",
+    }  # fmt: skip
+    assert books.experiment(experiment).state == "running"
+
+
+def test_what_has_ended_cannot_be_lost(books: Books) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB", "BSC"])
+    books.dispatch()
+    ended = books.job_on(experiment, "UB").id
+    books.report(ended, "refused")
+    with pytest.raises(ConflictError, match=ended):
+        lose(books, experiment, ended)
+    lose(books, experiment)
+    with pytest.raises(ConflictError, match="already ended"):
+        lose(books, experiment)
+
+
+def test_a_silent_host_is_lost_after_what_the_experiment_says_and_the_others_go_on(books: Books) -> None:
+    books.add_tool(SPARING)
+    now = time.time()
+    experiment = books.submit(tool="sparing", hosts=["UB", "BSC", "FORTH"], lost_after=300)
+    patient = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    books.bring(experiment, "accepted", "prepared")
+    books.dispatch()
+    books.report(books.job_on(experiment, "EUCAIM").id, "running", ready=True)
+    books.dispatch()
+    books.bring(experiment, "running", task="client")
+    heard(books, now + 299, "BSC", "FORTH", "EUCAIM")
+    assert not pass_clock(books, now + 280)
+    assert not pass_clock(books, now + 320, listening=None)
+    assert not pass_clock(books, now + 320, listening=now + 100), "it was the relay that did not hear"
+    assert pass_clock(books, now + 320)
+    assert not pass_clock(books, now + 321)
+    states = books.states(experiment)
+    assert states.pop("client@UB") == "lost"
+    assert set(states.values()) == {"running"}
+    assert books.states(patient) == {"work@UB": "dispatched"}
+    books.bring(experiment, "succeeded")
+    assert books.experiment(experiment).state == "succeeded"
