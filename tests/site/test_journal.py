@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -96,4 +97,16 @@ async def test_a_place_that_cannot_be_opened_is_said(tmp_path):
 async def test_synchronous_is_full(tmp_path):
     journal = await opened(tmp_path)
     assert await journal.read(lambda c: c.execute("PRAGMA synchronous").fetchone()) == (2,)
+    await journal.close()
+
+
+async def test_a_write_that_fails_takes_neither_its_neighbours_nor_the_journal_with_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    await journal.open()
+    bad = journal.confirmed([2**70])
+    good = journal.emit([("snapshot", "{}")])
+    results = await asyncio.gather(bad, good, journal.outgoing(0), return_exceptions=True)
+    assert isinstance(results[0], JournalError)
+    assert results[1] is None
+    assert [entry.body for entry in await journal.outgoing(0)] == ["{}"]
     await journal.close()

@@ -81,6 +81,7 @@ class Host:
 
     def __init__(self, folder: Path, journal: Journal, gpus: tuple[GpuInfo, ...]) -> None:
         settings: Any = SimpleNamespace(host="UB", state=folder, journal_folder=folder, keep_job_folders=False)
+        settings.capacity = SimpleNamespace(disk_mb=None)
         clock = SimpleNamespace(trusted=True, skew=0.0, now=now)
         self.journal, self.executor, signals = journal, Executor(), Signals()
         self.pool = Pool(

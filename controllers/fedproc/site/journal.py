@@ -23,6 +23,8 @@ from fedproc.contract.states import TERMINAL
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
+_Item = tuple[Work[Any], "asyncio.Future[Any]"]
+_Answer = tuple["asyncio.Future[Any]", Any, Exception | None]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -62,7 +64,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.epoch = ""
-        self._waiting: queue.SimpleQueue[tuple[Work[Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._loop: asyncio.AbstractEventLoop
         self._connection: sqlite3.Connection
@@ -174,22 +176,29 @@ class Journal:
             if ended:
                 return
 
-    def _commit(self, batch: list[tuple[Work[Any], asyncio.Future[Any]]]) -> None:
-        answers: list[tuple[asyncio.Future[Any], Any, Exception | None]] = []
-        error: sqlite3.Error | None = None
+    def _commit(self, batch: list[_Item]) -> None:
+        self._loop.call_soon_threadsafe(_answer, self._answers(batch))
+
+    def _answers(self, batch: list[_Item]) -> list[_Answer]:
+        """Of one transaction. One that fails is done again work by work, so that none fails for its neighbour's sake.
+
+        No error ends the thread: nothing of the host would be written any more, and nobody told.
+        """
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for work, future in batch:
-                answers.append((future, work(self._connection), None))
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as raised:
-            error = raised
+            return self._transact(batch)
+        except Exception as error:  # noqa: BLE001
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        if error is not None:
-            unwritten = JournalError(f"journal {self.path} cannot be written: {error}; make room or mend the disk")
-            answers = [(future, None, unwritten) for _, future in batch]
-        self._loop.call_soon_threadsafe(_answer, answers)
+            if len(batch) > 1:
+                return [answer for item in batch for answer in self._answers([item])]
+            text = f"journal {self.path} cannot be written: {error}; make room or mend the disk"
+            return [(future, None, JournalError(text)) for _, future in batch]
+
+    def _transact(self, batch: list[_Item]) -> list[_Answer]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        answers: list[_Answer] = [(future, work(self._connection), None) for work, future in batch]
+        self._connection.execute("COMMIT")
+        return answers
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -209,7 +218,7 @@ def _add_events(connection: sqlite3.Connection, events: list[tuple[str, str]]) -
     connection.executemany("INSERT INTO outbox (kind, body) VALUES (?, ?)", events)
 
 
-def _answer(answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+def _answer(answers: list[_Answer]) -> None:
     for future, value, error in answers:
         if future.done():
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,9 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import JobOrder, Start
-from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.adoption import adopt_shares
+from fedproc.site.jobs.record import EndStep, JobRecord
+from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.journal import Journal
 
 
@@ -185,6 +188,20 @@ async def test_a_share_that_cannot_be_read_ends_its_job_alone(host: Host, share:
     assert set(host.orchestrator.runs) == {kept}
 
 
+async def test_what_a_job_wrote_before_a_restart_is_its_own_and_not_lost(host: Host) -> None:
+    job = await host.has(record(S.running, ("GPU-1",)))
+    nobodys = await host.has(record(S.accepted))
+    for each in (job, nobodys):
+        work = host.services.workspace(each).work
+        work.mkdir(parents=True)
+        (work / os.fsdecode(b"M\xfcller.bin")).write_bytes(os.urandom(1_000_000))
+        (work / "elsewhere").symlink_to("/")
+    host.tools.hold()
+    before = host.pool.capacity().disk
+    await host.orchestrator.resume()
+    assert 1_000_000 <= host.pool.capacity().disk - before < 1_100_000
+
+
 @pytest.mark.parametrize("state", [S.collecting, S.awaiting_release])
 async def test_what_has_run_holds_disk_alone(host: Host, state: JobState) -> None:
     await host.has(record(state, ("GPU-1",)))
@@ -210,6 +227,23 @@ async def test_nothing_starts_on_a_gpu_before_the_journal_says_which(host: Host,
     works.set()
     await host.runs(ordered.job)
     assert JobRecord.model_validate(await host.journal.known(ordered.job)).share is not None
+
+
+async def test_who_was_told_to_have_ended_keeps_his_gpu_while_his_processes_may_be_there(host: Host) -> None:
+    """The driver's first sample does not have it; and who runs on another claims that."""
+    ending = record(S.running, ("GPU-7",))
+    ending.state, ending.verdict, ending.remaining = S.cancelled, Verdict(S.cancelled), tuple(EndStep)
+    job = await host.has(ending)
+    host.executor.running[job] = asyncio.Event()
+    adopt_shares(host.pool, [ending])
+    assert host.holds(job) == ("GPU-7",)
+
+
+async def test_a_running_job_holds_its_share_after_a_restart_for_as_long_as_it_may_run(host: Host) -> None:
+    running = record(S.running, ("GPU-1",))
+    running.share_until = now() + timedelta(minutes=5)
+    adopt_shares(host.pool, [running])
+    assert 290 < host.pool._until[running.job] - host.pool._clock() <= 300
 
 
 # -- gangs -----------------------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,7 +12,7 @@ from fedproc.common.errors import RefusedError
 from fedproc.contract.tool.task import Gpu, Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
 from fedproc.site.jobs.backfill import Holder, Request, _reservation, next_to_start
-from fedproc.site.jobs.resources import Pool, measure
+from fedproc.site.jobs.resources import Pool
 from fedproc.site.jobs.shares import MB, Share, free_of
 
 GPU = GpuInfo(uuid="GPU-1", name="x", vram=16_000_000_000, compute_capability=8.0)
@@ -154,17 +152,6 @@ async def test_a_job_that_was_cancelled_in_the_moment_of_its_refusal_stays_cance
         await waiting
 
 
-def test_what_jobs_of_an_earlier_daemon_wrote_is_theirs_and_not_lost(tmp_path):
-    disk = SimpleNamespace(cpus=1, memory_mb=1, disk_mb=None)
-    before = measure(disk, tmp_path).disk
-    work = tmp_path / "jobs" / "j-1" / "work"
-    work.mkdir(parents=True)
-    (work / os.fsdecode(b"M\xfcller.bin")).write_bytes(os.urandom(200 * MB))
-    os.sync()
-    (work / "elsewhere").symlink_to("/")
-    assert abs(measure(disk, tmp_path).disk - before) < 100 * MB
-
-
 # -- backfill --------------------------------------------------------------------------------------
 
 
@@ -280,3 +267,14 @@ def test_no_more_is_given_than_there_is_and_the_first_starts_by_its_reservation(
             promised.setdefault(id(queue[0]), _reservation(total, holders, queue[0], clock)[0])
             clock = min(holder.until for holder in holders)
             holders = [holder for holder in holders if holder.until > clock]
+
+
+async def test_a_thousand_jobs_that_wait_are_looked_at_once_each():
+    ours = pool(cpus=1.0)
+    await ours.acquire("a", want(1))
+    looked = []
+    ours._next = lambda candidates: looked.append(len(candidates))
+    for number in range(1000):
+        waiting(ours, str(number), want(1))
+    await settled()
+    assert sum(looked) <= 2 * 1000

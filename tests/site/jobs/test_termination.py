@@ -16,6 +16,8 @@ from tests.support.orchestrator import SECONDS, Host, S, gpu, order
 
 from fedproc.contract.states import TERMINAL
 from fedproc.contract.wire.messages import Cancel
+from fedproc.site.executors.base import ExecutorError
+from fedproc.site.jobs import run as run_module
 from fedproc.site.jobs import termination
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of
@@ -170,12 +172,127 @@ async def test_a_run_that_breaks_is_noticed_and_ended(host: Host, monkeypatch: p
     assert host.pool._held == {}
 
 
+# -- what a review found --------------------------------------------------------------------------
+
+
+async def test_a_job_that_has_filled_the_disk_is_stopped_and_goes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_JOURNAL_SECONDS", "_PATIENCE"):
+        monkeypatch.setattr(termination, name, 0.05)
+    monkeypatch.setattr(run_module, "_JOURNAL_SECONDS", 0.05)
+    job = await running(host)
+    await host.orchestrator.runs[job]._writer.written()
+    full = Failing(host.journal, "save", lambda: JournalError("the disk is full"))
+    full.times = 1000
+    host.orchestrator.stop()
+    run = host.orchestrator.runs[job]
+    await until(lambda: host.executor.cancelled == [job])
+    await until(lambda: "report: the journal" in str(run.obstacle))
+    await until(lambda: not host.services.workspace(job).root.exists())
+    full.times = 0
+    found = await host.ended(job)
+    assert (found.state, found.code, found.remaining) == (S.cancelled, "site.stopped", ())
+
+
+async def test_a_cancel_that_comes_with_its_job_ends_it(host: Host) -> None:
+    ordered = order()
+    await asyncio.gather(host.orchestrator.accept(ordered), host.orchestrator.cancel(cancel(ordered.job)))
+    found = await host.ended(ordered.job)
+    assert found.state is S.cancelled
+
+
+async def test_what_a_failed_submission_left_is_ended(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit = host.executor.submit
+
+    async def half(spec: Any) -> Any:
+        await submit(spec)
+        raise ExecutorError("the engine went away")
+
+    monkeypatch.setattr(host.executor, "submit", half)
+    ordered = order()
+    await host.orchestrator.accept(ordered)
+    found = await host.ended(ordered.job)
+    assert found.state is S.error
+    assert host.executor.running == {}
+
+
+async def test_what_is_started_is_not_forgotten_however_often_it_is_cancelled(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, begun, go_on = host.executor.submit, asyncio.Event(), asyncio.Event()
+
+    async def slow(spec: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await submit(spec)
+
+    monkeypatch.setattr(host.executor, "submit", slow)
+    ordered = order()
+    await host.orchestrator.accept(ordered)
+    await begun.wait()
+    await host.orchestrator.cancel(cancel(ordered.job))
+    run = host.orchestrator.runs[ordered.job]
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        assert run._task is not None
+        run._task.cancel()
+    go_on.set()
+    await host.ended(ordered.job)
+    assert host.executor.running == {}
+
+
+async def test_the_daemon_ends_though_a_job_does_not(host: Host) -> None:
+    failing, job = Failing(host.executor, "poll"), await running(host)
+    failing.times = 1000
+    host.orchestrator.stop()
+    async with asyncio.timeout(SECONDS):
+        await host.orchestrator.close()
+    assert [doc["order"]["job"] for doc in await host.journal.open_jobs()] == [job]
+
+
+async def test_a_run_that_nobody_cancelled_is_noticed_and_ended(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    poll, stray = host.executor.poll, True
+
+    async def cancelled(handle: Any, **named: Any) -> Any:
+        nonlocal stray
+        if named and stray:
+            stray = False
+            raise asyncio.CancelledError
+        return await poll(handle, **named)
+
+    monkeypatch.setattr(host.executor, "poll", cancelled)
+    ordered = order()
+    await host.orchestrator.accept(ordered)
+    await until(lambda: not stray)
+    found = await host.ended(ordered.job)
+    assert found.state is S.error
+    assert host.pool._held == {}
+    assert host.executor.running == {}
+
+
+async def test_a_record_that_cannot_be_written_is_tried_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await running(host)
+    broken, snapshot = True, JobRecord.snapshot_event
+
+    def breaks(record: JobRecord, *arguments: Any) -> Any:
+        if broken:
+            raise ValueError("half of a surrogate pair")
+        return snapshot(record, *arguments)
+
+    monkeypatch.setattr(JobRecord, "snapshot_event", breaks)
+    stopping = asyncio.create_task(host.orchestrator.cancel(cancel(job)))
+    await until(lambda: host.services.holds.held is not None)
+    broken = False
+    await stopping
+    assert (await host.ended(job)).state is S.cancelled
+    assert (await told(host))[job]
+
+
 # -- any order ------------------------------------------------------------------------------------
 
 FAILING = ("poll", "cancel", "discard", "data", "journal")
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("accept"), st.just(0)),
+        st.tuples(st.sampled_from(["accept", "accept and cancel"]), st.just(0)),
         st.tuples(st.sampled_from(["cancel", "exit", "start"]), st.integers(0, 3)),
         st.tuples(st.sampled_from(FAILING), st.integers(1, 3)),
         st.tuples(st.sampled_from(["stop", "go", "restart", "restart at once", "pause"]), st.just(0)),
@@ -220,6 +337,10 @@ async def act(host: Host, jobs: list[str], name: str, number: int) -> None:
             ordered = order()
             jobs.append(ordered.job)
             await host.orchestrator.accept(ordered)
+        case "accept and cancel":
+            ordered = order()
+            jobs.append(ordered.job)
+            await asyncio.gather(host.orchestrator.accept(ordered), host.orchestrator.cancel(cancel(ordered.job)))
         case "cancel" if job:
             await asyncio.wait({asyncio.create_task(host.orchestrator.cancel(cancel(job)))}, timeout=1.5)
         case "exit" if job in host.executor.running:

@@ -29,7 +29,7 @@ def adopt_shares(pool: Pool, records: Iterable[JobRecord]) -> dict[str, Verdict]
     """
     verdicts: dict[str, Verdict] = {}
     for record in sorted(records, key=_precedence):
-        running = record.state is JobState.running
+        running = _may_run(record)
         try:
             _adopt(pool, record)
         except SystemFaultError as error:
@@ -42,9 +42,15 @@ def adopt_shares(pool: Pool, records: Iterable[JobRecord]) -> dict[str, Verdict]
     return verdicts
 
 
+def _may_run(record: JobRecord) -> bool:
+    """Whether there may be processes of it: also of one that was told to have ended, before they were known to be."""
+    stopping = record.remaining is not None and EndStep.processes in record.remaining
+    return record.state is JobState.running or (stopping and record.share is not None)
+
+
 def _precedence(record: JobRecord) -> tuple[bool, datetime]:
-    runs = record.state is JobState.running
-    since = record.times.get(JobState.running if runs else JobState.accepted)
+    runs = _may_run(record)
+    since = record.times.get(JobState.running) if runs else record.times.get(JobState.accepted)
     return not runs, since or now()
 
 
@@ -55,7 +61,7 @@ def _adopt(pool: Pool, record: JobRecord) -> None:
         return
     share = Share.from_json(record.share or {})
     deadlines = record.order.deadlines
-    until = deadlines.end_by
+    until = record.share_until or deadlines.end_by
     if record.state in _OVER:  # its processes are gone
         share, until = replace(share, cpus=0.0, memory=0, gpus=()), deadlines.release_by
     pool.adopt(record.job, share, (until - now()).total_seconds())

@@ -41,8 +41,9 @@ def next_to_start(
     if (share := fitting(free, queue[0].wanted)) is not None:
         return 0, share
     moment, left = _reservation(total, held, queue[0], now)
+    for_longer = _both(free, left)
     for place, request in enumerate(queue[1:], start=1):
-        room = free if now + request.seconds <= moment else _both(free, left)
+        room = free if now + request.seconds <= moment else for_longer
         if (share := fitting(room, request.wanted)) is not None:
             return place, share
     return None

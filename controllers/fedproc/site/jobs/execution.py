@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 from collections.abc import Awaitable, Callable
@@ -84,7 +85,10 @@ class Execution:
         try:
             return await asyncio.shield(submitting)
         except asyncio.CancelledError:
-            self._record.handle = await submitting
+            while not submitting.done():
+                with contextlib.suppress(asyncio.CancelledError):  # however often: nothing that is started is forgotten
+                    await asyncio.wait({submitting})
+            self._record.handle = submitting.result()
             self._save([])
             raise
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Mapping
+from weakref import WeakValueDictionary
 
-from fedproc.common.errors import FedprocError
+from fedproc.common.errors import FedprocError, SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.contract.ids import JOB_PATTERN
 from fedproc.contract.states import JobState
@@ -22,6 +24,8 @@ from fedproc.site.jobs.verdict import Verdict, verdict_of
 
 log = get_logger(__name__)
 
+_CANCEL_SECONDS = 1.0
+_BROKEN_RUNS = 3
 _SITE_STOPPED = Verdict(JobState.cancelled, "site.stopped", "the site stopped all work on this host")
 
 
@@ -36,6 +40,9 @@ class Orchestrator:
         self._runs: dict[str, JobRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._leftovers: dict[str, Steps] = {}
+        self._orders: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._broken: Counter[str] = Counter()
+        self._closing = False
 
     @property
     def runs(self) -> Mapping[str, JobRun]:
@@ -59,15 +66,27 @@ class Orchestrator:
         records = [JobRecord.model_validate(doc) for doc in await self._services.journal.open_jobs()]
         records.sort(key=lambda record: record.times.get(JobState.accepted) or now())
         verdicts = adopt_shares(self._services.pool, records)
+        await self._add_written_disk(records)
         for record in records:
             self._run(record, recovered=True, verdict=verdicts.get(record.job))
         await self._remove_leftovers()
 
+    async def _add_written_disk(self, records: list[JobRecord]) -> None:
+        """Unless the settings say how much there is. Of who holds no share, what was written is free to nobody."""
+        services = self._services
+        if services.settings.capacity.disk_mb is not None:
+            return
+        folders = [services.workspace(record.job) for record in records if services.pool.holds(record.job)]
+        services.pool.add_disk(await asyncio.to_thread(lambda: sum(folder.written() for folder in folders)))
+
     async def close(self) -> None:
         """End all runs; the jobs' processes go on and are recovered by the next daemon."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closing = True
+        while self._tasks:  # one cancel may be taken for another's, or be lost in a library
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
+            await asyncio.sleep(0)
 
     def _run(self, record: JobRecord, *, recovered: bool = False, verdict: Verdict | None = None) -> None:
         """Have a job live; with a verdict, and while the site has stopped, only to be ended."""
@@ -85,15 +104,19 @@ class Orchestrator:
         job = run.record.job
         self._tasks.discard(task)
         self._runs.pop(job, None)
-        if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            log.error("job.run_failed", exc_info=error, job=job)
-            self._end_broken(run, error)
+        error = SystemFaultError("its run was cancelled by nobody") if task.cancelled() else task.exception()
+        if error is None or self._closing:
+            return
+        log.error("job.run_failed", exc_info=error, job=job)
+        self._end_broken(run, error)
 
-    def _end_broken(self, run: JobRun, error: Exception) -> None:
+    def _end_broken(self, run: JobRun, error: BaseException) -> None:
         """A run that broke is a fault of ours: another one ends the job, so that it does not stay open for good."""
         record = run.record
-        if record.verdict is None:
-            self._run(record, recovered=True, verdict=verdict_of(error))
+        self._broken[record.job] += 1
+        if self._broken[record.job] <= _BROKEN_RUNS:
+            fault = error if isinstance(error, Exception) else SystemFaultError(repr(error))
+            self._run(record, recovered=True, verdict=verdict_of(fault))
         else:
             self._services.holds.hold(record.job, f"job {record.job} cannot be ended ({error}); restart the daemon")
 
@@ -146,8 +169,11 @@ class Orchestrator:
 
     async def accept(self, order: JobOrder) -> None:
         """Take on a job, unless it is known already."""
-        if order.job in self._runs:
-            return
+        async with self._orders.setdefault(order.job, asyncio.Lock()):
+            if order.job not in self._runs:
+                await self._accept(order)
+
+    async def _accept(self, order: JobOrder) -> None:
         services = self._services
         record = JobRecord(order=order, times={JobState.accepted.value: now()})
         if services.identity.clock.trusted and order.deadlines.release_by < services.identity.clock.now():
@@ -173,12 +199,12 @@ class Orchestrator:
 
     async def cancel(self, message: Cancel) -> None:
         """End a job; one that is not known yet is cancelled when it comes."""
-        if run := self._runs.get(message.job):
+        async with self._orders.setdefault(message.job, asyncio.Lock()):  # it may be accepted just now
+            run = self._runs.get(message.job)
+            if run is None and await self._services.journal.known(message.job) is None:
+                await self._services.journal.tombstone(message.job, message.model_dump(mode="json"))
+        if run is not None:
             await run.cancel(message)
-        elif await self._services.journal.known(message.job) is None:
-            await self._services.journal.tombstone(message.job, message.model_dump(mode="json"))
-            if run := self._runs.get(message.job):  # its job was accepted meanwhile
-                await run.cancel(message)
 
     async def revoke(self, message: Revocation) -> None:
         """Journalled first, so that a restart admits nobody again. The same message once more changes nothing."""

@@ -70,6 +70,8 @@ class JobRecord(BaseModel):
     finish: bool = False
     cancel: Cancel | None = None
     share: dict[str, Any] | None = None
+    share_until: datetime | None = None
+    """when it gives its share back at the latest, by this host's clock"""
     handle: dict[str, Any] | None = None
     step: int = 0
     """which of the prepare steps and the command ``handle`` belongs to"""

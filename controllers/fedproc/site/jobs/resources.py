@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
 import shutil
@@ -40,6 +39,8 @@ class Pool:
         self._held: dict[str, Share] = {}
         self._until: dict[str, float] = {}
         self._queue: list[_Waiter] = []
+        self._stuck = False
+        """nobody who waits could start, and nothing has come free since"""
         self._alarm = ""
         self.withheld: str | None = None
 
@@ -50,7 +51,7 @@ class Pool:
         become too small for is refused.
         """
         self._total = self._total.model_copy(update={"gpus": gpus})
-        self._alarm, self.withheld = alarm, withheld
+        self._alarm, self.withheld, self._stuck = alarm, withheld, False
         for waiter in list(self._queue):
             try:
                 _check_fits(self._total, waiter.request.wanted, alarm)
@@ -77,7 +78,7 @@ class Pool:
         _check_fits(self._total, wanted, self._alarm)
         waiter = _Waiter(job, Request(wanted, seconds or wanted.run_seconds))
         self._queue.append(waiter)
-        self._grant()
+        self._grant(waiter)
         if not waiter.granted.done():
             on_wait(self.withheld or "CPUs, memory, disk or GPUs that other jobs hold")
         try:
@@ -106,36 +107,55 @@ class Pool:
                     f"GPU {gpu}, which it was granted here, cannot be used any more{lost}; start it again"
                 )
 
+    def holds(self, job: str) -> bool:
+        """Whether the job holds a share."""
+        return job in self._held
+
     def release(self, job: str) -> None:
         """Give back what the job holds; nothing happens if it holds nothing."""
         self._held.pop(job, None)
         self._until.pop(job, None)
+        self._stuck = False
         self._grant()
+
+    def add_disk(self, written: int) -> None:
+        """Bytes that were not free when the machine was measured, since jobs have written them that hold a share."""
+        self._total = self._total.model_copy(update={"disk": self._total.disk + written})
 
     def keep_disk_alone(self, job: str, seconds: float) -> None:
         """The job's processes are gone, and what they wrote is not: it holds only the disk any more, for so long."""
         if share := self._held.get(job):
             self._held[job] = replace(share, cpus=0.0, memory=0, gpus=())
             self._until[job] = self._clock() + seconds
+            self._stuck = False
             self._grant()
 
-    def _grant(self) -> None:
+    def _grant(self, newcomer: _Waiter | None = None) -> None:
+        """Grant what can be. Where nobody could start before a newcomer came, only he is looked at."""
         while self._queue and self.withheld is None:
-            self._queue = [waiter for waiter in self._queue if not waiter.granted.done()]
-            found = self._next()
+            candidates = [self._queue[0], newcomer] if self._stuck and newcomer else self._waiting()
+            found = self._next(candidates)
             if found is None:
+                self._stuck = True
                 return
             place, share = found
-            waiter = self._queue.pop(place)
+            waiter = candidates[place]
+            self._queue.remove(waiter)
             self._held[waiter.job] = share
             self._until[waiter.job] = self._clock() + waiter.request.seconds
             waiter.granted.set_result(share)
+            if waiter is newcomer:
+                return
 
-    def _next(self) -> tuple[int, Share] | None:
-        if not self._queue:
+    def _waiting(self) -> list[_Waiter]:
+        self._queue = [waiter for waiter in self._queue if not waiter.granted.done()]
+        return self._queue
+
+    def _next(self, candidates: list[_Waiter]) -> tuple[int, Share] | None:
+        if not candidates:
             return None
         holders = [Holder(share, self._until[job]) for job, share in self._held.items()]
-        return next_to_start(self._total, holders, [waiter.request for waiter in self._queue], self._clock())
+        return next_to_start(self._total, holders, [waiter.request for waiter in candidates], self._clock())
 
 
 def _check_fits(total: Capacity, wanted: Resources, alarm: str) -> None:
@@ -157,23 +177,13 @@ def _check_fits(total: Capacity, wanted: Resources, alarm: str) -> None:
 def measure(settings: CapacitySettings, folder: Path) -> Capacity:
     """What the machine has, bounded by the settings; a tenth of memory and disk stays the system's own.
 
-    What the jobs of an earlier daemon have written below ``folder`` counts as theirs, not as lost: they hold it.
+    What jobs of an earlier daemon have written is added when they are adopted (:meth:`Pool.add_disk`).
 
     GPUs are left to :meth:`Pool.fit`, which gets them with every sample of the machine.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    disk = shutil.disk_usage(folder).free + _written(folder / "jobs")
+    disk = shutil.disk_usage(folder).free
     cpus = settings.cpus or float(len(os.sched_getaffinity(0)))
     memory = settings.memory_mb * MB if settings.memory_mb else memory * 9 // 10
     disk = settings.disk_mb * MB if settings.disk_mb else disk * 9 // 10
     return Capacity(cpus=cpus, cpus_free=cpus, memory=memory, memory_free=memory, disk=disk, disk_free=disk)
-
-
-def _written(folder: Path) -> int:
-    """Bytes on the disk; what cannot be read, or goes meanwhile, is left out."""
-    total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += (Path(root) / name).lstat().st_blocks * 512
-    return total

@@ -8,6 +8,7 @@ recovers the job from its record.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
@@ -32,6 +33,7 @@ from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.writer import RecordWriter
+from fedproc.site.journal import JournalError
 from fedproc.site.policy.rules import ToolRule
 from fedproc.site.tools.cache import InstalledTool
 
@@ -40,6 +42,7 @@ _log = get_logger(__name__)
 _BEFORE_RUN = (JobState.accepted, JobState.materialising, JobState.prepared)
 _CLOCK_SECONDS = 5.0
 _STOP_SLACK = 30.0
+_JOURNAL_SECONDS = 5.0
 
 
 class JobRun:
@@ -98,8 +101,8 @@ class JobRun:
         """End as ``cancelled``, unless it ends already."""
         if self.record.cancel is None and self.record.verdict is None:
             self.record.cancel = message
-            await self._writer.saved()
             self.stop(Verdict(JobState.cancelled, message.code, message.reason))
+            await self._writer.saved()
 
     async def decide(self, *, release: bool, reason: str) -> None:
         """What a person at the site decides of the sealed outputs. Raises :class:`SystemFaultError` if none wait."""
@@ -211,9 +214,10 @@ class JobRun:
         """What is granted now is journalled; GPUs before anything starts, so that a restart grants them to nobody."""
         record = self.record
         share = await self._services.pool.acquire(
-            record.job, task.resources, self._writer.wait_for, task.resources.run_seconds * (len(task.prepare) + 1.0)
+            record.job, task.resources, self._writer.wait_for, _most_seconds(task)
         )
         known, record.share = record.share, share.as_json()
+        record.share_until = record.share_until or now() + timedelta(seconds=_most_seconds(task))
         self._writer.wait_for(None)
         if record.state is JobState.accepted:
             record.enter(JobState.materialising)
@@ -277,13 +281,14 @@ class JobRun:
 
     async def _stop_processes(self) -> None:
         record, executor = self.record, self._services.executor
-        if record.handle is None and self._recovered:
+        if record.handle is None and (self._recovered or self._execution is not None):
             await self._discard_unknown()
         if record.handle is None or (self._execution is not None and self._execution.over):
             return
         if (await executor.poll(record.handle)).phase is not Phase.running:
             return
-        await self._writer.written()  # a daemon after this one must not take our signal for the tool's own end
+        with contextlib.suppress(JournalError):  # a daemon after this one should not take our signal for its own end
+            await self._writer.written_within(_JOURNAL_SECONDS)
         await executor.cancel(record.handle)
         async with asyncio.timeout(_STOP_SLACK + 600):
             observed = await executor.poll(record.handle, until_exit=True)
@@ -292,13 +297,18 @@ class JobRun:
             await self._execution.finish_streams(record.handle)
 
     async def _discard_unknown(self) -> None:
-        """A daemon that was lost may have started the job's next step before its journal knew."""
+        """A step may have been started that the journal does not know of: by a daemon that was lost, or half."""
         for name in (self.record.job, f"{self.record.job}-{self.record.step}"):
             await self._services.executor.discard({"job": name})
 
 
 def _seconds_until(moment: datetime) -> float:
     return max(0.0, (moment - now()).total_seconds())
+
+
+def _most_seconds(task: Task) -> float:
+    """How long all of its steps may take."""
+    return task.resources.run_seconds * (len(task.prepare) + 1.0)
 
 
 def _task_of(installed: InstalledTool, name: str) -> Task:

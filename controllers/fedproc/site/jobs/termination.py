@@ -7,22 +7,27 @@ which one is not done, and why (``fedproc site jobs``).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
 from fedproc.common.errors import FedprocError
 from fedproc.common.log import Logger
 from fedproc.common.retry import Backoff
+from fedproc.contract.states import JobState
 from fedproc.site.executors.base import Handle
 from fedproc.site.jobs.record import EndStep, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.jobs.writer import RecordWriter
+from fedproc.site.journal import JournalError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _PATIENCE = 60.0
 """seconds after which the centre is told how a job ended though its processes, or its connections, are not known to be
 gone: its researcher waits for that, and not for this machine to be mended"""
+_JOURNAL_SECONDS = 5.0
+_FROM_REPORT = tuple(EndStep)[tuple(EndStep).index(EndStep.report) :]
 
 Step = Callable[[], Awaitable[None]]
 
@@ -91,7 +96,7 @@ class Termination:
             self._writer.note()
         while record.remaining:
             step = record.remaining[0]
-            await self._steps.complete(step, self._actions[step], self._tell_late)
+            await self._steps.complete(step, self._actions[step], self._attempt_failed)
             record.remaining = record.remaining[1:]
             self._writer.note()
         await self._writer.written()
@@ -105,16 +110,25 @@ class Termination:
 
     async def _tell(self) -> None:
         record = self._record
-        if record.ended or record.verdict is None:
-            return
-        record.enter(record.verdict.state)
-        record.code, record.reason = record.verdict.code, record.verdict.reason
-        await self._writer.saved()
-        self._log.info("job.ended", state=record.state.value)
+        if not record.ended and record.verdict is not None:
+            record.enter(record.verdict.state)
+            record.code, record.reason = record.verdict.code, record.verdict.reason
+            self._writer.save()
+            self._log.info("job.ended", state=record.state.value)
+        await self._writer.written_within(_JOURNAL_SECONDS)
 
-    async def _tell_late(self) -> None:
-        if time.monotonic() - self._since >= _PATIENCE:
+    async def _attempt_failed(self) -> None:
+        if time.monotonic() - self._since < _PATIENCE:
+            return
+        with contextlib.suppress(JournalError):  # it is what fails, or will be seen to when its turn comes
             await self._tell()
+        if self._record.state is not JobState.succeeded and self._record.remaining == _FROM_REPORT:
+            await self._make_room()
+
+    async def _make_room(self) -> None:
+        """The journal cannot be written. What the job wrote may be why, and is of no use any more: it goes first."""
+        with contextlib.suppress(OSError):
+            await self._actions[EndStep.folder]()
 
 
 def removal(services: Services, job: str, handle: Callable[[], Handle | None]) -> dict[EndStep, Step]:

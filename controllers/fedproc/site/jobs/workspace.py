@@ -7,6 +7,7 @@ orchestrator's, in ``in`` the job makes its own), ``sealed`` (the copy taken aft
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -57,6 +58,15 @@ class Workspace:
     def is_staged_in(self) -> bool:
         """Whether :meth:`mark_staged_in` was called, by this daemon or by one before it."""
         return self._staged_in.exists()
+
+    def written(self) -> int:
+        """Bytes on the disk; what cannot be read, or goes meanwhile, is left out."""
+        total = 0
+        for root, _, names in os.walk(self.root):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += (Path(root) / name).lstat().st_blocks * 512
+        return total
 
     def remove(self) -> None:
         """Remove everything; nothing happens if it is gone already."""

@@ -57,6 +57,15 @@ class RecordWriter:
         self._at_once.set()
         await self._clean.wait()
 
+    async def written_within(self, seconds: float) -> None:
+        """The same, for a while. Raises :class:`JournalError`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.written()
+        except TimeoutError:
+            folder = self._services.settings.journal_folder
+            raise JournalError(f"the journal in {folder} is not written; make room there, or mend the disk") from None
+
     def wait_for(self, what: str | None) -> None:
         """Note what the job waits for; None if it goes on."""
         if self._record.waiting_for != what:
@@ -68,13 +77,12 @@ class RecordWriter:
         while True:
             await self._dirty.wait()
             await self._gather()
-            events = self._take()
             try:
-                await self._services.journal.save(self._record.job, self._record.as_json(), events)
-            except JournalError as error:
-                self._log.error("journal.not_written", reason=error.message)
+                await self._write()
+            except Exception as error:  # noqa: BLE001 (who waits for this record would wait for ever)
+                unforeseen = None if isinstance(error, JournalError) else error
+                self._log.error("journal.not_written", reason=str(error), exc_info=unforeseen)
                 self._services.holds.journal_fails()
-                self._pending = events + self._pending
                 self._dirty.set()
                 await asyncio.sleep(_PAUSE)
             else:
@@ -88,13 +96,17 @@ class RecordWriter:
         self._at_once.clear()
         self._dirty.clear()
 
-    def _take(self) -> list[tuple[str, str]]:
-        """The messages that go with the record as it is now."""
-        events, self._pending = self._pending, []
-        if self._changed:
-            events.append(self._snapshot())
-            self._changed = False
-        return events
+    async def _write(self) -> None:
+        """The record as it is now, and the messages that wait. Where it fails, all of that waits on."""
+        waiting, changed = len(self._pending), self._changed
+        self._changed = False
+        try:
+            events = self._pending[:waiting] + ([self._snapshot()] if changed else [])
+            await self._services.journal.save(self._record.job, self._record.as_json(), events)
+        except BaseException:
+            self._changed = self._changed or changed
+            raise
+        del self._pending[:waiting]
 
     def _snapshot(self) -> tuple[str, str]:
         self._record.connections = tuple(meter.use() for meter in self._meters)
