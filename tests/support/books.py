@@ -86,9 +86,9 @@ class Hosts:
         identity = {"host": job.host, "epoch": epoch, "job": job.id, "experiment": job.experiment}
         return Snapshot(**{**identity, **usual, "state": JobState(state), **more})
 
-    def record(self, job: Row[Any], stream: str, sequence: int, **more: Any) -> Record:
+    def record(self, job: Row[Any], stream: str, sequence: int, epoch: str = "one", **more: Any) -> Record:
         return Record(
-            host=job.host, epoch="one", job=job.id, experiment=job.experiment, stream=stream,  # type: ignore[arg-type]
+            host=job.host, epoch=epoch, job=job.id, experiment=job.experiment, stream=stream,  # type: ignore[arg-type]
             sequence=sequence, time=now(), **more,
         )  # fmt: skip
 

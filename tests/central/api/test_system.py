@@ -88,11 +88,13 @@ def test_the_audit_is_asked_in_every_way(federation: Federation) -> None:
             problem(olga.get("/audit", params=query), 422)
 
 
-def test_strangers_are_kept_too(federation: Federation, anyone: httpx.Client) -> None:
-    anyone.post("/experiments", json=COUNT)
+def test_strangers_do_not_fill_the_audit(federation: Federation, anyone: httpx.Client) -> None:
     with federation.operator() as olga:
-        last = olga.get("/audit", params={"actor": "anonymous", "limit": 1}).json()["items"][0]
-    assert (last["action"], last["outcome"]) == ("create_experiment", 401)
+        before = olga.get("/audit", params={"limit": 1}).json()["items"]
+        for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic x"}):
+            problem(anyone.post("/experiments", json=COUNT, headers=headers), 401)
+        assert olga.get("/audit", params={"limit": 1}).json()["items"] == before
+    assert 'fedproc_api_requests_total{method="POST",route="/experiments",status="401"}' in anyone.get("/metrics").text
 
 
 def test_a_hosts_acts_are_the_hosts(federation: Federation) -> None:

@@ -512,3 +512,24 @@ def test_records_and_waits_of_a_job_are_bounded(books: Books, job: Row[Any], mon
     assert [data for kind, data in seen if kind == "metrics"] == [{"round": 1}, {"round": 2}]
     assert [data["waiting_for"] for kind, data in seen if kind == "progress"] == ["number 1", "number 2"]
     assert books.job(job.id).snapshot["waiting_for"] == "number 4"
+
+
+def test_records_are_bounded_whatever_epochs_a_host_names(
+    books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "RECORDS_KEPT", 2)
+    for number in range(8):
+        books.say(job.id, "metrics", 1, epoch=f"epoch {number}", metrics={"round": number})
+    assert len([event for event in books.events(job.experiment) if event.kind == "metrics"]) == 2
+
+
+def test_records_of_a_job_that_ended_some_time_ago_are_refused(
+    books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.report(job.id, "running")
+    books.report(job.id, "succeeded")
+    books.say(job.id, "metrics", 1, metrics={"last": 1})
+    monkeypatch.setattr(ingest, "RECORDS_AFTER_END_SECONDS", -1)
+    books.say(job.id, "metrics", 2, metrics={"much": "later"})
+    said = [event.data for event in books.events(job.experiment) if event.kind == "metrics"]
+    assert said == [{"last": 1}]

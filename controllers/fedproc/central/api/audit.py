@@ -23,6 +23,7 @@ log = get_logger(__name__)
 
 ANONYMOUS = "anonymous"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_NOBODYS = frozenset({401, 429})
 _ADD = insert(audit)
 _MAX_WAITING = 2000
 
@@ -48,8 +49,13 @@ class AuditEvent:
         connection.execute(_ADD, self.entry(outcome))
 
     def unrecorded(self, status: int) -> bool:
-        """Whether an answer with ``status`` says something that no transaction has kept."""
-        return self.is_action and self.outcome != status and "route" in self._scope
+        """Whether an answer with ``status`` says something that no transaction has kept.
+
+        Requests without a good token are counted and logged, not kept: anybody could fill the database with them. A
+        failed sign-in is kept, since it names an account.
+        """
+        nobody = self.actor == ANONYMOUS and self.target is None and status in _NOBODYS
+        return self.is_action and not nobody and self.outcome != status and "route" in self._scope
 
     def entry(self, outcome: int) -> dict[str, Any]:
         """The row of this action."""

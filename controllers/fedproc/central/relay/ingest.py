@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import DataError
 
 from fedproc.central.db.engine import serialized_transaction
@@ -40,6 +40,7 @@ _REPORTED: tuple[Any, ...] = (
     jobs.c.sequence,
     jobs.c.snapshot,
     jobs.c.late,
+    jobs.c.ended,
 )
 """What a report is held against: a job's order and parameters are large, and left where they are."""
 _WRITTEN = ("state", "code", "reason", "ready", "epoch", "sequence", "snapshot", "ended")
@@ -53,6 +54,8 @@ _PASSING = frozenset({JobState.dispatched, JobState.accepted, JobState.materiali
 _LATE_KEPT = 20
 RECORDS_KEPT = 20_000
 """of each stream of a job: as many as a host tells; one that tells more is not heard"""
+RECORDS_AFTER_END_SECONDS = 600.0
+"""how long after a job's end its records are kept: what was on its way then has come by that time"""
 PROGRESS_KEPT = 1_000
 """snapshots of a job whose wait is shown on the event stream; what comes later shows in the job alone"""
 _NOT_TO_BE_HELD = (DataError, OverflowError)
@@ -287,7 +290,7 @@ class Ingestion:
 
     def _record(self, record: Record) -> None:
         job = self._job(record.job)
-        if job is None or job.host != record.host or record.sequence > RECORDS_KEPT:
+        if job is None or job.host != record.host or not self._may_be_kept(job, record):
             return
         identity = {"job": record.job, "epoch": record.epoch, "stream": record.stream, "sequence": record.sequence}
         same = (records.c[name] == value for name, value in identity.items())
@@ -298,6 +301,15 @@ class Ingestion:
         else:
             event = self._event("log", {"stream": record.stream, "lines": list(record.lines)}, job)
         self._connection.execute(insert(records).values(**identity, event=event))
+
+    def _may_be_kept(self, job: Row[Any], record: Record) -> bool:
+        """Within the bounds of its stream. The epoch is a text that the host chooses: other epochs share one bound."""
+        if job.ended is not None and self._now > job.ended + RECORDS_AFTER_END_SECONDS:
+            return False
+        if record.epoch == job.epoch:
+            return record.sequence <= RECORDS_KEPT
+        of_stream = (records.c.job == record.job) & (records.c.stream == record.stream)
+        return (self._connection.scalar(select(func.count()).where(of_stream)) or 0) < RECORDS_KEPT
 
     def _event(self, kind: events.Kind, data: dict[str, Any], job: Row[Any]) -> int:
         self.result.events = True
