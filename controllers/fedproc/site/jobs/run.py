@@ -230,7 +230,7 @@ class JobRun:
         return share
 
     async def _wait_for_start(self) -> None:
-        until = self._held_until()
+        until = _held_until(self.record, self._services.identity.clock)
         if self._started.is_set():
             return
         self._writer.wait_for("the other jobs of its experiment")
@@ -240,13 +240,6 @@ class JobRun:
             with self._by(until, "the other jobs of its experiment were not prepared in time"):
                 await self._started.wait()
         self.record.waiting_for = None
-
-    def _held_until(self) -> datetime | None:
-        deadlines, prepared = self.record.order.deadlines, self.record.times.get(JobState.prepared)
-        if deadlines.hold_seconds is None or prepared is None:
-            return deadlines.hold_until
-        skew = self._services.identity.clock.now() - now()
-        return prepared + skew + timedelta(seconds=deadlines.hold_seconds)
 
     # -- what leaves -----------------------------------------------------------------------------
 
@@ -304,6 +297,14 @@ class JobRun:
 
 def _seconds_until(moment: datetime) -> float:
     return max(0.0, (moment - now()).total_seconds())
+
+
+def _held_until(record: JobRecord, clock: Clock) -> datetime | None:
+    """When a gang's job has waited for the others long enough, by the centre's clock."""
+    deadlines, prepared = record.order.deadlines, record.times.get(JobState.prepared)
+    if deadlines.hold_seconds is None or prepared is None:
+        return deadlines.hold_until
+    return prepared + (clock.now() - now()) + timedelta(seconds=deadlines.hold_seconds)
 
 
 def _most_seconds(task: Task) -> float:
