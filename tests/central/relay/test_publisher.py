@@ -235,6 +235,51 @@ def test_an_order_that_was_lost_on_its_way_is_sent_again(books: Books) -> None:
     assert books.dispatch() == [], "it is on its way: not again so soon"
 
 
+def _asked_at(books: Books, at: float, monkeypatch: pytest.MonkeyPatch, *jobs: tuple[str, str, int]) -> list[str]:
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: at)
+        return _inventory(books, "UB", *jobs).resend
+
+
+def test_a_job_that_its_host_does_not_have_ends(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for again and again, until its last deadline."""
+    experiment = books.submit(tool="lone", hosts=["UB", "BSC"])
+    books.dispatch()
+    books.bring(experiment, "accepted", "running")
+    job, now = books.job_on(experiment, "UB").id, time.time()
+    assert _asked_at(books, now, monkeypatch) == [job]
+    assert _asked_at(books, now + 599, monkeypatch) == [job]
+    assert _asked_at(books, now + 601, monkeypatch) == []
+    assert (books.job(job).state, books.job(job).code) == ("lost", "lost")
+    assert "does not have it" in books.job(job).reason
+    assert _asked_at(books, now + 602, monkeypatch) == []
+
+
+def test_a_job_of_which_its_host_speaks_again_goes_on(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    books.bring(experiment, "accepted", "running")
+    (job,), now = books.jobs(experiment), time.time()
+    assert _asked_at(books, now, monkeypatch) == [job.id]
+    assert _asked_at(books, now + 1, monkeypatch, (job.id, "running", job.sequence)) == []
+    assert _asked_at(books, now + 601, monkeypatch) == [job.id], "asked anew, since it was there"
+    books.report(job.id, "collecting")
+    assert _asked_at(books, now + 1202, monkeypatch) == [job.id]
+    assert books.job(job.id).state == "collecting"
+
+
+def test_an_order_that_no_host_has_is_sent_until_its_job_may_not_start(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = books.submit(tool="lone", hosts=["UB"], start_within=3600)
+    books.dispatch()
+    (job,), now = books.jobs(experiment), time.time()
+    for at in (now, now + 601, now + 3500):
+        assert _asked_at(books, at, monkeypatch) == [job.id]
+    assert _asked_at(books, now + 3700, monkeypatch) == []
+    assert books.job(job.id).state == "lost"
+
+
 def test_a_journal_put_back_may_speak_again(books: Books) -> None:
     experiment = books.submit(tool="lone", hosts=["UB"])
     books.dispatch()

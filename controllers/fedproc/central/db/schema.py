@@ -147,6 +147,7 @@ jobs = Table(
     Column("dispatched", Float),
     Column("ended", Float),
     Column("late", JSON),
+    Column("missing_since", Float),
     CheckConstraint("sequence >= 0", name="sequence"),
     Index("ix_jobs_experiment", "experiment"),
     Index("ix_jobs_host_state", "host", "state"),
@@ -155,7 +156,8 @@ jobs = Table(
 )
 """``gang``: it starts together with others. ``order``: what the JobOrder is built from. ``snapshot``: the host's
 last. ``told``: which messages (``job``, ``start``, ``finish``, ``cancel``) were already written for it. ``late``: what
-came after the terminal state."""
+came after the terminal state. ``missing_since``: when its host first did not name it among its open jobs, if it has
+not been heard of since."""
 
 outbox = Table(
     "outbox",

@@ -43,7 +43,7 @@ _REPORTED: tuple[Any, ...] = (
     jobs.c.ended,
 )
 """What a report is held against: a job's order and parameters are large, and left where they are."""
-_WRITTEN = ("state", "code", "reason", "ready", "epoch", "sequence", "snapshot", "ended")
+_WRITTEN = ("state", "code", "reason", "ready", "epoch", "sequence", "snapshot", "ended", "missing_since")
 _JOB = select(*_REPORTED).where(jobs.c.id == bindparam("id")).with_for_update()
 _REPORT = (
     update(jobs).where(jobs.c.id == bindparam("row")).values({name: bindparam(f"new_{name}") for name in _WRITTEN})
@@ -246,6 +246,7 @@ class Ingestion:
             "sequence": snapshot.sequence,
             "snapshot": snapshot.model_dump(mode="json", exclude_defaults=True),
             "ended": self._now if state in TERMINAL else None,
+            "missing_since": None,
         }
         self._reported[job.id] = {"row": job.id} | {f"new_{name}": value for name, value in values.items()}
         if state != job.state:
