@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from fedproc.common.errors import SystemFaultError
+from fedproc.common.log import get_logger
 from fedproc.contract.wire.messages import DatasetUse, OfferedDataset
 from fedproc.site.settings import DatasetSettings
+
+log = get_logger(__name__)
+
+_LOOK_SECONDS = 60.0
+"""between two looks at one dataset, which walk all its files"""
+_FIRST_SECONDS = 1.0
+"""that whoever asks waits for looks which go on: most datasets are small"""
 
 
 class DatasetError(SystemFaultError):
@@ -54,11 +66,39 @@ class DataApi(Protocol):
 class FolderDataApi:
     """Datasets that are folders named in the host's settings; jobs see the folders themselves, read-only."""
 
-    def __init__(self, datasets: Mapping[str, DatasetSettings]) -> None:
+    def __init__(self, datasets: Mapping[str, DatasetSettings], seconds: float = _LOOK_SECONDS) -> None:
         self._datasets = datasets
+        self._seconds = seconds
+        self._offers: dict[str, OfferedDataset | None] = dict.fromkeys(datasets)
+        self._faults: dict[str, str | None] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._next: dict[str, float] = {}
 
     async def offers(self) -> tuple[OfferedDataset, ...]:
-        return tuple([await asyncio.to_thread(_offer, name, entry) for name, entry in self._datasets.items()])
+        """As they were when each was looked at last; one that cannot be read is not offered, and logged once."""
+        for name, entry in self._datasets.items():
+            self._look(name, entry)
+        looking = [task for task in self._looking.values() if not task.done()]
+        if looking:
+            await asyncio.wait(looking, timeout=_FIRST_SECONDS)
+        return tuple(offer for offer in self._offers.values() if offer is not None)
+
+    def _look(self, name: str, entry: DatasetSettings) -> None:
+        """Have it looked at in the background, not again before some time, and not while that goes on."""
+        task = self._looking.get(name)
+        if task is not None and (not task.done() or time.monotonic() < self._next.get(name, 0.0)):
+            return
+        self._looking[name] = asyncio.create_task(self._looked_at(name, entry))
+
+    async def _looked_at(self, name: str, entry: DatasetSettings) -> None:
+        try:
+            offer, fault = await asyncio.to_thread(_offer, name, entry), None
+        except (DatasetError, OSError, ValueError) as error:
+            offer, fault = None, str(error)
+        if fault is not None and fault != self._faults.get(name):
+            log.error("dataset.unreadable", dataset=name, reason=fault)
+        self._offers[name], self._faults[name] = offer, fault
+        self._next[name] = time.monotonic() + self._seconds
 
     async def materialise(self, use: DatasetUse, job: str) -> Materialised:
         entry = self._datasets.get(use.id)
@@ -83,7 +123,7 @@ def _described(entry: DatasetSettings) -> dict[str, Any]:
         described = json.loads((entry.path / "dataset.json").read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{entry.path / 'dataset.json'} cannot be read: {error}", code="data.unreadable") from error
     return described if isinstance(described, dict) else {}
 
@@ -93,6 +133,20 @@ def _version(entry: DatasetSettings) -> str:
 
 
 def _offer(name: str, entry: DatasetSettings) -> OfferedDataset:
-    sizes = [path.stat().st_size for path in entry.path.rglob("*") if path.is_file()]
+    """Raises OSError, ValueError or :class:`DatasetError` if the folder, or its ``dataset.json``, cannot be read."""
+    next(entry.path.iterdir(), None)
+    sizes = list(_sizes(entry.path))
     description = entry.description or str(_described(entry).get("description", ""))
-    return OfferedDataset(id=name, version=_version(entry), description=description, files=len(sizes), size=sum(sizes))
+    offer = OfferedDataset(id=name, version=_version(entry), description=description, files=len(sizes), size=sum(sizes))
+    offer.model_dump_json()  # raises ValueError for what no message can carry
+    return offer
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    """Of its files; what goes, or cannot be read, while it is walked is not counted."""
+    for below, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                found = Path(below, name).stat()
+                if stat.S_ISREG(found.st_mode):
+                    yield found.st_size

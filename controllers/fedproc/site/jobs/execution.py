@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from fedproc.common.errors import SystemFaultError, ToolFaultError
@@ -15,6 +16,7 @@ from fedproc.contract.states import JobState
 from fedproc.contract.tool.task import Ready, Task, TaskKind
 from fedproc.contract.wire.messages import Used
 from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
+from fedproc.site.jobs.log_matcher import LogMatcher
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import Prepared, make_spec, ports
@@ -23,6 +25,7 @@ from fedproc.site.jobs.streams import Save, Streams
 OnReady = Callable[[], Awaitable[None]]
 
 _POLL_SECONDS = 0.05
+_PRINTED = ("stdout", "stderr")
 
 
 class Execution:
@@ -37,6 +40,7 @@ class Execution:
         self._save = save
         self._on_ready = on_ready
         self._streams = Streams(services, record, prepared.workspace, save)
+        self._matchers: list[LogMatcher] | None = None
         self.finish = asyncio.Event()
         self.over = False
         """the last step that was started has ended, and no process of it is left"""
@@ -62,6 +66,7 @@ class Execution:
             await self._executor.discard(self._record.handle)
             self._record.handle = None
             self._record.step += 1
+            self._streams.restart()
             self._save([])
 
     async def _step(self) -> Observation:
@@ -162,12 +167,12 @@ class Execution:
         if ready.file:
             found = await asyncio.to_thread(self._prepared.workspace.read_work, ready.file, 0, 1)
             return bool(found)
-        pattern = re.compile((ready.log or "").encode())
-        for stream in ("stdout", "stderr"):
-            text = b"".join([part async for part in self._executor.logs(handle, stream)])
-            if pattern.search(text):
-                return True
-        return False
+        return await self._log_matches(ready.log or "", handle)
+
+    async def _log_matches(self, pattern: str, handle: dict[str, Any]) -> bool:
+        if self._matchers is None:
+            self._matchers = [LogMatcher(pattern, partial(self._executor.logs, handle, one)) for one in _PRINTED]
+        return any([await matcher.matches() for matcher in self._matchers])
 
     def _account(self, observed: Observation) -> None:
         record = self._record

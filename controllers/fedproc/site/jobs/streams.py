@@ -58,6 +58,12 @@ class Streams:
             while await self._send_next(handle, stream, last=True):
                 pass
 
+    def restart(self) -> None:
+        """The next step prints from the beginning; what it measures goes on in the same file."""
+        for stream in ("stdout", "stderr"):
+            if stream in self._record.tails:
+                self._record.tails[stream] = (0, self._record.tails[stream][1])
+
     async def _send_next(self, handle: dict[str, Any], stream: str, *, last: bool) -> bool:
         """Whether there was anything to send."""
         offset, sent = self._record.tails.get(stream, (0, 0))
@@ -81,8 +87,12 @@ class Streams:
             if not grown(self._workspace.work / _METRICS, offset):
                 return b""
             return await asyncio.to_thread(self._workspace.read_work, _METRICS, offset, _TAIL_BYTES)
-        parts = [part async for part in self._services.executor.logs(handle, stream, offset=offset)]
-        return b"".join(parts)[:_TAIL_BYTES]
+        data = b""
+        async for part in self._services.executor.logs(handle, stream, offset=offset):
+            data += part
+            if len(data) >= _TAIL_BYTES:
+                break
+        return data[:_TAIL_BYTES]
 
     def _records(self, stream: str, sent: int, data: bytes) -> list[Record]:
         lines = [of_bytes(line[:_LINE]) for line in data.splitlines()]

@@ -184,15 +184,23 @@ def _files(base: int, output: OutputDecl) -> Iterator[str]:
     folder = _open_below(base, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         for below, _, names, _ in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
+            inside = PurePosixPath(path) / below
+            for found in (inside, *(inside / name for name in names)):  # folders, too: each depth takes a descriptor
+                _check_name(output, found)
             for name in sorted(names):
-                relative = (PurePosixPath(path) / below / name).as_posix()
-                if not is_safe_path(relative):
-                    raise ToolFaultError(
-                        f"output {output.name}: {name!r} is no acceptable file name", code="tool_fault.output_name"
-                    )
-                yield relative
+                yield (inside / name).as_posix()
     finally:
         os.close(folder)
+
+
+def _check_name(output: OutputDecl, path: PurePosixPath) -> None:
+    """Raises :class:`ToolFaultError` with the name escaped, as it may be any bytes."""
+    if not is_safe_path(path.as_posix()):
+        raise ToolFaultError(
+            f"output {output.name}: {path.name!a} is no acceptable file name (UTF-8, without control characters"
+            " and backslashes, up to 128 characters, 255 with its folders)",
+            code="tool_fault.output_name",
+        )
 
 
 def _open_below(base: int, path: str, flags: int) -> int:
