@@ -70,7 +70,7 @@ class FolderDataApi:
         self._datasets = datasets
         self._seconds = seconds
         self._offers: dict[str, OfferedDataset | None] = dict.fromkeys(datasets)
-        self._faults: dict[str, str | None] = {}
+        self._problems: dict[str, str | None] = {}
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._next: dict[str, float] = {}
 
@@ -92,12 +92,12 @@ class FolderDataApi:
 
     async def _looked_at(self, name: str, entry: DatasetSettings) -> None:
         try:
-            offer, fault = await asyncio.to_thread(_offer, name, entry), None
+            offer, problem = await asyncio.to_thread(_offer, name, entry), None
         except (DatasetError, OSError, ValueError) as error:
-            offer, fault = None, str(error)
-        if fault is not None and fault != self._faults.get(name):
-            log.error("dataset.unreadable", dataset=name, reason=fault)
-        self._offers[name], self._faults[name] = offer, fault
+            offer, problem = None, str(error)
+        if problem is not None and problem != self._problems.get(name):
+            log.error("dataset.unreadable", dataset=name, reason=problem)
+        self._offers[name], self._problems[name] = offer, problem
         self._next[name] = time.monotonic() + self._seconds
 
     async def materialise(self, use: DatasetUse, job: str) -> Materialised:

@@ -61,7 +61,7 @@ class LogMatcher:
     async def _search(self, text: bytes) -> bool:
         code = await self._tried(text)
         if code not in (_FOUND, _NOT_FOUND):
-            raise self._fault("is no regular expression")
+            raise self._error("is no regular expression")
         return code == _FOUND
 
     async def _tried(self, text: bytes) -> int | None:
@@ -75,13 +75,13 @@ class LogMatcher:
             async with asyncio.timeout(self._seconds):
                 await child.communicate(self._pattern + text)
         except TimeoutError:
-            raise self._fault(f"took longer than {self._seconds:g} s on what the task printed") from None
+            raise self._error(f"took longer than {self._seconds:g} s on what the task printed") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
             await child.wait()
         return child.returncode
 
-    def _fault(self, what: str) -> ToolFaultError:
+    def _error(self, what: str) -> ToolFaultError:
         shown = self._pattern.decode()[:100]
         return ToolFaultError(f"its ready.log {what}: {shown}", code="tool_fault.not_ready")
