@@ -115,8 +115,8 @@ class Orchestrator:
         record = run.record
         self._broken[record.job] += 1
         if self._broken[record.job] <= _BROKEN_RUNS:
-            fault = error if isinstance(error, Exception) else SystemFaultError(repr(error))
-            self._run(record, recovered=True, verdict=verdict_of(fault))
+            cause = error if isinstance(error, Exception) else SystemFaultError(repr(error))
+            self._run(record, recovered=True, verdict=verdict_of(cause))
         else:
             self._services.holds.hold(record.job, f"job {record.job} cannot be ended ({error}); restart the daemon")
 
