@@ -88,6 +88,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         _running.clear()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """What the session has started for other tests may end with this one."""
+    _running.clear()
+
+
 _running: list[pytest.Item] = []
 """the unit test that runs"""
 

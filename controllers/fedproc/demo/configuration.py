@@ -125,6 +125,7 @@ class Configuration:
             "files": f"{self.folder}/central/files",
             "runtime": f"{self.folder}/central/run",
             "public_url": self.api_url,
+            "health_seconds": 0,
             "listen_port": self.ports.api,
             "dispatch_key": str(keys.key("dispatch").private),
             "catalogue_keys": [str(keys.key("catalogue").public)],
@@ -152,7 +153,6 @@ class Configuration:
             "policy": f"{self.folder}/policy-{host}.toml",
             "executor": self.executor,
             "heartbeat_seconds": 5,
-            "health_seconds": 0,
             "centre": {
                 "api_url": self.api_url,
                 "issuer_url": self.issuer_url,
