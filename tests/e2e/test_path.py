@@ -68,12 +68,12 @@ def test_a_job_waits_for_its_upload(running, tmp_path):
 def test_a_tool_that_says_it_failed_has_failed(running, tmp_path):
     letter = tmp_path / "letter.txt"
     letter.write_text("x")
-    experiment = running.start("letter", hosts=["UB"], status="no ink")
+    experiment = running.start("letter", hosts=["UB"], status="no_ink")
     running.researcher.put_input(experiment.jobs[0].id, "letter", letter)
     running.end(experiment)
     job = running.jobs(experiment)["answer@UB"]
     assert (job.state, job.code) == ("failed", "tool_fault.status")
-    assert "no ink" in job.reason
+    assert "no_ink" in job.reason
 
 
 def test_a_small_count_never_leaves(running):
