@@ -125,7 +125,6 @@ class Configuration:
             "files": f"{self.folder}/central/files",
             "runtime": f"{self.folder}/central/run",
             "public_url": self.api_url,
-            "health_seconds": 0,
             "listen_port": self.ports.api,
             "dispatch_key": str(keys.key("dispatch").private),
             "catalogue_keys": [str(keys.key("catalogue").public)],
