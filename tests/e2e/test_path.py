@@ -8,6 +8,7 @@ import pytest
 
 from fedproc.client.results import fetch_results
 from fedproc.demo.data import COHORT_PARAMETERS, differences
+from fedproc.demo.polling import wait_until
 
 pytestmark = pytest.mark.needs_federation
 
@@ -107,6 +108,6 @@ def test_health_names_each_part(running):
     assert (health.status, health.database, health.broker, health.issuer, health.relay) == ("ok",) * 5
     assert set(health.hosts) >= {"UB", "BSC", "FORTH", "EUCAIM"}
     with running.without("relay"):
-        health = running.operator.health()
-        assert health.status == "degraded"
-        assert "fedproc relay" in health.relay
+        wait_until(lambda: running.operator.health().status == "degraded", 30, "nobody sees that the relay is away")
+        assert "fedproc relay" in running.operator.health().relay
+    wait_until(lambda: running.operator.health().status == "ok", 30, "nobody sees that the relay is back")
