@@ -72,7 +72,7 @@ federation-test: $(VENV)/installed ## assert on the running federation: who may 
 workers = -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: unit
-unit: $(VENV)/installed ## the tests that start no process, with few random examples (10 s)
+unit: $(VENV)/installed ## the tests that start no process, with few random examples (20 s)
 	@FEDPROC_FEW_EXAMPLES=yes $(BIN)/pytest -m unit $(workers) $(ARGS)
 
 .PHONY: test

@@ -14,6 +14,7 @@ from tests.federation.machines import Machine, docker, play, played
 from fedproc.demo.containers import MACHINES
 from fedproc.demo.polling import wait_until
 
+pytestmark = pytest.mark.process
 DATA = ["UB:wisconsin", "BSC:wisconsin", "FORTH:wisconsin"]
 
 

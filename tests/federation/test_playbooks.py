@@ -9,6 +9,7 @@ from tests.federation.machines import played
 
 from fedproc.demo.containers import FOLDER
 
+pytestmark = pytest.mark.process
 _RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
 
 

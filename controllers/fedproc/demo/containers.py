@@ -174,7 +174,7 @@ def _bring_up(steps: Steps) -> None:
     )
     steps.side_by_side(
         lambda: steps.playbook("publish", PLAYBOOKS / "central.yml", "--tags", "publish"),
-        lambda: _let_in(steps),
+        lambda: _admit(steps),
     )
     steps.say("onboard_host.yml: each site starts its orchestrator, fetches tools, and is accepted by an experiment")
     steps.playbook("onboard", PLAYBOOKS / "onboard_host.yml", "--skip-tags", "check,prepare")
@@ -188,7 +188,7 @@ def _prepare(steps: Steps) -> None:
     steps.playbook("prepare", PLAYBOOKS / "onboard_host.yml", "--tags", "check,prepare", "-e", known)
 
 
-def _let_in(steps: Steps) -> None:
+def _admit(steps: Steps) -> None:
     steps.say("enroll_host.yml --tags code: the central operator gives out a single-use code for each host")
     steps.playbook("codes", PLAYBOOKS / "enroll_host.yml", "--tags", "code", "-e", "enrolment_only_new=true")
     steps.say("onboard_host.yml --tags check,enrol: each site checks its machine, makes its key, asks to be admitted")

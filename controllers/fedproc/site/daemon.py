@@ -183,9 +183,7 @@ def _show_metrics(daemon: _Daemon) -> Callable[[], None]:
             accepting=services.holds.held is None and not services.holds.stopped and services.identity.clock.trusted,
             connected=daemon.broker.connected.is_set(),
             clock_skew=services.identity.clock.skew,
-            jobs=Counter(
-                "ending" if job["ending"] else job["state"] for job in jobs_of(daemon.orchestrator.runs.values())
-            ),
+            jobs=Counter(_stage(job) for job in jobs_of(daemon.orchestrator.runs.values())),
             capacity=services.pool.capacity(),
         )
 

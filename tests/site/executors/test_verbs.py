@@ -25,9 +25,9 @@ while not pathlib.Path("end").exists():
 sys.exit(5)
 """
 UNTIL_TOLD = """
-import signal, sys, time
-def told(number, frame):
-    print("asked by", signal.Signals(number).name, flush=True)
+import os, signal, sys, time
+def told(number, frame):  # it may come while "ready" is being printed, and print may not be called within itself
+    os.write(1, f"asked by {signal.Signals(number).name}\n".encode())
     sys.exit(7)
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, told)

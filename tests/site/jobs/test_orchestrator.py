@@ -259,8 +259,12 @@ def gang(hold_seconds: float | None) -> JobOrder:
 async def test_a_gang_that_queued_for_long_is_held_from_when_it_is_prepared(host: Host) -> None:
     ordered = gang(60)
     await host.orchestrator.accept(ordered)
-    await asyncio.sleep(0.3)
-    assert host.orchestrator.runs[ordered.job].record.state is S.prepared
+    run = host.orchestrator.runs[ordered.job]
+    async with asyncio.timeout(SECONDS):
+        while run.record.waiting_for != "the other jobs of its experiment":
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)  # an order that had expired would end now
+    assert run.record.state is S.prepared
     await host.orchestrator.start(Start(job=ordered.job))
     await host.runs(ordered.job)
 

@@ -23,6 +23,8 @@ from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.resources import Pool
+from fedproc.site.jobs.run import JobRun
+from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.journal import Journal, JournalError
 
@@ -157,17 +159,20 @@ async def test_a_researcher_does_not_wait_for_a_machine_to_be_mended(
 
 
 async def test_a_run_that_breaks_is_noticed_and_ended(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = await running(host)
-    broken = host.orchestrator.runs[job]
+    verdict_of_work, broken = JobRun._verdict_of_work, False
 
-    async def breaks() -> None:
-        raise RuntimeError("a fault of ours")
+    async def breaks_once(run: JobRun) -> Verdict:
+        nonlocal broken
+        if not broken:
+            broken = True
+            raise RuntimeError("a fault of ours")
+        return await verdict_of_work(run)
 
-    monkeypatch.setattr(broken, "_verdict_of_work", breaks)
-    monkeypatch.setattr(broken, "_live", breaks)
-    broken_task = broken.begin()
-    broken_task.add_done_callback(lambda ended: host.orchestrator._ended(broken, ended))
-    found = await host.ended(job)
+    monkeypatch.setattr(JobRun, "_verdict_of_work", breaks_once)
+    ordered = order()
+    await host.orchestrator.accept(ordered)
+    await until(lambda: broken)
+    found = await host.ended(ordered.job)
     assert (found.state, found.code) == (S.error, "system_fault.unforeseen")
     assert host.pool._held == {}
 

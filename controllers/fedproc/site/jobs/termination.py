@@ -46,13 +46,14 @@ class Steps:
         Ends otherwise only by being cancelled.
         """
         backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
-        while not await self._attempt(name, step):
+        while not await self.attempt(name, step):
             if failed is not None:
                 await failed()
             await asyncio.sleep(backoff.pause())
         self.obstacle = None
 
-    async def _attempt(self, name: EndStep, step: Step) -> bool:
+    async def attempt(self, name: EndStep, step: Step) -> bool:
+        """Do a step once; says whether it worked. What it raised is logged, and is the obstacle."""
         try:
             await step()
         except Exception as error:  # noqa: BLE001 (whatever it is, nothing else would do the step)
@@ -127,8 +128,7 @@ class Termination:
 
     async def _make_room(self) -> None:
         """The journal cannot be written. What the job wrote may be why, and is of no use any more: it goes first."""
-        with contextlib.suppress(OSError):
-            await self._actions[EndStep.folder]()
+        await self._steps.attempt(EndStep.folder, self._actions[EndStep.folder])
 
 
 def removal(services: Services, job: str, handle: Callable[[], Handle | None]) -> dict[EndStep, Step]:
