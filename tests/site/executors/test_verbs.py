@@ -27,7 +27,7 @@ sys.exit(5)
 UNTIL_TOLD = """
 import os, signal, sys, time
 def told(number, frame):  # it may come while "ready" is being printed, and print may not be called within itself
-    os.write(1, f"asked by {signal.Signals(number).name}\n".encode())
+    os.write(1, f"asked by {signal.Signals(number).name}\\n".encode())
     sys.exit(7)
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, told)
