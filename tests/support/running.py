@@ -120,7 +120,15 @@ def federation(
     made.pythons = pythons or {}
     begun = time.monotonic()
     try:
-        made.up(lambda text: print(f"{time.monotonic() - begun:5.1f} s {text}"))
+        try:
+            made.up(lambda text: print(f"{time.monotonic() - begun:5.1f} s {text}"))
+        except FedprocError as error:
+            raise AssertionError(f"{error.message}\n{_last_words(folder / 'log')}") from error
         yield Running(made, CACHE)
     finally:
         made.down()
+
+
+def _last_words(logs: Path) -> str:
+    """Of each program: a test's folder is gone when somebody asks why."""
+    return "\n".join(f"-- {log.name}: {log.read_text(errors='replace')[-600:]}" for log in sorted(logs.glob("*.log")))

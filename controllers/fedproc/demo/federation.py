@@ -15,7 +15,7 @@ from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableError
 from fedproc.common.keys import signer_for
-from fedproc.contract.api.hosts import HostEnrolment
+from fedproc.contract.api.hosts import HostEnrolment, HostView
 from fedproc.contract.tool.tool import Manifest
 from fedproc.demo.broker import BrokerPlan, wait_for
 from fedproc.demo.configuration import AGGREGATOR, DOMAIN, HOSTS, LOCATIONS, USERS, Configuration, Ports
@@ -77,7 +77,12 @@ class Federation:
             self._publish(operator, folder, manifest)
         say("starting the orchestrators of " + ", ".join(HOSTS))
         self.supervisor.start_programs([f"{kind}-{host}" for host in HOSTS for kind in ("runner", "orchestrator")])
-        wait_until(lambda: _all_alive(operator), 60, f"not every host reports; see {self.folder}/log")
+        try:
+            wait_until(lambda: not _not_working(operator), 60, "not every host works")
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{error.message}: {'; '.join(_not_working(operator))}; see {self.folder}/log"
+            ) from None
         operator.close()
 
     def down(self) -> None:
@@ -217,6 +222,13 @@ def _healthy(operator: Client) -> bool:
         return False
 
 
-def _all_alive(operator: Client) -> bool:
+def _not_working(operator: Client) -> list[str]:
+    """Hosts that take no jobs, each with what is known of why."""
     found = {host.id: host for host in operator.hosts()}
-    return all(host in found and found[host].alive and found[host].condition == "accepting" for host in HOSTS)
+    return [f"{host} {why}" for host in HOSTS if (why := _why_not(found.get(host)))]
+
+
+def _why_not(host: HostView | None) -> str | None:
+    if host is None or not host.alive:
+        return "does not report"
+    return None if host.condition == "accepting" else f"is {host.condition}: {host.condition_text}"
