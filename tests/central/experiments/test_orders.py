@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tests.support.sample_tools import LONE
@@ -20,9 +21,15 @@ FILE = FileRef(file=new_id("f"), sha256="0" * 64, size=1, path="table.csv", inpu
 
 def drafts(*gang: str) -> Drafts:
     tool = ToolRef(id="lone", version="1.0.0", digest="sha256:" + "0" * 64)
-    request = ExperimentRequest(tool="lone", hosts=["UB"], project="p")
+    request = ExperimentRequest(tool="lone", hosts=["UB"], project="p", parameters={"column": "age"})
     windows = {"work": Window(NOW + 1, NOW + 2, NOW + 3)}
     return Drafts(new_id("e"), tool, User(sub="rosa"), request, windows, frozenset(gang))
+
+
+def drafted(made: Drafts) -> OrderJson:
+    """A whole order."""
+    own = made.draft(new_id("j"), placed())
+    return orders.whole(own, made.parts.values())  # type: ignore[return-value]
 
 
 def placed() -> Placed:
@@ -35,9 +42,8 @@ def test_json_forms_name_every_part_of_what_hosts_read() -> None:
 
 
 def test_draft_has_what_the_request_says() -> None:
-    job = new_id("j")
-    order = JobOrder.model_validate(drafts().draft(job, placed()))
-    assert (order.job, order.task, order.project, order.parameters) == (job, "work", "p", {"column": "age"})
+    order = JobOrder.model_validate(drafted(drafts()))
+    assert (order.task, order.project, order.parameters) == ("work", "p", {"column": "age"})
     assert order.datasets == placed().datasets
     assert order.deadlines.end_by == datetime.fromtimestamp(NOW + 2, UTC)
     assert not order.gang
@@ -49,14 +55,14 @@ def test_drafts_of_one_task_do_not_share_what_differs() -> None:
     first = made.draft(one, placed())
     bare = made.draft(two, Placed("UB", LONE.tasks[0], {}, ()))
     assert (first["job"], bare["job"]) == (one, two)
-    assert "parameters" not in bare
+    assert "parameters" not in first, "they are all hosts'"
     assert "datasets" not in bare
 
 
 def test_complete_adds_files_and_keys_and_keeps_what_it_does_not_know() -> None:
-    draft = drafts().draft(new_id("j"), placed())
+    draft = drafted(drafts())
     draft["newer"] = 1  # type: ignore[typeddict-unknown-key]
-    order = orders.complete(draft, [FILE], {"BSC": {"kid": "k"}}, NOW)
+    order = orders.complete(draft, [FILE], {"BSC": {"kid": "k"}})
     read = JobOrder.model_validate(order)
     assert read.inputs == (FILE,)
     assert read.recipients == {"BSC": {"kid": "k"}}
@@ -65,13 +71,34 @@ def test_complete_adds_files_and_keys_and_keeps_what_it_does_not_know() -> None:
 
 
 def test_stamp_names_the_hosts_and_lets_a_gang_hold_from_now_on() -> None:
-    order = orders.complete(drafts("work").draft(new_id("j"), placed()), [], {}, NOW)
+    order = orders.complete(drafted(drafts("work")), [], {})
     sent = JobOrder.model_validate(orders.stamp(order, {"work": ["UB"]}, NOW + 50, 20))
     assert sent.hosts == {"work": ("UB",)}
     assert sent.deadlines.hold_seconds == 20
     assert sent.deadlines.hold_until == datetime.fromtimestamp(NOW + 70, UTC)
-    assert JobOrder.model_validate(order).deadlines.hold_until == datetime.fromtimestamp(NOW + orders.HOLD_SECONDS, UTC)
 
 
 def test_order_expires_at_its_last_deadline() -> None:
-    assert orders.expires(drafts().draft(new_id("j"), placed())) == NOW + 3
+    assert orders.expires(drafted(drafts())) == NOW + 3
+
+
+def test_whole_order_has_the_parameters_of_all_and_those_of_its_host_beside_and_above_them() -> None:
+    request = ExperimentRequest(
+        tool="lone", hosts=["UB"], parameters={"a": 1, "b": {"c": 1, "d": 2}}, host_parameters={"UB": {"b": {"c": 3}}}
+    )
+    made = replace(drafts(), request=request)
+    own = made.draft(new_id("j"), Placed("UB", LONE.tasks[0], {"a": 1, "b": {"c": 3}}, ()))
+    assert own["parameters"] == {"b": {"c": 3}}
+    assert orders.whole(own, made.parts.values())["parameters"] == {"a": 1, "b": {"c": 3}}
+    assert request.parameters["b"] == {"c": 1, "d": 2}, "what is shared stays as it was"
+
+
+def test_split_takes_out_long_lists_alone_and_whole_puts_them_back() -> None:
+    peers = [{"task": "server", "job": new_id("j"), "host": "UB", "number": n} for n in range(40)]
+    message = {"job": new_id("j"), "peers": peers, "artefacts": [{"file": new_id("f")}]}
+    own, parts = orders.split("e", message)
+    assert set(own) == {"job", "artefacts"}
+    assert orders.whole(own, parts) == message
+    again = orders.split("e", {**message, "job": new_id("j")})[1]
+    assert [part.id for part in again] == [part.id for part in parts], "others have the same"
+    assert orders.split("f", message)[1][0].id != parts[0].id, "each experiment has its own"

@@ -135,6 +135,7 @@ jobs = Table(
     Column("reason", Text),
     Column("ready", Boolean, nullable=False, default=False),
     Column("order", JSON, nullable=False),
+    Column("shared", JSON),
     Column("datasets", JSON, nullable=False, default=list),
     Column("uploads_missing", Integer, nullable=False, default=0),
     Column("epoch", String(64)),
@@ -154,8 +155,9 @@ jobs = Table(
     Index("ix_jobs_state", "state"),
     Index("ix_jobs_gang_state", "gang", "state"),
 )
-"""``gang``: it starts together with others. ``order``: what the JobOrder is built from. ``snapshot``: the host's
-last. ``told``: which messages (``job``, ``start``, ``finish``, ``cancel``) were already written for it. ``late``: what
+"""``gang``: it starts together with others. ``order``: what the JobOrder is built from, but for what it has in common
+with others, which is kept in :data:`shared` under the ids in ``shared``. ``snapshot``: the host's last.
+``told``: which messages (``job``, ``start``, ``finish``, ``cancel``) were already written for it. ``late``: what
 came after the terminal state. ``missing_since``: when its host first did not name it among its open jobs, if it has
 not been heard of since."""
 
@@ -167,6 +169,7 @@ outbox = Table(
     Column("host", String(31), nullable=False),
     Column("kind", String(10), nullable=False),
     Column("message", JSON, nullable=False),
+    Column("shared", JSON),
     Column("created", Float, nullable=False),
     Column("claimed", Float),
     Column("claimed_by", String(64)),
@@ -176,8 +179,21 @@ outbox = Table(
     Index("ix_outbox_job", "job"),
     sqlite_autoincrement=True,
 )
-"""Messages to hosts, written in the transaction that makes them true; ``kind`` is a message type. The relay
-claims a row (that is ``dispatched``), signs and publishes it, then marks it sent with the sha256 of the bytes."""
+"""Messages to hosts, written in the transaction that makes them true; ``kind`` is a message type. ``message`` is what
+is the message's own, ``shared`` the ids of the parts in :data:`shared` that make it whole. The relay claims a row
+(that is ``dispatched``), signs and publishes it, then marks it sent with the sha256 of the bytes."""
+
+shared = Table(
+    "shared",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("experiment", String(28), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("value", JSON, nullable=False),
+    Index("ix_shared_experiment", "experiment"),
+)
+"""Fields of messages that many of an experiment have in common (:mod:`fedproc.central.db.repositories.shared`): an
+experiment on a thousand hosts keeps its parameters once. ``size``: bytes of ``value`` as JSON."""
 
 events = Table(
     "events",

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from fedproc.central.db.repositories import events, tools
+from fedproc.central.db.repositories import events, shared, tools
+from fedproc.central.db.repositories.shared import Part
 from fedproc.central.db.schema import experiments, jobs, outbox
 from fedproc.central.experiments import orders
 from fedproc.central.experiments.coordinator import (
@@ -44,7 +45,7 @@ _WITH_EXPERIMENT = select(*_FACTS).join(experiments, experiments.c.id == jobs.c.
 _JOBS = _WITH_EXPERIMENT.where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
 _OUT = insert(outbox)
 _NOTE_SENT = update(jobs).where(jobs.c.id == bindparam("row")).values(told=bindparam("kinds"))
-_DRAFTS = select(jobs.c.id, jobs.c.order).where(
+_DRAFTS = select(jobs.c.id, jobs.c.order, jobs.c.shared).where(
     jobs.c.experiment == bindparam("experiment"), jobs.c.id.in_(bindparam("ids", expanding=True))
 )
 _WHOLE = update(experiments).where(experiments.c.id == bindparam("row"))
@@ -135,7 +136,8 @@ class _Advancing:
         self._given_busy = busy
         self._id = experiment_id
         self._messages: list[dict[str, Any]] = []
-        self._drafts: Mapping[str, OrderJson] = {}
+        self._parts: list[Part] = []
+        self._drafts: Mapping[str, Row[Any]] = {}
         self.wrote_messages = False
         self._read()
         self._state = ExperimentState(self._rows[0].whole)
@@ -183,24 +185,25 @@ class _Advancing:
         self._read_drafts([decision.job for decision in decisions if decision.kind == "job"])
         ended = [self._apply(rows[decision.job], decision) for decision in decisions]
         if self._messages:
+            shared.keep(self._connection, self._id, self._parts)
             self._connection.execute(_OUT, self._messages)
             jobs_of = {message["job"] for message in self._messages}
             kinds = [{"row": job, "kinds": self._sent[job]} for job in sorted(jobs_of)]
             self._connection.execute(_NOTE_SENT, kinds)
-            self._messages = []
+            self._messages, self._parts = [], []
             self.wrote_messages = True
         return any(ended)
 
     def _read_drafts(self, ids: list[str]) -> None:
         if ids:
-            rows = self._connection.execute(_DRAFTS, {"experiment": self._id, "ids": ids})
-            self._drafts = {row.id: row.order for row in rows}
+            rows: Sequence[Any] = self._connection.execute(_DRAFTS, {"experiment": self._id, "ids": ids}).all()
+            self._drafts = {row.id: row for row in rows}
 
     def _apply(self, row: Row[Any], decision: Decision) -> bool:
         """Put the message; says whether the job was ended here instead, because it was never claimed."""
         match decision.kind:
             case "job":
-                self._put(row, "job", self._order(row))
+                self._put(row, "job", self._order(row), self._drafts[row.id].shared or ())
             case "start":
                 self._put(row, "start", self._start(row))
             case "finish":
@@ -213,16 +216,19 @@ class _Advancing:
 
     def _order(self, row: Row[Any]) -> OrderJson:
         found = self._references
-        return orders.complete(self._drafts[row.id], found.inputs(row), found.recipients(row), self._now)
+        return orders.complete(self._drafts[row.id].order, found.inputs(row), found.recipients(row))
 
     def _start(self, row: Row[Any]) -> Start:
         found = self._references
         return Start(job=row.id, peers=tuple(found.peers(row)), artefacts=tuple(found.artefacts(row)))
 
-    def _put(self, row: Row[Any], kind: str, message: Wire | OrderJson) -> None:
+    def _put(self, row: Row[Any], kind: str, message: Wire | OrderJson, of_draft: Sequence[str] = ()) -> None:
         body = message.model_dump(mode="json", exclude_defaults=True) if isinstance(message, Wire) else message
-        values = {"job": row.id, "host": row.host, "kind": kind, "message": body, "created": self._now}
-        self._messages.append(values)
+        own, parts = orders.split(self._id, body)
+        ids = [*of_draft, *(one.id for one in parts)]
+        values = {"job": row.id, "host": row.host, "kind": kind, "message": own, "shared": ids or None}
+        self._messages.append({**values, "created": self._now})
+        self._parts += parts
         self._sent[row.id].append(kind)
 
     def _end_unclaimed(self, row: Row[Any], decision: Decision) -> bool:

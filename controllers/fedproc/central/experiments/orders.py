@@ -1,7 +1,8 @@
 """A job's order: drafted with its experiment, completed when the job may go, stamped when it is published.
 
-Between these steps it rests in the database as JSON. It is not read into :class:`JobOrder` on its way, so that what
-a newer program has written into it reaches the host; its parts are named here as they are there.
+Between these steps it rests in the database as JSON: what is the job's own in its row, what it has in common with
+others in a :class:`Part` that is kept once. It is not read into :class:`JobOrder` on its way, so that what a newer
+program has written into it reaches the host; its parts are named here as they are there.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
+from fedproc.central.db.repositories.shared import Part, part
 from fedproc.central.experiments.placement import Placed, Window
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.times import moment
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.messages import Deadlines, FileRef, JobOrder, User
 
-HOLD_SECONDS = 600.0
-"""how long a gang's job may wait prepared for the others, until its relay says how long it is"""
+_LISTS = ("inputs", "recipients", "peers", "artefacts")
+"""what a message may have much of, and in common with others"""
+_SMALL = 1024
+"""bytes of JSON that are not worth a row of their own"""
 
 
 class DeadlinesJson(TypedDict):
@@ -53,7 +57,10 @@ class OrderJson(TypedDict):
 
 @dataclass
 class Drafts:
-    """Drafts the orders of one experiment; what those of a task have in common is made once."""
+    """Drafts the orders of one experiment; what those of a task have in common is made once.
+
+    ``request`` has the defaults of its parameters filled in.
+    """
 
     experiment: str
     tool: ToolRef
@@ -61,23 +68,23 @@ class Drafts:
     request: ExperimentRequest
     windows: Mapping[str, Window]
     gang: frozenset[str]
-    _of_task: dict[str, OrderJson] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
+    """by task: what is common to the orders drafted so far"""
 
     def draft(self, job_id: str, job: Placed) -> OrderJson:
-        """The order of one job as far as it is known from the request."""
-        name = job.task.name
-        if name not in self._of_task:
-            self._of_task[name] = self._common(job_id, name)
-        order: OrderJson = {**self._of_task[name], "job": job_id}
-        if job.parameters:
-            order["parameters"] = job.parameters
+        """What is one job's own of its order, as far as it is known from the request; the rest is in :attr:`parts`."""
+        if job.task.name not in self.parts:
+            self.parts[job.task.name] = part(self.experiment, cast(dict[str, Any], self._common(job_id, job.task.name)))
+        order = cast(OrderJson, {"job": job_id})
+        if own := self.request.host_parameters.get(job.host):
+            order["parameters"] = {name: job.parameters[name] for name in own}
         if job.datasets:
             order["datasets"] = [use.model_dump(mode="json", exclude_defaults=True) for use in job.datasets]
         return order
 
-    def _common(self, job_id: str, task: str) -> OrderJson:
+    def _common(self, any_job: str, task: str) -> OrderJson:
         order = JobOrder(
-            job=job_id,
+            job=any_job,
             experiment=self.experiment,
             task=task,
             tool=self.tool,
@@ -88,8 +95,10 @@ class Drafts:
             deadlines=_deadlines(self.windows[task]),
             gang=task in self.gang,
         )
-        common: OrderJson = order.model_dump(mode="json", exclude_defaults=True)  # type: ignore[assignment]
-        return common
+        common = order.model_dump(mode="json", exclude_defaults=True, exclude={"job"})
+        if self.request.parameters:
+            common["parameters"] = self.request.parameters
+        return cast(OrderJson, common)
 
 
 def _deadlines(window: Window) -> Deadlines:
@@ -98,12 +107,31 @@ def _deadlines(window: Window) -> Deadlines:
     )
 
 
-def complete(
-    draft: OrderJson, inputs: Iterable[FileRef], recipients: Mapping[str, dict[str, Any]], now: float
-) -> OrderJson:
+def complete(draft: OrderJson, inputs: Iterable[FileRef], recipients: Mapping[str, dict[str, Any]]) -> OrderJson:
     """The order with what follows from the experiment's other jobs: its files, and the keys it encrypts to."""
     named = [ref.model_dump(mode="json", exclude_defaults=True) for ref in inputs]
-    return _held({**draft, "inputs": named, "recipients": dict(recipients)}, now, HOLD_SECONDS)
+    return {**draft, "inputs": named, "recipients": dict(recipients)}
+
+
+def split(experiment: str, message: Mapping[str, Any]) -> tuple[dict[str, Any], list[Part]]:
+    """What is a message's own, and its long lists as parts: others of the experiment may have the same."""
+    own, parts = dict(message), list[Part]()
+    for name in _LISTS:
+        if own.get(name) and (found := part(experiment, {name: own[name]})).size > _SMALL:
+            del own[name]
+            parts.append(found)
+    return own, parts
+
+
+def whole(own: Mapping[str, Any], parts: Iterable[Part]) -> dict[str, Any]:
+    """A message of its parts, and of what is its own beside them; of parameters the own ones count."""
+    message: dict[str, Any] = {}
+    for value in (*(one.value for one in parts), own):
+        parameters = {**message.get("parameters", {}), **value.get("parameters", {})}
+        message |= value
+        if parameters:
+            message["parameters"] = parameters
+    return message
 
 
 def stamp(order: OrderJson, hosts: dict[str, list[str]], now: float, hold: float) -> OrderJson:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
 
@@ -38,14 +38,17 @@ class Parameters:
         self._everywhere = everywhere
         self._by_host = by_host
         self._checked: dict[bytes, list[tuple[str, str]]] = {}
+        self._common: dict[bool, list[tuple[str, str]]] = {}
 
+    @cached_property
     def everywhere(self) -> dict[str, Any]:
         """What was given for all hosts, with defaults."""
         return _with_defaults(self._schema, self._everywhere)
 
     def of(self, host: str) -> dict[str, Any]:
-        """What a job on ``host`` gets, with defaults."""
-        return _with_defaults(self._schema, {**self._everywhere, **self._by_host.get(host, {})})
+        """What a job on ``host`` gets, with defaults; the same object for all hosts that have nothing of their own."""
+        own = self._by_host.get(host)
+        return _with_defaults(self._schema, {**self._everywhere, **own}) if own else self.everywhere
 
     def field_errors(self, host: str, *, chosen: bool) -> list[FieldError]:
         """What is wrong with the parameters of ``host``.
@@ -60,6 +63,13 @@ class Parameters:
 
     def _check(self, host: str, chosen: bool) -> list[tuple[str, str]]:
         merged = self.of(host)
+        if merged is not self.everywhere:
+            return self._check_values(merged, chosen)
+        if chosen not in self._common:
+            self._common[chosen] = self._check_values(merged, chosen)
+        return self._common[chosen]
+
+    def _check_values(self, merged: dict[str, Any], chosen: bool) -> list[tuple[str, str]]:
         key = canonical([merged, chosen])
         if len(key) > MAX_BYTES:
             return [("", f"a job's parameters may have {MAX_BYTES} bytes as JSON; these have {len(key)}")]

@@ -76,7 +76,7 @@ def plan(
         raise InvalidInputError(
             f"the experiment cannot be placed: {first}{more}", code="placement", errors=field_errors
         )
-    accepted = {"hosts": chosen, "version": tool.version, "parameters": placing.parameters.everywhere()}
+    accepted = {"hosts": chosen, "version": tool.version, "parameters": placing.parameters.everywhere}
     return Plan(request.model_copy(update=accepted), tuple(placing.jobs()))
 
 

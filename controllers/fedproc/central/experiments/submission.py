@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Row
 
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import retry_on_conflict, serialized_transaction
-from fedproc.central.db.repositories import experiments, hosts, tools
+from fedproc.central.db.repositories import experiments, hosts, shared, tools
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.orders import Drafts
@@ -111,7 +111,9 @@ def submit(
         windows(tool, now, placed.request.start_within, settings.hold_seconds, settings.release_days * _DAY),
         gang_tasks(tool),
     )
-    experiments.add(connection, values, _jobs(experiment, placed, drafts))
+    rows = _jobs(experiment, placed, drafts)
+    shared.keep(connection, experiment, drafts.parts.values())
+    experiments.add(connection, values, rows)
     advance(connection, experiment, now)
     return experiment
 
@@ -167,6 +169,7 @@ def _job(experiment: str, job_id: str, job: Placed, drafts: Drafts) -> dict[str,
         "state": "queued",
         "gang": job.task.name in drafts.gang,
         "order": drafts.draft(job_id, job),
+        "shared": [drafts.parts[job.task.name].id],
         "datasets": [use.model_dump(mode="json") for use in job.datasets],
         "uploads_missing": sum(entry.kind == "upload" and not entry.optional for entry in job.task.inputs),
         "start_by": window.start_by,

@@ -9,29 +9,34 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from sqlalchemy import BindParameter, Connection, Engine, Row, Select, bindparam, or_, select, update
 
 from fedproc.central.db.engine import is_sqlite, serialized_transaction, write_transaction
-from fedproc.central.db.repositories import events
+from fedproc.central.db.repositories import events, shared
+from fedproc.central.db.repositories.shared import Part
 from fedproc.central.db.schema import experiments, jobs, outbox
 from fedproc.central.experiments import orders
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
+from fedproc.central.experiments.orders import OrderJson
+from fedproc.central.relay.window import ByteWindow
 from fedproc.common.amqp import BrokerError, PublishingChannel, ReturnedError
 from fedproc.common.errors import TooLargeError
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
 from fedproc.contract.states import ExperimentState, JobState
-from fedproc.contract.wire import routing
+from fedproc.contract.wire import limits, routing
 from fedproc.contract.wire.jws import CENTRAL, seal_body
 
 log = get_logger(__name__)
 
 LEASE_SECONDS = 20.0
 BATCH = 500
+UNDER_WAY_BYTES = 32 * limits.MIB
+"""of messages that are signed and not confirmed yet"""
 _FREE = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < bindparam("lapsed"))
 _WAITING = (
     select(outbox).where(outbox.c.sent.is_(None), _FREE).order_by(outbox.c.id).limit(BATCH)
@@ -68,6 +73,8 @@ class Claimed:
     kind: str
     body: dict[str, Any]
     expires: float | None
+    size: int = 0
+    """bytes of what it shares with others, as JSON: the rest is small"""
 
 
 class Publisher:
@@ -91,10 +98,10 @@ class Publisher:
 
     async def publish_all(self, channel: PublishingChannel, now: float) -> int:
         """Publish all that waits; how many were sent. Raises what the broker's connection raises."""
-        total = 0
+        total, window = 0, ByteWindow(UNDER_WAY_BYTES)
         while claimed := await asyncio.to_thread(self._claim, now):
             results = await asyncio.gather(
-                *(self._publish(channel, row, now) for row in claimed), return_exceptions=True
+                *(self._publish_within(window, channel, row, now) for row in claimed), return_exceptions=True
             )
             sent = [(row.id, digest) for row, digest in zip(claimed, results, strict=True) if isinstance(digest, str)]
             await asyncio.to_thread(self._mark_sent, sent, now)
@@ -105,6 +112,12 @@ class Publisher:
             if len(claimed) < BATCH:
                 break
         return total
+
+    async def _publish_within(
+        self, window: ByteWindow, channel: PublishingChannel, row: Claimed, now: float
+    ) -> str | None:
+        async with window.room_for(limits.sealed_size(row.size)):
+            return await self._publish(channel, row, now)
 
     async def _publish(self, channel: PublishingChannel, row: Claimed, now: float) -> str | None:
         """The digest of what was sent; None if there is no queue for it. Then it stays claimed, and is sent later.
@@ -143,22 +156,32 @@ class Publisher:
             if rows:
                 ids = [row.id for row in rows]
                 connection.execute(_CLAIM, {"ids": ids, "at": now, "relay": self._name})
-            jobs = [row for row in rows if row.kind == "job"]
-            _dispatched(connection, [row.job for row in jobs], now)
-            hosts = _hosts(connection, {row.message["experiment"] for row in jobs})
-            return [self._claimed(row, hosts, now) for row in rows]
+            _dispatched(connection, [row.job for row in rows if row.kind == "job"], now)
+            claimed = _whole(connection, rows)
+            hosts = _hosts(connection, {one.body["experiment"] for one in claimed if one.kind == "job"})
+            return [self._stamped(one, hosts, now) if one.kind == "job" else one for one in claimed]
 
-    def _claimed(self, row: Row[Any], hosts: Mapping[str, dict[str, list[str]]], now: float) -> Claimed:
-        if row.kind != "job":
-            return Claimed(row.id, row.host, row.kind, row.message, None)
-        order = orders.stamp(row.message, hosts[row.message["experiment"]], now, self._hold)
-        return Claimed(row.id, row.host, row.kind, dict(order), orders.expires(order))
+    def _stamped(self, one: Claimed, hosts: Mapping[str, dict[str, list[str]]], now: float) -> Claimed:
+        order = orders.stamp(cast(OrderJson, one.body), hosts[one.body["experiment"]], now, self._hold)
+        return replace(one, body=dict(order), expires=orders.expires(order))
 
     def _mark_sent(self, sent: Sequence[tuple[int, str]], now: float) -> None:
         if not sent:
             return
         with write_transaction(self._engine) as connection:
             connection.execute(_SENT, [{"row": row, "at": now, "hash": digest} for row, digest in sent])
+
+
+def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Claimed]:
+    """The messages with what they have in common; rows that an earlier release wrote have all of it themselves."""
+    parts = shared.read(connection, {part for row in rows for part in row.shared or ()})
+
+    def of(row: Row[Any]) -> Claimed:
+        own: list[Part] = [parts[part] for part in row.shared or ()]
+        body = orders.whole(row.message, own)
+        return Claimed(row.id, row.host, row.kind, body, None, sum(part.size for part in own))
+
+    return [of(row) for row in rows]
 
 
 def _hosts(connection: Connection, ids: set[str]) -> dict[str, dict[str, list[str]]]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from fedproc.catalog.folder import version_key
-from fedproc.central.db.schema import tools
+from fedproc.central.db.schema import experiments, tools
 from fedproc.common.errors import NotFoundError
 from fedproc.contract.tool.tool import Manifest, Tool
 
@@ -18,6 +18,7 @@ _ENTRY: tuple[Any, ...] = (tools.c.id, tools.c.version, tools.c.digest)
 """What is looked through: the manifests themselves are large, and read once each."""
 _OF_TOOL = select(*_ENTRY).where(tools.c.id == bindparam("id"), tools.c.approved)
 _OF_DIGEST = select(tools).where(tools.c.digest == bindparam("digest"))
+_DIGEST = select(experiments.c.digest).where(experiments.c.id == bindparam("id"))
 _KEPT = 512
 _parsed: OrderedDict[str, Tool] = OrderedDict()
 
@@ -80,7 +81,8 @@ def of_digest(connection: Connection, digest: str) -> Tool:
 
 def of_job(connection: Connection, job: Row[Any]) -> Tool:
     """The exact tool of a job. Raises :class:`NotFoundError` if the catalogue lost it."""
-    return of_digest(connection, job.order["tool"]["digest"])
+    digest = connection.execute(_DIGEST, {"id": job.experiment}).scalar_one()
+    return of_digest(connection, digest)
 
 
 def add(connection: Connection, tool: Tool, *, digest: str, signed: str, bundle: str, now: float) -> None:
