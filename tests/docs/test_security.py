@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/security.md").read_text()
-ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")][1:]
+ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if re.match(r"\| (?!party|channel)", line)]
 PARTIES = (
     "a tool", "a researcher", "a host", "the broker", "the gateway", "the central database", "the identity provider",
     "the dispatch key", "the catalogue's key", "a backup",

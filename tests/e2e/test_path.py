@@ -74,7 +74,8 @@ def test_a_tool_that_says_it_failed_has_failed(running, tmp_path):
     running.end(experiment)
     job = running.jobs(experiment)["answer@UB"]
     assert (job.state, job.code) == ("failed", "tool_fault.status")
-    assert "no_ink" in job.reason
+    assert "no_ink" not in job.reason
+    assert "no_ink" in (running.folder / "log" / "orchestrator-UB.log").read_text()
 
 
 def test_a_small_count_never_leaves(running):

@@ -139,7 +139,8 @@ def show_tool(tool: str, json: AsJson = False) -> None:
         takes = ", ".join(f"{entry['name']} ({entry['kind']})" for entry in task.inputs) or "nothing"
         gives = ", ".join(f"{entry['name']} ({entry['disclosure']})" for entry in task.outputs) or "nothing"
         console.print(f"task [bold]{task.name}[/] ({task.placement}): {task.description}")
-        console.print(f"  takes {takes}; gives {gives}")
+        shows = ", ".join(metric["name"] for metric in task.metrics)
+        console.print(f"  takes {takes}; gives {gives}" + (f"; shows {shows} while it runs" if shows else ""))
 
 
 def _parameters(tool: ToolView) -> None:

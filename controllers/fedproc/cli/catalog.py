@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedproc.cli.show import AsJson, as_json, console, table
+from fedproc.cli.show import AsJson, as_json, console, errors, table
 from fedproc.client.session import signed_in
 
 if TYPE_CHECKING:
@@ -27,11 +27,15 @@ Folder = Annotated[Path, typer.Argument(help="the tool's folder, with its tool.y
 def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")], json: AsJson = False) -> None:
     """Check tools: what is wrong is named with file, line and key."""
     from fedproc.catalog import load_tool, tool_digest
+    from fedproc.contract.tool.checks import hints
 
-    found = [load_tool(each) for each in folder]
+    found = [(load_tool(each), each) for each in folder]
+    hinted = [f"{each}: {hint}" for m, each in found for hint in hints(m.tool.tasks)]
+    for hint in hinted:
+        errors.print(hint, markup=False)
     if json:
-        return as_json([{"id": m.tool.id, "version": m.tool.version, "digest": tool_digest(m)} for m in found])
-    rows = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m in found]
+        return as_json([{"id": m.tool.id, "version": m.tool.version, "digest": tool_digest(m)} for m, _ in found])
+    rows = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m, _ in found]
     table(("tool", "version", "digest", "files"), rows, none="")
 
 

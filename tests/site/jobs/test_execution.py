@@ -21,7 +21,9 @@ from fedproc.site.jobs.execution import Execution
     ],
 )
 def test_a_signal_is_named(code: int, said: str) -> None:
-    prepared = SimpleNamespace(task=SimpleNamespace(kind="batch", expected_exit_code=0, status=None), workspace=None)
+    prepared = SimpleNamespace(
+        task=SimpleNamespace(kind="batch", expected_exit_code=0, status=None, metrics=()), workspace=None
+    )
     execution = Execution(None, None, prepared, None, None)  # type: ignore[arg-type]
     with pytest.raises(ToolFaultError) as caught:
         execution._judge(Observation(phase=Phase.exited, exit_code=code), last=True)
@@ -29,7 +31,7 @@ def test_a_signal_is_named(code: int, said: str) -> None:
 
 
 def test_who_was_asked_to_end_and_did_not_was_killed_by_us() -> None:
-    task = SimpleNamespace(kind="service", expected_exit_code=0, stop=SimpleNamespace(exit_codes=(143,)))
+    task = SimpleNamespace(kind="service", metrics=(), expected_exit_code=0, stop=SimpleNamespace(exit_codes=(143,)))
     execution = Execution(None, None, SimpleNamespace(task=task, workspace=None), None, None)  # type: ignore[arg-type]
     execution.finish.set()
     with pytest.raises(ToolFaultError) as caught:

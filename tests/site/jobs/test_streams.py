@@ -11,9 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from fedproc.contract.tool.metrics import MetricDecl
+from fedproc.site.jobs.metrics import MetricFilter
 from fedproc.site.jobs.streams import Streams
 from fedproc.site.jobs.workspace import Workspace
+from fedproc.site.policy.rules import Policy
+
+DECLARED = ("loss", "up", "down", "n", "big", "huge", "yes", "value", "other")
 
 
 class Executor:
@@ -29,13 +35,15 @@ class Executor:
 
 def streams_of(executor: Any, workspace: Any = None, *, metrics: bool = False) -> tuple[Streams, list[Any]]:
     """Those of one job, and what they send: filled as it is sent."""
-    policy = SimpleNamespace(metrics=metrics, logs=not metrics)
+    policy = Policy(metrics=metrics, logs=not metrics)
     settings, journal = SimpleNamespace(host="UB"), SimpleNamespace(epoch="one")
     services: Any = SimpleNamespace(policy=policy, settings=settings, journal=journal, executor=executor)
     order = SimpleNamespace(experiment="e-" + "0" * 26)
     record: Any = SimpleNamespace(job="j-" + "0" * 26, order=order, tails={})
     sent: list[Any] = []
-    return Streams(services, record, workspace, lambda saved: sent.extend(json.loads(body) for _, body in saved)), sent
+    declared = [MetricDecl(name=name) for name in DECLARED]
+    save = lambda saved: sent.extend(json.loads(body) for _, body in saved)  # noqa: E731
+    return Streams(services, record, workspace, save, declared), sent
 
 
 async def test_what_was_read_when_the_reading_was_ended_is_sent_and_sent_once() -> None:
@@ -89,16 +97,16 @@ def test_whatever_is_printed_can_be_sent_and_shown(printed: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "metrics"),
     [
-        (b'{"loss": NaN, "up": Infinity, "down": -Infinity, "n": 3}',
-         {"loss": "nan", "up": "inf", "down": "-inf", "n": 3}),
-        (b'{"big": 1e999, "huge": ' + b"9" * 100 + b"}", {"big": "inf", "huge": "9" * 100}),
+        (b'{"loss": NaN, "up": Infinity, "down": -Infinity, "n": 3}', {"n": 3}),
+        (b'{"big": 1e999, "huge": ' + b"9" * 100 + b', "n": ' + b"1" + b"0" * 400 + b"}", {"huge": 1e100}),
         (b"[" * 4000, None),
         (b'{"a": ' * 600, None),
-        (b'{"half": "\\ud800", "nul\\u0000": 1}', {"half": "\\ud800", "nul\\x00": 1}),
+        (b'{"half": "\\ud800", "nul\\u0000": 1, "\\ud800": 2}', None),
         (b"\xff\xfe", None),
-        (b'{"yes": true, "text": "fold 1"}', {"yes": True, "text": "fold 1"}),
+        (b'{"yes": true, "loss": "fold 1", "n": 0.123456789, "undeclared": 1}', {"n": 0.1235}),
+        (b'{"loss": 123456, "n": 98765.4, "other": {"n": 1}, "big": [1]}', {"loss": 123500, "n": 98770.0}),
     ],
-    ids=["no number", "too large", "deep list", "deep object", "no text", "no UTF-8", "as it should be"],
+    ids=["no number", "too large", "deep list", "deep object", "no text", "no UTF-8", "undeclared", "rounded"],
 )  # fmt: skip
 async def test_whatever_is_measured_ends_no_job(line: bytes, metrics: Any, tmp_path: Path) -> None:
     assert await sent_metrics(tmp_path, line) == ([metrics] if metrics else [])
@@ -119,3 +127,36 @@ async def sent_metrics(folder: Path, line: bytes) -> list[Any]:
     streams, sent = streams_of(None, workspace, metrics=True)
     await streams.finish({})
     return [one["metrics"] for one in sent]
+
+
+def passed(declared: tuple[str, ...], lines: list[str], policy: Policy, seconds: Any = lambda: 0.0) -> list[Any]:
+    only = MetricFilter([MetricDecl(name=name) for name in declared], seconds)
+    return only.passed([line.encode() for line in lines], policy, 0)
+
+
+def test_no_more_lines_leave_than_the_policy_has_for_a_job() -> None:
+    lines = [json.dumps({"n": number}) for number in range(10)]
+    assert passed(("n",), lines, Policy(metrics_per_job=3)) == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert passed(("n",), lines, Policy(metrics_per_job=0)) == []
+
+
+def test_no_more_lines_leave_in_a_minute_than_the_policy_says() -> None:
+    clock = iter([0.0, *(second / 10 for second in range(1000))])  # ten lines a second, for a minute and more
+    lines = [json.dumps({"n": number}) for number in range(1000)]
+    assert 60 + 60 <= len(passed(("n",), lines, Policy(metrics_per_minute=60), lambda: next(clock))) <= 60 + 101
+
+
+async def test_what_is_kept_back_is_told_at_the_host_once(tmp_path: Path) -> None:
+    with capture_logs() as told:
+        assert await sent_metrics(tmp_path, b'{"patient": "Maria", "\\u001bodd": 2, "loss": 1}\n{"patient": 2}') == [
+            {"loss": 1}
+        ]
+    (withheld,) = [entry for entry in told if entry["event"] == "metrics.withheld"]
+    assert (withheld["undeclared"], withheld["names"]) == (3, ["patient", "\\x1bodd"])
+    assert "Maria" not in str(told)
+
+
+async def test_a_task_that_declares_no_metrics_sends_none(tmp_path: Path) -> None:
+    services: Any = SimpleNamespace(policy=Policy(), settings=SimpleNamespace(host="UB"))
+    streams = Streams(services, SimpleNamespace(job="j-1", tails={}), Workspace(tmp_path, "j-1"), lambda _: None)  # type: ignore[arg-type]
+    assert "metrics" not in streams.names

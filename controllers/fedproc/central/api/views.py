@@ -265,6 +265,7 @@ def task_view(tool: Tool, task: Task) -> TaskView:
         needs=[need.model_dump(mode="json") for need in task.needs],
         inputs=[entry.model_dump(mode="json", exclude_none=True) for entry in task.inputs],
         outputs=[entry.model_dump(mode="json", exclude_none=True) for entry in task.outputs],
+        metrics=[entry.model_dump(mode="json") for entry in task.metrics],
         ports=[entry.model_dump(mode="json") for entry in task.ports],
         connections=[entry.model_dump(mode="json", exclude_none=True) for entry in task.connections],
     )

@@ -30,6 +30,7 @@ class TaskView(View):
     needs: list[dict[str, Condition | str]] = []
     inputs: list[dict[str, Any]] = []
     outputs: list[dict[str, Any]] = []
+    metrics: list[dict[str, Any]] = Field([], description="numbers that it shows while it runs; nothing else leaves so")
     ports: list[dict[str, Any]] = []
     connections: list[dict[str, Any]] = []
 

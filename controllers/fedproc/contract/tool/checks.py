@@ -16,12 +16,21 @@ def inconsistencies(tasks: Sequence[Task], parameters: Iterable[str]) -> list[st
     return errors + [error for task in tasks for error in _placeholders(task, named)]
 
 
+def hints(tasks: Sequence[Task]) -> list[str]:
+    """What a tool may do, and its provider will hardly mean."""
+    return [
+        f"task {task.name}: writes {{metrics}} and declares no 'metrics': none of them is shown to anybody"
+        for task in tasks
+        if "metrics" in task.placeholders() and not task.metrics
+    ]
+
+
 def _names(tasks: Sequence[Task]) -> Iterator[str]:
     names = [task.name for task in tasks]
     yield from (f"task {name}: defined twice" for name in sorted({n for n in names if names.count(n) > 1}))
     for task in tasks:
         for kind, parts in (("port", task.ports), ("output", task.outputs), ("input", task.inputs),
-                            ("connection", task.connections)):  # fmt: skip
+                            ("connection", task.connections), ("metric", task.metrics)):  # fmt: skip
             seen = [part.name for part in parts]
             twice = sorted({name for name in seen if seen.count(name) > 1})
             yield from (f"task {task.name}: {kind} {name} defined twice" for name in twice)

@@ -15,7 +15,7 @@ HOST_PLACEHOLDERS: dict[str, str] = {
     "output": "folder in which the declared outputs are written",
     "work": "the job's writable folder, also its working directory",
     "parameters": "path of a JSON file with the resolved parameters of this host",
-    "metrics": "path of a file to which the tool may append JSON lines of metrics",
+    "metrics": "path of a file to which the tool may append JSON lines; the metrics that it declares are shown",
     "host": "id of the host that runs the job",
     "job": "id of the job",
     "experiment": "id of the experiment",

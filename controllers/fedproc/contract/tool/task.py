@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from fedproc.contract.ids import Name, is_safe_path
 from fedproc.contract.tool.description import Model
+from fedproc.contract.tool.metrics import MOST, MetricDecl
 from fedproc.contract.tool.placeholders import PLACEHOLDER
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
@@ -202,6 +203,9 @@ class Task(Model):
     resources: Resources = Resources()
     inputs: tuple[InputDecl, ...] = ()
     outputs: tuple[OutputDecl, ...] = ()
+    metrics: tuple[MetricDecl, ...] = Field(
+        (), max_length=MOST, description="the keys of {metrics} whose numbers leave while it runs; no other key does"
+    )
     stop: StopDecl = StopDecl()
     status: StatusProbe | None = None
     expected_exit_code: int = Field(0, ge=0, le=255, alias="expectedExitCode")

@@ -10,11 +10,12 @@ from typing import Any, Literal, Self
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from fedproc.contract.ids import Digest, Sha256, ToolId
 from fedproc.contract.tool.checks import inconsistencies
 from fedproc.contract.tool.description import BioTools, Model, Survey
+from fedproc.contract.tool.metrics import from_parameters, into_parameters
 from fedproc.contract.tool.task import Task
 
 
@@ -40,6 +41,15 @@ class Tool(Model):
     )
     tasks: tuple[Task, ...] = Field(min_length=1)
     on_host_lost: OnHostLost = OnHostLost()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_metrics(cls, value: Any) -> Any:
+        return from_parameters(value)
+
+    @model_serializer(mode="wrap")
+    def _as_sent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return into_parameters(handler(self), self.parameters)
 
     @field_validator("id")
     @classmethod

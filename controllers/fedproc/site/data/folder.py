@@ -94,7 +94,7 @@ class FolderDataApi:
         try:
             offer, problem = await asyncio.to_thread(_offer, name, entry), None
         except (DatasetError, OSError, ValueError) as error:
-            offer, problem = None, str(error)
+            offer, problem = None, str(getattr(error, "detail", {}).get("at_host", error))
         if problem is not None and problem != self._problems.get(name):
             log.error("dataset.unreadable", dataset=name, reason=problem)
         self._offers[name], self._problems[name] = offer, problem
@@ -124,7 +124,11 @@ def _described(entry: DatasetSettings) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{entry.path / 'dataset.json'} cannot be read: {error}", code="data.unreadable") from error
+        raise DatasetError(
+            "the dataset.json of the dataset cannot be read; tell the site",
+            code="data.unreadable",
+            at_host=f"{entry.path / 'dataset.json'}: {error}",
+        ) from error
     return described if isinstance(described, dict) else {}
 
 

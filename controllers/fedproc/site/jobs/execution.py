@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -39,7 +38,7 @@ class Execution:
         self._prepared = prepared
         self._save = save
         self._on_ready = on_ready
-        self._streams = Streams(services, record, prepared.workspace, save)
+        self._streams = Streams(services, record, prepared.workspace, save, prepared.task.metrics)
         self._matchers: list[LogMatcher] | None = None
         self.finish = asyncio.Event()
         self.over = False
@@ -183,8 +182,9 @@ class Execution:
     def _judge(self, observed: Observation, last: bool) -> None:
         if observed.phase is Phase.absent or (observed.exit_code is None and observed.limit is None):
             raise SystemFaultError(
-                f"the job's processes are gone without a record ({observed.detail or 'unknown to the executor'})",
+                "the job's processes are gone without a record; the host's log has what is known",
                 code="system_fault.processes_lost",
+                at_host=observed.detail or "unknown to the executor",
             )
         if observed.limit is not None:
             raise ToolFaultError(
@@ -217,15 +217,12 @@ class Execution:
         found = self._prepared.workspace.probe_result(probe.file)
         value = found.get(probe.field) if isinstance(found, dict) else None
         if value not in probe.success:
+            missing = "is not there" if value is None else "says no success"
             raise ToolFaultError(
-                f"exited as expected, but its own status says {probe.field}: {_word(value)}", code="tool_fault.status"
+                f"exited as expected, but {probe.field!r} of its own status file {missing}; its logs say more",
+                code="tool_fault.status",
+                at_host=f"{probe.field}: {value!r:.200}",
             )
-
-
-def _word(value: Any) -> str:
-    """A tool's word for how it went. It leaves the host in a reason, which nobody releases: so no more than a word."""
-    is_word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,31}", value)
-    return repr(value) if is_word or value is None or isinstance(value, bool) else "something else (see its logs)"
 
 
 def _by_signal(code: int | None, *, asked: bool = False) -> str:

@@ -145,7 +145,7 @@ class JobRun:
                 raise
             return self._verdict
         except FedprocError as error:
-            return self._verdict or verdict_of(error)
+            return self._verdict or verdict_of(error, self._log)
         except Exception as error:  # noqa: BLE001 (whatever stopped the job, it gets a verdict)
             self._log.exception("job.unforeseen")
             return self._verdict or verdict_of(error)

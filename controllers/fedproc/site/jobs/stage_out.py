@@ -62,7 +62,7 @@ async def upload(
         name, _, relative = path.partition("/")
         declared = task.output(name)
         if declared is None:
-            raise SystemFaultError(f"sealed file {path} belongs to no declared output")
+            raise SystemFaultError("a sealed file belongs to no declared output", at_host=path)
         file = (folder / name / relative, relative, digest)
         going += [(declared, file, recipient) for recipient in _recipients(record, declared)]
     _check_list(record, [(declared, file[1], recipient) for declared, file, recipient in going])
@@ -103,7 +103,7 @@ async def _upload_one(
         source = await asyncio.to_thread(_encrypt, source, digest, record.order.recipients.get(recipient), recipient)
         digest = await asyncio.to_thread(sha256_of, source)
     elif await asyncio.to_thread(sha256_of, source) != digest:
-        raise SystemFaultError(f"sealed file {relative} was changed after it was sealed; nothing was sent")
+        raise _changed(relative)
     new = NewUpload(
         job=record.job,
         output=declared.name,
@@ -130,10 +130,14 @@ def _encrypt(source: Path, digest: str, key: dict[str, object] | None, recipient
         raise SystemFaultError(f"the order gives no key of host {recipient}, which is to get an artefact")
     content = source.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
-        raise SystemFaultError(f"sealed file {source.name} was changed after it was sealed; nothing was sent")
+        raise _changed(source.name)
     target = source.with_name(f"{source.name}.{recipient}.jwe")
     target.write_bytes(encrypt_to(content, key))
     return target
+
+
+def _changed(name: str) -> SystemFaultError:
+    return SystemFaultError("a sealed file was changed after it was sealed; nothing was sent", at_host=name)
 
 
 async def seal_artefacts(record: JobRecord, task: Task, workspace: Workspace) -> Path:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from fedproc.common.text import escaped, of_bytes
+from fedproc.common.log import get_logger
+from fedproc.common.text import of_bytes
 from fedproc.contract.times import now
+from fedproc.contract.tool.metrics import MetricDecl
 from fedproc.contract.wire.messages import Record
 from fedproc.site.executors.records import grown
+from fedproc.site.jobs.metrics import MetricFilter
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import Workspace
@@ -23,23 +24,38 @@ _TAIL_BYTES = 1 << 18
 _LINE = 4096
 _RECORDS = 20_000
 _METRICS = "metrics.jsonl"
-_TEXT, _BITS = 200, 64
+_METRICS_BYTES = 16 << 20
+"""of that file are looked at; of what a job prints as much is kept"""
+
+_log = get_logger(__name__)
 
 
 class Streams:
-    """Metrics, standard output and standard error of one job. ``save`` journals the record with the messages."""
+    """Metrics, standard output and standard error of one job. ``save`` journals the record with the messages.
 
-    def __init__(self, services: Services, record: JobRecord, workspace: Workspace, save: Save) -> None:
+    Of its metrics those leave that its task has ``declared``; a task that declares none sends none.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        record: JobRecord,
+        workspace: Workspace,
+        save: Save,
+        declared: Iterable[MetricDecl] = (),
+    ) -> None:
         self._services = services
         self._record = record
         self._workspace = workspace
         self._save = save
+        self._metrics = MetricFilter(declared) if tuple(declared) else None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The streams that the site's policy lets leave."""
         policy = self._services.policy
-        return (("metrics",) if policy.metrics else ()) + (("stdout", "stderr") if policy.logs else ())
+        shown = policy.metrics and self._metrics is not None
+        return (("metrics",) if shown else ()) + (("stdout", "stderr") if policy.logs else ())
 
     async def follow(self, handle: dict[str, Any]) -> None:
         """Send what comes, until cancelled. Growing files give no event that works everywhere, so they are polled."""
@@ -57,6 +73,8 @@ class Streams:
         for stream in self.names:
             while await self._send_next(handle, stream, last=True):
                 pass
+        if self._metrics is not None:
+            self._metrics.report(_log.bind(job=self._record.job))
 
     def restart(self) -> None:
         """The next step prints from the beginning; what it measures goes on in the same file."""
@@ -84,7 +102,7 @@ class Streams:
 
     async def _read(self, handle: dict[str, Any], stream: str, offset: int) -> bytes:
         if stream == "metrics":
-            if not grown(self._workspace.work / _METRICS, offset):
+            if offset >= _METRICS_BYTES or not grown(self._workspace.work / _METRICS, offset):
                 return b""
             return await asyncio.to_thread(self._workspace.read_work, _METRICS, offset, _TAIL_BYTES)
         data = b""
@@ -104,33 +122,7 @@ class Streams:
             "stream": stream,
             "time": now(),
         }
-        if stream != "metrics":
+        if stream != "metrics" or self._metrics is None:
             return [Record(sequence=sent + 1, lines=tuple(lines), **common)]
-        metrics = [value for value in map(_metrics, data.splitlines()) if value is not None]
-        return [Record(sequence=sent + i, metrics=value, **common) for i, value in enumerate(metrics, 1)]
-
-
-def _metrics(line: bytes) -> dict[str, Any] | None:
-    """One line of metrics: a flat JSON object of numbers and short texts; anything else is left out.
-
-    What JSON has no number for (``NaN``, ``Infinity``, and what no float can hold) is sent as text, so that it is seen.
-    """
-    try:
-        value = json.loads(line[:_LINE])
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict):
-        return None
-    return {escaped(key): _plain(entry) for key, entry in value.items() if _is_metric(entry)} or None
-
-
-def _is_metric(value: Any) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, str) and len(value) < _TEXT)
-
-
-def _plain(value: int | float | str) -> int | float | str:
-    if isinstance(value, str):
-        return escaped(value)
-    if isinstance(value, int):
-        return value if value.bit_length() <= _BITS else str(value)[:_TEXT]
-    return value if math.isfinite(value) else str(value)
+        passed = self._metrics.passed(data.splitlines(), self._services.policy, sent)
+        return [Record(sequence=sent + i, metrics=dict(value), **common) for i, value in enumerate(passed, 1)]

@@ -194,12 +194,13 @@ def _files(base: int, output: OutputDecl) -> Iterator[str]:
 
 
 def _check_name(output: OutputDecl, path: PurePosixPath) -> None:
-    """Raises :class:`ToolFaultError` with the name escaped, as it may be any bytes."""
+    """Raises :class:`ToolFaultError`; the name, which the tool chose and which may be any bytes, stays at the host."""
     if not is_safe_path(path.as_posix()):
         raise ToolFaultError(
-            f"output {output.name}: {path.name!a} is no acceptable file name (UTF-8, without control characters"
-            " and backslashes, up to 128 characters, 255 with its folders)",
+            f"output {output.name}: a file in it has no acceptable name (UTF-8, without control characters and"
+            " backslashes, up to 128 characters, 255 with its folders)",
             code="tool_fault.output_name",
+            at_host=f"{path.name!a:.200}",
         )
 
 
@@ -221,7 +222,11 @@ def _copy_file(base: int, path: str, target: Path, left: int, output: OutputDecl
     digest, size = hashlib.sha256(), 0
     with os.fdopen(_open_below(base, path, _OPEN), "rb") as source:
         if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-            raise ToolFaultError(f"output {output.name}: {path} is not a regular file", code="tool_fault.output_kind")
+            raise ToolFaultError(
+                f"output {output.name}: it, or what is in it, is not a regular file",
+                code="tool_fault.output_kind",
+                at_host=path,
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as copy:
             while chunk := source.read(_CHUNK):

@@ -63,7 +63,9 @@ class Policy(Section):
         description="what is not named here never leaves",
     )  # fmt: skip
     minimum_count: int = Field(5, ge=0, description="counts of persons from 1 to below this never leave; 0: unchecked")
-    metrics: bool = Field(True, description="metrics of running jobs go to the researcher")
+    metrics: bool = Field(True, description="the metrics that a tool declares go to the researcher while it runs")
+    metrics_per_minute: int = Field(60, ge=1, description="lines of metrics of one job that leave in a minute at most")
+    metrics_per_job: int = Field(2_000, ge=0, le=20_000, description="and as long as it runs")
     logs: bool = Field(False, description="lines of tool output go to the researcher")
 
     def admitted(self) -> tuple[AdmittedTool, ...]:
