@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from fedproc.common.log import get_logger
+from fedproc.common.sockets import unix_address
 
 log = get_logger(__name__)
 
@@ -53,7 +54,8 @@ class SocketNotifier(Notifier):
     def publish(self, topic: Topic) -> None:
         for path in self._folder.glob("*.sock"):
             try:
-                self._out.sendto(topic.encode(), str(path))
+                with unix_address(path) as address:
+                    self._out.sendto(topic.encode(), address)
             except BlockingIOError:
                 continue  # its buffer is full of them: it will poll anyway
             except (ConnectionRefusedError, FileNotFoundError):
@@ -65,7 +67,8 @@ class SocketNotifier(Notifier):
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as incoming:
             incoming.setblocking(False)
-            incoming.bind(str(path))
+            with unix_address(path) as address:
+                incoming.bind(address)
             try:
                 for topic in ("outbox", "events", "hosts"):
                     on_topic(topic)

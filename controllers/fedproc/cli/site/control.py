@@ -11,6 +11,7 @@ import typer
 from fedproc.cli.show import AsJson, as_json, coloured, console, table
 from fedproc.cli.site.app import site
 from fedproc.common.errors import FedprocError, UnavailableError
+from fedproc.common.sockets import unix_address
 
 JOBS_LEFT = 3
 
@@ -23,11 +24,14 @@ Reason = Annotated[str, typer.Option(prompt=True, help="why; kept in the host's 
 def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     import httpx
 
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://site") as http:
-        try:
+    try:
+        with (
+            unix_address(socket) as address,
+            httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://site") as http,
+        ):
             response = http.request(method, path, json=body)
-        except httpx.TransportError as error:
-            raise UnavailableError(f"no orchestrator answers at {socket} ({error}): does it run, as you?") from error
+    except (httpx.TransportError, OSError) as error:
+        raise UnavailableError(f"no orchestrator answers at {socket} ({error}): does it run, as you?") from error
     document = response.json()
     if response.status_code != 200:
         raise FedprocError(str(document.get("detail")))

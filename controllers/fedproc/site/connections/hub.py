@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 from fedproc.common.errors import SystemFaultError, UnavailableError
 from fedproc.common.log import get_logger
-from fedproc.common.sockets import set_keepalive
+from fedproc.common.sockets import set_keepalive, unix_address
 from fedproc.contract.wire.messages import ConnectionUse, Peer
 from fedproc.site.centre.egress import ProxyConnector, Stream
 from fedproc.site.connections.tls import context_of, shown_host, shown_key
@@ -234,11 +234,10 @@ def _socket_for_all(at: Path) -> socket.socket:
     at.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX)
     before = os.umask(0)
-    folder = os.open(at.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        made.bind(f"/proc/self/fd/{folder}/{at.name}")  # the path of a socket may have 107 bytes, a folder's more
+        with unix_address(at) as address:
+            made.bind(address)
     finally:
-        os.close(folder)
         os.umask(before)
     return made
 

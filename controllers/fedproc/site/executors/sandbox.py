@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from fedproc.common.sockets import unix_address
 from fedproc.site.executors.base import (
     ENVIRONMENT,
     WORK,
@@ -143,7 +144,8 @@ class _Link:
         until = asyncio.get_running_loop().time() + PATIENCE
         while True:
             try:
-                return await asyncio.open_unix_connection(str(self._path), limit=1 << 20)
+                with unix_address(self._path) as address:
+                    return await asyncio.open_unix_connection(address, limit=1 << 20)
             except OSError as error:
                 if asyncio.get_running_loop().time() > until:
                     raise ExecutorError(

@@ -16,6 +16,7 @@ from typing import Any
 import h11
 
 from fedproc.common.errors import FedprocError, InvalidInputError
+from fedproc.common.sockets import unix_address
 
 Answer = tuple[int, dict[str, Any]]
 Handler = Callable[[re.Match[str], dict[str, Any]], Awaitable[Any]]
@@ -33,7 +34,8 @@ class ControlSocket:
     async def run(self) -> None:
         """Serve until cancelled."""
         self._path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._serve, str(self._path))
+        with unix_address(self._path) as address:
+            server = await asyncio.start_unix_server(self._serve, address)
         self._path.chmod(0o600)
         async with server:
             await server.serve_forever()

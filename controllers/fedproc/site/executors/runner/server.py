@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from fedproc.common.sockets import unix_address
 from fedproc.site.executors.confinement.cgroups import CGroupError, CGroups
 from fedproc.site.executors.confinement.disk import TooDeepError
 from fedproc.site.executors.confinement.etc import make_etc
@@ -81,7 +82,8 @@ class Runner:
         path = self._folder / "runner.sock"
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
-        server = await asyncio.start_unix_server(self._connected, str(path), limit=_LINE, backlog=_BACKLOG)
+        with unix_address(path) as address:
+            server = await asyncio.start_unix_server(self._connected, address, limit=_LINE, backlog=_BACKLOG)
         os.umask(before)
         if self._client_group is not None:
             os.chown(path, -1, self._client_group)
