@@ -10,8 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 
 from fedproc.common.errors import ToolFaultError
 from fedproc.contract.ids import is_safe_path
@@ -82,7 +83,7 @@ def test_what_is_no_number_stays_and_the_rest_of_the_metrics_goes(tmp_path: Path
     assert sent_metrics(tmp_path, content) == [{"step": 1}, {"n": 1e40}]
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(lines=st.lists(LINES, max_size=4))
 def test_metrics_of_any_bytes_can_be_sent_and_read(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
@@ -91,7 +92,7 @@ def test_metrics_of_any_bytes_can_be_sent_and_read(
         json.dumps(metrics, allow_nan=False).encode()
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(printed=st.lists(LINES, max_size=4))
 def test_output_of_any_bytes_can_be_sent_and_read(printed: list[bytes]) -> None:
     streams, saved = streams_of(Path(), b"\n".join(printed))
@@ -100,7 +101,7 @@ def test_output_of_any_bytes_can_be_sent_and_read(printed: list[bytes]) -> None:
         assert all("\0" not in line for line in Record.model_validate_json(body).lines)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(names=st.lists(NAMES, max_size=3, unique=True))
 def test_file_names_of_any_bytes_are_sealed_or_fail_the_tool(
     tmp_path_factory: pytest.TempPathFactory, names: list[bytes]
@@ -142,7 +143,7 @@ def output_all() -> OutputDecl:
     return OutputDecl(name="all", path="all", folder=True, disclosure="aggregate")
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(content=st.one_of(st.binary(), st.just(b"[" * 100_000)))
 def test_status_file_of_any_bytes_is_read_or_fails_the_tool(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

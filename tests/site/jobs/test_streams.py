@@ -9,9 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from tests.support.examples import examples
 
 from fedproc.contract.tool.metrics import MetricDecl
 from fedproc.site.jobs.metrics import MetricFilter
@@ -113,7 +114,7 @@ async def test_whatever_is_measured_ends_no_job(line: bytes, metrics: Any, tmp_p
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_of_a_metric_can_be_sent(tmp_path: Path, value: Any) -> None:
     line = json.dumps({"value": value, "other": 1}).encode()
     (found,) = asyncio.run(sent_metrics(tmp_path, line)) or [{"other": 1}]

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.orchestrator import SECONDS, Host, S, gpu, order
 
 from fedproc.contract.states import TERMINAL
@@ -307,7 +308,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=60)
+@examples(60)
 def test_whatever_comes_in_whatever_order_each_job_ends_once_and_gives_back(steps: list[tuple[str, int]]) -> None:
     asyncio.run(play(steps))
 

@@ -6,8 +6,9 @@ import hashlib
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from tests.support.examples import examples
 
 from fedproc.common.errors import ToolFaultError
 from fedproc.contract.tool.task import OutputDecl
@@ -145,7 +146,7 @@ def test_a_name_that_no_message_can_carry_is_the_tools_fault_and_said_escaped(wo
 
 
 @given(st.binary(max_size=2000) | st.just(b"[" * 100_000) | st.just(b'{"a":' * 50_000))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_status_file_is_read_or_is_the_tools_fault(workspace, written):
     (workspace.work / "output" / "status.json").write_bytes(written)
     try:
