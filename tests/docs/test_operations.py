@@ -40,7 +40,7 @@ def symptoms(page: Path) -> list[str]:
 @by_page
 def test_messages_are_those_of_the_code(page: Path) -> None:
     pieces = [piece for piece in symptoms(page) if len(piece) > 12]
-    assert len(pieces) > 10
+    assert len(pieces) > 10 or "| it says |" not in page.read_text()
     known = sources()
     missing = [p for p in pieces if re.sub(r"\s+", " ", p) not in known and not any(w in p for w in NOT_OURS)]
     assert missing == []

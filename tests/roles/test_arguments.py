@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from fedproc.central.settings import CentralSettings, Role
+from fedproc.central.settings import CentralSettings, RetentionSettings, Role
 from fedproc.site.settings import CapacitySettings, CheckSettings
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,7 @@ MISSPELT = [
     ("orchestrator", "orchestrator_capacity.memory", {"memory": 1}),
     ("orchestrator", "orchestrator_check.disk_reserve", {"disk_reserve": 1}),
     ("central_api", "central_api_settings.release_day", {"release_day": 1}),
+    ("central_api", "central_api_retention.experiment", {"experiment": 1}),
     ("central_api", "central_api_roles.operater", {"operater": ["x"]}),
     ("keycloak_realm", "keycloak_realm_users.pasword", [{"name": "a", "pasword": "x"}]),
     (
@@ -70,6 +71,7 @@ def test_keys_are_those_of_the_programs() -> None:
     assert set(of_host["orchestrator_capacity"]["options"]) == set(CapacitySettings.model_fields)
     assert set(of_host["orchestrator_check"]["options"]) == set(CheckSettings.model_fields)
     assert set(of_centre["central_api_roles"]["options"]) == set(get_args(Role))
+    assert set(of_centre["central_api_retention"]["options"]) == set(RetentionSettings.model_fields)
     template = (ROLES / "central_api/templates/central.toml.j2").read_text()
     written = set(re.findall(r"^\[?(\w+)(?: =|\])", template, re.M))
     assert set(of_centre["central_api_settings"]["options"]) == set(CentralSettings.model_fields) - written

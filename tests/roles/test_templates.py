@@ -73,6 +73,7 @@ CASES: dict[str, Case] = {
         {
             "central_api_settings": {"release_days": 7, "acceptance_tool": HARD},
             "central_api_roles": {"researcher": [HARD], "operator": []},
+            "central_api_retention": {"events": 30, "audit": 0},
         },
     ),
     "podman": (
@@ -163,6 +164,7 @@ def test_settings_of_the_centre_arrive_whole(written):
     assert (found["release_days"], found["acceptance_tool"]) == (7, READ)
     assert found["issuer"]["roles"] == {"researcher": [READ], "operator": []}
     assert found["issuer"]["url"] == "https://auth.x.org/realms/fedproc"
+    assert found["retention"] == {"events": 30, "audit": 0}
 
 
 def test_settings_of_podman_arrive_whole(written):

@@ -45,6 +45,24 @@ class BrokerSettings(Section):
     client_key: Path = Field(description="PEM, for private_key_jwt")
 
 
+Days = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class RetentionSettings(Section):
+    """For how many days the centre keeps what it has, by kind; 0: for ever. What is open is kept in any case."""
+
+    experiments: Days = Field(730, description="an ended experiment with its jobs, inputs and results, after its end")
+    files: Days = Field(365, description="files that users put at the centre themselves, after their last byte")
+    uploads: Days = Field(7, description="files of which not all bytes have come, after their last byte")
+    events: Days = Field(180, description="states, metrics and log lines of ended experiments")
+    records: Days = Field(1, description="which records of a job were ingested, after its end")
+    outbox: Days = Field(14, description="messages to hosts that were sent")
+    dead_letters: Days = Field(90, description="messages that nobody could read")
+    enrolments: Days = Field(90, description="enrolments that were refused, expired, or of hosts that left")
+    audit: Days = Field(3650, description="who did what")
+    orphans: Days = Field(7, description="bytes in the file store that no entry names, after they were found")
+
+
 class CentralSettings(Section):
     """All of the centre. The API and the relay read the same file."""
 
@@ -70,6 +88,7 @@ class CentralSettings(Section):
     metrics_port: int | None = Field(None, description="relay: loopback port of /metrics")
     health_seconds: float = Field(3, description="how long an answer of /hosts/health/ is kept")
     log_level: str = "INFO"
+    retention: RetentionSettings = RetentionSettings()
 
 
 def load(path: Path) -> CentralSettings:

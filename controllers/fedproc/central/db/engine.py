@@ -22,6 +22,8 @@ T = TypeVar("T")
 BUSY_MS = 10_000
 _SURE_SECONDS = 5.0
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7203392)")
+_CLAIM = text("SELECT pg_try_advisory_lock(7203393)")
+_RELEASE = text("SELECT pg_advisory_unlock(7203393)")
 
 
 def connect(url: str) -> Engine:
@@ -73,6 +75,24 @@ def serialized_transaction(engine: Engine) -> Iterator[Connection]:
         if not is_sqlite(engine):
             connection.execute(_ONE_AT_A_TIME)
         yield connection
+
+
+@contextmanager
+def claimed_alone(engine: Engine) -> Iterator[bool]:
+    """Whether the caller alone may do what is done by one program at a time, over many transactions.
+
+    The claim ends with the block, or with the connection of a program that dies. On SQLite there is one relay.
+    """
+    if is_sqlite(engine):
+        yield True
+        return
+    with _available(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        claimed = bool(connection.scalar(_CLAIM))
+        try:
+            yield claimed
+        finally:
+            if claimed:
+                connection.execute(_RELEASE)
 
 
 def retry_on_conflict(write: Callable[[], T]) -> T:

@@ -252,6 +252,7 @@ files = Table(
     ),
     Index("ix_files_experiment", "experiment"),
     Index("ix_files_job", "job"),
+    Index("ix_files_pending", "id", sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
 )
 """File entries. ``job`` with ``output`` is a job's result, ``job`` with ``input`` an upload for a job."""
 
@@ -300,3 +301,32 @@ relays = Table(
     Column("broker", Text, nullable=False, default=""),
 )
 """Living relays: when each was last seen, and how it stands with the broker."""
+
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("experiment", String(28), primary_key=True),
+    Column("jobs", JSON, nullable=False),
+    Column("begun", Float, nullable=False),
+)
+"""Experiments that are deleted, while rows that belonged to them are left; ``jobs``: the ids of theirs."""
+
+discards = Table(
+    "discards",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("due", Float, nullable=False),
+    Index("ix_discards_due", "due"),
+)
+"""Bytes in the file store that no entry names any more, and from when on they are removed."""
+
+kept = Table(
+    "kept",
+    metadata,
+    Column("kind", String(20), primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("bytes", BigInteger),
+    Column("removed", BigInteger, nullable=False, default=0),
+    Column("time", Float, nullable=False),
+)
+"""How much there was of each kind when retention was last applied, and how many rows it has removed so far."""

@@ -6,6 +6,7 @@ the lock of a file, across all processes that share the folder.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -94,9 +95,10 @@ class Blobs:
             os.close(descriptor)
 
     def put(self, name: str, data: bytes) -> None:
-        """Store a whole small file durably; one that is there already stays as it is."""
+        """Store a whole small file durably; one that is there already stays as it is, and counts as new."""
         path = self.path(name)
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path)
             return
         path.parent.mkdir(exist_ok=True, mode=0o700)
         partial = path.with_name(f".{name}.{os.getpid()}")
@@ -111,6 +113,17 @@ class Blobs:
             if error.errno in _FULL:
                 raise _storage_full() from error
             raise
+
+    def changed(self, name: str) -> float | None:
+        """When bytes were last added, in seconds since 1970; None if there are none."""
+        try:
+            return self.path(name).stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    def folders(self) -> list[Path]:
+        """The folders that names are shared out to."""
+        return sorted(path for path in self.folder.iterdir() if len(path.name) == 2 and path.is_dir())
 
     def delete(self, name: str) -> None:
         """Forget the bytes; no error if there are none."""

@@ -15,11 +15,14 @@ from fedproc.central.db.engine import read_transaction, serialized_transaction, 
 from fedproc.central.db.schema import hosts, relays
 from fedproc.central.experiments import deadlines, reconcile
 from fedproc.central.experiments.advance import advance
+from fedproc.central.files.blobs import Blobs
 from fedproc.central.notify import Notifier
 from fedproc.central.relay.dead_letters import ingest_dead_letters
 from fedproc.central.relay.ingest import IngestResult, ingest
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
+from fedproc.central.retention.keeper import Keeper
+from fedproc.central.retention.storage import Storage
 from fedproc.central.settings import CentralSettings
 from fedproc.common.amqp import BrokerAddress, Delivery, PublishingChannel, Receive, Session, keep_connected
 from fedproc.common.errors import FedprocError, UnavailableError
@@ -53,6 +56,7 @@ class Relay:
         broker = settings.broker
         client = {"client_id": broker.client_id, "client_key": broker.client_key}
         self._issuer = Issuer(settings.issuer.model_copy(update=client))
+        self._keeper = Keeper(settings.retention, Storage(engine, Blobs(settings.files)))
         self._state = "not connected yet"
         self._listening: float | None = None
         """since when it hears hosts"""
@@ -72,7 +76,7 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._notifier.listen(self._on_topic))
-                for loop in (self._connect(), self._clock(), self._heartbeat()):
+                for loop in (self._connect(), self._clock(), self._heartbeat(), self._keeper.run()):
                     group.create_task(loop)
         finally:
             self._deregister()

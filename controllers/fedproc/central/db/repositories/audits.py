@@ -1,13 +1,16 @@
-"""Reading the audit, and what could not be read."""
+"""The audit as operators read it and as programs add to it, and what could not be read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from fedproc.central.db.schema import audit, dead_letters
+
+LONGEST_DETAIL = 500
+"""characters"""
 
 
 def page(
@@ -40,3 +43,16 @@ def dead_letter_page(connection: Connection, before: int | None, most: int) -> S
         query = query.where(dead_letters.c.id < before)
     rows: Sequence[Any] = connection.execute(query.order_by(dead_letters.c.id.desc()).limit(most)).all()
     return rows
+
+
+def add(connection: Connection, actor: str, action: str, target: str | None, detail: str, now: float) -> int:
+    """What a program did that no request asked for, or that is part of what one asked for; the entry's id."""
+    entry = {"time": now, "actor": actor, "method": "", "path": "", "action": action, "target": target}
+    added = connection.execute(insert(audit).values(**entry, outcome=200, detail=detail[:LONGEST_DETAIL]))
+    assert added.inserted_primary_key is not None
+    return int(added.inserted_primary_key[0])
+
+
+def describe_again(connection: Connection, entry: int, detail: str) -> None:
+    """Let an entry tell of what was done since it was added."""
+    connection.execute(update(audit).where(audit.c.id == entry).values(detail=detail[:LONGEST_DETAIL]))

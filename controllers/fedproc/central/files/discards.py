@@ -1,0 +1,67 @@
+"""Bytes that no entry names any more: noted in the transaction that deletes the entry, removed after it.
+
+A program that dies between the two leaves the note, and whoever applies retention next removes the bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+
+from sqlalchemy import Connection, Engine, delete, insert, select
+
+from fedproc.central.db.engine import read_transaction, write_transaction
+from fedproc.central.db.schema import discards, files, tools
+from fedproc.central.files.blobs import Blobs
+
+DAY = 86_400.0
+_PORTION = 500
+_OF_ENTRIES = "f-"
+"""names of files' bytes begin so; all others are hashes, and may come again"""
+
+
+def note(connection: Connection, names: Collection[str], due: float) -> None:
+    """Have these bytes removed from ``due`` on, if no entry names them by then; what was noted before stays so."""
+    before = set(connection.execute(select(discards.c.name).where(discards.c.name.in_(names))).scalars())
+    if new := [{"name": name, "due": due} for name in names if name not in before]:
+        connection.execute(insert(discards), new)
+
+
+def named(connection: Connection, names: Collection[str]) -> set[str]:
+    """Those of ``names`` that an entry or a tool names."""
+    entries = connection.execute(select(files.c.id).where(files.c.id.in_(names))).scalars()
+    bundles = connection.execute(select(tools.c.bundle).where(tools.c.bundle.in_(names))).scalars()
+    return {*entries, *bundles}
+
+
+def remove(engine: Engine, blobs: Blobs, names: Sequence[str]) -> None:
+    """Remove these bytes, which were noted, and their notes; what is named again stays."""
+    if not names:
+        return
+    with read_transaction(engine) as connection:
+        kept = named(connection, names)
+    for name in names:
+        if name not in kept and not _came_again(blobs, name):
+            blobs.delete(name)
+    with write_transaction(engine) as connection:
+        connection.execute(delete(discards).where(discards.c.name.in_(names)))
+
+
+def remove_due(engine: Engine, blobs: Blobs, now: float) -> Iterator[int]:
+    """Remove all that is due, in portions; yields how many bytes' names each one had."""
+    query = select(discards.c.name).where(discards.c.due <= now).order_by(discards.c.due).limit(_PORTION)
+    while True:
+        with read_transaction(engine) as connection:
+            names = connection.execute(query).scalars().all()
+        remove(engine, blobs, names)
+        yield len(names)
+        if len(names) < _PORTION:
+            return
+
+
+def _came_again(blobs: Blobs, name: str) -> bool:
+    """Whether bytes that are named by their hash were put there just now, before their tool names them."""
+    if name.startswith(_OF_ENTRIES):
+        return False
+    changed = blobs.changed(name)
+    return changed is not None and time.time() - changed < DAY
