@@ -35,7 +35,7 @@ async def test_what_was_answered_outlives_the_program(tmp_path):
     await journal.close()
     again = await opened(tmp_path)
     assert again.epoch == epoch
-    assert await again.open_jobs() == [{"state": "running", "handle": {"x": 1}}]
+    assert await again.open_jobs() == [(JOB, '{"state": "running", "handle": {"x": 1}}')]
     assert [(e.kind, e.body) for e in await again.outgoing(0)] == [("snapshot", '{"a":1}')]
     await again.close()
 
@@ -109,4 +109,26 @@ async def test_a_write_that_fails_takes_neither_its_neighbours_nor_the_journal_w
     assert isinstance(results[0], JournalError)
     assert results[1] is None
     assert [entry.body for entry in await journal.outgoing(0)] == ["{}"]
+    await journal.close()
+
+
+async def test_record_that_was_set_aside_is_kept_and_its_job_is_taken_on_no_more(tmp_path: Path) -> None:
+    journal = await opened(tmp_path)
+    await journal.accept(JOB, {"state": "accepted"}, [])
+    await journal.write(lambda c: c.execute("UPDATE jobs SET doc = CAST(x'7bff' AS TEXT)") and None)
+    assert await journal.open_jobs() == [(JOB, "{\udcff")]
+    await journal.set_aside(JOB, "no JSON", [("snapshot", "{}")])
+    assert await journal.open_jobs() == []
+    assert [(job, reason) for job, reason, _ in await journal.unreadable()] == [(JOB, "no JSON")]
+    assert await journal.read(lambda c: c.execute("SELECT doc FROM unreadable").fetchone()) == (b"{\xff",)
+    assert await journal.has(JOB)
+    assert await journal.accept(JOB, {"state": "accepted"}, []) is None
+    await journal.close()
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"job": "another"}'])
+async def test_tombstone_that_cannot_be_read_cancels_all_the_same(tmp_path: Path, broken: str) -> None:
+    journal = await opened(tmp_path)
+    await journal.write(lambda c: c.execute("INSERT INTO tombstones VALUES (?, ?)", (JOB, broken)) and None)
+    assert await journal.accept(JOB, {"state": "accepted"}, []) == {"state": "accepted", "cancel": {"job": JOB}}
     await journal.close()

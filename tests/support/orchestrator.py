@@ -43,6 +43,7 @@ class Executor:
         self.cancelled: list[str] = []
         self.slowly: asyncio.Event | None = None
         self.running: dict[str, asyncio.Event] = {}
+        self.exit_code = 143
 
     async def submit(self, spec: Spec) -> dict[str, Any]:
         if spec.job not in self.running:
@@ -58,7 +59,7 @@ class Executor:
             await gone.wait()
             if self.slowly is not None:
                 await self.slowly.wait()
-        return Observation(Phase.exited, exit_code=143) if gone.is_set() else Observation(Phase.running)
+        return Observation(Phase.exited, exit_code=self.exit_code) if gone.is_set() else Observation(Phase.running)
 
     async def logs(self, handle: dict[str, Any], stream: str = "stdout", *, offset: int = 0) -> AsyncIterator[bytes]:
         for part in ():
@@ -137,11 +138,11 @@ class _Tools:
         self._wanted = {"memory_mb": 100, "disk_mb": 100} | ({"gpu": {"vram_gb": 1}} if with_gpu else {})
         self.want()
 
-    def want(self, **resources: Any) -> None:
-        """Have the tool ask for this, too."""
+    def want(self, *, prepare: tuple[tuple[str, ...], ...] = (), **resources: Any) -> None:
+        """Have the tool ask for this, too, and have these steps before its command."""
         wanted = self._wanted | resources
         values = {"name": "local", "placement": "client", "runtime": {"requirements": "r.lock"}, "command": ["true"]}
-        task = Task.model_validate(values | {"resources": wanted})
+        task = Task.model_validate(values | {"prepare": prepare, "resources": wanted})
         tool = SimpleNamespace(id="km", task=lambda name: task)
         self._installed = InstalledTool(cast(Any, SimpleNamespace(tool=tool)), self._folder, "sha256:1")
 
@@ -163,6 +164,12 @@ class _Runtimes:
 
 
 class _Data:
+    async def offers(self) -> tuple[()]:
+        return ()
+
+    def conditions(self) -> tuple[()]:
+        return ()
+
     async def discard(self, job: str) -> None:
         """There is none."""
 

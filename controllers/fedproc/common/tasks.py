@@ -1,4 +1,4 @@
-"""Work that goes on side by side: ended together, done once for all who ask, or in a thread of its own."""
+"""Work that goes on side by side: ended together, done once for all who ask, or in threads that can be stopped."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 from fedproc.common.errors import FedprocError
 
 T = TypeVar("T")
+_STOP_SECONDS = 10.0
+"""that a cancelled caller waits for its thread; one that hangs in the system's call keeps nobody for longer"""
 
 
 async def run_together(*work: Coroutine[Any, Any, Any]) -> None:
@@ -82,6 +84,42 @@ class SingleFlight(Generic[T]):
             del self._tasks[key]
         if task.done() and not task.cancelled():
             task.exception()  # seen: those who have waited got it
+
+
+class StoppedError(Exception):
+    """Work in a thread was told to stop, since nobody waits for it any more."""
+
+
+class StopFlag:
+    """Looked at by work in a thread between two pieces of it."""
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+
+    def set(self) -> None:
+        self._set.set()
+
+    def check(self) -> None:
+        """Raises :class:`StoppedError` once the flag is set."""
+        if self._set.is_set():
+            raise StoppedError
+
+
+async def stoppable(work: Callable[..., T], *arguments: Any) -> T:
+    """What ``work(*arguments, flag)`` returns, from a thread of the common pool.
+
+    Where this is cancelled, the flag is set, and the cancelled caller goes on when the thread has ended: what it
+    wrote may be removed then.
+    """
+    flag = StopFlag()
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments, flag))
+    running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        flag.set()
+        await asyncio.wait({running}, timeout=_STOP_SECONDS)
+        raise
 
 
 async def in_own_thread(work: Callable[..., T], *arguments: Any) -> T:

@@ -83,7 +83,7 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
         tool_cache=ToolCache(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
         runtimes=make_runtimes(loaded, make_registry(loaded, identity)),
         executor=_executor(loaded),
-        data=FolderDataApi(loaded.datasets),
+        data=FolderDataApi(loaded.datasets, loaded.dataset_seconds),
         transfer=transfer,
         policy=rules.load(loaded.policy),
         connections=Connections(ends, loaded.key, egress) if ends else None,

@@ -12,6 +12,7 @@ import json
 import queue
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, state TEXT NOT NULL, open INTEGER NOT NULL, doc TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (open) WHERE open = 1;
+CREATE TABLE IF NOT EXISTS endings (job TEXT PRIMARY KEY, at REAL NOT NULL, until REAL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unreadable (
+    job TEXT PRIMARY KEY, doc BLOB NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS tombstones (job TEXT PRIMARY KEY, doc TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS revocations (
     key TEXT PRIMARY KEY, host TEXT NOT NULL, revoked INTEGER NOT NULL, at REAL NOT NULL
@@ -40,6 +45,9 @@ CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL
 );
 """
+_SET_ASIDE = "INSERT OR REPLACE INTO unreadable SELECT id, CAST(doc AS BLOB), ?, ? FROM jobs WHERE id = ?"
+UNKNOWN_DEADLINE = 400 * 86400.0
+"""seconds for which the id of a job is kept whose last deadline cannot be read"""
 _TERMINAL = {state.value for state in TERMINAL}
 
 
@@ -103,8 +111,10 @@ class Journal:
         """
 
         def work(connection: sqlite3.Connection) -> dict[str, Any] | None:
+            if _is_past(connection, job):
+                return None
             tombstone = connection.execute("SELECT doc FROM tombstones WHERE job = ?", (job,)).fetchone()
-            kept = doc | {"cancel": json.loads(tombstone[0])} if tombstone else doc
+            kept = doc | {"cancel": _cancel_of(job, tombstone[0])} if tombstone else doc
             values = (job, doc["state"], json.dumps(kept))
             if not connection.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, 1, ?)", values).rowcount:
                 return None
@@ -133,10 +143,38 @@ class Journal:
         row = await self.read(lambda c: c.execute("SELECT doc FROM jobs WHERE id = ?", (job,)).fetchone())
         return json.loads(row[0]) if row else None
 
-    async def open_jobs(self) -> list[dict[str, Any]]:
-        """Everything that has not ended, and what has and is not cleaned away (``remaining``)."""
-        rows = await self.read(lambda c: c.execute("SELECT doc FROM jobs WHERE open = 1 ORDER BY id").fetchall())
-        return [json.loads(row[0]) for row in rows]
+    async def known_text(self, job: str) -> str | None:
+        """The same as the JSON that is kept; it may be unreadable, with what is no UTF-8 as lone surrogates."""
+        row = await self.read(lambda c: c.execute("SELECT doc FROM jobs WHERE id = ?", (job,)).fetchone())
+        return row[0] if row else None
+
+    async def has(self, job: str) -> bool:
+        """Whether the job was ever taken on here, as far as a message about it may still come."""
+        sql = "SELECT 1 FROM jobs WHERE id = ?"
+        return await self.read(lambda c: _is_past(c, job) or c.execute(sql, (job,)).fetchone() is not None)
+
+    async def open_jobs(self) -> list[tuple[str, str]]:
+        """Everything that has not ended, and what has and is not cleaned away (``remaining``): ids, and JSON.
+
+        The JSON may be unreadable; :mod:`fedproc.site.jobs.recovery` reads it.
+        """
+        return await self.read(lambda c: c.execute("SELECT id, doc FROM jobs WHERE open = 1 ORDER BY id").fetchall())
+
+    async def set_aside(self, job: str, reason: str, events: list[tuple[str, str]]) -> None:
+        """Keep a record that cannot be read apart from the jobs; its job never runs here any more."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            now = time.time()
+            connection.execute(_SET_ASIDE, (reason, now, job))
+            connection.execute("INSERT OR REPLACE INTO endings VALUES (?, ?, ?)", (job, now, now + UNKNOWN_DEADLINE))
+            connection.execute("DELETE FROM jobs WHERE id = ?", (job,))
+            _add_events(connection, events)
+
+        await self.write(work)
+
+    async def unreadable(self) -> list[tuple[str, str, float]]:
+        """The records that were set aside: job, reason, and when (seconds since 1970)."""
+        return await self.read(lambda c: c.execute("SELECT job, reason, at FROM unreadable ORDER BY at").fetchall())
 
     async def tombstone(self, job: str, doc: dict[str, Any]) -> None:
         """Leave a tombstone: this job is to be cancelled when it comes."""
@@ -203,6 +241,7 @@ class Journal:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")  # its reader sees what is broken
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.executescript(_SCHEMA)
@@ -212,6 +251,20 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _epoch(connection: sqlite3.Connection) -> str:
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex,))
     return str(connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0])
+
+
+def _is_past(connection: sqlite3.Connection, job: str) -> bool:
+    return connection.execute("SELECT 1 FROM endings WHERE job = ?", (job,)).fetchone() is not None
+
+
+def _cancel_of(job: str, text: str) -> dict[str, Any]:
+    """What a tombstone says. That it is there says enough."""
+    try:
+        text.encode()
+        found: Any = json.loads(text)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) and found.get("job", job) == job else {"job": job}
 
 
 def _add_events(connection: sqlite3.Connection, events: list[tuple[str, str]]) -> None:

@@ -106,6 +106,7 @@ class SiteSettings(Section):
     capacity: CapacitySettings = CapacitySettings()
     check: CheckSettings = CheckSettings()
     datasets: dict[DatasetId, DatasetSettings] = {}
+    dataset_seconds: float = Field(60, ge=1, description="between two looks at a dataset, which walk all its files")
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
     metrics_port: int | None = Field(None, description="loopback port of /metrics")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from joserfc.jwk import ECKey
 
 from fedproc.common.errors import UnavailableError
@@ -135,3 +136,11 @@ async def test_a_record_that_nobody_could_read_keeps_nothing_back() -> None:
     await ran(journal, broker)
     assert broker.told == [record("a", 2)]
     assert journal.kept == []
+
+
+@pytest.mark.parametrize("broken", ["{", "[1]", "[" * 100_000, '{"job": "\udcff"}'])
+async def test_message_that_cannot_be_read_keeps_no_other_from_going(broken: str) -> None:
+    journal, broker = Journal(snapshot("j-1", 1, "running"), record("j-1", 1)), Broker()
+    journal.kept.insert(1, Outgoing(9, "record", broken))
+    await ran(journal, broker)
+    assert [kind for kind, _ in broker.told] == ["snapshot", "record"]

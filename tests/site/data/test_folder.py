@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -73,3 +77,53 @@ async def test_large_dataset_keeps_no_heartbeat_waiting(good: Path, monkeypatch:
     monkeypatch.setattr(FolderDataApi, "_looked_at", slowly)
     assert await api(good=good).offers() == ()
     walked.set()
+
+
+async def test_dataset_that_cannot_be_read_is_shown_with_folder_reason_and_cure(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "dataset.json").write_text("{")
+    (tmp_path / "file").write_text("")
+    data = api(good=good, gone=tmp_path / "gone", bad=tmp_path / "bad", file=tmp_path / "file")
+    assert all(found.offer is None and found.problem is None for found in data.conditions())
+    await data.offers()
+    found = {one.id: one for one in data.conditions()}
+    assert found["good"].offer is not None
+    assert (found["good"].problem, found["good"].cure) == (None, None)
+    assert found["gone"].path == tmp_path / "gone"
+    assert "No such file" in str(found["gone"].problem)
+    assert "datasets.gone.path" in str(found["gone"].cure)
+    assert "datasets.file.path" in str(found["file"].cure)
+    assert f"mend {tmp_path / 'bad' / 'dataset.json'}" in str(found["bad"].cure)
+
+
+async def test_dataset_that_is_mended_is_shown_as_good_again(tmp_path: Path) -> None:
+    data = api(late=tmp_path / "late")
+    await data.offers()
+    assert data.conditions()[0].problem
+    (tmp_path / "late").mkdir()
+    await data.offers()
+    assert data.conditions()[0].problem is None
+
+
+async def test_look_that_nobody_waits_for_walks_no_further(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        (good / f"{number}").mkdir()
+    begun, go_on, walked = threading.Event(), threading.Event(), []
+    real = os.walk
+
+    def slowly(folder: Path) -> Iterator[Any]:
+        for entry in real(folder):
+            begun.set()
+            go_on.wait(10)
+            walked.append(entry)
+            yield entry
+
+    monkeypatch.setattr(module.os, "walk", slowly)
+    data = api(good=good)
+    looking = asyncio.create_task(data._looked_at("good", DatasetSettings(path=good)))
+    await asyncio.to_thread(begun.wait, 10)
+    looking.cancel()
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    assert len(walked) == 1

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from tests.support.orchestrator import SECONDS, Host, S, order
 
 from fedproc.common.errors import ToolFaultError
 from fedproc.site.executors.base import Observation, Phase
 from fedproc.site.jobs.execution import Execution
+from fedproc.site.journal import Journal
+
+WRITER: Any = SimpleNamespace(save=None)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +31,7 @@ def test_a_signal_is_named(code: int, said: str) -> None:
     prepared = SimpleNamespace(
         task=SimpleNamespace(kind="batch", expected_exit_code=0, status=None, metrics=()), workspace=None
     )
-    execution = Execution(None, None, prepared, None, None)  # type: ignore[arg-type]
+    execution = Execution(None, None, prepared, WRITER, None)  # type: ignore[arg-type]
     with pytest.raises(ToolFaultError) as caught:
         execution._judge(Observation(phase=Phase.exited, exit_code=code), last=True)
     assert said in str(caught.value)
@@ -32,8 +39,47 @@ def test_a_signal_is_named(code: int, said: str) -> None:
 
 def test_who_was_asked_to_end_and_did_not_was_killed_by_us() -> None:
     task = SimpleNamespace(kind="service", metrics=(), expected_exit_code=0, stop=SimpleNamespace(exit_codes=(143,)))
-    execution = Execution(None, None, SimpleNamespace(task=task, workspace=None), None, None)  # type: ignore[arg-type]
+    execution = Execution(None, None, SimpleNamespace(task=task, workspace=None), WRITER, None)  # type: ignore[arg-type]
     execution.finish.set()
     with pytest.raises(ToolFaultError) as caught:
         execution._judge(Observation(phase=Phase.exited, exit_code=137), last=True)
     assert str(caught.value).endswith("asked to end, it exited with 137 (SIGKILL)")
+
+
+async def test_daemon_that_is_lost_after_a_prepare_step_goes_on_with_the_next(tmp_path: Path, journal: Journal) -> None:
+    host = Host(tmp_path, journal, ())
+    host.tools.want(prepare=(("true",),))
+    ordered = order()
+    await host.orchestrator.accept(ordered)
+    first = f"{ordered.job}-0"
+    await host.runs(first)
+    saved = await _when_lost(host, first)
+    again = Host(tmp_path, journal, ())
+    again.executor.running = host.executor.running
+    again.tools.want(prepare=(("true",),))
+    await journal.save(ordered.job, saved, [])
+    await again.orchestrator.resume()
+    await again.runs(ordered.job)
+    async with asyncio.timeout(SECONDS):
+        while first in again.executor.running:
+            await asyncio.sleep(0.01)
+    assert again.orchestrator.runs[ordered.job].record.state is S.running
+    await again.orchestrator.close()
+
+
+async def _when_lost(host: Host, step: str) -> dict[str, Any]:
+    """What the journal has in the moment in which the executor has forgotten the step."""
+    discard, found = host.executor.discard, asyncio.get_running_loop().create_future()
+
+    async def lost(handle: dict[str, Any]) -> None:
+        await discard(handle)
+        found.set_result(await host.journal.known(step.rpartition("-")[0]))
+        await asyncio.Event().wait()
+
+    host.executor.discard = lost  # type: ignore[method-assign]
+    host.executor.exit_code = 0
+    host.executor.running[step].set()
+    async with asyncio.timeout(SECONDS):
+        saved = await found
+    await host.orchestrator.close()
+    return dict(saved)

@@ -16,9 +16,9 @@ from fedproc.contract.tool.task import Task
 from fedproc.contract.wire import limits
 from fedproc.contract.wire.jws import CENTRAL, seal, unseal
 from fedproc.contract.wire.messages import JobOrder
-from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
-from fedproc.site.jobs.stage_out import check, upload
+from fedproc.site.jobs.stage_out import check, release, terms_of, upload
 from fedproc.site.policy.rules import Policy
 
 KEY = ECKey.generate_key("P-256")
@@ -36,6 +36,19 @@ def task_writing(*outputs: dict[str, Any]) -> Task:
     )
 
 
+def ordered(tool: str) -> JobOrder:
+    return JobOrder.model_validate(
+        {
+            "job": new_id("j"),
+            "experiment": new_id("e"),
+            "task": "local",
+            "tool": {"id": tool, "version": "1.0.0", "digest": "sha256:" + "0" * 64},
+            "user": {"sub": "rosa"},
+            "deadlines": dict.fromkeys(("start_by", "end_by", "release_by"), "2030-01-01T00:00:00Z"),
+        }
+    )
+
+
 async def refusal_of(folder, task: Task) -> RefusedError:
     for output in task.outputs:
         (folder / output.name).mkdir()
@@ -43,7 +56,7 @@ async def refusal_of(folder, task: Task) -> RefusedError:
     policy = Policy.model_validate({"release": {"aggregate": "automatic"}, "tools": [{"id": "km", "digest": "*"}]})
     services = cast(Services, SimpleNamespace(policy=policy))
     with pytest.raises(RefusedError) as caught:
-        await check(services, policy.tools[0], task, folder)
+        await check(services, JobRecord(order=ordered("km")), task, folder)
     return caught.value
 
 
@@ -72,29 +85,28 @@ class Transfer:
         return new_id("f")
 
 
+def sending(transfer: Transfer, how: str = "automatic") -> Services:
+    return cast(Services, SimpleNamespace(transfer=transfer, policy=policy(how)))
+
+
+def policy(how: str, *, tool: str = "t", minimum: int = 5) -> Policy:
+    values = {"release": {"aggregate": how}, "minimum_count": minimum, "tools": [{"id": tool, "digest": "*"}]}
+    return Policy.model_validate(values)
+
+
 def _job(folder, name: str, count: int) -> tuple[JobRecord, Task]:
     (folder / "many").mkdir()
     digest = hashlib.sha256(b"x").hexdigest()
     sealed = {f"many/{n:05}{name}": digest for n in range(count)}
     for path in sealed:
         (folder / path).write_bytes(b"x")
-    order = JobOrder.model_validate(
-        {
-            "job": new_id("j"),
-            "experiment": new_id("e"),
-            "task": "local",
-            "tool": {"id": "t", "version": "1.0.0", "digest": "sha256:" + "0" * 64},
-            "user": {"sub": "rosa"},
-            "deadlines": dict.fromkeys(("start_by", "end_by", "release_by"), "2030-01-01T00:00:00Z"),
-        }
-    )
-    record = JobRecord(order=order, sealed=sealed)
+    record = JobRecord(order=ordered("t"), sealed=sealed)
     return record, task_writing({"name": "many", "path": "many", "folder": True})
 
 
 async def test_all_of_many_outputs_are_sent(tmp_path):
     record, task = _job(tmp_path, "x" * 120, 450)
-    services = cast(Services, SimpleNamespace(transfer=Transfer()))
+    services = sending(Transfer())
     record.outputs = await upload(services, record, task, tmp_path, lambda _: None)
     assert len(record.outputs) == 450
     raw = seal(record.snapshot("UB", "e" * 32), Signer(KEY), iss="UB", aud=CENTRAL)
@@ -106,17 +118,109 @@ async def test_of_outputs_whose_list_nobody_could_read_none_is_sent(tmp_path, mo
     monkeypatch.setattr(limits, "MESSAGE_BYTES", 200 << 10)
     transfer = Transfer()
     with pytest.raises(ToolFaultError, match=r"list of its 450 output files has .* the centre reads 0\.20 MiB: pack"):
-        await upload(cast(Services, SimpleNamespace(transfer=transfer)), record, task, tmp_path, lambda _: None)
+        await upload(sending(transfer), record, task, tmp_path, lambda _: None)
     assert transfer.sent == []
 
 
 @pytest.mark.parametrize("name", ["x" * 120, "\N{GRINNING FACE}" * 40], ids=["ascii", "four bytes each"])
 async def test_the_list_is_reckoned_no_smaller_than_it_becomes(tmp_path, monkeypatch, name):
     record, task = _job(tmp_path, name, 300)
-    services = cast(Services, SimpleNamespace(transfer=Transfer()))
+    services = sending(Transfer())
     record.outputs = await upload(services, record, task, tmp_path, lambda _: None)
     size = len(seal(record.snapshot("UB", "e" * 32), Signer(KEY), iss="UB", aud=CENTRAL))
     monkeypatch.setattr(limits, "MESSAGE_BYTES", size)
     record.outputs = ()
     with pytest.raises(ToolFaultError):
         await upload(services, record, task, tmp_path, lambda _: None)
+
+
+# -- a policy that is changed while a job runs, waits, or is being sent ------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "counts"),
+    [
+        ("automatic", "never", "never"),
+        ("automatic", "manual", "manual"),
+        ("manual", "automatic", "manual"),
+        ("never", "manual", "never"),
+        ("automatic", "automatic", "automatic"),
+    ],
+)
+async def test_of_the_policy_at_the_start_and_the_present_one_the_stricter_counts(before, now, counts):
+    task = task_writing({"name": "table"})
+    record = JobRecord(order=ordered("t"), terms=policy(before).terms(policy(before).tools[0], task))
+    assert terms_of(sending(Transfer(), now), record, task).of("table") == counts
+
+
+async def test_larger_of_two_minimum_counts_counts():
+    task = task_writing({"name": "table"})
+    record = JobRecord(order=ordered("t"), terms=policy("manual", minimum=3).terms(policy("manual").tools[0], task))
+    assert terms_of(sending(Transfer()), record, task).minimum_count == 5
+
+
+async def test_job_whose_tool_is_admitted_no_more_sends_nothing(tmp_path):
+    record, task = _job(tmp_path, "x", 1)
+    transfer = Transfer()
+    services = cast(Services, SimpleNamespace(transfer=transfer, policy=policy("automatic", tool="other")))
+    with pytest.raises(RefusedError) as caught:
+        await release(services, record, task, tmp_path, _undecided, lambda _: None)
+    assert caught.value.code == "policy.tool_unknown"
+    assert transfer.sent == []
+
+
+async def _undecided(_: Any) -> None:
+    raise AssertionError("nobody is to decide")
+
+
+class Turning(Transfer):
+    """While its first file is sent, the site changes its policy."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.services: Any = None
+
+    async def upload(self, new: Any, source: Any, on_wait: Any) -> str:
+        self.services.policy = policy(self.how)
+        return await super().upload(new, source, on_wait)
+
+
+async def test_policy_that_is_changed_to_never_while_outputs_are_sent_stops_them(tmp_path):
+    record, task = _job(tmp_path, "x", 3)
+    transfer = Turning("never")
+    transfer.services = services = sending(transfer)
+    with pytest.raises(RefusedError) as caught:
+        await release(services, record, task, tmp_path, _undecided, lambda _: None)
+    assert caught.value.code == "release.forbidden"
+    assert len(transfer.sent) == 1
+
+
+async def test_policy_that_is_changed_to_manual_while_outputs_are_sent_asks_a_person(tmp_path):
+    record, task = _job(tmp_path, "x", 3)
+    transfer = Turning("manual")
+    transfer.services = services = sending(transfer)
+    asked: list[Any] = []
+
+    async def decided(found: Any) -> None:
+        asked.append(found)
+        record.decision = Decision(release=False, reason="no", hashes=record.sealed or {})
+
+    with pytest.raises(RefusedError) as caught:
+        await release(services, record, task, tmp_path, decided, lambda _: None)
+    assert caught.value.code == "release.refused"
+    assert (len(asked), len(transfer.sent)) == (1, 1)
+
+
+async def test_policy_that_is_changed_to_never_while_a_person_thinks_outdoes_the_release(tmp_path):
+    record, task = _job(tmp_path, "x", 1)
+    transfer = Transfer()
+    services = sending(transfer, "manual")
+
+    async def decided(_: Any) -> None:
+        record.decision = Decision(release=True, reason="yes", hashes=record.sealed or {})
+        services.policy = policy("never")
+
+    with pytest.raises(RefusedError):
+        await release(services, record, task, tmp_path, decided, lambda _: None)
+    assert transfer.sent == []

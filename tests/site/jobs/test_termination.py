@@ -117,7 +117,7 @@ async def test_a_clean_up_that_fails_is_done_again_and_holds_no_share(
     assert run.obstacle == f"{what}: [Errno 5] it fails"
     assert run.record.state is S.cancelled
     assert host.pool._held == {}
-    assert [doc["state"] for doc in await host.journal.open_jobs()] == ["cancelled"]
+    assert [json.loads(text)["state"] for _, text in await host.journal.open_jobs()] == ["cancelled"]
     assert folder.exists()
     (shown,) = jobs_of(host.orchestrator.runs.values())
     assert shown["ending"][0] == what
@@ -252,7 +252,7 @@ async def test_the_daemon_ends_though_a_job_does_not(host: Host) -> None:
     host.orchestrator.stop()
     async with asyncio.timeout(SECONDS):
         await host.orchestrator.close()
-    assert [doc["order"]["job"] for doc in await host.journal.open_jobs()] == [job]
+    assert [open_job for open_job, _ in await host.journal.open_jobs()] == [job]
 
 
 async def test_a_run_that_nobody_cancelled_is_noticed_and_ended(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

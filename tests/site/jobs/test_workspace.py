@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -11,7 +15,9 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 
 from fedproc.common.errors import ToolFaultError
+from fedproc.common.tasks import StopFlag, StoppedError, stoppable
 from fedproc.contract.tool.task import OutputDecl
+from fedproc.site.jobs import workspace as module
 from fedproc.site.jobs.workspace import Workspace
 
 
@@ -153,3 +159,41 @@ def test_any_status_file_is_read_or_is_the_tools_fault(workspace, written):
         workspace.probe_result("status.json")
     except ToolFaultError as error:
         assert error.message == "status file status.json is no JSON"
+
+
+async def test_copy_that_nobody_waits_for_ends_before_its_folder_is_removed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = workspace.work / "output" / "files"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number:03}").write_bytes(b"x")
+    begun, go_on, copied = threading.Event(), threading.Event(), []
+    real = module._copy_file
+
+    def slowly(base: int, path: str, target: Path, *more: Any) -> tuple[str, int]:
+        begun.set()
+        go_on.wait(10)
+        copied.append(path)
+        return real(base, path, target, *more)
+
+    monkeypatch.setattr(module, "_copy_file", slowly)
+    sealing = asyncio.create_task(stoppable(workspace.seal, [out("files", folder=True)], workspace.sealed))
+    await asyncio.to_thread(begun.wait, 10)
+    sealing.cancel()
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await sealing
+    workspace.remove()
+    await asyncio.sleep(0.2)
+    assert len(copied) == 1
+    assert not workspace.root.exists()
+
+
+def test_copy_of_one_large_file_is_stopped_within_it(workspace: Workspace) -> None:
+    with (workspace.work / "output" / "r").open("wb") as large:
+        large.truncate(50 << 20)
+    flag = StopFlag()
+    flag.set()
+    with pytest.raises(StoppedError):
+        workspace.seal([out("r", max_mb=100)], workspace.sealed, flag)

@@ -28,7 +28,7 @@ def check(tmp_path, content, *, minimum=5, disclosure="aggregate", how="automati
     policy = Policy.model_validate(
         {"minimum_count": minimum, "release": {disclosure: how}, "tools": [{"id": "km", "digest": "*"}]}
     )
-    return findings(policy, policy.tools[0], task, tmp_path)
+    return findings(policy.terms(policy.tools[0], task), task, tmp_path)
 
 
 def test_nothing_against_counts_that_are_large_or_zero(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from fedproc.cli.show import AsJson, as_json, coloured, console, table
 from fedproc.cli.site.app import site
@@ -21,7 +22,7 @@ Socket = Annotated[
 Reason = Annotated[str, typer.Option(prompt=True, help="why; kept in the host's journal")]
 
 
-def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     import httpx
 
     try:
@@ -41,18 +42,32 @@ def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = Non
 @site.command()
 def status(socket: Socket, json: AsJson = False) -> None:
     """The host's jobs, and whether it takes more."""
-    found = _ask(socket, "GET", "/status")
+    found = ask(socket, "GET", "/status")
     if json:
         return as_json(found)
     taking = "[red]stopped[/]" if found["stopped"] else found["held"] or "[green]takes jobs[/]"
     console.print(f"[bold]{found['host']}[/]  {taking}  clock {found['clock_skew_seconds']} s off the centre's")
+    _show_problems(found)
     _show_jobs(found)
+
+
+def _show_problems(found: dict[str, Any]) -> None:
+    for entry in found["datasets"]:
+        what = escape(f"{entry['id']} cannot be read ({entry['path']}): {entry['problem']}")
+        console.print(f"[red]dataset {what}[/]\n  {escape(entry['cure'])}")
+    for entry in found["unreadable"]:
+        what = escape(f"{entry['job']} cannot be read: {entry['reason']}")
+        console.print(f"[red]the journal's record of {what}[/]")
+        console.print(
+            f"  set aside {entry['set_aside']}; its job has ended as journal_lost and is to be started again. Nothing"
+            " is to be done here but to look at the disk; the record is kept (docs/operations/site.md)"
+        )
 
 
 @site.command()
 def jobs(socket: Socket, json: AsJson = False) -> None:
     """The jobs here, what each waits for, and why one that has ended is not cleaned away yet."""
-    found = _ask(socket, "GET", "/status")
+    found = ask(socket, "GET", "/status")
     if json:
         return as_json([*found["jobs"], *found["leftovers"]])
     _show_jobs(found)
@@ -77,7 +92,7 @@ def _waits_for(job: dict[str, Any]) -> str:
 @site.command()
 def stop(socket: Socket) -> None:
     """End all jobs and take no more; works without the centre, and outlives a restart."""
-    _ask(socket, "POST", "/stop")
+    ask(socket, "POST", "/stop")
     console.print("stopped: its jobs are being ended, and none is taken until fedproc site start")
 
 
@@ -90,11 +105,11 @@ def drain(
 
     Exit codes: 0 no job is open, 3 some still are.
     """
-    left = _ask(socket, "POST", "/drain")["jobs"]
+    left = ask(socket, "POST", "/drain")["jobs"]
     until = time.monotonic() + wait
     while left and time.monotonic() < until:
         time.sleep(min(1.0, wait))
-        left = len(_ask(socket, "GET", "/status")["jobs"])
+        left = len(ask(socket, "GET", "/status")["jobs"])
     console.print(f"takes no new jobs; {left or 'none'} still open")
     if left:
         raise typer.Exit(JOBS_LEFT)
@@ -103,14 +118,14 @@ def drain(
 @site.command()
 def start(socket: Socket) -> None:
     """Take jobs again, after stop or drain."""
-    _ask(socket, "POST", "/start")
+    ask(socket, "POST", "/start")
     console.print("takes jobs again")
 
 
 @site.command()
 def releases(socket: Socket, json: AsJson = False) -> None:
     """What awaits a person's decision before it leaves."""
-    found = _ask(socket, "GET", "/releases")
+    found = ask(socket, "GET", "/releases")
     if json:
         return as_json(found)
     rows = [
@@ -124,14 +139,14 @@ def releases(socket: Socket, json: AsJson = False) -> None:
 @site.command()
 def release(job: str, socket: Socket, reason: Reason) -> None:
     """Let a job's results leave."""
-    _ask(socket, "POST", f"/releases/{job}", {"decision": "release", "reason": reason})
+    ask(socket, "POST", f"/releases/{job}", {"decision": "release", "reason": reason})
     console.print(f"{job}: released")
 
 
 @site.command()
 def refuse(job: str, socket: Socket, reason: Reason) -> None:
     """Keep a job's results inside; the job ends as refused."""
-    _ask(socket, "POST", f"/releases/{job}", {"decision": "refuse", "reason": reason})
+    ask(socket, "POST", f"/releases/{job}", {"decision": "refuse", "reason": reason})
     console.print(f"{job}: refused")
 
 

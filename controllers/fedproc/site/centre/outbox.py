@@ -60,7 +60,11 @@ class OutboxPublisher:
             after = pending[-1].id
 
     async def _publish_batch(self, pending: Sequence[Outgoing], jobs: set[str] | None) -> None:
-        bodies = [json.loads(entry.body) for entry in pending]
+        read = [(entry, body) for entry in pending if (body := _body_of(entry)) is not None]
+        if len(read) < len(pending):
+            known = {entry.id for entry, _ in read}
+            await self._journal.confirmed([entry.id for entry in pending if entry.id not in known])
+        pending, bodies = [entry for entry, _ in read], [body for _, body in read]
         carried_by = _newest(pending, bodies)
         going = [n for n, body in enumerate(bodies) if jobs is None or body.get("job") in (None, *jobs)]
         chosen = sorted({carried_by[n] for n in going})
@@ -94,6 +98,18 @@ def _without_lists(body: dict[str, Any], reason: str) -> dict[str, Any]:
     if body.get("state") in TERMINAL and body.get("outputs"):
         return kept | {"state": JobState.error.value, "code": "system_fault.too_large", "reason": reason}
     return kept | {"reason": (body.get("reason") or "")[:_LONGEST_REASON]}
+
+
+def _body_of(entry: Outgoing) -> dict[str, Any] | None:
+    """None if it cannot be read: it is left out, so that the others go. The centre asks for states that it lacks."""
+    try:
+        entry.body.encode()  # bytes that are no UTF-8 came as halves of surrogate pairs
+        body: Any = json.loads(entry.body)
+    except (ValueError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}".encode(errors="replace").decode()
+        log.error("outbox.message_unreadable", message=entry.id, kind=entry.kind, reason=reason)
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _newest(pending: Sequence[Outgoing], bodies: Sequence[dict[str, Any]]) -> list[int]:

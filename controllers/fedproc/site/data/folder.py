@@ -18,13 +18,12 @@ from typing import Any, Protocol
 
 from fedproc.common.errors import SystemFaultError
 from fedproc.common.log import get_logger
+from fedproc.common.tasks import StopFlag, stoppable
 from fedproc.contract.wire.messages import DatasetUse, OfferedDataset
 from fedproc.site.settings import DatasetSettings
 
 log = get_logger(__name__)
 
-_LOOK_SECONDS = 60.0
-"""between two looks at one dataset, which walk all its files"""
 _FIRST_SECONDS = 1.0
 """that whoever asks waits for looks which go on: most datasets are small"""
 
@@ -44,11 +43,27 @@ class Materialised:
     path: Path
 
 
+@dataclass(frozen=True)
+class DatasetCondition:
+    """How a dataset stands here, for the site's operator alone: it has a path."""
+
+    id: str
+    path: Path
+    offer: OfferedDataset | None = None
+    """None as long as it was not looked at, or cannot be read"""
+    problem: str | None = None
+    cure: str | None = None
+
+
 class DataApi(Protocol):
     """What a site's Data API must offer to the orchestrator."""
 
     async def offers(self) -> tuple[OfferedDataset, ...]:
         """The datasets that this host offers, without any path."""
+        ...
+
+    def conditions(self) -> tuple[DatasetCondition, ...]:
+        """Each dataset as it was found last."""
         ...
 
     async def materialise(self, use: DatasetUse, job: str) -> Materialised:
@@ -64,13 +79,16 @@ class DataApi(Protocol):
 
 
 class FolderDataApi:
-    """Datasets that are folders named in the host's settings; jobs see the folders themselves, read-only."""
+    """Datasets that are folders named in the host's settings; jobs see the folders themselves, read-only.
 
-    def __init__(self, datasets: Mapping[str, DatasetSettings], seconds: float = _LOOK_SECONDS) -> None:
+    ``seconds`` lie between two looks at one dataset, which walk all its files.
+    """
+
+    def __init__(self, datasets: Mapping[str, DatasetSettings], seconds: float = 60.0) -> None:
         self._datasets = datasets
         self._seconds = seconds
         self._offers: dict[str, OfferedDataset | None] = dict.fromkeys(datasets)
-        self._problems: dict[str, str | None] = {}
+        self._problems: dict[str, tuple[str, str] | None] = {}
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._next: dict[str, float] = {}
 
@@ -83,6 +101,12 @@ class FolderDataApi:
             await asyncio.wait(looking, timeout=_FIRST_SECONDS)
         return tuple(offer for offer in self._offers.values() if offer is not None)
 
+    def conditions(self) -> tuple[DatasetCondition, ...]:
+        return tuple(
+            DatasetCondition(name, entry.path, self._offers[name], *(self._problems.get(name) or (None, None)))
+            for name, entry in self._datasets.items()
+        )
+
     def _look(self, name: str, entry: DatasetSettings) -> None:
         """Have it looked at in the background, not again before some time, and not while that goes on."""
         task = self._looking.get(name)
@@ -91,12 +115,14 @@ class FolderDataApi:
         self._looking[name] = asyncio.create_task(self._looked_at(name, entry))
 
     async def _looked_at(self, name: str, entry: DatasetSettings) -> None:
+        offer, problem = None, None
         try:
-            offer, problem = await asyncio.to_thread(_offer, name, entry), None
+            offer = await stoppable(_offer, name, entry)
         except (DatasetError, OSError, ValueError) as error:
-            offer, problem = None, str(getattr(error, "detail", {}).get("at_host", error))
+            text = str(getattr(error, "detail", {}).get("at_host", error))
+            problem = text, _cure(name, entry, error)
         if problem is not None and problem != self._problems.get(name):
-            log.error("dataset.unreadable", dataset=name, reason=problem)
+            log.error("dataset.unreadable", dataset=name, reason=problem[0], cure=problem[1])
         self._offers[name], self._problems[name] = offer, problem
         self._next[name] = time.monotonic() + self._seconds
 
@@ -136,19 +162,33 @@ def _version(entry: DatasetSettings) -> str:
     return entry.version or str(_described(entry).get("version", "1"))
 
 
-def _offer(name: str, entry: DatasetSettings) -> OfferedDataset:
+def _cure(name: str, entry: DatasetSettings, error: Exception) -> str:
+    match error:
+        case PermissionError():
+            readable = f"setfacl -R -m u:fedproc:rX {entry.path}"
+            return f"let the orchestrator's user read it, and pass the folders above: {readable}"
+        case FileNotFoundError() | NotADirectoryError():
+            return f"mount or restore it, or correct datasets.{name}.path in the settings and restart the orchestrator"
+        case OSError():
+            return "look at the disk or the mount: the system says so of the folder itself"
+        case _:
+            return f"mend {entry.path / 'dataset.json'}: a JSON object with version and description, both text in UTF-8"
+
+
+def _offer(name: str, entry: DatasetSettings, flag: StopFlag) -> OfferedDataset:
     """Raises OSError, ValueError or :class:`DatasetError` if the folder, or its ``dataset.json``, cannot be read."""
     next(entry.path.iterdir(), None)
-    sizes = list(_sizes(entry.path))
+    sizes = list(_sizes(entry.path, flag))
     description = entry.description or str(_described(entry).get("description", ""))
     offer = OfferedDataset(id=name, version=_version(entry), description=description, files=len(sizes), size=sum(sizes))
     offer.model_dump_json()  # raises ValueError for what no message can carry
     return offer
 
 
-def _sizes(folder: Path) -> Iterator[int]:
+def _sizes(folder: Path, flag: StopFlag) -> Iterator[int]:
     """Of its files; what goes, or cannot be read, while it is walked is not counted."""
     for below, _, names in os.walk(folder):
+        flag.check()
         for name in names:
             with suppress(OSError):
                 found = Path(below, name).stat()

@@ -19,7 +19,8 @@ from fedproc.site.jobs.log_matcher import LogMatcher
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import Prepared, make_spec, ports
-from fedproc.site.jobs.streams import Save, Streams
+from fedproc.site.jobs.streams import Streams
+from fedproc.site.jobs.writer import RecordWriter
 
 OnReady = Callable[[], Awaitable[None]]
 
@@ -28,17 +29,17 @@ _PRINTED = ("stdout", "stderr")
 
 
 class Execution:
-    """The steps of one job. ``save`` journals the record with messages to the centre."""
+    """The steps of one job. ``writer`` journals its record."""
 
     def __init__(
-        self, services: Services, record: JobRecord, prepared: Prepared, save: Save, on_ready: OnReady
+        self, services: Services, record: JobRecord, prepared: Prepared, writer: RecordWriter, on_ready: OnReady
     ) -> None:
         self._services = services
         self._record = record
         self._prepared = prepared
-        self._save = save
+        self._writer = writer
         self._on_ready = on_ready
-        self._streams = Streams(services, record, prepared.workspace, save, prepared.task.metrics)
+        self._streams = Streams(services, record, prepared.workspace, writer.save, prepared.task.metrics)
         self._matchers: list[LogMatcher] | None = None
         self.finish = asyncio.Event()
         self.over = False
@@ -55,18 +56,23 @@ class Execution:
     async def run(self) -> None:
         """Run what is left of the steps. Raises :class:`ToolFaultError` or :class:`SystemFaultError` as they end."""
         while True:
+            await self._discard_last()
             observed = await self._step()
             self._account(observed)
             last = self._record.step == len(self._task.prepare)
             self._judge(observed, last)
             if last:
                 return
-            assert self._record.handle is not None
-            await self._executor.discard(self._record.handle)
-            self._record.handle = None
+            self._record.discarding, self._record.handle = self._record.handle, None
             self._record.step += 1
             self._streams.restart()
-            self._save([])
+            await self._writer.saved()
+
+    async def _discard_last(self) -> None:
+        """The journal says by now that the step is over: a daemon after this one asks the executor for it no more."""
+        if self._record.discarding is not None:
+            await self._executor.discard(self._record.discarding)
+            self._record.discarding = None
 
     async def _step(self) -> Observation:
         record = self._record
@@ -78,7 +84,7 @@ class Execution:
             record.handle = await self._submit(spec)
             if record.state is not JobState.running:
                 record.enter(JobState.running)
-            self._save([])
+            self._writer.save()
             return await self._watch(record.handle, 0.0)
         observed = await self._executor.poll(record.handle)
         return await self._watch(record.handle, observed.seconds or 0.0)
@@ -93,7 +99,7 @@ class Execution:
                 with contextlib.suppress(asyncio.CancelledError):  # however often: nothing that is started is forgotten
                     await asyncio.wait({submitting})
             self._record.handle = submitting.result()
-            self._save([])
+            self._writer.save()
             raise
 
     async def _watch(self, handle: dict[str, Any], ran: float) -> Observation:
@@ -157,7 +163,7 @@ class Execution:
             ) from None
         await self._on_ready()
         self._record.ready = True
-        self._save([])
+        self._writer.save()
 
     async def _is_ready(self, ready: Ready, handle: dict[str, Any]) -> bool:
         if ready.tcp:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from weakref import WeakValueDictionary
 
 from fedproc.common.errors import FedprocError, SystemFaultError
@@ -17,6 +17,7 @@ from fedproc.contract.wire.messages import Cancel, Finish, JobOrder, Revocation,
 from fedproc.site.executors.base import Handle
 from fedproc.site.jobs.adoption import adopt_shares
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.recovery import handles_of, open_records, record_of
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.termination import Steps, removal
@@ -60,15 +61,17 @@ class Orchestrator:
         """Recover every job that the journal has open, and remove what ended jobs left behind.
 
         All have what they were granted before one of them goes on; the others wait in the order in which they came.
-        Where the site has stopped, they are only ended.
+        Where the site has stopped, they are only ended. What cannot be read is set aside, and ended as well.
         """
         await self._apply_revocations()
-        records = [JobRecord.model_validate(doc) for doc in await self._services.journal.open_jobs()]
+        records, lost = await open_records(self._services)
         records.sort(key=lambda record: record.times.get(JobState.accepted) or now())
         verdicts = adopt_shares(self._services.pool, records)
         await self._add_written_disk(records)
         for record in records:
             self._run(record, recovered=True, verdict=verdicts.get(record.job))
+        for job, handles in lost.items():
+            self._remove(job, handles)
         await self._remove_leftovers()
 
     async def _add_written_disk(self, records: list[JobRecord]) -> None:
@@ -124,20 +127,18 @@ class Orchestrator:
         folder = self._services.settings.state / "jobs"
         names = await asyncio.to_thread(lambda: [p.name for p in folder.iterdir()] if folder.is_dir() else [])
         for name in names:
-            if name in self._runs:
+            if name in self._runs or name in self._leftovers or not re.fullmatch(JOB_PATTERN, name):
                 continue
-            doc = await self._services.journal.known(name)
-            if doc is not None:
-                self._remove(name, JobRecord.model_validate(doc).handle)
-            elif re.fullmatch(JOB_PATTERN, name):
+            record = await record_of(self._services, name)
+            if record is None:
                 log.warning("job.unknown_ended", job=name)
-                self._remove(name, {"job": name})
+            self._remove(name, handles_of(name) if record is None else record.handles)
 
-    def _remove(self, job: str, handle: Handle | None) -> None:
+    def _remove(self, job: str, handles: Iterable[Handle]) -> None:
         steps = self._leftovers[job] = Steps(log.bind(job=job))
 
         async def remove() -> None:
-            for name, step in removal(self._services, job, lambda: handle).items():
+            for name, step in removal(self._services, job, lambda: handles).items():
                 await steps.complete(name, step)
             del self._leftovers[job]
 
@@ -201,7 +202,7 @@ class Orchestrator:
         """End a job; one that is not known yet is cancelled when it comes."""
         async with self._orders.setdefault(message.job, asyncio.Lock()):  # it may be accepted just now
             run = self._runs.get(message.job)
-            if run is None and await self._services.journal.known(message.job) is None:
+            if run is None and not await self._services.journal.has(message.job):
                 await self._services.journal.tombstone(message.job, message.model_dump(mode="json"))
         if run is not None:
             await run.cancel(message)

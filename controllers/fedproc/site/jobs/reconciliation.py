@@ -7,7 +7,7 @@ from fedproc.common.log import get_logger
 from fedproc.contract.api.hosts import OPEN_JOBS, OpenJobsReport
 from fedproc.contract.wire.messages import Cancel, OpenJob, open_jobs_digest
 from fedproc.site.jobs.orchestrator import Orchestrator
-from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.recovery import record_of
 from fedproc.site.jobs.services import Services
 
 log = get_logger(__name__)
@@ -55,10 +55,8 @@ class Reconciliation:
         if run := self._orchestrator.runs.get(job):
             run.save()
             return
-        journal = self._services.journal
-        doc = await journal.known(job)
-        if doc is None:
+        journal, record = self._services.journal, await record_of(self._services, job)
+        if record is None:
             return
-        record = JobRecord.model_validate(doc)
         await journal.emit([record.snapshot_event(self._services.settings.host, journal.epoch)])
         self._services.signals.outbox.publish(job)

@@ -12,7 +12,9 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import TERMINAL, JobState, may_follow
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import Cancel, ConnectionUse, JobOrder, Output, Snapshot, Start, Used
+from fedproc.site.executors.base import Handle
 from fedproc.site.jobs.verdict import Verdict
+from fedproc.site.policy.rules import Terms
 
 _SHARED = Snapshot.model_fields.keys() - {"host", "epoch", "job", "experiment"}
 
@@ -75,6 +77,10 @@ class JobRecord(BaseModel):
     handle: dict[str, Any] | None = None
     step: int = 0
     """which of the prepare steps and the command ``handle`` belongs to"""
+    discarding: dict[str, Any] | None = None
+    """the handle of the step before, until the executor has forgotten it"""
+    terms: Terms | None = None
+    """what the site's policy said of its outputs when it was admitted"""
     sealed: dict[str, str] | None = None
     tails: dict[str, tuple[int, int]] = {}
     """by stream: how many bytes of it were sent, in how many records"""
@@ -87,6 +93,11 @@ class JobRecord(BaseModel):
     @property
     def job(self) -> str:
         return self.order.job
+
+    @property
+    def handles(self) -> list[Handle]:
+        """All that the executor may know of it."""
+        return [known for known in (self.discarding, self.handle) if known is not None]
 
     @property
     def ended(self) -> bool:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
 from fedproc.common.log import get_logger
+from fedproc.common.tasks import stoppable
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.tool.task import Task
@@ -28,12 +29,13 @@ from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.shares import Share
 from fedproc.site.jobs.stage_in import Prepared, create_layout, fetch_artefacts, materialise
-from fedproc.site.jobs.stage_out import apply_decision, check, seal_artefacts, upload
+from fedproc.site.jobs.stage_out import check, release, seal_artefacts, upload
 from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.journal import JournalError
+from fedproc.site.policy.disclosure import Finding
 from fedproc.site.policy.rules import ToolRule
 from fedproc.site.tools.cache import InstalledTool
 
@@ -162,13 +164,14 @@ class JobRun:
             installed = await self._services.tool_cache.get(record.order.tool, self._writer.wait_for)
             task = _task_of(installed, record.order.task)
             self._services.policy.check_task(rule, task)
+            record.terms = record.terms or self._services.policy.terms(rule, task)
             with self._by(deadlines.end_by, "it had not ended by its deadline"):
                 if record.state in (*_BEFORE_RUN, JobState.running):
                     await self._run(installed, task, rule)
                     record.enter(JobState.collecting)
                     self.save()
                     self._services.pool.keep_disk_alone(record.job, _seconds_until(deadlines.release_by))
-            await self._stage_out(task, rule)
+            await self._stage_out(task)
 
     def _by(self, moment: datetime, text: str) -> AbstractContextManager[None]:
         return deadline(moment, text, self._services.identity.clock, self.stop)
@@ -177,7 +180,9 @@ class JobRun:
         prepared = await self._stage_in(installed, task)
         await fetch_artefacts(self._services, self.record, self._workspace, self._writer.wait_for)
         await self._wiring.open(task, rule)
-        execution = Execution(self._services, self.record, prepared, self.save, lambda: self._publish_artefacts(task))
+        execution = Execution(
+            self._services, self.record, prepared, self._writer, lambda: self._publish_artefacts(task)
+        )
         if self.record.finish:
             execution.finish.set()
         self._execution = execution
@@ -248,27 +253,26 @@ class JobRun:
         if not any(output.artefact_for for output in task.outputs):
             return
         folder = await seal_artefacts(self.record, task, self._workspace)
-        rule = self._services.policy.rule(self.record.order)
-        if found := await check(self._services, rule, task, folder):
+        if found := await check(self._services, self.record, task, folder):
             raise RefusedError(f"an artefact may not leave by itself: {found[0].text}", code="release.artefact")
         self.record.artefacts = await upload(self._services, self.record, task, folder, self._writer.wait_for)
         self.record.sealed = None
 
-    async def _stage_out(self, task: Task, rule: ToolRule) -> None:
+    async def _stage_out(self, task: Task) -> None:
         record, sealed = self.record, self._workspace.sealed
         if record.sealed is None:
             wanted = [o for o in task.outputs if not (o.artefact_for and record.artefacts)]
-            record.sealed = await asyncio.to_thread(self._workspace.seal, wanted, sealed) if wanted else {}
+            record.sealed = await stoppable(self._workspace.seal, wanted, sealed) if wanted else {}
             self.save()
-        found = await check(self._services, rule, task, sealed)
-        if found and record.decision is None:
-            if record.state is not JobState.awaiting_release:
-                record.enter(JobState.awaiting_release)
-            self._writer.wait_for("the site's release: " + "; ".join(f"{f.output}: {f.text}" for f in found))
-            await self._decided.wait()
-        if found and record.decision is not None:
-            apply_decision(record.decision, record.sealed)
-        record.outputs = await upload(self._services, record, task, sealed, self._writer.wait_for)
+        record.outputs = await release(
+            self._services, record, task, sealed, self._await_decision, self._writer.wait_for
+        )
+
+    async def _await_decision(self, found: list[Finding]) -> None:
+        if self.record.state is not JobState.awaiting_release:
+            self.record.enter(JobState.awaiting_release)
+        self._writer.wait_for("the site's release: " + "; ".join(f"{f.output}: {f.text}" for f in found))
+        await self._decided.wait()
 
     # -- the end ---------------------------------------------------------------------------------
 

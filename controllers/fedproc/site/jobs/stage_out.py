@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from fedproc.common.errors import RefusedError, SystemFaultError, ToolFaultError
 from fedproc.common.files import sha256_of
+from fedproc.common.tasks import stoppable
 from fedproc.contract.api.files import NewUpload
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.wire import limits
@@ -20,7 +21,7 @@ from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.disclosure import Finding, findings
-from fedproc.site.policy.rules import ToolRule
+from fedproc.site.policy.rules import Terms
 
 _OUTPUT_BYTES = 240
 """of one output in a snapshot, without its names: keys, file id, sha256, size"""
@@ -28,11 +29,52 @@ _SAID_LATER = 64 << 10
 """bytes for what a snapshot comes to say after its outputs are known"""
 
 
-async def check(services: Services, rule: ToolRule, task: Task, sealed: Path) -> list[Finding]:
+class _DecisionNeededError(RefusedError):
+    """The site's policy wants a person's word by now, and there is none."""
+
+    code = "release.artefact"
+
+
+def terms_of(services: Services, record: JobRecord, task: Task) -> Terms:
+    """How the job's outputs leave: as the policy said when the job was admitted, and as it says now if stricter.
+
+    Raises :class:`RefusedError` if the policy admits the job no more.
+    """
+    present = services.policy.terms(services.policy.rule(record.order), task)
+    return record.terms.stricter(present) if record.terms is not None else present
+
+
+async def release(
+    services: Services,
+    record: JobRecord,
+    task: Task,
+    sealed: Path,
+    decided: Callable[[list[Finding]], Awaitable[None]],
+    on_wait: OnWait,
+) -> tuple[Output, ...]:
+    """Upload the sealed outputs as the site's policy lets them leave, whatever it says while they wait or go.
+
+    ``decided`` returns when a person has decided about what keeps them. Raises as :func:`check`,
+    :func:`apply_decision` and :func:`upload` do.
+    """
+    while True:
+        found = await check(services, record, task, sealed)
+        if found and record.decision is None:
+            await decided(found)
+            continue
+        if record.decision is not None:
+            apply_decision(record.decision, record.sealed or {})
+        try:
+            return await upload(services, record, task, sealed, on_wait)
+        except _DecisionNeededError:
+            continue
+
+
+async def check(services: Services, record: JobRecord, task: Task, sealed: Path) -> list[Finding]:
     """What keeps the sealed outputs from leaving by themselves. Raises :class:`RefusedError` if they never may."""
     if not task.outputs:
         return []
-    found = await asyncio.to_thread(findings, services.policy, rule, task, sealed)
+    found = await stoppable(findings, terms_of(services, record, task), task, sealed)
     if refusals := [finding for finding in found if finding.refusal]:
         what = "; ".join(f"{finding.output}: {finding.text}" for finding in refusals)
         raise RefusedError(f"the site releases no such output: {what}", code=refusals[0].refusal)
@@ -66,7 +108,21 @@ async def upload(
         file = (folder / name / relative, relative, digest)
         going += [(declared, file, recipient) for recipient in _recipients(record, declared)]
     _check_list(record, [(declared, file[1], recipient) for declared, file, recipient in going])
-    return tuple([await _upload_one(services, record, *one, on_wait) for one in going])
+    sent = []
+    for declared, file, recipient in going:
+        _may_leave(services, record, task, declared)
+        sent.append(await _upload_one(services, record, declared, file, recipient, on_wait))
+    return tuple(sent)
+
+
+def _may_leave(services: Services, record: JobRecord, task: Task, declared: OutputDecl) -> None:
+    """Whether it still may: what goes waits for the centre, for days if need be."""
+    how = terms_of(services, record, task).of(declared.name)
+    if how == "never":
+        text = f"{declared.name}: the site's policy was changed, and outputs of class {declared.disclosure} never leave"
+        raise RefusedError(f"the site releases no such output: {text}", code="release.forbidden")
+    if how == "manual" and record.decision is None:
+        raise _DecisionNeededError(f"{declared.name}: the site's policy was changed; it may not leave by itself")
 
 
 def _check_list(record: JobRecord, going: Sequence[tuple[OutputDecl, str, str | None]]) -> None:
@@ -144,5 +200,5 @@ async def seal_artefacts(record: JobRecord, task: Task, workspace: Workspace) ->
     """Seal only what peers need now, when a service is ready; returns the folder."""
     target = workspace.root / "artefacts"
     wanted = [output for output in task.outputs if output.artefact_for]
-    record.sealed = await asyncio.to_thread(workspace.seal, wanted, target)
+    record.sealed = await stoppable(workspace.seal, wanted, target)
     return target

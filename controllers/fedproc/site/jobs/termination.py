@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from fedproc.common.errors import FedprocError
 from fedproc.common.log import Logger
@@ -81,7 +81,7 @@ class Termination:
             EndStep.share: self._give_back,
             EndStep.connections: self._drop_connections,
             EndStep.report: self._tell,
-            **removal(services, record.job, lambda: record.handle),
+            **removal(services, record.job, lambda: record.handles),
         }
 
     @property
@@ -131,11 +131,11 @@ class Termination:
         await self._steps.attempt(EndStep.folder, self._actions[EndStep.folder])
 
 
-def removal(services: Services, job: str, handle: Callable[[], Handle | None]) -> dict[EndStep, Step]:
+def removal(services: Services, job: str, handles: Callable[[], Iterable[Handle]]) -> dict[EndStep, Step]:
     """The steps that remove what a job left on this host; each may be repeated."""
 
     async def forget() -> None:
-        if (known := handle()) is not None:
+        for known in handles():
             await services.executor.discard(known)
 
     async def remove_folder() -> None:

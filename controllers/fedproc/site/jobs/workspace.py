@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fedproc.common.errors import ToolFaultError
+from fedproc.common.tasks import StopFlag
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.site.executors.base import INPUT, WORK
@@ -73,12 +74,13 @@ class Workspace:
         if self.root.exists():
             _remove(self.root)
 
-    def seal(self, outputs: Iterable[OutputDecl], target: Path) -> dict[str, str]:
+    def seal(self, outputs: Iterable[OutputDecl], target: Path, flag: StopFlag | None = None) -> dict[str, str]:
         """Copy the given outputs to ``target``: regular files only, no link followed.
 
         Returns sha256 by path under ``target`` (``<output>/<path>``). Raises :class:`ToolFaultError` naming the
-        output that is missing, too large, or not a regular file.
+        output that is missing, too large, or not a regular file; StoppedError, within a MiB, once ``flag`` is set.
         """
+        flag = flag or StopFlag()
         partial = target.with_name(target.name + ".part")
         for folder in (partial, target):
             if folder.exists():
@@ -87,7 +89,7 @@ class Workspace:
         base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             for output in outputs:
-                hashes |= _copy_output(base, output, partial / output.name)
+                hashes |= _copy_output(base, output, partial / output.name, flag)
         finally:
             os.close(base)
         partial.mkdir(exist_ok=True)
@@ -149,17 +151,18 @@ def placeholders(task: Task) -> dict[str, str]:
     }
 
 
-def _copy_output(base: int, output: OutputDecl, target: Path) -> dict[str, str]:
+def _copy_output(base: int, output: OutputDecl, target: Path, flag: StopFlag) -> dict[str, str]:
     left = int(output.max_mb * 1_000_000)
     hashes: dict[str, str] = {}
     try:
         for path in _files(base, output):
+            flag.check()
             if len(hashes) >= MAX_FILES:
                 raise ToolFaultError(
                     f"output {output.name}: more than {MAX_FILES} files", code="tool_fault.output_size"
                 )
             name = path.removeprefix("output/")
-            digest, size = _copy_file(base, path, target / name, left, output)
+            digest, size = _copy_file(base, path, target / name, left, output, flag)
             left -= size
             hashes[f"{output.name}/{name}"] = digest
     except FileNotFoundError as error:
@@ -218,7 +221,7 @@ def _open_below(base: int, path: str, flags: int) -> int:
         os.close(current)
 
 
-def _copy_file(base: int, path: str, target: Path, left: int, output: OutputDecl) -> tuple[str, int]:
+def _copy_file(base: int, path: str, target: Path, left: int, output: OutputDecl, flag: StopFlag) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
     with os.fdopen(_open_below(base, path, _OPEN), "rb") as source:
         if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
@@ -230,6 +233,7 @@ def _copy_file(base: int, path: str, target: Path, left: int, output: OutputDecl
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as copy:
             while chunk := source.read(_CHUNK):
+                flag.check()
                 size += len(chunk)
                 if size > left:
                     raise ToolFaultError(

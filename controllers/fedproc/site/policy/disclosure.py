@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import OutputDecl, Task
-from fedproc.site.policy.rules import Policy, ToolRule
+from fedproc.site.policy.rules import Terms
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,22 @@ class Finding:
     """the code with which the job is refused, as nobody at the site may release it unless the policy is changed"""
 
 
-def findings(policy: Policy, rule: ToolRule, task: Task, sealed: Path) -> list[Finding]:
-    """Everything that the site's policy has against these outputs leaving; blocks, call it in a thread."""
+def findings(terms: Terms, task: Task, sealed: Path, flag: StopFlag | None = None) -> list[Finding]:
+    """Everything that the site's policy has against these outputs leaving; blocks, call it in a thread.
+
+    Raises StoppedError between two files once ``flag`` is set.
+    """
+    flag = flag or StopFlag()
     present = [output for output in task.outputs if (sealed / output.name).exists()]
     return [
         finding
         for output in present
-        for finding in (*_of_class(policy, rule, output), *_of_counts(policy.minimum_count, output, sealed))
+        for finding in (*_of_class(terms, output), *_of_counts(terms.minimum_count, output, sealed, flag))
     ]
 
 
-def _of_class(policy: Policy, rule: ToolRule, output: OutputDecl) -> Iterator[Finding]:
-    how = policy.release_of(rule, output)
+def _of_class(terms: Terms, output: OutputDecl) -> Iterator[Finding]:
+    how = terms.of(output.name)
     if how == "never":
         text = f"outputs of class {output.disclosure} never leave this site"
         yield Finding(output.name, text, refusal="release.forbidden")
@@ -46,12 +51,13 @@ def _of_class(policy: Policy, rule: ToolRule, output: OutputDecl) -> Iterator[Fi
         yield Finding(output.name, f"outputs of class {output.disclosure} wait for a person's release")
 
 
-def _of_counts(minimum: int, output: OutputDecl, sealed: Path) -> Iterator[Finding]:
+def _of_counts(minimum: int, output: OutputDecl, sealed: Path, flag: StopFlag) -> Iterator[Finding]:
     if not output.min_count_fields or minimum == 0:
         return
     small: set[str] = set()
     unread = False
     for path in sorted((sealed / output.name).rglob("*")):
+        flag.check()
         if not path.is_file():
             continue
         try:

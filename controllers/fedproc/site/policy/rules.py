@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.common.toml_settings import Section, load_toml
@@ -18,6 +18,7 @@ from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import AdmittedTool, JobOrder, User
 
 Release = Literal["automatic", "manual", "never"]
+_STRICTNESS: tuple[Release, ...] = ("automatic", "manual", "never")
 
 
 class ConnectionRule(Section):
@@ -48,6 +49,25 @@ class Maximum(Section):
     disk_mb: int | None = None
     run_seconds: int | None = None
     gpus: int | None = None
+
+
+class Terms(BaseModel):
+    """What a policy says of the outputs of one job."""
+
+    model_config = ConfigDict(frozen=True)
+
+    release: dict[str, Release]
+    """by output: how it leaves"""
+    minimum_count: int
+
+    def of(self, output: str) -> Release:
+        """How an output leaves; one that is not named never does."""
+        return self.release.get(output, "never")
+
+    def stricter(self, other: Terms) -> Terms:
+        """Of two policies the stricter word on each output, and the larger count."""
+        release = {name: max(self.of(name), other.of(name), key=_STRICTNESS.index) for name in self.release}
+        return Terms(release=release, minimum_count=max(self.minimum_count, other.minimum_count))
 
 
 class Policy(Section):
@@ -129,6 +149,11 @@ class Policy(Section):
                 f"wants a connection with task {tasks}; {_line(rule)} does not name it (connections)",
                 code="policy.network",
             )
+
+    def terms(self, rule: ToolRule, task: Task) -> Terms:
+        """What a line of this policy says of the outputs of a task."""
+        release = {output.name: self.release_of(rule, output) for output in task.outputs}
+        return Terms(release=release, minimum_count=self.minimum_count)
 
     def release_of(self, rule: ToolRule, output: OutputDecl) -> Release:
         """How outputs of this disclosure class leave; a class that is not named never does."""

@@ -1,7 +1,8 @@
 """The site's own way in: HTTP with JSON on a unix socket, for ``fedproc site …``. Needs no centre.
 
-``GET /status``, ``GET /releases``, ``POST /releases/{job}`` with ``{"decision": "release"|"refuse", "reason"}``,
-``POST /stop``, ``POST /start``. Who may open the socket (0600, the daemon's user) is the site's operator.
+``GET /status``, ``GET /datasets``, ``GET /releases``, ``POST /releases/{job}`` with
+``{"decision": "release"|"refuse", "reason"}``, ``POST /stop``, ``POST /start``. Who may open the
+socket (0600, the daemon's user) is the site's operator.
 """
 
 from __future__ import annotations

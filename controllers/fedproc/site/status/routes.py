@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from fedproc.common.errors import InvalidInputError
@@ -19,6 +20,7 @@ def routes_for(services: Services, orchestrator: Orchestrator, check: HostCheck)
     return [
         ("POST", re.compile("/drain"), routes.drain),
         ("GET", re.compile("/status"), routes.status),
+        ("GET", re.compile("/datasets"), routes.datasets),
         ("GET", re.compile("/releases"), routes.releases),
         ("POST", re.compile("/releases/([a-z0-9-]+)"), routes.decide),
         ("POST", re.compile("/(stop|start)"), routes.stop_or_start),
@@ -42,7 +44,16 @@ class _Routes:
             "check": self._check.shown(),
             "jobs": jobs_of(self._orchestrator.runs.values()),
             "leftovers": leftovers_of(self._orchestrator.leftovers),
+            "unreadable": [
+                {"job": job, "reason": reason, "set_aside": datetime.fromtimestamp(at, UTC).isoformat()}
+                for job, reason, at in await services.journal.unreadable()
+            ],
+            "datasets": [dataset for dataset in _datasets(services) if dataset["problem"] is not None],
         }
+
+    async def datasets(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
+        await self._services.data.offers()
+        return _datasets(self._services)
 
     async def releases(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
         return releases_of(self._orchestrator.runs.values(), self._services.settings.state)
@@ -64,3 +75,18 @@ class _Routes:
     async def drain(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
         self._services.holds.drain()
         return {"held": self._services.holds.held, "jobs": len(self._orchestrator.runs)}
+
+
+def _datasets(services: Services) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": found.id,
+            "path": str(found.path),
+            "version": found.offer.version if found.offer else None,
+            "files": found.offer.files if found.offer else None,
+            "bytes": found.offer.size if found.offer else None,
+            "problem": found.problem,
+            "cure": found.cure,
+        }
+        for found in services.data.conditions()
+    ]
