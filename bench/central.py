@@ -69,7 +69,14 @@ def _apis(running: Running, folder: Path, *databases: str) -> Iterator[list[Clie
             (port,) = free_ports(1)
             place = folder / str(number)
             place.mkdir(parents=True)
-            own = {"database": database, "files": f"{place}/files", "runtime": f"{place}/run", "listen_port": port}
+            quota = {"open_experiments": 10**6, "requests_per_minute": 10**7}
+            own = {
+                "quota": quota,
+                "database": database,
+                "files": f"{place}/files",
+                "runtime": f"{place}/run",
+                "listen_port": port,
+            }
             path = place / "central.toml"
             path.write_text(tomli_w.dumps({**settings, **own, "public_url": f"http://127.0.0.1:{port}"}))
             stack.enter_context(_process("fedproc.cli", "api", "--config", str(path)))

@@ -14,12 +14,13 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from fedproc.central.settings import CentralSettings, RetentionSettings, Role
+from fedproc.central.settings import CentralSettings, QuotaSettings, RetentionSettings, Role, UserQuotaSettings
 from fedproc.site.settings import CapacitySettings, CheckSettings
 
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
 OPEN = {
+    "central_api.central_api_quotas": "by subject; tasks/settings.yml has the program read its file",
     "container_engine.container_engine_options": "the engine's own; refused by dockerd, or by tasks/podman_check.yml",
     "enrolment.enrolment_fingerprints": "by host; tasks/main.yml refuses what is no host",
     "host_check.host_check_services": "by any name; each is checked",
@@ -73,8 +74,11 @@ def test_keys_are_those_of_the_programs() -> None:
     assert set(of_centre["central_api_roles"]["options"]) == set(get_args(Role))
     assert set(of_centre["central_api_retention"]["options"]) == set(RetentionSettings.model_fields)
     template = (ROLES / "central_api/templates/central.toml.j2").read_text()
-    written = set(re.findall(r"^\[?(\w+)(?: =|\])", template, re.M))
+    found = re.findall(r"^\[?(\w+)(?: =|\])|'(\w+)': central_api_", template, re.M)
+    written = {name for either in found for name in either}
     assert set(of_centre["central_api_settings"]["options"]) == set(CentralSettings.model_fields) - written
+    quota = set(of_centre["central_api_quota"]["options"])
+    assert quota == set(QuotaSettings.model_fields) == set(UserQuotaSettings.model_fields)
 
 
 def task_of(role: str, file: str, name: str) -> dict[str, Any]:

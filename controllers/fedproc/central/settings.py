@@ -63,6 +63,24 @@ class RetentionSettings(Section):
     orphans: Days = Field(7, description="bytes in the file store that no entry names, after they were found")
 
 
+class QuotaSettings(Section):
+    """What one user may have at once, and ask for."""
+
+    open_experiments: int = Field(200, ge=1, description="experiments that have not ended")
+    stored_mb: int = Field(200_000, ge=1, description="files and results together, MB")
+    submission_mb: int = Field(100, ge=1, description="the parameters of all jobs of one experiment together, MB")
+    requests_per_minute: int = Field(6_000, ge=1, description="at one API process")
+
+
+class UserQuotaSettings(Section):
+    """What one user may have instead; what is left out is as for everybody."""
+
+    open_experiments: int | None = Field(None, ge=1)
+    stored_mb: int | None = Field(None, ge=1)
+    submission_mb: int | None = Field(None, ge=1)
+    requests_per_minute: int | None = Field(None, ge=1)
+
+
 class CentralSettings(Section):
     """All of the centre. The API and the relay read the same file."""
 
@@ -85,10 +103,17 @@ class CentralSettings(Section):
     release_days: float = Field(14, description="how long after its run a job may await its release")
     hold_seconds: float = Field(600, description="how long a gang's job waits prepared for the others")
     max_upload_mb: int = Field(10_000, description="largest file taken in, MB")
+    quota: QuotaSettings = Field(QuotaSettings(), description="of every user")
+    quotas: dict[str, UserQuotaSettings] = Field({}, description="of single users, by the subject of their tokens")
     metrics_port: int | None = Field(None, description="relay: loopback port of /metrics")
     health_seconds: float = Field(3, description="how long an answer of /hosts/health/ is kept")
     log_level: str = "INFO"
     retention: RetentionSettings = RetentionSettings()
+
+    def quota_of(self, user: str) -> QuotaSettings:
+        """What a user may have, by the subject of the token."""
+        own = self.quotas.get(user)
+        return self.quota if own is None else self.quota.model_copy(update=own.model_dump(exclude_none=True))
 
 
 def load(path: Path) -> CentralSettings:

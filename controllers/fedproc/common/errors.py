@@ -94,6 +94,18 @@ class ConflictError(FedprocError):
     code = "conflict"
 
 
+class QuotaError(ConflictError):
+    """The caller has as much of it as is allowed; something has to end, or an operator to allow more."""
+
+    code = "quota"
+
+
+class TooManyRequestsError(FedprocError):
+    """The caller asks more often than is allowed; the same request may succeed later."""
+
+    code = "rate"
+
+
 class LockedError(ConflictError):
     """Another request has it just now; the same request may succeed later."""
 

@@ -17,6 +17,7 @@ from fedproc.central.api.audit import AuditLog
 from fedproc.central.api.deps import AppState
 from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.middleware import RequestMiddleware
+from fedproc.central.api.rates import Rates
 from fedproc.central.api.recent import Recent
 from fedproc.central.api.routes import (
     acceptance,
@@ -37,6 +38,7 @@ from fedproc.central.auth.issuer import Issuer
 from fedproc.central.auth.tokens import Verifier
 from fedproc.central.db import migrate
 from fedproc.central.db.engine import connect
+from fedproc.central.experiments.quotas import Quotas
 from fedproc.central.experiments.submission import Submissions
 from fedproc.central.files.blobs import Blobs
 from fedproc.central.files.inputs import Inputs
@@ -80,7 +82,7 @@ def _app_state(settings: CentralSettings) -> AppState:
     engine = connect(settings.database)
     migrate.ready(engine)
     notifier, metrics, issuer = notifier_for(engine, settings.runtime), Metrics(), Issuer(settings.issuer)
-    blobs = Blobs(settings.files)
+    blobs, quotas = Blobs(settings.files), Quotas(settings)
     return AppState(
         settings=settings,
         engine=engine,
@@ -88,10 +90,11 @@ def _app_state(settings: CentralSettings) -> AppState:
         issuer=issuer,
         verifier=Verifier(issuer),
         blobs=blobs,
-        uploads=Uploads(engine, blobs, settings.max_upload_mb),
-        inputs=Inputs(engine, blobs, notifier),
+        uploads=Uploads(engine, blobs, settings.max_upload_mb, quotas),
+        inputs=Inputs(engine, blobs, notifier, quotas),
         submissions=Submissions(engine, settings, notifier),
         signed_urls=SignedUrls(blobs.folder),
+        rates=Rates(lambda user: settings.quota_of(user).requests_per_minute),
         metrics=metrics,
         streams=Streams(notifier, metrics, engine),
         health=Recent(settings.health_seconds),

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, insert
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
+from fedproc.central.api.rates import Bucket
 from fedproc.central.db.engine import write_transaction
 from fedproc.central.db.schema import audit
 from fedproc.common.errors import FedprocError
@@ -24,6 +25,10 @@ log = get_logger(__name__)
 ANONYMOUS = "anonymous"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOBODYS = frozenset({401, 429})
+STRANGERS_A_MINUTE = 60
+"""acts of callers that showed no token: failed sign-ins and wrong codes of enrolments. Beyond it they are logged alone,
+since anybody could fill the database with them"""
+_STRANGER = "enrolment:"
 _ADD = insert(audit)
 _MAX_WAITING = 2000
 
@@ -71,6 +76,11 @@ class AuditEvent:
         }
 
 
+def _is_strangers(entry: dict[str, Any]) -> bool:
+    actor: str = entry["actor"]
+    return actor == ANONYMOUS or actor.startswith(_STRANGER)
+
+
 def _printable(text: str, length: int) -> str:
     return "".join(character if character.isprintable() else "?" for character in text[:length])
 
@@ -82,9 +92,13 @@ class AuditLog:
         self._engine = engine
         self._waiting: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._strangers = Bucket(STRANGERS_A_MINUTE, time.monotonic())
 
     async def append(self, entry: dict[str, Any]) -> None:
         """Returns once the entry is committed; where that fails, the entry stands in the log instead."""
+        if _is_strangers(entry) and self._strangers.take(STRANGERS_A_MINUTE, time.monotonic()):
+            log.warning("audit.stranger_not_kept", entry=entry)
+            return
         if len(self._waiting) >= _MAX_WAITING:
             log.error("audit.queue_full", entry=entry)
             return

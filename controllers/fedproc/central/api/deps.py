@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection, Request
 
 from fedproc.central.api.audit import AuditEvent
 from fedproc.central.api.metrics import Metrics
+from fedproc.central.api.rates import Rates
 from fedproc.central.api.recent import Recent
 from fedproc.central.api.streams import Streams
 from fedproc.central.auth.issuer import Issuer
@@ -30,7 +31,7 @@ from fedproc.central.files.signed_urls import SignedUrls
 from fedproc.central.files.uploads import Uploads
 from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings, Role
-from fedproc.common.errors import ForbiddenError, NotAuthenticatedError, UnavailableError
+from fedproc.common.errors import ForbiddenError, NotAuthenticatedError, TooManyRequestsError, UnavailableError
 from fedproc.contract.api.operations import Health
 
 _LONGEST_TOKEN = 16_384
@@ -50,6 +51,7 @@ class AppState:
     inputs: Inputs
     submissions: Submissions
     signed_urls: SignedUrls
+    rates: Rates
     metrics: Metrics
     streams: Streams
     health: Recent[tuple[Health, Health]]
@@ -97,7 +99,9 @@ class Bearer(SecurityBase):
         audit_event(request).actor = caller.actor
         if caller.host is not None:
             await self._host(request, caller.host)
-        elif self._who != "any" and self._who not in caller.roles:
+            return caller
+        _count(request, caller)
+        if self._who != "any" and self._who not in caller.roles:
             raise ForbiddenError(
                 f"this needs {self._whom()}; ask the federation's operator for it", code="forbidden.role"
             )
@@ -122,6 +126,15 @@ async def asked_by_operator(request: Request) -> bool:
     except (NotAuthenticatedError, UnavailableError):
         return False
     return caller.operates
+
+
+def _count(request: Request, caller: Caller) -> None:
+    """What is refused for its number is no act: it must not be written down each time."""
+    try:
+        app_state(request).rates.count(caller.sub)
+    except TooManyRequestsError:
+        audit_event(request).is_action = False
+        raise
 
 
 def _is_active(request: Request, host: str) -> bool:

@@ -30,6 +30,7 @@ from fedproc.common.errors import (
     RangeError,
     StorageFullError,
     TooLargeError,
+    TooManyRequestsError,
     UnavailableError,
     UnreadableError,
 )
@@ -52,6 +53,7 @@ STATUS: Mapping[type[FedprocError], int] = {
     InvalidInputError: 422,
     UnreadableError: 422,
     LockedError: 423,
+    TooManyRequestsError: 429,
     ChecksumError: 460,
     UnavailableError: 503,
     StorageFullError: 507,

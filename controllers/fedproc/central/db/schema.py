@@ -242,6 +242,7 @@ files = Table(
     Column("disclosure", String(16)),
     Column("created", Float, nullable=False),
     Index("ix_files_owner", "owner", "id"),
+    Index("ix_files_owner_state_size", "owner", "state", "size"),
     Index(
         "uq_files_owner_path",
         "owner",

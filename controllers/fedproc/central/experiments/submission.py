@@ -16,6 +16,7 @@ from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.orders import Drafts
 from fedproc.central.experiments.placement import HostFacts, Placed, Plan, named_hosts, plan, windows
+from fedproc.central.experiments.quotas import Quotas
 from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
@@ -43,7 +44,7 @@ class Submissions:
     def start(self, caller: Caller, request: ExperimentRequest, key: str | None, answer: Answer[T]) -> T:
         """Start an experiment, or find the one that the caller has started by the same request under ``key``.
 
-        What ``answer`` makes of it. Raises as :func:`earlier` and :func:`submit` do.
+        What ``answer`` makes of it. Raises as :func:`earlier`, :meth:`Quotas.check_start` and :func:`submit` do.
         """
         made = retry_on_conflict(lambda: self._write(caller, request, key, answer))
         self._notifier.publish("outbox")
@@ -53,6 +54,8 @@ class Submissions:
     def _write(self, caller: Caller, request: ExperimentRequest, key: str | None, answer: Answer[T]) -> T:
         with serialized_transaction(self._engine) as connection:
             known = None if key is None else earlier(connection, caller, key, request)
+            if known is None:
+                Quotas(self._settings).check_start(connection, caller.sub)
             experiment = known or submit(connection, self._settings, caller, request, key, time.time())
             return answer(connection, experiment, known is not None)
 
@@ -93,12 +96,13 @@ def submit(
 
     ``acceptance``: it may go to hosts that are not accepted yet.
 
-    Raises :class:`InvalidInputError` that names every fault.
+    Raises :class:`InvalidInputError` that names every fault, :class:`TooLargeError`.
     """
     row = _tool(connection, request)
     tool = tools.of_digest(connection, row.digest)
     known = _hosts(connection, named_hosts(request, settings.aggregator))
     placed = plan(request, tool, known, settings.aggregator, acceptance=acceptance)
+    Quotas(settings).check_size(caller.sub, placed)
     experiment = new_id("e")
     values = {**_experiment(placed, row, caller, now), "id": experiment}
     if key is not None:

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Engine, Row
 from fedproc.central.db.engine import serialized_transaction
 from fedproc.central.db.repositories import experiments, files, tools
 from fedproc.central.experiments.advance import advance
+from fedproc.central.experiments.quotas import Quotas
 from fedproc.central.files.blobs import Blobs, Incoming
 from fedproc.central.notify import Notifier
-from fedproc.common.errors import ConflictError, InvalidInputError
+from fedproc.common.errors import ConflictError, InvalidInputError, StorageFullError
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool.task import InputDecl, Task
 
@@ -30,22 +31,26 @@ class Arrived:
 class Inputs:
     """The inputs' entries and bytes; whoever waits for messages or events is woken when one is there."""
 
-    def __init__(self, engine: Engine, blobs: Blobs, notifier: Notifier) -> None:
+    def __init__(self, engine: Engine, blobs: Blobs, notifier: Notifier, quotas: Quotas) -> None:
         self._engine = engine
         self._blobs = blobs
         self._notifier = notifier
+        self._quotas = quotas
 
     def expect(self, connection: Connection, job: Row[Any], name: str, now: float) -> Row[Any]:
         """The pending entry for an input of a queued job. One that was sent before stays until this is complete.
 
-        Raises :class:`ConflictError` once the job's order is written, because the order names the files.
+        Raises :class:`ConflictError` once the job's order is written, because the order names the files, and
+        :class:`StorageFullError` where the owner has no room.
         """
         _still_queued(job)
+        owner = experiments.find(connection, job.experiment, None).owner
+        self._quotas.check_room(connection, owner, 1)
         if (row := files.input_of(connection, job.id, name, "pending")) is not None:
             return row
         values = {
             "id": new_id("f"),
-            "owner": experiments.find(connection, job.experiment, None).owner,
+            "owner": owner,
             "path": name,
             "state": "pending",
             "size": 0,
@@ -65,13 +70,19 @@ class Inputs:
     def finish(self, arrived: Arrived, incoming: Incoming, record: Callable[[Connection], None], now: float) -> None:
         """The input is there: what was sent under its name before is replaced, and the job may go if it was the last.
 
-        ``record`` is called in the transaction. Raises :class:`ConflictError` if the job was dispatched meanwhile.
+        ``record`` is called in the transaction. Raises :class:`ConflictError` if the job was dispatched meanwhile, and
+        :class:`StorageFullError`, with nothing kept, where the owner has no room for it.
         """
         incoming.sync()
-        with serialized_transaction(self._engine) as connection:
-            replaced = _replace(connection, arrived, incoming.size)
-            advance(connection, arrived.row.experiment, now)
-            record(connection)
+        try:
+            with serialized_transaction(self._engine) as connection:
+                replaced = _replace(connection, arrived, incoming.size)
+                self._quotas.check_kept(connection, arrived.row.owner, 0)
+                advance(connection, arrived.row.experiment, now)
+                record(connection)
+        except StorageFullError:
+            incoming.cut(0)
+            raise
         if replaced is not None:
             self._blobs.delete(replaced)
         self._notifier.publish("outbox")

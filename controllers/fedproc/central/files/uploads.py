@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Row
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import experiments, files, tools
+from fedproc.central.experiments.quotas import MB, Quotas
 from fedproc.central.files.blobs import Blobs, Incoming
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, TooLargeError
 from fedproc.contract.api.files import NewFile, NewUpload
@@ -18,7 +19,6 @@ from fedproc.contract.ids import new_id
 from fedproc.contract.states import TERMINAL
 from fedproc.contract.tool.task import OutputDecl, Task
 
-MB = 1_000_000
 _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 _MOST_FILES = 10_000
 """of one output of one job"""
@@ -27,12 +27,16 @@ _JWE_GROWTH, _JWE_HEADER = 1.4, 4096
 
 
 class Uploads:
-    """The entries of one database and the bytes in one store; a file may have ``largest_mb``."""
+    """The entries of one database and the bytes in one store; a file may have ``largest_mb``.
 
-    def __init__(self, engine: Engine, blobs: Blobs, largest_mb: int) -> None:
+    Whatever makes an entry or completes one raises :class:`StorageFullError` where its owner has no room for it.
+    """
+
+    def __init__(self, engine: Engine, blobs: Blobs, largest_mb: int, quotas: Quotas) -> None:
         self._engine = engine
         self._blobs = blobs
         self._largest_mb = largest_mb
+        self._quotas = quotas
 
     def expect_output(self, connection: Connection, host: str, new: NewUpload, now: float) -> Row[Any]:
         """The entry for one output of one of the host's open jobs, a new one or that of an earlier attempt.
@@ -84,6 +88,8 @@ class Uploads:
         self._check_size(values["size"])
         if not values["size"] and values["sha256"] != _SHA256_OF_NOTHING:
             raise InvalidInputError(f"a file of no bytes has the sha256 {_SHA256_OF_NOTHING}", code="file.sha256")
+        announced = 0 if row is None else row.size
+        self._quotas.check_room(connection, values["owner"], values["size"] - announced)
         if row is not None:
             with self._blobs.locked(row.id) as incoming:
                 incoming.cut(0)
@@ -116,6 +122,7 @@ class Uploads:
             )
         incoming.sync()
         with write_transaction(self._engine) as connection:
+            self._quotas.check_kept(connection, row.owner, row.size if row.state == "pending" else 0)
             if files.complete(connection, row.id):
                 record(connection)
 

@@ -21,11 +21,11 @@ from fedproc.central.api.views import file_view, job_view
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import experiments, files, tools
+from fedproc.central.experiments.quotas import MB
 from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.download import FileDownload, zipped
 from fedproc.central.files.inputs import Arrived, declared_upload
 from fedproc.central.files.receive import sha256_of_headers, stream_to
-from fedproc.central.files.uploads import MB
 from fedproc.common.errors import CutOffError, ForbiddenError, InvalidInputError, MalformedRequestError, NotFoundError
 from fedproc.contract.api.experiments import JobView
 from fedproc.contract.api.files import FileView

@@ -24,9 +24,10 @@ from fedproc.central.api.views import file_view
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import files
+from fedproc.central.experiments.quotas import MB
 from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.receive import sha256_of_checksum, stream_to
-from fedproc.central.files.uploads import MB, find_for
+from fedproc.central.files.uploads import find_for
 from fedproc.common.errors import (
     ChecksumError,
     ConflictError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from fedproc.central.db.schema import events, experiments, hosts, jobs
 from fedproc.common.errors import NotFoundError
@@ -46,6 +46,9 @@ _EVENTS = (
     .limit(bindparam("most"))
 )
 _NOT_THERE = ("queued", *sorted(TERMINAL))
+_OPEN = select(func.count()).where(
+    experiments.c.owner == bindparam("owner"), experiments.c.state.in_(("queued", "running"))
+)
 _ADD, _ADD_JOBS = insert(experiments), insert(jobs)
 
 
@@ -59,6 +62,11 @@ def find(connection: Connection, experiment: str, owner: str | None) -> Row[Any]
     """One experiment, of that owner unless None. Raises :class:`NotFoundError`, the same for one of somebody else."""
     row = connection.execute(_ONE, {"id": experiment}).one_or_none()
     return _owned(row, owner, f"experiment {experiment}")
+
+
+def count_open(connection: Connection, owner: str) -> int:
+    """How many of the owner's have not ended."""
+    return int(connection.execute(_OPEN, {"owner": owner}).scalar_one())
 
 
 def state(connection: Connection, experiment: str) -> str:

@@ -74,6 +74,14 @@ def announced(connection: Connection, job: str, name: str, recipient: str | None
     return int(count), int(size)
 
 
+def stored(connection: Connection, owner: str, *, state: str | None = None) -> int:
+    """Bytes of all the owner's files; those that are pending count as announced, unless ``state`` leaves them out."""
+    query = select(func.coalesce(func.sum(files.c.size), 0)).where(files.c.owner == owner)
+    if state is not None:
+        query = query.where(files.c.state == state)
+    return int(connection.scalar(query) or 0)
+
+
 def input_of(connection: Connection, job: str, name: str, state: str) -> Row[Any] | None:
     """The entry of an uploaded input of a job: the one being sent (``pending``) or the one that counts."""
     query = select(files).where(files.c.job == job, files.c.input == name, files.c.state == state)

@@ -1,0 +1,63 @@
+"""What one user may have at once. Each check says the limit, what there is, and the way round."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from fedproc.central.db.repositories import experiments, files
+from fedproc.central.experiments.placement import Plan
+from fedproc.central.settings import CentralSettings
+from fedproc.common.errors import QuotaError, StorageFullError, TooLargeError
+from fedproc.contract.wire.jws import canonical
+
+MB = 1_000_000
+_ASK = "or ask the federation's operator for more"
+
+
+class Quotas:
+    """Those of the settings; users are known by the subjects of their tokens."""
+
+    def __init__(self, settings: CentralSettings) -> None:
+        self._settings = settings
+
+    def check_start(self, connection: Connection, user: str) -> None:
+        """Whether the user may start another experiment. Raises :class:`QuotaError`, :class:`StorageFullError`."""
+        most, open_now = self._settings.quota_of(user).open_experiments, experiments.count_open(connection, user)
+        if open_now >= most:
+            raise QuotaError(
+                f"you have {open_now} experiments that have not ended; {most} may be open at once: wait until one ends,"
+                f" cancel one (POST /experiments/ID/cancel), {_ASK}",
+                code="quota.experiments",
+            )
+        self.check_room(connection, user, 1)
+
+    def check_size(self, user: str, plan: Plan) -> None:
+        """Whether the parameters of all jobs together are not too large. Raises :class:`TooLargeError`."""
+        most, sizes = self._settings.quota_of(user).submission_mb * MB, dict[int, int]()
+        for job in plan.jobs:  # hosts with nothing of their own have the same object
+            if id(job.parameters) not in sizes:
+                sizes[id(job.parameters)] = len(canonical(job.parameters))
+        total = sum(sizes[id(job.parameters)] for job in plan.jobs)
+        if total > most:
+            raise TooLargeError(
+                f"the parameters of the {len(plan.jobs)} jobs have {total} bytes together; {most} may be sent at once: "
+                f"name fewer hosts, give large values as an input file, {_ASK}",
+                code="quota.submission",
+            )
+
+    def check_room(self, connection: Connection, user: str, size: int) -> None:
+        """Whether ``size`` more bytes may be announced for the user. Raises :class:`StorageFullError`."""
+        self._check_stored(user, files.stored(connection, user), size)
+
+    def check_kept(self, connection: Connection, user: str, size: int) -> None:
+        """Whether ``size`` bytes that came may be kept beside what is complete. Raises :class:`StorageFullError`."""
+        self._check_stored(user, files.stored(connection, user, state="complete"), size)
+
+    def _check_stored(self, user: str, stored: int, size: int) -> None:
+        most = self._settings.quota_of(user).stored_mb * MB
+        if stored + size > most:
+            raise StorageFullError(
+                f"the files and results of {user} have {stored} bytes, and {size} more would come; {most} may be kept: "
+                f"delete files that are not needed (DELETE /uploads/ID), {_ASK}",
+                code="quota.stored",
+            )
