@@ -29,7 +29,8 @@ def _flatten(values: list[Any]) -> list[Any]:
 class Gateway:
     """nginx and the registry, started on entry and ended on exit; ``url`` is the one port."""
 
-    def __init__(self, folder: Path, federation: Federation) -> None:
+    def __init__(self, folder: Path, federation: Federation, **variables: Any) -> None:
+        self._variables = variables
         self.folder = folder
         self.federation = federation
         self.keys = Keyring(folder / "keys")
@@ -72,7 +73,9 @@ class Gateway:
         defaults = read_yaml(ROLES / "gateway" / "defaults" / "main.yml")
         usual = {name: value for name, value in defaults.items() if "{{" not in str(value)}
         template = ROLES / "gateway" / "templates" / "nginx.conf.j2"
-        settings = self._write("nginx.conf", template, {**usual, **values, "gateway_realm": "fedproc"})
+        settings = self._write(
+            "nginx.conf", template, {**usual, **values, "gateway_realm": "fedproc", **self._variables}
+        )
         text = re.sub(r"/run/nginx\.pid", str(self.folder / "nginx.pid"), settings.read_text())
         text = text.replace("user www-data;", "user root;")  # the tests' folders are their user's alone
         settings.write_text(re.sub(r"access_log syslog:\S+", f"access_log {self.folder}/access.log", text))

@@ -7,15 +7,17 @@ given as a file; scopes come in the claim :data:`SCOPE_CLAIM`.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedproc.common.errors import UnavailableError
-from fedproc.contract.wire.routing import RESOURCE_SERVER
+from fedproc.contract.wire.routing import POLICIES, RESOURCE_SERVER
 from fedproc.demo.keys import KeyPair
 from fedproc.demo.polling import wait_until
 
@@ -112,6 +114,8 @@ def write_configuration(plan: BrokerPlan, server: KeyPair, issuer_key: Path) -> 
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (plan.folder / "rabbitmq-env.conf").write_text("")
     (plan.folder / "enabled_plugins").write_text("[rabbitmq_auth_backend_oauth2].\n")
+    definitions = plan.folder / "definitions.json"
+    definitions.write_text(json.dumps({"vhosts": [{"name": "/"}], "policies": _policies()}))
     (plan.folder / "rabbitmq.conf").write_text(
         f"""listeners.tcp = none
 listeners.ssl.1 = 127.0.0.1:{plan.port}
@@ -132,8 +136,18 @@ log.file = false
 log.console = true
 log.console.level = warning
 consumer_timeout = 86400000
+load_definitions = {definitions.resolve()}
 """
     )
+
+
+def _policies() -> list[dict[str, Any]]:
+    """As ``rabbitmqctl export_definitions`` writes them."""
+    common = {"vhost": "/", "apply-to": "queues", "priority": 0}
+    return [
+        {**common, "name": name, "pattern": pattern, "definition": bounds}
+        for name, (pattern, bounds) in POLICIES.items()
+    ]
 
 
 def wait_for(plan: BrokerPlan, seconds: float = 60) -> None:

@@ -14,7 +14,7 @@ from tests.support.books import Belt, Books, kinds
 from fedproc.central.db.engine import read_transaction, serialized_transaction
 from fedproc.central.experiments import deadlines, reconcile
 from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS
-from fedproc.common.amqp import BrokerError, ReturnedError
+from fedproc.common.amqp import BrokerError, NotTakenError, ReturnedError
 from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.states import JobState
 from fedproc.contract.wire import jws
@@ -106,6 +106,20 @@ def test_what_the_broker_did_not_take_is_sent_again(books: Books) -> None:
         asyncio.run(books.publisher().publish_all(_Broken("UB", error=BrokerError("full")), now))  # type: ignore[arg-type]
     assert [(row.host, row.sent is not None) for row in books.outbox()] == [("UB", True), ("BSC", False)]
     assert kinds(books.dispatch(at=now + LEASE_SECONDS + 1)) == [("JobOrder", "BSC")]
+
+
+def test_a_full_queue_of_one_host_holds_up_nothing_else(books: Books) -> None:
+    """It ended the session with the broker, and so kept messages from all hosts."""
+    for _ in range(3):
+        books.submit(tool="lone", hosts=["UB", "BSC"])
+    now, publisher = time.time(), books.publisher()
+    belt = _Broken("UB", error=NotTakenError("full"))
+    assert asyncio.run(publisher.publish_all(belt, now)) == 3  # type: ignore[arg-type]
+    books.submit(tool="lone", hosts=["UB", "BSC"])
+    assert asyncio.run(publisher.publish_all(belt, now + 1)) == 1  # type: ignore[arg-type]
+    waiting = [row.claimed for row in books.outbox() if row.host == "BSC"]
+    assert waiting[-1] is None, "the full one is not tried again so soon"
+    assert asyncio.run(publisher.publish_all(Belt(), now + LEASE_SECONDS + 2)) == 4  # type: ignore[arg-type]
 
 
 def test_what_no_queue_takes_is_not_sent_and_keeps_nothing_else_from_being_sent(books: Books) -> None:

@@ -54,6 +54,19 @@ async def test_a_consumer_ends_with_its_channel_and_what_it_held_comes_again(ses
     assert held.got.empty()
 
 
+async def test_a_cancelled_consumer_gets_nothing_more(session: Session, queue: str) -> None:
+    publishing, first, second = await session.publishing_channel(), Inbox(), Inbox()
+    channel = await session.channel(prefetch=5)
+    tag = await channel.consume(queue, first.take)
+    await publishing.publish("", queue, b"1")
+    assert (await first.next()).body == b"1"
+    await channel.cancel(tag)
+    await publishing.publish("", queue, b"2")
+    await channel.consume(queue, second.take)
+    assert (await second.next()).body == b"2"
+    assert first.got.empty()
+
+
 async def test_an_error_of_the_receiver_is_logged_and_the_next_message_comes(
     session: Session, queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:

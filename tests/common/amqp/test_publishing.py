@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import resource
 import time
@@ -13,13 +14,15 @@ import pytest
 from tests.support.amqp import QUORUM, Inbox, Node, error_of
 
 from fedproc.common.amqp import (
-    BrokerError,
     ClosedByBrokerError,
+    NotTakenError,
     PublishingChannel,
     ReturnedError,
     Session,
 )
+from fedproc.contract.wire import limits
 from fedproc.contract.wire.limits import MESSAGE_BYTES
+from fedproc.contract.wire.routing import POLICIES
 
 pytestmark = pytest.mark.needs_broker
 
@@ -65,8 +68,29 @@ async def test_a_message_that_a_full_queue_refuses_is_told(session: Session) -> 
         while not refused:  # a quorum queue notices a moment later that it is full
             results = await asyncio.gather(*(channel.publish("", name, b"x") for _ in range(9)), return_exceptions=True)
             refused = [result for result in results if result is not None]
-    assert all(isinstance(result, BrokerError) and "did not take a message" in result.message for result in refused)
+    assert all(isinstance(result, NotTakenError) for result in refused)
+    assert all("did not take a message" in result.message for result in refused)
     await channel.call(channel.raw.queue_delete, name)
+
+
+async def test_a_hosts_queue_is_bounded_in_bytes_by_the_brokers_policies(session: Session, node: Node) -> None:
+    """As the demo's broker, and that of the role, have them; nothing else declares it."""
+    told = json.loads(await node.control("list_policies", "--formatter", "json"))
+    policies = {one["name"]: (one["pattern"], json.loads(one["definition"])) for one in told}
+    assert policies == POLICIES
+    name, channel = f"events.test-{uuid.uuid4().hex[:8]}", await session.publishing_channel()
+    await channel.declare_queue(name, {**QUORUM, "x-max-length": 100_000, "x-overflow": "reject-publish"})
+    body, taken, refused = b"x" * limits.MESSAGE_BYTES, 0, False
+    async with asyncio.timeout(120):
+        while not refused:
+            try:
+                await channel.publish("", name, body)
+                taken += 1
+            except NotTakenError:
+                refused = True
+    await channel.call(channel.raw.queue_delete, name)
+    most = limits.EVENTS_QUEUE_BYTES // limits.MESSAGE_BYTES
+    assert most <= taken <= most + 2
 
 
 async def test_what_is_published_when_the_channel_ends_fails(session: Session, queue: str) -> None:

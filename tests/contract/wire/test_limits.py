@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey
+from tests.support.yaml_files import read_yaml
 
 from fedproc.catalog.signing import sign_manifest, verify_manifest
 from fedproc.central.api.middleware import MAX_BODY
@@ -20,7 +21,7 @@ from fedproc.contract.ids import new_id
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.tool.tool import Manifest, SourceFile
-from fedproc.contract.wire import jws, limits
+from fedproc.contract.wire import jws, limits, routing
 from fedproc.contract.wire.messages import Cancel, FileRef, OpenJob, Output, Peer, Snapshot, Start
 
 ROOT = Path(__file__).parents[3]
@@ -140,6 +141,21 @@ def test_the_broker_takes_what_may_be_sent() -> None:
     defaults = (ROOT / "roles/rabbitmq/defaults/main.yml").read_text()
     (most,) = re.findall(r"^rabbitmq_message_mb: (\d+)", defaults, re.MULTILINE)
     assert int(most) * limits.MIB >= limits.MESSAGE_BYTES
+
+
+def test_the_broker_bounds_the_queues_as_the_contract_says() -> None:
+    usual = read_yaml(ROOT / "roles/rabbitmq/defaults/main.yml")
+    assert usual["rabbitmq_events_queue_mb"] * limits.MIB == limits.EVENTS_QUEUE_BYTES
+    assert usual["rabbitmq_jobs_queue_mb"] * limits.MIB == limits.JOBS_QUEUE_BYTES
+    assert usual["rabbitmq_jobs_queue_messages"] == limits.JOBS_QUEUE_MESSAGES
+    policies = read_yaml(ROOT / "roles/rabbitmq/vars/main.yml")["_rabbitmq_queue_policies"]
+    for name, (pattern, bounds) in routing.POLICIES.items():
+        assert f"'name': '{name}', 'pattern': '{pattern}'" in policies
+        assert all(f"'{key}': " in policies for key in bounds)
+    for host in ("UB", "a_1"):
+        named = [routing.events_queue(host), routing.jobs_queue(host), routing.control_queue(host), routing.DEAD]
+        found = [[name for name, (pattern, _) in routing.POLICIES.items() if re.search(pattern, one)] for one in named]
+        assert found == [["fedproc-events"], ["fedproc-jobs"], ["fedproc-jobs"], []]
 
 
 def test_the_api_takes_the_longest_list_of_open_jobs() -> None:

@@ -23,7 +23,7 @@ from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
 from fedproc.central.experiments.orders import OrderJson
 from fedproc.central.relay.window import ByteWindow
-from fedproc.common.amqp import BrokerError, PublishingChannel, ReturnedError
+from fedproc.common.amqp import BrokerError, NotTakenError, PublishingChannel, ReturnedError
 from fedproc.common.errors import TooLargeError
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
@@ -39,7 +39,8 @@ UNDER_WAY_BYTES = 32 * limits.MIB
 """of messages that are signed and not confirmed yet"""
 _FREE = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < bindparam("lapsed"))
 _WAITING = (
-    select(outbox).where(outbox.c.sent.is_(None), _FREE).order_by(outbox.c.id).limit(BATCH)
+    select(outbox).where(outbox.c.sent.is_(None), _FREE, outbox.c.host.not_in(bindparam("full", expanding=True)))
+    .order_by(outbox.c.id).limit(BATCH)
     .with_for_update(skip_locked=True)
 )  # fmt: skip
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
@@ -87,6 +88,8 @@ class Publisher:
         self._hold = hold_seconds
         self.ended_jobs = False
         """whether jobs were ended since this was last asked: there is news for streams, and perhaps for the outbox"""
+        self._full: dict[str, float] = {}
+        """hosts whose queue took no more, and until when nothing is sent to them"""
         self.without_queue: set[str] = set()
         """hosts of which a message came back because they have no queue"""
 
@@ -120,7 +123,7 @@ class Publisher:
             return await self._publish(channel, row, now)
 
     async def _publish(self, channel: PublishingChannel, row: Claimed, now: float) -> str | None:
-        """The digest of what was sent; None if there is no queue for it. Then it stays claimed, and is sent later.
+        """The digest of what was sent; None if its queue is full or missing. Then it stays claimed, and is sent later.
 
         What is larger than its host can read is never sent: it ends its job.
         """
@@ -135,6 +138,10 @@ class Publisher:
         except ReturnedError as error:
             log.error("message.returned", host=row.host, kind=row.kind, reason=error.message)
             self.without_queue.add(row.host)
+            return None
+        except NotTakenError as error:
+            log.warning("message.not_taken", host=row.host, kind=row.kind, reason=error.message)
+            self._full[row.host] = now + LEASE_SECONDS
             return None
         except BrokerError as error:
             log.warning("message.not_taken", host=row.host, reason=error.message)
@@ -152,7 +159,8 @@ class Publisher:
 
     def _claim(self, now: float) -> list[Claimed]:
         with serialized_transaction(self._engine) as connection:
-            rows = connection.execute(_WAITING, {"lapsed": now - LEASE_SECONDS}).all()
+            self._full = {host: until for host, until in self._full.items() if until > now}
+            rows = connection.execute(_WAITING, {"lapsed": now - LEASE_SECONDS, "full": sorted(self._full)}).all()
             if rows:
                 ids = [row.id for row in rows]
                 connection.execute(_CLAIM, {"ids": ids, "at": now, "relay": self._name})

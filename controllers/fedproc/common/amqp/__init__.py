@@ -6,7 +6,7 @@ is a :class:`BrokerError` whose text says what the broker said.
 """
 
 from fedproc.common.amqp.channel import Channel, Delivery, PublishingChannel, Receive
-from fedproc.common.amqp.errors import BrokerError, ClosedByBrokerError, ReturnedError
+from fedproc.common.amqp.errors import BrokerError, ClosedByBrokerError, NotTakenError, ReturnedError
 from fedproc.common.amqp.reconnect import keep_connected
 from fedproc.common.amqp.session import BrokerAddress, Session, TokenSource
 from fedproc.common.amqp.stream import Opener, Stream
@@ -17,6 +17,7 @@ __all__ = [
     "Channel",
     "ClosedByBrokerError",
     "Delivery",
+    "NotTakenError",
     "Opener",
     "PublishingChannel",
     "Receive",

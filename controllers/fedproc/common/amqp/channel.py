@@ -11,7 +11,7 @@ from typing import Any
 from pika import BasicProperties, exceptions, spec
 from pika.channel import Channel as PikaChannel
 
-from fedproc.common.amqp.errors import BrokerError, ReturnedError, broker_error
+from fedproc.common.amqp.errors import BrokerError, NotTakenError, ReturnedError, broker_error
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import settle
 
@@ -94,8 +94,11 @@ class Channel:
         answer = await self.call(self.raw.queue_declare, queue, passive=True)
         return int(answer.method.message_count)
 
-    async def consume(self, queue: str, receive: Receive) -> None:
-        """Have ``receive`` run, in a task of its own, for each message; it acks, nacks or rejects the message."""
+    async def consume(self, queue: str, receive: Receive) -> str:
+        """Have ``receive`` run, in a task of its own, for each message; it acks, nacks or rejects the message.
+
+        The consumer's tag, for :meth:`cancel`.
+        """
 
         def on_message(raw: PikaChannel, method: Any, properties: BasicProperties, body: bytes) -> None:
             delivery = Delivery(body, str(method.routing_key), properties.headers or {}, method.delivery_tag, raw)
@@ -103,7 +106,12 @@ class Channel:
             self._tasks.add(task)
             task.add_done_callback(self._received)
 
-        await self.call(self.raw.basic_consume, queue, on_message)
+        answer = await self.call(self.raw.basic_consume, queue, on_message)
+        return str(answer.method.consumer_tag)
+
+    async def cancel(self, tag: str) -> None:
+        """End a consumer. What was delivered to it and not acked stays delivered."""
+        await self.call(self.raw.basic_cancel, tag)
 
     async def call(self, method: Callable[..., object], *arguments: Any, **named: Any) -> Any:
         """The broker's answer to a method of pika's channel."""
@@ -171,7 +179,7 @@ class PublishingChannel(Channel):
         mandatory: bool = True,
     ) -> None:
         """Return when the broker has taken the message. Raises :class:`ReturnedError` if it is ``mandatory`` that a
-        queue gets it, and there is none.
+        queue gets it, and there is none, and :class:`NotTakenError` if its queue is full.
         """
         self._last += 1
         properties = BasicProperties(content_type, delivery_mode=2 if persistent else 1, message_id=str(self._last))
@@ -193,7 +201,7 @@ class PublishingChannel(Channel):
             if taken:
                 future.set_result(None)
             else:
-                future.set_exception(BrokerError("the broker did not take a message: its queue is full, or away"))
+                future.set_exception(NotTakenError("the broker did not take a message: its queue is full, or away"))
 
     def _answered(self, tag: int, multiple: bool) -> list[asyncio.Future[None]]:
         tags = itertools.takewhile(lambda one: one <= tag, self._unconfirmed) if multiple else [tag]

@@ -19,6 +19,10 @@ class ClosedByBrokerError(BrokerError):
         self.reply_code = reply_code
 
 
+class NotTakenError(BrokerError):
+    """The broker refused one message: its queue is full, or away. Other queues may be well."""
+
+
 class ReturnedError(BrokerError):
     """The broker gave a message back: there is no queue for it. ``routing_key`` is that of the message."""
 

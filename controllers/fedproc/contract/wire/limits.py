@@ -12,6 +12,14 @@ MESSAGE_BYTES = 16 * MIB
 """of a sealed message: what RabbitMQ takes by itself (``rabbitmq_message_mb`` says the same). A snapshot of 10,000
 output files with the longest names needs 9 MiB of it."""
 
+EVENTS_QUEUE_BYTES = 128 * MIB
+"""of what may wait of one host's events (``rabbitmq_events_queue_mb``); the host keeps what the broker refuses"""
+
+JOBS_QUEUE_BYTES = 256 * MIB
+JOBS_QUEUE_MESSAGES = 100_000
+"""of what may wait for one host (``rabbitmq_jobs_queue_mb``, ``rabbitmq_jobs_queue_messages``); the relay keeps the
+rest"""
+
 MANIFEST_BYTES = 8 * MIB
 """of a signed manifest: some 20,000 files of one tool"""
 

@@ -10,7 +10,9 @@ exchange ``dead``      fanout; queue ``dead`` (quorum): what a host could not re
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from fedproc.contract.wire import limits
 
 JOBS = "jobs"
 CONTROL = "control"
@@ -18,6 +20,16 @@ EVENTS = "events"
 DEAD = "dead"
 EVENTS_MAX_LENGTH = 100_000
 RESOURCE_SERVER = "rabbitmq"
+
+REFUSE = {"overflow": "reject-publish"}
+POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "fedproc-events": ("^events[.]", {"max-length-bytes": limits.EVENTS_QUEUE_BYTES, **REFUSE}),
+    "fedproc-jobs": (
+        "^(jobs|control)[.]",
+        {"max-length-bytes": limits.JOBS_QUEUE_BYTES, "max-length": limits.JOBS_QUEUE_MESSAGES, **REFUSE},
+    ),
+}
+"""By name: which queues, and their bounds. A policy, since the arguments of a queue that is there cannot be changed."""
 
 EventKind = Literal["snapshot", "heartbeat", "record", "report", "unread"]
 
