@@ -15,7 +15,7 @@ _ALONE = {("site", name): ("site.check",) for name in ("check", "diagnose", "pro
 }
 """what needs no more than these, as scripts call it"""
 _ALL = (
-    "account", "browse", "enrolments", "survey", "experiments", "catalog",
+    "account", "browse", "datasets", "enrolments", "survey", "experiments", "catalog",
     "site.check", "site.control", "site.storage", "site.enrol", "site.files", "site.tools", "site.accept",
     "services",
 )  # fmt: skip

@@ -1,0 +1,148 @@
+"""What a column seems to mean, by its cells: a proposal, with notes on what a person must look at."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fedproc.site.data.dialect import PERHAPS_MISSING, SURELY_MISSING, decimal_of, may_be_thousands
+from fedproc.tables.problems import quoted
+from fedproc.tables.values import plain_number
+
+FEW = 5
+"""rows: a category that fewer have is noted, as the description is shown outside"""
+MOST_CATEGORIES = 20
+_ODD_SHARE = 0.2
+"""of a column's texts that may be no numbers, for it to be a column of numbers with faults"""
+
+_TRUE = frozenset({"1", "1.0", "1,0", "true", "wahr", "vrai", "vero", "verdadero", "yes", "ja", "si", "sí", "oui",
+                   "sim", "tak", "áno", "igen", "da", "ναι"})  # fmt: skip
+_FALSE = frozenset({"0", "0.0", "0,0", "false", "falsch", "faux", "falso", "no", "nein", "non", "não", "nao", "nee",
+                    "nej", "nie", "ne", "nem", "nu", "όχι"})  # fmt: skip
+_TRUE_LETTERS = frozenset("yjsot")
+_LETTERS = ({"y", "n"}, {"j", "n"}, {"s", "n"}, {"o", "n"}, {"t", "f"})
+"""single letters are spellings only as a pair: f alone may be female"""
+_DATES = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d")
+_TIMES = ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S")
+_UNIT = re.compile(r"[(\[]([^()\[\]]{1,20})[)\]]\s*$")
+
+
+@dataclass
+class ProposedColumn:
+    """A column as ``dataset.json`` has it, and what a person must look at."""
+
+    entry: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def propose_column(header: str, cells: Sequence[str], decimal: str) -> ProposedColumn:
+    """The description of a column whose cells these are, in a table with that decimal mark."""
+    texts = Counter(text for cell in cells if (text := cell.strip()) and text not in SURELY_MISSING)
+    found = ProposedColumn({"name": header})
+    if unit := _UNIT.search(header):
+        found.entry["unit"] = unit[1].strip()
+    if not texts:
+        found.entry["type"] = "text"
+        found.notes.append("no row has a value, so its type cannot be seen")
+        return found
+    for propose in (_boolean, _number, _date, _category):
+        if propose(found, texts, decimal):
+            return found
+    found.entry["type"] = "text"
+    return found
+
+
+def _boolean(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
+    present, missing = _without_perhaps(texts)
+    folded = {text.casefold() for text in present}
+    if not folded or not (folded in _LETTERS or folded <= _TRUE | _FALSE):
+        return False
+    true = folded & (_TRUE | _TRUE_LETTERS)
+    spellings = {"true": sorted(true or _TRUE), "false": sorted(folded - true or _FALSE)}
+    found.entry |= {"type": "boolean", **spellings}
+    _add_missing(found, missing)
+    if {"0", "1"} & folded and len(folded) == 1:
+        found.notes.append(f"every row with a value has {quoted(min(folded))}: is it a boolean, or a count?")
+    return True
+
+
+def _number(found: ProposedColumn, texts: Counter[str], usual: str) -> bool:
+    present, missing = _without_perhaps(texts)
+    decimal = decimal_of(present, usual)
+    numbers = [plain for text in present if (plain := plain_number(text, decimal)) is not None]
+    odd = len(present) - len(numbers)
+    if not numbers or odd > _ODD_SHARE * len(present) or _is_code(present):
+        return False
+    whole = all(not number.partition(".")[2].strip("0") and "e" not in number.lower() for number in numbers)
+    found.entry["type"] = "integer" if whole else "number"
+    if decimal != usual and not whole:
+        found.entry["decimal"] = decimal
+    _add_missing(found, missing)
+    if odd:
+        found.notes.append(f"{odd} of its texts are no numbers: fedproc data check says where")
+    if may_be_thousands(list(present), decimal):
+        found.notes.append(f"is {decimal!r} in it the decimal mark, or does it mark thousands?")
+    return True
+
+
+def _is_code(texts: Iterable[str]) -> bool:
+    """Digits that are a name rather than a number: with zeros before them, or longer than any measure."""
+    return any(re.fullmatch(r"0[0-9]+|[0-9]{16,}", text) for text in texts)
+
+
+def _date(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
+    present, missing = _without_perhaps(texts)
+    formats = [day + time for day in _DATES for time in _TIMES if _all_dates(present, day + time)]
+    if not formats:
+        return False
+    found.entry |= {"type": "date", "format": formats[0]}
+    _add_missing(found, missing)
+    if len(formats) > 1:
+        found.notes.append(f"its dates are {' or '.join(formats)}: nothing in them says which")
+    return True
+
+
+def _all_dates(texts: Iterable[str], form: str) -> bool:
+    with suppress(ValueError):
+        return all(datetime.strptime(text, form) for text in texts)
+    return False
+
+
+def _category(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
+    same: dict[str, list[str]] = defaultdict(list)
+    for text, _count in sorted(texts.items(), key=lambda item: (-item[1], item[0])):
+        same[" ".join(text.casefold().split())].append(text)
+    if len(same) > min(MOST_CATEGORIES, max(2, sum(texts.values()) // 2)):
+        return False
+    values = sorted(spelt[0] for spelt in same.values())
+    found.entry |= {"type": "category", "values": values}
+    doubled = {spelt[0]: spelt[1:] for spelt in same.values() if spelt[1:]}
+    if doubled:
+        found.entry["spellings"] = doubled
+        found.notes += [
+            f"{', '.join(map(quoted, more))} is taken for {quoted(value)}" for value, more in doubled.items()
+        ]
+    _note_few(found, {value: sum(texts[text] for text in spelt) for spelt in same.values() for value in spelt[:1]})
+    return True
+
+
+def _note_few(found: ProposedColumn, counts: Mapping[str, int]) -> None:
+    if few := sorted(value for value, count in counts.items() if count < FEW):
+        named = ", ".join(map(quoted, few))
+        found.notes.append(f"fewer than {FEW} rows have {named}: researchers see the categories of a description")
+
+
+def _without_perhaps(texts: Counter[str]) -> tuple[list[str], list[str]]:
+    return [text for text in texts if text not in PERHAPS_MISSING], sorted(PERHAPS_MISSING & texts.keys())
+
+
+def _add_missing(found: ProposedColumn, missing: Sequence[str]) -> None:
+    """Beside what means a missing value in every column; the proposal of the whole adds those."""
+    if missing:
+        found.entry["missing"] = list(missing)
+        found.notes.append(f"{', '.join(map(quoted, missing))} is taken for a missing value")

@@ -1,0 +1,157 @@
+"""``fedproc data describe`` and ``check``: what is proposed for the exports of hospitals, and that it can be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from fedproc.cli.main import application
+from fedproc.common.errors import InvalidInputError
+from fedproc.site.data.checking import check_dataset
+from fedproc.site.data.proposal import Proposal, propose
+from fedproc.tables.description import described
+from fedproc.tables.problems import TableError
+from fedproc.tables.reading import read_table
+
+
+def proposal(folder: Path, content: str | bytes, encoding: str = "utf-8") -> Proposal:
+    (folder / "export.csv").write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+    found = propose(folder)
+    (folder / "dataset.json").write_text(json.dumps(found.description))
+    return found
+
+
+def columns(found: Proposal) -> dict[str, dict[str, Any]]:
+    return {entry["name"]: entry for entry in found.description["columns"]}
+
+
+EXPORT = (
+    " Alter (Jahre) ;Größe;Raucher;Grad;Aufnahme;Marker;Nr;\r\n"
+    "61;12,5;ja;I;31.01.2020;1.0;007;\r\n"
+    "58;7,25;nein;II;28.02.2020;0.0;008;\r\n"
+    "n/a;1,0;JA;ii;01.03.2020;-;009;\r\n"
+    "44;NA;Nein;I;15.03.2020;1;010;\r\n"
+    ";;;;;;;\r\n;;;;;;;\r\n"
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "windows-1252", "utf-16"])
+def test_export_of_a_hospital_is_described_and_can_be_read(tmp_path: Path, encoding: str) -> None:
+    found = proposal(tmp_path, EXPORT, encoding)
+    assert found.description["format"] == {
+        "encoding": encoding.removesuffix("-sig"),
+        "separator": ";",
+        "decimal": ",",
+        "missing": ["", "NA", "n/a"],
+    }
+    of = columns(found)
+    assert of["Alter (Jahre)"] == {"name": "Alter (Jahre)", "unit": "Jahre", "type": "integer"}
+    assert of["Größe"]["type"] == "number"
+    assert of["Raucher"] == {"name": "Raucher", "type": "boolean", "true": ["ja"], "false": ["nein"]}
+    assert of["Grad"] == {"name": "Grad", "type": "category", "values": ["I", "II"], "spellings": {"II": ["ii"]}}
+    assert of["Aufnahme"]["format"] == "%d.%m.%Y"
+    assert of["Marker"]["missing"] == ["", "-", "NA", "n/a"]
+    assert of["Nr"]["type"] == "text"
+    read = read_table(tmp_path, described(found.description), "cohort")
+    assert read.columns["Größe"] == [12.5, 7.25, 1.0, None]
+    assert read.columns["Raucher"] == [True, False, True, False]
+    assert read.columns["Grad"] == ["I", "II", "II", "I"]
+    assert read.columns["Marker"] == [True, False, None, True]
+    assert read.columns["Nr"] == ["007", "008", "009", "010"]
+    assert any("'ii' is taken for 'II'" in note for note in found.notes)
+    assert any("2 rows without any value" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "note"),
+    [
+        (["f"] * 10, "category", None),
+        (["m", "f"] * 5, "category", None),
+        (["t", "n"] * 5, "category", None),
+        (["y", "n"] * 5, "boolean", None),
+        (["no"] * 10, "boolean", None),
+        (["si", "no"] * 5, "boolean", None),
+        (["TRUE", "FALSE"] * 5, "boolean", None),
+        (["0"] * 10, "boolean", "is it a boolean, or a count?"),
+        (["1", "2", "3", "4", "5", "7_3"], "integer", "1 of its texts are no numbers"),
+        (["7_3", "8_4"] * 5, "category", None),
+        (["1.234", "2.500"] * 5, "number", "does it mark thousands?"),
+        (["01/02/2020", "03/04/2021"], "date", "nothing in them says which"),
+        (["31/02/2020", "03/04/2021"] * 5, "category", None),
+        (["2020-01-02 00:00:00"] * 3, "date", None),
+        (["01067", "80331"] * 5, "category", None),
+        ([f"id{n}" for n in range(30)], "text", None),
+        (["rare", *["often"] * 9], "category", "fewer than 5 rows have 'rare'"),
+        (["NA"] * 3, "text", "no row has a value"),
+        (["1", ".", "?", "2"] * 3, "integer", "'.', '?' is taken for a missing value"),
+    ],
+)
+def test_column_of_such_cells_is_proposed_as(tmp_path: Path, cells: list[str], kind: str, note: str | None) -> None:
+    found = proposal(tmp_path, "c,other\n" + "".join(f"{cell},x{n}\n" for n, cell in enumerate(cells)))
+    assert columns(found)["c"]["type"] == kind
+    notes = [text for text in found.notes if text.startswith("column 'c'")]
+    assert not note or any(note in text for text in notes)
+    described(found.description)
+
+
+def test_names_and_units_of_an_earlier_description_stay(tmp_path: Path) -> None:
+    earlier = {"id": "b", "version": "7", "description": "Tumours", "columns": [{"name": "x", "unit": "mm"}]}
+    (tmp_path / "dataset.json").write_text(json.dumps(earlier))
+    found = proposal(tmp_path, "x,y\n1,2\n").description
+    assert (found["id"], found["version"], found["description"]) == ("b", "7", "Tumours")
+    assert columns(Proposal(found))["x"]["unit"] == "mm"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "a table: a file that ends in"),
+        ({"a.csv": b"x,y\n1,2\n", "b.csv": b"x,z\n1,2\n"}, "not in both: y, z"),
+        ({"a.csv": b"x,y\n1,2\n", "b.csv": b"x;y\n1;2\n"}, "the separator of a.csv"),
+        ({"a.csv": b"x,x\n1,2\n"}, "'x' stands there twice"),
+        ({"a.csv": b"x,y\n1,2,3\n"}, "line 2: expected 2 cells"),
+        ({"a.csv": b"x\0"}, "a text without NUL"),
+    ],
+)
+def test_folder_that_cannot_be_described_says_why(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError) as caught:
+        propose(tmp_path)
+    assert message in str(caught.value)
+
+
+def test_check_tells_all_tables_at_once(tmp_path: Path) -> None:
+    proposal(tmp_path, "x,y\n1,2\n3,4\n,\n")
+    [checked] = check_dataset(tmp_path)
+    assert checked.line() == "export.csv (cohort): 2 rows, 1 rows without any value left out"
+    given = json.loads((tmp_path / "dataset.json").read_text())
+    given["tables"]["more"] = "more.csv"
+    (tmp_path / "dataset.json").write_text(json.dumps(given))
+    (tmp_path / "export.csv").write_text("x,y,z\nsoon,2,3\n")
+    (tmp_path / "more.csv").write_text("y\n1\n")
+    with pytest.raises(TableError) as caught:
+        check_dataset(tmp_path)
+    assert [problem.where for problem in caught.value.problems] == [
+        "export.csv, line 2, column x",
+        "more.csv, line 1, column x",
+    ]
+
+
+def test_command_line_describes_writes_and_checks(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text("x,y\n1,2\n[red]soon,4\n5,6\n7,8\n9,9\n2,2\n")
+    run = CliRunner().invoke
+    shown = run(application([]), ["data", "describe", str(tmp_path)])
+    assert json.loads(shown.stdout)["tables"] == {"cohort": "export.csv"}
+    assert "no numbers" in shown.stderr
+    assert not (tmp_path / "dataset.json").exists()
+    assert run(application([]), ["data", "describe", str(tmp_path), "--write"]).exit_code == 0
+    checked = run(application([]), ["data", "check", str(tmp_path), "--site", "UB"])
+    assert isinstance(checked.exception, InvalidInputError)
+    assert "UB: export.csv, line 3, column x: found '[red]soon', expected a whole number" in str(checked.exception)
+    missing = run(application([]), ["data", "check", str(tmp_path / "none")])
+    assert "is no folder" in str(missing.exception)
