@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from tests.support.broker import running_broker
+from tests.support.browser import browser  # noqa: F401 (a fixture)
 from tests.support.needs import needs, needs_of
 
 from fedproc.demo.broker import BrokerPlan

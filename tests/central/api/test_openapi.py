@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from fedproc.central.api.app import routed
 from fedproc.central.api.openapi import document_bytes
+from fedproc.central.api.routes.token import TokenForm
+from fedproc.contract.api.base import Request
 
 DOCUMENT = Path(__file__).parents[3] / "docs/openapi.json"
 
@@ -55,6 +59,27 @@ def test_every_endpoint_of_d61_is_there(method: str, path: str) -> None:
     operation = published()["paths"][path][method]
     assert operation["summary"]
     assert operation["description"]
+
+
+def test_the_groups_have_an_order_and_none_is_left_out() -> None:
+    operations = [operation for methods in published()["paths"].values() for operation in methods.values()]
+    used = {tag for operation in operations for tag in operation["tags"]}
+    assert used == {tag["name"] for tag in published()["tags"]}
+
+
+def test_the_requests_that_a_person_makes_have_an_example_that_is_taken() -> None:
+    models = {model.__name__: model for model in _of(Request)} | {"TokenForm": TokenForm}
+    shown = {name: s["examples"] for name, s in published()["components"]["schemas"].items() if "examples" in s}
+    assert {"ExperimentRequest", "RunRequest", "NewFile", "TokenForm", "NewEnrolment", "HostEnrolment"} <= shown.keys()
+    for name, examples in shown.items():
+        for example in examples:
+            models[name].model_validate(example)
+
+
+def _of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for below in model.__subclasses__():
+        yield below
+        yield from _of(below)
 
 
 def test_every_operation_says_how_it_fails_and_who_may() -> None:

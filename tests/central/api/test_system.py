@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -33,10 +34,18 @@ def test_a_program_gets_json_and_a_browser_a_page(anyone: httpx.Client) -> None:
     page = anyone.get("/docs", headers={"Accept": browser})
     assert page.headers["content-type"].startswith("text/html")
     assert page.text.startswith("<!doctype html>")
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in page.headers["content-security-policy"]
+    for path in re.findall(r'(?:src|href)="(/docs/assets/[^"]+)"', page.text):
+        assert anyone.get(path).status_code == 200, path
+    problem(anyone.get("/docs/assets/LICENSE"), 404)
+    assert anyone.get("/openapi.json").json() == anyone.get("/docs").json()
+
+
+def test_there_is_a_page_without_scripts(anyone: httpx.Client) -> None:
+    page = anyone.get("/docs", params={"plain": "true"}, headers={"Accept": "text/html"})
     assert "/experiments/{experiment_id}/events" in page.text
     assert "<script" not in page.text
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert anyone.get("/openapi.json").json() == anyone.get("/docs").json()
+    assert "script-src" not in page.headers["content-security-policy"]
 
 
 # -- audit

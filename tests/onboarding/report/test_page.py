@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.needs import needs
+from tests.support.browser import STANDARDS
 
 from fedproc.onboarding.model.facts import Facts
 from fedproc.onboarding.model.report import Line, ProfileStamp, Report, Verdict, to_json
@@ -19,8 +17,6 @@ from fedproc.onboarding.report import page, survey
 
 pytestmark = pytest.mark.needs_browser
 
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-STANDARDS = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LONG = "a-name-without-any-place-to-break-it-" * 6
 
 
@@ -43,19 +39,6 @@ def example() -> Report:
     return Report(
         "fedproc-check 0.1.0", "ub-gpu-01", "2025-01-31T12:00:00+00:00", 1.2, stamp, (), tuple(lines), Facts()
     )
-
-
-@pytest.fixture(scope="module")
-@needs("needs_browser")
-def browser() -> Iterator[Any]:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser is installed (one of {', '.join(BROWSERS)}): the pages were not looked at")
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"] if os.geteuid() == 0 else [])
-        yield started
-        started.close()
 
 
 @pytest.fixture(params=["report", "survey"])

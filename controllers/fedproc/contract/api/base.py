@@ -13,6 +13,11 @@ Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 MediaType = Annotated[str, StringConstraints(pattern=r"^[\w.+-]+/[\w.+-]+$", max_length=127)]
 
 
+def shown(*examples: dict[str, Any]) -> ConfigDict:
+    """The configuration of a request whose description shows these examples; each is valid."""
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
 class Request(BaseModel):
     """What comes in: unknown keys are refused, so that a misspelt one is not silently without effect."""
 

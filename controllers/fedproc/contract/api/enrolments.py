@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from fedproc.contract.api.base import Line, Request, View
+from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.ids import HostId, Sha256
 
 EnrolmentState = Literal["offered", "requested", "confirmed", "refused"]
@@ -14,6 +14,8 @@ EnrolmentState = Literal["offered", "requested", "confirmed", "refused"]
 
 class NewEnrolment(Request):
     """``POST /enrolments`` by an operator: give out a code for a host. It makes an earlier code of that host void."""
+
+    model_config = shown({"host": "UB", "hours": 48})
 
     host: HostId
     hours: float = Field(48, gt=0, le=24 * 30, description="how long the code is good")

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from fedproc.contract.api.base import Line, Request, View
+from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.ids import DatasetRef, ExperimentId, HostId, JobId, ToolId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import ExperimentState, JobState
@@ -14,6 +14,8 @@ from fedproc.contract.states import ExperimentState, JobState
 
 class RunRequest(Request):
     """``POST /tools/job/{tool_name}``: what ``POST /experiments`` takes; the path names the tool."""
+
+    model_config = shown({"datasets": ["UB:breast-cohort", "BSC:breast-cohort"], "label": "first look"})
 
     version: str | None = Field(None, max_length=64, description="the newest approved one unless given")
     hosts: list[HostId] = Field(default_factory=list, max_length=2000)
@@ -41,11 +43,22 @@ class RunRequest(Request):
 class ExperimentRequest(RunRequest):
     """``POST /experiments``. Hosts left out are those of the datasets."""
 
+    model_config = shown(
+        {
+            "tool": "cohort-statistics",
+            "datasets": ["UB:breast-cohort", "BSC:breast-cohort", "FORTH:breast-cohort"],
+            "parameters": {},
+            "label": "first look",
+        }
+    )
+
     tool: ToolId
 
 
 class Loss(Request):
     """``POST /experiments/{experiment_id}/lost`` by an operator; the reason is kept in the audit."""
+
+    model_config = shown({"reason": "UB was shut down on Monday, and does not come back"})
 
     reason: Line = Field(min_length=1, max_length=400)
     jobs: list[JobId] = Field([], max_length=5000, description="these alone; all that are open unless given")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
-from fedproc.contract.api.base import MediaType, Request, View
+from fedproc.contract.api.base import MediaType, Request, View, shown
 from fedproc.contract.ids import ExperimentId, FileId, HostId, JobId, Name, Sha256, is_safe_path
 from fedproc.contract.tool.task import Disclosure
 
@@ -52,6 +53,8 @@ def _safe(path: str) -> str:
 class NewFile(Request):
     """Body of ``PUT /data/file/{file_path}``."""
 
+    model_config = shown({"size": 5, "sha256": sha256(b"model").hexdigest(), "media_type": "application/octet-stream"})
+
     size: int = Field(ge=0, le=2**53, description="bytes that will be sent")
     sha256: Sha256
     media_type: MediaType = "application/octet-stream"
@@ -59,6 +62,17 @@ class NewFile(Request):
 
 class NewUpload(Request):
     """Body of ``POST /uploads``, by a host: one output of one of its jobs."""
+
+    model_config = shown(
+        {
+            "job": "j-01jdj3k4m5n6p7q8r9s0t1v2u3",
+            "output": "result",
+            "path": "result.json",
+            "size": 5,
+            "sha256": sha256(b"model").hexdigest(),
+            "media_type": "application/json",
+        }
+    )
 
     job: JobId
     output: Name

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from fedproc.contract.api.base import Line, Request, View
+from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.api.experiments import ExperimentView
 from fedproc.contract.ids import DatasetRef, HostId, JobId
 from fedproc.contract.plain import PlainJson
@@ -60,6 +60,8 @@ class HostReportView(View):
 class HostEnrolment(Request):
     """``PUT /hosts/{host_id}`` by an operator or admin: who the host is, and the key that it made itself."""
 
+    model_config = shown({"site": "Universitat de Barcelona", "roles": ["data", "compute"], "location": "Barcelona"})
+
     site: Line = Field("", max_length=200)
     roles: list[Literal["data", "compute", "aggregator"]] = Field(min_length=1, max_length=3)
     location: Line = Field("", max_length=200)
@@ -91,6 +93,8 @@ class AcceptanceView(View):
 
 class HostRevocation(Request):
     """``POST /hosts/{host_id}/revocation`` by an operator; the reason is kept in the audit."""
+
+    model_config = shown({"reason": "its key was on a stolen disk"})
 
     reason: Line = Field(min_length=1, max_length=500)
 

@@ -11,13 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
 from fedproc.central.api.deps import AppState, Operator, app_state
-from fedproc.central.api.docs_page import POLICY, page
+from fedproc.central.api.documentation import plain, swagger
 from fedproc.central.api.metrics import CONTENT_TYPE
 from fedproc.central.api.openapi import document_bytes
 from fedproc.central.api.routes.common import answer, router
 from fedproc.central.api.views import audit_entry, dead_letter
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import audits
+from fedproc.common.errors import NotFoundError
 from fedproc.contract.api.base import Line
 from fedproc.contract.api.operations import AuditPage, DeadLetterPage
 
@@ -25,12 +26,24 @@ routes = router("system")
 
 
 @routes.get("/docs", response_class=Response)
-async def get_docs(request: Request) -> Response:
-    """This API's description: OpenAPI as JSON to a program, a page to a browser (``Accept: text/html``)."""
+async def get_docs(
+    request: Request,
+    without_scripts: Annotated[bool, Query(alias="plain", description="for a browser: no scripts")] = False,
+) -> Response:
+    """This API's description: OpenAPI as JSON to a program, Swagger UI to a browser (``Accept: text/html``)."""
     headers = {"Vary": "Accept", "Cache-Control": "no-cache"}
-    if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(page(request.app), headers={**headers, "Content-Security-Policy": POLICY})
-    return Response(document_bytes(request.app), 200, headers, "application/json")
+    if "text/html" not in request.headers.get("accept", ""):
+        return Response(document_bytes(request.app), 200, headers, "application/json")
+    text, policy = (plain.page(request.app), plain.POLICY) if without_scripts else (swagger.PAGE, swagger.POLICY)
+    return HTMLResponse(text, headers={**headers, "Content-Security-Policy": policy})
+
+
+@routes.get("/docs/assets/{name}", include_in_schema=False)
+async def get_docs_asset(name: str) -> Response:
+    """What the page loads."""
+    if (found := swagger.asset(name)) is None:
+        raise NotFoundError("there is nothing at this path; /docs lists what there is")
+    return Response(found[0], headers={"Cache-Control": "public, max-age=86400"}, media_type=found[1])
 
 
 @routes.get("/openapi.json", include_in_schema=False)

@@ -12,7 +12,7 @@ from fedproc.central.api.deps import app_state, audit_event
 from fedproc.central.api.problems import REALM, title_of
 from fedproc.central.api.routes.common import router
 from fedproc.central.auth.issuer import Issuer
-from fedproc.contract.api.base import Token
+from fedproc.contract.api.base import Token, shown
 
 routes = router("authentication")
 
@@ -22,6 +22,8 @@ _PASSED_ON = ("access_token", "token_type", "expires_in", "refresh_token", "scop
 
 class TokenForm(BaseModel):
     """``username`` and ``password``, or ``refresh_token``."""
+
+    model_config = shown({"grant_type": "password", "username": "rosa", "password": "the password"})
 
     grant_type: str = "password"
     username: str = ""
