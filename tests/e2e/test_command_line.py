@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -89,7 +92,10 @@ def test_a_tool_that_exits_3(fedproc):
             ["run", "cohort-statistics", "--data", "UB:nothing", "-p", 'time_grid={"step":1,"end":2}'],
             "UB offers no dataset 'nothing'",
         ),
-        (["run", "cohort-statistics", "--data", "not a dataset"], "datasets"),
+        (
+            ["run", "cohort-statistics", "--data", "not a dataset"],
+            "--data 'not a dataset' is no dataset: one is HOST:ID",
+        ),
         (["run", "host-acceptance", "--host", "UB", "-p", "seconds"], "NAME=VALUE"),
         (["experiments", "show", "e-01k86kcjqvj6sttai0kuakn05j"], "e-01k86kcjqvj6sttai0kuakn05j"),
         (["run", "letter", "--host", "UB", "--input", "letter=/no/such/file"], "a file that is there"),
@@ -142,10 +148,43 @@ def test_an_interrupted_run_goes_on_and_can_be_cancelled(running, environment):
     out, err = process.communicate(timeout=90)
     assert process.returncode == 130
     started = out.split()[1]
+    assert f"fedproc follow {started}" in err
     assert f"fedproc experiments cancel {started}" in err
     assert running.researcher.experiment(started).state == "running"
     running.researcher.cancel(started)
     assert list(running.researcher.events(started))[-1].state == "cancelled"
+
+
+def test_a_second_interrupt_says_that_the_run_goes_on_and_how_to_return(running, environment):
+    """In a terminal: the first one asks whether to cancel, the second one is no answer to that."""
+    run = ["run", "host-acceptance", "--host", "UB", "-p", "seconds=60", "--label", "twice"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "fedproc.cli", *run], environment)
+    said = b""
+
+    def read_until(text: bytes) -> None:
+        nonlocal said
+        while text not in said:
+            assert select.select([terminal], [], [], 90)[0], said
+            said += os.read(terminal, 4096)
+
+    read_until(b"running")
+    os.write(terminal, b"\x03")
+    read_until(b"Cancel it now?")
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):  # Linux's word for the end of a terminal
+        while more := os.read(terminal, 4096):
+            said += more
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130
+    (found,) = running.researcher.experiments(label="twice").items
+    assert f"{found.id} goes on at the hosts: fedproc follow {found.id}" in said.decode()
+    assert b"Aborted" not in said
+    assert running.researcher.experiment(found.id).state == "running"
+    running.researcher.cancel(found.id)
+    assert list(running.researcher.events(found.id))[-1].state == "cancelled"
 
 
 def test_another_users_experiment_is_not_there(running, fedproc):

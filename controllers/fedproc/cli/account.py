@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedproc.cli.show import console
+from fedproc.cli.show import bold, notice, say
 from fedproc.client import session
 from fedproc.client.api import Client
 from fedproc.common.errors import InvalidInputError
@@ -24,14 +24,17 @@ def login(
     """Sign in; tokens are kept, the password is not."""
     place = session.address(url)
     authority = ca or os.environ.get("FEDPROC_CA")
-    token = _by_browser(issuer, authority) if device else _by_password(place, username, authority)
+    name = None if device else username or os.environ.get("FEDPROC_USERNAME") or typer.prompt("user name")
+    token = _by_browser(issuer, authority) if name is None else _by_password(place, name, authority)
     session.keep(place, authority, token)
-    console.print(f"signed in at {place}")
+    say(f"signed in at {place}", f" as {name}" if name else "")
+    if (first := session.named_in_environment()) not in {None, name}:
+        notice(f"but FEDPROC_USERNAME and a password are set, and go first: commands are still those of {first};")
+        notice("unset them to be the one who has just signed in")
 
 
-def _by_password(url: str, username: str | None, ca: str | None) -> Token:
-    name = username or os.environ.get("FEDPROC_USERNAME") or typer.prompt("user name")
-    word = session.password_of() or typer.prompt("password", hide_input=True)
+def _by_password(url: str, name: str, ca: str | None) -> Token:
+    word = session.password_for(name) or typer.prompt(f"password of {name}", hide_input=True)
     client = Client(url, username=name, password=word, ca_file=ca)
     try:
         return client.sign_in()
@@ -45,14 +48,14 @@ def _by_browser(issuer: str | None, ca: str | None) -> Token:
         raise InvalidInputError("which issuer? give --issuer, or set FEDPROC_ISSUER")
 
     def notify(address: str, code: str) -> None:
-        console.print(f"open [bold]{address}[/] in a browser, sign in, and check that it shows [bold]{code}[/]")
+        say("open ", bold(address), " in a browser, sign in, and check that it shows ", bold(code))
 
     return session.device_token(place, ca, notify)
 
 
 def logout() -> None:
     """Forget the tokens."""
-    console.print("signed out" if session.forget() else "you were not signed in")
+    say("signed out" if session.forget() else "you were not signed in")
 
 
 def mount(app: typer.Typer) -> None:

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from fedproc.cli.show import AsJson, as_json, clock, console, size, table
+from fedproc.cli.show import AsJson, as_json, bold, clock, line, say, size, styled, table
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
+from fedproc.contract.api.faults import faults_of
 from fedproc.contract.api.hosts import HostEnrolment, HostView
 from fedproc.contract.api.tools import ToolView
+from fedproc.contract.tool.values import default_text, expected, shown_example
 
 hosts = typer.Typer(help="The federation's hosts.", invoke_without_command=True)
 tools = typer.Typer(help="The approved tools.", invoke_without_command=True)
@@ -39,7 +41,7 @@ def list_hosts(
         (host.id, ", ".join(host.roles), host.location, _condition(host), host.open_jobs, clock(host.last_heartbeat))
         for host in found
     ]
-    table(("host", "roles", "location", "says", "open jobs", "heard of"), rows, none="no host is active")
+    table(("host", "roles", "location", "state", "open jobs", "last heartbeat"), rows, none="no host is active")
 
 
 @hosts.command("show")
@@ -49,13 +51,13 @@ def show_host(host: str, json: AsJson = False) -> None:
         found = client.host(host)
     if json:
         return as_json(found)
-    console.print(f"[bold]{found.id}[/]  {found.site}  {found.location}  ({', '.join(found.roles)})")
-    console.print(f"says       {_condition(found)}; heard of {clock(found.last_heartbeat)}; {found.reached_by}")
+    say(bold(found.id), f"  {found.site}  {found.location}  ({', '.join(found.roles)})")
+    say("state      ", _condition(found), f"; last heartbeat {clock(found.last_heartbeat)}; {found.reached_by}")
     if found.capacity:
-        console.print("capacity   " + "  ".join(f"{k} {v}" for k, v in found.capacity.model_dump().items() if v))
-    console.print(f"executors  {', '.join(found.executors) or '-'}")
-    console.print(f"tools      {', '.join(f'{tool.id}' for tool in found.tools) or '-'}")
-    console.print(f"datasets   {', '.join(found.datasets) or '-'}")
+        say("capacity   " + "  ".join(f"{k} {v}" for k, v in found.capacity.model_dump().items() if v))
+    say(f"executors  {', '.join(found.executors) or '-'}")
+    say(f"tools      {', '.join(f'{tool.id}' for tool in found.tools) or '-'}")
+    say(f"datasets   {', '.join(found.datasets) or '-'}")
 
 
 @hosts.command("enrol")
@@ -93,19 +95,20 @@ def enrol_host(
     try:
         enrolment = HostEnrolment.model_validate(given)
     except ValidationError as error:
-        raise InvalidInputError(str(error)) from error
+        lines = (f"--{str(each.loc[0]).replace('_', '-')} {each.what}" for each in faults_of(error))
+        raise InvalidInputError("\n".join(lines)) from error
     with signed_in(operator=True) as client:
         found = client.enrol(host, enrolment)
-    console.print(f"{found.id} is enrolled ({', '.join(found.roles)})")
+    say(f"{found.id} is enrolled ({', '.join(found.roles)})")
 
 
-def _condition(host: HostView) -> str:
+def _condition(host: HostView) -> object:
     if not host.alive:
-        return "[red]unreachable[/]"
+        return styled("unreachable", "red")
     if not host.accepted:
-        return "[yellow]awaits its acceptance[/]"
-    colour = "green" if host.condition == "accepting" else "yellow"
-    return f"[{colour}]{host.condition}[/] {host.condition_text}".strip()
+        return styled("awaits its acceptance", "yellow")
+    condition = styled(host.condition, "green" if host.condition == "accepting" else "yellow")
+    return line(condition, f" {host.condition_text}" if host.condition_text else "")
 
 
 @tools.callback()
@@ -133,28 +136,34 @@ def show_tool(tool: str, json: AsJson = False) -> None:
         tasks = [task for task in client.tasks() if task.tool == tool and task.version == found.version]
     if json:
         return as_json(found)
-    console.print(f"[bold]{found.name}[/] ({found.id} {found.version}, {found.mode})\n{found.description}\n")
+    say(bold(found.name), f" ({found.id} {found.version}, {found.mode})")
+    say(found.description)
+    say()
     _parameters(found)
     for task in tasks:
         takes = ", ".join(f"{entry['name']} ({entry['kind']})" for entry in task.inputs) or "nothing"
         gives = ", ".join(f"{entry['name']} ({entry['disclosure']})" for entry in task.outputs) or "nothing"
-        console.print(f"task [bold]{task.name}[/] ({task.placement}): {task.description}")
+        say("task ", bold(task.name), f" ({task.placement}): {task.description}")
         shows = ", ".join(metric["name"] for metric in task.metrics)
-        console.print(f"  takes {takes}; gives {gives}" + (f"; shows {shows} while it runs" if shows else ""))
+        say(f"  takes {takes}; gives {gives}" + (f"; shows {shows} while it runs" if shows else ""))
 
 
 def _parameters(tool: ToolView) -> None:
-    required = set(tool.parameters.get("required", []))
+    schema = tool.parameters
+    required = set(schema.get("required", []))
     rows = [
         (
             f"{name}{' *' if name in required else ''}",
-            schema.get("type", schema.get("enum", "")),
-            schema.get("default", ""),
-            schema.get("description", ""),
+            expected(inner, schema),
+            default_text(inner),
+            shown_example(inner, schema),
+            inner.get("description", ""),
         )
-        for name, schema in tool.parameters.get("properties", {}).items()
+        for name, inner in schema.get("properties", {}).items()
+        if isinstance(inner, dict)
     ]
-    table(("parameter", "type", "default", "* = must be given"), rows, none="It takes no parameters.")
+    head = ("parameter", "value", "default", "for example", "* = must be given")
+    table(head, rows, none="It takes no parameters.")
 
 
 @data.callback()
@@ -200,7 +209,7 @@ def put_file(
         raise InvalidInputError(f"{source} is no file")
     with signed_in() as client:
         entry = client.put_file(path or source.name, source, media_type)
-    as_json(entry) if json else console.print(f"{entry.id}  {entry.path}  {size(entry.size)}")
+    as_json(entry) if json else say(f"{entry.id}  {entry.path}  {size(entry.size)}")
 
 
 def mount(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedproc.cli.show import AsJson, as_json, console, errors, table
+from fedproc.cli.show import AsJson, as_json, notice, say, table
 from fedproc.client.session import signed_in
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
     found = [(load_tool(each), each) for each in folder]
     hinted = [f"{each}: {hint}" for m, each in found for hint in hints(m.tool.tasks)]
     for hint in hinted:
-        errors.print(hint, markup=False)
+        notice(hint)
     if json:
         return as_json([{"id": m.tool.id, "version": m.tool.version, "digest": tool_digest(m)} for m, _ in found])
     rows = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m, _ in found]
@@ -62,14 +62,14 @@ def publish(
         there = published(client, manifest, signer)
         if there is not None:
             hint = "  (without an image of the store: raise its version)" if store and to_build(there) else ""
-            return console.print(f"unchanged {there.tool.id} {there.tool.version}  {tool_digest(there)}{hint}")
+            return say(f"unchanged {there.tool.id} {there.tool.version}  {tool_digest(there)}{hint}")
         if store:
             from fedproc.catalog.publishing import publish_images
 
             with store_of(client, store, store_url) as registry:
-                manifest = publish_images(folder, manifest, registry, engine, base_image, console.print)
+                manifest = publish_images(folder, manifest, registry, engine, base_image, say)
         added = client.add_tool(sign_manifest(manifest, signer), pack(folder, manifest))
-    console.print(f"published {added.id} {added.version}  {added.digest}")
+    say(f"published {added.id} {added.version}  {added.digest}")
 
 
 @catalog.command()
@@ -99,7 +99,7 @@ def wheels(
     from fedproc.catalog.wheels import fetch_wheels, lock_files
 
     locks = [lock for each in folder for lock in lock_files(each, load_tool(each))]
-    console.print(f"{fetch_wheels(locks, python, to)} new packages in {to}")
+    say(f"{fetch_wheels(locks, python, to)} new packages in {to}")
 
 
 @catalog.command()
@@ -116,7 +116,7 @@ def pack(
 
     with signed_in(operator=True) as client, ExitStack() as stack:
         registry = stack.enter_context(store_of(client, store, store_url)) if store else None
-        write_archive(client, tool, to, registry, python or [], console.print)
+        write_archive(client, tool, to, registry, python or [], say)
 
 
 def mount(app: typer.Typer) -> None:

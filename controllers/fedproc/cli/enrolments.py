@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from fedproc.cli.browse import hosts
-from fedproc.cli.show import AsJson, as_json, clock, console, table
+from fedproc.cli.show import AsJson, as_json, bold, clock, say, table
 from fedproc.client.session import signed_in
 from fedproc.common.errors import ConflictError, InvalidInputError
 from fedproc.contract.api.enrolments import EnrolmentView, NewEnrolment
@@ -30,7 +30,8 @@ def code(host: str, hours: Hours = 48, json: AsJson = False) -> None:
         given = client.offer(new)
     if json:
         return as_json(given)
-    console.print(f"[bold]{given.code}[/]\nfor {given.host}, until {clock(given.expires)}; it is shown this once")
+    say(bold(given.code))
+    say(f"for {given.host}, until {clock(given.expires)}; it is shown this once")
 
 
 def enrolments(json: AsJson = False) -> None:
@@ -70,7 +71,7 @@ def confirm(
                     f"{host} asked with the key {asked}, not {fingerprint}: if the site is sure, reject it"
                 )
         found = client.confirm(host, text)
-    as_json(found) if json else console.print(f"{host} is confirmed with the key {found.fingerprint}")
+    as_json(found) if json else say(f"{host} is confirmed with the key {found.fingerprint}")
 
 
 def reject(
@@ -79,7 +80,7 @@ def reject(
     """Refuse a host's request."""
     with signed_in(operator=True) as client:
         found = client.reject(host, reason)
-    as_json(found) if json else console.print(f"{host} is refused; `fedproc hosts code {host}` lets it try again")
+    as_json(found) if json else say(f"{host} is refused; `fedproc hosts code {host}` lets it try again")
 
 
 def revoke(
@@ -88,7 +89,7 @@ def revoke(
     """Shut a host out at once: API, its jobs, its connections with other hosts."""
     with signed_in(operator=True) as client:
         found = client.revoke(host, reason)
-    as_json(found) if json else console.print(f"{host} is revoked; `fedproc hosts enrol {host}` lets it in again")
+    as_json(found) if json else say(f"{host} is revoked; `fedproc hosts enrol {host}` lets it in again")
 
 
 def mount(app: typer.Typer) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
+from rich.text import Text
 
-from fedproc.cli.show import coloured
+from fedproc.cli.show import bold, coloured, line, styled
 from fedproc.contract.api.experiments import EventView
 from fedproc.contract.states import TERMINAL, JobState
 
@@ -45,7 +47,7 @@ class _Lines:
         if event.state:
             self._state(event, where)
         elif event.metrics:
-            self._say(f"  {where:<18} [bold]{metrics_text(event.metrics)}[/]")
+            self._say(where, bold(metrics_text(event.metrics)))
         elif event.progress:
             self._progress(event, where)
         elif event.log:
@@ -54,7 +56,7 @@ class _Lines:
                 self._said(where, event.log["lines"])
 
     def _state(self, event: EventView, where: str) -> None:
-        self._say(f"  {where:<18} {coloured(event.state or '')}{reason_text(event)}")
+        self._say(where, coloured(event.state or ""), reason_text(event))
         self._explain(event, where)
 
     def _explain(self, event: EventView, where: str) -> None:
@@ -63,14 +65,14 @@ class _Lines:
             self._said(where, self._last[where])
 
     def _said(self, where: str, lines: Iterable[str]) -> None:
-        for line in lines:
-            self._console.print(f"  {where:<18} | {line}", markup=False, highlight=False, soft_wrap=True)
+        for each in lines:
+            self._say(where, "| ", each)
 
     def _progress(self, event: EventView, where: str) -> None:
-        self._say(f"  {where:<18} {progress_text(event.progress or {})}")
+        self._say(where, progress_text(event.progress or {}))
 
-    def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+    def _say(self, where: str, *parts: object) -> None:
+        self._console.print(line(f"  {where:<18} ", *parts), highlight=False, soft_wrap=True)
 
 
 class _Bars(_Lines):
@@ -79,34 +81,67 @@ class _Bars(_Lines):
     def __init__(self, console: Console, logs: bool) -> None:
         super().__init__(console, logs)
         self._progress_bars = Progress(
-            TextColumn("  {task.description:<18}"), BarColumn(20), TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(), TextColumn("[dim]{task.fields[note]}"), console=console,
-        )  # fmt: skip
+            _Field("where"), BarColumn(20), _Field("state"), _Elapsed(), _Field("note"), console=console
+        )
         self._rows: dict[str, TaskID] = {}
         self.live = self._progress_bars
 
     def _state(self, event: EventView, where: str) -> None:
         if event.job is None:
+            if event.reason:
+                super()._state(event, where)
             return
         row, state = self._row(event, where), event.state or ""
         terminal = JobState(state) in TERMINAL
         step = _STEPS.get(JobState(state), len(_STEPS))
         note = reason_text(event).strip()
-        self._progress_bars.update(row, completed=step, state=coloured(state), note=note[:_SHORT])
-        if terminal:
-            self._progress_bars.stop_task(row)
-            if note:
-                self._say(f"  {where:<18} {coloured(state)} {note}")
-                self._explain(event, where)
+        ended = event.time if terminal else None
+        self._progress_bars.update(
+            row, completed=step, state=coloured(state), note=styled(note[:_SHORT], "dim"), ended=ended
+        )
+        if terminal and note:
+            self._say(where, coloured(state), " ", note)
+            self._explain(event, where)
 
     def _progress(self, event: EventView, where: str) -> None:
-        self._progress_bars.update(self._row(event, where), note=progress_text(event.progress or {})[:_SHORT])
+        note = styled(progress_text(event.progress or {})[:_SHORT], "dim")
+        self._progress_bars.update(self._row(event, where), note=note)
 
     def _row(self, event: EventView, where: str) -> TaskID:
         job = event.job or ""
         if job not in self._rows:
-            self._rows[job] = self._progress_bars.add_task(where, total=len(_STEPS), state="", note="")
+            fields: dict[str, Any] = {"where": line(f"  {where:<18}"), "state": Text(), "note": Text()}
+            self._rows[job] = self._progress_bars.add_task(
+                "", total=len(_STEPS), **fields, began=event.time, ended=None
+            )
         return self._rows[job]
+
+
+class _Field(ProgressColumn):
+    """A field of the row as it is: never a format or markup, as TextColumn's are."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def render(self, task: Task) -> Text:
+        text: Text = task.fields[self._name]
+        return text
+
+
+class _Elapsed(ProgressColumn):
+    """How long the job has been there, by its events' own times: whoever comes to look later sees the same."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        return Text(elapsed(task.fields["began"], task.fields["ended"] or datetime.now(UTC)), "progress.elapsed")
+
+
+def elapsed(began: datetime, until: datetime) -> str:
+    """``1:02:03`` between the two; ``0:00:00`` where two machines' clocks disagree."""
+    seconds = max(0, int((until - began).total_seconds()))
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def who(event: EventView) -> str:

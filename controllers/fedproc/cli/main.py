@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
+from typing import Annotated
 
 import typer
 
 from fedproc.common.errors import FedprocError
+from fedproc.common.text import escaped
 
+_HELP = "Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave."
 _SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
 _ALONE = {("site", name): ("site.check",) for name in ("check", "diagnose", "profiles")} | {
     ("site", name): ("site.check", "site.files") for name in ("policy", "settings")
 }
 """what needs no more than these, as scripts call it"""
 _ALL = (
-    "account", "browse", "datasets", "enrolments", "survey", "experiments", "catalog",
+    "account", "browse", "datasets", "enrolments", "survey", "run", "experiments", "catalog",
     "site.check", "site.control", "site.storage", "site.enrol", "site.files", "site.tools", "site.accept",
     "services",
 )  # fmt: skip
@@ -25,14 +29,28 @@ def application(arguments: list[str]) -> typer.Typer:
     """The application. For a service, or the host check, it alone is put in: so that it stays as light as it can be."""
     app = typer.Typer(
         name="fedproc",
-        help="Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
     )
+    app.callback(help=_HELP)(_options)
     for name in _modules(arguments):
         importlib.import_module(f"fedproc.cli.{name}").mount(app)
     return app
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fedproc {importlib.metadata.version('fedproc')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 def _modules(arguments: list[str]) -> tuple[str, ...]:
@@ -46,5 +64,5 @@ def main() -> None:
     try:
         application(sys.argv[1:])()
     except FedprocError as error:
-        sys.stderr.write(f"fedproc: {error.message}\n")
+        sys.stderr.write("\n".join(map(escaped, f"fedproc: {error.message}".split("\n"))) + "\n")
         sys.exit(1)

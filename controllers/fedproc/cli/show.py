@@ -1,8 +1,13 @@
-"""Output: a table for people, JSON for programs."""
+"""Output: a table for people, JSON for programs.
+
+What is printed is mostly written by others: labels, reasons, log lines, names of files. None of it is markup here, and
+none of it reaches the terminal as a control character: whoever prints goes through :func:`line`.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,24 +17,59 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from fedproc.common.text import escaped
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
 
-_WIDE = 500
-"""columns of output that goes to a file or a pipe: nothing is folded there"""
+_ENDLESS = 1_000_000
+"""columns of output that goes to a file or a pipe: nothing is folded or cut there"""
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
+_PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False, "emoji": False}
+console = Console(**_PLAIN)
+errors = Console(stderr=True, **_PLAIN)
 
 _COLOURS = {"succeeded": "green", "cancelled": "yellow"} | dict.fromkeys(
     ("failed", "error", "refused", "expired", "lost"), "red"
 )
+_OBEYED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""what ``json`` leaves as it is, and a terminal or a reader of lines does not"""
+
+
+def say(*parts: object) -> None:
+    """Print one line of these, each as it is or styled."""
+    console.print(line(*parts))
+
+
+def notice(*parts: object) -> None:
+    """The same to stderr: what is no result."""
+    errors.print(line(*parts))
+
+
+def line(*parts: object) -> Text:
+    """One line: what is not styled already is text, and control characters in it are shown as ``\\x1b``."""
+    return Text.assemble(*(part if isinstance(part, Text) else escaped(str(part)) for part in parts))
+
+
+def styled(text: object, style: str) -> Text:
+    """A part of a line in a style of rich."""
+    return Text(escaped(str(text)), style)
+
+
+def bold(text: object) -> Text:
+    return styled(text, "bold")
 
 
 def as_json(value: Any) -> None:
     """Print models, or lists of them, as JSON."""
-    sys.stdout.write(json.dumps(_plain(value), indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(one_json(value, indent=1) + "\n")
+
+
+def one_json(value: Any, indent: int | None = None) -> str:
+    """A model, or a list of them, as JSON that may be printed: readable, and no terminal obeys it."""
+    text = json.dumps(_plain(value), indent=indent, ensure_ascii=False)
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _plain(value: Any) -> Any:
@@ -42,11 +82,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -
     """A table without frames; ``none`` is printed where there are no rows."""
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for number, title in enumerate(head):
-        shown.add_column(title, no_wrap=number == 0, overflow="fold")
+        shown.add_column(line(title), no_wrap=number == 0, overflow="fold")
     for row in rows:
-        shown.add_row(*(str(cell) for cell in row))
-    plain = Console(highlight=False, width=None if console.is_terminal else _WIDE)
-    plain.print(shown) if shown.row_count else console.print(none)
+        shown.add_row(*map(line, row))
+    plain = Console(**{**_PLAIN, "soft_wrap": False}, width=None if console.is_terminal else _ENDLESS)
+    plain.print(shown) if shown.row_count else say(none)
 
 
 def size(count: int | None) -> str:
@@ -66,6 +106,6 @@ def clock(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else "-"
 
 
-def coloured(state: str) -> str:
+def coloured(state: str) -> Text:
     """The state in its colour; the word alone says it, too."""
-    return f"[{_COLOURS.get(state, 'cyan')}]{state}[/]"
+    return styled(state, _COLOURS.get(state, "cyan"))

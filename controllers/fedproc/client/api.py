@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 
 from fedproc.client.files import FileCalls
-from fedproc.client.transport import ApiError
+from fedproc.client.transport import ApiError, at
 from fedproc.common.errors import UnavailableError
 from fedproc.common.http import problem_of
 from fedproc.common.retry import Backoff
+from fedproc.common.text import lines
 from fedproc.contract.api.enrolments import EnrolmentCode, EnrolmentView, NewEnrolment
 from fedproc.contract.api.experiments import (
     EventView,
@@ -45,13 +46,13 @@ class Client(FileCalls):
         return self._list(HostReportView, "/hosts/reports")
 
     def host(self, host: str) -> HostView:
-        return self._one(HostView, "GET", f"/hosts/{host}")
+        return self._one(HostView, "GET", at("hosts", host))
 
     def enrol(self, host: str, enrolment: HostEnrolment) -> HostView:
-        return self._one(HostView, "PUT", f"/hosts/{host}", json=enrolment.model_dump(mode="json"))
+        return self._one(HostView, "PUT", at("hosts", host), json=enrolment.model_dump(mode="json"))
 
     def revoke(self, host: str, reason: str) -> HostView:
-        return self._one(HostView, "POST", f"/hosts/{host}/revocation", json={"reason": reason})
+        return self._one(HostView, "POST", at("hosts", host, "revocation"), json={"reason": reason})
 
     def offer(self, new: NewEnrolment) -> EnrolmentCode:
         return self._one(EnrolmentCode, "POST", "/enrolments", json=new.model_dump(mode="json"))
@@ -60,14 +61,14 @@ class Client(FileCalls):
         return self._list(EnrolmentView, "/enrolments")
 
     def enrolment(self, host: str) -> EnrolmentView:
-        return self._one(EnrolmentView, "GET", f"/enrolments/{host}")
+        return self._one(EnrolmentView, "GET", at("enrolments", host))
 
     def confirm(self, host: str, certificate: str) -> EnrolmentView:
         body = {"certificate": certificate}
-        return self._one(EnrolmentView, "POST", f"/enrolments/{host}/certificate", json=body)
+        return self._one(EnrolmentView, "POST", at("enrolments", host, "certificate"), json=body)
 
     def reject(self, host: str, reason: str) -> EnrolmentView:
-        return self._one(EnrolmentView, "POST", f"/enrolments/{host}/refusal", json={"reason": reason})
+        return self._one(EnrolmentView, "POST", at("enrolments", host, "refusal"), json={"reason": reason})
 
     def health(self) -> Health:
         """The centre's health; a degraded one is an answer too."""
@@ -78,15 +79,15 @@ class Client(FileCalls):
         return self._list(ToolSummary, "/tools")
 
     def tool(self, tool: str) -> ToolView:
-        return self._one(ToolView, "GET", f"/tools/{tool}")
+        return self._one(ToolView, "GET", at("tools", tool))
 
     def manifest(self, tool: str, version: str) -> str:
         """The signed manifest of one version."""
-        return self._send("GET", f"/tools/{tool}/manifest", params={"version": version}).text
+        return self._send("GET", at("tools", tool, "manifest"), params={"version": version}).text
 
     def bundle(self, tool: str, version: str) -> bytes:
         """The packed source of one version."""
-        return self._send("GET", f"/tools/{tool}/bundle", params={"version": version}).content
+        return self._send("GET", at("tools", tool, "bundle"), params={"version": version}).content
 
     def tasks(self) -> list[TaskView]:
         return self._list(TaskView, "/tools/tasks")
@@ -106,25 +107,25 @@ class Client(FileCalls):
         return self._one(ExperimentView, "POST", "/experiments", json=body, headers=headers)
 
     def experiment(self, experiment: str) -> ExperimentView:
-        return self._one(ExperimentView, "GET", f"/experiments/{experiment}")
+        return self._one(ExperimentView, "GET", at("experiments", experiment))
 
     def experiments(self, **query: Any) -> Page:
         params = {name: value for name, value in query.items() if value is not None}
         return self._one(Page, "GET", "/experiments", params=params)
 
     def cancel(self, experiment: str) -> ExperimentView:
-        return self._one(ExperimentView, "POST", f"/experiments/{experiment}/cancel")
+        return self._one(ExperimentView, "POST", at("experiments", experiment, "cancel"))
 
     def lost(self, experiment: str, reason: str, jobs: Sequence[str] = ()) -> ExperimentView:
         """For operators: end its open jobs, or these alone, without their hosts."""
         body = {"reason": reason, "jobs": list(jobs)}
-        return self._one(ExperimentView, "POST", f"/experiments/{experiment}/lost", json=body)
+        return self._one(ExperimentView, "POST", at("experiments", experiment, "lost"), json=body)
 
     def results(self, experiment: str) -> list[FileView]:
-        return self._list(FileView, f"/experiments/{experiment}/results")
+        return self._list(FileView, at("experiments", experiment, "results"))
 
     def report(self, experiment: str) -> Report:
-        return self._one(Report, "GET", f"/experiments/{experiment}/report")
+        return self._one(Report, "GET", at("experiments", experiment, "report"))
 
     def logs(self, experiment: str) -> list[LogLines]:
         """All log lines that the hosts let out so far."""
@@ -132,7 +133,7 @@ class Client(FileCalls):
         cursor: int | None = None
         while True:
             params = {} if cursor is None else {"cursor": cursor}
-            page = self._one(Logs, "GET", f"/experiments/{experiment}/logs", params=params)
+            page = self._one(Logs, "GET", at("experiments", experiment, "logs"), params=params)
             found += page.items
             if page.next is None:
                 return found
@@ -159,13 +160,13 @@ class Client(FileCalls):
         headers = {**self._authorization(), "Accept": "text/event-stream"}
         if after:
             headers["Last-Event-ID"] = str(after)
-        url = f"{self.url}/experiments/{experiment}/events"
+        url = self.url + at("experiments", experiment, "events")
         with self._http.stream("GET", url, headers=headers, timeout=httpx.Timeout(30, read=60)) as answer:
             if answer.status_code != 200:
                 answer.read()
                 raise ApiError(answer.status_code, problem_of(answer))
-            for line in answer.iter_lines():
-                if line.startswith("data:"):
+            for line in lines(answer.iter_bytes()):
+                if line.startswith(b"data:"):
                     yield EventView.model_validate_json(line[5:].strip())
 
     def dead_letters(self) -> list[DeadLetter]:

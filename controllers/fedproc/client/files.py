@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from fedproc.client.transport import ApiError, Transport
+from fedproc.client.transport import ApiError, Transport, at
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.files import partial_of, sha256_of
 from fedproc.common.http import problem_of
@@ -24,12 +24,12 @@ class FileCalls(Transport):
         return [str(uri) for uri in self._send("GET", "/data/files/").json()]
 
     def file(self, file: str) -> FileView:
-        return self._one(FileView, "GET", f"/data/file/{file}")
+        return self._one(FileView, "GET", at("data", "file", file))
 
     def put_file(self, path: str, source: Path, media_type: str = "application/octet-stream") -> FileView:
         """Make an entry and send the bytes by tus."""
         new = NewFile(size=source.stat().st_size, sha256=sha256_of(source), media_type=media_type)
-        entry = self._one(FileView, "PUT", f"/data/file/{path}", json=new.model_dump(mode="json"))
+        entry = self._one(FileView, "PUT", at("data", "file", *path.split("/")), json=new.model_dump(mode="json"))
         if entry.upload is not None:
             self._send_bytes(self._here(entry.upload, entry), source)
         return self.file(entry.id)
@@ -82,7 +82,7 @@ class FileCalls(Transport):
         """Send the bytes of an input that a queued job declares as an upload."""
         params = {"input": name, "sha256": sha256_of(source)}
         with source.open("rb") as content:
-            return self._one(FileView, "PUT", f"/tasks/{job}/input", params=params, content=content)
+            return self._one(FileView, "PUT", at("tasks", job, "input"), params=params, content=content)
 
     def _here(self, link: str, entry: FileView) -> str:
         """A link of the API, led to where it is reached: the name by which it knows itself may not be known here."""

@@ -1,22 +1,71 @@
-"""Fetching what an experiment gave."""
+"""Fetching what an experiment gave, with a report of what it was."""
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 
 from fedproc.client.api import Client
-from fedproc.common.errors import FedprocError
+from fedproc.client.report import REPORT, report_of, text_of
+from fedproc.common.errors import ConflictError, FedprocError, InvalidInputError
+from fedproc.common.files import sha256_of, write_atomically
 from fedproc.contract.api.files import FileView
 from fedproc.contract.ids import is_safe_path
 
+_SHOWN = 5
+
+
+def check_folder(folder: Path, experiment: str | None = None) -> None:
+    """Whether results can be fetched to ``folder``, before an experiment is started or waited for; it is made.
+
+    For a new experiment it must be empty; for one that there is, it may hold what was fetched of it before. Raises
+    :class:`InvalidInputError` that says what to choose instead.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            there = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InvalidInputError(f"results cannot go to {folder}: {error.filename} is a file; name a folder") from error
+    except OSError as error:
+        raise InvalidInputError(f"results cannot go to {folder}: {error.strerror}; choose another folder") from error
+    other = _experiment_in(folder)
+    if other == experiment is not None:
+        return
+    if there and (experiment is None or other is not None):
+        named = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "")
+        what = f"results of {other}" if other else named
+        raise InvalidInputError(f"results cannot go to {folder}: it holds {what}; choose an empty or a new folder")
+
+
+def _experiment_in(folder: Path) -> str | None:
+    """The experiment whose report is there."""
+    try:
+        return str(json.loads((folder / REPORT).read_bytes())["experiment"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
 
 def fetch_results(client: Client, experiment: str, folder: Path) -> list[Path]:
-    """Fetch all results to ``folder/HOST/PATH``; a file that is there already with the same content stays.
+    """Fetch all results to ``folder/HOST/PATH``, and put the experiment's report beside them.
 
-    Raises :class:`FedprocError` if a file of another content is in its place.
+    A file that is there already with the same content stays. Raises :class:`ConflictError` if another is in the place
+    of one of them; then nothing was fetched.
     """
+    check_folder(folder, experiment)
     entries = [entry for entry in client.results(experiment) if entry.state == "complete"]
-    return [client.fetch(entry, folder / place) for entry, place in zip(entries, places(entries), strict=True)]
+    wanted = list(zip(entries, places(entries), strict=True))
+    for entry, place in wanted:
+        if (folder / place).exists() and sha256_of(folder / place) != entry.sha256:
+            raise ConflictError(
+                f"{folder / place} is there already with other content: move it away, or choose another folder"
+            )
+    fetched = [client.fetch(entry, folder / place) for entry, place in wanted]
+    report = report_of(client, experiment, wanted)
+    write_atomically(folder / REPORT, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode(), 0o644)
+    write_atomically((folder / REPORT).with_suffix(".txt"), text_of(report).encode(), 0o644)
+    return fetched
 
 
 def places(entries: list[FileView]) -> list[Path]:

@@ -114,6 +114,19 @@ def _credentials(operator: bool) -> tuple[str | None, str | None]:
     return None, None
 
 
+def named_in_environment() -> str | None:
+    """Whose commands these are by ``FEDPROC_USERNAME`` and a password, which go before a kept session."""
+    return _credentials(operator=False)[0]
+
+
+def password_for(username: str) -> str | None:
+    """The password in the environment, if it is that of ``username``: one that is set with a name is that one's."""
+    for prefix in ("FEDPROC_", "FEDPROC_OPERATOR_"):
+        if os.environ.get(prefix + "USERNAME") == username:
+            return password_of(prefix)
+    return None if os.environ.get("FEDPROC_USERNAME") else password_of()
+
+
 def password_of(prefix: str = "FEDPROC_") -> str | None:
     """The password in the environment, or in the file that it names. Raises :class:`InvalidInputError` for the file."""
     file = os.environ.get(prefix + "PASSWORD_FILE")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter
@@ -37,6 +38,11 @@ def trusted(ca_file: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         raise InvalidInputError(f"{ca_file}: no CA certificate can be read there ({error}): see FEDPROC_CA") from error
+
+
+def at(*segments: str) -> str:
+    """The path of these segments: each stays one, whatever characters it has."""
+    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
 
 
 class Transport:

@@ -16,7 +16,7 @@ _Loc = tuple[int | str, ...]
 def lines_of(error: ValidationError) -> list[str]:
     """One line for each fault: where it is, and what is wrong."""
     return [
-        f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}"
+        f"{'.'.join(map(str, entry['loc']))}: {entry['msg'].removeprefix('Value error, ')}"
         for entry in error.errors(include_url=False, include_input=False)
     ]
 
@@ -50,14 +50,15 @@ def _text(entry: ErrorDetails, model: type[BaseModel]) -> str:
     if entry["type"] == "missing":
         return "is missing"
     if entry["type"] != "extra_forbidden":
-        return entry["msg"]
+        return entry["msg"].removeprefix("Value error, ")
     *above, name = entry["loc"]
-    keys = _keys(model, above)
+    keys = known_keys(model, above)
     near = "".join(f"; did you mean {key}?" for key in get_close_matches(str(name), keys, 1))
     return f"there is no such key{near or ';'} known are: {', '.join(keys)}"
 
 
-def _keys(model: Any, loc: Sequence[int | str]) -> list[str]:
+def known_keys(model: Any, loc: Sequence[int | str]) -> list[str]:
+    """The keys that a model has where ``loc`` leads to."""
     for step in loc:
         kind = _without_none(model)
         fields = kind.model_fields if _is_model(kind) else {}

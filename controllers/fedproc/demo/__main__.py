@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     try:
         acts[arguments[0]](console)
     except FedprocError as error:
-        console.print(f"[red]{error.message}[/]")
+        console.print(error.message, style="red", markup=False)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted")

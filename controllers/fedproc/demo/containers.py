@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     try:
         acts[arguments[0]](Steps(console, FOLDER / "log"))
     except FedprocError as error:
-        console.print(f"[red]{error.message}[/]")
+        console.print(error.message, style="red", markup=False)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; make federation goes on, make federation-down ends what there is")

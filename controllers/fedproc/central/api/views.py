@@ -63,8 +63,14 @@ def _times(row: Row[Any], snapshot: Mapping[str, Any], created: float) -> dict[s
     return times
 
 
-def experiment_view(row: Row[Any], jobs: Iterable[Row[Any]], heartbeat_timeout: float) -> ExperimentView:
+def experiment_view(
+    row: Row[Any], jobs: Iterable[Row[Any]], heartbeat_timeout: float, without: Iterable[str] | None = None
+) -> ExperimentView:
+    """One experiment with these jobs; ``without`` are the hosts that it succeeded without, if the jobs do not tell."""
     request: Mapping[str, Any] = row.request
+    shown = [job_view(job, row.created, heartbeat_timeout) for job in jobs]
+    if without is None:
+        without = (job.host for job in shown if row.state == "succeeded" and job.state != "succeeded")
     return ExperimentView(
         id=row.id,
         state=row.state,
@@ -73,10 +79,12 @@ def experiment_view(row: Row[Any], jobs: Iterable[Row[Any]], heartbeat_timeout: 
         digest=row.digest,
         label=row.label,
         owner=row.owner,
+        owner_name=row.owner_name,
         created=moment(row.created),
         ended=None if row.ended is None else moment(row.ended),
         cancel_requested=row.cancel_requested,
-        jobs=[job_view(job, row.created, heartbeat_timeout) for job in jobs],
+        succeeded_without=sorted(set(without)),
+        jobs=shown,
         **{name: request[name] for name in _OF_REQUEST if request.get(name)},
     )
 

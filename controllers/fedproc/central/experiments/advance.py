@@ -246,10 +246,14 @@ class _Advancing:
         events.add_state(self._connection, row, JobState.cancelled, decision.code, decision.reason, self._now)
         return True
 
+    def _without(self, state: ExperimentState) -> str | None:
+        lost = {row.host for row in self._rows if row.state != JobState.succeeded}
+        return f"without {', '.join(sorted(lost))}" if state is ExperimentState.succeeded and lost else None
+
     def _write_state(self, state: ExperimentState) -> None:
         if state == self._state:
             return
         ended = None if state in _OPEN else self._now
         self._connection.execute(_WHOLE, {"row": self._id, "new_state": state, "at": ended})
-        data = {"state": state.value, "code": None, "reason": None}
+        data = {"state": state.value, "code": None, "reason": self._without(state)}
         events.add(self._connection, "state", data, experiment=self._id, now=self._now)

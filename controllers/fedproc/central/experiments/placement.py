@@ -124,6 +124,7 @@ class _Placing:
     def field_errors(self) -> Iterator[FieldError]:
         yield from self._unusable_hosts()
         yield from self._idle_hosts()
+        yield from self._too_few_hosts()
         yield from self._empty_tasks()
         yield from self._wrong_datasets()
         yield from self._missing_datasets()
@@ -154,6 +155,12 @@ class _Placing:
             if host in self._hosts and host not in busy:
                 what = f"{host} is enrolled as {', '.join(sorted(self._hosts[host].roles))}; no task would run there"
                 yield field_error("hosts", what, f"choose hosts enrolled as {' or '.join(roles)}")
+
+    def _too_few_hosts(self) -> Iterator[FieldError]:
+        rule = self._tool.on_host_lost
+        if rule.action == "continue" and 0 < len(self._chosen) < rule.min_hosts:
+            what = f"{self._tool.id} needs {rule.min_hosts} hosts or more, and {len(self._chosen)} is chosen"
+            yield field_error("hosts", what, "choose more hosts or datasets; fedproc data lists what there is")
 
     def _empty_tasks(self) -> Iterator[FieldError]:
         for task in self._tool.tasks:

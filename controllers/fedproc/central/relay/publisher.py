@@ -27,7 +27,7 @@ from fedproc.common.amqp import BrokerError, NotTakenError, PublishingChannel, R
 from fedproc.common.errors import TooLargeError
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
-from fedproc.contract.states import ExperimentState, JobState
+from fedproc.contract.states import TERMINAL, ExperimentState, JobState
 from fedproc.contract.wire import limits, routing
 from fedproc.contract.wire.jws import CENTRAL, seal_body
 
@@ -59,9 +59,12 @@ _BEGIN = (
     .values(state=ExperimentState.running)
     .returning(experiments.c.id)
 )
+_GONE = sorted(TERMINAL - {JobState.succeeded})
 _PLACED = (
-    select(jobs.c.experiment, jobs.c.task, jobs.c.host).where(jobs.c.experiment.in_(_IDS)).order_by(jobs.c.id)
-)  # fmt: skip
+    select(jobs.c.experiment, jobs.c.task, jobs.c.host)
+    .where(jobs.c.experiment.in_(_IDS), jobs.c.state.not_in(_GONE))
+    .order_by(jobs.c.id)
+)
 _SENT = update(outbox).where(outbox.c.id == bindparam("row")).values(sent=bindparam("at"), sha256=bindparam("hash"))
 
 
@@ -193,7 +196,10 @@ def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Claimed]:
 
 
 def _hosts(connection: Connection, ids: set[str]) -> dict[str, dict[str, list[str]]]:
-    """The hosts of each experiment by task. Each of its orders names them all, so they are put in here, not kept."""
+    """The hosts of each experiment by task, but for those that it goes on without.
+
+    Each of its orders names them all, so they are put in here, not kept.
+    """
     found: dict[str, dict[str, list[str]]] = {}
     for row in connection.execute(_PLACED, {"ids": sorted(ids)}) if ids else ():
         found.setdefault(row.experiment, {}).setdefault(row.task, []).append(row.host)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedproc.cli.services import Config
-from fedproc.cli.show import AsJson, as_json, console, errors
+from fedproc.cli.show import AsJson, as_json, notice, say, styled
 from fedproc.cli.site.app import site
 
 NOT_ACCEPTED = 2
@@ -31,7 +31,7 @@ def accept(
 
     error = None
     try:
-        view = run(settings.load(config), wait, lambda text: errors.print(text, markup=False))
+        view = run(settings.load(config), wait, notice)
     except NotAcceptedError as found:
         if found.view is None:
             raise
@@ -39,14 +39,15 @@ def accept(
     if to is not None:
         to.write_text(view.model_dump_json(indent=1) + "\n")
     if error is not None:
-        errors.print(f"fedproc: {error.message}", markup=False)
+        notice(f"fedproc: {error.message}")
         raise typer.Exit(NOT_ACCEPTED)
     if json:
         return as_json(view)
     experiment = view.experiment
     laid_out = ", ".join(experiment.datasets) if experiment else ""
-    console.print(f"[green]{view.host} is accepted[/]: the centre reached it, its job looked around and found nothing")
-    console.print(f"amiss, and {laid_out or 'no dataset, as it offers none,'} was laid out for it")
+    good = styled(f"{view.host} is accepted", "green")
+    say(good, ": the centre reached it, its job looked around and found nothing")
+    say(f"amiss, and {laid_out or 'no dataset, as it offers none,'} was laid out for it")
 
 
 def mount(_app: typer.Typer) -> None:

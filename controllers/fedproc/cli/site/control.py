@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
-from rich.markup import escape
 
-from fedproc.cli.show import AsJson, as_json, coloured, console, table
+from fedproc.cli.show import AsJson, as_json, bold, coloured, say, styled, table
 from fedproc.cli.site.app import site
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.sockets import unix_address
@@ -45,20 +45,19 @@ def status(socket: Socket, json: AsJson = False) -> None:
     found = ask(socket, "GET", "/status")
     if json:
         return as_json(found)
-    taking = "[red]stopped[/]" if found["stopped"] else found["held"] or "[green]takes jobs[/]"
-    console.print(f"[bold]{found['host']}[/]  {taking}  clock {found['clock_skew_seconds']} s off the centre's")
+    taking = styled("stopped", "red") if found["stopped"] else found["held"] or styled("takes jobs", "green")
+    say(bold(found["host"]), "  ", taking, f"  clock {found['clock_skew_seconds']} s off the centre's")
     _show_problems(found)
     _show_jobs(found)
 
 
 def _show_problems(found: dict[str, Any]) -> None:
     for entry in found["datasets"]:
-        what = escape(f"{entry['id']} cannot be read ({entry['path']}): {entry['problem']}")
-        console.print(f"[red]dataset {what}[/]\n  {escape(entry['cure'])}")
+        say(styled(f"dataset {entry['id']} cannot be read ({entry['path']}): {entry['problem']}", "red"))
+        say("  ", entry["cure"])
     for entry in found["unreadable"]:
-        what = escape(f"{entry['job']} cannot be read: {entry['reason']}")
-        console.print(f"[red]the journal's record of {what}[/]")
-        console.print(
+        say(styled(f"the journal's record of {entry['job']} cannot be read: {entry['reason']}", "red"))
+        say(
             f"  set aside {entry['set_aside']}; its job has ended as journal_lost and is to be started again. Nothing"
             " is to be done here but to look at the disk; the record is kept (docs/operations/site.md)"
         )
@@ -75,7 +74,7 @@ def jobs(socket: Socket, json: AsJson = False) -> None:
 
 def _show_jobs(found: dict[str, Any]) -> None:
     columns = ("job", "tool", "task", "of", "state", "waits for")
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (job["job"], job["tool"], job["task"], job["user"], coloured(job["state"]), _waits_for(job))
         for job in found["jobs"]
     ]
@@ -93,7 +92,7 @@ def _waits_for(job: dict[str, Any]) -> str:
 def stop(socket: Socket) -> None:
     """End all jobs and take no more; works without the centre, and outlives a restart."""
     ask(socket, "POST", "/stop")
-    console.print("stopped: its jobs are being ended, and none is taken until fedproc site start")
+    say("stopped: its jobs are being ended, and none is taken until fedproc site start")
 
 
 @site.command()
@@ -110,7 +109,7 @@ def drain(
     while left and time.monotonic() < until:
         time.sleep(min(1.0, wait))
         left = len(ask(socket, "GET", "/status")["jobs"])
-    console.print(f"takes no new jobs; {left or 'none'} still open")
+    say(f"takes no new jobs; {left or 'none'} still open")
     if left:
         raise typer.Exit(JOBS_LEFT)
 
@@ -119,7 +118,7 @@ def drain(
 def start(socket: Socket) -> None:
     """Take jobs again, after stop or drain."""
     ask(socket, "POST", "/start")
-    console.print("takes jobs again")
+    say("takes jobs again")
 
 
 @site.command()
@@ -139,15 +138,15 @@ def releases(socket: Socket, json: AsJson = False) -> None:
 @site.command()
 def release(job: str, socket: Socket, reason: Reason) -> None:
     """Let a job's results leave."""
-    ask(socket, "POST", f"/releases/{job}", {"decision": "release", "reason": reason})
-    console.print(f"{job}: released")
+    ask(socket, "POST", f"/releases/{quote(job, safe='')}", {"decision": "release", "reason": reason})
+    say(f"{job}: released")
 
 
 @site.command()
 def refuse(job: str, socket: Socket, reason: Reason) -> None:
     """Keep a job's results inside; the job ends as refused."""
-    ask(socket, "POST", f"/releases/{job}", {"decision": "refuse", "reason": reason})
-    console.print(f"{job}: refused")
+    ask(socket, "POST", f"/releases/{quote(job, safe='')}", {"decision": "refuse", "reason": reason})
+    say(f"{job}: refused")
 
 
 def mount(_app: typer.Typer) -> None:

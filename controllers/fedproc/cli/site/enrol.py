@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedproc.cli.show import AsJson, as_json, console, errors
+from fedproc.cli.show import AsJson, as_json, bold, notice, say
 from fedproc.cli.site.app import site
 from fedproc.common.errors import InvalidInputError
 
@@ -68,7 +68,7 @@ def enrol(
     try:
         result = client.enrol(options, lambda: _code(code_file), wait, _show_fingerprint)
     except client.EnrolmentRefusedError as error:
-        errors.print(f"fedproc: {error.message}", markup=False)
+        notice(f"fedproc: {error.message}")
         raise typer.Exit(REFUSED) from error
     as_json(dataclasses.asdict(result)) if json else _show(result)
     if result.state == "requested":
@@ -98,19 +98,18 @@ def _code(file: Path | None) -> str:
 
 
 def _show_fingerprint(fingerprint: str) -> None:
-    errors.print(
-        f"The fingerprint of this host's key (sha256):\n  [bold]{fingerprint}[/]\n"
-        "Tell it to the federation's operator by another way than the code came, for example by telephone."
-    )
+    notice("The fingerprint of this host's key (sha256):")
+    notice("  ", bold(fingerprint))
+    notice("Tell it to the federation's operator by another way than the code came, for example by telephone.")
 
 
 def _show(result: EnrolmentResult) -> None:
     if result.state == "requested":
-        console.print(f"{result.host} waits until the federation's operator confirms it; run this again then")
+        say(f"{result.host} waits until the federation's operator confirms it; run this again then")
     elif result.changed:
-        console.print(f"{result.host} is enrolled; its key, certificates and the centre's keys are in {result.folder}")
+        say(f"{result.host} is enrolled; its key, certificates and the centre's keys are in {result.folder}")
     else:
-        console.print(f"{result.host} is enrolled already; nothing was changed in {result.folder}")
+        say(f"{result.host} is enrolled already; nothing was changed in {result.folder}")
 
 
 def mount(_app: typer.Typer) -> None:

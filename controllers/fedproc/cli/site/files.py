@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedproc.cli.show import console
+from fedproc.cli.show import say
 from fedproc.cli.site.app import site
 
 policy = typer.Typer(help="The site's policy file.", no_args_is_help=True)
@@ -26,7 +26,7 @@ def check_policy(file: File = Path("/etc/fedproc/policy.toml")) -> None:
 
     found = rules.load(file)
     rules.check_order(file, found)
-    console.print(f"{file}: good; lines of the allow-list: {len(found.tools)}", markup=False)
+    say(f"{file}: good; lines of the allow-list: {len(found.tools)}")
 
 
 @settings.command("check")
@@ -37,7 +37,7 @@ def check_settings(file: File = Path("/etc/fedproc/host.toml")) -> None:
     """
     from fedproc.site.settings import load
 
-    console.print(f"{file}: good; settings of {load(file).host}", markup=False)
+    say(f"{file}: good; settings of {load(file).host}")
 
 
 def mount(_app: typer.Typer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fedproc.cli.show import AsJson, as_json, console, size, table
+from fedproc.cli.show import AsJson, as_json, say, size, table
 from fedproc.cli.site.app import site
 from fedproc.cli.site.control import Socket, ask
 
@@ -23,7 +23,7 @@ def datasets(socket: Socket, json: AsJson = False) -> None:
     table(("dataset", "version", "files", "size", "folder", "problem"), rows, none="no dataset is set up")
     for entry in found:
         if entry["cure"]:
-            console.print(f"{entry['id']}: {entry['cure']}", markup=False)
+            say(f"{entry['id']}: {entry['cure']}")
 
 
 def mount(_app: typer.Typer) -> None:

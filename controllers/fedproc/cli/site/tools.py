@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedproc.cli.show import AsJson, as_json, errors, table
+from fedproc.cli.show import AsJson, as_json, notice, styled, table
 from fedproc.cli.site.app import site
 
 tools = typer.Typer(help="Tools that this host has ready.", no_args_is_help=True)
@@ -33,13 +33,12 @@ def fetch(
     from fedproc.site import settings
     from fedproc.site.tools.prefetch import fetch as fetched
 
-    outcomes = fetched(settings.load(config), tuple(tool or ()), archive, errors.print)
+    outcomes = fetched(settings.load(config), tuple(tool or ()), archive, notice)
     if json:
         as_json([outcome.as_json() for outcome in outcomes])
     else:
-        rows = [
-            (o.tool, o.version, o.task, "[green]ready[/]" if o.ready else "[red]not ready[/]", o.what) for o in outcomes
-        ]
+        ready = {True: styled("ready", "green"), False: styled("not ready", "red")}
+        rows = [(o.tool, o.version, o.task, ready[o.ready], o.what) for o in outcomes]
         table(("tool", "version", "task", "", "in, or why not"), rows, none="the policy admits no tool")
     if any(outcome.failed for outcome in outcomes):
         raise typer.Exit(1)

@@ -86,6 +86,7 @@ class ExperimentView(View):
     digest: str
     label: str | None = None
     owner: str
+    owner_name: str | None = Field(None, description="as the owner was called when the experiment was started")
     created: AwareDatetime
     ended: AwareDatetime | None = None
     parameters: dict[str, Any] = {}
@@ -95,6 +96,9 @@ class ExperimentView(View):
     permit: str | None = None
     purpose: str | None = None
     cancel_requested: bool = False
+    succeeded_without: list[HostId] = Field(
+        [], description="hosts whose jobs ended otherwise, where the tool's on_host_lost lets the others go on"
+    )
     jobs: list[JobView] = []
 
 

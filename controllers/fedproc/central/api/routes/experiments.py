@@ -77,16 +77,18 @@ def list_experiments(
     state: Annotated[list[ExperimentState] | None, Query(description="may be given more than once")] = None,
     label: Annotated[Line | None, Query(max_length=200)] = None,
     owner: Annotated[Line | None, Query(max_length=255, description="for operators: only this user's")] = None,
+    mine: Annotated[bool, Query(description="for operators: only their own")] = False,
     cursor: Annotated[str | None, Query(pattern=EXPERIMENT_PATTERN)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
     """One's own experiments, an operator's everybody's; newest first, without their jobs."""
     app = app_state(request)
-    whose = owner if caller.operates else caller.sub
+    whose = owner if caller.operates and not mine else caller.sub
     states = [s.value for s in state or []]
     with read_transaction(app.engine) as connection:
         rows = experiments.page(connection, whose, states, label, cursor, limit + 1)
-    items = [experiment_view(row, (), app.heartbeat_timeout) for row in rows[:limit]]
+        without = experiments.succeeded_without(connection, [row.id for row in rows if row.state == "succeeded"])
+    items = [experiment_view(row, (), app.heartbeat_timeout, without.get(row.id, ())) for row in rows[:limit]]
     return answer(Page(items=items, next=items[-1].id if len(rows) > limit else None))
 
 

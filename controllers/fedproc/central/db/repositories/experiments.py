@@ -95,6 +95,15 @@ def page(
     return connection.execute(query).all()
 
 
+def succeeded_without(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
+    """Of experiments that have succeeded, the hosts that they succeeded without."""
+    found: dict[str, set[str]] = {}
+    query = select(jobs.c.experiment, jobs.c.host).where(jobs.c.experiment.in_(ids), jobs.c.state != "succeeded")
+    for row in connection.execute(query) if ids else ():
+        found.setdefault(row.experiment, set()).add(row.host)
+    return found
+
+
 def request_cancel(connection: Connection, experiment: str) -> Row[Any]:
     """Note that its user wants it cancelled; the row as it was, locked."""
     row = connection.execute(_LOCKED, {"id": experiment}).one()

@@ -1,0 +1,184 @@
+"""``fedproc run`` and ``follow``."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from fedproc.cli import arguments
+from fedproc.cli.finding import Experiment, experiment_id, explain
+from fedproc.cli.follow import follow
+from fedproc.cli.show import AsJson, as_json, bold, coloured, console, notice, one_json, say
+from fedproc.client.api import Client
+from fedproc.client.results import check_folder, fetch_results
+from fedproc.client.session import signed_in
+from fedproc.common.errors import FedprocError, InvalidInputError
+from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
+
+NOT_SUCCEEDED = 3
+WITHOUT_SOME = 4
+_INTERRUPTED = 130
+
+Results = Annotated[Path | None, typer.Option("--to", help="folder for the results; nothing is fetched without it")]
+Logs = Annotated[bool, typer.Option("--logs", help="also show log lines, as far as the hosts let them out")]
+
+
+def run(
+    tool: Annotated[str, typer.Argument(help="the tool's id (fedproc tools)")],
+    host: Annotated[list[str] | None, typer.Option(help="a host to run at; repeat it")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="a dataset, HOST:ID; repeat it (fedproc data)")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", help="NAME=VALUE; repeat it")] = None,
+    parameters: Annotated[Path | None, typer.Option(help="file with parameters, a JSON object")] = None,
+    host_parameter: Annotated[list[str] | None, typer.Option(help="HOST.NAME=VALUE; repeat it")] = None,
+    upload: Annotated[list[str] | None, typer.Option("--input", help="NAME=FILE, for tasks that take it")] = None,
+    version: Annotated[str | None, typer.Option(help="of the tool; the newest unless given")] = None,
+    label: Annotated[str | None, typer.Option(help="a name for you to find it by")] = None,
+    purpose: Annotated[str | None, typer.Option(help="why, for the hosts' records")] = None,
+    lost_after: Annotated[int | None, typer.Option(help="seconds of silence, then a host counts as lost")] = None,
+    to: Results = None,
+    logs: Logs = False,
+    wait: Annotated[bool, typer.Option(help="follow it until it ends")] = True,
+    json: AsJson = False,
+) -> None:
+    """Run a tool at hosts, or where datasets are, and follow it to its end.
+
+    Exit codes: 0 succeeded (or started, with --no-wait), 4 succeeded without some of its hosts, as the tool allows,
+    3 ended otherwise, 1 an error, 130 interrupted.
+    """
+    files = arguments.files(upload or [])
+    values = {
+        "tool": tool, "version": version, "hosts": host or [], "datasets": data or [], "label": label,
+        "purpose": purpose, "lost_after": lost_after, "parameters": arguments.parameters(parameters, parameter or []),
+        "host_parameters": arguments.host_parameters(host_parameter or []),
+    }  # fmt: skip
+    if to is not None:
+        check_folder(to)
+    with signed_in() as client:
+        experiment = client.run(_checked(client, values), key=str(uuid.uuid4()))
+        with _interruptible(client, experiment.id):
+            _upload(client, experiment, files)
+            if not json:
+                say("experiment ", bold(experiment.id))
+            if wait:
+                _follow(client, experiment.id, to, logs=logs, json=json)
+            elif json:
+                as_json(experiment)
+
+
+def _checked(client: Client, values: Mapping[str, object]) -> ExperimentRequest:
+    try:
+        return ExperimentRequest.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInputError(explain(client, error, values)) from error
+
+
+def _upload(client: Client, experiment: ExperimentView, files: dict[str, Path]) -> None:
+    if not files:
+        return
+    takes = {
+        task.name: {entry["name"] for entry in task.inputs if entry["kind"] == "upload"}
+        for task in client.tasks()
+        if (task.tool, task.version) == (experiment.tool, experiment.version)
+    }
+    wanted = set().union(*takes.values()) if takes else set()
+    if unknown := set(files) - wanted:
+        client.cancel(experiment.id)
+        raise InvalidInputError(f"no task takes the input {', '.join(unknown)}; uploads: {', '.join(wanted) or 'none'}")
+    for job in experiment.jobs:
+        for name in takes.get(job.task, set()) & set(files):
+            client.put_input(job.id, name, files[name])
+
+
+def follow_one(experiment: Experiment, to: Results = None, logs: Logs = False, json: AsJson = False) -> None:
+    """Follow an experiment from its beginning to its end; exit codes as those of run."""
+    with signed_in() as client:
+        found = experiment_id(client, experiment)
+        if to is not None:
+            check_folder(to, found)
+        with _interruptible(client, found):
+            _follow(client, found, to, logs=logs, json=json)
+
+
+def _follow(client: Client, experiment: str, to: Path | None, *, logs: bool, json: bool) -> None:
+    _until_end(client, experiment, logs=logs, json=json)
+    found = client.experiment(experiment)
+    fetched = to is not None and found.state == "succeeded"
+    if to is not None and fetched:
+        fetch(client, found, to)
+    if not json:
+        hint = "results {} --to FOLDER" if found.state == "succeeded" else "experiments logs {}"
+        say(outcome(found), "" if fetched else f"; next: fedproc {hint.format(experiment)}")
+    leave(found)
+
+
+def fetch(client: Client, experiment: ExperimentView, to: Path) -> None:
+    """Fetch the results, and say where they are; or, where that fails, that they are kept."""
+    try:
+        fetched = fetch_results(client, experiment.id, to)
+    except (FedprocError, OSError) as error:
+        kept = f"the results are kept at the centre: fedproc results {experiment.id} --to FOLDER fetches them"
+        raise FedprocError(f"{_text(error, to)}\n{kept}") from error
+    files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
+    notice(f"{experiment.id} ", outcome(experiment), f": {files} and its report are in ", bold(to))
+
+
+def _text(error: FedprocError | OSError, to: Path) -> str:
+    return error.message if isinstance(error, FedprocError) else f"{error.filename or to}: {error.strerror or error}"
+
+
+def outcome(found: ExperimentView) -> object:
+    """``succeeded``, with the hosts without which it did."""
+    if not found.succeeded_without:
+        return coloured(found.state)
+    return coloured(found.state).append(f" without {', '.join(found.succeeded_without)}", "yellow")
+
+
+def leave(found: ExperimentView) -> None:
+    """Exit with the code that says how the experiment ended."""
+    if found.state != "succeeded":
+        raise typer.Exit(NOT_SUCCEEDED)
+    if found.succeeded_without:
+        raise typer.Exit(WITHOUT_SOME)
+
+
+def _until_end(client: Client, experiment: str, *, logs: bool, json: bool) -> None:
+    if not json:
+        follow(client.events(experiment), console, logs=logs)
+        return
+    for event in client.events(experiment):
+        sys.stdout.write(one_json(event) + "\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def _interruptible(client: Client, experiment: str) -> Iterator[None]:
+    """The experiment goes on at the hosts when nobody looks; only a person says that it shall not."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(KeyboardInterrupt, typer.Abort):
+            _interrupted(client, experiment)
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def _interrupted(client: Client, experiment: str) -> None:
+    """What to do next is said first: whoever asks a second time for an end has it before his eyes."""
+    notice()
+    notice(f"{experiment} goes on at the hosts: fedproc follow {experiment} shows it again,")
+    notice(f"fedproc experiments cancel {experiment} ends it")
+    if sys.stdin.isatty() and typer.confirm("Cancel it now?", default=False):
+        client.cancel(experiment)
+        notice(f"cancelling; fedproc experiments show {experiment} shows how it ends")
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(run)
+    app.command("follow")(follow_one)

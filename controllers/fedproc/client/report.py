@@ -1,0 +1,108 @@
+"""The report that lies beside fetched results: what one needs to publish them, and to do the same again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fedproc.client.api import Client
+from fedproc.contract.api.experiments import Report
+from fedproc.contract.api.files import FileView
+from fedproc.contract.api.hosts import DatasetView
+
+REPORT = "report.json"
+_OF_EXPERIMENT = {
+    "label", "owner_name", "created", "ended", "purpose", "project", "permit", "parameters", "host_parameters",
+    "succeeded_without",
+}  # fmt: skip
+_OF_DATASET = ("description", "files", "size", "rows")
+"""what is told of a dataset if its host still offers the version that was used, and if the host says it"""
+_OF_FILE = {"host", "task", "output", "size", "media_type", "sha256"}
+_OF_JOB = {"job", "host", "task", "state", "exit_code", "executor", "runtime", "seconds", "times"}
+
+
+def report_of(client: Client, experiment: str, files: Iterable[tuple[FileView, Path]]) -> dict[str, Any]:
+    """The report of an experiment as far as it has come; ``files`` are its results, and where each was put."""
+    view, report = client.experiment(experiment), client.report(experiment)
+    reasons = {job.id: job.reason for job in view.jobs if job.reason}
+    return {
+        "experiment": experiment,
+        "centre": client.url,
+        "tool": {"id": view.tool, "version": view.version, "digest": view.digest},
+        "state": view.state.value,
+        **view.model_dump(mode="json", include=_OF_EXPERIMENT),
+        "datasets": list(_datasets(report, {entry.id: entry for entry in client.datasets()})),
+        "jobs": [
+            {**job.model_dump(mode="json", include=_OF_JOB), "reason": reasons.get(job.job)} for job in report.jobs
+        ],
+        "files": [{"path": str(place), **entry.model_dump(mode="json", include=_OF_FILE)} for entry, place in files],
+    }
+
+
+def _datasets(report: Report, offered: dict[str, DatasetView]) -> Iterator[dict[str, Any]]:
+    """Each dataset once, in the version that its job read."""
+    used = {f"{job.host}:{use['id']}": use.get("version") for job in report.jobs for use in job.datasets}
+    for name, version in used.items():
+        now = offered.get(name)
+        known = now.model_dump(mode="json") if now is not None and now.version == version else {}
+        yield {"id": name, "version": version, **{key: known.get(key) for key in _OF_DATASET}}
+
+
+def text_of(report: dict[str, Any]) -> str:
+    """The same for a person, short."""
+    return "\n".join([*_head(report), *_parameters(report), *_jobs(report), *_data(report), *_files(report), ""])
+
+
+def _head(report: dict[str, Any]) -> Iterator[str]:
+    tool, without = report["tool"], report["succeeded_without"]
+    rows = {
+        "Experiment": report["experiment"],
+        "Label": report["label"],
+        "Tool": f"{tool['id']} {tool['version']}",
+        "Digest": tool["digest"],
+        "State": report["state"] + (f" without {', '.join(without)}" if without else ""),
+        "User": report["owner_name"],
+        "Started": report["created"],
+        "Ended": report["ended"],
+        "Purpose": report["purpose"],
+        "Centre": report["centre"],
+    }
+    yield from (f"{name + ':':<12} {_one_line(value)}" for name, value in rows.items() if value)
+
+
+def _parameters(report: dict[str, Any]) -> Iterator[str]:
+    yield "\nParameters:"
+    yield from (f"  {name} = {_json(value)}" for name, value in report["parameters"].items())
+    for host, values in report["host_parameters"].items():
+        yield from (f"  {host}.{name} = {_json(value)}" for name, value in values.items())
+
+
+def _jobs(report: dict[str, Any]) -> Iterator[str]:
+    yield "\nJobs:"
+    for job in report["jobs"]:
+        time = "" if job["seconds"] is None else f"  {job['seconds']:.1f} s"
+        why = f"  {_one_line(job['reason'])}" if job["reason"] else ""
+        yield f"  {job['task']}@{job['host']}  {job['state']}{time}{why}"
+
+
+def _data(report: dict[str, Any]) -> Iterator[str]:
+    yield "\nDatasets:"
+    for data in report["datasets"]:
+        known = [f"version {data['version'] or 'unknown'}"]
+        known += [f"{data[key]} {unit}" for key, unit in (("rows", "rows"), ("size", "bytes")) if data[key] is not None]
+        yield f"  {data['id']}  {', '.join(known)}"
+
+
+def _files(report: dict[str, Any]) -> Iterator[str]:
+    yield "\nFiles (sha256):"
+    yield from (f"  {entry['sha256']}  {_one_line(entry['path'])}" for entry in report["files"])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _one_line(value: Any) -> str:
+    return " ".join(str(value).split())

@@ -1,0 +1,50 @@
+"""An experiment as it is shown while it goes on."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+
+from fedproc.cli.follow import elapsed, follow
+from fedproc.contract.api.experiments import EventView
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+JOB = {"job": "j-" + "0" * 26, "host": "UB", "task": "local"}
+
+
+def _event(seconds: float = 0, **more: Any) -> EventView:
+    return EventView(id=1, experiment="e-" + "0" * 26, time=BEGAN + timedelta(seconds=seconds), **more)
+
+
+def _shown(*events: EventView, terminal: bool = False, logs: bool = False) -> str:
+    text = io.StringIO()
+    follow(events, Console(file=text, force_terminal=terminal, width=200, color_system=None), logs=logs)
+    return text.getvalue()
+
+
+def test_brackets_in_what_jobs_say_are_text() -> None:
+    said = [
+        _event(**JOB, metrics={"loss[/]": "[red]"}),
+        _event(**JOB, progress={"waiting_for": "[/bold] room"}),
+        _event(**JOB, log={"lines": ["[/] a line [blink]"]}),
+        _event(**JOB, state="failed", code="x", reason="[/] no [1, 2]"),
+    ]
+    for terminal in (False, True):
+        shown = _shown(*said, terminal=terminal, logs=True)
+        for text in ("loss[/] [red]", "[/] a line [blink]", "[/] no [1, 2]"):
+            assert text in shown, (terminal, text)
+        assert terminal or "waits for [/bold] room" in shown
+
+
+def test_elapsed_times_are_those_of_the_events() -> None:
+    shown = _shown(_event(0, **JOB, state="queued"), _event(3723, **JOB, state="succeeded"), terminal=True)
+    assert "1:02:03" in shown
+    assert elapsed(BEGAN, BEGAN - timedelta(seconds=5)) == "0:00:00"
+
+
+def test_a_success_without_a_host_is_told_in_a_terminal_and_in_a_pipe() -> None:
+    for terminal in (False, True):
+        assert "succeeded without BSC" in _shown(_event(state="succeeded", reason="without BSC"), terminal=terminal)

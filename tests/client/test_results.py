@@ -1,0 +1,58 @@
+"""Where results go is looked at before anything is started or fetched."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from fedproc.client.results import check_folder
+from fedproc.common.errors import InvalidInputError
+
+ONE, OTHER = "e-" + "0" * 26, "e-" + "1" * 26
+
+
+def _refused(folder: Path, experiment: str | None = None) -> str:
+    with pytest.raises(InvalidInputError) as error:
+        check_folder(folder, experiment)
+    assert str(folder) in error.value.message
+    return error.value.message
+
+
+def test_a_new_or_empty_folder_is_taken_and_made(tmp_path: Path) -> None:
+    check_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path / "a" / "b", ONE)
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_file_in_its_place_or_above_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert "is a file" in _refused(tmp_path / "file")
+    assert "is a file" in _refused(tmp_path / "file" / "below")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_new_experiment_wants_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").write_text("mine")
+    assert "it holds thesis.docx; choose an empty or a new folder" in _refused(tmp_path)
+    check_folder(tmp_path, ONE)
+
+
+def test_results_of_two_experiments_do_not_mix(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps({"experiment": ONE}))
+    check_folder(tmp_path, ONE)
+    assert f"results of {ONE}" in _refused(tmp_path, OTHER)
+    assert f"results of {ONE}" in _refused(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_in_which_one_may_not_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "Permission denied" in _refused(tmp_path)
+    assert "Permission denied" in _refused(tmp_path / "below")
+
+
+def test_a_place_in_which_nobody_can_write() -> None:
+    assert "choose another folder" in _refused(Path("/proc/results"))
