@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import insert
 from tests.support.books import Books, kinds
+from tests.support.sample_tools import need, task, tool
 
 from fedproc.central.db.engine import serialized_transaction, write_transaction
 from fedproc.central.db.repositories import experiments
@@ -84,6 +85,25 @@ def test_a_gang_is_told_its_hosts_its_keys_and_its_peers(books: Books) -> None:
     assert (host, finish) == ("EUCAIM", Finish(job=server.id))
     books.report(server.id, "succeeded")
     assert books.experiment(experiment).state == "succeeded"
+
+
+def test_the_same_artefact_of_several_hosts_has_a_place_each(books: Books) -> None:
+    given = {"name": "kit", "path": "kit.zip", "disclosure": "public", "artefact_for": ["sum"]}
+    local = task("local", "worker", kind="service", ready={"file": "kit.zip"}, outputs=[given])
+    books.add_tool(tool("many", local, task("sum", "server", needs=[need("local", "ready")])))
+    experiment = books.submit(tool="many", hosts=["UB", "BSC"])
+    books.dispatch()
+    books.bring(experiment, "prepared")
+    books.dispatch()
+    for host in ("UB", "BSC"):
+        job = books.job_on(experiment, host)
+        books.report(job.id, "running")
+        _output(books, job, "kit", "kit.zip", recipient="EUCAIM")
+        books.report(job.id, "running", ready=True)
+    ((host, start),) = books.dispatch()
+    assert (host, type(start)) == ("EUCAIM", Start)
+    assert isinstance(start, Start)
+    assert {ref.path for ref in start.artefacts} == {"local/kit/UB/kit.zip", "local/kit/BSC/kit.zip"}
 
 
 def test_a_cancel_takes_back_what_no_relay_has_claimed(books: Books) -> None:

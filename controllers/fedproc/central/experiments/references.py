@@ -100,7 +100,7 @@ def _connects(task: Task, other: str) -> bool:
 def _ref(file: Row[Any], entry: str | None) -> FileRef:
     place = file.path if file.job is not None and file.input is not None else f"{file.host}/{file.path}"
     if entry is None:
-        place = f"{file.task}/{file.output}/{file.path}"
+        place = f"{file.task}/{file.output}/{file.host}/{file.path}"  # jobs of several hosts may make the same one
     return FileRef(
         file=file.id,
         sha256=file.sha256,

@@ -23,7 +23,8 @@ _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 _MOST_FILES = 10_000
 """of one output of one job"""
 _JWE_GROWTH, _JWE_HEADER = 1.4, 4096
-"""An artefact is encrypted before it is sent; as compact JWE it is larger than the file that the tool wrote."""
+"""An artefact is encrypted before it is sent; as compact JWE, which small ones are and all of the release before, it is
+larger than the file that the tool wrote."""
 
 
 class Uploads:

@@ -54,7 +54,7 @@ class FileRef(Wire):
     task: Name | None = None
     output: Name | None = None
     path: str = Field(description="relative path under which the reader lays it out")
-    encrypted_for: HostId | None = Field(None, description="the bytes are a JWE to this host's key")
+    encrypted_for: HostId | None = Field(None, description="the bytes are encrypted to this host's key: see wire.md")
 
 
 class User(Wire):

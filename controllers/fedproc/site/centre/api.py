@@ -6,8 +6,7 @@ An API that does not answer is waited for, with growing pauses; the job's deadli
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +23,7 @@ from fedproc.contract.api.files import Access, FileView, NewUpload
 from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.api.tools import ToolSummary
 from fedproc.contract.tool.tool import ToolRef
-from fedproc.contract.wire.jws import decrypt
+from fedproc.contract.wire.artefacts import decrypt_file
 from fedproc.contract.wire.messages import FileRef
 from fedproc.site.centre.identity import Identity
 
@@ -33,6 +32,8 @@ T = TypeVar("T")
 OnWait = Callable[[str | None], None]
 
 _CHUNK = 4 << 20
+"""bytes of one request"""
+_PIECE = 256 << 10
 _TUS = {"Tus-Resumable": "1.0.0"}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _PASSING = (UnavailableError, httpx.HTTPError)
@@ -103,17 +104,17 @@ class Transfer:
         url = entry.upload or f"{self._api}/uploads/{entry.id}"
         head = await self._send("HEAD", url, headers=_TUS)
         offset = int(head.headers["Upload-Offset"])
-        with source.open("rb") as content:
-            content.seek(offset)
-            while chunk := await asyncio.to_thread(content.read, _CHUNK):
-                headers = {
-                    **_TUS,
-                    "Upload-Offset": str(offset),
-                    "Content-Type": "application/offset+octet-stream",
-                }
-                answer = await self._send("PATCH", url, headers=headers, content=chunk)
-                offset = int(answer.headers["Upload-Offset"])
-                content.seek(offset)
+        size = await asyncio.to_thread(_size, source)
+        while offset < size:
+            part = _Part(source, offset, min(_CHUNK, size - offset))
+            headers = {
+                **_TUS,
+                "Upload-Offset": str(offset),
+                "Content-Type": "application/offset+octet-stream",
+                "Content-Length": str(part.size),
+            }
+            answer = await self._send("PATCH", url, headers=headers, content=part)
+            offset = int(answer.headers["Upload-Offset"])
 
     async def _download(self, uri: str, partial: Path, ref: FileRef) -> None:
         have = await asyncio.to_thread(_size, partial)
@@ -131,14 +132,20 @@ class Transfer:
                     target.write(chunk)
 
     def _finish(self, ref: FileRef, partial: Path, target: Path) -> None:
-        content = partial.read_bytes() if ref.encrypted_for else None
-        digest = hashlib.sha256(content).hexdigest() if content is not None else sha256_of(partial)
+        digest = sha256_of(partial)
         if digest != ref.sha256:
             partial.unlink()
             raise TransferError(f"file {ref.file} came with sha256 {digest}, not {ref.sha256}; run it again")
-        if content is not None:
-            partial.write_bytes(decrypt(content, self._identity.key))
-        partial.rename(target)
+        if ref.encrypted_for is None:
+            partial.rename(target)
+            return
+        plain = target.with_name(target.name + ".plain")
+        try:
+            decrypt_file(partial, plain, self._identity.key)
+            plain.rename(target)
+        finally:
+            plain.unlink(missing_ok=True)
+        partial.unlink()
 
     def _absolute(self, url: str) -> str:
         return url if url.startswith("http") else self._api + url
@@ -162,6 +169,26 @@ class Transfer:
         result: T = await persist(attempt)
         on_wait(None)
         return result
+
+
+class _Part:
+    """A part of a file as the body of a request, read while it is sent, and once more if it is sent once more.
+
+    As bytes it would stay in memory for long: of httpx' requests and answers some dozens wait for the collector.
+    """
+
+    def __init__(self, source: Path, offset: int, size: int) -> None:
+        self._source = source
+        self._offset = offset
+        self.size = size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = self.size
+        with self._source.open("rb") as content:
+            content.seek(self._offset)
+            while left and (piece := await asyncio.to_thread(content.read, min(_PIECE, left))):
+                left -= len(piece)
+                yield piece
 
 
 async def _check(answer: httpx.Response) -> None:

@@ -12,7 +12,7 @@ import contextlib
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
-from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
+from fedproc.common.errors import FedprocError, SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import stoppable
 from fedproc.contract.states import JobState
@@ -29,10 +29,11 @@ from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.shares import Share
 from fedproc.site.jobs.stage_in import Prepared, create_layout, fetch_artefacts, materialise
-from fedproc.site.jobs.stage_out import check, release, seal_artefacts, upload
+from fedproc.site.jobs.stage_out import finish_artefacts, publish_artefacts, release
 from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
+from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.journal import JournalError
 from fedproc.site.policy.disclosure import Finding
@@ -181,7 +182,7 @@ class JobRun:
         await fetch_artefacts(self._services, self.record, self._workspace, self._writer.wait_for)
         await self._wiring.open(task, rule)
         execution = Execution(
-            self._services, self.record, prepared, self._writer, lambda: self._publish_artefacts(task)
+            self._services, self.record, prepared, self._writer, lambda: publish_artefacts(*self._outgoing(task))
         )
         if self.record.finish:
             execution.finish.set()
@@ -248,18 +249,12 @@ class JobRun:
 
     # -- what leaves -----------------------------------------------------------------------------
 
-    async def _publish_artefacts(self, task: Task) -> None:
-        """A service is ready: what its peers need of it is released and uploaded now."""
-        if not any(output.artefact_for for output in task.outputs):
-            return
-        folder = await seal_artefacts(self.record, task, self._workspace)
-        if found := await check(self._services, self.record, task, folder):
-            raise RefusedError(f"an artefact may not leave by itself: {found[0].text}", code="release.artefact")
-        self.record.artefacts = await upload(self._services, self.record, task, folder, self._writer.wait_for)
-        self.record.sealed = None
+    def _outgoing(self, task: Task) -> tuple[Services, JobRecord, Task, Workspace, OnWait]:
+        return self._services, self.record, task, self._workspace, self._writer.wait_for
 
     async def _stage_out(self, task: Task) -> None:
         record, sealed = self.record, self._workspace.sealed
+        await finish_artefacts(*self._outgoing(task))
         if record.sealed is None:
             wanted = [o for o in task.outputs if not (o.artefact_for and record.artefacts)]
             record.sealed = await stoppable(self._workspace.seal, wanted, sealed) if wanted else {}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from fedproc.common.errors import RefusedError, SystemFaultError, ToolFaultError
@@ -14,9 +13,9 @@ from fedproc.common.tasks import stoppable
 from fedproc.contract.api.files import NewUpload
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.wire import limits
-from fedproc.contract.wire.jws import encrypt_to
 from fedproc.contract.wire.messages import Output
 from fedproc.site.centre.api import OnWait
+from fedproc.site.jobs import artefacts
 from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import Workspace
@@ -92,15 +91,42 @@ def apply_decision(decision: Decision, sealed: dict[str, str]) -> None:
         raise SystemFaultError("the site's decision was about other bytes than these", code="release.changed")
 
 
+async def publish_artefacts(
+    services: Services, record: JobRecord, task: Task, workspace: Workspace, on_wait: OnWait
+) -> None:
+    """What the peers of a service need of it leaves now, when it is ready. Safe to repeat: the same bytes go again."""
+    if not any(output.artefact_for for output in task.outputs):
+        return
+    hashes, folder = await stoppable(artefacts.seal_once, task, workspace), artefacts.folder_of(workspace)
+    if found := await check(services, record, task, folder):
+        raise RefusedError(f"an artefact may not leave by itself: {found[0].text}", code="release.artefact")
+    record.artefacts = await upload(services, record, task, folder, on_wait, hashes)
+    record.sealed = None
+
+
+async def finish_artefacts(
+    services: Services, record: JobRecord, task: Task, workspace: Workspace, on_wait: OnWait
+) -> None:
+    """A service ended while its artefacts were sent: what was begun is completed, since some may have been taken."""
+    if not record.artefacts and await asyncio.to_thread(artefacts.begun, workspace):
+        await publish_artefacts(services, record, task, workspace, on_wait)
+
+
 async def upload(
-    services: Services, record: JobRecord, task: Task, folder: Path, on_wait: OnWait
+    services: Services,
+    record: JobRecord,
+    task: Task,
+    folder: Path,
+    on_wait: OnWait,
+    hashes: Mapping[str, str] | None = None,
 ) -> tuple[Output, ...]:
-    """Upload every sealed file below ``folder`` whose hash is the one that was sealed; returns what was sent.
+    """Upload every file below ``folder`` that has the hash with which it was sealed (``hashes``, unless it is those
+    of the record's sealed copy); returns what was sent.
 
     Nothing is sent, and :class:`ToolFaultError` is raised, if the centre could not read the list of it all.
     """
     going: list[tuple[OutputDecl, tuple[Path, str, str], str | None]] = []
-    for path, digest in (record.sealed or {}).items():
+    for path, digest in (hashes if hashes is not None else record.sealed or {}).items():
         name, _, relative = path.partition("/")
         declared = task.output(name)
         if declared is None:
@@ -111,7 +137,10 @@ async def upload(
     sent = []
     for declared, file, recipient in going:
         _may_leave(services, record, task, declared)
-        sent.append(await _upload_one(services, record, declared, file, recipient, on_wait))
+        if recipient is None:
+            sent.append(await _upload_one(services, record, declared, file, on_wait))
+        else:
+            sent.append(await _upload_artefact(services, record, declared, file, recipient, on_wait))
     return tuple(sent)
 
 
@@ -147,20 +176,39 @@ def _recipients(record: JobRecord, declared: OutputDecl) -> list[str | None]:
 
 
 async def _upload_one(
+    services: Services, record: JobRecord, declared: OutputDecl, file: tuple[Path, str, str], on_wait: OnWait
+) -> Output:
+    source, relative, digest = file
+    if await asyncio.to_thread(sha256_of, source) != digest:
+        raise artefacts.changed(relative)
+    return await _send(services, _announced(record, declared, relative, source, digest), source, on_wait)
+
+
+async def _upload_artefact(
     services: Services,
     record: JobRecord,
     declared: OutputDecl,
     file: tuple[Path, str, str],
-    recipient: str | None,
+    recipient: str,
     on_wait: OnWait,
 ) -> Output:
     source, relative, digest = file
-    if recipient is not None:
-        source = await asyncio.to_thread(_encrypt, source, digest, record.order.recipients.get(recipient), recipient)
-        digest = await asyncio.to_thread(sha256_of, source)
-    elif await asyncio.to_thread(sha256_of, source) != digest:
-        raise _changed(relative)
-    new = NewUpload(
+    root = services.workspace(record.job).root
+    parcel = artefacts.Parcel(root, f"{declared.name}/{relative}", recipient)
+    if (sent := await asyncio.to_thread(parcel.sent)) is not None:
+        return sent
+    await stoppable(parcel.encrypt, source, digest, record.order.recipients.get(recipient))
+    digest = await asyncio.to_thread(sha256_of, parcel.encrypted)
+    new = _announced(record, declared, relative, parcel.encrypted, digest, recipient)
+    output = await _send(services, new, parcel.encrypted, on_wait)
+    await asyncio.to_thread(parcel.keep, output)
+    return output
+
+
+def _announced(
+    record: JobRecord, declared: OutputDecl, relative: str, source: Path, digest: str, recipient: str | None = None
+) -> NewUpload:
+    return NewUpload(
         job=record.job,
         output=declared.name,
         path=relative,
@@ -169,36 +217,8 @@ async def _upload_one(
         media_type=declared.media_type,
         recipient=recipient,
     )
+
+
+async def _send(services: Services, new: NewUpload, source: Path, on_wait: OnWait) -> Output:
     file_id = await services.transfer.upload(new, source, on_wait)
-    return Output(
-        output=declared.name,
-        path=relative,
-        file=file_id,
-        sha256=digest,
-        size=new.size,
-        media_type=new.media_type,
-        recipient=recipient,
-    )
-
-
-def _encrypt(source: Path, digest: str, key: dict[str, object] | None, recipient: str) -> Path:
-    if key is None:
-        raise SystemFaultError(f"the order gives no key of host {recipient}, which is to get an artefact")
-    content = source.read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise _changed(source.name)
-    target = source.with_name(f"{source.name}.{recipient}.jwe")
-    target.write_bytes(encrypt_to(content, key))
-    return target
-
-
-def _changed(name: str) -> SystemFaultError:
-    return SystemFaultError("a sealed file was changed after it was sealed; nothing was sent", at_host=name)
-
-
-async def seal_artefacts(record: JobRecord, task: Task, workspace: Workspace) -> Path:
-    """Seal only what peers need now, when a service is ready; returns the folder."""
-    target = workspace.root / "artefacts"
-    wanted = [output for output in task.outputs if output.artefact_for]
-    record.sealed = await stoppable(workspace.seal, wanted, target)
-    return target
+    return Output(file=file_id, **new.model_dump(exclude={"job"}))
