@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 from tests.central.experiments.test_revocation import SPARING, running_gang
 from tests.support.books import Books, kinds
+from tests.support.sample_tools import task, tool
 
 from fedproc.central.db.engine import serialized_transaction
 from fedproc.central.db.schema import hosts
@@ -88,3 +89,16 @@ def test_a_silent_host_is_lost_after_what_the_experiment_says_and_the_others_go_
     assert books.states(patient) == {"work@UB": "dispatched"}
     books.bring(experiment, "succeeded")
     assert books.experiment(experiment).state == "succeeded"
+
+
+def test_a_tool_says_when_a_silent_host_counts_as_lost_and_the_experiment_may_say_otherwise(books: Books) -> None:
+    books.add_tool(tool("hasty", task("work", "worker"), on_host_lost={"lost_after": 300}))
+    now = time.time()
+    by_tool = books.submit(tool="hasty", hosts=["UB"])
+    by_experiment = books.submit(tool="hasty", hosts=["UB"], lost_after=600)
+    books.dispatch()
+    assert pass_clock(books, now + 320)
+    assert books.states(by_tool)["work@UB"] == "lost"
+    assert "lost" not in books.states(by_experiment).values()
+    assert pass_clock(books, now + 620)
+    assert books.states(by_experiment)["work@UB"] == "lost"

@@ -105,6 +105,8 @@ def submit(
     Quotas(settings).check_size(caller.sub, placed)
     experiment = new_id("e")
     values = {**_experiment(placed, row, caller, now), "id": experiment}
+    if request.lost_after is None:
+        values["request"]["lost_after"] = tool.on_host_lost.lost_after
     if key is not None:
         values |= {"idempotency_key": key, "fingerprint": fingerprint(request)}
     drafts = Drafts(

@@ -24,6 +24,13 @@ class OnHostLost(Model):
 
     action: Literal["fail", "continue"] = "fail"
     min_hosts: int = Field(1, ge=1, description="with continue: how many must succeed")
+    lost_after: int | None = Field(
+        None,
+        ge=300,
+        le=90 * 86400,
+        description="seconds of silence of a host, then it counts as lost, unless the experiment says otherwise; its "
+        "jobs' last deadline unless given",
+    )
 
 
 class Tool(Model):
