@@ -22,7 +22,7 @@ from fedproc.central.db.repositories import hosts as host_store
 from fedproc.central.db.repositories import tools as tool_store
 from fedproc.central.db.schema import events, experiments, jobs, outbox
 from fedproc.central.experiments.submission import submit
-from fedproc.central.relay.ingest import IngestResult, ingest
+from fedproc.central.relay.ingest import IngestResult, Message, ingest
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.settings import CentralSettings
 from fedproc.common.keys import Signer, public_jwk
@@ -147,7 +147,7 @@ class Books:
 
     def take(self, *messages: tuple[str, bytes], at: float | None = None) -> IngestResult:
         """Take in what came through hosts' events queues: (host, raw) each."""
-        taken = ingest(self.engine, messages, at or time.time())
+        taken = ingest(self.engine, [Message(*message) for message in messages], at or time.time())
         self.changed()
         return taken
 

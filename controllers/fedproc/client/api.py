@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
+from pydantic import TypeAdapter
 
 from fedproc.client.files import FileCalls
 from fedproc.client.transport import ApiError, at
@@ -30,6 +31,8 @@ from fedproc.contract.api.operations import DeadLetter, DeadLetterPage, Health
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 
 _LONGEST_PAUSE = 25.0
+_RESULTS = TypeAdapter(list[FileView])
+_RESULTS_AT_ONCE = 1_000
 _CUTS = 8
 """after as many in a row, without an event between them, an event stream is given up"""
 
@@ -122,7 +125,15 @@ class Client(FileCalls):
         return self._one(ExperimentView, "POST", at("experiments", experiment, "lost"), json=body)
 
     def results(self, experiment: str) -> list[FileView]:
-        return self._list(FileView, at("experiments", experiment, "results"))
+        """All that have come so far, fetched a page at a time."""
+        found: list[FileView] = []
+        query = f"limit={_RESULTS_AT_ONCE}"
+        while True:
+            answer = self._send("GET", f"{at('experiments', experiment, 'results')}?{query}")
+            found += _RESULTS.validate_json(answer.content)
+            if "next" not in answer.links:
+                return found
+            query = answer.links["next"]["url"].partition("?")[2]
 
     def report(self, experiment: str) -> Report:
         return self._one(Report, "GET", at("experiments", experiment, "report"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from fedproc.client.api import Client
@@ -72,7 +73,8 @@ def places(entries: list[FileView]) -> list[Path]:
     """Where each goes: ``HOST/PATH``, and ``HOST/TASK/PATH`` where two tasks of a host gave a file of that name."""
     short = [f"{entry.host}/{entry.path}" for entry in entries]
     long = [f"{entry.host}/{entry.task}/{entry.path}" for entry in entries]
-    chosen = [b if short.count(a) > 1 else a for a, b in zip(short, long, strict=True)]
+    times = Counter(short)
+    chosen = [b if times[a] > 1 else a for a, b in zip(short, long, strict=True)]
     for place in chosen:
         if not is_safe_path(place):
             raise FedprocError(f"the centre names a result {place!r}, which is no safe path: tell its operator")

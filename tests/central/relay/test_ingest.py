@@ -22,12 +22,13 @@ from fedproc.central.db import schema
 from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
 from fedproc.central.db.schema import hosts
 from fedproc.central.experiments.advance import advance
-from fedproc.central.relay import dead_letters, ingest
+from fedproc.central.relay import dead_letters, ingest, record_limits
 from fedproc.central.relay.dead_letters import ingest_dead_letters
 from fedproc.common.keys import Signer
 from fedproc.contract.ids import new_id
 from fedproc.contract.states import TERMINAL
 from fedproc.contract.times import moment
+from fedproc.contract.wire import limits
 from fedproc.contract.wire.jws import CENTRAL, canonical, seal
 from fedproc.contract.wire.messages import Cancel, DeadLetterReason, HostReport
 
@@ -480,6 +481,8 @@ def test_a_message_that_the_database_cannot_hold_does_not_stop_the_others(
     assert books.job(job.id).state == "running"
 
 
+FILE_OF_OUTPUT = {"output": "x", "path": "x", "file": "f-" + "0" * 26, "sha256": "0" * 64, "size": 1}
+
 # -- bounds: what one host says again and again does not fill the database
 
 
@@ -503,7 +506,7 @@ def test_a_host_explains_no_letter_of_another(books: Books) -> None:
 
 
 def test_records_and_waits_of_a_job_are_bounded(books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "RECORDS_KEPT", 2)
+    monkeypatch.setattr(record_limits, "RECORDS_KEPT", 2)
     monkeypatch.setattr(ingest, "PROGRESS_KEPT", 2)
     for number in range(1, 5):
         books.say(job.id, "metrics", number, metrics={"round": number})
@@ -517,7 +520,7 @@ def test_records_and_waits_of_a_job_are_bounded(books: Books, job: Row[Any], mon
 def test_records_are_bounded_whatever_epochs_a_host_names(
     books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "RECORDS_KEPT", 2)
+    monkeypatch.setattr(record_limits, "RECORDS_KEPT", 2)
     for number in range(8):
         books.say(job.id, "metrics", 1, epoch=f"epoch {number}", metrics={"round": number})
     assert len([event for event in books.events(job.experiment) if event.kind == "metrics"]) == 2
@@ -529,7 +532,56 @@ def test_records_of_a_job_that_ended_some_time_ago_are_refused(
     books.report(job.id, "running")
     books.report(job.id, "succeeded")
     books.say(job.id, "metrics", 1, metrics={"last": 1})
-    monkeypatch.setattr(ingest, "RECORDS_AFTER_END_SECONDS", -1)
+    monkeypatch.setattr(record_limits, "AFTER_END_SECONDS", -1)
     books.say(job.id, "metrics", 2, metrics={"much": "later"})
     said = [event.data for event in books.events(job.experiment) if event.kind == "metrics"]
     assert said == [{"last": 1}]
+
+
+def test_records_of_a_stream_are_bounded_in_bytes(books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "x" * 4000
+    size = len(canonical({"stream": "stdout", "lines": [line]}))
+    monkeypatch.setattr(record_limits, "RECORDS_BYTES", 2 * size)
+    for number in range(1, 4):
+        books.say(job.id, "stdout", number, lines=(line,))
+    books.say(job.id, "stderr", 1, lines=(line,))
+    books.say(job.id, "stdout", 1, epoch="other", lines=(line,))
+    kept = [event.data["stream"] for event in books.events(job.experiment) if event.kind == "log"]
+    assert kept == ["stdout", "stdout", "stderr"]
+
+
+@pytest.mark.parametrize("room", [0, -1])
+def test_a_message_is_read_up_to_the_limit_of_its_kind(
+    books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    raw = books.hosts.seal("UB", books.hosts.record(job, "stdout", 1, lines=("x" * 3000,)))
+    monkeypatch.setattr(limits, "OF_KIND", {"record": len(raw) + room})
+    books.take(("UB", raw, "record"))
+    kept = [event for event in books.events(job.experiment) if event.kind == "log"]
+    assert len(kept) == (1 if room == 0 else 0)
+    assert [entry.code for entry in _dead(books)] == ([] if room == 0 else ["unreadable.size"])
+
+
+def test_no_kind_is_read_as_another_that_may_be_larger(
+    books: Books, job: Row[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = books.hosts.seal("UB", books.hosts.record(job, "stdout", 1, lines=("x" * 3000,)))
+    monkeypatch.setattr(limits, "OF_KIND", {"record": len(raw) - 1})
+    books.take(("UB", raw, "snapshot"))
+    (kept,) = _dead(books)
+    assert kept.code == "unreadable.size"
+    assert "are read of a record" in kept.reason
+
+
+def test_texts_of_a_host_are_kept_up_to_a_length(books: Books, job: Row[Any]) -> None:
+    long = "r" * 100_000
+    books.report(job.id, "accepted", waiting_for=long)
+    books.report(job.id, "failed", reason=long)
+    for _ in range(30):
+        books.report(job.id, "failed", reason=long, outputs=[FILE_OF_OUTPUT] * 50)
+    row = books.job(job.id)
+    assert len(row.reason) == 4_096
+    assert len(row.late) == 20
+    assert len(str(row.late)) < 20 * 5_000
+    waits = [event.data["waiting_for"] for event in books.events(job.experiment) if event.kind == "progress"]
+    assert [len(text) for text in waits] == [4_096]

@@ -219,8 +219,10 @@ records = Table(
     Column("stream", String(8), primary_key=True),
     Column("sequence", Integer, primary_key=True),
     Column("event", BigId, nullable=False),
+    Column("size", Integer),
 )
-"""Which records of metrics and log lines were taken in, so that a redelivery adds nothing."""
+"""Which records of metrics and log lines were taken in, so that a redelivery adds nothing; ``size`` in bytes, of those
+that an earlier release took in unknown."""
 
 files = Table(
     "files",

@@ -21,6 +21,7 @@ Keys = Mapping[str, ECKey]
 KEPT = 1_000
 """of each host, the latest; what a host says again and again does not fill the database"""
 _BODY = 65_536
+_LONGEST_TEXT = 4_096
 _UNREADABLE = "unreadable"
 _UNEXPLAINED = "unreadable.unexplained"
 _READ: tuple[Any, ...] = (jobs.c.id, jobs.c.experiment, jobs.c.host, jobs.c.task, jobs.c.state, jobs.c.snapshot)
@@ -70,8 +71,8 @@ def ingest_dead_letters(connection: Connection, raws: Sequence[tuple[str, bytes]
 
 
 def printable(text: str | None) -> str | None:
-    """PostgreSQL has no NUL in texts, and a tool's last words may have one."""
-    return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    """As it is kept: PostgreSQL has no NUL in texts, and a tool's last words may have one; nor are they without end."""
+    return None if text is None else text[:_LONGEST_TEXT].replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _same_message(queue: str, digest: str) -> ColumnElement[bool]:

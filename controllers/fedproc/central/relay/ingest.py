@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, update
 from sqlalchemy.exc import DataError
 
 from fedproc.central.db.engine import serialized_transaction
@@ -17,7 +17,7 @@ from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import files, hosts, jobs, records
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
-from fedproc.central.relay import dead_letters, epochs, host_keys
+from fedproc.central.relay import dead_letters, epochs, host_keys, record_limits
 from fedproc.central.relay.dead_letters import printable
 from fedproc.central.relay.epochs import Epochs
 from fedproc.common.errors import UnreadableError
@@ -52,10 +52,8 @@ _PASSING = frozenset({JobState.dispatched, JobState.accepted, JobState.materiali
                       JobState.awaiting_release})  # fmt: skip
 """states out of which and into which nothing follows for any other job"""
 _LATE_KEPT = 20
-RECORDS_KEPT = 20_000
-"""of each stream of a job: as many as a host tells; one that tells more is not heard"""
-RECORDS_AFTER_END_SECONDS = 600.0
-"""how long after a job's end its records are kept: what was on its way then has come by that time"""
+_NOT_KEPT_LATE = {"outputs", "artefacts", "connections", "command", "times", "waiting_for"}
+"""of a snapshot that changes nothing any more: what may be large"""
 PROGRESS_KEPT = 1_000
 """snapshots of a job whose wait is shown on the event stream; what comes later shows in the job alone"""
 _NOT_TO_BE_HELD = (DataError, OverflowError)
@@ -79,8 +77,8 @@ class IngestResult:
         self.heartbeats |= other.heartbeats
 
 
-def ingest(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> IngestResult:
-    """Ingest (host, raw message) pairs in one transaction; what the database cannot hold is kept as a dead letter.
+def ingest(engine: Engine, batch: Sequence[Message], now: float) -> IngestResult:
+    """Ingest messages in one transaction; what the database cannot hold is kept as a dead letter.
 
     A number or a text beyond a column's bounds is the fault of one host: the messages of the others are ingested.
     """
@@ -88,7 +86,7 @@ def ingest(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> In
         return _ingest(engine, batch, now)
     except _NOT_TO_BE_HELD as error:
         if len(batch) == 1:
-            ((host, raw),) = batch
+            ((host, raw, _),) = batch
             return _refuse(engine, host, raw, error, now)
     result = IngestResult()
     for message in batch:
@@ -96,11 +94,11 @@ def ingest(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> In
     return result
 
 
-def _ingest(engine: Engine, batch: Sequence[tuple[str, bytes]], now: float) -> IngestResult:
+def _ingest(engine: Engine, batch: Sequence[Message], now: float) -> IngestResult:
     with serialized_transaction(engine) as connection:
         ingestion = Ingestion(connection, now)
-        for host, raw in batch:
-            ingestion.add(host, raw)
+        for message in batch:
+            ingestion.add(message)
         return ingestion.finish()
 
 
@@ -111,6 +109,14 @@ def _refuse(engine: Engine, host: str, raw: bytes, error: Exception, now: float)
     with serialized_transaction(engine) as connection:
         Ingestion(connection, now).keep_dead_letter(host, raw, unreadable)
     return IngestResult()
+
+
+class Message(NamedTuple):
+    """A raw message, the host by whose queue it came, and the kind that its routing key says."""
+
+    host: str
+    raw: bytes
+    kind: str = "snapshot"
 
 
 class Ingestion:
@@ -124,12 +130,14 @@ class Ingestion:
         self._events: list[dict[str, Any]] = []
         self.result = IngestResult()
 
-    def add(self, host: str, raw: bytes) -> None:
+    def add(self, message: Message) -> None:
         """Ingest one message of a host's events queue; what cannot be read is kept as a dead letter.
 
         Of a revoked host's, snapshots of its ended jobs are kept beside them, and nothing counts.
         """
+        host, raw, kind = message
         try:
+            jws.check_size(len(raw), kind)
             (signed, body), row = self._read(host, raw), self._host(host)
             if row is not None and (row.active or isinstance(body, Snapshot)):
                 self._apply(row, body, signed)
@@ -251,7 +259,7 @@ class Ingestion:
         self._reported[job.id] = {"row": job.id} | {f"new_{name}": value for name, value in values.items()}
         if state != job.state:
             self._events.append(events.state_of_job(job, state, code, reason, self._now))
-        waiting = snapshot.waiting_for
+        waiting = printable(snapshot.waiting_for)
         changed = waiting is not None and waiting != (job.snapshot or {}).get("waiting_for")
         if changed and snapshot.sequence <= PROGRESS_KEPT:
             self._events.append(events.of_job(job, "progress", {"waiting_for": waiting}, self._now))
@@ -278,7 +286,8 @@ class Ingestion:
         self.result.events = True
 
     def _keep_late(self, job: Row[Any], snapshot: Snapshot) -> None:
-        late = [*(job.late or []), snapshot.model_dump(mode="json", exclude_defaults=True)][-_LATE_KEPT:]
+        kept = snapshot.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_KEPT_LATE)
+        late = [*(job.late or []), {**kept, "reason": printable(snapshot.reason)}][-_LATE_KEPT:]
         values = {"late": late, "sequence": snapshot.sequence}
         self._connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
 
@@ -291,26 +300,19 @@ class Ingestion:
 
     def _record(self, record: Record) -> None:
         job = self._job(record.job)
-        if job is None or job.host != record.host or not self._may_be_kept(job, record):
+        if job is None or job.host != record.host:
+            return
+        kind: events.Kind = "metrics" if record.stream == "metrics" else "log"
+        data = record.metrics or {} if kind == "metrics" else {"stream": record.stream, "lines": list(record.lines)}
+        size = len(jws.canonical(data))
+        if not record_limits.admits(self._connection, job, record, size, self._now):
             return
         identity = {"job": record.job, "epoch": record.epoch, "stream": record.stream, "sequence": record.sequence}
         same = (records.c[name] == value for name, value in identity.items())
         if self._connection.execute(select(records.c.event).where(*same)).first() is not None:
             return
-        if record.stream == "metrics":
-            event = self._event("metrics", record.metrics or {}, job)
-        else:
-            event = self._event("log", {"stream": record.stream, "lines": list(record.lines)}, job)
-        self._connection.execute(insert(records).values(**identity, event=event))
-
-    def _may_be_kept(self, job: Row[Any], record: Record) -> bool:
-        """Within the bounds of its stream. The epoch is a text that the host chooses: other epochs share one bound."""
-        if job.ended is not None and self._now > job.ended + RECORDS_AFTER_END_SECONDS:
-            return False
-        if record.epoch == job.epoch:
-            return record.sequence <= RECORDS_KEPT
-        of_stream = (records.c.job == record.job) & (records.c.stream == record.stream)
-        return (self._connection.scalar(select(func.count()).where(of_stream)) or 0) < RECORDS_KEPT
+        event = self._event(kind, data, job)
+        self._connection.execute(insert(records).values(**identity, event=event, size=size))
 
     def _event(self, kind: events.Kind, data: dict[str, Any], job: Row[Any]) -> int:
         self.result.events = True

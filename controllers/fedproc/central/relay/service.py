@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select, update
@@ -17,14 +18,15 @@ from fedproc.central.experiments import deadlines, reconcile
 from fedproc.central.experiments.advance import advance
 from fedproc.central.files.blobs import Blobs
 from fedproc.central.notify import Notifier
+from fedproc.central.relay.consumers import NARROW, WIDE, Consumers, Received, Waiting
 from fedproc.central.relay.dead_letters import ingest_dead_letters
-from fedproc.central.relay.ingest import IngestResult, ingest
+from fedproc.central.relay.ingest import IngestResult, Message, ingest
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.retention.keeper import Keeper
 from fedproc.central.retention.storage import Storage
 from fedproc.central.settings import CentralSettings
-from fedproc.common.amqp import BrokerAddress, Delivery, PublishingChannel, Receive, Session, keep_connected
+from fedproc.common.amqp import BrokerAddress, Delivery, PublishingChannel, Session, keep_connected
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
@@ -34,8 +36,8 @@ from fedproc.contract.wire import routing
 log = get_logger(__name__)
 
 _LONGEST_PAUSE = 15.0
-_PREFETCH = 200
-_BATCH = 500
+_DEAD_PREFETCH = 8
+"""of messages of the centre's own that hosts could not read: each may have 16 MiB"""
 _PACE = 0.02
 """seconds between two transactions of a loop: what comes within them shares the next one"""
 _TICK = 2.0
@@ -62,7 +64,7 @@ class Relay:
         """since when it hears hosts"""
         self._outbox = asyncio.Event()
         self._hosts = asyncio.Event()
-        self._incoming: asyncio.Queue[tuple[str, Delivery]] = asyncio.Queue()
+        self._waiting = Waiting()
         self._digests: dict[str, tuple[str, str]] = {}
 
     @property
@@ -115,34 +117,27 @@ class Relay:
         channel = await session.publishing_channel()
         topology = Topology(channel, int(session.version.partition(".")[0] or 3))
         await topology.declare()
-        self._incoming = asyncio.Queue()
+        self._waiting = Waiting()
+        consumers = Consumers(await session.channel(WIDE), await session.channel(NARROW), self._waiting)
         await run_together(
             session.watch(),
-            self._keep_topology(session, topology),
+            consumers.keep_widening(),
+            self._keep_topology(consumers, topology),
             self._publish(channel, topology),
             self._consume_dead(session),
             self._ingest(topology),
         )
 
-    async def _keep_topology(self, session: Session, topology: Topology) -> None:
+    async def _keep_topology(self, consumers: Consumers, topology: Topology) -> None:
         """Declare the queues of every active host, and consume its events; again whenever hosts change."""
-        channel, consumed = await session.channel(_PREFETCH), set[str]()
         while True:
             self._hosts.clear()
             for host in await asyncio.to_thread(self._active_hosts):
                 await topology.declare_host(host)
-                if host not in consumed:
-                    await channel.consume(routing.events_queue(host), self._receiver(host))
-                    consumed.add(host)
+                await consumers.start(host)
             self._state, self._listening = _OK, self._listening or time.time()
             self._outbox.set()
             await self._hosts.wait()
-
-    def _receiver(self, host: str) -> Receive:
-        async def receive(message: Delivery) -> None:
-            self._incoming.put_nowait((host, message))
-
-        return receive
 
     def _active_hosts(self) -> list[str]:
         with read_transaction(self._engine) as connection:
@@ -179,12 +174,11 @@ class Relay:
 
     async def _ingest(self, topology: Topology) -> None:
         while True:
-            batch = [await self._incoming.get()]
-            while not self._incoming.empty() and len(batch) < _BATCH:
-                batch.append(self._incoming.get_nowait())
-            result = await asyncio.to_thread(self._write, [(host, message.body) for host, message in batch])
-            for _, message in batch:
-                message.ack()
+            batch = await self._waiting.batch()
+            result = await asyncio.to_thread(self._write, batch)
+            for one in batch:
+                one.delivery.ack()
+            self._waiting.done(batch)
             if result.events:
                 await self._notify_of_events()
             if result.messages:
@@ -193,8 +187,8 @@ class Relay:
                 await self._compare(host, result, topology)
             await asyncio.sleep(_PACE)
 
-    def _write(self, batch: list[tuple[str, bytes]]) -> IngestResult:
-        return ingest(self._engine, batch, time.time())
+    def _write(self, batch: Sequence[Received]) -> IngestResult:
+        return ingest(self._engine, [Message(one.host, one.delivery.body, one.kind) for one in batch], time.time())
 
     async def _compare(self, host: str, result: IngestResult, topology: Topology) -> None:
         """Ask for its open jobs where host and centre disagree twice in the same way and nothing is on its way."""
@@ -219,7 +213,7 @@ class Relay:
             reconcile.request_open_jobs(connection, host, time.time())
 
     async def _consume_dead(self, session: Session) -> None:
-        channel, incoming = await session.channel(_PREFETCH), asyncio.Queue[Delivery]()
+        channel, incoming = await session.channel(_DEAD_PREFETCH), asyncio.Queue[Delivery]()
 
         async def receive(message: Delivery) -> None:
             incoming.put_nowait(message)

@@ -68,15 +68,26 @@ def verify(token: str | bytes, keys: Mapping[str, ECKey], *, typ: str) -> bytes:
         raise UnreadableError(f"no valid signature: {error}", code="unreadable.signature") from error
 
 
-def sign(payload: bytes, signer: Signer, *, typ: str) -> str:
-    """A compact JWS over ``payload``. Raises :class:`TooLargeError` for one that its reader would not take."""
-    token = signer.sign(payload, typ=typ)
-    if len(token) > _MOST[typ]:
+def sign(payload: bytes, signer: Signer, *, typ: str, most: int | None = None) -> str:
+    """A compact JWS over ``payload``, of ``most`` bytes or what a ``typ`` may have.
+
+    Raises :class:`TooLargeError` for one that its reader would not take.
+    """
+    token, allowed = signer.sign(payload, typ=typ), min(most or _MOST[typ], _MOST[typ])
+    if len(token) > allowed:
         raise TooLargeError(
-            f"signed, it has {limits.text(len(token))}; a {typ} may have {limits.text(_MOST[typ])}: send less at once,"
+            f"signed, it has {limits.text(len(token))}; a {typ} may have {limits.text(allowed)}: send less at once,"
             " or what there is in fewer files"
         )
     return token
+
+
+def check_size(size: int, kind: str) -> None:
+    """Whether a sealed message of a kind has no more than that may have. Raises :class:`UnreadableError`."""
+    if size > (most := limits.most_of(kind)):
+        raise UnreadableError(
+            f"has {limits.text(size)}; {limits.text(most)} are read of a {kind}", code="unreadable.size"
+        )
 
 
 def seal(
@@ -121,7 +132,7 @@ def seal_body(
         body=body,
     )
     try:
-        return sign(envelope.model_dump_json().encode(), signer, typ=MESSAGE_TYP).encode()
+        return sign(envelope.model_dump_json().encode(), signer, typ=MESSAGE_TYP, most=limits.most_of(type_)).encode()
     except TooLargeError as error:
         raise TooLargeError(f"{type_} for {aud}: {error.message}") from error
 
@@ -138,6 +149,7 @@ def unseal(raw: bytes, keys: Mapping[str, ECKey], *, aud: str) -> tuple[Envelope
         envelope = Envelope.model_validate_json(payload)
     except ValidationError as error:
         raise UnreadableError(f"no envelope: {lines_of(error)[0]}", code="unreadable.schema") from error
+    check_size(len(raw), envelope.type)
     if envelope.aud != aud:
         raise UnreadableError(f"is meant for {envelope.aud!r}, not for {aud!r}", code="unreadable.audience")
     if envelope.v not in VERSIONS_READ:

@@ -30,7 +30,7 @@ from fedproc.common.errors import ConflictError, NotFoundError
 from fedproc.contract.api.base import Line
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, JobView, Logs, Loss, Page, Report
 from fedproc.contract.api.files import FileView
-from fedproc.contract.ids import EXPERIMENT_PATTERN, HOST_PATTERN, JOB_PATTERN
+from fedproc.contract.ids import EXPERIMENT_PATTERN, FILE_PATTERN, HOST_PATTERN, JOB_PATTERN
 from fedproc.contract.states import ExperimentState
 
 routes = router("experiments")
@@ -151,13 +151,25 @@ def end_as_lost(request: Request, experiment_id: ExperimentPath, body: Loss, cal
 
 
 @routes.get("/experiments/{experiment_id}/results", response_model=list[FileView])
-def get_results(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
-    """The released outputs of all its jobs, as they arrive."""
+def get_results(
+    request: Request,
+    experiment_id: ExperimentPath,
+    caller: Researcher,
+    cursor: Annotated[str | None, Query(pattern=FILE_PATTERN)] = None,
+    limit: Annotated[int | None, Query(ge=1, le=5000, description="all unless given")] = None,
+) -> Response:
+    """The released outputs of all its jobs, as they arrive; with ``limit``, the ``Link`` header leads on."""
     app = app_state(request)
     with read_transaction(app.engine) as connection:
         experiments.find(connection, experiment_id, owner_filter(caller))
-        rows = files.outputs(connection, experiment=experiment_id)
-    return answer_list(_FILES, [file_view(app, row) for row in rows])
+        most = None if limit is None else limit + 1
+        rows = files.outputs(connection, experiment=experiment_id, after=cursor, most=most)
+    headers = {}
+    if limit is not None and len(rows) > limit:
+        rows = rows[:limit]
+        more = app.url(f"/experiments/{experiment_id}/results?limit={limit}&cursor={rows[-1].id}")
+        headers = {"Link": f'<{more}>; rel="next"'}
+    return answer_list(_FILES, [file_view(app, row) for row in rows], headers)
 
 
 @routes.get("/experiments/{experiment_id}/report", response_model=Report)

@@ -43,13 +43,22 @@ def of_owner(connection: Connection, owner: str, after: str, most: int) -> Seque
     return connection.execute(query).scalars().all()
 
 
-def outputs(connection: Connection, *, experiment: str | None = None, job: str | None = None) -> Sequence[Row[Any]]:
-    """Complete outputs of an experiment or of a job that are for its user, by id."""
+def outputs(
+    connection: Connection,
+    *,
+    experiment: str | None = None,
+    job: str | None = None,
+    after: str | None = None,
+    most: int | None = None,
+) -> Sequence[Row[Any]]:
+    """Complete outputs of an experiment or of a job that are for its user, by id; ``most`` after one id, if given."""
     query = select(files).where(
         files.c.output.is_not(None), files.c.recipient.is_(None), files.c.state == "complete"
     )  # fmt: skip
     query = query.where(files.c.experiment == experiment) if experiment else query.where(files.c.job == job)
-    return connection.execute(query.order_by(files.c.id)).all()
+    if after is not None:
+        query = query.where(files.c.id > after)
+    return connection.execute(query.order_by(files.c.id).limit(most)).all()
 
 
 def output(connection: Connection, job: str, name: str, path: str, recipient: str | None) -> Row[Any] | None:
