@@ -197,3 +197,20 @@ def test_another_users_experiment_is_not_there(running, fedproc):
     assert experiment.id in said
     fedproc("experiments", "show", experiment.id, FEDPROC_USERNAME="operator",
             FEDPROC_PASSWORD=running.federation.passwords["operator"])  # fmt: skip
+
+
+def test_what_is_deleted_is_gone_and_asks_first(fedproc, running, tmp_path):
+    (tmp_path / "mine.csv").write_text("age\n1\n")
+    file = json.loads(fedproc("data", "put", str(tmp_path / "mine.csv"), "--json"))["id"]
+    assert "Say --yes" in fedproc("data", "delete", file, code=1)
+    assert f"{file} is deleted" in fedproc("data", "delete", file, "--yes")
+    assert file not in fedproc("data", "files")
+    started = json.loads(fedproc("run", "host-acceptance", "--host", "UB", "--no-wait", "--json"))["id"]
+    assert "cancel it first" in fedproc("experiments", "delete", started, "--yes", code=1)
+    fedproc("experiments", "follow", started)
+    assert "is deleted: 1 jobs, 1 files" in fedproc("experiments", "delete", started, "--yes")
+    assert "there is no experiment" in fedproc("experiments", "show", started, code=1)
+    without = {"FEDPROC_OPERATOR_USERNAME": "", "FEDPROC_OPERATOR_PASSWORD": ""}
+    assert "needs the role operator" in fedproc("storage", code=1, **without)
+    assert "free for files" in fedproc("storage")
+    assert "nothing is kept of this subject" in fedproc("users", "erase", "nobody", "--yes", code=1)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from fedproc.cli.show import AsJson, as_json, bold, clock, line, say, size, styled, table
+from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, line, say, size, styled, table
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.faults import faults_of
@@ -210,6 +210,18 @@ def put_file(
     with signed_in() as client:
         entry = client.put_file(path or source.name, source, media_type)
     as_json(entry) if json else say(f"{entry.id}  {entry.path}  {size(entry.size)}")
+
+
+@data.command("delete")
+def delete_file(
+    file: Annotated[str, typer.Argument(help="its id (fedproc data files)")],
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Delete a file that you uploaded; a result goes with its experiment. There is no way back."""
+    agreed(f"Delete {file}?", yes=yes)
+    with signed_in() as client:
+        client.delete_file(file)
+    say(f"{file} is deleted")
 
 
 def mount(app: typer.Typer) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from fedproc.cli.finding import Experiment, experiment_id
 from fedproc.cli.run import Results, fetch, follow_one, leave, outcome
-from fedproc.cli.show import AsJson, as_json, bold, clock, coloured, line, notice, say, size, styled, table
+from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, coloured, line, notice, say, size, styled, table
 from fedproc.client.results import places
 from fedproc.client.session import signed_in
 
@@ -73,6 +73,22 @@ def cancel(experiment: Experiment, json: AsJson = False) -> None:
     with signed_in() as client:
         found = client.cancel(experiment_id(client, experiment))
     as_json(found) if json else say(f"{found.id} is ", coloured(found.state), "; the hosts are told to end it")
+
+
+@experiments.command("delete")
+def delete(
+    experiment: Experiment,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    json: AsJson = False,
+) -> None:
+    """Delete an ended experiment with its inputs, results and events. There is no way back."""
+    with signed_in() as client:
+        which = experiment_id(client, experiment)
+        agreed(f"Delete {which} with its inputs and results?", yes=yes)
+        found = client.delete_experiment(which)
+    if json:
+        return as_json(found)
+    say(f"{found.id} is deleted: {found.jobs} jobs, {found.files} files, {size(found.bytes)}")
 
 
 @experiments.command("lost")

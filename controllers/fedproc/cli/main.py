@@ -19,7 +19,7 @@ _ALONE = {("site", name): ("site.check",) for name in ("check", "diagnose", "pro
 }
 """what needs no more than these, as scripts call it"""
 _ALL = (
-    "account", "browse", "datasets", "enrolments", "survey", "run", "experiments", "catalog",
+    "account", "browse", "datasets", "enrolments", "survey", "run", "experiments", "retention", "catalog",
     "site.check", "site.control", "site.storage", "site.enrol", "site.files", "site.tools", "site.accept",
     "services",
 )  # fmt: skip

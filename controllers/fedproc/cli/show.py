@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedproc.common.errors import InvalidInputError
 from fedproc.common.text import escaped
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
@@ -76,6 +77,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return [_plain(entry) for entry in value] if isinstance(value, list) else value
+
+
+def agreed(question: str, *, yes: bool) -> None:
+    """Go on if a person agrees, or has said ``--yes``; ends the command if not."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInputError(f"{question} Say --yes: nobody can be asked here")
+    typer.confirm(escaped(question), abort=True)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:

@@ -28,6 +28,7 @@ from fedproc.contract.api.experiments import (
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetView, HostEnrolment, HostReportView, HostView
 from fedproc.contract.api.operations import DeadLetter, DeadLetterPage, Health
+from fedproc.contract.api.retention import DeletedExperiment, ErasedUser, StorageView
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 
 _LONGEST_PAUSE = 25.0
@@ -124,6 +125,10 @@ class Client(FileCalls):
         body = {"reason": reason, "jobs": list(jobs)}
         return self._one(ExperimentView, "POST", at("experiments", experiment, "lost"), json=body)
 
+    def delete_experiment(self, experiment: str) -> DeletedExperiment:
+        """An ended one, with all that belongs to it."""
+        return self._one(DeletedExperiment, "DELETE", f"/experiments/{experiment}")
+
     def results(self, experiment: str) -> list[FileView]:
         """All that have come so far, fetched a page at a time."""
         found: list[FileView] = []
@@ -183,3 +188,20 @@ class Client(FileCalls):
     def dead_letters(self) -> list[DeadLetter]:
         """The latest messages that could not be read (operators)."""
         return self._one(DeadLetterPage, "GET", "/dead-letters").items
+
+    def storage(self) -> StorageView:
+        """What the centre keeps (operators)."""
+        return self._one(StorageView, "GET", "/storage")
+
+    def erase_user(self, subject: str, usernames: Sequence[str] = ()) -> ErasedUser:
+        """Erase a person (operators), in as many calls as it takes; all of them together."""
+        total = ErasedUser(more=True)
+        while total.more:
+            body = {"subject": subject, "usernames": list(usernames)}
+            found = self._one(ErasedUser, "POST", "/users/erasure", json=body)
+            counts = {
+                name: getattr(total, name) + getattr(found, name)
+                for name in ("experiments", "files", "bytes", "audit_entries")
+            }
+            total = found.model_copy(update=counts)
+        return total

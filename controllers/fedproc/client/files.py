@@ -26,6 +26,10 @@ class FileCalls(Transport):
     def file(self, file: str) -> FileView:
         return self._one(FileView, "GET", at("data", "file", file))
 
+    def delete_file(self, file: str) -> None:
+        """A file of one's own that belongs to no experiment."""
+        self._send("DELETE", f"/uploads/{file}", headers=_TUS)
+
     def put_file(self, path: str, source: Path, media_type: str = "application/octet-stream") -> FileView:
         """Make an entry and send the bytes by tus."""
         new = NewFile(size=source.stat().st_size, sha256=sha256_of(source), media_type=media_type)

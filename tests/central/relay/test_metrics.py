@@ -12,7 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.books import Books
 
 from fedproc.central.db.engine import connect
+from fedproc.central.files.blobs import Blobs
 from fedproc.central.relay.metrics import MetricsCollector
+from fedproc.central.retention.keeper import Keeper
+from fedproc.central.retention.storage import Storage
 
 
 def scraped(numbers: MetricsCollector) -> Mapping[str, float]:
@@ -64,6 +67,20 @@ def test_when_a_host_was_heard_of_and_how_its_clock_is(books: Books) -> None:
 def test_a_hosts_check_may_be_anything(books: Books, check: object, alarms: int) -> None:
     books.beat("UB", check=check)
     assert numbers_of(books)['fedproc_host_alarms{host="UB"}'] == alarms
+
+
+def test_what_is_kept_is_shown_as_it_was_counted(books: Books) -> None:
+    storage = Storage(books.engine, Blobs(books.settings.files))
+    assert numbers_of(books)["fedproc_retention_applied_timestamp_seconds"] == 0
+    now = time.time()
+    books.take(("UB", b"no message"), at=now - 100 * 86_400)
+    books.take(("UB", b"neither"))
+    list(Keeper(books.settings.retention, storage).apply(now))
+    shown = numbers_of(books)
+    assert shown["fedproc_retention_applied_timestamp_seconds"] == pytest.approx(now)
+    assert shown['fedproc_kept_rows{kind="dead_letters"}'] == 1
+    assert shown['fedproc_retention_removed_total{kind="dead_letters"}'] == 1
+    assert shown['fedproc_kept_bytes{kind="database"}'] > 100_000
 
 
 def test_a_database_that_is_away_is_said_and_hides_nothing_else(tmp_path: Path) -> None:

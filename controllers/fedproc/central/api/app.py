@@ -27,6 +27,7 @@ from fedproc.central.api.routes import (
     experiments,
     hosts,
     registry,
+    retention,
     system,
     tasks,
     token,
@@ -52,7 +53,9 @@ from fedproc.common.log import get_logger, log_json
 log = get_logger(__name__)
 
 _GRACE_SECONDS = 20
-_MODULES = (tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, registry, token, system)
+_MODULES = (
+    tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, registry, token, retention, system,
+)  # fmt: skip
 
 
 def create_app(settings: CentralSettings) -> FastAPI:

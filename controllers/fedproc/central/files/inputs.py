@@ -12,6 +12,7 @@ from fedproc.central.db.engine import serialized_transaction
 from fedproc.central.db.repositories import experiments, files, tools
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.quotas import Quotas
+from fedproc.central.files import discards
 from fedproc.central.files.blobs import Blobs, Incoming
 from fedproc.central.notify import Notifier
 from fedproc.common.errors import ConflictError, InvalidInputError, StorageFullError
@@ -77,14 +78,14 @@ class Inputs:
         try:
             with serialized_transaction(self._engine) as connection:
                 replaced = _replace(connection, arrived, incoming.size)
+                discards.note(connection, replaced, now)
                 self._quotas.check_kept(connection, arrived.row.owner, 0)
                 advance(connection, arrived.row.experiment, now)
                 record(connection)
         except StorageFullError:
             incoming.cut(0)
             raise
-        if replaced is not None:
-            self._blobs.delete(replaced)
+        discards.remove(self._engine, self._blobs, replaced)
         self._notifier.publish("outbox")
         self._notifier.publish("events")
 
@@ -98,7 +99,8 @@ def _still_queued(job: Row[Any]) -> None:
         )
 
 
-def _replace(connection: Connection, arrived: Arrived, size: int) -> str | None:
+def _replace(connection: Connection, arrived: Arrived, size: int) -> list[str]:
+    """Let the input that arrived count; the id of the one before it, whose entry is gone."""
     row = arrived.row
     job = experiments.locked_job(connection, row.job)
     _still_queued(job)
@@ -108,7 +110,7 @@ def _replace(connection: Connection, arrived: Arrived, size: int) -> str | None:
     elif not declared_upload(tools.of_job(connection, job).task(job.task), row.input).optional:
         experiments.upload_arrived(connection, row.job)
     files.complete(connection, row.id, size=size, sha256=arrived.sha256, media_type=arrived.media_type)
-    return None if before is None else str(before.id)
+    return [] if before is None else [str(before.id)]
 
 
 def declared_upload(task: Task, name: str | None) -> InputDecl:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.schema import dead_letters, hosts, outbox
+from fedproc.central.retention import figures
 from fedproc.common.errors import UnavailableError
 
 _CONDITIONS = ("accepting", "holding", "stopped")
@@ -43,7 +44,8 @@ class MetricsCollector(Collector):
         yield GaugeMetricFamily("fedproc_relay_broker_connected", "1 while the relay can publish", value=connected)
         try:
             with read_transaction(self._engine) as connection:
-                found = [*_waiting(connection, time()), *_of_hosts(connection.execute(_HOSTS).all())]
+                hosts_now = connection.execute(_HOSTS).all()
+                found = [*_waiting(connection, time()), *_of_hosts(hosts_now), *_kept(figures.read(connection))]
         except UnavailableError:
             found = []
         answers = float(bool(found))
@@ -58,6 +60,23 @@ def _waiting(connection: Connection, now: float) -> Iterable[Metric]:
     yield GaugeMetricFamily("fedproc_outbox_oldest_seconds", "How long the oldest of them has waited", value=age)
     dead = connection.execute(_DEAD).scalar_one()
     yield CounterMetricFamily("fedproc_dead_letters", "Messages that nobody could read", value=dead)
+
+
+def _kept(counted: Iterable[Row[Any]]) -> Iterable[Metric]:
+    """As it was counted when retention was last applied: counting is not for each scrape."""
+    rows = GaugeMetricFamily("fedproc_kept_rows", "Rows of each kind that the centre keeps", labels=["kind"])
+    size = GaugeMetricFamily("fedproc_kept_bytes", "Bytes of each kind that the centre keeps", labels=["kind"])
+    removed = CounterMetricFamily("fedproc_retention_removed", "Rows that retention has deleted", labels=["kind"])
+    last = 0.0
+    for row in counted:
+        rows.add_metric([row.kind], row.rows)
+        removed.add_metric([row.kind], row.removed)
+        last = max(last, row.time)
+        if row.bytes is not None:
+            size.add_metric([row.kind], row.bytes)
+    applied = "fedproc_retention_applied_timestamp_seconds"
+    yield GaugeMetricFamily(applied, "When retention was last applied; 0 if not yet", value=last)
+    yield from (rows, size, removed)
 
 
 def _of_hosts(rows: Iterable[Row[Any]]) -> Iterable[Metric]:

@@ -19,7 +19,6 @@ from fedproc.central.api.views import event_view
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import experiments
 from fedproc.contract.api.experiments import EventView
-from fedproc.contract.states import TERMINAL
 
 routes = router("experiments")
 
@@ -63,7 +62,7 @@ def _permitted(app: AppState, experiment: str, owner: str | None) -> None:
 def _read_events(app: AppState, experiment: str, after: int) -> tuple[bool, Sequence[Row[Any]]]:
     """Whether it has ended, asked first, so that what follows holds all of an ended experiment."""
     with read_transaction(app.engine) as connection:
-        ended = experiments.state(connection, experiment) in TERMINAL
+        ended = experiments.has_ended(connection, experiment)
         return ended, experiments.events_after(connection, experiment, after, _BATCH)
 
 

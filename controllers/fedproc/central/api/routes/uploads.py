@@ -25,6 +25,7 @@ from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import files
 from fedproc.central.experiments.quotas import MB
+from fedproc.central.files import discards
 from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.receive import sha256_of_checksum, stream_to
 from fedproc.central.files.uploads import find_for
@@ -210,7 +211,11 @@ async def delete_upload(request: Request, file_id: FilePath, caller: AnyCaller) 
     _speaks_tus(request)
     async with _locked(request, file_id, caller) as (row, _):
         if row.job is not None and row.state == "complete":
-            raise ConflictError(f"file {file_id} is a result of job {row.job}; it stays", code="conflict.complete")
+            raise ConflictError(
+                f"file {file_id} belongs to job {row.job}: it goes with its experiment,"
+                f" DELETE /experiments/{row.experiment}",
+                code="conflict.complete",
+            )
         await run_in_threadpool(_remove, request, file_id)
     return Response(status_code=204, headers=_TUS)
 
@@ -219,5 +224,6 @@ def _remove(request: Request, file: str) -> None:
     app = app_state(request)
     with write_transaction(app.engine) as connection:
         files.remove(connection, file)
+        discards.note(connection, [file], time.time())
         audit_event(request).record(connection, 204, file)
-    app.blobs.delete(file)
+    discards.remove(app.engine, app.blobs, [file])

@@ -69,9 +69,10 @@ def count_open(connection: Connection, owner: str) -> int:
     return int(connection.execute(_OPEN, {"owner": owner}).scalar_one())
 
 
-def state(connection: Connection, experiment: str) -> str:
-    """Its present state. Raises NoResultFound if there is none."""
-    return str(connection.execute(_STATE, {"id": experiment}).one().state)
+def has_ended(connection: Connection, experiment: str) -> bool:
+    """Whether nothing happens in it any more; nothing does in one that was deleted."""
+    row = connection.execute(_STATE, {"id": experiment}).one_or_none()
+    return row is None or row.state in TERMINAL
 
 
 def by_key(connection: Connection, owner: str, key: str) -> Row[Any] | None:

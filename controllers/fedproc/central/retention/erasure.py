@@ -1,0 +1,146 @@
+"""Erasing a person: ended experiments, files, and the name in the audit.
+
+The audit keeps that it was done, when and by whom, and calls the person by a random pseudonym.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, case, func, select, update
+
+from fedproc.central.db.engine import read_transaction, write_transaction
+from fedproc.central.db.repositories import audits
+from fedproc.central.db.schema import audit, experiments, files
+from fedproc.central.files import discards
+from fedproc.central.retention.deletion import Deleted, delete_experiment, remove_entries
+from fedproc.central.retention.storage import BATCH, Storage
+from fedproc.common.errors import ConflictError, NotFoundError
+
+AT_ONCE = 100
+"""experiments that one call deletes"""
+_NAMELESS = "erased"
+"""in the place of a name that was typed at a sign-in"""
+_HIDDEN_PATH = case((audit.c.action == "put_file", "/data/file/erased"), else_=audit.c.path)
+"""the path of a file that a person put there is the person's own choice"""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is erased: ``subject`` of the tokens, and the names typed at sign-ins."""
+
+    subject: str
+    usernames: tuple[str, ...]
+
+
+@dataclass
+class Erased:
+    """What was erased in one call; ``more``: whether there is more to be erased by another."""
+
+    experiments: int = 0
+    files: int = 0
+    bytes: int = 0
+    audit_entries: int = 0
+    open: tuple[str, ...] = ()
+    more: bool = False
+    pseudonym: str | None = None
+
+    def __str__(self) -> str:
+        still = f"; still open: {', '.join(self.open)}" if self.open else ""
+        found = f"{self.experiments} experiments, {self.files} files, {self.bytes} bytes"
+        return f"{found}, {self.audit_entries} entries of the audit{still}"
+
+
+Record = Callable[[Connection, Erased], object]
+"""is called in the transaction that ends it"""
+
+
+def erase(storage: Storage, person: Person, actor: str, now: float, record: Record) -> Erased:
+    """Erase what there is of a person; ``actor`` does it.
+
+    Raises :class:`NotFoundError` if there is nothing.
+    """
+    ended, still_open, names = _experiments(storage, person)
+    erased = Erased(open=still_open, more=len(ended) > AT_ONCE)
+    for experiment in ended[:AT_ONCE]:
+        _experiment(storage, experiment, actor, erased, now)
+    _own_files(storage, person.subject, erased, now)
+    erased.audit_entries += _rename(storage, audit.c.target.in_(names), {"target": _NAMELESS})
+    if not erased.more:
+        erased.pseudonym = f"erased-{secrets.token_hex(8)}"
+        values = {"actor": erased.pseudonym, "path": _HIDDEN_PATH}
+        erased.audit_entries += _rename(storage, audit.c.actor == person.subject, values)
+    if not (erased.experiments or erased.files or erased.audit_entries or erased.open):
+        raise NotFoundError(
+            "nothing is kept of this subject; it is the sub of the person's tokens, as GET /audit shows it as actor",
+            code="not_found.subject",
+        )
+    with write_transaction(storage.engine) as connection:
+        record(connection, erased)
+    return erased
+
+
+def _experiments(storage: Storage, person: Person) -> tuple[Sequence[str], tuple[str, ...], set[str]]:
+    """Ids of ended ones, one more than a call deletes, and of open ones; all names that the person goes by."""
+    own = experiments.c.owner == person.subject
+    with read_transaction(storage.engine) as connection:
+        ended = select(experiments.c.id).where(own, experiments.c.ended.is_not(None)).order_by(experiments.c.id)
+        still = select(experiments.c.id).where(own, experiments.c.ended.is_(None)).order_by(experiments.c.id)
+        names = connection.execute(select(experiments.c.owner_name).where(own).distinct()).scalars().all()
+        return (
+            connection.execute(ended.limit(AT_ONCE + 1)).scalars().all(),
+            tuple(connection.execute(still.limit(AT_ONCE)).scalars().all()),
+            {person.subject, *person.usernames, *filter(None, names)},
+        )
+
+
+def _experiment(storage: Storage, experiment: str, actor: str, erased: Erased, now: float) -> None:
+    def record(connection: Connection, deleted: Deleted) -> None:
+        audits.add(connection, actor, "delete_experiment", experiment, str(deleted), now)
+
+    try:
+        deleted, rest = delete_experiment(storage, experiment, None, now, record)
+    except (ConflictError, NotFoundError):
+        return  # it was deleted just now, or not all of its jobs have ended
+    for _ in rest:
+        """Each portion is a transaction of its own."""
+    erased.experiments += 1
+    erased.files += deleted.files
+    erased.bytes += deleted.bytes
+
+
+def _own_files(storage: Storage, subject: str, erased: Erased, now: float) -> None:
+    own = (files.c.owner == subject) & files.c.job.is_(None)
+    while True:
+        with write_transaction(storage.engine) as connection:
+            found = connection.execute(select(files.c.id, files.c.size).where(own).limit(BATCH)).all()
+            ids = [row.id for row in found]
+            remove_entries(connection, ids, now)
+        discards.remove(storage.engine, storage.blobs, ids)
+        erased.files += len(found)
+        erased.bytes += sum(row.size for row in found)
+        if len(found) < BATCH:
+            return
+
+
+def _rename(storage: Storage, named: ColumnElement[bool], values: dict[str, Any]) -> int:
+    """Change entries of the audit in portions; how many there were."""
+    last = _last_entry(storage)
+    renamed, after = 0, 0
+    while True:
+        query = select(audit.c.id).where(named, audit.c.id > after, audit.c.id <= last).order_by(audit.c.id)
+        with write_transaction(storage.engine) as connection:
+            ids: Collection[int] = connection.execute(query.limit(BATCH)).scalars().all()
+            connection.execute(update(audit).where(audit.c.id.in_(ids)).values(**values))
+        renamed += len(ids)
+        if len(ids) < BATCH:
+            return renamed
+        after = max(ids)
+
+
+def _last_entry(storage: Storage) -> int:
+    with read_transaction(storage.engine) as connection:
+        return connection.scalar(select(func.max(audit.c.id))) or 0
