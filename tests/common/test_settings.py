@@ -59,3 +59,8 @@ def test_a_role_that_there_is_not_is_named(tmp_path):
     said = wrong(tmp_path, "[issuer.roles]\noperater = ['x']\n", CentralSettings)
     assert "issuer.roles.operater: " in said
     assert "'researcher', 'operator' or 'admin'" in said
+
+
+def test_byte_order_mark_before_the_settings_does_not_matter(tmp_path):
+    (tmp_path / "f.toml").write_bytes(b"\xef\xbb\xbfminimum_count = 3\n")
+    assert load_toml(tmp_path / "f.toml", Policy).minimum_count == 3

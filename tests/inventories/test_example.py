@@ -163,3 +163,20 @@ def test_variables_of_roles_in_it_exist() -> None:
         set_here |= set(re.findall(r"^(?:# )?([a-z_]+):", path.read_text(), re.M))
     of_roles = {name for name in set_here if any(name.startswith(f"{role}_") for role in roles)}
     assert of_roles - known == set()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("domain", "taken"),
+    [
+        ("a" * 63 + "." + "b" * 63 + ".federation.example.org", True),
+        ("a" * 64 + ".org", False),
+        ("a." * 80 + "org", False),
+    ],
+)
+def test_domain_is_as_long_as_names_can_be(filled: Path, domain: str, taken: bool) -> None:
+    file = filled / "group_vars/all/federation.yml"
+    file.write_text(re.sub(r"(?m)^federation_domain: .*$", f"federation_domain: {domain}", file.read_text()))
+    done = checked(filled)
+    assert (done.returncode == 0) is taken, done.stdout
+    assert ("characters, and may have 150" in re.sub(r"\s+", " ", done.stdout)) is not taken

@@ -1,10 +1,14 @@
 """What holds for every role: its README is the one of its variables, and a scenario checks how it behaves."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.support.yaml_files import read_yaml
+
+from fedproc.contract.api.enrolments import CODE_HOURS
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(p.parent.parent for p in ROOT.glob("roles/*/tasks/main.yml"))
@@ -27,3 +31,16 @@ def test_every_role_tells_its_variables(role: Path) -> None:
 def test_every_scenario_verifies_something(scenario: Path) -> None:
     # Molecule itself passes a scenario that has nothing to verify.
     assert (scenario / "verify.yml").exists()
+
+
+def test_single_use_code_is_good_for_as_long_wherever_it_is_told() -> None:
+    hours = f"{CODE_HOURS:g}"
+    assert read_yaml(ROOT / "roles/enrolment/defaults/main.yml")["enrolment_code_hours"] == CODE_HOURS
+    told = [
+        line
+        for page in ("docs/operations/central.md", "docs/operations/site.md")
+        for line in (ROOT / page).read_text().splitlines()
+        if "code" in line and re.search(r"\d+ hours", line)
+    ]
+    assert len(told) == 3
+    assert [line for line in told if f"{hours} hours" not in line] == []

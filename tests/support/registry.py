@@ -9,8 +9,8 @@ import pytest
 from tests.support.gateway import NAME, Gateway
 
 from fedproc.catalog.registry import Registry, Token
+from fedproc.common.tls import client_context
 from fedproc.demo.engine import MACHINES_OWN, answers
-from fedproc.site.centre.identity import tls_context
 from fedproc.site.settings import RegistrySettings
 from fedproc.site.tools.registry import SiteRegistry
 
@@ -18,7 +18,7 @@ needs_docker = pytest.mark.skipif(not answers(MACHINES_OWN), reason="no Docker e
 
 
 def registry(gateway: Gateway, token: str | Token) -> Registry:
-    http = httpx.Client(verify=tls_context(gateway.keys.ca_file), trust_env=False, timeout=30)
+    http = httpx.Client(verify=client_context(gateway.keys.ca_file), trust_env=False, timeout=30)
     return Registry(NAME, gateway.url, token if callable(token) else lambda _: token, http, attempts=2)
 
 

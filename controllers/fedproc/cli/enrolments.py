@@ -12,7 +12,7 @@ from fedproc.cli.browse import hosts
 from fedproc.cli.show import AsJson, as_json, bold, clock, say, table
 from fedproc.client.session import signed_in
 from fedproc.common.errors import ConflictError, InvalidInputError
-from fedproc.contract.api.enrolments import EnrolmentView, NewEnrolment
+from fedproc.contract.api.enrolments import CODE_HOURS, EnrolmentView, NewEnrolment
 
 Hours = Annotated[float, typer.Option(help="how long it is good", min=0.01, max=720)]
 Fingerprint = Annotated[
@@ -20,7 +20,7 @@ Fingerprint = Annotated[
 ]
 
 
-def code(host: str, hours: Hours = 48, json: AsJson = False) -> None:
+def code(host: str, hours: Hours = CODE_HOURS, json: AsJson = False) -> None:
     """Give out a single-use code for a host; an earlier one of it is void then."""
     try:
         new = NewEnrolment(host=host, hours=hours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mimetypes import guess_type
 from pathlib import Path
 
 import httpx
@@ -85,8 +86,11 @@ class FileCalls(Transport):
     def put_input(self, job: str, name: str, source: Path) -> FileView:
         """Send the bytes of an input that a queued job declares as an upload."""
         params = {"input": name, "sha256": sha256_of(source)}
+        kind, encoding = guess_type(source.name)
+        headers = {"Content-Type": kind} if kind and not encoding else {}
         with source.open("rb") as content:
-            return self._one(FileView, "PUT", at("tasks", job, "input"), params=params, content=content)
+            place = at("tasks", job, "input")
+            return self._one(FileView, "PUT", place, params=params, headers=headers, content=content)
 
     def _here(self, link: str, entry: FileView) -> str:
         """A link of the API, led to where it is reached: the name by which it knows itself may not be known here."""

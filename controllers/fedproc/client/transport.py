@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from fedproc.common.errors import FedprocError, InvalidInputError, NotAuthenticatedError, UnavailableError
 from fedproc.common.http import problem_of
+from fedproc.common.tls import client_context
 from fedproc.contract.api.base import Token
 
 M = TypeVar("M", bound=BaseModel)
@@ -35,9 +37,9 @@ def trusted(ca_file: str | None) -> ssl.SSLContext:
     Raises :class:`InvalidInputError` naming the file.
     """
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        raise InvalidInputError(f"{ca_file}: no CA certificate can be read there ({error}): see FEDPROC_CA") from error
+        return client_context(Path(ca_file) if ca_file else None)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{error.message} (FEDPROC_CA, or --ca at login, says which file it is)") from error
 
 
 def at(*segments: str) -> str:

@@ -24,7 +24,7 @@ def load_toml(path: Path, model: type[M]) -> M:
     """Read a TOML file into ``model``. Raises :class:`InvalidInputError` naming file, key and fault."""
     values: dict[str, Any] = {}
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text("utf-8-sig"))  # editors put a byte order mark before it
         return model.model_validate(values)
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from error

@@ -15,11 +15,12 @@ import httpx
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
+from fedproc.common.tls import client_context
 from fedproc.site import settings
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.broker import Broker
 from fedproc.site.centre.egress import ProxyConnector
-from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.centre.identity import Identity
 from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.centre.signals import Signals
 from fedproc.site.connections.hub import Connections
@@ -57,7 +58,7 @@ async def _serve(loaded: SiteSettings, path: Path) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    context, egress = tls_context(loaded.centre.ca_file), ProxyConnector.from_settings(loaded.centre)
+    context, egress = client_context(loaded.centre.ca_file), ProxyConnector.from_settings(loaded.centre)
     async with egress.http_client(context, httpx.Timeout(30, connect=10)) as http:
         services = await _services(loaded, http, egress)
         try:

@@ -244,3 +244,24 @@ def test_an_artefact_is_for_its_recipient_alone(federation: Federation, rosa: ht
     assert entry["uri"] not in rosa.get("/data/files/").json()
     assert rosa.get(f"/experiments/{made['id']}/results").json() == []
     problem(rosa.get(f"/tasks/{server.id}/output"), 404)
+
+
+@pytest.mark.parametrize("sent", [{"files": {"file": ("mask.csv", b"1,2\n")}}, {"data": {"a": "1,2"}}])
+def test_form_is_refused_with_the_right_command(rosa: httpx.Client, waiting: dict[str, Any], sent: Any) -> None:
+    body = problem(rosa.put(f"/tasks/{waiting['id']}/input", params={"input": "mask"}, **sent), 415, "media_type.form")
+    assert f"curl -T FILE -H 'Authorization: Bearer TOKEN' '{rosa.base_url}" in body["detail"]
+    assert f"/tasks/{waiting['id']}/input?input=mask'" in body["detail"]
+    assert rosa.get(f"/tasks/{waiting['id']}").json()["waiting_for"].startswith("2 uploaded")
+
+
+def test_media_types_of_an_input_are_kept(federation: Federation, rosa: httpx.Client, waiting: dict[str, Any]) -> None:
+    body = problem(_put(rosa, waiting, "note", b"x", **{"Content-Type": "image/png"}), 415, "media_type")
+    assert "input note takes text/*, application/pdf, not image/png" in body["detail"]
+    png = {**described(b"x"), "media_type": "image/png"}
+    entry = rosa.put("/data/file/note.png", json=png).json()
+    assert send(rosa, federation.local(entry["upload"]), b"x").status_code == 204
+    own = {"input": "note", "file": entry["id"]}
+    problem(rosa.put(f"/tasks/{waiting['id']}/input", params=own), 415, "media_type")
+    for taken in ("text/plain; charset=utf-8", "Application/PDF", ""):
+        headers = {"Content-Type": taken} if taken else {}
+        assert _put(rosa, waiting, "note", b"x", **headers).status_code == 200, "what states nothing is taken"

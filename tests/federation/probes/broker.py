@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedproc.common.amqp import BrokerAddress, Delivery, Session
 from fedproc.common.errors import UnavailableError
-from fedproc.site.centre.identity import tls_context
+from fedproc.common.tls import client_context
 from fedproc.site.settings import load
 
 
@@ -44,7 +44,7 @@ async def main() -> None:
     async def token() -> tuple[str, float]:
         return given["token"], 300.0
 
-    context = tls_context(centre.ca_file)
+    context = client_context(centre.ca_file)
     address = BrokerAddress(centre.broker_host, centre.broker_port, "/", given["user"], "probe", context)
     try:
         session = await Session.open(address, token)

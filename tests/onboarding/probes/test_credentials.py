@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from tests.support.certificates import PEM, Authority
 
@@ -113,6 +114,13 @@ def test_what_is_no_certificate_could_not_be_told(private: Path, check: Any) -> 
     result = pair()
     assert result.verdicts["credentials.match"] == result.verdicts["credentials.expiry"] == "could-not-tell"
     assert "host.pem" in result.lines["credentials.expiry"]["measured"]
+
+
+def test_certificate_in_der_is_told_with_its_cure(private: Path, check: Any) -> None:
+    pair = Pair(private, check)
+    pem = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+    pair.certificate.write_bytes(pem.public_bytes(serialization.Encoding.DER))
+    assert "it is DER, not PEM; turn it into PEM" in pair().lines["credentials.expiry"]["measured"]
 
 
 def test_a_host_that_has_no_key_yet_is_not_asked_for_one(check: Any) -> None:

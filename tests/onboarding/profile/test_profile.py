@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedproc.onboarding.model.targets import BadInputError
+from fedproc.onboarding.model.targets import BadInputError, from_settings
 from fedproc.onboarding.profile import profile
 from fedproc.onboarding.rules import CHECKS
 
@@ -128,3 +128,10 @@ def test_the_documentation_has_a_profile_that_works_and_names_every_check(tmp_pa
     assert {r.check: r.minimum for r in made.requirements}["disk.work"] == 200
     assert [check for check in CHECKS if f"`{check}`" not in text] == []
     assert [name for name in profile.built_in() if f"`{name}`" not in text] == []
+
+
+def test_byte_order_mark_before_a_profile_or_the_settings_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "ours.toml").write_bytes(b"\xef\xbb\xbf" + (HEAD + 'extends = "d6.1"\n').encode())
+    assert profile.load_file(tmp_path / "ours.toml").id == "ours"
+    (tmp_path / "host.toml").write_bytes(b'\xef\xbb\xbfkey = "/k"\n')
+    assert from_settings(tmp_path / "host.toml").key == Path("/k")

@@ -22,11 +22,12 @@ from tests.support.amqp import connect
 from tests.support.proxying import ConnectProxy
 
 from fedproc.common.errors import InvalidInputError, UnavailableError
+from fedproc.common.tls import client_context
 from fedproc.contract.wire import routing
 from fedproc.demo.polling import free_ports
 from fedproc.site.centre.broker import Broker
 from fedproc.site.centre.egress import ProxyConnector, with_cure
-from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.centre.identity import Identity
 from fedproc.site.centre.signals import Switch
 from fedproc.site.connections.hub import Connections, Meter, Route
 from fedproc.site.settings import CentreSettings, ConnectionSettings, SiteSettings
@@ -91,7 +92,7 @@ def secret(folder: Path, url: str, mode: int = 0o600) -> Path:
 
 
 async def test_requests_go_through_the_proxy(keys: Any, web: int, nobody: int, tmp_path: Path) -> None:
-    context = tls_context(keys.ca_file)
+    context = client_context(keys.ca_file)
     with ConnectProxy({f"localhost:{nobody}": web}, user=USER).running() as proxy:
         file = secret(tmp_path, proxy.url_of(USER))
         egress = ProxyConnector.from_settings(site(keys, tmp_path, nobody, proxy_file=file).centre)
@@ -111,7 +112,7 @@ async def test_the_environment_counts_where_nothing_is_stated(
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "elsewhere.test")
         monkeypatch.setenv("no_proxy", "elsewhere.test")
-        context = tls_context(keys.ca_file)
+        context = client_context(keys.ca_file)
         async with ProxyConnector().http_client(context, TIMEOUT) as http:
             assert (await http.get(f"https://localhost:{nobody}/")).text == "hello"
         _, writer = await ProxyConnector().open_connection("localhost", nobody, context)
@@ -133,7 +134,7 @@ async def test_what_a_proxy_says_is_told(
     keys: Any, nobody: int, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     options, expected, cure = WRONG[what]
-    context = tls_context(keys.ca_file)
+    context = client_context(keys.ca_file)
     with ConnectProxy(**options).running() as proxy:
         egress = ProxyConnector(proxy.url)
         async with egress.http_client(context, TIMEOUT) as http:
@@ -152,7 +153,7 @@ async def test_a_wrong_password_is_told_and_shown_nowhere(
     keys: Any, nobody: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    context = tls_context(keys.ca_file)
+    context = client_context(keys.ca_file)
     with ConnectProxy(user="someone:else").running() as proxy:
         egress = ProxyConnector.from_settings(
             site(keys, tmp_path, nobody, proxy_file=secret(tmp_path, proxy.url_of(USER))).centre
@@ -173,7 +174,7 @@ async def test_a_wrong_password_is_told_and_shown_nowhere(
 
 
 async def test_a_proxy_that_is_not_there(keys: Any, nobody: int, web: int) -> None:
-    context = tls_context(keys.ca_file)
+    context = client_context(keys.ca_file)
     egress = ProxyConnector(f"http://127.0.0.1:{nobody}")
     with pytest.raises(UnavailableError, match=r"refuses the connection; correct the proxy's address"):
         await egress.open_connection("localhost", web, context)
@@ -317,7 +318,7 @@ def ends(keys: Any, host: str, port: int | None = None) -> ConnectionSettings:
 
 async def test_tunnelled_connections_are_kept_alive(keys: Any, web: int, nobody: int) -> None:
     with ConnectProxy({f"localhost:{nobody}": web}).running() as proxy:
-        _, writer = await ProxyConnector(proxy.url).open_connection("localhost", nobody, tls_context(keys.ca_file))
+        _, writer = await ProxyConnector(proxy.url).open_connection("localhost", nobody, client_context(keys.ca_file))
         channel = writer.get_extra_info("socket")
         assert channel.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert channel.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 30

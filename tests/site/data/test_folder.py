@@ -127,3 +127,8 @@ async def test_look_that_nobody_waits_for_walks_no_further(good: Path, monkeypat
     with pytest.raises(asyncio.CancelledError):
         await looking
     assert len(walked) == 1
+
+
+async def test_byte_order_mark_before_a_description_does_not_matter(good: Path) -> None:
+    (good / "dataset.json").write_bytes(b'\xef\xbb\xbf{"version": "4"}')
+    assert [offer.version for offer in await api(good=good).offers()] == ["4"]

@@ -22,10 +22,10 @@ from fedproc.common.errors import (
     UnavailableError,
     UnreadableError,
 )
+from fedproc.common.tls import client_context
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Manifest
 from fedproc.demo.engine import MACHINES_OWN
-from fedproc.site.centre.identity import tls_context
 from fedproc.site.settings import DockerSettings
 from fedproc.site.tools.cache import InstalledTool
 from fedproc.site.tools.images import ImageRuntimes
@@ -136,14 +136,14 @@ def test_a_host_cannot_send(gateway: Gateway, image: Made, repository: str) -> N
 @pytest.mark.usefixtures("reference")
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_no_method_but_reading_is_for_hosts(gateway: Gateway, method: str) -> None:
-    with httpx.Client(verify=tls_context(gateway.keys.ca_file), trust_env=False) as http:
+    with httpx.Client(verify=client_context(gateway.keys.ca_file), trust_env=False) as http:
         headers = {"Authorization": f"Bearer {gateway.host_token()}", "Host": NAME}
         for path in ("/v2/tools/small/blobs/uploads/", "/v2/tools/small/manifests/latest", "/simple/x/"):
             assert http.request(method, gateway.url + path, headers=headers).status_code == 403, path
 
 
 def test_the_registry_is_not_led_to_by_other_names(gateway: Gateway) -> None:
-    with httpx.Client(verify=tls_context(gateway.keys.ca_file), trust_env=False) as http:
+    with httpx.Client(verify=client_context(gateway.keys.ca_file), trust_env=False) as http:
         headers = {"Authorization": f"Bearer {gateway.host_token()}"}
         for name in ("api.fedproc.test", "auth.fedproc.test", "other.test"):
             assert http.get(f"{gateway.url}/v2/", headers={**headers, "Host": name}).status_code == 404

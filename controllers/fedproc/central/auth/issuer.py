@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from fedproc.common.errors import UnavailableError
 from fedproc.common.http import client_assertion, text_of
 from fedproc.common.keys import read_key
 from fedproc.common.log import get_logger
+from fedproc.common.tls import client_context
 
 log = get_logger(__name__)
 
@@ -45,7 +45,9 @@ class Issuer:
     def __init__(self, settings: IssuerSettings) -> None:
         self.settings = settings
         self._discovery = (settings.discovery_url or settings.url).rstrip("/").removesuffix(_WELL_KNOWN) + _WELL_KNOWN
-        self._http = httpx.AsyncClient(timeout=_TIMEOUT, verify=_tls(settings), follow_redirects=False)
+        self._http = httpx.AsyncClient(
+            timeout=_TIMEOUT, verify=client_context(settings.ca_file), follow_redirects=False
+        )
         self._client_key = None if settings.client_key is None else read_key(settings.client_key, "issuer.client_key")
         self._document: dict[str, Any] = {}
         self._keys: dict[str, Key] = {}
@@ -181,9 +183,3 @@ def _signing_keys(published: dict[str, Any]) -> dict[str, Key]:
         except (JoseError, ValueError, TypeError, KeyError) as error:
             log.warning("issuer.key_unusable", kid=jwk["kid"], reason=str(error))
     return keys
-
-
-def _tls(settings: IssuerSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

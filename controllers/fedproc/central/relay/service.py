@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 import uuid
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import run_together
+from fedproc.common.tls import client_context
 from fedproc.contract.wire import routing
 
 log = get_logger(__name__)
@@ -99,10 +99,8 @@ class Relay:
 
     async def _open(self) -> Session:
         broker = self._settings.broker
-        context = ssl.create_default_context(cafile=str(broker.ca_file) if broker.ca_file else None)
-        address = BrokerAddress(
-            broker.host, broker.port, broker.vhost, broker.client_id, self._name, context if broker.tls else None
-        )
+        context = client_context(broker.ca_file) if broker.tls else None
+        address = BrokerAddress(broker.host, broker.port, broker.vhost, broker.client_id, self._name, context)
         return await Session.open(address, self._token)
 
     async def _token(self) -> tuple[str, float]:

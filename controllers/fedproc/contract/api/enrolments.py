@@ -10,6 +10,8 @@ from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.ids import HostId, Sha256
 
 EnrolmentState = Literal["offered", "requested", "confirmed", "refused"]
+CODE_HOURS = 72.0
+"""How long a single-use code is good unless its giver says otherwise: over a weekend."""
 
 
 class NewEnrolment(Request):
@@ -18,7 +20,7 @@ class NewEnrolment(Request):
     model_config = shown({"host": "UB", "hours": 48})
 
     host: HostId
-    hours: float = Field(48, gt=0, le=24 * 30, description="how long the code is good")
+    hours: float = Field(CODE_HOURS, gt=0, le=24 * 30, description="how long the code is good")
 
 
 class EnrolmentCode(View):

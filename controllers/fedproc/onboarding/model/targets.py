@@ -81,7 +81,7 @@ def from_settings(path: Path) -> Targets:
     Only the keys named here are read; the orchestrator checks the rest. Raises :class:`BadInputError`.
     """
     try:
-        settings = tomllib.loads(path.read_text())
+        settings = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInputError(
             f"{path}: cannot be read as a host's settings: {error}; give the file by --settings"

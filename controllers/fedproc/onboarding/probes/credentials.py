@@ -54,7 +54,7 @@ def _describe(path: Path | None) -> tuple[CertificateFacts | None, str]:
     if path is None:
         return None, "no certificate was given"
     try:
-        found = x509.from_pem(path.read_text())[0]
+        found = x509.of_file(path)[0]
     except (OSError, ValueError) as error:
         return None, f"{path}: {error}"
     now = datetime.now(UTC)

@@ -47,7 +47,7 @@ class Trust:
                 context.load_verify_locations(bundle)
             return context
         try:
-            certificates = x509.from_pem(self.ca_file.read_text())
+            certificates = x509.of_file(self.ca_file)
             context = ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise RouteError("wrong-ca", f"the CA file {self.ca_file} cannot be used: {error}") from error
@@ -60,7 +60,7 @@ class Trust:
         """Subjects of the CA file's certificates."""
         if self.ca_file is None:
             return self.shown
-        return " and ".join(f"'{c.subject}'" for c in x509.from_pem(self.ca_file.read_text()))
+        return " and ".join(f"'{c.subject}'" for c in x509.of_file(self.ca_file))
 
 
 def _bundle() -> str | None:

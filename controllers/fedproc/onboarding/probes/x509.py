@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 SEQUENCE, OID, UTC_TIME, GENERALIZED_TIME = 0x30, 0x06, 0x17, 0x18
 VERSION_TAG, EXTENSIONS_TAG, DNS_NAME_TAG = 0xA0, 0xA3, 0x82
@@ -25,6 +26,14 @@ class Certificate:
     not_after: datetime
     names: tuple[str, ...]
     sha256: str
+
+
+def of_file(path: Path) -> list[Certificate]:
+    """All certificates of a file. Raises :class:`ValueError` where it holds none in PEM, and OSError."""
+    content = path.read_bytes()
+    if content[:1] == bytes([SEQUENCE]):
+        raise ValueError("it is DER, not PEM; turn it into PEM (openssl x509 -inform der -in FILE -out FILE.pem)")
+    return from_pem(content.decode(errors="replace"))
 
 
 def from_pem(text: str) -> list[Certificate]:

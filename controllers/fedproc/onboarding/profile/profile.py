@@ -68,7 +68,7 @@ def load_file(path: Path) -> Profile:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BadInputError(f"{path}: larger than {LARGEST_FILE} bytes, so no profile; give another file")
-        text = path.read_text()
+        text = path.read_text("utf-8-sig")  # editors put a byte order mark before it
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"{path}: cannot be read: {error}; give a readable UTF-8 file by --profile-file") from error
     return _Reader(str(path), text, path.parent).profile()

@@ -21,9 +21,10 @@ from fedproc.common.amqp import (
 )
 from fedproc.common.errors import UnavailableError
 from fedproc.common.tasks import run_together
+from fedproc.common.tls import client_context
 from fedproc.contract.wire import routing
 from fedproc.site.centre.egress import ProxyConnector
-from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.centre.identity import Identity
 from fedproc.site.centre.signals import Switch
 from fedproc.site.settings import SiteSettings
 
@@ -90,7 +91,7 @@ class Broker:
 
     async def _open(self) -> Session:
         centre = self._settings.centre
-        context = tls_context(centre.ca_file) if centre.broker_tls else None
+        context = client_context(centre.ca_file) if centre.broker_tls else None
         name = f"orchestrator {self._settings.host}"
         user = self._identity.client_id
         address = BrokerAddress(centre.broker_host, centre.broker_port, centre.vhost, user, name, context)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import ssl
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,13 +25,6 @@ log = get_logger(__name__)
 
 MAX_SKEW = 60.0
 _EARLY = 30.0
-
-
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """A client's context that trusts ``ca_file``, or the system's authorities if there is none."""
-    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 class Clock:

@@ -6,19 +6,23 @@ import asyncio
 import ssl
 from pathlib import Path
 
+from fedproc.common.tls import show, trust
 from fedproc.contract.enrolment import thumbprint_of
 from fedproc.site.settings import ConnectionSettings
 
 
 def context_of(protocol: int, settings: ConnectionSettings, key: Path) -> ssl.SSLContext:
-    """Mutual TLS 1.3 with this host's enrolment certificate, for one side or the other."""
+    """Mutual TLS 1.3 with this host's enrolment certificate, for one side or the other.
+
+    Raises :class:`fedproc.common.errors.InvalidInputError` that names the file that does not do.
+    """
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if protocol == ssl.PROTOCOL_TLS_CLIENT:
         context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(str(settings.ca_file))
-    context.load_cert_chain(str(settings.certificate), str(key))
+    trust(context, settings.ca_file)
+    show(context, settings.certificate, key)
     return context
 
 

@@ -22,11 +22,12 @@ from fedproc.catalog.offline import Archive
 from fedproc.common.errors import FedprocError, RefusedError, UnavailableError
 from fedproc.common.keys import read_keys
 from fedproc.common.tasks import in_own_thread
+from fedproc.common.tls import client_context
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Manifest, ToolRef
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.egress import ProxyConnector
-from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.centre.identity import Identity
 from fedproc.site.policy import rules
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import SiteSettings
@@ -202,7 +203,7 @@ async def _from_archive(settings: SiteSettings, archive: Archive, wheels: Path) 
 
 @asynccontextmanager
 async def _services(settings: SiteSettings) -> AsyncIterator[tuple[ToolCache, Transfer, SiteRegistry | None]]:
-    context, egress = tls_context(settings.centre.ca_file), ProxyConnector.from_settings(settings.centre)
+    context, egress = client_context(settings.centre.ca_file), ProxyConnector.from_settings(settings.centre)
     async with egress.http_client(context, httpx.Timeout(30, connect=10)) as http:
         identity = Identity(settings, http)
         transfer = Transfer(settings.centre.api_url, identity, http)

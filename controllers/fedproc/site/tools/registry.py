@@ -13,8 +13,9 @@ import httpx
 from fedproc.catalog.oci import Blobs, Image, ImageError, for_engine
 from fedproc.catalog.offline import Archive
 from fedproc.catalog.registry import Registry, Token, of_this_machine, split
+from fedproc.common.tls import client_context
 from fedproc.site.centre.egress import ProxyConnector
-from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.centre.identity import Identity
 from fedproc.site.settings import RegistrySettings, SiteSettings
 
 _READ_SECONDS = 120
@@ -53,7 +54,7 @@ class SiteRegistry:
         egress: ProxyConnector | None = None,
     ) -> None:
         self._egress = egress or ProxyConnector()
-        http = self._egress.sync_http_client("", tls_context(ca_file), httpx.Timeout(_READ_SECONDS, connect=10))
+        http = self._egress.sync_http_client("", client_context(ca_file), httpx.Timeout(_READ_SECONDS, connect=10))
         self._settings = settings
         self._ca_file = ca_file
         self._client_id = client_id

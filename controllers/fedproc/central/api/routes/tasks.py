@@ -25,6 +25,7 @@ from fedproc.central.experiments.quotas import MB
 from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.download import FileDownload, zipped
 from fedproc.central.files.inputs import Arrived, declared_upload
+from fedproc.central.files.media_types import check_media_type, media_type_of, refuse_form
 from fedproc.central.files.receive import sha256_of_headers, stream_to
 from fedproc.common.errors import CutOffError, ForbiddenError, InvalidInputError, MalformedRequestError, NotFoundError
 from fedproc.contract.api.experiments import JobView
@@ -66,18 +67,21 @@ async def put_input(
 
     A large one is better uploaded as a file first (``PUT /data/file/{path}``, resumable) and named here. The sha256
     of the bytes, if given (``Content-Digest`` or ``Repr-Digest``, RFC 9530, or the query), is checked. Sent again
-    before the dispatch, it replaces what was sent; afterwards it is refused (409).
+    before the dispatch, it replaces what was sent; afterwards it is refused (409). The body is the bytes alone
+    (``curl -T FILE``): a form is refused (415), and so is a ``Content-Type`` that the input does not take.
     """
     app = app_state(request)
     if "content-range" in request.headers:
         raise MalformedRequestError("send the whole input: Content-Range is not taken with PUT")
     announced = sha256 or sha256_of_headers(request.headers.get("repr-digest"), request.headers.get("content-digest"))
+    if file is None:
+        refuse_form(request.headers.get("content-type"), str(request.url))
     source = None if file is None else await run_in_threadpool(_own_file, app, file, caller)
-    declared, row = await run_in_threadpool(_expect, app, task_id, caller, input)
+    media_type = media_type_of(request.headers.get("content-type") if source is None else source.media_type)
+    declared, row = await run_in_threadpool(_expect, app, task_id, caller, input, media_type)
     with app.blobs.locked(row.id) as incoming:
         chunks = request.stream() if source is None else _bytes_of(app.blobs.path(source.id))
         actual = await _receive(chunks, incoming, declared, announced if source is None else source.sha256)
-        media_type = _media_type(request.headers.get("content-type") if source is None else source.media_type)
         arrived = Arrived(row, actual, media_type)
         detail = f"{row.input} {actual}"
         record = functools.partial(audit_event(request).record, outcome=200, target=task_id, detail=detail)
@@ -85,12 +89,15 @@ async def put_input(
     return await run_in_threadpool(_entry, app, row.id)
 
 
-def _expect(app: AppState, job_id: str, caller: Caller, name: str | None) -> tuple[InputDecl, Row[Any]]:
+def _expect(
+    app: AppState, job_id: str, caller: Caller, name: str | None, media_type: str
+) -> tuple[InputDecl, Row[Any]]:
     with write_transaction(app.engine) as connection:
         if experiments.job(connection, job_id, owner_filter(caller)).owner != caller.sub:
             raise ForbiddenError(f"only the user who started job {job_id} sends its inputs", code="forbidden.owner")
         job = experiments.locked_job(connection, job_id)
         declared = declared_upload(tools.of_job(connection, job).task(job.task), name)
+        check_media_type(declared, media_type)
         return declared, app.inputs.expect(connection, job, declared.name, time.time())
 
 
@@ -123,12 +130,6 @@ async def _receive(chunks: AsyncIterator[bytes], incoming: Incoming, declared: I
         f"the bytes have sha256 {actual}, announced was {announced}; nothing of them was kept: send them again",
         code="file.sha256",
     )
-
-
-def _media_type(header: str | None) -> str:
-    kind = (header or "").partition(";")[0].strip().lower()
-    plain = "/" in kind and kind.isascii() and len(kind) <= 127 and kind.isprintable() and " " not in kind
-    return kind if plain else "application/octet-stream"
 
 
 def _entry(app: AppState, file: str) -> Response:

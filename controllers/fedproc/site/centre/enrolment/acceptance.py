@@ -10,10 +10,11 @@ import httpx
 
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.http import BearerAuth, detail_of, text_of
+from fedproc.common.tls import client_context
 from fedproc.contract.api.hosts import AcceptanceView
 from fedproc.contract.states import ENDED
 from fedproc.site.centre.egress import ProxyConnector
-from fedproc.site.centre.identity import Identity, tls_context
+from fedproc.site.centre.identity import Identity
 from fedproc.site.settings import SiteSettings
 
 _PAUSE = 1.0
@@ -40,7 +41,7 @@ def accept(settings: SiteSettings, wait: float, notify: Notify) -> AcceptanceVie
 
 
 async def _accept(settings: SiteSettings, wait: float, notify: Notify) -> AcceptanceView:
-    context = tls_context(settings.centre.ca_file)
+    context = client_context(settings.centre.ca_file)
     async with ProxyConnector.from_settings(settings.centre).http_client(context, httpx.Timeout(30)) as http:
         acceptance = _Acceptance(settings, Identity(settings, http), http, notify)
         return await acceptance.run(time.monotonic() + wait)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from fedproc.common.errors import FedprocError, ForbiddenError, InvalidInputError, UnavailableError
 from fedproc.common.http import detail_of, is_problem, text_of
 from fedproc.common.retry import Backoff
+from fedproc.common.tls import client_context
 from fedproc.contract.api.enrolments import Authority, Enrolled
 from fedproc.contract.enrolment import (
     CODE_HEADER,
@@ -93,10 +94,7 @@ def _http(options: EnrolmentOptions, verify: ssl.SSLContext | bool) -> httpx.Cli
 def _trusted(options: EnrolmentOptions) -> ssl.SSLContext:
     if options.ca_sha256 is not None:
         return ssl.create_default_context(cadata=_pinned_authority(options, options.ca_sha256))
-    try:
-        return ssl.create_default_context(cafile=str(options.ca_file) if options.ca_file else None)
-    except OSError as error:
-        raise InvalidInputError(f"{options.ca_file}: no certificate can be read: {error}") from error
+    return client_context(options.ca_file)
 
 
 def _pinned_authority(options: EnrolmentOptions, expected: str) -> str:

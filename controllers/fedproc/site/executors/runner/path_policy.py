@@ -38,7 +38,7 @@ class PathPolicy:
     def read(cls, path: Path) -> PathPolicy:
         """Those of a TOML file: the lists ``show`` and ``write``. Raises :class:`PathRefusedError` if it has none."""
         try:
-            found = tomllib.loads(path.read_text())
+            found = tomllib.loads(path.read_text("utf-8-sig"))
             return cls(tuple(map(Path, found["show"])), tuple(map(Path, found["write"])))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise PathRefusedError(f"{path} does not say what may be shown to jobs: {error!r}") from error
