@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fedproc.onboarding.cli import main
 from fedproc.onboarding.model import report
 
 pytestmark = pytest.mark.process
@@ -174,3 +175,19 @@ def test_without_proc_nothing_is_guessed() -> None:
     assert found["memory.size"]["verdict"] == "could-not-tell"
     assert "/proc/meminfo" in found["memory.size"]["measured"]
     assert done.returncode == 2
+
+
+def test_installed_host_is_checked_by_its_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    installed = tmp_path / "host.toml"
+    installed.write_text(f'[check]\nprofile = "tier2"\n[datasets.a]\npath = "{tmp_path}"\n')
+    for arguments, profile, place in (
+        ([], "tier2", [str(tmp_path)]),
+        (["--profile", "fedproc"], "fedproc", [str(tmp_path)]),
+        (["--settings", "/dev/null"], "d6.1", []),
+    ):
+        main(["check", "--json", "--only", "data-api", *arguments], program="fedproc site", installed=installed)
+        found = json.loads(capsys.readouterr().out)
+        assert found["profile"]["id"] == profile
+        assert [entry["place"] for entry in found["facts"]["data_apis"]] == place
+    main(["check", "--json", "--only", "memory"], program="fedproc site", installed=tmp_path / "none.toml")
+    assert json.loads(capsys.readouterr().out)["profile"]["id"] == "d6.1"

@@ -1,4 +1,4 @@
-"""Job states, which change is legal, and what an experiment's state follows from (DESIGN.md).
+"""Job states, which change is legal, and what an experiment's state follows from (docs/states.md).
 
 ``queued`` and ``dispatched`` are written by the centre. From ``accepted`` on the host owns the job; the
 centre then only records what the host reports, and adds ``lost`` or ``error`` where a host cannot.

@@ -1,5 +1,4 @@
 """A whole federation on one machine: broker, issuer, centre and four hosts, supervised, in one folder.
 
-Same code, messages and policy as a federation of many machines; only the settings differ (DESIGN.md, "One
-machine").
+Same code, messages and policy as a federation of many machines; only the settings differ (docs/architecture.md).
 """

@@ -21,7 +21,7 @@ from fedproc.net.errors import RouteError
 from fedproc.net.proxy import stated_proxy
 from fedproc.onboarding import check
 from fedproc.onboarding.model import report
-from fedproc.onboarding.model.targets import WORK_FOLDER, BadInputError, Targets, from_settings, service
+from fedproc.onboarding.model.targets import WORK_FOLDER, BadInputError, Targets, from_settings, profile_of, service
 from fedproc.onboarding.probes import pinned_ca
 from fedproc.onboarding.profile import profile
 from fedproc.onboarding.report import diagnose, page, text
@@ -39,11 +39,16 @@ class _Parser(argparse.ArgumentParser):
         raise BadInputError(f"{message}; see '{self.prog} --help'")
 
 
-def main(argv: Sequence[str] | None = None, *, program: str) -> int:
-    """Run with these arguments (without the program's name; ``None``: the process's own) and return the exit code."""
+def main(argv: Sequence[str] | None = None, *, program: str, installed: Path | None = None) -> int:
+    """Run with these arguments (without the program's name; ``None``: the process's own) and return the exit code.
+
+    ``installed`` is the settings file that is taken, where it is there, unless another is given.
+    """
     given = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(given if given[:1] and given[0] in (*COMMANDS, "-h", "--help") else ["check", *given], program)
+        return _run(
+            given if given[:1] and given[0] in (*COMMANDS, "-h", "--help") else ["check", *given], program, installed
+        )
     except BadInputError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return USAGE
@@ -56,7 +61,7 @@ def main(argv: Sequence[str] | None = None, *, program: str) -> int:
         return int(end.code or 0)
 
 
-def _run(argv: list[str], program: str) -> int:
+def _run(argv: list[str], program: str, installed: Path | None) -> int:
     if not hasattr(os, "fork"):
         raise BadInputError(
             "this system is not Linux: a host of the federation is a Linux machine, run the check there"
@@ -65,7 +70,20 @@ def _run(argv: list[str], program: str) -> int:
     if options.command == "profiles":
         show(profile.text_of(options.id) if options.id else "\n".join(profile.built_in()) + "\n")
         return 0
+    options.settings = options.settings or _present(installed)
     return _diagnose(options) if options.command == "diagnose" else _check(options)
+
+
+def _present(installed: Path | None) -> Path | None:
+    """The settings file of this host, if there is one; one that this user may not read is told, and left out."""
+    if installed is None or not installed.exists():
+        return None
+    try:
+        installed.open("rb").close()
+    except OSError as error:
+        print(f"{installed} is left out: {error.strerror}; run the check as root", file=sys.stderr)
+        return None
+    return installed
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -84,7 +102,7 @@ def _diagnose(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> report.Report:
-    chosen = profile.load_file(options.profile_file) if options.profile_file else profile.load(options.profile)
+    chosen = _profile(options)
     targets = _targets(options)
     topics = _topics(options.only)
     with tempfile.TemporaryDirectory(prefix="fedproc-check-") as folder:
@@ -92,6 +110,14 @@ def _report(options: argparse.Namespace) -> report.Report:
         probes = check.tasks(check.with_services(targets, chosen), topics or check.default_topics(targets))
         with Progress(len(probes), sys.stderr) as progress:
             return check.run(chosen, targets, topics, progress.done)
+
+
+def _profile(options: argparse.Namespace) -> profile.Profile:
+    """The one that is given, else that of the settings file, else D6.1's."""
+    name, file = options.profile, options.profile_file
+    if name is None and file is None and options.settings is not None:
+        name, file = profile_of(options.settings)
+    return profile.load_file(file) if file else profile.load(name or DEFAULT_PROFILE)
 
 
 def _topics(only: str | None) -> tuple[str, ...]:
@@ -175,7 +201,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is asked")
     choice = what.add_mutually_exclusive_group()
     choice.add_argument(
-        "--profile", default=DEFAULT_PROFILE, metavar="ID", help=f"one of {', '.join(profile.built_in())}"
+        "--profile",
+        metavar="ID",
+        help=f"one of {', '.join(profile.built_in())} (default: that of --settings, else {DEFAULT_PROFILE})",
     )
     choice.add_argument("--profile-file", type=Path, metavar="FILE", help="the site's own profile")
     what.add_argument("--only", metavar="TOPICS", help=f"some of {', '.join(TOPICS)}, with commas")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from tests.onboarding.conftest import Checker
 from tests.support.certificates import PEM, Authority
 
 pytestmark = pytest.mark.process
@@ -114,6 +116,25 @@ def test_what_is_no_certificate_could_not_be_told(private: Path, check: Any) -> 
     result = pair()
     assert result.verdicts["credentials.match"] == result.verdicts["credentials.expiry"] == "could-not-tell"
     assert "host.pem" in result.lines["credentials.expiry"]["measured"]
+
+
+AS = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+LIKE_THE_ORCHESTRATOR = (*AS, "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+"""another user, with the capability that the unit of roles/orchestrator gives it"""
+
+
+@pytest.mark.parametrize(("prefix", "verdict"), [(LIKE_THE_ORCHESTRATOR, "meets-recommended"), (AS, "could-not-tell")])
+def test_key_that_is_roots_is_compared_by_who_may_read_it(prefix: tuple[str, ...], verdict: str) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("not root: no other user can be taken here")
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        result = Pair(folder, Checker(prefix))()
+    assert result.verdicts["credentials.match"] == verdict
+    if verdict == "could-not-tell":
+        assert "key.pem cannot be read by nobody: Permission denied" in result.lines["credentials.match"]["measured"]
+        assert result.lines["credentials.match"]["cure"].startswith("run the check as root")
 
 
 def test_certificate_in_der_is_told_with_its_cure(private: Path, check: Any) -> None:

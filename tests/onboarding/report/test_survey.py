@@ -52,3 +52,13 @@ def test_what_a_host_says_cannot_steer_a_terminal_or_a_page(reports: list[tuple[
     evil["facts"]["gpu"]["gpus"][0]["name"] = "<script>alert(1)</script>\x1b[2J"
     assert "\x1b" not in survey.render_text([("UB", evil)])
     assert "<script>" not in survey.render_html([("UB", evil)])
+
+
+def test_what_a_host_could_not_tell_is_not_told_as_missed(check: Any) -> None:
+    report = check("--only", "data-api,memory", "--profile", "fedproc").report
+    [row] = survey.rows([("UB", report)])
+    assert row.cells[-2:] == ("nothing", "data-api.access")
+    shown = survey.render_text([("UB", report)])
+    assert "could not tell: data-api.access" in shown
+    assert "missed" not in shown
+    assert shown.splitlines()[-1] == "1 hosts: 0 meet their profile, 0 do not, 1 could not tell, 0 without a report."

@@ -125,12 +125,13 @@ async def test_a_host_that_its_site_stopped_takes_no_jobs_when_the_disk_is_free_
 
 def test_of_a_gpu_in_mig_mode_its_instances_are_offered() -> None:
     look = WELL | {"gpus": [A10, A100]}
-    assert [(g.uuid, g.vram, g.compute_capability) for g in offered(look, None)] == [
+    assert [(g.uuid, g.vram, g.compute_capability) for g in offered(look, None, mig=True)] == [
         ("GPU-a", 22 << 30, 8.6),
         ("MIG-1", 5 << 30, 8.0),
     ]
-    assert [g.uuid for g in offered(look, ("MIG-1",))] == ["MIG-1"]
-    assert offered(look, ()) == ()
+    assert [g.uuid for g in offered(look, ("MIG-1",), mig=True)] == ["MIG-1"]
+    assert offered(look, (), mig=True) == ()
+    assert [g.uuid for g in offered(look, None, mig=False)] == ["GPU-a"], "the sandbox cannot show an instance"
 
 
 async def test_the_settings_say_what_is_watched(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from fedproc.contract.states import TERMINAL, JobState
 
 
 def end_job(connection: Connection, job: Row[Any], state: JobState, code: str, reason: str, now: float) -> None:
-    """Write a terminal state that the centre may write (DESIGN.md, "Exactly one terminal state per job")."""
+    """Write a terminal state that the centre may write (docs/architecture.md, "One writer per terminal state")."""
     values = {"state": state, "code": code, "reason": reason, "ended": now}
     still = jobs.c.state.not_in(TERMINAL)
     if connection.execute(update(jobs).where(jobs.c.id == job.id, still).values(**values)).rowcount:

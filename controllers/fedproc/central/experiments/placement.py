@@ -1,4 +1,4 @@
-"""From a request, a tool and the enrolled hosts to jobs (DESIGN.md, Words). Pure: it reads and writes nothing."""
+"""From a request, a tool and the enrolled hosts to jobs (docs/glossary.md). Pure: it reads and writes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After a restore or a loss: the host's list of open jobs against the centre's (DESIGN.md, "Restores")."""
+"""After a restore or a loss: the host's list of open jobs against the centre's (docs/architecture.md, "Restores")."""
 
 from __future__ import annotations
 

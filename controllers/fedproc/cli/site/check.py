@@ -5,17 +5,21 @@ Nothing is loaded that the check does not need.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from fedproc.cli.site.app import site
 
+INSTALLED = Path("/etc/fedproc/host.toml")
+"""the settings of an installed host, which are taken unless others are given"""
 _AS_THE_MODULE = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def _onboarding(command: str, context: typer.Context) -> None:
     from fedproc.onboarding import main
 
-    raise typer.Exit(main([command, *context.args], program="fedproc site"))
+    raise typer.Exit(main([command, *context.args], program="fedproc site", installed=INSTALLED))
 
 
 @site.command(context_settings=_AS_THE_MODULE, add_help_option=False)

@@ -68,5 +68,8 @@ def relay_scopes() -> str:
 
 
 def server_name(port: int, job: str, aggregator_label: str, domain: str) -> str:
-    """The TLS name of a server task's port: ``<port>-<job>.<aggregator>.jobs.<domain>`` (DESIGN.md, Network)."""
+    """The TLS name of a server task's port: ``<port>-<job>.<aggregator>.jobs.<domain>``.
+
+    docs/architecture.md, "Connections", says who asks for it.
+    """
     return f"{port}-{job}.{aggregator_label}.jobs.{domain}"

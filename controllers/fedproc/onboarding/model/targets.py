@@ -80,12 +80,7 @@ def from_settings(path: Path) -> Targets:
 
     Only the keys named here are read; the orchestrator checks the rest. Raises :class:`BadInputError`.
     """
-    try:
-        settings = tomllib.loads(path.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInputError(
-            f"{path}: cannot be read as a host's settings: {error}; give the file by --settings"
-        ) from error
+    settings = _read(path)
     centre, connections = _table(settings, "centre"), _table(settings, "connections")
     ca_file = _path(centre, "ca_file")
     return Targets(
@@ -97,6 +92,25 @@ def from_settings(path: Path) -> Targets:
         certificate=_path(connections, "certificate"),
         data_apis=tuple(_dataset_folders(settings)),
     )
+
+
+def profile_of(path: Path) -> tuple[str | None, Path | None]:
+    """Which profile the orchestrator with these settings is checked by: a built-in one, or a file of the site's own.
+
+    Raises :class:`BadInputError`.
+    """
+    checked = _table(_read(path), "check")
+    name = str(checked["profile"]) if "profile" in checked else None
+    return name, _path(checked, "profile_file")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInputError(
+            f"{path}: cannot be read as a host's settings: {error}; give the file by --settings"
+        ) from error
 
 
 def _proxy(centre: dict[str, Any], settings: Path) -> str | None:

@@ -33,8 +33,8 @@ def matches(key: Path | None, certificate: Path | None) -> tuple[bool | None, st
     """Whether the private key belongs to the certificate, or ``None`` and the reason."""
     if key is None or certificate is None:
         return None, f"no {'key' if key is None else 'certificate'} was given"
-    if unreadable := [p for p in (key, certificate) if not os.access(p, os.R_OK)]:
-        return None, f"{unreadable[0]} cannot be read"
+    if reason := next(filter(None, map(_unreadable, (key, certificate))), ""):
+        return None, reason
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_refuse)
     except KeyLockedError:
@@ -44,6 +44,15 @@ def matches(key: Path | None, certificate: Path | None) -> tuple[bool | None, st
             return False, ""
         return None, f"{key} and {certificate} are not a PEM key and certificate: {error}"
     return True, ""
+
+
+def _unreadable(path: Path) -> str:
+    """Why it cannot be read; empty if it can. It is opened, as access(2) leaves out what capabilities allow."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return f"{path} cannot be read by {_user(os.geteuid())}: {error.strerror}"
+    return ""
 
 
 def _refuse() -> bytes:

@@ -27,9 +27,24 @@ from fedproc.onboarding.report import markup
 from fedproc.onboarding.rules import gpu as gpus
 
 Entry = tuple[str, Any]
-HEADS = ("Host", "Checked", "Profile", "Verdict", "GPUs", "RAM", "CPU", "Free disk", "System", "Containers", "Missed")
-WIDTHS = (8, 9, 7, 14, 12, 6, 7, 7, 8, 10, 12)
-MISSED = -1
+HEADS = (
+    "Host",
+    "Checked",
+    "Profile",
+    "Verdict",
+    "GPUs",
+    "RAM",
+    "CPU",
+    "Free disk",
+    "System",
+    "Containers",
+    "Missed",
+    "Not told",
+)
+WIDTHS = (8, 9, 7, 12, 11, 6, 7, 7, 8, 9, 9, 7)
+BELOW = -2
+"""columns from this one on stand below a host's row in a terminal, if there is anything in them"""
+NOTHING = "nothing"
 NOT_KNOWN = "could not tell"
 TEXT_WIDTH = 130
 
@@ -50,9 +65,9 @@ def rows(entries: Iterable[Entry]) -> list[Row]:
 
 
 def render_text(entries: Iterable[Entry]) -> str:
-    """A table for a terminal; what a host misses stands below its row."""
+    """A table for a terminal; what a host misses, and what it could not tell, stands below its row."""
     found = rows(entries)
-    table = [HEADS[:MISSED], *((row.host, *row.cells[:MISSED]) for row in found if row.cells)]
+    table = [HEADS[:BELOW], *((row.host, *row.cells[:BELOW]) for row in found if row.cells)]
     widths = [max(len(line[n]) for line in table) for n in range(len(table[0]))]
     widths[0] = max(len(row.host) for row in (*found, Row(HEADS[0], None)))
     rule = "  ".join("-" * width for width in widths)
@@ -64,10 +79,11 @@ def _text_lines(row: Row, widths: list[int]) -> list[str]:
     indent = " " * (widths[0] + 2)
     if not row.cells:
         return textwrap.wrap(f"{row.host.ljust(widths[0])}  {row.note}", TEXT_WIDTH, subsequent_indent=indent)
-    lines = [_columns((row.host, *row.cells[:MISSED]), widths)]
-    if row.verdict is not Verdict.RECOMMENDED:
-        missed = f"{indent}missed: {row.cells[MISSED]}"
-        lines += textwrap.wrap(missed, TEXT_WIDTH, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+    lines = [_columns((row.host, *row.cells[:BELOW]), widths)]
+    for head, cell in zip(("missed", NOT_KNOWN), row.cells[BELOW:], strict=True):
+        if cell != NOTHING:
+            text = f"{indent}{head}: {cell}"
+            lines += textwrap.wrap(text, TEXT_WIDTH, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
     return lines
 
 
@@ -86,9 +102,13 @@ def render_html(entries: Iterable[Entry]) -> str:
 def summary(found: list[Row]) -> str:
     """All hosts in one sentence."""
     able = sum(1 for row in found if row.verdict in (Verdict.RECOMMENDED, Verdict.MINIMUM))
+    failing = sum(1 for row in found if row.verdict is Verdict.FAILS)
     silent = sum(1 for row in found if row.verdict is None)
-    others = len(found) - able - silent
-    return f"{len(found)} hosts: {able} meet their profile, {others} do not, {silent} without a report."
+    untold = len(found) - able - failing - silent
+    return (
+        f"{len(found)} hosts: {able} meet their profile, {failing} do not, {untold} could not tell, "
+        f"{silent} without a report."
+    )
 
 
 def _row(host: str, data: Any) -> Row:
@@ -102,8 +122,9 @@ def _row(host: str, data: Any) -> Row:
 
 
 def _report_cells(report: Report) -> tuple[str, ...]:
-    missed = [line.id for line in report.lines if line.verdict is not Verdict.RECOMMENDED]
-    cells = (*_machine_cells(report.facts), ", ".join(missed) or "nothing")
+    missed = [line.id for line in report.lines if line.verdict in (Verdict.MINIMUM, Verdict.FAILS)]
+    untold = [line.id for line in report.lines if line.verdict is Verdict.UNKNOWN]
+    cells = (*_machine_cells(report.facts), ", ".join(missed) or NOTHING, ", ".join(untold) or NOTHING)
     first = (formatting.when(report.time), report.profile.id, report.verdict.label)
     return tuple(map(formatting.printable, (*first, *cells)))
 

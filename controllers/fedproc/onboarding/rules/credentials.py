@@ -34,6 +34,8 @@ def match(requirement: Requirement, facts: Facts) -> list[Line]:
         return _unknown("credentials.match", requirement, text, found)
     measured = found.match_reason or ("it does" if found.match else "it does not: they are of different requests")
     cure = "give the certificate that was issued for this key (--certificate), or enrol the host again"
+    if found.match is None:
+        cure = "run the check as root, with the key and the certificate that the settings name"
     return [line("credentials.match", requirement, text, Finding(measured, lambda asked: found.match, cure))]
 
 

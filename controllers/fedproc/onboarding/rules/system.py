@@ -18,9 +18,18 @@ def supported(requirement: Requirement, facts: Facts) -> list[Line]:
     if isinstance(found, Unknown):
         return [unknown("os.supported", requirement, text, found.unknown, "run the check on the host itself")]
     measured = f"{found.name}, Linux {found.kernel}, {found.machine}, Python {found.python}"
-    cure = "install one of these systems; a derivative that the site has tested itself may be named in its own profile"
-    finding = Finding(measured, lambda names: _is_one_of(found, names), cure)
+    finding = Finding(measured, lambda names: _is_one_of(found, names), _system_cure(found, requirement))
     return [line("os.supported", requirement, text, finding)]
+
+
+def _system_cure(system: SystemFacts, requirement: Requirement) -> str:
+    if requirement.minimum and _is_one_of(system, requirement.minimum):
+        wanted = " or ".join(requirement.recommended or ())
+        return (
+            f"use {wanted}, on which the federation's roles install everything; on this system the site installs "
+            "Python 3.11 to 3.13 and fedproc itself"
+        )
+    return "install one of these systems; a derivative that the site has tested itself may be named in its own profile"
 
 
 def _is_one_of(system: SystemFacts, names: list[str]) -> bool | None:

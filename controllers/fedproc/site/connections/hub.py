@@ -1,4 +1,4 @@
-"""Connections between tasks of one experiment: the only network that a job has (DESIGN.md, "Network").
+"""Connections between tasks of one experiment: the only network that a job has (docs/architecture.md, "Connections").
 
 A client task's bytes come from its namespace by a unix socket; this host dials the gateway (or the aggregator)
 over TLS with its enrolment certificate. The aggregator admits the peers of a running job only, and passes the

@@ -26,8 +26,8 @@ class SandboxLayout:
     hosts: list[tuple[str, str]]
 
 
-def layout_for(spec: Spec) -> SandboxLayout:
-    """The layout of a job. What lies inside another mount comes after it."""
+def layout_for(spec: Spec, python: str = PYTHON) -> SandboxLayout:
+    """The layout of a job. What lies inside another mount comes after it; ``python`` runs the end of connections."""
     hosts = [(f"127.0.1.{index}", forward.alias) for index, forward in enumerate(spec.forwards, 1)]
     mounts = {(str(mount.source), str(mount.target)) for mount in spec.mounts}
     writable = {(str(spec.workspace), str(WORK))}
@@ -36,7 +36,7 @@ def layout_for(spec: Spec) -> SandboxLayout:
         mounts.add((str(_connect_source), str(CONNECT)))
         mounts |= {(str(f.socket.parent), str(CONNECTIONS_OUT)) for f in spec.forwards}
         writable |= {(str(p.socket.parent), str(CONNECTIONS_IN)) for p in spec.ports}
-        command = [PYTHON, "-I", str(CONNECT), _declared(spec, hosts), "--", *command]
+        command = [python, "-I", str(CONNECT), _declared(spec, hosts), "--", *command]
     return SandboxLayout(command, _outer_first(mounts), _outer_first(writable), hosts)
 
 

@@ -1,4 +1,4 @@
-"""One job's life on its host: the only writer of its state (DESIGN.md, "How one experiment flows").
+"""One job's life on its host: the only writer of its state (docs/journey.md).
 
 A :class:`JobRun` takes the job from wherever its record stands to a terminal state. Every wait in it may be ended
 by a cancel, a deadline or the end of the daemon; in the last case the job's processes go on, and the next daemon

@@ -1,4 +1,4 @@
-"""Whether outputs may leave: the disclosure check and the site's decision (DESIGN.md, "Release").
+"""Whether outputs may leave: the disclosure check and the site's decision (docs/tools.md, "What leaves").
 
 What is looked at is the sealed copy; the decision names its hashes, and the upload sends those bytes.
 """

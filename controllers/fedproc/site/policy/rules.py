@@ -1,4 +1,4 @@
-"""The site's policy: who may run what here, with how much, and what may leave (DESIGN.md, "Release").
+"""The site's policy: who may run what here, with how much, and what may leave (docs/operations/site.md, "Policy").
 
 The policy is the site's own file. What it does not allow is refused; the reason goes to the researcher.
 """

@@ -71,9 +71,10 @@ class HostCheck:
         before, self._sample = self._sample, sample
         disk = [alarm for alarm in sample["alarms"] if not _is_of_gpu(alarm)]
         withheld = _formatted(disk) if "disk" in sample["unfit"] else None
+        settings = self._services.settings
         self._services.holds.hold(_HOLD, withheld)
         self._services.pool.fit(
-            offered(sample, self._services.settings.capacity.gpus),
+            offered(sample, settings.capacity.gpus, mig=settings.executor != "sandbox"),
             alarm=_formatted([alarm for alarm in sample["alarms"] if alarm not in disk]),
             withheld=withheld,
         )
@@ -154,9 +155,12 @@ def watch_settings(settings: SiteSettings) -> WatchSettings:
     )
 
 
-def offered(sample: dict[str, Any], allowed: tuple[str, ...] | None) -> tuple[GpuInfo, ...]:
-    """The GPUs of a sample that jobs may use; of one in MIG mode its instances, since a program can use but one."""
-    found = (info for gpu in sample["gpus"] for info in _infos(gpu))
+def offered(sample: dict[str, Any], allowed: tuple[str, ...] | None, *, mig: bool) -> tuple[GpuInfo, ...]:
+    """The GPUs of a sample that jobs may use; of one in MIG mode its instances, since a program can use but one.
+
+    Without ``mig`` no instance: the sandbox shows a job whole devices alone, and an instance needs nodes of its own.
+    """
+    found = (info for gpu in sample["gpus"] if mig or gpu["mig"] is None for info in _infos(gpu))
     return tuple(info for info in found if allowed is None or info.uuid in allowed)
 
 

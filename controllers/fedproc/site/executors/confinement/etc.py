@@ -7,15 +7,30 @@ from pathlib import Path
 
 UID = 10001
 """who a job is inside"""
+USER = "tool"
+"""his name there"""
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 _FROM_HOST = ("ld.so.cache", "alternatives", "ssl/certs", "localtime", "mime.types")
 _OWN = {
-    "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\ntool:x:{UID}:{UID}:tool:/fedproc/work:/bin/sh\n",
-    "group": f"root:x:0:\ntool:x:{UID}:\n",
+    "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\n{USER}:x:{UID}:{UID}:{USER}:/fedproc/work:/bin/sh\n",
+    "group": f"root:x:0:\n{USER}:x:{UID}:\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     "resolv.conf": "",
     "hosts": HOSTS,
 }
+
+
+def write_accounts(folder: Path) -> list[tuple[Path, str]]:
+    """Write who a job is, for images that know nobody of that number; the files, and where each belongs inside.
+
+    Without an entry libraries fail that ask for the user's name or home (``getpwuid``).
+    """
+    places = []
+    for name in ("passwd", "group"):
+        (folder / name).write_text(_OWN[name])
+        (folder / name).chmod(0o644)
+        places.append((folder / name, f"/etc/{name}"))
+    return places
 
 
 def make_etc(folder: Path) -> None:

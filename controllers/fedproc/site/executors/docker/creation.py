@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedproc.site.executors.base import WORK, Spec
-from fedproc.site.executors.confinement.etc import UID
+from fedproc.site.executors.confinement.etc import UID, USER
 from fedproc.site.executors.docker.dialect import Dialect
 from fedproc.site.executors.layout import SandboxLayout
 
@@ -19,7 +19,7 @@ _LOG_SHARE = 4
 def creation_of(spec: Spec, layout: SandboxLayout, label: str, dialect: Dialect) -> dict[str, Any]:
     """What the engine is asked to make (Docker's API, ``POST /containers/create``)."""
     name, _, value = label.partition("=")
-    variables = {"HOME": str(WORK), "TMPDIR": "/tmp", **spec.environment}  # noqa: S108 (the job's own)
+    variables = {"HOME": str(WORK), "USER": USER, "LOGNAME": USER, "TMPDIR": "/tmp", **spec.environment}  # noqa: S108 (the job's own)
     return {
         "Image": spec.runtime,
         "Entrypoint": [],

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from fedproc.site.executors.base import ExecutorError, Handle, Observation, Phase, Spec
 from fedproc.site.executors.confinement import disk
-from fedproc.site.executors.confinement.etc import UID
+from fedproc.site.executors.confinement.etc import UID, write_accounts
 from fedproc.site.executors.confinement.record import Record, forget, read_record
 from fedproc.site.executors.docker.client import Engine, EngineRefusedError
 from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
@@ -26,6 +26,8 @@ from fedproc.site.executors.docker.dialect import Dialect, podman_dialect
 from fedproc.site.executors.layout import layout_for
 from fedproc.site.executors.records import kept_output, observation_of
 
+PYTHON = "python3"
+"""of the image, wherever its PATH has it: images of Python's own have it in /usr/local"""
 LABEL = "eu.eucaim.fedproc.host"
 
 
@@ -88,8 +90,10 @@ class DockerExecutor:
     async def _start(self, spec: Spec, handle: Handle) -> None:
         folder = Path(handle["folder"])
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        layout = layout_for(spec)
+        layout = layout_for(spec, PYTHON)
         try:
+            accounts = await asyncio.to_thread(write_accounts, folder)
+            layout.mounts.extend((str(file), place) for file, place in accounts)
             for source, _ in layout.mounts:
                 await asyncio.to_thread(Path(source).stat)  # Podman would make it
             for source, _ in layout.writable:

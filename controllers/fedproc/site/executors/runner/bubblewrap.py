@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fedproc.site.executors.confinement.etc import HOSTS, UID
+from fedproc.site.executors.confinement.etc import HOSTS, UID, USER
 from fedproc.site.executors.runner.launch import staged
 from fedproc.site.executors.runner.order import Order
 
@@ -79,7 +79,14 @@ def sandbox_for(order: Order, *, etc: Path, staging: bool, seccomp: bytes, statu
         sandbox.close()
         raise
     sandbox.arguments += ["--remount-ro", "/", "--chdir", order.directory]
-    environment = {"PATH": PATH, "HOME": order.directory, "TMPDIR": TEMPORARY, **order.environment}
+    environment = {
+        "PATH": PATH,
+        "HOME": order.directory,
+        "USER": USER,
+        "LOGNAME": USER,
+        "TMPDIR": TEMPORARY,
+        **order.environment,
+    }
     for name, value in environment.items():
         sandbox.arguments += ["--setenv", name, value]
     return sandbox
