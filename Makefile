@@ -43,6 +43,10 @@ demo: setup ## run two experiments in a federation of four hosts on this machine
 demo-up: setup ## start that federation and leave it running (TOOLS=folder offers your own tools, too)
 	@$(BIN)/python -m fedproc.demo up
 
+.PHONY: demo-tools
+demo-tools: ## publish the tools in TOOLS=folder, as they are now, in the federation that runs: seconds
+	@$(BIN)/python -m fedproc.demo tools
+
 .PHONY: demo-status
 demo-status: ## how its processes are
 	@$(BIN)/python -m fedproc.demo status

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fedproc.contract.states import LEGAL, TERMINAL, JobState
 
-PAGE = (Path(__file__).parents[2] / "docs/states.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/states.md").read_text()
 DIAGRAM = PAGE.partition("stateDiagram-v2")[2].partition("```")[0]
 ARROW = re.compile(r"^\s*(\S+) --> (\S+)$", re.MULTILINE)
 
@@ -30,3 +31,10 @@ def test_diagram_has_the_arrows_of_the_table_and_no_others() -> None:
 def test_every_state_is_explained() -> None:
     explained = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
     assert explained == [state.value for state in JobState]
+
+
+def test_page_for_researchers_has_every_state_once() -> None:
+    page = (ROOT / "docs/researchers.md").read_text()
+    table = page.partition("| state of a job |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(JobState)

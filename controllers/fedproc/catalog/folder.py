@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from fedproc.catalog.authoring import defects_of, doubled_keys
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.files import sha256_of
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.tool import Manifest, SourceFile, Tool
 
+_Where = tuple[int | str, ...]
 MAX_BYTES = 50_000_000
 LEFT_OUT = frozenset({"test", "__pycache__"})
 
@@ -24,16 +27,14 @@ def load_tool(folder: Path) -> Manifest:
     """Read and check one tool, and hash its files.
 
     Left out of the manifest are ``test/``, ``__pycache__`` and dot files. Raises :class:`InvalidInputError` that names
-    file, line and key of the first faults.
+    file, line and key of what is wrong.
     """
     description = folder / "tool.yaml"
-    tool = _parse(description)
+    tool, root = _parse(description)
     manifest = Manifest(tool=tool, files=tuple(sorted(_hashes(folder), key=lambda file: file.path)))
-    known = {file.path for file in manifest.files}
-    for task in tool.tasks:
-        for path in (task.runtime.requirements, task.runtime.dockerfile):
-            if path is not None and path not in known:
-                raise InvalidInputError(f"{description}: task {task.name}: {path} is not in the folder")
+    if defects := defects_of(manifest, folder):
+        lines = [_fault(description, root, defect.where, defect.text) for defect in defects]
+        raise InvalidInputError("\n".join(lines))
     return manifest
 
 
@@ -60,26 +61,73 @@ def version_key(version: str) -> tuple[tuple[int, ...], int, str]:
     return tuple(map(int, numbers.split("."))), 0 if pre else 1, pre
 
 
-def _parse(description: Path) -> Tool:
+def _parse(description: Path) -> tuple[Tool, yaml.Node | None]:
     try:
-        text = description.read_text(encoding="utf-8")
+        text = description.read_text(encoding="utf-8-sig")
         content = yaml.safe_load(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise InvalidInputError(f"{description}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{description}: not YAML: {error}") from error
+    if doubled := [f"{description}:{line}: {text}" for line, text in doubled_keys(root)]:
+        raise InvalidInputError("\n".join(doubled))
     try:
-        return Tool.model_validate(content)
+        return Tool.model_validate(content), root
     except ValidationError as error:
-        lines = [
-            f"{description}:{_line(root, entry['loc'])}: {'.'.join(map(str, entry['loc'])) or 'tool'}: {entry['msg']}"
-            for entry in error.errors(include_url=False, include_input=False)
-        ]
+        found = error.errors(include_url=False, include_input=False)
+        lines = [line for entry in found for line in _told(description, root, entry["loc"], entry["msg"])]
         raise InvalidInputError("\n".join(lines)) from error
 
 
-def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:
+def _told(description: Path, root: yaml.Node | None, where: _Where, text: str) -> Iterator[str]:
+    """A fault of one key; of the whole tool, each relation that does not hold, at the task that it names."""
+    if where:
+        yield _fault(description, root, where, text)
+        return
+    for part in re.split(r"; (?=tasks? )", text.removeprefix("Value error, ")):
+        yield f"{description}:{_line_of_relation(root, part)}: {part}"
+
+
+def _fault(description: Path, root: yaml.Node | None, where: _Where, text: str) -> str:
+    return f"{description}:{_line(root, where)}: {'.'.join(map(str, where))}: {text}"
+
+
+def _line_of_relation(root: yaml.Node | None, text: str) -> int:
+    """The line of what the text names in the task that it names."""
+    named = re.match(r"tasks? ([\w-]+)", text)
+    tasks = _child(root, "tasks")
+    entries = tasks.value if named and isinstance(tasks, yaml.SequenceNode) else []
+    task = next((entry for entry in entries if _scalar(_child(entry, "name")) == named[1]), None) if named else None
+    if task is None:
+        return _line(root, ("tasks",))
+    wanted = re.search(
+        r"(?:input|output|connection|port) ([\w-]+)|placeholder (\{[^}]*\})|'([^']+)'",
+        text[named.end() :] if named else "",
+    )
+    word = next(filter(None, wanted.groups()), "") if wanted else ""
+    found = [node for node in _scalars(task) if word and word in node.value]
+    exact = [node for node in found if node.value == word]
+    place: yaml.Node = [*exact, *found, task][0]
+    return int(place.start_mark.line) + 1
+
+
+def _scalar(node: yaml.Node | None) -> str | None:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
+
+
+def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        for entry in node.value:
+            yield from _scalars(entry)
+    elif isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            yield from _scalars(value)
+
+
+def _line(node: yaml.Node | None, where: _Where) -> int:
     """The line of the innermost key of ``where`` that is there."""
     line = node.start_mark.line + 1 if node else 1
     for step in where:

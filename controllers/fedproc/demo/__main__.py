@@ -1,4 +1,4 @@
-"""``python -m fedproc.demo run|up|status|down``, as the Makefile calls it.
+"""``python -m fedproc.demo run|up|tools|status|down``, as the Makefile calls it.
 
 From the environment: ``DEMO_DIR`` (where the federation lives), ``DEMO_CACHE`` (what is kept between runs: data and
 tools' environments), ``EXECUTOR`` (``sandbox`` or ``docker``), ``TOOLS`` (a folder with more tools).
@@ -26,7 +26,7 @@ _CATALOGUE = Path(__file__).parents[3] / "tool_catalog"
 
 def main(arguments: list[str]) -> int:
     """Exit codes: 0 done, 1 it failed (the message says why), 2 wrong usage, 130 interrupted."""
-    acts = {"run": _run, "up": _up, "status": _status, "down": _down}
+    acts = {"run": _run, "up": _up, "tools": _tools, "status": _status, "down": _down}
     if len(arguments) != 1 or arguments[0] not in acts:
         sys.stderr.write(f"usage: python -m fedproc.demo {'|'.join(acts)}\n")
         return 2
@@ -107,6 +107,17 @@ By hand:
   curl -s -d "username=$FEDPROC_USERNAME&password=$FEDPROC_PASSWORD" "$FEDPROC_URL/token"
 Logs are in {folder}/log. make demo-status shows the processes, make demo-down ends them."""
     )
+
+
+def _tools(console: Console) -> None:
+    from fedproc.demo.trying import offer_tools
+
+    if not (folder := os.environ.get("TOOLS")):
+        raise InvalidInputError("say which tools: make demo-tools TOOLS=folder")
+    begun = time.monotonic()
+    offered = offer_tools(Federation(_folder(), Path(".cache"), [_CATALOGUE]), Path(folder), console.print)
+    names = ", ".join(dict.fromkeys(f"fedproc run {manifest.tool.id}" for manifest in offered))
+    console.print(f"==> every host admits them, after {time.monotonic() - begun:.0f} s; the newest runs by: {names}")
 
 
 def _status(console: Console) -> None:

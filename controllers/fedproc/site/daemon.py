@@ -205,6 +205,7 @@ def _reload_on_hangup(services: Services) -> None:
         try:
             services.policy = rules.load(services.settings.policy)
             log.info("policy.reloaded")
+            services.signals.heartbeat.set()  # which tells the centre what is admitted now
         except InvalidInputError as error:
             log.error("policy.not_reloaded", reason=error.message)
 

@@ -153,7 +153,19 @@ async def test_nothing_of_this_programs_environment_is_seen(harness: Harness, mo
     program += "for e in pathlib.Path('/proc').glob('[0-9]*/environ') if os.access(e, os.R_OK)]]))"
     seen, of_processes = (await harness.run(harness.program("curious", program, environment={"MINE": "yes"}))).json()
     assert seen["MINE"] == "yes"
-    assert seen.keys() <= {"MINE", "PATH", "HOME", "TMPDIR", "PWD", "LC_CTYPE", "HOSTNAME", "LANG", "container"}
+    assert seen.keys() <= {
+        "MINE",
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "TMPDIR",
+        "PWD",
+        "LC_CTYPE",
+        "HOSTNAME",
+        "LANG",
+        "container",
+    }
     assert "s3cret" not in str(of_processes)
 
 

@@ -1,0 +1,160 @@
+"""What is wrong with a tool beyond the form of its parts, told to its provider before it is published.
+
+These are not rules of the manifest: a host takes a manifest without them that was signed before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from fedproc.contract.tool.task import Placement, Task
+from fedproc.contract.tool.tool import Manifest, Tool
+
+Where = tuple[int | str, ...]
+
+_SOURCE = re.compile(r"\{source\}/([^\s{}:;,'\"]+)")
+_CURE_OF_LOCKS = "pin each package with its hashes: pip-compile --generate-hashes"
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Where in ``tool.yaml`` it is, as keys and numbers from the root on, and what is wrong."""
+
+    where: Where
+    text: str
+
+
+def defects_of(manifest: Manifest, folder: Path) -> list[Defect]:
+    """All that keeps this tool from running, or from doing what it says."""
+    files = {file.path for file in manifest.files}
+    found = [defect for check in _CHECKS for defect in check(manifest.tool)]
+    return [*found, *_files(manifest.tool, files), *_locks(manifest, folder)]
+
+
+def doubled_keys(root: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """Keys that stand twice in one table, of which YAML would keep the last: the line of the second, and what is so."""
+    if isinstance(root, yaml.SequenceNode):
+        for entry in root.value:
+            yield from doubled_keys(entry)
+    if not isinstance(root, yaml.MappingNode):
+        return
+    first: dict[str, int] = {}
+    for key, value in root.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        if name in first:
+            yield line, f"{name}: stands in line {first[name]} already; keep one of them"
+        first.setdefault(name, line)
+        yield from doubled_keys(value)
+
+
+# -- files -------------------------------------------------------------------------------------------
+
+
+def _files(tool: Tool, files: set[str]) -> Iterator[Defect]:
+    for number, task in enumerate(tool.tasks):
+        for key in ("requirements", "dockerfile"):
+            path = getattr(task.runtime, key)
+            if path is not None and path not in files:
+                yield Defect(("tasks", number, "runtime", key), f"{path} is not in the folder")
+        for where, text in _texts(task):
+            for path in _SOURCE.findall(text):
+                if not _is_there(path.rstrip("/"), files):
+                    yield Defect(("tasks", number, *where), f"{{source}}/{path} is not in the folder")
+
+
+def _is_there(path: str, files: set[str]) -> bool:
+    return path in files or any(file.startswith(f"{path}/") for file in files)
+
+
+def _texts(task: Task) -> Iterator[tuple[Where, str]]:
+    yield from ((("command", number), text) for number, text in enumerate(task.command))
+    for step, command in enumerate(task.prepare):
+        yield from ((("prepare", step, number), text) for number, text in enumerate(command))
+    yield from ((("environment", name), text) for name, text in task.environment.items())
+
+
+def _locks(manifest: Manifest, folder: Path) -> Iterator[Defect]:
+    for number, task in enumerate(manifest.tool.tasks):
+        path = task.runtime.requirements
+        if path is not None and (folder / path).is_file():
+            for line, text in _unlocked((folder / path).read_text(errors="replace")):
+                yield Defect(("tasks", number, "runtime", "requirements"), f"{path}, line {line}: {text}")
+
+
+def _unlocked(content: str) -> Iterator[tuple[int, str]]:
+    for line, text in _logical_lines(content):
+        name = text.split()[0]
+        if name.startswith("-"):
+            yield line, f"{name} does not do in a lock file; {_CURE_OF_LOCKS}"
+        elif "--hash=" not in text:
+            yield line, f"{name} has no hash; {_CURE_OF_LOCKS}"
+
+
+def _logical_lines(content: str) -> Iterator[tuple[int, str]]:
+    """As pip joins them: with the number of the first, without comments and empty ones."""
+    begun, parts = 0, list[str]()
+    for number, line in enumerate(content.splitlines(), 1):
+        begun = begun or number
+        text = re.sub(r"(^|\s)#.*$", "", line).strip()
+        parts.append(text.removesuffix("\\").strip())
+        if not text.endswith("\\"):
+            if joined := " ".join(filter(None, parts)):
+                yield begun, joined
+            begun, parts = 0, []
+
+
+# -- parameters, mode, media types ---------------------------------------------------------------------
+
+
+def _parameters(tool: Tool) -> Iterator[Defect]:
+    schema: dict[str, Any] = tool.parameters
+    properties: dict[str, Any] = schema.get("properties", {})
+    for number, name in enumerate(schema.get("required", ())):
+        if name not in properties:
+            yield Defect(
+                ("parameters", "required", number), f"there is no parameter {name}; known are {_list(properties)}"
+            )
+    whole = Draft202012Validator(schema)
+    for name, entry in properties.items():
+        if isinstance(entry, dict) and "default" in entry:
+            for error in whole.evolve(schema=entry).iter_errors(entry["default"]):
+                where = ("parameters", "properties", name, "default")
+                yield Defect(where, f"this default would be refused as a value: {error.message}")
+
+
+def _list(names: Any) -> str:
+    return ", ".join(names) or "none"
+
+
+def _mode(tool: Tool) -> Iterator[Defect]:
+    servers = [task.name for task in tool.tasks if task.placement is Placement.server]
+    if tool.mode == "federated" and len(servers) in (0, len(tool.tasks)):
+        yield Defect(("mode",), "federated is a task at the sites and one with placement server; see 'distributed'")
+    if tool.mode == "distributed" and servers:
+        yield Defect(
+            ("mode",), f"distributed is each site for itself, and {_list(servers)} runs on the server: 'federated'"
+        )
+    if tool.mode == "standalone" and len(tool.tasks) != 1:
+        yield Defect(
+            ("mode",), f"standalone is one task, and there are {len(tool.tasks)}: 'distributed' or 'federated'"
+        )
+
+
+def _media_types(tool: Tool) -> Iterator[Defect]:
+    for number, task in enumerate(tool.tasks):
+        for place, entry in enumerate(task.inputs):
+            source = tool.task(entry.task).output(entry.output) if entry.task and entry.output else None
+            if source and entry.media_types and not any(fnmatchcase(source.media_type, t) for t in entry.media_types):
+                where = ("tasks", number, "inputs", place, "media_types")
+                yield Defect(where, f"output {source.name} of task {entry.task} is {source.media_type}")
+
+
+_CHECKS: tuple[Callable[[Tool], Iterator[Defect]], ...] = (_parameters, _mode, _media_types)
