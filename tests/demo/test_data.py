@@ -71,8 +71,11 @@ def test_the_pooled_curve_is_close_to_the_one_without_a_grid() -> None:
     pooled = pooled_reference(years)
     patients = load_gbsg2()
     exact = KaplanMeierFitter().fit(patients["time"], patients["cens"]).predict(years).to_list()
-    assert pooled.survival == pytest.approx(exact, abs=0.06)
-    assert pooled.life_table == pytest.approx(exact, abs=0.02)
+    assert pooled.survival == pytest.approx(exact, abs=0.01)
+    assert pooled.exact == pytest.approx(exact)
+    assert pooled.median == 1807
+    for lowest, value, highest in zip(pooled.exact_lowest, exact, pooled.exact_highest, strict=True):
+        assert lowest <= value <= highest
     assert pooled.means["age"] == pytest.approx(53.05, abs=0.01)
     assert pooled.counts["menopause"] == {"Post": 396, "Pre": 290}
 
@@ -84,10 +87,11 @@ def test_a_result_that_is_off_is_seen() -> None:
     ]
     age = {"name": "age", "kind": "number", "mean": pooled.means["age"], "sd": pooled.deviations["age"]}
     grade = {"name": "grade", "kind": "category", "counts": [{"values": ["I"], "count": pooled.counts["grade"]["I"]}]}
-    result = {"grid": list(pooled.grid), "kaplan_meier": points, "variables": [age, grade]}
+    median = {"estimate": None, "exact_above": 1461.0, "exact_at_most": None}
+    result = {"grid": list(pooled.grid), "curve": points, "median_survival": median, "variables": [age, grade]}
     assert set(differences(result).values()) == {0.0}
     wrong = copy.deepcopy(result)
-    wrong["kaplan_meier"][1]["survival"] += 1e-6
+    wrong["curve"][1]["survival"] += 1e-6
     wrong["variables"][1]["counts"][0]["count"] += 1
     assert differences(wrong)["survival"] == pytest.approx(1e-6)
     assert differences(wrong)["grade counts"] == 1

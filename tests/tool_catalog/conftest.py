@@ -25,8 +25,11 @@ CATALOGUE = REPOSITORY / "tool_catalog"
 @pytest.fixture(scope="session")
 @needs("process")
 def statistics() -> ToolProgram:
-    """``cohort-statistics``, without any package beside the standard library."""
-    return ToolProgram(CATALOGUE / "cohort_statistics", (sys.executable, "-S"))
+    """``cohort-statistics`` in an environment built from its lock file, kept between test runs."""
+    folder = CATALOGUE / "cohort_statistics"
+    home = _environment(folder)
+    variables = {"MPLCONFIGDIR": str(home / "matplotlib"), "OPENBLAS_NUM_THREADS": "1"}
+    return ToolProgram(folder, (str(home / "bin" / "python"),), variables)
 
 
 @pytest.fixture(scope="session")
@@ -41,13 +44,18 @@ def acceptance() -> ToolProgram:
 def flower() -> ToolProgram:
     """``flower-logistic`` in an environment built from its lock file, kept between test runs."""
     folder = CATALOGUE / "flower_logistic"
+    home = _environment(folder)
+    telemetry = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return ToolProgram(folder, (str(home / "bin" / "python"),), telemetry)
+
+
+def _environment(folder: Path) -> Path:
     lock = folder / "requirements.lock"
     name = f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}-{sys.version_info.major}.{sys.version_info.minor}"
     home = REPOSITORY / ".cache" / "tool-environments" / name
     if not home.exists():
         _build(lock, home)
-    telemetry = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return ToolProgram(folder, (str(home / "bin" / "python"),), telemetry)
+    return home
 
 
 @pytest.fixture

@@ -62,3 +62,12 @@ def test_its_container_runs_as_an_ordinary_user(tool: str) -> None:
     users = [line for line in lines if line.startswith("USER ")]
     assert users == ["USER 10001:10001"]
     assert "FROM ${BASE_IMAGE}" in lines
+
+
+@pytest.mark.parametrize("tool", ["cohort-statistics", "flower-logistic"])
+def test_its_reader_of_tables_is_the_one_of_the_sites(tool: str) -> None:
+    """scripts/copy-tables makes it so."""
+    original = CATALOGUE.parent / "controllers/fedproc/tables"
+    copy = _folder(tool) / "source/tables"
+    read = {path.name: path.read_bytes() for path in original.glob("*.py")}
+    assert {path.name: path.read_bytes() for path in copy.glob("*.py")} == read

@@ -43,7 +43,7 @@ COHORT_PARAMETERS: Mapping[str, Any] = {
 }
 """What the demo asks ``cohort-statistics`` for."""
 
-CURVES = ("survival", "variance", "lower", "upper", "life_table")
+CURVES = ("survival", "variance", "lower", "upper", "exact_lowest", "exact_highest")
 """The quantities that a result has at every time point."""
 
 _SHUFFLE = 6
@@ -79,10 +79,10 @@ Row = list[Any]
 class Pooled:
     """What the whole breast cohort says, computed with all its rows in one place.
 
-    ``survival``, ``variance`` (Greenwood), ``lower`` and ``upper`` (95 %, log(-log)) are the Kaplan-Meier
-    estimate at the times ``grid`` with every time moved up to the next of them, ``life_table`` the actuarial one
-    on the same table. ``means`` and ``deviations``
-    (n - 1) are by variable, ``counts`` by variable and category.
+    ``survival``, ``variance`` (Greenwood), ``lower`` and ``upper`` (95 %, log(-log)) are the life-table estimate at
+    the times ``grid``; ``exact_lowest`` and ``exact_highest`` are lifelines' Kaplan-Meier estimates with all
+    censorings of a bin before its events, and after them; ``exact`` is its estimate of the exact times, ``median`` the
+    median of that. ``means`` and ``deviations`` (n - 1) are by variable, ``counts`` by variable and category.
     """
 
     grid: tuple[float, ...]
@@ -90,7 +90,10 @@ class Pooled:
     variance: tuple[float, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
-    life_table: tuple[float, ...]
+    exact_lowest: tuple[float, ...]
+    exact_highest: tuple[float, ...]
+    exact: tuple[float, ...]
+    median: float
     means: Mapping[str, float]
     deviations: Mapping[str, float]
     counts: Mapping[str, Mapping[str, int]]
@@ -135,11 +138,13 @@ def pooled_reference(grid: Sequence[float]) -> Pooled:
 def differences(result: Mapping[str, Any]) -> dict[str, float]:
     """How far a ``result.json`` of ``cohort-statistics`` over all hosts is from the pooled cohort.
 
-    The largest absolute difference by quantity: each of :data:`CURVES`, and
+    The largest absolute difference by quantity: each of :data:`CURVES`, how far the exact estimate and its median lie
+    outside of the bounds that the result states (``exact``, ``exact median``), and
     ``VARIABLE mean``, ``VARIABLE sd`` or ``VARIABLE counts`` for each variable that it has.
     """
     pooled = pooled_reference(result["grid"])
-    found = {name: _curve_difference(result["kaplan_meier"], name, getattr(pooled, name)) for name in CURVES}
+    found = {name: _curve_difference(result["curve"], name, getattr(pooled, name)) for name in CURVES}
+    found |= {"exact": _outside(result["curve"], pooled.exact), "exact median": _median_outside(result, pooled.median)}
     for variable in result["variables"]:
         found |= _variable_differences(variable, pooled)
     return found
@@ -161,24 +166,54 @@ def _variable_differences(variable: Mapping[str, Any], pooled: Pooled) -> dict[s
     return {f"{name} counts": float(max(gaps))}
 
 
-def _pooled_curve(grid: np.ndarray, times: np.ndarray, events: np.ndarray) -> dict[str, tuple[float, ...]]:
+def exact_distance(result: Mapping[str, Any]) -> float:
+    """How far the result's curve is from the Kaplan-Meier estimate of all persons' exact times, at most."""
+    exact = pooled_reference(result["grid"]).exact
+    return _curve_difference(result["curve"], "survival", exact)
+
+
+def _outside(points: Sequence[Mapping[str, Any]], exact: Sequence[float]) -> float:
+    pairs = zip(points, exact, strict=True)
+    return max(float(max(point["exact_lowest"] - value, value - point["exact_highest"], 0.0)) for point, value in pairs)
+
+
+def _median_outside(result: Mapping[str, Any], median: float) -> float:
+    bounds = result["median_survival"]
+    highest = bounds["exact_at_most"]
+    return float(max(bounds["exact_above"] - median, 0.0 if highest is None else median - highest, 0.0))
+
+
+def _pooled_curve(grid: np.ndarray, times: np.ndarray, events: np.ndarray) -> dict[str, Any]:
     import numpy as np
+
+    bins = np.searchsorted(grid, times, side="left")
+    died = np.bincount(bins[events], minlength=len(grid) + 1)[:-1]
+    gone = np.bincount(bins, minlength=len(grid) + 1)[:-1]
+    at_risk = len(times) - np.cumsum(gone) + gone - (gone - died) / 2
+    curve = np.cumprod(1 - died / at_risk)
+    hazard = np.cumsum(died / (at_risk * (at_risk - died)))
+    spread = 1.959963984540054 * np.sqrt(hazard) / -np.log(curve)
+    exact, median = _exact(grid, times, events)
+    curves = {
+        "survival": curve,
+        "variance": curve**2 * hazard,
+        "lower": curve ** np.exp(spread),
+        "upper": curve ** np.exp(-spread),
+        "exact_lowest": _exact(grid, np.where(events, bins + 0.5, bins), events, np.arange(len(grid)) + 0.5)[0],
+        "exact_highest": _exact(grid, np.where(events, bins, bins + 0.5), events, np.arange(len(grid)) + 0.5)[0],
+        "exact": exact,
+    }
+    return {name: tuple(map(float, values)) for name, values in curves.items()} | {"median": median}
+
+
+def _exact(
+    grid: np.ndarray, times: np.ndarray, events: np.ndarray, at: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
+    """lifelines' Kaplan-Meier estimate at the grid's times (or ``at``), and its median."""
     from lifelines import KaplanMeierFitter
 
-    beyond = grid[-1] + 1
-    moved = np.append(grid, beyond)[np.searchsorted(grid, times, side="left")]
-    happened = events & (moved < beyond)
-    fitted = KaplanMeierFitter(alpha=0.05).fit(moved, happened)
-    index = np.searchsorted(fitted.timeline, grid, side="right") - 1
-    curve = fitted.survival_function_.to_numpy()[:, 0][index]
-    interval = fitted.confidence_interval_survival_function_.to_numpy()[index]
-    died = np.array([(happened & (moved == time)).sum() for time in grid])
-    at_risk = np.array([(moved >= time).sum() for time in grid])
-    left = np.array([(moved == time).sum() for time in grid])
-    variance = curve**2 * np.cumsum(died / (at_risk * (at_risk - died)))
-    life_table = np.cumprod(1 - died / (at_risk - (left - died) / 2))
-    curves = (curve, variance, interval[:, 0], interval[:, 1], life_table)
-    return {name: tuple(map(float, values)) for name, values in zip(CURVES, curves, strict=True)}
+    fitted = KaplanMeierFitter().fit(times, events)
+    return fitted.predict(grid if at is None else at).to_numpy(), float(fitted.median_survival_time_)
 
 
 def _breast_cohort() -> list[Row]:

@@ -324,7 +324,7 @@ class _Reader:
 
 
 def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and 1 <= len(name.strip()) <= 200
+    return isinstance(name, str) and 1 <= len(name.strip()) <= 200 and name.isprintable()
 
 
 __all__ = ["Column", "Description", "Format", "TableError", "column_from", "described", "read_description"]

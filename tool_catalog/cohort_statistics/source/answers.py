@@ -43,6 +43,7 @@ class Summary:
     mean: float | None
     m2: float | None
     groups: tuple[Group, ...]
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Answer:
     host: str
     persons: int
     dataset: str
+    time_unit: str
     rows: tuple[Row, ...]
     kinds: dict[str, str]
     summaries: dict[str, Summary]
@@ -71,7 +73,7 @@ class _Reader:
         self._request = request
 
     def answer(self, given: dict[str, Any]) -> Answer:
-        if given.get("schema_version") != 1 or given.get("host") != self._host:
+        if given.get("schema_version") != 2 or given.get("host") != self._host:
             raise self._wrong("schema_version or host is not what it must be")
         if given.get("request") != self._request.as_json():
             raise self._wrong("it answers another request (time grid, columns, variables or min_cell differ)")
@@ -87,6 +89,7 @@ class _Reader:
             host=self._host,
             persons=rows[0].at_risk if rows else after,
             dataset=self._dataset(given),
+            time_unit=self._text(survival, "time_unit"),
             rows=rows,
             kinds={name: self._kind(entry) for name, entry in found.items()},
             summaries={
@@ -130,7 +133,8 @@ class _Reader:
             raise self._wrong("m2 is negative")
         groups = tuple(self._bin(part) for part in self._list(entry, "histogram")) if variable.edges else ()
         self._check_bins(groups, variable)
-        return self._whole(Summary(n, missing, mean, m2, groups), counted=bool(variable.edges))
+        summary = Summary(n, missing, mean, m2, groups, self._text(entry, "unit"))
+        return self._whole(summary, counted=bool(variable.edges))
 
     def _whole(self, summary: Summary, *, counted: bool) -> Summary:
         if counted and sum(group.count for group in summary.groups) != summary.n:

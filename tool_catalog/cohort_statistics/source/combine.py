@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from answers import Answer, read_answer
 from faults import Fault
 from jsonfile import read_object, write_object
-from plot import survival_plot
+from plot import write_plot
 from pooling import common_bins, variable
 from request import Request
-from survival import Point, kaplan_meier, median
+from survival import METHOD, Point, life_table, median
 
-COLUMNS = ("time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "life_table")
+COLUMNS = (
+    "time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "exact_lowest", "exact_highest",
+)  # fmt: skip
+FAR = 0.05
+"""a distance to the exact estimate that is warned of"""
 
 
 def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
-    """Write ``result.json``, ``kaplan_meier.csv`` and ``kaplan_meier.svg`` into ``output``.
+    """Write ``result.json``, ``survival.csv`` and ``survival.svg`` into ``output``.
 
     ``sites`` holds one folder per host with its ``statistics.json``; ``hosts`` is the experiment's list of hosts
     by task. Raises :class:`Fault` if a host is missing, one too many is there, or an answer cannot be used.
     """
     answers = [read_answer(sites / host / "statistics.json", host, request) for host in _expected(sites, hosts)]
+    unit = _unit(answers)
     bins = common_bins([answer.rows for answer in answers])
     if not bins:
         raise Fault("no time point is left that all sites could show: ask for a coarser time_grid")
-    points = kaplan_meier(bins)
-    write_object(output / "result.json", _result(answers, points, request))
-    _write_csv(output / "kaplan_meier.csv", points)
-    (output / "kaplan_meier.svg").write_text(survival_plot(points, [a.host for a in answers]), encoding="utf-8")
+    points = life_table(bins)
+    result = _result(answers, points, request, unit)
+    write_object(output / "result.json", result)
+    _write_csv(output / "survival.csv", points)
+    names = [answer.host for answer in answers]
+    write_plot(output / "survival.svg", points, median(points), names, unit, request.event_column)
     print(f"{len(answers)} sites, {points[0].bin.at_risk} persons, {len(points)} of {len(request.grid)} time points")
+    for warning in result["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _expected(sites: Path, hosts: Path) -> list[str]:
@@ -46,20 +58,52 @@ def _expected(sites: Path, hosts: Path) -> list[str]:
     return sorted(expected)
 
 
-def _result(answers: Sequence[Answer], points: Sequence[Point], request: Request) -> dict[str, Any]:
+def _unit(answers: Sequence[Answer]) -> str:
+    units = {answer.time_unit: answer.host for answer in answers}
+    if len(units) > 1:
+        told = ", ".join(f"{unit or 'no unit'} at {host}" for unit, host in sorted(units.items()))
+        raise Fault(f"the time column has different units ({told}): make the datasets' descriptions agree")
+    return next(iter(units))
+
+
+def _result(answers: Sequence[Answer], points: Sequence[Point], request: Request, unit: str) -> dict[str, Any]:
     grid = [point.bin.time for point in points]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": "ok",
+        "warnings": list(_warnings(points, request)),
         "hosts": [{"host": a.host, "dataset": a.dataset, "persons": a.persons} for a in answers],
         "persons": sum(answer.persons for answer in answers),
         "request": request.as_json(),
+        "method": METHOD,
+        "time_unit": unit,
         "grid": grid,
         "merged_points": [point for point in request.grid if point not in grid],
-        "median_survival": median(points),
-        "kaplan_meier": [dict(zip(COLUMNS, _cells(point), strict=True)) for point in points],
+        "largest_distance_to_exact": max(point.distance for point in points),
+        "median_survival": asdict(median(points)),
+        "curve": [dict(zip(COLUMNS, _cells(point), strict=True)) for point in points],
         "variables": [variable(wanted.name, answers) for wanted in request.variables],
     }
+
+
+def _warnings(points: Sequence[Point], request: Request) -> Iterator[str]:
+    """What a reader of the curve must know before it is used."""
+    kept, asked = len(points), len(request.grid)
+    if kept < asked:
+        longest = max(end - start for start, end in pairwise((0.0, *(point.bin.time for point in points))))
+        yield (
+            f"{asked - kept} of {asked} time points were joined with their neighbours, because counts of fewer than "
+            f"{request.min_cell} persons never leave a site; the longest bin has {longest:g}. Ask for a coarser "
+            "time_grid, which keeps more points"
+        )
+    if points[-1].bin.time < request.grid[-1]:
+        yield f"the curve ends at {points[-1].bin.time:g}, though {request.grid[-1]:g} was asked for"
+    far = max(points, key=lambda point: point.distance)
+    if far.distance > FAR:
+        yield (
+            f"the Kaplan-Meier estimate of the exact times may be {far.distance:.3f} from the curve (at "
+            f"{far.bin.time:g}), as many persons are censored in one bin"
+        )
 
 
 def _write_csv(path: Path, points: Sequence[Point]) -> None:
@@ -70,4 +114,4 @@ def _write_csv(path: Path, points: Sequence[Point]) -> None:
 
 def _cells(point: Point) -> tuple[float | int | None, ...]:
     counts = (point.bin.time, point.bin.at_risk, point.bin.events, point.bin.censored)
-    return (*counts, point.survival, point.variance, point.lower, point.upper, point.life_table)
+    return (*counts, point.survival, point.variance, point.lower, point.upper, point.lowest, point.highest)

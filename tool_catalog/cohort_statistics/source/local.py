@@ -8,25 +8,31 @@ on the time grid. Every count is 0 or at least ``min_cell``.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from cells import boundaries, groups, showable
 from faults import Fault
 from jsonfile import write_object
 from request import Request, Variable
-from table import Column, Dataset, only_dataset
+from tables.description import Column
+from tables.frame import Dataset
 
-T = TypeVar("T")
+TABLE = "cohort"
+TRUTHS = ("0", "1")
+"""the categories of a boolean"""
 
 
 def run(datasets: Path, request: Request, host: str, output: Path) -> None:
-    """Read the one dataset in ``datasets`` and write ``statistics.json`` into ``output``; raises :class:`Fault`."""
-    statistics = summarise(Dataset(only_dataset(datasets)), request, host)
+    """Read the one dataset in ``datasets`` and write ``statistics.json`` into ``output``.
+
+    Raises :class:`Fault`, or TableError for a table that is not as its description says.
+    """
+    statistics = summarise(Dataset.only(datasets), request, host)
     write_object(output / "statistics.json", statistics)
     kept = len(statistics["survival"]["rows"])
     print(f"{host}: {len(request.variables)} variables, {kept} of {len(request.grid)} time points kept")
@@ -34,29 +40,37 @@ def run(datasets: Path, request: Request, host: str, output: Path) -> None:
 
 def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
     """Everything that this site says, as JSON."""
-    times = dataset.times(request.time_column)
-    events = dataset.truths(request.event_column)
-    if not showable(len(times), request.min_cell):
+    _check_columns(dataset, request)
+    names = [request.time_column, request.event_column, *(variable.name for variable in request.variables)]
+    persons = dataset.frame(TABLE, names)
+    times, events = _survival(dataset, persons, request)
+    if not showable(len(persons), request.min_cell):
         raise Fault(f"dataset: fewer than {request.min_cell} persons (min_cell): nothing about them may leave")
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "host": host,
-        "dataset": {"id": dataset.id, "version": dataset.version},
+        "dataset": {"id": dataset.description.id, "version": dataset.description.version},
         "request": request.as_json(),
-        "survival": survival_table(times, events, request.grid, request.min_cell),
-        "variables": [_variable(dataset, variable, request.min_cell) for variable in request.variables],
+        "survival": {
+            "time_unit": dataset.column(request.time_column).unit,
+            **survival_table(times, events, request.grid, request.min_cell),
+        },
+        "variables": [
+            _variable(dataset.column(variable.name), persons[variable.name], variable, request.min_cell)
+            for variable in request.variables
+        ],
     }
 
 
-def survival_table(times: Sequence[float], events: Sequence[bool], grid: Sequence[float], least: int) -> dict[str, Any]:
+def survival_table(times: np.ndarray, events: np.ndarray, grid: Sequence[float], least: int) -> dict[str, Any]:
     """Persons at risk, events and censorings between the grid points that can be kept.
 
     A bin holds the times above its start and up to its end (the first also 0). ``after`` are the persons
     observed beyond the last kept point, whatever became of them.
     """
-    bins = [bisect_left(grid, time) for time in times]
-    died = Counter(index for index, event in zip(bins, events, strict=True) if event)
-    left = Counter(bins)
+    bins = np.searchsorted(grid, times, side="left")
+    died = np.bincount(bins[events], minlength=len(grid) + 1).tolist()
+    left = np.bincount(bins, minlength=len(grid) + 1).tolist()
     cells = [(died[index], left[index] - died[index]) for index in range(len(grid))]
     at_risk, rows = len(times), []
     for start, end in pairwise((0, *boundaries(cells, left[len(grid)], least))):
@@ -67,27 +81,51 @@ def survival_table(times: Sequence[float], events: Sequence[bool], grid: Sequenc
     return {"rows": rows, "after": {"at_risk": at_risk}}
 
 
-def _variable(dataset: Dataset, variable: Variable, least: int) -> dict[str, Any]:
-    column = dataset.column(variable.name)
+def _check_columns(dataset: Dataset, request: Request) -> None:
+    """That the columns have types with which this tool can do what is asked."""
+    wanted = [
+        (request.time_column, "time_column", ("number", "integer")),
+        (request.event_column, "event_column", ("boolean",)),
+    ]
+    wanted += [(v.name, "variables", ("number", "integer", "boolean", "category")) for v in request.variables]
+    for name, parameter, types in wanted:
+        kind = dataset.column(name).type
+        if kind not in types:
+            raise Fault(f"parameters: {parameter}: {name} is of type {kind} here; expected {' or '.join(types)}")
+    for variable in request.variables:
+        kind = dataset.column(variable.name).type
+        if variable.edges and kind not in {"number", "integer"}:
+            raise Fault(f"parameters: variables.{variable.name}.edges: the column is a {kind}, so it has no bins")
+
+
+def _survival(dataset: Dataset, persons: pd.DataFrame, request: Request) -> tuple[np.ndarray, np.ndarray]:
+    times, events = persons[request.time_column], persons[request.event_column]
+    dataset.refuse(TABLE, times.isna(), "a time: leave out persons whose time is unknown")
+    dataset.refuse(TABLE, times < 0, "a time since the start of observation, 0 or more")
+    dataset.refuse(TABLE, events.isna(), "whether the event happened: leave out persons of whom it is unknown")
+    return times.to_numpy(dtype=float), events.to_numpy(dtype=bool)
+
+
+def _variable(column: Column, cells: pd.Series, variable: Variable, least: int) -> dict[str, Any]:
     if column.numeric:
-        numbers = dataset.numbers(column.name)
-        return _shown("number", column, numbers, least, lambda present: _numeric(present, variable.edges, least))
-    if variable.edges:
-        raise Fault(f"parameters: variables.{column.name}.edges: the column is a {column.kind}, so it has no bins")
-    names = dataset.categories(column.name)
-    return _shown("category", column, names, least, lambda present: _counts(present, column, least))
+        present = cells.dropna().to_numpy(dtype=float).tolist()
+        head = {"name": column.name, "kind": "number", "unit": column.unit}
+        return _shown(head, len(cells), present, least, lambda: _numeric(present, variable.edges, least))
+    values = TRUTHS if column.type == "boolean" else column.values
+    named = cells.dropna()
+    codes = (named.astype(int) if column.type == "boolean" else named.cat.codes).tolist()
+    head = {"name": column.name, "kind": "category"}
+    return _shown(head, len(cells), codes, least, lambda: _counts(codes, values, least))
 
 
 def _shown(
-    kind: str, column: Column, cells: Sequence[T | None], least: int, summary: Callable[[list[T]], dict[str, Any]]
+    head: dict[str, Any], persons: int, present: Sequence[Any], least: int, summary: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """The variable's numbers, or why none are given: a small number without value shows by subtraction too."""
-    present = [cell for cell in cells if cell is not None]
-    head = {"name": column.name, "kind": kind}
-    for count, what in ((len(present), "a value"), (len(cells) - len(present), "no value")):
+    for count, what in ((len(present), "a value"), (persons - len(present), "no value")):
         if not showable(count, least):
             return {**head, "withheld": f"fewer than {least} persons have {what}"}
-    return {**head, "n": len(present), "missing": len(cells) - len(present), **summary(present)}
+    return {**head, "n": len(present), "missing": persons - len(present), **summary()}
 
 
 def _numeric(values: Sequence[float], edges: Sequence[float], least: int) -> dict[str, Any]:
@@ -104,19 +142,17 @@ def _moments(values: Sequence[float]) -> dict[str, float | None]:
 
 def _histogram(values: Sequence[float], edges: Sequence[float], least: int) -> list[dict[str, float | int | None]]:
     """Counts per bin ``from`` <= value < ``to``; the outer bins are open (None)."""
-    counted = Counter(bisect_right(edges, value) for value in values)
-    counts = [counted[index] for index in range(len(edges) + 1)]
+    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).tolist()
     ends = (0, *boundaries([(count,) for count in counts[:-1]], counts[-1], least), len(counts))
     outer = (None, *edges, None)
     return [{"from": outer[a], "to": outer[b], "count": sum(counts[a:b])} for a, b in pairwise(ends)]
 
 
-def _counts(values: Sequence[str], column: Column, least: int) -> dict[str, Any]:
-    counted = Counter(values)
-    counts = [counted[value] for value in column.values]
+def _counts(codes: Sequence[int], values: Sequence[str], least: int) -> dict[str, Any]:
+    counts = np.bincount(np.array(codes, dtype=int), minlength=len(values)).tolist()
     return {
         "counts": [
-            {"values": [column.values[index] for index in group], "count": sum(counts[index] for index in group)}
+            {"values": [values[index] for index in group], "count": sum(counts[index] for index in group)}
             for group in groups(counts, least)
         ]
     }

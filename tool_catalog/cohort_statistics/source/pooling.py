@@ -20,7 +20,7 @@ def common_bins(tables: Sequence[Sequence[Row]]) -> list[Bin]:
 
 
 def variable(name: str, answers: Sequence[Answer]) -> dict[str, Any]:
-    """One variable over all sites that did not withhold it, as JSON; raises :class:`Fault` if kinds differ."""
+    """One variable over all sites that did not withhold it, as JSON; raises :class:`Fault` if kinds or units differ."""
     kinds = {answer.kinds[name] for answer in answers}
     if len(kinds) > 1:
         raise Fault(f"variable {name}: a number at one site and a category at another; make the datasets agree")
@@ -34,6 +34,11 @@ def variable(name: str, answers: Sequence[Answer]) -> dict[str, Any]:
     if not told:
         return head
     summaries = list(told.values())
+    units = {summary.unit for summary in summaries}
+    if len(units) > 1:
+        named = ", ".join(f"{s.unit or 'no unit'} at {host}" for host, s in sorted(told.items()))
+        raise Fault(f"variable {name} has different units ({named}): make the datasets' descriptions agree")
+    head |= {"unit": units.pop()} if head["kind"] == "number" else {}
     totals = {"n": sum(s.n for s in summaries), "missing": sum(s.missing for s in summaries)}
     return {**head, **totals, **(_number(summaries) if head["kind"] == "number" else _category(summaries))}
 
@@ -61,7 +66,7 @@ def _number(summaries: Sequence[Summary]) -> dict[str, Any]:
     if not filled:
         return {"mean": None, "sd": None}
     n, mean, m2 = moments(filled)
-    shown = {"mean": mean, "sd": math.sqrt(m2 / (n - 1))}
+    shown = {"mean": mean, "sd": math.sqrt(m2 / (n - 1)) if n > 1 else None}
     return shown | ({"histogram": _histogram(summaries)} if summaries[0].groups else {})
 
 

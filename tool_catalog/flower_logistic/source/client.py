@@ -12,12 +12,12 @@ import socket
 from typing import Any
 
 import grpc
+from data import SiteData
 from faults import Broken
 from flwr.client import NumPyClient, start_client
 from model import Model, Moments
 from numpy.typing import NDArray
 from request import Request
-from table import SiteData
 
 Arrays = list[NDArray[Any]]
 Told = dict[str, bool | bytes | float | int | str]

@@ -1,7 +1,7 @@
 """Logistic regression trained with Flower over hosts that keep their rows: the two tasks of this tool.
 
 Exit codes: 0 done; 1 the output cannot be written; 2 the input cannot be used; 3 the training failed because a
-host, a reply or the connection was lost. The last line of standard error says why.
+host, a reply or the connection was lost. The last lines of standard error say why.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from faults import Fault
 from request import expected_hosts, read_request
+from tables.problems import TableError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,6 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     except Fault as fault:
         print(f"flower-logistic {options.task}: {fault}", file=sys.stderr)
         return fault.exit_code
+    except TableError as fault:
+        for line in fault.lines():
+            print(f"flower-logistic {options.task}: {options.host}: {line}", file=sys.stderr)
+        return 2
     except OSError as fault:
         print(f"flower-logistic {options.task}: {fault.filename or 'output'}: {fault.strerror}", file=sys.stderr)
         return 1
@@ -29,10 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _client(options: argparse.Namespace) -> None:
-    from table import read_site
+    from data import read_site
 
     request = read_request(options.parameters)
-    data = read_site(options.datasets, request.target)
+    data = read_site(options.datasets, request)
 
     import client  # after the data was checked: Flower takes a second or two to load
 

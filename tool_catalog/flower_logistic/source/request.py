@@ -12,9 +12,14 @@ from faults import Fault
 
 @dataclass(frozen=True)
 class Request:
-    """How to train. Rates are per step on standardised features; seconds are wall-clock."""
+    """How to train. Rates are per step on standardised features; seconds are wall-clock.
+
+    No ``features`` are all columns of numbers.
+    """
 
     target: str = "malignant"
+    features: tuple[str, ...] = ()
+    missing: str = "refuse"
     rounds: int = 5
     local_steps: int = 10
     learning_rate: float = 0.1
@@ -43,7 +48,7 @@ def read_request(path: Path) -> Request:
         raise Fault(f"parameters: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     for name, value in given.items():
         _check(name, value)
-    return Request(**given)
+    return Request(**{**given, "features": tuple(given.get("features", ()))})
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -65,10 +70,31 @@ def expected_hosts(path: Path, task: str) -> list[str]:
     return sorted(hosts)
 
 
+def _check_target(value: Any) -> None:
+    if not _is_name(value):
+        raise Fault("parameters: target: must be the name of a column")
+
+
+def _check_features(value: Any) -> None:
+    if not isinstance(value, list) or not all(map(_is_name, value)) or len(set(value)) < len(value):
+        raise Fault("parameters: features: must be a list of names of columns, each once")
+
+
+def _check_missing(value: Any) -> None:
+    if value not in {"refuse", "leave_out"}:
+        raise Fault("parameters: missing: must be refuse or leave_out")
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= 200
+
+
+TEXTS = {"target": _check_target, "features": _check_features, "missing": _check_missing}
+
+
 def _check(name: str, value: Any) -> None:
-    if name == "target":
-        if not isinstance(value, str) or not 1 <= len(value) <= 100:
-            raise Fault("parameters: target: must be the name of a column")
+    if name in TEXTS:
+        TEXTS[name](value)
         return
     low, high = BOUNDS[name]
     whole = isinstance(getattr(Request, name), int)
