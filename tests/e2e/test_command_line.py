@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -43,6 +44,11 @@ def test_what_there_is_for_people_and_for_programs(fedproc):
     assert "Barcelona" in fedproc("hosts")
     assert {host["id"] for host in json.loads(fedproc("hosts", "--json"))} == {"UB", "BSC", "FORTH", "EUCAIM"}
     assert "UB:breast-cohort" in fedproc("data")
+    wait_until(lambda: "grade" in fedproc("data", "show", "UB:breast-cohort"), 60, "no columns of UB's cohort", pause=1)
+    shown = fedproc("data", "show", "UB:breast-cohort")
+    assert re.search(r"grade +category +I, II, III", shown)
+    assert re.search(r"tumour_size +integer +mm", shown)
+    assert json.loads(fedproc("data", "show", "UB:wisconsin", "--json"))["columns"][-1]["name"] == "malignant"
     assert {tool["id"] for tool in json.loads(fedproc("tools", "--json"))} >= {"cohort-statistics", "row-count"}
     assert "rounds" in fedproc("tools", "show", "flower-logistic")
     assert json.loads(fedproc("hosts", "show", "UB", "--json"))["executors"] == ["sandbox"]

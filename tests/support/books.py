@@ -31,11 +31,11 @@ from fedproc.contract.api.hosts import HostEnrolment
 from fedproc.contract.states import TERMINAL, JobState
 from fedproc.contract.times import now
 from fedproc.contract.tool.tool import Manifest, Tool
+from fedproc.contract.wire.datasets import OfferedDataset
 from fedproc.contract.wire.jws import CENTRAL, seal, unseal
 from fedproc.contract.wire.messages import (
     Capacity,
     Heartbeat,
-    OfferedDataset,
     Record,
     Snapshot,
     Wire,

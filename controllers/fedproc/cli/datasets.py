@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fedproc.cli.browse import data
+from fedproc.cli.show import AsJson, as_json, notice, say, size, table
+from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
+from fedproc.contract.wire.datasets import DatasetColumn
 
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
 
@@ -32,12 +34,12 @@ def describe(
         proposal = propose(_dataset(folder))
     except TableError as error:
         raise _refusal(error, f"{folder} cannot be described") from error
-    sys.stderr.writelines(f"look at: {note}\n" for note in proposal.notes)
-    text = json_module.dumps(proposal.description, indent=1, ensure_ascii=False) + "\n"
+    for note in proposal.notes:
+        notice(f"look at: {note}")
     if write:
-        _write(folder / "dataset.json", text)
+        _write(folder / "dataset.json", json_module.dumps(proposal.description, indent=1, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write(text)
+        as_json(proposal.description)
 
 
 @data.command("check")
@@ -53,7 +55,29 @@ def check(
         checked = check_dataset(_dataset(folder))
     except TableError as error:
         raise _refusal(error, f"{folder} cannot be used as its dataset.json describes it", site) from error
-    sys.stdout.writelines(f"{entry.line()}\n" for entry in checked)
+    for entry in checked:
+        say(entry.line())
+
+
+@data.command("show")
+def show(dataset: Annotated[str, typer.Argument(help="HOST:ID")], json: AsJson = False) -> None:
+    """One dataset at a host: the columns of its tables, their types, units and categories."""
+    with signed_in() as client:
+        found = client.dataset(dataset)
+    if json:
+        return as_json(found)
+    here = "" if found.available else "  (its host cannot be reached now)"
+    say(f"{found.id}  version {found.version}  {size(found.size)}{here}")
+    say(found.description)
+    rows = [(column.name, column.type, column.unit, _values(column), column.description) for column in found.columns]
+    table(("column", "type", "unit", "categories", "what it is"), rows, none="its host does not describe its columns")
+    if not found.complete:
+        say("more columns follow: the host has not sent all of them yet")
+
+
+def _values(column: DatasetColumn) -> str:
+    more = f" and {column.more_values} more" if column.more_values else ""
+    return ", ".join(column.values) + more
 
 
 def _dataset(folder: Path) -> Path:
@@ -74,7 +98,7 @@ def _write(path: Path, text: str) -> None:
         write_atomically(path, text.encode())
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from error
-    sys.stderr.write(f"{path} is written: read it, then fedproc data check {path.parent}\n")
+    notice(f"{path} is written: read it, then fedproc data check {path.parent}")
 
 
 def mount(app: typer.Typer) -> None:

@@ -26,7 +26,7 @@ from fedproc.contract.api.experiments import (
     Report,
 )
 from fedproc.contract.api.files import FileView
-from fedproc.contract.api.hosts import DatasetView, HostEnrolment, HostReportView, HostView
+from fedproc.contract.api.hosts import DatasetDetail, DatasetView, HostEnrolment, HostReportView, HostView
 from fedproc.contract.api.operations import DeadLetter, DeadLetterPage, Health
 from fedproc.contract.api.retention import DeletedExperiment, ErasedUser, StorageView
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
@@ -102,6 +102,10 @@ class Client(FileCalls):
 
     def datasets(self) -> list[DatasetView]:
         return self._list(DatasetView, "/datasets")
+
+    def dataset(self, dataset: str) -> DatasetDetail:
+        """One dataset (``HOST:id``) with its columns."""
+        return self._one(DatasetDetail, "GET", f"/datasets/{dataset}")
 
     # -- experiments -----------------------------------------------------------------------------
 

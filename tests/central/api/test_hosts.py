@@ -17,6 +17,7 @@ from tests.support.central_api import Federation, problem
 from tests.support.issuer import TestIssuer
 
 from fedproc.central.db.engine import write_transaction
+from fedproc.central.db.repositories import dataset_columns
 from fedproc.central.db.schema import relays
 from fedproc.common.keys import public_jwk
 from fedproc.contract.times import now
@@ -295,3 +296,59 @@ def test_what_nobody_could_read_is_for_operators(federation: Federation, rosa: h
     assert letters[0]["size"] == len(b"no message 2")
     assert letters[0]["reason"]
     assert rest["next"] is None
+
+
+# -- what a dataset's columns are
+
+
+def _page(number: int, *names: str, version: str = "1", pages: int = 2) -> dict[str, Any]:
+    columns = [{"name": name, "type": "category", "unit": "mm", "values": ["I", "II"]} for name in names]
+    return {"dataset": "cohort", "version": version, "page": number, "pages": pages, "columns": columns}
+
+
+def test_the_columns_of_a_dataset_come_page_by_page_with_heartbeats(lone: Federation) -> None:
+    with lone.user() as rosa:
+        before = rosa.get("/datasets/UB:cohort").json()
+        assert (before["version"], before["columns"], before["complete"]) == ("1", [], True)
+        lone.books.beat("UB", columns=_page(1, "c"))
+        part = rosa.get("/datasets/UB:cohort").json()
+        assert ([column["name"] for column in part["columns"]], part["complete"]) == (["c"], False)
+        lone.books.beat("UB", columns=_page(0, "a", "b"))
+        lone.books.beat("UB")
+        whole = rosa.get("/datasets/UB:cohort").json()
+        assert whole["complete"]
+        assert [column["name"] for column in whole["columns"]] == ["a", "b", "c"]
+        assert whole["columns"][0]["values"] == ["I", "II"]
+        assert "columns" not in rosa.get("/hosts/UB").json()
+        assert "columns" not in rosa.get("/datasets").json()[0]
+
+
+def test_columns_of_another_version_or_of_a_dataset_that_is_offered_no_more_are_forgotten(lone: Federation) -> None:
+    with lone.user() as rosa:
+        lone.books.beat("UB", columns=_page(0, "old", pages=1))
+        lone.books.beat("UB", columns=_page(0, "new", pages=1, version="2"))
+        assert rosa.get("/datasets/UB:cohort").json()["columns"] == []
+        lone.books.beat("UB", columns=_page(0, "new", pages=1))
+        assert len(rosa.get("/datasets/UB:cohort").json()["columns"]) == 1
+        images = {**_page(0, "x", pages=1), "dataset": "images"}
+        lone.books.beat("UB", datasets=["images"], columns=images)
+        lone.books.beat("UB", datasets=["images", "cohort"])
+        assert rosa.get("/datasets/UB:cohort").json()["columns"] == []
+        lone.books.beat("UB", columns={**images, "dataset": "none"})
+        problem(rosa.get("/datasets/UB:none"), 404)
+
+
+def test_what_a_host_has_the_centre_keep_of_columns_is_bounded(
+    lone: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_columns, "MOST_PAGES", 2)
+    with lone.user() as rosa:
+        for number in range(4):
+            lone.books.beat("UB", columns=_page(number, f"c{number}", pages=4))
+        found = rosa.get("/datasets/UB:cohort").json()
+        assert ([column["name"] for column in found["columns"]], found["complete"]) == (["c0", "c1"], False)
+
+
+@pytest.mark.parametrize("path", ["/datasets/MARS:cohort", "/datasets/UB:none"])
+def test_datasets_that_are_not_there(rosa: httpx.Client, path: str) -> None:
+    assert "GET /datasets lists" in problem(rosa.get(path), 404)["detail"]

@@ -12,7 +12,8 @@ from joserfc.jwk import ECKey
 from fedproc.common.keys import Signer
 from fedproc.contract.times import now
 from fedproc.contract.wire import jws
-from fedproc.contract.wire.messages import Capacity, Heartbeat, OfferedDataset
+from fedproc.contract.wire.datasets import OfferedDataset
+from fedproc.contract.wire.messages import Capacity, Heartbeat
 from fedproc.site.centre.identity import Clock
 from fedproc.site.status.heartbeat import HeartbeatSender
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from fedproc.central.api.deps import AppState
 from fedproc.contract.api.experiments import EventView, ExperimentView, JobView, LogLines, Report, ReportJob
 from fedproc.contract.api.files import FileView
-from fedproc.contract.api.hosts import DatasetView, HostReportView, HostView
+from fedproc.contract.api.hosts import DatasetDetail, DatasetView, HostReportView, HostView
 from fedproc.contract.api.operations import AuditEntry, DeadLetter
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 from fedproc.contract.states import TERMINAL
@@ -224,6 +224,13 @@ def dataset_views(row: Row[Any], heartbeat_timeout: float) -> list[DatasetView]:
         )
         for offered in (row.heartbeat or {}).get("datasets", [])
     ]
+
+
+def dataset_detail(view: DatasetView, pages: Sequence[Row[Any]]) -> DatasetDetail:
+    """A dataset with the pages of its columns that have come."""
+    columns = [column for page in pages for column in page.columns]
+    complete = not pages or len(pages) == pages[0].pages
+    return DatasetDetail(**view.model_dump(), columns=columns, complete=complete)
 
 
 def tool_summary(app: AppState, row: Row[Any], tool: Tool) -> ToolSummary:

@@ -64,6 +64,18 @@ hosts = Table(
 ``acceptance`` is its newest acceptance experiment; a host that is not ``accepted`` becomes so when that succeeds.
 """
 
+dataset_columns = Table(
+    "dataset_columns",
+    metadata,
+    Column("host", String(31), primary_key=True),
+    Column("dataset", String(64), primary_key=True),
+    Column("page", Integer, primary_key=True),
+    Column("pages", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("columns", JSON, nullable=False),
+)
+"""Pages of what the descriptions of a host's datasets say of columns, as its heartbeats bring them one by one."""
+
 enrolments = Table(
     "enrolments",
     metadata,

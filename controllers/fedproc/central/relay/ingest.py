@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, updat
 from sqlalchemy.exc import DataError
 
 from fedproc.central.db.engine import serialized_transaction
-from fedproc.central.db.repositories import events
+from fedproc.central.db.repositories import dataset_columns, events
 from fedproc.central.db.schema import files, hosts, jobs, records
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
@@ -323,8 +323,11 @@ class Ingestion:
         assert row is not None
         values = {
             "heard": epochs.last_seen(row.heard, signed, self._now),
-            "heartbeat": heartbeat.model_dump(mode="json"),
+            "heartbeat": heartbeat.model_dump(mode="json", exclude={"columns"}),
         }
+        if heartbeat.columns is not None:
+            offered = [dataset.id for dataset in heartbeat.datasets]
+            dataset_columns.keep(self._connection, heartbeat.host, heartbeat.columns, offered)
         self.result.heartbeats[heartbeat.host] = heartbeat
         self._connection.execute(update(hosts).where(hosts.c.id == heartbeat.host).values(**values))
         self._hosts.pop(heartbeat.host)

@@ -10,6 +10,7 @@ from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.api.experiments import ExperimentView
 from fedproc.contract.ids import DatasetRef, HostId, JobId
 from fedproc.contract.plain import PlainJson
+from fedproc.contract.wire.datasets import DatasetColumn
 from fedproc.contract.wire.messages import AdmittedTool, Capacity, OpenJob, ReadyTool
 
 OPEN_JOBS = 40_000
@@ -24,6 +25,13 @@ class DatasetView(View):
     files: int | None = None
     size: int | None = None
     available: bool = True
+
+
+class DatasetDetail(DatasetView):
+    """``GET /datasets/{dataset_id}``: the columns of its tables too, as far as its description says them."""
+
+    columns: list[DatasetColumn] = []
+    complete: bool = Field(True, description="false: the host has not sent all its columns yet")
 
 
 class HostView(View):

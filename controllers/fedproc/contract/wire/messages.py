@@ -14,6 +14,7 @@ from fedproc.contract.ids import DatasetId, Digest, ExperimentId, FileId, HostId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import ToolRef
+from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 
 VERSION = 1
 VERSIONS_READ = (1,)
@@ -244,14 +245,6 @@ class Capacity(Wire):
     gpus: tuple[GpuInfo, ...] = ()
 
 
-class OfferedDataset(Wire):
-    id: DatasetId
-    version: str
-    description: str = ""
-    files: int | None = None
-    size: int | None = Field(None, description="bytes")
-
-
 class AdmittedTool(Wire):
     """A line of the site's allow-list; ``digest`` None admits every signed version."""
 
@@ -284,6 +277,7 @@ class Heartbeat(Wire):
     tools: tuple[AdmittedTool, ...] = ()
     tools_ready: tuple[ReadyTool, ...] = ()
     datasets: tuple[OfferedDataset, ...] = ()
+    columns: DatasetColumns | None = Field(None, description="one page of one dataset's columns; the others follow")
     open_jobs: int = 0
     open_jobs_digest: str = Field("", description=":func:`open_jobs_digest` of the host's open jobs")
     check: PlainJson | None = Field(

@@ -19,7 +19,9 @@ from typing import Any, Protocol
 from fedproc.common.errors import SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import StopFlag, stoppable
-from fedproc.contract.wire.messages import DatasetUse, OfferedDataset
+from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
+from fedproc.contract.wire.messages import DatasetUse
+from fedproc.site.data.columns_offered import column_pages
 from fedproc.site.settings import DatasetSettings
 
 log = get_logger(__name__)
@@ -66,6 +68,10 @@ class DataApi(Protocol):
         """Each dataset as it was found last."""
         ...
 
+    def columns(self) -> tuple[DatasetColumns, ...]:
+        """The columns of all offered datasets, in pages, as their descriptions have them."""
+        ...
+
     async def materialise(self, use: DatasetUse, job: str) -> Materialised:
         """Materialise the dataset for the job. Safe to repeat.
 
@@ -89,6 +95,7 @@ class FolderDataApi:
         self._seconds = seconds
         self._offers: dict[str, OfferedDataset | None] = dict.fromkeys(datasets)
         self._problems: dict[str, tuple[str, str] | None] = {}
+        self._columns: dict[str, tuple[DatasetColumns, ...]] = {}
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._next: dict[str, float] = {}
 
@@ -107,6 +114,9 @@ class FolderDataApi:
             for name, entry in self._datasets.items()
         )
 
+    def columns(self) -> tuple[DatasetColumns, ...]:
+        return tuple(page for name in self._datasets for page in self._columns.get(name, ()))
+
     def _look(self, name: str, entry: DatasetSettings) -> None:
         """Have it looked at in the background, not again before some time, and not while that goes on."""
         task = self._looking.get(name)
@@ -116,14 +126,16 @@ class FolderDataApi:
 
     async def _looked_at(self, name: str, entry: DatasetSettings) -> None:
         offer, problem = None, None
+        columns: tuple[DatasetColumns, ...] = ()
         try:
             offer = await stoppable(_offer, name, entry)
+            columns = await asyncio.to_thread(column_pages, offer, entry.path)
         except (DatasetError, OSError, ValueError) as error:
             text = str(getattr(error, "detail", {}).get("at_host", error))
             problem = text, _cure(name, entry, error)
         if problem is not None and problem != self._problems.get(name):
             log.error("dataset.unreadable", dataset=name, reason=problem[0], cure=problem[1])
-        self._offers[name], self._problems[name] = offer, problem
+        self._offers[name], self._problems[name], self._columns[name] = offer, problem, columns
         self._next[name] = time.monotonic() + self._seconds
 
     async def materialise(self, use: DatasetUse, job: str) -> Materialised:

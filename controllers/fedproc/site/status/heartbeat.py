@@ -10,9 +10,11 @@ from typing import Literal
 from fedproc.common.errors import FedprocError, TooLargeError, UnavailableError
 from fedproc.common.log import get_logger
 from fedproc.contract.times import now
+from fedproc.contract.wire.datasets import OfferedDataset
 from fedproc.contract.wire.jws import CENTRAL, seal
-from fedproc.contract.wire.messages import Heartbeat, OfferedDataset
+from fedproc.contract.wire.messages import Heartbeat
 from fedproc.site.centre.broker import Broker
+from fedproc.site.data.columns_offered import PageTurner
 from fedproc.site.jobs.reconciliation import Reconciliation
 from fedproc.site.jobs.services import Services
 from fedproc.site.status.host_check import HostCheck
@@ -29,10 +31,13 @@ class HeartbeatSender:
         self._reconciliation = reconciliation
         self._broker = broker
         self._check = check
+        self._columns = PageTurner()
 
     async def run(self) -> None:
         """Send until cancelled; while there is no broker there is nothing to send to."""
         while True:
+            if not self._broker.connected.is_set():
+                self._columns.again()
             await self._broker.connected.wait()
             self._due.clear()
             await self._services.holds.probe_journal()
@@ -49,7 +54,7 @@ class HeartbeatSender:
             return self._signed(message)
         except TooLargeError as error:
             log.error("heartbeat.too_large", datasets=len(message.datasets), reason=error.message)
-            left_out = {"datasets": (), "tools": (), "tools_ready": (), "check": None}
+            left_out = {"datasets": (), "tools": (), "tools_ready": (), "check": None, "columns": None}
             return self._signed(
                 message.model_copy(update={**left_out, "condition_text": f"its offers: {error.message}"})
             )
@@ -75,6 +80,7 @@ class HeartbeatSender:
             tools=self._services.policy.admitted(),
             tools_ready=await asyncio.to_thread(self._services.tool_cache.ready),
             datasets=await self._datasets(),
+            columns=self._columns.next(self._services.data.columns()),
             open_jobs=len(self._reconciliation.open_jobs()),
             open_jobs_digest=self._reconciliation.digest(),
             check=self._check.shown(),

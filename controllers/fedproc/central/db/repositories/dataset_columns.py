@@ -1,0 +1,40 @@
+"""The columns of datasets, in the pages in which heartbeats bring them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select
+
+from fedproc.central.db.schema import dataset_columns
+from fedproc.contract.wire.datasets import DatasetColumns
+
+MOST_PAGES = 1000
+"""kept of one host: what a host may have the centre keep is bounded, whatever it says"""
+
+_TABLE = dataset_columns.c
+
+
+def keep(connection: Connection, host: str, page: DatasetColumns, offered: Sequence[str]) -> None:
+    """Keep a page of a dataset that is among those ``offered``; forget those of other versions, and of others."""
+    other = (_TABLE.dataset == page.dataset) & or_(_TABLE.version != page.version, _TABLE.pages != page.pages)
+    gone = or_(_TABLE.dataset.not_in(offered), other)
+    connection.execute(delete(dataset_columns).where(_TABLE.host == host, gone))
+    if page.dataset not in offered or page.page >= page.pages:
+        return
+    own = (_TABLE.host == host) & (_TABLE.dataset == page.dataset) & (_TABLE.page == page.page)
+    columns = page.model_dump(mode="json")["columns"]
+    known = connection.execute(select(_TABLE.columns).where(own)).scalar()
+    if known == columns:
+        return
+    connection.execute(delete(dataset_columns).where(own))
+    if connection.execute(select(func.count()).where(_TABLE.host == host)).scalar_one() < MOST_PAGES:
+        row = {"host": host, "dataset": page.dataset, "page": page.page, "pages": page.pages, "version": page.version}
+        connection.execute(insert(dataset_columns).values(**row, columns=columns))
+
+
+def of_dataset(connection: Connection, host: str, dataset: str, version: str) -> Sequence[Row[Any]]:
+    """The pages of one version that have come, in their order."""
+    own = (_TABLE.host == host) & (_TABLE.dataset == dataset) & (_TABLE.version == version)
+    return connection.execute(select(dataset_columns).where(own).order_by(_TABLE.page)).all()

@@ -1,0 +1,57 @@
+"""What a host says of its datasets: never a path, and of their columns no more than their description."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from fedproc.contract.ids import DatasetId
+
+MOST_PAGES = 200
+"""of one dataset's columns"""
+PAGE_COLUMNS = 100
+"""columns of a page"""
+MOST_VALUES = 100
+"""categories of a column that are named"""
+NAME_LENGTH = 200
+"""characters of a column's name, unit, or one of its categories"""
+TEXT_LENGTH = 1000
+"""characters of a column's description"""
+
+Short = Annotated[str, StringConstraints(max_length=NAME_LENGTH)]
+
+
+class Offer(BaseModel):
+    """Frozen; unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class OfferedDataset(Offer):
+    id: DatasetId
+    version: str
+    description: str = ""
+    files: int | None = None
+    size: int | None = Field(None, description="bytes")
+
+
+class DatasetColumn(Offer):
+    """A column as its dataset's description has it (docs/datasets.md): nothing of any row."""
+
+    name: Short
+    type: Literal["integer", "number", "boolean", "category", "date", "text"]
+    unit: Short = ""
+    description: Annotated[str, StringConstraints(max_length=TEXT_LENGTH)] = ""
+    values: tuple[Short, ...] = Field((), max_length=MOST_VALUES, description="of a category, in their order")
+    more_values: int = Field(0, ge=0, description="categories that are not named here")
+
+
+class DatasetColumns(Offer):
+    """One page of the columns of one version of a dataset; pages count from 0."""
+
+    dataset: DatasetId
+    version: str
+    page: int = Field(ge=0, lt=MOST_PAGES)
+    pages: int = Field(ge=1, le=MOST_PAGES)
+    columns: tuple[DatasetColumn, ...] = Field(max_length=PAGE_COLUMNS)
