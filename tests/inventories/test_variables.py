@@ -58,6 +58,16 @@ def test_a_policy_that_no_orchestrator_would_take_is_refused(tmp_path: Path) -> 
     assert "minimum_cuont" not in said
 
 
+def test_dataset_with_an_id_that_no_host_would_take_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "host_vars").mkdir()
+    legal = "{a.b-c_d: {path: /a}, 2024.1: {path: /b}"
+    (tmp_path / "host_vars/UB.yml").write_text(f"orchestrator_datasets: {legal}, Breast: {{path: /c}}}}\n")
+    (tmp_path / "host_vars/BSC.yml").write_text(f"orchestrator_datasets: {legal}}}\n")
+    said = played(tmp_path, "onboard_host.yml")
+    assert "orchestrator_datasets of UB has Breast, which is no dataset's id" in said
+    assert "of BSC has" not in said
+
+
 def test_the_centre_is_told_of_every_site(filled: Path) -> None:
     (filled / "host_vars/CLINIC_B.yml").write_text("orchestrator_policy: {release: {agregate: never}}\n")
     done = checked(filled)

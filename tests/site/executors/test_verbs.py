@@ -46,6 +46,17 @@ while True:
 """
 
 
+async def test_user_of_a_job_has_a_name_and_a_home(harness: Harness) -> None:
+    """Libraries ask for them, and fail where there is no entry."""
+    program = """
+import getpass, os, pwd
+entry = pwd.getpwuid(os.getuid())
+print(entry.pw_name, entry.pw_dir, getpass.getuser(), os.path.expanduser("~"))
+"""
+    ended = await harness.run(harness.program("whoami", program))
+    assert ended.out == b"tool /fedproc/work tool /fedproc/work\n", ended
+
+
 async def test_a_job_has_its_command_environment_and_folder(harness: Harness) -> None:
     program = """
 import os, sys
