@@ -21,6 +21,7 @@ Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
 def describe(
     folder: Folder,
     write: Annotated[bool, typer.Option("--write", help="write it to dataset.json in the folder")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="also where columns are described already")] = False,
 ) -> None:
     """Propose a dataset.json for the tables in FOLDER: columns, types, categories, and how the files are written.
 
@@ -36,7 +37,8 @@ def describe(
         raise _refusal(error, f"{folder} cannot be described") from error
     for note in proposal.notes:
         notice(f"look at: {note}")
-    if write:
+    if write or replace:
+        _check_replaceable(folder, replace=replace)
         _write(folder / "dataset.json", json_module.dumps(proposal.description, indent=1, ensure_ascii=False) + "\n")
     else:
         as_json(proposal.description)
@@ -84,6 +86,16 @@ def _dataset(folder: Path) -> Path:
     if not folder.is_dir():
         raise InvalidInputError(f"{folder} is no folder: name the folder that holds the dataset's tables")
     return folder
+
+
+def _check_replaceable(folder: Path, *, replace: bool) -> None:
+    """What a person wrote of the columns is not lost by the way."""
+    from fedproc.tables.description import FILE, read_json
+
+    if not replace and (folder / FILE).exists() and "columns" in read_json(folder / FILE):
+        raise InvalidInputError(
+            f"{folder / FILE} describes columns already: --replace writes the proposal in its place"
+        )
 
 
 def _refusal(error: Any, what: str, site: str = "") -> InvalidInputError:

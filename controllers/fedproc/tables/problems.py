@@ -32,11 +32,8 @@ class Problem:
 
     def private(self) -> str:
         """The same with what was found, for the people of the site."""
-        return self.public() if self.found is None else f"{self.where}: found {quoted(self.found)}, {self._rest}"
-
-    @property
-    def _rest(self) -> str:
-        return f"expected {self.expected}"
+        found = "" if self.found is None else f"found {quoted(self.found)}, "
+        return f"{self.where}: {found}expected {self.expected}"
 
 
 class TableError(Exception):

@@ -43,6 +43,13 @@ async def test_one_bad_description_hides_no_other_dataset_and_is_told_once(
     assert [line["dataset"] for line in logs if line["event"] == "dataset.unreadable"] == ["bad"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+async def test_byte_order_mark_of_a_description_is_no_part_of_it(good: Path, encoding: str) -> None:
+    (good / "dataset.json").write_bytes('{"version": "4", "description": "Größe"}'.encode(encoding))
+    [offer] = await api(good=good).offers()
+    assert (offer.version, offer.description) == ("4", "Größe")
+
+
 async def test_folder_that_has_gone_is_not_offered(good: Path, tmp_path: Path) -> None:
     data = api(gone=tmp_path / "gone", good=good)
     assert [one.id for one in await data.offers()] == ["good"]

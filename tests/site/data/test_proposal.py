@@ -150,6 +150,9 @@ def test_command_line_describes_writes_and_checks(tmp_path: Path) -> None:
     assert "no numbers" in shown.stderr
     assert not (tmp_path / "dataset.json").exists()
     assert run(application([]), ["data", "describe", str(tmp_path), "--write"]).exit_code == 0
+    again = run(application([]), ["data", "describe", str(tmp_path), "--write"])
+    assert "--replace writes the proposal in its place" in str(again.exception)
+    assert run(application([]), ["data", "describe", str(tmp_path), "--replace"]).exit_code == 0
     checked = run(application([]), ["data", "check", str(tmp_path), "--site", "UB"])
     assert isinstance(checked.exception, InvalidInputError)
     assert "UB: export.csv, line 3, column x: found '[red]soon', expected a whole number" in str(checked.exception)
