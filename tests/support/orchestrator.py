@@ -24,6 +24,7 @@ from fedproc.site.jobs.resources import Pool
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
 from fedproc.site.policy.rules import Policy
+from fedproc.site.settings import RetentionSettings
 from fedproc.site.tools.cache import InstalledTool, Runtime
 
 SECONDS = 10
@@ -72,6 +73,9 @@ class Executor:
     async def discard(self, handle: dict[str, Any]) -> None:
         self.running.pop(handle["job"], None)
 
+    async def records(self) -> dict[str, tuple[float, int]]:
+        return dict.fromkeys(self.running, (0.0, 0))
+
 
 def gpu(number: int) -> GpuInfo:
     return GpuInfo(uuid=f"GPU-{number}", name="x", vram=16 * GB, compute_capability=8.0)
@@ -82,7 +86,7 @@ class Host:
 
     def __init__(self, folder: Path, journal: Journal, gpus: tuple[GpuInfo, ...]) -> None:
         settings: Any = SimpleNamespace(host="UB", state=folder, journal_folder=folder, keep_job_folders=False)
-        settings.capacity = SimpleNamespace(disk_mb=None)
+        settings.capacity, settings.retention = SimpleNamespace(disk_mb=None), RetentionSettings()
         clock = SimpleNamespace(trusted=True, skew=0.0, now=now)
         self.journal, self.executor, signals = journal, Executor(), Signals()
         self.pool = Pool(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -13,6 +14,13 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, as hex; memory stays flat however large it is. Raises :class:`OSError`."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def mark_used(path: Path) -> None:
+    """Note by its time of change that a file is used now. Who may not, or finds none, does nothing."""
+    now = time.time()
+    with suppress(OSError):
+        os.utime(path, (now, now))
 
 
 def partial_of(path: Path) -> Path:

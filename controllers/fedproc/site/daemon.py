@@ -35,6 +35,7 @@ from fedproc.site.jobs.resources import Pool, measure
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
 from fedproc.site.policy import rules
+from fedproc.site.retention.keeper import Retention
 from fedproc.site.settings import SiteSettings
 from fedproc.site.status.control import ControlSocket
 from fedproc.site.status.heartbeat import HeartbeatSender
@@ -113,6 +114,7 @@ class _Daemon:
     check: HostCheck
     heartbeat: HeartbeatSender
     control: ControlSocket
+    retention: Retention
 
     @classmethod
     def of(cls, services: Services, path: Path, egress: ProxyConnector) -> _Daemon:
@@ -121,7 +123,7 @@ class _Daemon:
         reconciliation = Reconciliation(services, orchestrator)
         inbox = Inbox(services, orchestrator, reconciliation, read_keys(loaded.centre.dispatch_keys))
         broker = Broker(loaded, services.identity, inbox, egress, signals.accept_jobs)
-        check = HostCheck(services, path)
+        check, retention = HostCheck(services, path), Retention(services, orchestrator)
         return cls(
             services=services,
             orchestrator=orchestrator,
@@ -129,7 +131,8 @@ class _Daemon:
             outbox=OutboxPublisher(services.journal, broker, services.identity, signals.outbox),
             check=check,
             heartbeat=HeartbeatSender(services, reconciliation, broker, check),
-            control=ControlSocket(loaded.control_socket, routes_for(services, orchestrator, check)),
+            control=ControlSocket(loaded.control_socket, routes_for(services, orchestrator, check, retention)),
+            retention=retention,
         )
 
     async def until(self, ended: asyncio.Event) -> None:
@@ -140,6 +143,7 @@ class _Daemon:
             self.heartbeat.run(),
             self.check.run(),
             self.control.run(),
+            self.retention.run(),
         ]
         tasks = [asyncio.create_task(one) for one in work]
         try:
@@ -186,6 +190,7 @@ def _show_metrics(daemon: _Daemon) -> Callable[[], None]:
             clock_skew=services.identity.clock.skew,
             jobs=Counter(_stage(job) for job in jobs_of(daemon.orchestrator.runs.values())),
             capacity=services.pool.capacity(),
+            kept=daemon.retention.kept,
         )
 
     try:

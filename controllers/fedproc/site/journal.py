@@ -8,6 +8,7 @@ that was answered is on the disk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import queue
 import sqlite3
@@ -34,6 +35,9 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (open) WHERE open = 1;
 CREATE TABLE IF NOT EXISTS endings (job TEXT PRIMARY KEY, at REAL NOT NULL, until REAL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS endings_kept ON endings (at) WHERE until IS NULL;
+CREATE INDEX IF NOT EXISTS endings_gone ON endings (until) WHERE until IS NOT NULL;
+CREATE TABLE IF NOT EXISTS tombstone_times (job TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS unreadable (
     job TEXT PRIMARY KEY, doc BLOB NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL
 );
@@ -42,9 +46,18 @@ CREATE TABLE IF NOT EXISTS revocations (
     key TEXT PRIMARY KEY, host TEXT NOT NULL, revoked INTEGER NOT NULL, at REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS outbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL, at REAL
 );
 """
+_DATED = (
+    "INSERT OR IGNORE INTO endings SELECT id, :now, NULL FROM jobs WHERE open = 0",
+    "INSERT OR IGNORE INTO tombstone_times SELECT job, :now FROM tombstones",
+    "UPDATE outbox SET at = :now WHERE at IS NULL",
+)
+"""what a release of before kept without a time counts from now on; an id that is there keeps its own"""
+_INCREMENTAL = 2
+_MAY_BE_REWRITTEN = 256 << 20
+_WAL_BYTES = 16 << 20
 _SET_ASIDE = "INSERT OR REPLACE INTO unreadable SELECT id, CAST(doc AS BLOB), ?, ? FROM jobs WHERE id = ?"
 UNKNOWN_DEADLINE = 400 * 86400.0
 """seconds for which the id of a job is kept whose last deadline cannot be read"""
@@ -118,6 +131,8 @@ class Journal:
             values = (job, doc["state"], json.dumps(kept))
             if not connection.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, 1, ?)", values).rowcount:
                 return None
+            for table in ("tombstones", "tombstone_times"):
+                connection.execute(f"DELETE FROM {table} WHERE job = ?", (job,))  # noqa: S608 (of these two)
             _add_events(connection, events)
             return kept
 
@@ -130,6 +145,8 @@ class Journal:
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE jobs SET state = ?, open = ?, doc = ? WHERE id = ?", (state, is_open, text, job))
+            if not is_open:
+                connection.execute("INSERT OR IGNORE INTO endings VALUES (?, ?, NULL)", (job, time.time()))
             _add_events(connection, events)
 
         await self.write(work)
@@ -179,7 +196,12 @@ class Journal:
     async def tombstone(self, job: str, doc: dict[str, Any]) -> None:
         """Leave a tombstone: this job is to be cancelled when it comes."""
         text = json.dumps(doc)
-        await self.write(lambda c: c.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (job, text)) and None)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", (job, text))
+            connection.execute("INSERT OR IGNORE INTO tombstone_times VALUES (?, ?)", (job, time.time()))
+
+        await self.write(work)
 
     async def revoke(self, host: str, key: str, revoked: bool, at: float) -> None:
         """Note whether a host's key counts; of several notes about one key the latest (``at``, seconds) stays."""
@@ -242,10 +264,30 @@ class Journal:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")  # its reader sees what is broken
+    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file; one that is there is rewritten below
     connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
     connection.execute("PRAGMA synchronous=FULL")
     connection.executescript(_SCHEMA)
+    if not any(column[1] == "at" for column in connection.execute("PRAGMA table_info(outbox)")):
+        connection.execute("ALTER TABLE outbox ADD COLUMN at REAL")
+    for statement in _DATED:
+        connection.execute(statement, {"now": time.time()})
+    _make_shrinkable(connection, path)
     return connection
+
+
+def _make_shrinkable(connection: sqlite3.Connection, path: Path) -> None:
+    """A file of the release before is rewritten once, so that it can be cut down; unless it is large, or the disk full.
+
+    Without, the pages of what is removed are used again, and the file does not grow.
+    """
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+        return
+    if path.stat().st_size > _MAY_BE_REWRITTEN:
+        return
+    with contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("VACUUM")
 
 
 def _epoch(connection: sqlite3.Connection) -> str:
@@ -268,7 +310,8 @@ def _cancel_of(job: str, text: str) -> dict[str, Any]:
 
 
 def _add_events(connection: sqlite3.Connection, events: list[tuple[str, str]]) -> None:
-    connection.executemany("INSERT INTO outbox (kind, body) VALUES (?, ?)", events)
+    now = time.time()
+    connection.executemany("INSERT INTO outbox (kind, body, at) VALUES (?, ?, ?)", [(*event, now) for event in events])
 
 
 def _answer(answers: list[_Answer]) -> None:

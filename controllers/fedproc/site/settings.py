@@ -53,6 +53,20 @@ class CheckSettings(Section):
     disk_reserve_mb: int = Field(5000, ge=0, description="with less than this free, no job starts")
 
 
+class RetentionSettings(Section):
+    """For how many days what is over is kept, since its end or its last use; 0 keeps it for good."""
+
+    jobs_days: float = Field(30, ge=0, description="the journal's records of ended jobs, and those that cannot be read")
+    tombstones_days: float = Field(400, ge=0, description="cancels that came before their jobs")
+    outbox_days: float = Field(30, ge=0, description="messages to the centre, but for the last state of each job")
+    job_folders_days: float = Field(7, ge=0, description="folders of ended jobs that keep_job_folders left")
+    executor_records_days: float = Field(7, ge=0, description="what an executor kept of jobs that nobody knows")
+    tools_days: float = Field(90, ge=0, description="versions of tools that no open job and no line of the policy need")
+    runtimes_days: float = Field(90, ge=0, description="environments, or images, that none of the needed tools runs in")
+    packages_days: float = Field(30, ge=0, description="pip's cache below the folder state")
+    pass_seconds: float = Field(3600, ge=1, description="between two passes that remove what is due")
+
+
 class DatasetSettings(Section):
     """One dataset of a host whose Data API is folders; ``dataset.json`` in it may give version and description."""
 
@@ -105,6 +119,7 @@ class SiteSettings(Section):
     store: RegistrySettings | None = None
     capacity: CapacitySettings = CapacitySettings()
     check: CheckSettings = CheckSettings()
+    retention: RetentionSettings = RetentionSettings()
     datasets: dict[DatasetId, DatasetSettings] = {}
     dataset_seconds: float = Field(60, ge=1, description="between two looks at a dataset, which walk all its files")
     heartbeat_seconds: float = Field(10, ge=1)

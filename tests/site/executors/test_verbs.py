@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 import pytest
@@ -106,6 +106,17 @@ async def test_what_cannot_be_started_leaves_nothing(harness: Harness) -> None:
     assert harness.backend.left() == []
     ended = await harness.run(replace(spec, mounts=()))
     assert ended.seen.exit_code == 0
+
+
+async def test_what_is_kept_is_listed_until_it_is_discarded(harness: Harness) -> None:
+    handle = await harness.submit(harness.spec("kept", "/bin/sh", "-c", "echo hello"))
+    await harness.end(handle)
+    before = datetime.now(UTC).timestamp()
+    changed, size = (await harness.executor.records())[handle["job"]]
+    assert before - 600 < changed <= before + 60
+    assert size > 0
+    await harness.executor.discard(handle)
+    assert handle["job"] not in await harness.executor.records()
 
 
 async def test_a_job_id_is_started_once(harness: Harness) -> None:

@@ -86,7 +86,7 @@ async def test_operator_sees_what_was_set_aside(host: Host) -> None:
     await spoil(host, job, "cut off")
     await host.orchestrator.resume()
     check: Any = cast(Any, type("Check", (), {"shown": lambda self: None})())
-    routes = routes_for(host.services, host.orchestrator, check)
+    routes = routes_for(host.services, host.orchestrator, check, cast(Any, None))
     handler = next(handler for verb, pattern, handler in routes if verb == "GET" and pattern.fullmatch("/status"))
     shown = await handler(cast(re.Match[str], None), {})
     assert [entry["job"] for entry in shown["unreadable"]] == [job]

@@ -9,6 +9,7 @@ from collections import Counter
 import httpx
 
 from fedproc.contract.wire.messages import Capacity, GpuInfo
+from fedproc.site.retention.kept import Kept
 from fedproc.site.status.metrics import Gauges, show
 
 CAPACITY = Capacity(
@@ -51,3 +52,27 @@ async def test_it_shows_how_the_host_is_at_each_scrape_and_ends() -> None:
     assert 'fedproc_site_open_jobs{state="awaiting_release"} 1.0' in second
     with socket.socket() as again:
         assert again.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_it_shows_what_is_kept_by_kind() -> None:
+    kept = Kept("jobs", "records of ended jobs", 12, 3456, oldest=1000.0, days=30, due=2, removed=7)
+    gauges = Gauges(True, True, 0.0, Counter(), CAPACITY, kept=(kept, Kept("outbox", "messages", 0, 0)))
+
+    async def sample() -> Gauges:
+        return gauges
+
+    port = free_port()
+    end = show(port, sample)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+        shown = (await http.get("/metrics")).text
+    await asyncio.to_thread(end)
+    for line in (
+        'fedproc_site_kept{kind="jobs"} 12.0',
+        'fedproc_site_kept_bytes{kind="jobs"} 3456.0',
+        'fedproc_site_kept_oldest_timestamp_seconds{kind="jobs"} 1000.0',
+        'fedproc_site_kept_due{kind="jobs"} 2.0',
+        'fedproc_site_removed_total{kind="jobs"} 7.0',
+        'fedproc_site_kept{kind="outbox"} 0.0',
+    ):
+        assert f"\n{line}" in shown
+    assert 'oldest_timestamp_seconds{kind="outbox"}' not in shown

@@ -223,3 +223,27 @@ async def test_an_image_from_elsewhere_is_not_fetched(gateway: Gateway, tmp_path
     other = "registry.invalid/tool@sha256:" + "0" * 64
     with pytest.raises(ImageError, match=r"docker\.registries"):
         await images(gateway, tmp_path, gateway.host_token()).ready(installed(), task(other))
+
+
+@pytest.mark.usefixtures("forgotten")
+async def test_image_that_nobody_uses_is_removed_and_fetched_again(
+    gateway: Gateway, reference: str, image: Made, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    found = ImageRuntimes(
+        DockerSettings(socket=f"unix://{MACHINES_OWN}"),
+        site_registry(gateway, tmp_path, gateway.host_token()),
+        tmp_path / "used",
+    )
+    runtime = await found.ready(installed(), task(reference))
+    [stored] = found.stored()
+    assert stored.name == reference == found.name_of(installed(), task(reference))
+    assert stored.size > 0
+    container = engine.containers.create(runtime.reference)
+    assert not await found.discard(reference, stored.used + 1)
+    container.remove()
+    assert not await found.discard(reference, stored.used - 1)
+    assert await found.discard(reference, stored.used + 1)
+    assert found.stored() == []
+    with pytest.raises(docker.errors.ImageNotFound):
+        engine.images.get(runtime.reference)
+    assert await found.ready(installed(), task(reference)) == runtime

@@ -1,4 +1,4 @@
-"""``fedproc site datasets``: what is on the host, and what of it cannot be read."""
+"""``fedproc site datasets``, ``fedproc site storage``: what is on the host."""
 
 from __future__ import annotations
 
@@ -24,6 +24,28 @@ def datasets(socket: Socket, json: AsJson = False) -> None:
     for entry in found:
         if entry["cure"]:
             say(f"{entry['id']}: {entry['cure']}")
+
+
+@site.command()
+def storage(socket: Socket, json: AsJson = False) -> None:
+    """What this host keeps of what is over, kind by kind: how many, how old, how large, and what goes when."""
+    found = ask(socket, "GET", "/storage")
+    if json:
+        return as_json(found)
+    rows = [
+        (entry["what"], entry["count"], size(entry["size"]), _day(entry["oldest"]), _days(entry["days"]),
+         entry["due"] or "", _day(entry["following"]))
+        for entry in found
+    ]  # fmt: skip
+    table(("kept", "count", "size", "oldest", "for days", "goes now", "next goes"), rows, none="nothing is kept")
+
+
+def _day(moment: str | None) -> str:
+    return moment[:10] if moment else ""
+
+
+def _days(days: float | None) -> str:
+    return "" if days is None else f"{days:g}"
 
 
 def mount(_app: typer.Typer) -> None:

@@ -150,7 +150,7 @@ class ExecutorError(SystemFaultError):
 
 
 class Executor(Protocol):
-    """The five verbs. All are safe to repeat, and to call again after the daemon was restarted."""
+    """The five verbs, and a question. All are safe to repeat, and to call again after the daemon was restarted."""
 
     name: str
 
@@ -182,5 +182,12 @@ class Executor(Protocol):
 
         Of the handle only ``job`` is needed, so that a host that has lost its journal can do it, too.
         The workspace is the orchestrator's and is not touched.
+        """
+        ...
+
+    async def records(self) -> dict[str, tuple[float, int]]:
+        """All that it keeps, by the names that were submitted: when that changed last (s since 1970), and its bytes.
+
+        Raises :class:`ExecutorError` if it cannot say.
         """
         ...

@@ -42,6 +42,17 @@ async def kept_output(folder: Path, stream: str, offset: int) -> AsyncIterator[b
             yield chunk
 
 
+def records_in(folder: Path) -> dict[str, tuple[float, int]]:
+    """By job, of the folders that executors keep: when each changed last, and its bytes. Blocks."""
+    found: dict[str, tuple[float, int]] = {}
+    for place in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(OSError):  # it goes just now
+            files = [entry.stat() for entry in os.scandir(place)]
+            changed = max((entry.st_mtime for entry in files), default=place.stat().st_mtime)
+            found[place.name] = changed, sum(entry.st_blocks * 512 for entry in files)
+    return found
+
+
 def grown(path: Path, offset: int) -> bool:
     """Whether something is there beyond ``offset``: asked often, and quicker than a thread is."""
     try:

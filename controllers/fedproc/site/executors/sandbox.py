@@ -57,6 +57,10 @@ class SandboxExecutor:
     async def discard(self, handle: Handle) -> None:
         await self._ask(op="discard", job=handle["job"])
 
+    async def records(self) -> dict[str, tuple[float, int]]:
+        found = (await self._ask(op="records"))["records"]
+        return {name: (float(changed), int(size)) for name, (changed, size) in found.items()}
+
     async def _ask(self, **request: Any) -> Any:
         """Every request may be repeated: when a runner is lost, its successor is asked, with bounded patience."""
         while True:

@@ -1,6 +1,6 @@
 """The site's own way in: HTTP with JSON on a unix socket, for ``fedproc site …``. Needs no centre.
 
-``GET /status``, ``GET /datasets``, ``GET /releases``, ``POST /releases/{job}`` with
+``GET /status``, ``GET /datasets``, ``GET /storage``, ``GET /releases``, ``POST /releases/{job}`` with
 ``{"decision": "release"|"refuse", "reason"}``, ``POST /stop``, ``POST /start``. Who may open the
 socket (0600, the daemon's user) is the site's operator.
 """

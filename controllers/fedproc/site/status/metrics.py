@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fedproc.contract.wire.messages import Capacity
+from fedproc.site.retention.kept import Kept
 
 _LONGEST = 5.0
 
@@ -27,6 +28,8 @@ class Gauges:
     jobs: Counter[str]
     """open ones by state"""
     capacity: Capacity
+    kept: tuple[Kept, ...] = ()
+    """what the last pass of the retention found"""
 
 
 class MetricsCollector(Collector):
@@ -51,6 +54,7 @@ class MetricsCollector(Collector):
             jobs.add_metric([state], count)
         yield jobs
         yield from _of_capacity(gauges.capacity)
+        yield from _of_kept(gauges.kept)
 
     async def _ask(self) -> Gauges:
         return await self._sample()
@@ -65,6 +69,25 @@ def _of_capacity(capacity: Capacity) -> Iterable[Metric]:
     yield _gauge("disk_free_bytes", "Disk that no job has", capacity.disk_free)
     yield _gauge("gpus", "GPUs that can be used", len(capacity.gpus))
     yield _gauge("gpus_free", "GPUs that no job has", sum(gpu.free for gpu in capacity.gpus))
+
+
+def _of_kept(kept: tuple[Kept, ...]) -> Iterable[Metric]:
+    yield _by_kind("kept", "What is kept, by kind", {one.kind: one.count for one in kept})
+    yield _by_kind("kept_bytes", "Bytes of what is kept, by kind", {one.kind: one.size for one in kept})
+    oldest = {one.kind: one.oldest for one in kept if one.oldest is not None}
+    yield _by_kind("kept_oldest_timestamp_seconds", "When the oldest was over, or used last", oldest)
+    yield _by_kind("kept_due", "What goes with the next pass, by kind", {one.kind: one.due for one in kept})
+    removed = CounterMetricFamily("fedproc_site_removed", "What was removed since the start", labels=["kind"])
+    for one in kept:
+        removed.add_metric([one.kind], one.removed)
+    yield removed
+
+
+def _by_kind(name: str, description: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"fedproc_site_{name}", description, labels=["kind"])
+    for kind, value in values.items():
+        family.add_metric([kind], float(value))
+    return family
 
 
 def _gauge(name: str, description: str, value: float) -> GaugeMetricFamily:

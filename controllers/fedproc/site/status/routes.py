@@ -10,17 +10,19 @@ from fedproc.common.errors import InvalidInputError
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of, leftovers_of, releases_of
 from fedproc.site.jobs.services import Services
+from fedproc.site.retention.keeper import Retention
 from fedproc.site.status.control import Route
 from fedproc.site.status.host_check import HostCheck
 
 
-def routes_for(services: Services, orchestrator: Orchestrator, check: HostCheck) -> list[Route]:
+def routes_for(services: Services, orchestrator: Orchestrator, check: HostCheck, retention: Retention) -> list[Route]:
     """The routes of :class:`fedproc.site.status.control.ControlSocket`."""
-    routes = _Routes(services, orchestrator, check)
+    routes = _Routes(services, orchestrator, check, retention)
     return [
         ("POST", re.compile("/drain"), routes.drain),
         ("GET", re.compile("/status"), routes.status),
         ("GET", re.compile("/datasets"), routes.datasets),
+        ("GET", re.compile("/storage"), routes.storage),
         ("GET", re.compile("/releases"), routes.releases),
         ("POST", re.compile("/releases/([a-z0-9-]+)"), routes.decide),
         ("POST", re.compile("/(stop|start)"), routes.stop_or_start),
@@ -28,7 +30,8 @@ def routes_for(services: Services, orchestrator: Orchestrator, check: HostCheck)
 
 
 class _Routes:
-    def __init__(self, services: Services, orchestrator: Orchestrator, check: HostCheck) -> None:
+    def __init__(self, services: Services, orchestrator: Orchestrator, check: HostCheck, retention: Retention) -> None:
+        self._retention = retention
         self._services = services
         self._orchestrator = orchestrator
         self._check = check
@@ -54,6 +57,9 @@ class _Routes:
     async def datasets(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
         await self._services.data.offers()
         return _datasets(self._services)
+
+    async def storage(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
+        return [kept.as_json() for kept in await self._retention.survey()]
 
     async def releases(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
         return releases_of(self._orchestrator.runs.values(), self._services.settings.state)

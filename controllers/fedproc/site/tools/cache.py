@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from joserfc.jwk import ECKey
 
 from fedproc.catalog import unpack, verify_manifest
 from fedproc.common.errors import SystemFaultError, UnreadableError
+from fedproc.common.files import mark_used
 from fedproc.common.log import get_logger
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Manifest, ToolRef
@@ -21,6 +23,9 @@ from fedproc.contract.wire.messages import ReadyTool
 from fedproc.site.centre.api import OnWait, Transfer
 
 log = get_logger(__name__)
+
+_LOST_SECONDS = 86400.0
+"""after which nobody is unpacking any more"""
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,50 @@ class Runtime:
     label: str
 
 
+@dataclass(frozen=True)
+class StoredTool:
+    """One tool version that is kept; ``used`` is when last (seconds since 1970). No manifest: nobody trusts it now."""
+
+    digest: str
+    home: Path
+    used: float
+    manifest: Manifest | None
+
+    @property
+    def installed(self) -> InstalledTool | None:
+        return InstalledTool(self.manifest, self.home / "source", self.digest) if self.manifest else None
+
+
+@dataclass(frozen=True)
+class StoredRuntime:
+    """What a task runs in and is kept: its name, when it was used last, and where it lies, or its bytes."""
+
+    name: str
+    used: float
+    place: Path | None = None
+    size: int = 0
+
+
 class Runtimes(Protocol):
     """Makes what a task runs in ready on this host; one per executor."""
 
+    kind: str
+    """environments, or images"""
+
     async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
         """Build or find it. Raises :class:`SystemFaultError` if it cannot be had."""
+        ...
+
+    def stored(self) -> list[StoredRuntime]:
+        """All that were made ready here and are kept; blocks."""
+        ...
+
+    def name_of(self, installed: InstalledTool, task: Task) -> str | None:
+        """What a task's runtime is kept as; None if it has none for this executor. Blocks."""
+        ...
+
+    async def discard(self, name: str, before: float) -> bool:
+        """Remove one unless it was used since ``before``; says whether it is gone."""
         ...
 
 
@@ -70,6 +114,7 @@ class ToolCache:
         async with self._locks.setdefault(tool.digest, asyncio.Lock()):
             if tool.digest not in self._known:
                 self._known[tool.digest] = await self._install(tool, on_wait)
+            mark_used(self._home(tool.digest) / "manifest.jws")
             return self._known[tool.digest]
 
     def has(self, digest: str) -> bool:
@@ -98,6 +143,51 @@ class ToolCache:
             partial.rename(place)
         self._noted[installed.digest, task] = label
         return not known
+
+    def note_gone(self, runtime: str) -> None:
+        """What tasks run in has gone, by a name in its label: they are not ready here any more."""
+        for place in self._folder.glob("sha256-*/ready/*"):
+            with suppress(OSError):
+                if runtime in place.read_text():
+                    place.unlink()
+        self._noted = {key: label for key, label in self._noted.items() if runtime not in label}
+
+    def stored(self) -> list[StoredTool]:
+        """All versions that are kept; blocks."""
+        found = []
+        for signed in sorted(self._folder.glob("sha256-*/manifest.jws")):
+            digest = signed.parent.name.replace("-", ":", 1)
+            if "." not in digest:  # else it is only being unpacked
+                with suppress(OSError):
+                    found.append(StoredTool(digest, signed.parent, signed.stat().st_mtime, self._trusted(signed)))
+        return found
+
+    def _trusted(self, signed: Path) -> Manifest | None:
+        try:
+            return verify_manifest(signed.read_text(), self._keys)[0]
+        except (UnreadableError, UnicodeDecodeError):
+            return None
+
+    async def discard(self, digest: str, before: float) -> bool:
+        """Remove a version unless it was used since ``before``; says whether it is gone. A job may fetch it again."""
+        async with self._locks.setdefault(digest, asyncio.Lock()):
+            home = self._home(digest)
+            if (home / "manifest.jws").stat().st_mtime >= before:
+                return False
+            away = home.with_name(f"{home.name}.{_own_name()}")
+            home.rename(away)
+            self._known.pop(digest, None)
+            self._seen.pop(home.name, None)
+            self._noted = {key: label for key, label in self._noted.items() if key[0] != digest}
+        await asyncio.to_thread(shutil.rmtree, away)
+        return True
+
+    def sweep(self, now: float) -> int:
+        """Remove what programs left that were lost while they unpacked, or removed; says how many. Blocks."""
+        lost = [path for path in self._folder.glob("sha256-*.*") if path.stat().st_mtime < now - _LOST_SECONDS]
+        for path in lost:
+            shutil.rmtree(path)
+        return len(lost)
 
     def ready(self) -> tuple[ReadyTool, ...]:
         """What was made ready here, ahead of need or for a job, of tools that are still trusted."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -11,24 +14,35 @@ import requests
 
 from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
 from fedproc.catalog.oci import Image, ImageError
+from fedproc.common.files import mark_used
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import SingleFlight, in_own_thread
 from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.settings import DockerSettings
-from fedproc.site.tools.cache import InstalledTool, Runtime
+from fedproc.site.tools.cache import InstalledTool, Runtime, StoredRuntime
 from fedproc.site.tools.registry import SiteRegistry
 
 log = get_logger(__name__)
 
 
 class ImageRuntimes:
-    """Implements :class:`fedproc.site.tools.cache.Runtimes` for the Docker executor."""
+    """Implements :class:`fedproc.site.tools.cache.Runtimes` for the Docker executor.
 
-    def __init__(self, settings: DockerSettings, registry: SiteRegistry | None = None) -> None:
+    ``used`` is a folder of notes: which images this host has the engine keep, and when each was used last. Others of
+    the engine are nobody's business here.
+    """
+
+    kind = "images"
+
+    def __init__(
+        self, settings: DockerSettings, registry: SiteRegistry | None = None, used: Path | None = None
+    ) -> None:
+        self._used = used
         self._settings = settings
         self._registry = registry
         self._ids: dict[str, str] = {}
+        self._sizes: dict[str, int] = {}
         self._making = SingleFlight[str](keep=True)
         self._lock = asyncio.Lock()
         """one image is made at a time"""
@@ -41,11 +55,62 @@ class ImageRuntimes:
                 f"task {task.name} has neither 'image' nor 'dockerfile', and this host's executor runs containers",
                 code="system_fault.runtime",
             )
-        base = self._settings.base_image
-        name = runtime.image or image_name(installed.digest, str(runtime.dockerfile), base)
+        name = self._name(installed, task)
         if name not in self._ids:
             await self._making.do(name, lambda: self._make(name, installed.source, runtime.dockerfile))
+        self._note_used(name)
         return Runtime(self._ids[name], str(ENVIRONMENT / "bin" / "python"), f"image {name} {self._ids[name]}")
+
+    def stored(self) -> list[StoredRuntime]:
+        found = []
+        for note in sorted(self._used.glob("*")) if self._used else ():
+            with suppress(OSError, ValueError):
+                name, _, size = note.read_text().partition("\n")
+                found.append(StoredRuntime(name, note.stat().st_mtime, size=int(size or 0)))
+        return found
+
+    def name_of(self, installed: InstalledTool, task: Task) -> str | None:
+        has_one = task.runtime.image or task.runtime.dockerfile
+        return self._name(installed, task) if has_one else None
+
+    async def discard(self, name: str, before: float) -> bool:
+        """See the protocol. An image that a container still has, of whomever, stays until the next time."""
+        note = self._note(name)
+        async with self._lock:
+            if note is None or note.stat().st_mtime >= before:
+                return False
+            known = self._ids.pop(name, None)
+            if not await in_own_thread(self._removed, known or name):
+                return False
+            note.unlink(missing_ok=True)
+        return True
+
+    def _name(self, installed: InstalledTool, task: Task) -> str:
+        runtime = task.runtime
+        return runtime.image or image_name(installed.digest, str(runtime.dockerfile), self._settings.base_image)
+
+    def _note(self, name: str) -> Path | None:
+        return self._used / hashlib.sha256(name.encode()).hexdigest() if self._used else None
+
+    def _note_used(self, name: str) -> None:
+        note = self._note(name)
+        if note is None:
+            return
+        if not note.exists():
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(f"{name}\n{self._sizes.get(name, 0)}")
+        mark_used(note)
+
+    def _removed(self, reference: str) -> bool:
+        with self._engine(reference) as client:
+            try:
+                client.images.remove(reference)
+            except docker.errors.ImageNotFound:
+                return True
+            except docker.errors.APIError as error:
+                log.info("image.stays", image=reference, reason=str(error.explanation or error))
+                return False
+            return True
 
     async def _make(self, name: str, source: Path, dockerfile: str | None) -> str:
         async with self._lock:
@@ -53,14 +118,23 @@ class ImageRuntimes:
         return self._ids[name]
 
     def _made(self, name: str, source: Path, dockerfile: str | None) -> str:
+        with self._engine(name) as client:
+            if self._registry and self._registry.holds(name):
+                found = self._stored(client, self._registry, name)
+            else:
+                found = image_id(client, name) or self._fetch(client, name, source, dockerfile)
+            self._sizes[name] = int(client.images.get(found).attrs.get("Size") or 0)
+            return found
+
+    @contextmanager
+    def _engine(self, name: str) -> Iterator[docker.DockerClient]:
+        """For work on one image, whose name the errors have."""
         try:
             client = docker.DockerClient(self._settings.socket, version="auto", timeout=BUILD_SECONDS)
         except docker.errors.DockerException as error:
             raise ImageError(f"the container engine does not answer at {self._settings.socket}: {error}") from error
         try:
-            if self._registry and self._registry.holds(name):
-                return self._stored(client, self._registry, name)
-            return image_id(client, name) or self._fetch(client, name, source, dockerfile)
+            yield client
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise ImageError(f"image {name}: {error}") from error
         except OSError as error:

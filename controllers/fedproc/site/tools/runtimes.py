@@ -12,9 +12,11 @@ def make_runtimes(settings: SiteSettings, registry: SiteRegistry | None = None) 
     if settings.executor == "docker":
         from fedproc.site.tools.images import ImageRuntimes
 
-        return ImageRuntimes(settings.docker, registry)
+        return ImageRuntimes(settings.docker, registry, settings.state / "images" / "used")
 
     from fedproc.site.tools.venvs import VenvRuntimes
 
-    folder = settings.sandbox.environments or settings.state / "environments"
-    return VenvRuntimes(folder, settings.sandbox.python, settings.sandbox.pip_arguments, registry)
+    shared = settings.sandbox.environments
+    folder = shared or settings.state / "environments"
+    python, pip_arguments = settings.sandbox.python, settings.sandbox.pip_arguments
+    return VenvRuntimes(folder, python, pip_arguments, registry, shared=shared is not None)

@@ -7,21 +7,26 @@ import hashlib
 import os
 import shutil
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from contextlib import suppress
 from pathlib import Path
 
 from fedproc.catalog.wheels import lists_something
 from fedproc.common.errors import SystemFaultError
+from fedproc.common.files import mark_used
 from fedproc.common.locks import async_file_locked
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import SingleFlight, in_own_thread
 from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
-from fedproc.site.tools.cache import InstalledTool, Runtime
+from fedproc.site.tools.cache import InstalledTool, Runtime, StoredRuntime
 from fedproc.site.tools.registry import SiteRegistry
 
 log = get_logger(__name__)
 _BUILD_SECONDS = 1800
+_LONGEST_JOB = 31 * 86400.0
+"""seconds that no job runs longer than, with all of its steps' waits"""
 
 
 class EnvironmentBuildError(SystemFaultError):
@@ -33,12 +38,21 @@ class EnvironmentBuildError(SystemFaultError):
 class VenvRuntimes:
     """Implements :class:`fedproc.site.tools.cache.Runtimes` for the sandbox.
 
-    ``folder`` may be shared by several hosts of one machine: a build holds a lock, and appears in one step.
+    ``folder`` may be ``shared`` by several hosts of one machine: a build holds a lock, and appears in one step.
     """
 
+    kind = "environments"
+
     def __init__(
-        self, folder: Path, python: Path, pip_arguments: tuple[str, ...] = (), registry: SiteRegistry | None = None
+        self,
+        folder: Path,
+        python: Path,
+        pip_arguments: tuple[str, ...] = (),
+        registry: SiteRegistry | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
+        self._shared = shared
         self._folder = folder
         self._python = python
         self._pip_arguments = pip_arguments
@@ -59,11 +73,44 @@ class VenvRuntimes:
         if key is None or not (self._folder / key / "complete").exists():
             key = self._keys[requirements] = await self._built(requirements)
         place = self._folder / key
+        mark_used(place / "complete")
         return Runtime(str(place), str(ENVIRONMENT / "bin" / "python"), f"venv sha256:{key}")
+
+    def stored(self) -> list[StoredRuntime]:
+        found = []
+        for complete in sorted(self._folder.glob("?" * 64 + "/complete")):
+            with suppress(OSError):
+                found.append(StoredRuntime(complete.parent.name, complete.stat().st_mtime, complete.parent))
+        return found
+
+    def name_of(self, installed: InstalledTool, task: Task) -> str | None:
+        name = task.runtime.requirements
+        if name is None:
+            return None
+        try:
+            return self._key((installed.source / name).read_bytes())
+        except OSError:
+            return None
+
+    async def discard(self, name: str, before: float) -> bool:
+        """See the protocol. Of a shared folder none goes that a job of another host may run in."""
+        place, away = self._folder / name, self._folder / f"{name}.part"
+        limit = min(before, time.time() - _LONGEST_JOB) if self._shared else before
+        async with async_file_locked(self._folder / f"{name}.lock"):
+            await asyncio.to_thread(shutil.rmtree, away, ignore_errors=True)
+            if (place / "complete").stat().st_mtime >= limit:
+                return False
+            place.rename(away)
+            await asyncio.to_thread(shutil.rmtree, away)
+            (self._folder / f"{name}.lock").unlink(missing_ok=True)
+        return True
+
+    def _key(self, requirements: bytes) -> str:
+        return hashlib.sha256(requirements + str(self._python).encode()).hexdigest()
 
     async def _built(self, requirements: Path) -> str:
         content = await asyncio.to_thread(requirements.read_bytes)
-        key = hashlib.sha256(content + str(self._python).encode()).hexdigest()
+        key = self._key(content)
         if not (self._folder / key / "complete").exists():
             await self._builds.do(key, lambda: self._build(self._folder / key, requirements, content))
         return key

@@ -24,7 +24,7 @@ from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
 from fedproc.site.executors.docker.creation import creation_of
 from fedproc.site.executors.docker.dialect import Dialect, podman_dialect
 from fedproc.site.executors.layout import layout_for
-from fedproc.site.executors.records import kept_output, observation_of
+from fedproc.site.executors.records import kept_output, observation_of, records_in
 
 PYTHON = "python3"
 """of the image, wherever its PATH has it: images of Python's own have it in /usr/local"""
@@ -78,6 +78,9 @@ class DockerExecutor:
             else:
                 await self._remove(handle["job"])
             await asyncio.to_thread(forget, self._folder / handle["job"])
+
+    async def records(self) -> dict[str, tuple[float, int]]:
+        return await asyncio.to_thread(records_in, self._folder)
 
     def close(self) -> None:
         """Disconnect from the engine; containers go on."""

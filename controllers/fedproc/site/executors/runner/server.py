@@ -1,7 +1,7 @@
 """The runner's socket: requests and answers are JSON lines; each request has an ``id`` that its answer repeats.
 
-``submit`` (``spec``), ``poll`` (``job``, ``until_exit``), ``cancel``, ``discard`` (``job``). An answer has either
-``result`` or ``error``.
+``submit`` (``spec``), ``poll`` (``job``, ``until_exit``), ``cancel``, ``discard`` (``job``), ``records``. An answer has
+either ``result`` or ``error``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fedproc.site.executors.confinement.disk import TooDeepError
 from fedproc.site.executors.confinement.etc import make_etc
 from fedproc.site.executors.confinement.record import forget, read_record, write_record
 from fedproc.site.executors.confinement.seccomp import SeccompError, make_filter
+from fedproc.site.executors.records import records_in
 from fedproc.site.executors.runner.job import Confinement, Job
 from fedproc.site.executors.runner.launch import LaunchError
 from fedproc.site.executors.runner.order import JOB_NAME, Order, order_of
@@ -151,7 +152,13 @@ class Runner:
     def _operation(self, request: dict[str, Any]) -> Callable[[dict[str, Any]], Awaitable[Answer]]:
         if request.get("v") != VERSION:
             raise RunnerError(f"protocol version {request.get('v')}; this runner speaks {VERSION}: restart it")
-        operations = {"submit": self._submit, "poll": self._poll, "cancel": self._cancel, "discard": self._discard}
+        operations = {
+            "submit": self._submit,
+            "poll": self._poll,
+            "cancel": self._cancel,
+            "discard": self._discard,
+            "records": self._records,
+        }
         return operations[request["op"]]
 
     def _turn(self, name: str) -> asyncio.Lock:
@@ -214,6 +221,9 @@ class Runner:
                 del self._jobs[name]
             forget(folder)
         return {}
+
+    async def _records(self, request: dict[str, Any]) -> Answer:
+        return {"records": await asyncio.to_thread(records_in, self._folder / "jobs")}
 
     def _folder_of(self, job: str) -> Path:
         if not JOB_NAME.fullmatch(job):

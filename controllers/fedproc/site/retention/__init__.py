@@ -1,0 +1,1 @@
+"""What is over on a host goes after a time; what is kept is counted."""

@@ -1,0 +1,99 @@
+"""Removes what is over, kind by kind and in small batches, beside the jobs; and says what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+from fedproc.common.log import get_logger
+from fedproc.site.jobs.orchestrator import Orchestrator
+from fedproc.site.jobs.services import Services
+from fedproc.site.retention.folders import ExecutorRecords, JobFolders, PackageCache
+from fedproc.site.retention.journal import kinds_of
+from fedproc.site.retention.kept import Kept, Kind
+from fedproc.site.retention.tools import ToolRuntimes, Tools
+
+log = get_logger(__name__)
+
+_FIRST_SECONDS = 30.0
+"""after the start, when recovered jobs are under way again"""
+_PAUSE = 0.05
+"""seconds between two batches, for the jobs"""
+
+
+class Retention:
+    """One host's. ``kept`` is what the last look found, for who asks often."""
+
+    def __init__(self, services: Services, orchestrator: Orchestrator) -> None:
+        self._services = services
+        self._orchestrator = orchestrator
+        self._kinds = self._all_kinds()
+        self._removed: Counter[str] = Counter()
+        self._turn = asyncio.Lock()
+        self.kept: tuple[Kept, ...] = ()
+
+    async def run(self) -> None:
+        """Clean until cancelled, once in ``pass_seconds``. No fault ends it: what fails is tried again then."""
+        await asyncio.sleep(_FIRST_SECONDS)
+        while True:
+            await self.clean()
+            await self.survey()
+            await asyncio.sleep(self._services.settings.retention.pass_seconds)
+
+    async def clean(self) -> None:
+        """Remove all that is due. By a clock that is wrong nothing is: it might be everything."""
+        clock = self._services.identity.clock
+        if not clock.trusted:
+            log.warning("retention.waits", reason=f"this host's clock is {clock.skew:.0f} s off")
+            return
+        async with self._turn:
+            for kind in self._kinds:
+                removed = await self._clean(kind, clock.now().timestamp())
+                if removed:
+                    log.info("retention.removed", kind=kind.name, count=removed)
+
+    async def _clean(self, kind: Kind, now: float) -> int:
+        removed = 0
+        try:
+            while batch := await kind.remove(now):
+                removed += batch
+                self._removed[kind.name] += batch
+                await asyncio.sleep(_PAUSE)
+        except Exception as error:
+            log.error("retention.failed", kind=kind.name, reason=str(error), exc_info=error)
+        return removed
+
+    async def survey(self) -> tuple[Kept, ...]:
+        """Count what is kept now. A kind that cannot be looked at is left out, and logged."""
+        now = self._services.identity.clock.now().timestamp()
+        async with self._turn:
+            found = [await self._survey(kind, now) for kind in self._kinds]
+        self.kept = tuple(kept for kept in found if kept is not None)
+        return self.kept
+
+    async def _survey(self, kind: Kind, now: float) -> Kept | None:
+        try:
+            return replace(await kind.survey(now), removed=self._removed[kind.name])
+        except Exception as error:
+            log.error("retention.not_counted", kind=kind.name, reason=str(error), exc_info=error)
+            return None
+
+    def _all_kinds(self) -> list[Kind]:
+        services, days = self._services, self._services.settings.retention
+        return [
+            *kinds_of(services.journal, days),
+            JobFolders(services.settings.state / "jobs", days.job_folders_days, self._is_open),
+            ExecutorRecords(services.executor, days.executor_records_days, self._is_open),
+            ToolRuntimes(
+                services.runtimes, services.tool_cache, days.runtimes_days, lambda: services.policy, self._in_use
+            ),
+            Tools(services.tool_cache, days.tools_days, lambda: services.policy, self._in_use),
+            PackageCache(services.settings.state, days.packages_days),
+        ]
+
+    def _is_open(self, job: str) -> bool:
+        return job in self._orchestrator.runs or job in self._orchestrator.leftovers
+
+    def _in_use(self) -> set[str]:
+        return {run.record.order.tool.digest for run in list(self._orchestrator.runs.values())}

@@ -1,0 +1,112 @@
+"""Tools, and what they run in, that this host needs no more: fetched again if a job wants them after all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from fedproc.catalog.folder import version_key
+from fedproc.common.log import get_logger
+from fedproc.common.tasks import in_own_thread
+from fedproc.site.policy.rules import Policy
+from fedproc.site.retention.folders import size_of
+from fedproc.site.retention.kept import Item, Kept, due_before, figures
+from fedproc.site.tools.cache import Runtimes, StoredTool, ToolCache
+
+log = get_logger(__name__)
+
+InUse = Callable[[], set[str]]
+"""the digests of the tools of open jobs"""
+
+
+def needed(stored: Iterable[StoredTool], policy: Policy, in_use: set[str]) -> set[str]:
+    """The digests that stay at any age: of open jobs, named by the policy, or the newest here of an admitted tool."""
+    found = set(in_use)
+    tools = list(stored)
+    for rule in policy.tools:
+        here = [tool for tool in tools if tool.manifest is not None and tool.manifest.tool.id == rule.id]
+        if rule.digest != "*":
+            found.add(rule.digest)
+        elif here:
+            found.add(max(here, key=lambda tool: version_key(tool.manifest.tool.version)).digest)  # type: ignore[union-attr]
+    return found
+
+
+class Tools:
+    """Versions of tools: their manifests and sources."""
+
+    name = "tools"
+
+    def __init__(self, cache: ToolCache, days: float, policy: Callable[[], Policy], in_use: InUse) -> None:
+        self._cache = cache
+        self._days = days
+        self._policy = policy
+        self._in_use = in_use
+        self._sizes: dict[str, int] = {}
+
+    async def survey(self, now: float) -> Kept:
+        items = await in_own_thread(self._items, True)
+        return figures(self.name, "versions of tools", items, self._days, now)
+
+    async def remove(self, now: float) -> int:
+        limit = due_before(self._days, now)
+        for item in await in_own_thread(self._items, False):
+            if item.at < limit and not item.stays and await self._cache.discard(item.name, limit):
+                self._sizes.pop(item.name, None)
+                log.info("tool.removed", digest=item.name)
+                return 1
+        return await in_own_thread(self._cache.sweep, now)
+
+    def _items(self, sizes: bool) -> list[Item]:
+        stored = self._cache.stored()
+        stay = needed(stored, self._policy(), self._in_use())
+        if sizes:
+            self._sizes |= {tool.digest: size_of(tool.home) for tool in stored if tool.digest not in self._sizes}
+        return [Item(tool.digest, tool.used, self._sizes.get(tool.digest, 0), tool.digest in stay) for tool in stored]
+
+
+class ToolRuntimes:
+    """Environments or images: what tasks run in."""
+
+    def __init__(
+        self, runtimes: Runtimes, cache: ToolCache, days: float, policy: Callable[[], Policy], in_use: InUse
+    ) -> None:
+        self.name = runtimes.kind
+        self._runtimes = runtimes
+        self._cache = cache
+        self._days = days
+        self._policy = policy
+        self._in_use = in_use
+        self._sizes: dict[str, int] = {}
+
+    async def survey(self, now: float) -> Kept:
+        items = await in_own_thread(self._items, True)
+        return figures(self.name, f"{self.name} of tools", items, self._days, now)
+
+    async def remove(self, now: float) -> int:
+        limit = due_before(self._days, now)
+        for item in await in_own_thread(self._items, False):
+            if item.at < limit and not item.stays and await self._runtimes.discard(item.name, limit):
+                self._sizes.pop(item.name, None)
+                await in_own_thread(self._cache.note_gone, item.name)
+                log.info("runtime.removed", kind=self.name, runtime=item.name)
+                return 1
+        return 0
+
+    def _items(self, sizes: bool) -> list[Item]:
+        stay = self._needed()
+        stored = self._runtimes.stored()
+        if sizes:
+            new = [one for one in stored if one.name not in self._sizes]
+            self._sizes |= {one.name: one.size if one.place is None else size_of(one.place) for one in new}
+        return [Item(one.name, one.used, self._sizes.get(one.name, 0), one.name in stay) for one in stored]
+
+    def _needed(self) -> set[str]:
+        stored = self._cache.stored()
+        stay = needed(stored, self._policy(), self._in_use())
+        return {
+            name
+            for tool in stored
+            if tool.digest in stay and (installed := tool.installed) is not None
+            for task in installed.manifest.tool.tasks
+            if (name := self._runtimes.name_of(installed, task)) is not None
+        }
