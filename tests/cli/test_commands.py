@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from tests.cli.conftest import Call
 from tests.support.central_api import Federation
 
+from fedproc.central.db.engine import write_transaction
+from fedproc.central.db.schema import experiments, jobs
 from fedproc.client import session
 
 
@@ -119,7 +123,95 @@ def test_an_operator_sees_his_own_and_with_all_everybodys_with_their_owners(
     assert "of rosa" in olga("experiments", "show", hers).out
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("run cuont --data UB:cohort", "there is no tool 'cuont'; did you mean count?"),
+        ("run Count --data UB:cohort", "tool 'Count' is no name of this kind"),
+        ("run count --host ub", "--host 'ub' is no host id: one has capital letters, digits and _, for example UB;"),
+        (
+            "run count --data UB-cohort",
+            "is no dataset: one is HOST:ID, for example UB:breast-cohort; did you mean",
+        ),
+        ("run count --data UB:cohort --data UB:cohort", "each may be named once only"),
+        ("run count --data UB:cohort -p column=age -p limit=many", "parameters.limit: must be a whole number"),
+        ("run count --host FORHT -p column=age", "FORHT is not enrolled; did you mean FORTH? (fedproc hosts lists"),
+        ("hosts show ub", "there is no host 'ub': it is no host id"),
+        ("hosts show FORHT", "did you mean FORTH?"),
+        ("tools show count_", "did you mean count?"),
+        ("tools show cuont", "did you mean count?"),
+        ("experiments list --state done", "state.0 must be one of 'queued', 'running'"),
+        ("hosts enrol BSC --role date", "--role must be one of 'data', 'compute' or 'aggregator'"),
+    ],
+)
+def test_mistakes_are_told_in_sentences_with_the_nearest_name(
+    signed_in: Callable[..., Call], words: str, told: str
+) -> None:
+    said = signed_in("rosa", "researcher", "operator")(*words.split())
+    assert said.code == 1
+    assert told in said.err
+    for strange in ("Value error", "String should", "Extra inputs", "pattern", "GET /", "Traceback", "valid tuple"):
+        assert strange not in said.err
+
+
+def test_a_tool_shows_what_each_parameter_wants(rosa: Call) -> None:
+    shown = rosa("tools", "show", "count").out
+    assert "a whole number of 1 or more" in shown
+    assert '{"deep": true or false (optional), "note": text (optional)}' in shown
+
+
 # -- results
+
+
+def test_a_success_without_a_host_is_told_everywhere(federation: Federation, rosa: Call, tmp_path: Path) -> None:
+    with federation.user() as client:
+        started = federation.start(client, label="spare")["id"]
+    federation.books.dispatch()
+    federation.books.bring(started, "running", "succeeded")
+    with write_transaction(federation.engine) as connection:  # a tool's rule makes it so: tests/central/experiments
+        lost = update(jobs).where(jobs.c.experiment == started, jobs.c.host == "BSC")
+        connection.execute(lost.values(state="lost"))
+        connection.execute(update(experiments).where(experiments.c.id == started).values(state="succeeded"))
+    assert "succeeded without BSC" in rosa("experiments").out
+    assert "succeeded without BSC" in rosa("experiments", "show", "spare").out
+    assert json.loads(rosa("experiments", "list", "--json").out)[0]["succeeded_without"] == ["BSC"]
+    said = rosa("results", "spare", "--to", str(tmp_path / "out"))
+    assert said.code == 4
+    assert "succeeded without BSC" in said.err
+    assert "succeeded without BSC" in (tmp_path / "out" / "report.txt").read_text()
+
+
+def test_the_report_has_what_one_needs_to_publish_results(federation: Federation, rosa: Call, tmp_path: Path) -> None:
+    with federation.user() as client:
+        started = federation.start(client, label="cohort 7", purpose="a study")["id"]
+    federation.books.dispatch()
+    job = federation.books.job_on(started, "UB")
+    federation.books.report(job.id, "running")
+    federation.upload_output(job, "counts", "counts.json", b'{"rows": 1}')
+    assert rosa("results", started, "--to", str(tmp_path / "out")).code == 3, "it has not ended"
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["experiment"], report["label"], report["purpose"]) == (started, "cohort 7", "a study")
+    assert report["tool"]["id"] == "count"
+    assert report["tool"]["digest"].startswith("sha256:")
+    assert report["parameters"] == {"column": "age", "limit": 10, "delimiter": ","}
+    assert {each["id"]: each["version"] for each in report["datasets"]} == {"UB:cohort": "1", "BSC:cohort": "1"}
+    assert {each["host"] for each in report["jobs"]} == {"UB", "BSC", "EUCAIM"}
+    (file,) = report["files"]
+    assert file["sha256"] == hashlib.sha256((tmp_path / "out" / file["path"]).read_bytes()).hexdigest()
+    text = (tmp_path / "out" / "report.txt").read_text()
+    for part in (
+        started,
+        "count 1.2.0",
+        report["tool"]["digest"],
+        'column = "age"',
+        "UB:cohort  version 1",
+        file["sha256"],
+    ):
+        assert part in text
+    assert rosa("results", started, "--to", str(tmp_path / "out")).code == 3, "fetched again"
+    with federation.user() as client:
+        other = federation.start(client)["id"]
+    assert f"it holds results of {started}" in rosa("results", other, "--to", str(tmp_path / "out")).err
 
 
 def test_results_of_an_experiment_that_failed(federation: Federation, rosa: Call, tmp_path: Path) -> None:

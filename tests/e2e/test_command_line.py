@@ -92,7 +92,10 @@ def test_a_tool_that_exits_3(fedproc):
         (["run", "host-acceptance", "--host", "NOWHERE"], "NOWHERE is not enrolled"),
         (["run", "no-such-tool", "--host", "UB"], "no-such-tool"),
         (["run", "host-acceptance", "--host", "UB", "-p", "seconds=soon"], "parameters.seconds"),
-        (["run", "host-acceptance", "--host", "UB", "-p", "second=1"], "'second' was unexpected"),
+        (
+            ["run", "host-acceptance", "--host", "UB", "-p", "second=1"],
+            "there is no parameter 'second'; did you mean seconds?",
+        ),
         (["run", "host-acceptance", "--host", "UB", "--host-parameter", "seconds=1"], "HOST.NAME=VALUE"),
         (
             ["run", "cohort-statistics", "--data", "UB:nothing", "-p", 'time_grid={"step":1,"end":2}'],
@@ -106,6 +109,16 @@ def test_a_tool_that_exits_3(fedproc):
         (["experiments", "show", "e-01k86kcjqvj6sttai0kuakn05j"], "e-01k86kcjqvj6sttai0kuakn05j"),
         (["run", "letter", "--host", "UB", "--input", "letter=/no/such/file"], "a file that is there"),
         (["catalog", "check", "/nowhere"], "/nowhere"),
+        (
+            ["run", "cohort-statistics", "--data", "UB:breast-cohort", "-p", "time_grid=[1,2,3]"],
+            'must be {"step": a number above 0, "end": a number above 0} or {"points": a list of 1 to 400 entries, '
+            "each entry a number above 0}, and is [1, 2, 3]",
+        ),
+        (["run", "row-cuont", "--data", "UB:breast-cohort"], "no tool 'row-cuont'; did you mean row-count?"),
+        (["run", "row-count", "--data", "UB:breast-chort"], "did you mean breast-cohort?"),
+        (["run", "host-acceptance", "--host", "ub"], "--host 'ub' is no host id"),
+        (["hosts", "show", "FORHT"], "did you mean FORTH?"),
+        (["tools", "show", "cohort_statistics"], "did you mean cohort-statistics?"),
     ],
 )
 def test_mistakes_are_told_in_one_line_with_what_to_do(fedproc, arguments, told):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from fedproc.cli.finding import nearest
 from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, line, say, size, styled, table
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
@@ -47,7 +48,7 @@ def list_hosts(
 @hosts.command("show")
 def show_host(host: str, json: AsJson = False) -> None:
     """One host: what it has, what it lets run."""
-    with signed_in() as client:
+    with signed_in() as client, nearest(client, "hosts", host):
         found = client.host(host)
     if json:
         return as_json(found)
@@ -95,11 +96,15 @@ def enrol_host(
     try:
         enrolment = HostEnrolment.model_validate(given)
     except ValidationError as error:
-        lines = (f"--{str(each.loc[0]).replace('_', '-')} {each.what}" for each in faults_of(error))
+        lines = (f"--{_option(str(each.loc[0]))} {each.what}" for each in faults_of(error))
         raise InvalidInputError("\n".join(lines)) from error
     with signed_in(operator=True) as client:
         found = client.enrol(host, enrolment)
     say(f"{found.id} is enrolled ({', '.join(found.roles)})")
+
+
+def _option(field: str) -> str:
+    return {"roles": "role"}.get(field, field).replace("_", "-")
 
 
 def _condition(host: HostView) -> object:
@@ -131,7 +136,7 @@ def list_tools(json: AsJson = False) -> None:
 @tools.command("show")
 def show_tool(tool: str, json: AsJson = False) -> None:
     """One tool: parameters, tasks, what it takes and gives."""
-    with signed_in() as client:
+    with signed_in() as client, nearest(client, "tool", tool):
         found = client.tool(tool)
         tasks = [task for task in client.tasks() if task.tool == tool and task.version == found.version]
     if json:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from fedproc.cli.show import clock
 from fedproc.client.api import Client
+from fedproc.client.transport import ApiError
 from fedproc.common.errors import FedprocError, NotFoundError
 from fedproc.common.text import did_you_mean
 from fedproc.contract.api.experiments import ExperimentRequest
@@ -46,6 +47,16 @@ def experiment_id(client: Client, given: str) -> str:
     near = did_you_mean(given, [each.id for each in latest] + [each.label for each in latest if each.label])
     what = f"no experiment of yours has the id or the label {given!r}"
     raise NotFoundError(f"{what}{near or ';'} fedproc experiments lists them")
+
+
+@contextmanager
+def nearest(client: Client, field: str, value: str) -> Iterator[None]:
+    """Adds the nearest name to what the API says of one that there is not, where it has not said it itself."""
+    try:
+        yield
+    except ApiError as error:
+        near = _nearest(client, field, value) if error.status == 404 else ""
+        raise NotFoundError(error.message + near) if near and "did you mean" not in error.message else error from None
 
 
 def explain(client: Client, error: ValidationError, values: Mapping[str, Any]) -> str:

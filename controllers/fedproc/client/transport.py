@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -25,10 +26,18 @@ class ApiError(FedprocError):
     """The API refused; ``status`` and ``detail`` hold its problem details (RFC 9457)."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        super().__init__(str(problem.get("detail") or problem.get("title") or f"HTTP {status}"))
+        super().__init__(_text(problem) or f"HTTP {status}")
         self.status = status
         self.code = str(problem.get("code") or "error")
         self.problem = problem
+
+
+def _text(problem: Mapping[str, Any]) -> str:
+    """What a person reads of a problem: a line for each fault, where there are several with their cures."""
+    errors = problem.get("errors")
+    if isinstance(errors, list) and len(errors) > 1 and all(isinstance(e, dict) and "cure" in e for e in errors):
+        return "\n".join(f"{e.get('where')}: {e.get('what')} ({e['cure']})" for e in errors)
+    return str(problem.get("detail") or problem.get("title") or "")
 
 
 def trusted(ca_file: str | None) -> ssl.SSLContext:

@@ -93,3 +93,27 @@ def test_every_operation_says_how_it_fails_and_who_may() -> None:
             assert "4XX" in operation["responses"], (path, method)
             if path not in open_to_all:
                 assert operation["security"], (path, method)
+
+
+def test_errors_are_of_the_media_type_that_they_come_with() -> None:
+    for path, methods in published()["paths"].items():
+        for method, operation in methods.items():
+            for status, response in operation["responses"].items():
+                if status in {"4XX", "5XX"}:
+                    assert list(response["content"]) == ["application/problem+json"], (path, method)
+
+
+def test_headers_of_tus_and_json_in_queries_are_described() -> None:
+    paths = published()["paths"]
+    for method, names in {
+        "head": {"Tus-Resumable"},
+        "patch": {"Tus-Resumable", "Upload-Offset", "Upload-Checksum"},
+        "delete": {"Tus-Resumable"},
+    }.items():
+        operation = paths["/uploads/{file_id}"][method]
+        assert {each["name"] for each in operation["parameters"] if each["in"] == "header"} == names
+        (good,) = (response for status, response in operation["responses"].items() if status.startswith("2"))
+        assert "Tus-Resumable" in good["headers"]
+    query = {each["name"]: each["schema"] for each in paths["/tools/job/{tool_name}"]["get"]["parameters"]}
+    assert "application/json" in json.dumps(query["parameters"])
+    assert "application/json" in json.dumps(query["host_parameters"])

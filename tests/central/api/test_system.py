@@ -136,7 +136,10 @@ def test_what_is_not_there_and_what_is_not_done(anyone: httpx.Client) -> None:
     assert "/docs lists" in problem(anyone.get("/nothing"), 404)["detail"]
     answer = anyone.delete("/experiments")
     assert "it takes" in problem(answer, 405)["detail"]
-    assert answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, POST"
+    answer = anyone.put(f"/uploads/f-{'0' * 26}")
+    assert problem(answer, 405)["detail"].endswith("it takes DELETE, HEAD, PATCH")
+    assert answer.headers["allow"] == "DELETE, HEAD, PATCH"
     assert problem(anyone.get("/experiments"), 401)["instance"] == "/experiments"
 
 

@@ -8,12 +8,14 @@ import pytest
 from sqlalchemy import update
 from tests.central.experiments.test_revocation import SPARING, running_gang
 from tests.support.books import Books, kinds
-from tests.support.sample_tools import task, tool
+from tests.support.sample_tools import COUNTS, need, task, tool
 
-from fedproc.central.db.engine import serialized_transaction
+from fedproc.central.db.engine import read_transaction, serialized_transaction
+from fedproc.central.db.repositories import experiments
 from fedproc.central.db.schema import hosts
 from fedproc.central.experiments import deadlines, lost
 from fedproc.common.errors import ConflictError
+from fedproc.contract.wire.messages import JobOrder
 
 
 def lose(books: Books, experiment: str, *only: str) -> None:
@@ -102,3 +104,28 @@ def test_a_tool_says_when_a_silent_host_counts_as_lost_and_the_experiment_may_sa
     assert "lost" not in books.states(by_experiment).values()
     assert pass_clock(books, now + 620)
     assert books.states(by_experiment)["work@UB"] == "lost"
+
+
+PATIENT = tool(
+    "patient",
+    task("local", outputs=[COUNTS]),
+    task("total", "server", needs=[need("local", "exited")],
+         inputs=[{"name": "counts", "kind": "output", "task": "local", "output": "counts"}]),
+    on_host_lost={"action": "continue", "min_hosts": 2},
+)  # fmt: skip
+
+
+def test_a_success_without_a_host_says_so_and_the_later_task_is_told_who_is_there(books: Books) -> None:
+    books.add_tool(PATIENT)
+    experiment = books.submit(tool="patient", hosts=["UB", "BSC", "FORTH"])
+    books.dispatch()
+    books.report(books.job_on(experiment, "BSC").id, "failed")
+    books.bring(experiment, "running", "succeeded", task="local")
+    (order,) = [message for _, message in books.dispatch() if isinstance(message, JobOrder)]
+    assert order.hosts == {"local": ("UB", "FORTH"), "total": ("EUCAIM",)}
+    books.bring(experiment, "running", "succeeded", task="total")
+    assert books.experiment(experiment).state == "succeeded"
+    last = books.events(experiment)[-1]
+    assert (last.job, last.data["state"], last.data["reason"]) == (None, "succeeded", "without BSC")
+    with read_transaction(books.engine) as connection:
+        assert experiments.succeeded_without(connection, [experiment]) == {experiment: {"BSC"}}

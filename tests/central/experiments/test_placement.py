@@ -116,7 +116,7 @@ def test_defaults_are_filled_in_also_inside_and_never_shared() -> None:
     assert given.of("UB")["model"]["names"] == []
     assert given.field_errors("UB", chosen=True) == []
     assert [field_error["what"] for field_error in given.field_errors("BSC", chosen=True)] == [
-        "'share' is a required property"
+        "'share' is missing: a number"
     ]
     assert given.field_errors("EUCAIM", chosen=False) == [], "who was not chosen need not be given what differs by host"
 
@@ -126,4 +126,66 @@ def test_a_schema_fetches_nothing_from_anywhere() -> None:
     (field_error,) = Parameters(tool("remote", task("a"), parameters=remote), {"x": 1}, {}).field_errors(
         "UB", chosen=True
     )
-    assert "tell the tool's provider" in field_error["what"]
+    assert field_error["cure"] == "tell the tool's provider"
+
+
+PICKY = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["rounds"],
+    "properties": {
+        "rounds": {"type": "integer", "minimum": 1},
+        "rates": {"type": "array", "items": {"type": "integer"}, "default": [1.0]},
+        "seed": {"type": "integer", "default": None},
+        "note": {"type": ["string", "null"], "default": None},
+    },
+}
+
+
+def _told(**parameters: Any) -> list[tuple[str, str, str]]:
+    given = Parameters(tool("picky", task("a"), parameters=PICKY), parameters, {})
+    return [(entry["where"], entry["what"], entry["cure"]) for entry in given.field_errors("UB", chosen=True)]
+
+
+def test_ten_point_zero_is_the_whole_number_ten_wherever_it_stands() -> None:
+    given = Parameters(tool("picky", task("a"), parameters=PICKY), {"rounds": 10.0, "rates": [2.0, 3]}, {})
+    values = given.of("UB")
+    assert (repr(values["rounds"]), repr(values["rates"])) == ("10", "[2, 3]")
+    assert given.field_errors("UB", chosen=True) == []
+    default = Parameters(tool("picky", task("a"), parameters=PICKY), {"rounds": 1}, {}).of("UB")["rates"]
+    assert repr(default) == "[1]"
+    assert [what for _, what, _ in _told(rounds=10.5)] == ["must be a whole number of 1 or more, and is 10.5"]
+
+
+def test_a_default_of_null_is_none_where_null_is_no_value() -> None:
+    values = Parameters(tool("picky", task("a"), parameters=PICKY), {"rounds": 1}, {}).of("UB")
+    assert "seed" not in values
+    assert values["note"] is None
+
+
+def test_wrong_parameters_are_told_all_at_once_with_what_is_right() -> None:
+    see = "fedproc tools show picky shows its parameters"
+    known = "there are note, rates, rounds, seed"
+    wrong = 'must be a list, each entry a whole number, and is "all"'
+    assert sorted(_told(round=3, rates="all")) == [
+        ("parameters", "'rounds' is missing: a whole number of 1 or more", f"for example rounds=1; {see}"),
+        ("parameters.rates", wrong, f"for example 'rates=[1.0]'; {see}"),
+        ("parameters.round", f"there is no parameter 'round'; did you mean rounds? {known}", see),
+    ]
+
+
+def test_a_host_that_is_not_there_is_told_once() -> None:
+    names = lambda: ["UB", "FORTH"]  # noqa: E731
+    request = ExperimentRequest(tool="reading", hosts=["FORHT"])
+    reading = tool("reading", task("a", "client", inputs=[DATASET]))
+    with pytest.raises(InvalidInputError) as caught:
+        plan(request, reading, KNOWN, "EUCAIM", names=names)
+    assert [entry["what"] for entry in caught.value.detail["errors"]] == ["FORHT is not enrolled; did you mean FORTH?"]
+
+
+def test_a_request_for_fewer_hosts_than_a_tool_needs_is_refused() -> None:
+    rule = {"action": "continue", "min_hosts": 2}
+    needy = tool("needy", task("a", "worker"), on_host_lost=rule)
+    assert _plan(needy, hosts=["UB", "BSC"])
+    assert _faults(needy, hosts=["UB"]) == [("hosts", "needy needs 2 hosts or more, and 1 is chosen")]
+    assert _plan(tool("any", task("a", "worker"), on_host_lost={"min_hosts": 2}), hosts=["UB"]), "it fails with a host"

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from fedproc.central.api.problems import MEDIA_TYPE
 from fedproc.contract.api.files import NewUpload
 
 TITLE = "fedproc: federated processing"
@@ -28,6 +29,7 @@ _TAGS = {
     "experiments": "One run of a tool over several hosts: start, watch, cancel, fetch.",
     "uploads": "Bytes go up in pieces that can be resumed (tus 1.0.0).",
     "enrolment": "A new host's way in.",
+    "retention": "What is kept how long, and deleting what is one's own.",
     "system": "The API about itself, and its audit.",
 }
 """The groups in the order in which a reader meets them: D6.1's endpoints first."""
@@ -44,7 +46,19 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     schemas = found["components"]["schemas"]
     schemas["NewUpload"] = NewUpload.model_json_schema(ref_template="#/components/schemas/{model}")
+    _as_problems(found)
     return found
+
+
+def _as_problems(found: dict[str, Any]) -> None:
+    """An error is of the media type of RFC 9457, which FastAPI has no way to say of a model."""
+    problem = {"$ref": "#/components/schemas/Problem"}
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            for response in operation["responses"].values():
+                content = response.get("content", {})
+                for kind in [kind for kind, body in content.items() if body.get("schema") == problem]:
+                    content[MEDIA_TYPE] = content.pop(kind)
 
 
 def document_bytes(app: FastAPI) -> bytes:

@@ -9,8 +9,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from fedproc.common.errors import (
     ChecksumError,
@@ -35,8 +37,11 @@ from fedproc.common.errors import (
     UnreadableError,
 )
 from fedproc.contract.api.base import Problem
+from fedproc.contract.api.faults import fault_of
 
 MEDIA_TYPE = "application/problem+json"
+_TOLD = 10
+"""so many faults are told in the text; ``errors`` has all"""
 
 STATUS: Mapping[type[FedprocError], int] = {
     MalformedRequestError: 400,
@@ -127,20 +132,29 @@ def _challenge(error: FedprocError) -> str:
     return f'{REALM}, error="{kind_of_error}", error_description="{text}"'
 
 
-def from_validation(entries: Iterable[Mapping[str, Any]], instance: str | None) -> ProblemResponse:
-    """The answer to input of the wrong shape: every fault with its place, never the value itself."""
-    errors = [{"where": ".".join(map(str, e["loc"])), "what": _what(e), "code": e["type"]} for e in entries]
-    first = "; ".join(f"{error['where']}: {error['what']}" for error in errors[:3])
-    detail = f"the request is not as the API takes it ({first}); /docs has the shape of each request"
+def from_validation(
+    entries: Iterable[Mapping[str, Any]], instance: str | None, model: type[BaseModel] | None = None
+) -> ProblemResponse:
+    """The answer to input of the wrong shape: every fault with its place, never the value itself.
+
+    ``model`` is what the body was to be: of a key that it does not know, the nearest that it does is told.
+    """
+    errors = [_shape_error(entry, model) for entry in entries]
+    first = "; ".join(f"{error['where']} {error['what']}" for error in errors[:_TOLD])
+    more = f"; and {len(errors) - _TOLD} more" if len(errors) > _TOLD else ""
+    detail = f"the request is not as the API takes it: {first}{more}; /docs has the shape of each request"
     return problem(422, detail, InvalidInputError.code, instance=instance, errors=errors[:100])
 
 
-def _what(error: Mapping[str, Any]) -> str:
-    if error["type"] == "json_invalid":
-        return f"not JSON: {error.get('ctx', {}).get('error', error['msg'])}"
-    if tuple(error["loc"]) == ("body",):
-        return "must be a JSON object, sent with Content-Type: application/json"
-    return str(error["msg"])
+def _shape_error(entry: Mapping[str, Any], model: type[BaseModel] | None) -> dict[str, Any]:
+    where, code = ".".join(map(str, entry["loc"])), entry["type"]
+    if code == "json_invalid":
+        what = f"is not JSON: {entry.get('ctx', {}).get('error', entry['msg'])}"
+    elif tuple(entry["loc"]) == ("body",):
+        what = "must be a JSON object, sent with Content-Type: application/json"
+    else:
+        what = fault_of(entry, model, above=int(entry["loc"][:1] == ("body",))).what
+    return {"where": where, "what": what, "code": code}
 
 
 def install(app: FastAPI) -> None:
@@ -152,21 +166,34 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _shape(request: Request, error: RequestValidationError) -> Response:
-        return from_validation(error.errors(), request.url.path)
+        return from_validation(error.errors(), request.url.path, _model_of(request))
 
     @app.exception_handler(HTTPException)
     async def _framework(request: Request, error: HTTPException) -> Response:
-        code = HTTPStatus(error.status_code).name.lower()
-        return problem(
-            error.status_code, _explain(request, error), code, instance=request.url.path, headers=error.headers
-        )
+        code, headers = HTTPStatus(error.status_code).name.lower(), dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(request))
+        text = _explain(request, error, headers)
+        return problem(error.status_code, text, code, instance=request.url.path, headers=headers)
 
 
-def _explain(request: Request, error: HTTPException) -> str:
+def _model_of(request: Request) -> type[BaseModel] | None:
+    """The model of the body of the request's endpoint."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    return None if body is None else body.field_info.annotation
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the path takes, whichever of its routes was met first (RFC 9110 section 15.5.6)."""
+    routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
+
+
+def _explain(request: Request, error: HTTPException, headers: Mapping[str, str]) -> str:
     if error.status_code == 404:
         return "there is nothing at this path; /docs lists what there is"
     if error.status_code == 405:
-        return f"{request.method} is not for this path; it takes {(error.headers or {}).get('Allow', 'other methods')}"
+        return f"{request.method} is not for this path; it takes {headers['Allow']}"
     if error.status_code == 400:
         return "the body cannot be read as what its Content-Type says; /docs has the shape of each request"
     return error.detail

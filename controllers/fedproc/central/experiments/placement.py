@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.parameters import FieldError, Parameters, field_error
 from fedproc.common.errors import InvalidInputError
+from fedproc.common.text import did_you_mean
 from fedproc.contract.api.experiments import ExperimentRequest, RunRequest
 from fedproc.contract.tool.task import Condition, Placement, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.messages import DatasetUse
 
+_TOLD = 10
+"""so many faults are told in the error's text; its detail has all"""
 _ROLE = {Placement.client: "data", Placement.server: "aggregator"}
 
 
@@ -63,16 +66,19 @@ def plan(
     aggregator: str,
     *,
     acceptance: bool = False,
+    names: Callable[[], Iterable[str]] = tuple,
 ) -> Plan:
     """Place the request's jobs; ``acceptance``: on hosts that are not accepted, too.
+
+    ``names`` gives the hosts that there are, so that the nearest to one that there is not can be told.
 
     Raises :class:`InvalidInputError` with every fault at once, each with its cure.
     """
     chosen = list(request.hosts) or list(dict.fromkeys(d.partition(":")[0] for d in request.datasets))
-    placing = _Placing(request, tool, hosts, aggregator, chosen, acceptance)
+    placing = _Placing(request, tool, hosts, aggregator, chosen, acceptance, names)
     if field_errors := list(placing.field_errors()):
-        first = "; ".join(f"{entry['where']}: {entry['what']} ({entry['cure']})" for entry in field_errors[:3])
-        more = f"; and {len(field_errors) - 3} more" if len(field_errors) > 3 else ""
+        first = "; ".join(f"{entry['where']}: {entry['what']} ({entry['cure']})" for entry in field_errors[:_TOLD])
+        more = f"; and {len(field_errors) - _TOLD} more" if len(field_errors) > _TOLD else ""
         raise InvalidInputError(
             f"the experiment cannot be placed: {first}{more}", code="placement", errors=field_errors
         )
@@ -89,7 +95,9 @@ class _Placing:
         aggregator: str,
         chosen: list[str],
         acceptance: bool,
+        names: Callable[[], Iterable[str]],
     ) -> None:
+        self._names = names
         self._request = request
         self._tool = tool
         self._hosts = hosts
@@ -134,7 +142,8 @@ class _Placing:
         for host in self._chosen:
             facts = self._hosts.get(host)
             if facts is None:
-                yield field_error("hosts", f"{host} is not enrolled", "GET /hosts/ lists the hosts there are")
+                near = did_you_mean(host, self._names())
+                yield field_error("hosts", f"{host} is not enrolled{near}", "fedproc hosts lists the hosts there are")
             elif not facts.active:
                 yield field_error("hosts", f"{host} is not active: the operator revoked it", "leave it out, or ask him")
             elif not facts.accepted and not self._acceptance:
@@ -163,11 +172,13 @@ class _Placing:
             yield field_error("hosts", what, "choose more hosts or datasets; fedproc data lists what there is")
 
     def _empty_tasks(self) -> Iterator[FieldError]:
+        if any(host not in self._hosts for host in self._chosen):
+            return  # what is missing is told already
         for task in self._tool.tasks:
             if not self._hosts_of(task):
                 kind = "data hosts" if task.placement is Placement.client else "hosts"
                 yield field_error("hosts", f"task {task.name} runs on the chosen {kind}, and none is chosen",
-                            "name hosts or datasets; GET /datasets lists what there is")  # fmt: skip
+                            "name hosts or datasets; fedproc data lists what there is")  # fmt: skip
 
     def _wrong_datasets(self) -> Iterator[FieldError]:
         for dataset in self._request.datasets:
@@ -177,7 +188,8 @@ class _Placing:
                             f"add {host} to hosts, or leave hosts out")  # fmt: skip
             elif host in self._hosts and (offered := self._hosts[host].datasets) is not None and name not in offered:
                 there = ", ".join(f"{host}:{other}" for other in sorted(offered)[:10]) or "none at all"
-                yield field_error("datasets", f"{host} offers no dataset {name!r}", f"it offers: {there}")
+                near = did_you_mean(name, offered)
+                yield field_error("datasets", f"{host} offers no dataset {name!r}{near}", f"it offers: {there}")
 
     def _missing_datasets(self) -> Iterator[FieldError]:
         for task in self._tool.tasks:
@@ -186,10 +198,11 @@ class _Placing:
             for host in self._hosts_of(task):
                 if not self._datasets.get(host):
                     yield field_error("datasets", f"task {task.name} needs a dataset, and none of {host} is chosen",
-                                f"add one of {host}'s (GET /datasets), or leave {host} out")  # fmt: skip
+                                f"add one of {host}'s (fedproc data), or leave {host} out")  # fmt: skip
 
     def _wrong_parameters(self) -> Iterator[FieldError]:
         at_work = list(dict.fromkeys(host for task in self._tool.tasks for host in self._hosts_of(task)))
+        at_work += [host for host in self._chosen if host not in self._hosts]
         seen: set[tuple[str, str]] = set()
         for host in at_work:
             for entry in self.parameters.field_errors(host, chosen=host in self._chosen):

@@ -101,7 +101,9 @@ def submit(
     row = _tool(connection, request)
     tool = tools.of_digest(connection, row.digest)
     known = _hosts(connection, named_hosts(request, settings.aggregator))
-    placed = plan(request, tool, known, settings.aggregator, acceptance=acceptance)
+    placed = plan(
+        request, tool, known, settings.aggregator, acceptance=acceptance, names=lambda: hosts.active_ids(connection)
+    )
     Quotas(settings).check_size(caller.sub, placed)
     experiment = new_id("e")
     values = {**_experiment(placed, row, caller, now), "id": experiment}
@@ -128,7 +130,7 @@ def _tool(connection: Connection, request: ExperimentRequest) -> Row[Any]:
     try:
         return tools.find(connection, request.tool, request.version)
     except NotFoundError as error:
-        where, cure = error.detail.get("where", "tool"), "GET /tools lists tools and versions"
+        where, cure = error.detail.get("where", "tool"), "fedproc tools lists them"
         errors = [{"where": where, "what": error.message, "cure": cure}]
         raise InvalidInputError(error.message, code="placement", errors=errors) from error
 

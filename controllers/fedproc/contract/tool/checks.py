@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from fedproc.common.text import did_you_mean
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.placeholders import HOST_PLACEHOLDERS
 from fedproc.contract.tool.task import Task
@@ -83,7 +84,11 @@ def _placeholders(task: Task, parameters: set[str]) -> Iterator[str]:
     known |= {f"port.{port.name}" for port in task.ports}
     known |= {f"connection.{c.name}.{part}" for c in task.connections for part in ("address", "host", "port")}
     for name in sorted(task.placeholders() - known):
-        yield f"task {task.name}: placeholder {{{name}}} is unknown; known are {', '.join(sorted(known))}"
+        near = did_you_mean(name, known) or ";"
+        yield (
+            f"task {task.name}: placeholder {{{name}}} is unknown{near} known are {', '.join(sorted(known))}; to have "
+            f"that text itself, write {{{{{name}}}}}"
+        )
 
 
 def _cycles(tasks: Sequence[Task]) -> Iterator[str]:

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-PLACEHOLDER = re.compile(r"\{([a-z_]+(?:\.[a-z0-9_-]+)*)\}")
-"""How a placeholder looks inside a command or an environment value."""
+_NAME = r"(?:parameter\.[A-Za-z0-9_.-]+|[a-z_]+(?:\.[a-z0-9_-]+)*)"
+_USE = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
+"""``{name}``; the same in two pairs of braces is the text ``{name}``. Every other brace is as it is."""
+
+
+def placeholders_in(text: str) -> set[str]:
+    """The names of the placeholders in a command or an environment value."""
+    return {found[2] for found in _USE.finditer(text) if found[2]}
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Put values in place of placeholders, once: what a value holds is never looked into.
+
+    A parameter that was not given and has no default is the empty text. Raises KeyError for any other without a value.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        if found[1]:
+            return f"{{{found[1]}}}"
+        name = found[2]
+        return values.get(name, "") if name.startswith("parameter.") else values[name]
+
+    return _USE.sub(value, text)
 
 
 HOST_PLACEHOLDERS: dict[str, str] = {
@@ -29,5 +51,5 @@ HOST_PLACEHOLDER_FAMILIES: dict[str, str] = {
     "connection.NAME.host": "host name of that address",
     "connection.NAME.port": "port of that address",
     "port.NAME": "number of the task's own declared port",
-    "parameter.NAME": "one resolved parameter as text",
+    "parameter.NAME": "one resolved parameter as text; empty if it was not given and has no default",
 }

@@ -10,9 +10,9 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from fedproc.contract.ids import Name, is_safe_path
 from fedproc.contract.tool.description import Model
 from fedproc.contract.tool.metrics import MOST, MetricDecl
-from fedproc.contract.tool.placeholders import PLACEHOLDER
+from fedproc.contract.tool.placeholders import placeholders_in
 
-VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Placement(StrEnum):
@@ -220,4 +220,4 @@ class Task(Model):
     def placeholders(self) -> set[str]:
         """Every placeholder that the command, the prepare steps and the environment use."""
         texts = [*self.command, *self.environment.values(), *(text for step in self.prepare for text in step)]
-        return {name for text in texts for name in PLACEHOLDER.findall(text)}
+        return {name for text in texts for name in placeholders_in(text)}

@@ -77,7 +77,7 @@ def _length(schema: Mapping[str, Any], unit: str) -> str:
     least = schema.get("minLength" if unit == "characters" else "minItems", 0)
     most = schema.get("maxLength" if unit == "characters" else "maxItems")
     if most is None:
-        return f" of {least} {unit} or more" if least > 1 else ""
+        return f" of {least} {unit} or more" if least > 1 else (", not empty" if least else "")
     return f" of {least} to {most} {unit}" if least else f" of {most} {unit} or less"
 
 

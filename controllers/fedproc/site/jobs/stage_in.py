@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.states import JobState
-from fedproc.contract.tool.placeholders import PLACEHOLDER
+from fedproc.contract.tool.placeholders import fill
 from fedproc.contract.tool.task import InputDecl, Task
-from fedproc.contract.wire.messages import FileRef, JobOrder
+from fedproc.contract.wire.messages import FileRef, JobOrder, Peer
 from fedproc.site.centre.api import OnWait
 from fedproc.site.executors.base import ALIAS_DOMAIN, INPUT, SOURCE, Forward, Limits, Mount, Port, Spec, Stop
 from fedproc.site.jobs.record import JobRecord
@@ -77,11 +78,20 @@ async def fetch(services: Services, ref: FileRef, folder: Path, on_wait: OnWait)
 
 
 async def fetch_artefacts(services: Services, record: JobRecord, workspace: Workspace, on_wait: OnWait) -> None:
-    """Fetch what the job's peers made for it, unless it runs already."""
+    """Fetch what the job's peers made for it, and name the hosts that are left, unless it runs already."""
     if record.start is None or record.state is JobState.running:
         return
+    await asyncio.to_thread(workspace.name_hosts, hosts_at_start(record.order.hosts, record.start.peers))
     for ref in record.start.artefacts:
         await fetch(services, ref, workspace.input / _ARTEFACTS, on_wait)
+
+
+def hosts_at_start(placed: Mapping[str, Sequence[str]], peers: Iterable[Peer]) -> dict[str, list[str]]:
+    """The hosts by task when a gang starts: of a task that is connected with this one, those that are still there."""
+    found: dict[str, list[str]] = {}
+    for peer in peers:
+        found.setdefault(peer.task, []).append(peer.host)
+    return {**{task: list(hosts) for task, hosts in placed.items()}, **found}
 
 
 async def _datasets(services: Services, record: JobRecord, declared: InputDecl, workspace: Workspace) -> list[Mount]:
@@ -107,8 +117,8 @@ def make_spec(record: JobRecord, prepared: Prepared, step: int) -> Spec:
     share = prepared.share
     return Spec(
         job=record.job if last else f"{record.job}-{step}",
-        command=tuple(_fill(text, values) for text in (task.command if last else task.prepare[step])),
-        environment={name: _fill(text, values) for name, text in task.environment.items()},
+        command=tuple(fill(text, values) for text in (task.command if last else task.prepare[step])),
+        environment={name: fill(text, values) for name, text in task.environment.items()},
         runtime=prepared.runtime.reference,
         workspace=workspace.work,
         limits=Limits(share.cpus, share.memory, share.disk, pids=task.resources.pids, gpus=share.gpus),
@@ -165,8 +175,3 @@ def _values(record: JobRecord, prepared: Prepared) -> dict[str, str]:
             f"{prefix}.address": f"{forward.alias}:{forward.port}",
         }
     return values
-
-
-def _fill(text: str, values: dict[str, str]) -> str:
-    """Put values in place of placeholders, once: what a value holds is never looked into."""
-    return PLACEHOLDER.sub(lambda match: values[match.group(1)], text)

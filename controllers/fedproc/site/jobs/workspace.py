@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +23,7 @@ from fedproc.common.tasks import StopFlag
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.site.executors.base import INPUT, WORK
+from fedproc.site.jobs.json_output import check_numbers
 
 SPEC = PurePosixPath("/fedproc/spec")
 MAX_FILES = 10_000
@@ -50,6 +51,10 @@ class Workspace:
         for folder in (self.work / "output", self.input, self.spec, self.outgoing, self.incoming):
             folder.mkdir(parents=True)
         (self.spec / "parameters.json").write_text(json.dumps(parameters))
+        self.name_hosts(hosts)
+
+    def name_hosts(self, hosts: Mapping[str, Sequence[str]]) -> None:
+        """Write down the experiment's hosts by task, for the tool."""
         (self.spec / "hosts.json").write_text(json.dumps(hosts))
 
     def mark_staged_in(self) -> None:
@@ -78,7 +83,8 @@ class Workspace:
         """Copy the given outputs to ``target``: regular files only, no link followed.
 
         Returns sha256 by path under ``target`` (``<output>/<path>``). Raises :class:`ToolFaultError` naming the
-        output that is missing, too large, or not a regular file; StoppedError, within a MiB, once ``flag`` is set.
+        output that is missing, too large, not a regular file, or JSON with a number that JSON has not; StoppedError,
+        within a MiB, once ``flag`` is set.
         """
         flag = flag or StopFlag()
         partial = target.with_name(target.name + ".part")
@@ -90,6 +96,7 @@ class Workspace:
         try:
             for output in outputs:
                 hashes |= _copy_output(base, output, partial / output.name, flag)
+                check_numbers(output, partial / output.name)
         finally:
             os.close(base)
         partial.mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
 from fedproc.central.db.repositories import experiments, files, hosts
 from fedproc.central.experiments.submission import submit
-from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError
+from fedproc.common.errors import ConflictError, ForbiddenError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.api.hosts import AcceptanceView
 from fedproc.contract.states import ENDED
@@ -87,9 +87,7 @@ def _order(connection: Connection, app: AppState, host: str) -> ExperimentReques
 
 
 def _view(connection: Connection, app: AppState, host: str) -> AcceptanceView:
-    row = hosts.one(connection, host)
-    if row is None:
-        raise NotFoundError(f"host {host} is not enrolled; GET /hosts/ lists the hosts there are")
+    row = hosts.enrolled(connection, host)
     if row.acceptance is None:
         return AcceptanceView(host=host, accepted=row.is_accepted)
     jobs = experiments.jobs_of(connection, row.acceptance)

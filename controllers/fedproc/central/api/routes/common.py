@@ -17,6 +17,7 @@ from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import is_sqlite, read_transaction
 from fedproc.common.errors import NotFoundError
 from fedproc.contract.api.base import Problem
+from fedproc.contract.api.faults import PATTERNS
 from fedproc.contract.ids import (
     DIGEST_PATTERN,
     EXPERIMENT_PATTERN,
@@ -43,7 +44,7 @@ def _known(pattern: str, what: str) -> Any:
 
     def check(value: str) -> str:
         if len(value) > 80 or not compiled.fullmatch(value):
-            raise NotFoundError(f"there is no {what} of this id; check it")
+            raise NotFoundError(f"there is no {what} {value[:80]!r}: it {PATTERNS[pattern]}")
         return value
 
     return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", "pattern": pattern})]

@@ -52,7 +52,7 @@ def get_file(request: Request, file_id: FilePath, caller: Researcher) -> Respons
     with read_transaction(app.engine) as connection:
         row = files.one(connection, file_id)
     if row is None or not (caller.operates or row.owner == caller.sub):
-        raise NotFoundError(f"there is no file {file_id} that you may see; GET /data/files/ lists yours")
+        raise NotFoundError(f"there is no file {file_id} that you may see; fedproc data files lists yours")
     return answer(file_view(app, row))
 
 
@@ -108,7 +108,7 @@ def _content(request: Request, file: str, owner: str | None) -> Response:
     with read_transaction(app.engine) as connection:
         row = files.one(connection, file)
     if row is None or owner not in {None, row.owner} or (owner is not None and row.recipient is not None):
-        raise NotFoundError(f"there is no file {file} that you may see; GET /data/files/ lists yours")
+        raise NotFoundError(f"there is no file {file} that you may see; fedproc data files lists yours")
     if row.state != "complete":
         raise ConflictError(f"the bytes of file {file} have not all arrived yet", code="conflict.pending")
     return FileDownload(app.blobs, row, request.headers)

@@ -27,6 +27,7 @@ from fedproc.central.db.repositories import dataset_columns, enrolments, hosts
 from fedproc.central.experiments import reconcile, revocation
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from fedproc.common.keys import load_key, public_jwk
+from fedproc.common.text import did_you_mean
 from fedproc.contract.api.hosts import (
     DatasetDetail,
     DatasetView,
@@ -92,9 +93,7 @@ def get_host(request: Request, host_id: HostPath, caller: Researcher) -> Respons
     """One host: its roles, location, how it is reached, resources, tools that its policy admits."""
     app = app_state(request)
     with read_transaction(app.engine) as connection:
-        row = hosts.one(connection, host_id)
-    if row is None:
-        raise NotFoundError(f"host {host_id} is not enrolled; GET /hosts/ lists the hosts there are")
+        row = hosts.enrolled(connection, host_id)
     return answer(host_view(row, app.heartbeat_timeout))
 
 
@@ -157,9 +156,7 @@ def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, calle
     """
     app, now = app_state(request), time.time()
     with serialized_transaction(app.engine) as connection:
-        before = hosts.one(connection, host_id)
-        if before is None:
-            raise NotFoundError(f"host {host_id} is not enrolled; GET /hosts/?all=true lists all that ever were")
+        before = hosts.enrolled(connection, host_id)
         hosts.deactivate(connection, host_id)
         audit_event(request).record(connection, 200, host_id, body.reason)
         row = hosts.one(connection, host_id)
@@ -205,7 +202,8 @@ def show_dataset(request: Request, dataset_id: DatasetPath, caller: Researcher) 
         offered = [] if row is None or not row.active else dataset_views(row, app.heartbeat_timeout)
         view = next((one for one in offered if one.id == dataset_id), None)
         if view is None:
-            raise NotFoundError(f"there is no dataset {dataset_id}; GET /datasets lists what the hosts offer")
+            near = did_you_mean(dataset_id, [one.id for one in offered]) or ";"
+            raise NotFoundError(f"there is no dataset {dataset_id}{near} fedproc data lists what the hosts offer")
         pages = dataset_columns.of_dataset(connection, host, name, view.version)
     return answer(dataset_detail(view, pages))
 

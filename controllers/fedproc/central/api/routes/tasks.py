@@ -105,7 +105,7 @@ def _own_file(app: AppState, file: str, caller: Caller) -> Row[Any]:
     with read_transaction(app.engine) as connection:
         row = files.one(connection, file)
     if row is None or row.owner != caller.sub or row.state != "complete" or row.recipient is not None:
-        raise NotFoundError(f"there is no complete file {file} of yours; GET /data/files/ lists them")
+        raise NotFoundError(f"there is no complete file {file} of yours; fedproc data files lists yours")
     return row
 
 

@@ -84,7 +84,14 @@ def list_tasks(
 
 
 Listed = Annotated[list[str] | None, Query(description="given more than once, with commas between, or as JSON list")]
-JsonText = Annotated[str | None, Query(max_length=65_536, description="a JSON object")]
+JsonText = Annotated[
+    str | None,
+    Query(
+        max_length=65_536,
+        description="a JSON object, percent-encoded as every query is",
+        json_schema_extra={"contentMediaType": "application/json", "contentSchema": {"type": "object"}},
+    ),
+]
 
 
 @routes.get("/tools/job/{tool_name}", status_code=201, response_model=ExperimentView, deprecated=True)

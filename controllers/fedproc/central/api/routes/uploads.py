@@ -52,6 +52,46 @@ _NEW_UPLOAD: dict[str, Any] = {
 }
 
 
+def _header(name: str, description: str, *, required: bool = True, **schema: Any) -> dict[str, Any]:
+    found = {"name": name, "in": "header", "required": required, "description": description}
+    return {**found, "schema": schema or {"type": "string"}}
+
+
+def _answer(status: int, description: str, *names: str) -> dict[int | str, dict[str, Any]]:
+    """An answer without a body, and its headers."""
+    headers = {name: {"description": _SAYS[name], "schema": {"type": "string"}} for name in ("Tus-Resumable", *names)}
+    return {status: {"description": description, "headers": headers}}
+
+
+_SAYS = {
+    "Tus-Resumable": "1.0.0",
+    "Upload-Offset": "bytes that have arrived",
+    "Upload-Length": "bytes that the file has",
+    "Tus-Version": "versions of tus that this server speaks",
+    "Tus-Extension": "extensions of tus that this server has",
+    "Tus-Checksum-Algorithm": "sha256",
+    "Tus-Max-Size": "bytes that a file may have",
+}
+_RESUMABLE = _header("Tus-Resumable", "the version of tus", enum=[VERSION])
+_TUS_ONLY: dict[str, Any] = {"parameters": [_RESUMABLE]}
+_BYTES: dict[str, Any] = {
+    "parameters": [
+        _RESUMABLE,
+        _header("Upload-Offset", "bytes that have arrived, as HEAD says", type="integer", minimum=0),
+        _header("Upload-Checksum", "sha256 and the base64 of these bytes' own", required=False),
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {_OFFSET_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+    },
+}
+_NEW_UPLOAD["parameters"] = [
+    _header("Tus-Resumable", "without a body: the version of tus", required=False, enum=[VERSION]),
+    _header("Upload-Length", "without a body: bytes that will be sent", required=False, type="integer", minimum=0),
+    _header("Upload-Metadata", "without a body: the other names, each with its base64", required=False),
+]
+
+
 def _speaks_tus(request: Request) -> None:
     version = request.headers.get("tus-resumable")
     if version != VERSION:
@@ -61,7 +101,12 @@ def _speaks_tus(request: Request) -> None:
         )
 
 
-@routes.options("/uploads", status_code=204, response_class=Response)
+@routes.options(
+    "/uploads",
+    status_code=204,
+    response_class=Response,
+    responses=_answer(204, "what it has", "Tus-Version", "Tus-Extension", "Tus-Checksum-Algorithm", "Tus-Max-Size"),
+)
 async def describe_uploads(request: Request) -> Response:
     """What of tus this server has."""
     headers = {
@@ -85,7 +130,7 @@ async def create_upload(request: Request, caller: HostCaller) -> Response:
     try:
         new = await _announced(request)
     except ValidationError as error:
-        return from_validation(error.errors(include_url=False, include_input=False), request.url.path)
+        return from_validation(error.errors(include_url=False, include_input=False), request.url.path, NewUpload)
     status, row = await run_in_threadpool(_expect, request, str(caller.host), new)
     view = await run_in_threadpool(file_view, app, row)
     location = app.url(f"/uploads/{row.id}")
@@ -142,7 +187,12 @@ def _find(app: AppState, file: str, caller: Caller) -> Row[Any]:
         return find_for(connection, file, caller)
 
 
-@routes.head("/uploads/{file_id}", response_class=Response)
+@routes.head(
+    "/uploads/{file_id}",
+    response_class=Response,
+    openapi_extra=_TUS_ONLY,
+    responses=_answer(200, "how far it is", "Upload-Offset", "Upload-Length"),
+)
 async def get_offset(request: Request, file_id: FilePath, caller: AnyCaller) -> Response:
     """How many bytes have arrived. Completes an upload whose last bytes came just before this API was stopped."""
     _speaks_tus(request)
@@ -154,7 +204,13 @@ async def get_offset(request: Request, file_id: FilePath, caller: AnyCaller) -> 
         return Response(status_code=200, headers=headers)
 
 
-@routes.patch("/uploads/{file_id}", status_code=204, response_class=Response)
+@routes.patch(
+    "/uploads/{file_id}",
+    status_code=204,
+    response_class=Response,
+    openapi_extra=_BYTES,
+    responses=_answer(204, "they are kept", "Upload-Offset"),
+)
 @bounded_by(float("inf"))
 async def append_bytes(request: Request, file_id: FilePath, caller: AnyCaller) -> Response:
     """Add bytes at ``Upload-Offset``. A cut connection keeps what has come; while it is held, others get 423.
@@ -205,7 +261,13 @@ async def _finish(request: Request, row: Row[Any], incoming: Incoming, sha256: s
     await run_in_threadpool(app_state(request).uploads.finish, row, incoming, sha256, record)
 
 
-@routes.delete("/uploads/{file_id}", status_code=204, response_class=Response)
+@routes.delete(
+    "/uploads/{file_id}",
+    status_code=204,
+    response_class=Response,
+    openapi_extra=_TUS_ONLY,
+    responses=_answer(204, "it is forgotten"),
+)
 async def delete_upload(request: Request, file_id: FilePath, caller: AnyCaller) -> Response:
     """Forget a file of one's own, or an output that is not complete, with its bytes."""
     _speaks_tus(request)

@@ -8,9 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, exists, insert, or_, select, update
 
 from fedproc.central.db.schema import experiments, hosts
+from fedproc.common.errors import NotFoundError
+from fedproc.common.text import did_you_mean
 from fedproc.contract.api.hosts import HostEnrolment
 
 _ACTIVE = select(hosts.c.active).where(hosts.c.id == bindparam("id"))
+_ACTIVE_IDS = select(hosts.c.id).where(hosts.c.active).order_by(hosts.c.id)
 _PASSED = exists().where(experiments.c.id == hosts.c.acceptance, experiments.c.state == "succeeded")
 _IS_ACCEPTED = or_(hosts.c.accepted, _PASSED).label("is_accepted")
 _ONE = select(hosts, _IS_ACCEPTED).where(hosts.c.id == bindparam("id"))
@@ -27,6 +30,20 @@ def is_active(connection: Connection, host: str) -> bool:
 
 def one(connection: Connection, host: str) -> Row[Any] | None:
     return connection.execute(_ONE, {"id": host}).one_or_none()
+
+
+def enrolled(connection: Connection, host: str) -> Row[Any]:
+    """One host, revoked or not. Raises :class:`NotFoundError` with the nearest that there is."""
+    row = one(connection, host)
+    if row is None:
+        near = did_you_mean(host, active_ids(connection)) or ";"
+        raise NotFoundError(f"host {host} is not enrolled{near} fedproc hosts lists the hosts there are")
+    return row
+
+
+def active_ids(connection: Connection) -> list[str]:
+    """The ids of all active hosts."""
+    return [str(row.id) for row in connection.execute(_ACTIVE_IDS)]
 
 
 def deactivate(connection: Connection, host: str) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select
 from fedproc.catalog.folder import version_key
 from fedproc.central.db.schema import experiments, tools
 from fedproc.common.errors import NotFoundError
+from fedproc.common.text import did_you_mean
 from fedproc.contract.tool.tool import Manifest, Tool
 
 _ENTRY: tuple[Any, ...] = (tools.c.id, tools.c.version, tools.c.digest)
@@ -47,7 +48,8 @@ def find(connection: Connection, tool: str, version: str | None = None) -> Row[A
     """One approved version, the newest unless said. Raises :class:`NotFoundError` that says what there is."""
     rows = versions(connection, tool)
     if not rows:
-        raise NotFoundError(f"there is no tool {tool!r}; GET /tools lists what there is", code="not_found.tool")
+        near = did_you_mean(tool, [row.id for row in newest_of_each(connection)]) or ";"
+        raise NotFoundError(f"there is no tool {tool!r}{near} fedproc tools lists what there is", code="not_found.tool")
     if version is None:
         return rows[0]
     for row in rows:

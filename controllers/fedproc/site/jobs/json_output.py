@@ -1,0 +1,42 @@
+"""Outputs that say that they are JSON hold numbers of JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NoReturn
+
+from fedproc.common.errors import ToolFaultError
+from fedproc.contract.tool.task import OutputDecl
+
+_MOST_BYTES = 64 << 20
+"""what is larger is not looked into"""
+
+
+def check_numbers(output: OutputDecl, sealed: Path) -> None:
+    """Raises :class:`ToolFaultError` if a sealed JSON file has NaN or Infinity, which no reader of JSON but some takes.
+
+    What is no JSON otherwise is not judged here. Blocks; call it in a thread.
+    """
+    if output.media_type.removeprefix("application/") != "json" and not output.media_type.endswith("+json"):
+        return
+    for path in sorted(sealed.rglob("*")):
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            continue
+        try:
+            json.loads(path.read_bytes(), parse_constant=_no_number)
+        except _NoNumberError as error:
+            raise ToolFaultError(
+                f"output {output.name}: holds {error}, which is no number of JSON; the tool should write null there",
+                code="tool_fault.output_json",
+            ) from error
+        except (ValueError, RecursionError):
+            continue
+
+
+class _NoNumberError(Exception):
+    """One of the constants that Python reads and writes, and JSON has not."""
+
+
+def _no_number(name: str) -> NoReturn:
+    raise _NoNumberError(name)
