@@ -18,6 +18,7 @@ from fedproc.central.db.schema import (
     experiments,
     files,
     hosts,
+    metadata,
     outbox,
     records,
 )
@@ -43,6 +44,23 @@ MADE: dict[str, tuple[Any, Callable[[Any, float], object]]] = {
 def test_every_kind_has_its_setting_and_its_case() -> None:
     assert [rule.kind for rule in RULES] == list(MADE)
     assert {*MADE, "orphans"} == set(RetentionSettings.model_fields)
+
+
+WITH_EXPERIMENTS = {"jobs", "shared"}
+BOUNDED = {
+    "hosts": "one row for each host that there ever was",
+    "tools": "one row for each version that was published; hosts may ask for any of them",
+    "relays": "a relay that was not seen for an hour goes with the next one's sign of life",
+    "deletions": "gone when the deletion is complete",
+    "discards": "gone with the bytes",
+    "kept": "one row for each kind",
+}
+"""tables that no rule is for, and why they do not grow for ever"""
+
+
+def test_no_table_grows_for_ever() -> None:
+    by_rule = {rule.table.name for rule in RULES}
+    assert set(metadata.tables) == by_rule | WITH_EXPERIMENTS | set(BOUNDED), "give a new table its rule"
 
 
 def test_the_audit_is_kept_longest() -> None:

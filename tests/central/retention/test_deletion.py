@@ -12,7 +12,7 @@ from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import hosts as host_rows
 from fedproc.central.db.schema import experiments, hosts, jobs, outbox
 from fedproc.central.experiments import lost, reconcile
-from fedproc.central.relay.ingest import RECORDS_AFTER_END_SECONDS
+from fedproc.central.relay import record_limits
 from fedproc.central.retention import ageing
 from fedproc.central.retention.deletion import Deleted, delete_experiment
 from fedproc.common.errors import ConflictError, NotFoundError
@@ -113,4 +113,4 @@ def test_books_that_say_ended_with_an_open_job_are_left_alone(kept: Any) -> None
 
 
 def test_records_are_kept_as_long_as_they_may_come_again() -> None:
-    assert ageing._ON_THEIR_WAY >= RECORDS_AFTER_END_SECONDS
+    assert ageing._ON_THEIR_WAY >= record_limits.AFTER_END_SECONDS

@@ -67,6 +67,7 @@ def erase(storage: Storage, person: Person, actor: str, now: float, record: Reco
     erased = Erased(open=still_open, more=len(ended) > AT_ONCE)
     for experiment in ended[:AT_ONCE]:
         _experiment(storage, experiment, actor, erased, now)
+    erased.more = erased.more and erased.experiments > 0
     _own_files(storage, person.subject, erased, now)
     erased.audit_entries += _rename(storage, audit.c.target.in_(names), {"target": _NAMELESS})
     if not erased.more:
