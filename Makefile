@@ -94,7 +94,7 @@ resilience: setup ## faults: programs killed at any phase, restores, hostile too
 	@$(other_broker) $(BIN)/pytest tests/resilience --timeout 300 $(ARGS)
 
 .PHONY: soak
-soak: setup ## JOBS=10000 jobs while programs are killed at random: counts lost, doubled, stuck ones, watches memory
+soak: setup ## JOBS=10000 jobs while programs are killed and people act at random: counts lost, doubled, stuck, wrong ones
 	@scripts/install-system-packages test
 	@$(other_broker) $(BIN)/python -m tests.resilience.soak --jobs $(JOBS) $(ARGS)
 

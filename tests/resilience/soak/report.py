@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from tests.resilience.soak.count import Count
+from tests.resilience.soak.faults import Faults
 from tests.resilience.soak.flow import Flow
 from tests.resilience.soak.kills import Kills
 from tests.resilience.soak.memory import Line, MemoryWatch
@@ -21,11 +22,17 @@ _SHOWN = 20
 
 
 def write(
-    given: argparse.Namespace, found: Count, flow: Flow, kills: Kills, memory: MemoryWatch, seconds: float
+    given: argparse.Namespace,
+    found: Count,
+    flow: Flow,
+    kills: Kills,
+    faults: Faults,
+    memory: MemoryWatch,
+    seconds: float,
 ) -> str:
     """Write ``soak.md`` and ``soak.json`` into the folder given; returns the table."""
     lines = memory.lines()
-    text = _head(given, found, flow, kills, seconds) + _memory(lines) + _wrong(found, flow)
+    text = _head(given, found, flow, kills, faults, seconds) + _memory(lines) + _wrong(found, flow, faults)
     (given.out / "soak.md").write_text(text)
     content = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -39,6 +46,7 @@ def write(
         "faults": flow.errors,
         "job_seconds": _spread(flow.seconds),
         "kills": {"by_program": dict(kills.by_program), "times": kills.times},
+        "acts": dict(faults.by_kind),
         "memory": [asdict(line) for line in lines],
         "samples": [list(asdict(sample).values()) for sample in memory.samples],
     }
@@ -46,16 +54,20 @@ def write(
     return text
 
 
-def _head(given: argparse.Namespace, found: Count, flow: Flow, kills: Kills, seconds: float) -> str:
+def _head(given: argparse.Namespace, found: Count, flow: Flow, kills: Kills, faults: Faults, seconds: float) -> str:
     spread = _spread(flow.seconds)
     killed = ", ".join(f"{name} {number}" for name, number in sorted(kills.by_program.items()))
+    acted = ", ".join(f"{name} {number}" for name, number in sorted(faults.by_kind.items()))
     short = "" if flow.submitted == flow.wanted else f" (the time was over; {flow.wanted:,} were wanted)"
     return (
         f"{found.jobs:,} jobs{short} in {seconds / 60:.0f} minutes, {given.at_once} under way at a time, on "
         f"{os.cpu_count()} CPUs, RabbitMQ {version(other_root())}; seed {given.seed}. "
-        f"A job took {spread['median']} s (median; 99 % below {spread['p99']} s).\n{kills.total} kills: {killed}.\n\n"
-        "| succeeded | lost | doubled | stuck | left behind |\n|---|---|---|---|---|\n"
-        f"| {found.succeeded:,} | {len(found.lost)} | {len(found.doubled)} | {len(found.stuck)} | {len(found.left)} |\n"
+        f"A job took {spread['median']} s (median; 99 % below {spread['p99']} s).\n{kills.total} kills: {killed}. "
+        f"Acts of people: {acted}.\n\n"
+        "| succeeded | ended as a fault would have it | lost | doubled | stuck | wrong | left behind |\n"
+        "|---|---|---|---|---|---|---|\n"
+        f"| {found.succeeded:,} | {found.explained:,} | {len(found.lost)} | {len(found.doubled)} | "
+        f"{len(found.stuck)} | {len(found.wrong)} | {len(found.left)} |\n"
     )
 
 
@@ -80,9 +92,9 @@ def _memory(lines: list[Line]) -> str:
     )
 
 
-def _wrong(found: Count, flow: Flow) -> str:
-    groups = {"lost": found.lost, "doubled": found.doubled, "stuck": found.stuck, "left behind": found.left}
-    groups["faults of the campaign itself"] = flow.errors
+def _wrong(found: Count, flow: Flow, faults: Faults) -> str:
+    groups = {"lost": found.lost, "doubled": found.doubled, "stuck": found.stuck, "wrong": found.wrong}
+    groups |= {"left behind": found.left, "faults of the campaign itself": flow.errors + faults.errors}
     return "".join(
         f"\n{name}:\n\n" + "".join(f"- {text}\n" for text in texts[:_SHOWN]) for name, texts in groups.items() if texts
     )

@@ -35,7 +35,7 @@ def leftovers_of(leftovers: Mapping[str, str | None]) -> list[dict[str, Any]]:
 
 def releases_of(runs: Iterable[JobRun], state: Path) -> list[dict[str, Any]]:
     """What awaits a person's decision: the sealed files with their hashes."""
-    held = [run for run in runs if run.record.state is JobState.awaiting_release]
+    held = [run for run in runs if run.record.state is JobState.awaiting_release and run.record.decision is None]
     return [
         {
             **entry,

@@ -25,11 +25,11 @@ from fedproc.site.connections.hub import Meter
 from fedproc.site.executors.base import Phase
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
-from fedproc.site.jobs.record import Decision, JobRecord
+from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.shares import Share
 from fedproc.site.jobs.stage_in import Prepared, create_layout, fetch_artefacts, materialise
-from fedproc.site.jobs.stage_out import finish_artefacts, publish_artefacts, release
+from fedproc.site.jobs.stage_out import finish_artefacts, publish_artefacts, release, take_decision
 from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
@@ -108,11 +108,8 @@ class JobRun:
             await self._writer.saved()
 
     async def decide(self, *, release: bool, reason: str) -> None:
-        """What a person at the site decides of the sealed outputs. Raises :class:`SystemFaultError` if none wait."""
-        awaits = self.record.state is JobState.awaiting_release and self.record.verdict is None
-        if not awaits or self.record.sealed is None:
-            raise SystemFaultError(f"job {self.record.job} awaits no release; it is {self.record.state}")
-        self.record.decision = Decision(release=release, reason=reason, hashes=self.record.sealed)
+        """What a person at the site decides of the sealed outputs; see :func:`take_decision`."""
+        take_decision(self.record, release=release, reason=reason)
         await self._writer.saved()
         self._decided.set()
 

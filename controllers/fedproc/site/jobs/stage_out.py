@@ -11,6 +11,7 @@ from fedproc.common.errors import RefusedError, SystemFaultError, ToolFaultError
 from fedproc.common.files import sha256_of
 from fedproc.common.tasks import stoppable
 from fedproc.contract.api.files import NewUpload
+from fedproc.contract.states import JobState
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.wire import limits
 from fedproc.contract.wire.messages import Output
@@ -78,6 +79,19 @@ async def check(services: Services, record: JobRecord, task: Task, sealed: Path)
         what = "; ".join(f"{finding.output}: {finding.text}" for finding in refusals)
         raise RefusedError(f"the site releases no such output: {what}", code=refusals[0].refusal)
     return found
+
+
+def take_decision(record: JobRecord, *, release: bool, reason: str) -> None:
+    """Note what a person at the site decides of the sealed outputs: the first decision counts, and stays.
+
+    Raises :class:`SystemFaultError` if none wait, or if it was decided otherwise: the bytes may have gone.
+    """
+    if record.state is not JobState.awaiting_release or record.verdict is not None or record.sealed is None:
+        raise SystemFaultError(f"job {record.job} awaits no release; it is {record.state}")
+    if (before := record.decision) is not None and before.release is not release:
+        was = "released" if before.release else "refused"
+        raise SystemFaultError(f"job {record.job} was {was} before ({before.reason}); that stays")
+    record.decision = before or Decision(release=release, reason=reason, hashes=record.sealed)
 
 
 def apply_decision(decision: Decision, sealed: dict[str, str]) -> None:
