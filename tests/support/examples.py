@@ -1,13 +1,18 @@
-"""How many random examples a test tries: all of them, or a tenth where ``make unit`` is in a hurry."""
+"""How many random examples a test tries: all of them, a tenth where ``make unit`` is in a hurry, many in a campaign."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 
 def examples(count: int, **more: Any) -> settings:
+    """``FEDPROC_EXAMPLES_TIMES=50`` tries fifty times as many as usual, other ones each time."""
+    times = int(os.environ.get("FEDPROC_EXAMPLES_TIMES", "1"))
     few = os.environ.get("FEDPROC_FEW_EXAMPLES") == "yes"
-    return settings(max_examples=max(5, count // 10) if few else count, **more)
+    wanted = max(5, count // 10) if few else count * times
+    if times > 1:
+        more = {"suppress_health_check": list(HealthCheck), **more}
+    return settings(max_examples=wanted, **more)

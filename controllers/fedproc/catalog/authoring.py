@@ -39,11 +39,18 @@ def defects_of(manifest: Manifest, folder: Path) -> list[Defect]:
     return [*found, *_files(manifest.tool, files), *_locks(manifest, folder)]
 
 
-def doubled_keys(root: yaml.Node | None) -> Iterator[tuple[int, str]]:
-    """Keys that stand twice in one table, of which YAML would keep the last: the line of the second, and what is so."""
+def doubled_keys(root: yaml.Node | None, seen: set[int] | None = None) -> Iterator[tuple[int, str]]:
+    """Keys that stand twice in one table, of which YAML would keep the last: the line of the second, and what is so.
+
+    Each node is looked at once, however many aliases lead to it, and though one may lead to itself.
+    """
+    seen = set() if seen is None else seen
+    if id(root) in seen:
+        return
+    seen.add(id(root))
     if isinstance(root, yaml.SequenceNode):
         for entry in root.value:
-            yield from doubled_keys(entry)
+            yield from doubled_keys(entry, seen)
     if not isinstance(root, yaml.MappingNode):
         return
     first: dict[str, int] = {}
@@ -52,7 +59,7 @@ def doubled_keys(root: yaml.Node | None) -> Iterator[tuple[int, str]]:
         if name in first:
             yield line, f"{name}: stands in line {first[name]} already; keep one of them"
         first.setdefault(name, line)
-        yield from doubled_keys(value)
+        yield from doubled_keys(value, seen)
 
 
 # -- files -------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from fedproc.common.errors import InvalidInputError, UnreadableError
+from fedproc.common.files import read_regular
 from fedproc.contract.tool.tool import Manifest, SourceFile
 
 
@@ -22,13 +23,20 @@ def pack(folder: Path, manifest: Manifest) -> bytes:
     raw = io.BytesIO()
     with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for file in manifest.files:
-            content = (folder / file.path).read_bytes()
-            if hashlib.sha256(content).hexdigest() != file.sha256:
+            content = _read(folder / file.path)
+            if content is None or hashlib.sha256(content).hexdigest() != file.sha256:
                 raise InvalidInputError(f"{folder / file.path} was changed while it was packed; load the tool again")
             entry = tarfile.TarInfo(file.path)
             entry.size, entry.mode = file.size, 0o755 if file.executable else 0o644
             archive.addfile(entry, io.BytesIO(content))
     return raw.getvalue()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return read_regular(path)
+    except OSError:
+        return None  # it is not any more what it was
 
 
 def unpack(archive: bytes, manifest: Manifest, target: Path) -> None:

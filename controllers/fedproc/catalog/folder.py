@@ -14,12 +14,14 @@ from pydantic import ValidationError
 
 from fedproc.catalog.authoring import defects_of, doubled_keys
 from fedproc.common.errors import InvalidInputError
-from fedproc.common.files import sha256_of
+from fedproc.common.files import read_regular, sha256_of
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.tool import Manifest, SourceFile, Tool
 
 _Where = tuple[int | str, ...]
 MAX_BYTES = 50_000_000
+_NOT_YAML = (yaml.YAMLError, ValueError, ArithmeticError, AttributeError, LookupError, TypeError, RecursionError)
+"""PyYAML lets its constructors' own errors through, as of a date without a 13th month"""
 LEFT_OUT = frozenset({"test", "__pycache__"})
 
 
@@ -63,14 +65,15 @@ def version_key(version: str) -> tuple[tuple[int, ...], int, str]:
 
 def _parse(description: Path) -> tuple[Tool, yaml.Node | None]:
     try:
-        text = description.read_text(encoding="utf-8-sig")
+        text = read_regular(description).decode("utf-8-sig")
         content = yaml.safe_load(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        doubled = [f"{description}:{line}: {text}" for line, text in doubled_keys(root)]
     except OSError as error:
         raise InvalidInputError(f"{description}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _NOT_YAML as error:
         raise InvalidInputError(f"{description}: not YAML: {error}") from error
-    if doubled := [f"{description}:{line}: {text}" for line, text in doubled_keys(root)]:
+    if doubled:
         raise InvalidInputError("\n".join(doubled))
     try:
         return Tool.model_validate(content), root

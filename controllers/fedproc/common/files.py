@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +23,15 @@ def mark_used(path: Path) -> None:
     now = time.time()
     with suppress(OSError):
         os.utime(path, (now, now))
+
+
+def read_regular(path: Path) -> bytes:
+    """A file's bytes. What is no regular file is not waited for, as a pipe would have it. Raises :class:`OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as content:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return content.read()
 
 
 def partial_of(path: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedproc.common.errors import InvalidInputError
+from fedproc.common.files import read_regular
 from fedproc.common.validation import explain
 
 M = TypeVar("M", bound=BaseModel)
@@ -24,11 +25,11 @@ def load_toml(path: Path, model: type[M]) -> M:
     """Read a TOML file into ``model``. Raises :class:`InvalidInputError` naming file, key and fault."""
     values: dict[str, Any] = {}
     try:
-        values = tomllib.loads(path.read_text("utf-8-sig"))  # editors put a byte order mark before it
+        values = tomllib.loads(read_regular(path).decode("utf-8-sig"))  # editors put a byte order mark before it
         return model.model_validate(values)
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
         raise InvalidInputError(f"{path}: " + "; ".join(explain(error, model, values))) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{path}: not TOML: {error}") from error

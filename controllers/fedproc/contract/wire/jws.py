@@ -176,8 +176,14 @@ _JWE = {"alg": "ECDH-ES", "enc": "A256GCM"}
 
 
 def encrypt_to(payload: bytes, recipient: Mapping[str, Any]) -> bytes:
-    """A compact JWE (ECDH-ES, A256GCM) that only the owner of the key ``recipient`` (public JWK) can read."""
-    key = load_key({name: recipient[name] for name in ("kty", "crv", "x", "y")})
+    """A compact JWE (ECDH-ES, A256GCM) that only the owner of the key ``recipient`` (public JWK) can read.
+
+    Raises :class:`UnreadableError` if that is no key.
+    """
+    try:
+        key = load_key({name: recipient[name] for name in ("kty", "crv", "x", "y")})
+    except (ValueError, KeyError) as error:
+        raise UnreadableError(f"the recipient's key is none: {error}", code="unreadable.key") from error
     return jwe.encrypt_compact({**_JWE, "kid": key.thumbprint()}, payload, key, algorithms=list(_JWE.values())).encode()
 
 

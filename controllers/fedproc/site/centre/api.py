@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from fedproc.common.errors import SystemFaultError, UnavailableError
 from fedproc.common.files import partial_of, sha256_of
 from fedproc.common.http import TRANSIENT, BearerAuth, text_of
 from fedproc.common.log import get_logger
 from fedproc.common.retry import persistently
+from fedproc.common.validation import lines_of
 from fedproc.contract.api.files import Access, FileView, NewUpload
 from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.api.tools import ToolSummary
@@ -59,7 +60,7 @@ class Transfer:
 
         async def attempt() -> str:
             answer = await self._send("POST", "/uploads", json=new.model_dump(mode="json", exclude_none=True))
-            entry = FileView.model_validate_json(answer.content)
+            entry = _read(FileView, answer)
             if entry.state != "complete":
                 await self._send_bytes(entry, source)
             return entry.id
@@ -73,7 +74,7 @@ class Transfer:
 
         async def attempt() -> None:
             answer = await self._send("GET", f"/data/file/{ref.file}/access/")
-            await self._download(Access.model_validate_json(answer.content).uri, partial, ref)
+            await self._download(_read(Access, answer).uri, partial, ref)
 
         await self._persist(attempt, on_wait)
         await asyncio.to_thread(self._finish, ref, partial, target)
@@ -81,7 +82,7 @@ class Transfer:
     async def tools(self, on_wait: OnWait) -> list[ToolSummary]:
         """The newest approved version of every tool."""
         answer = await self._persist(partial(self._send, "GET", "/tools"), on_wait)
-        return TypeAdapter(list[ToolSummary]).validate_json(answer.content)
+        return _read(list[ToolSummary], answer)
 
     async def manifest(self, tool: ToolRef, on_wait: OnWait) -> str:
         """The signed manifest of one tool version."""
@@ -98,12 +99,12 @@ class Transfer:
     async def report_open_jobs(self, host: str, report: OpenJobsReport) -> OpenJobsAnswer:
         """Report all open jobs to the centre; returns what to do with each. Raises :class:`UnavailableError`."""
         answer = await self._send("POST", f"/hosts/{host}/inventory", json=report.model_dump(mode="json"))
-        return OpenJobsAnswer.model_validate_json(answer.content)
+        return _read(OpenJobsAnswer, answer)
 
     async def _send_bytes(self, entry: FileView, source: Path) -> None:
         url = entry.upload or f"{self._api}/uploads/{entry.id}"
         head = await self._send("HEAD", url, headers=_TUS)
-        offset = int(head.headers["Upload-Offset"])
+        offset = _offset(head)
         size = await asyncio.to_thread(_size, source)
         while offset < size:
             part = _Part(source, offset, min(_CHUNK, size - offset))
@@ -114,7 +115,9 @@ class Transfer:
                 "Content-Length": str(part.size),
             }
             answer = await self._send("PATCH", url, headers=headers, content=part)
-            offset = int(answer.headers["Upload-Offset"])
+            if _offset(answer) <= offset:
+                raise TransferError(f"the API takes bytes of {url} and says that it has no more than before")
+            offset = _offset(answer)
 
     async def _download(self, uri: str, partial: Path, ref: FileRef) -> None:
         have = await asyncio.to_thread(_size, partial)
@@ -155,6 +158,8 @@ class Transfer:
             answer = await self._http.request(method, self._absolute(url), auth=self._auth, **arguments)
         except httpx.HTTPError as error:
             raise UnavailableError(f"the API does not answer: {text_of(error)}") from error
+        except (httpx.InvalidURL, ValueError) as error:
+            raise TransferError(f"the API gave an address that is none: {error}") from error
         if answer.status_code == 401:
             raise UnavailableError("the API does not take this host's token, nor a fresh one")
         await _check(answer)
@@ -199,6 +204,23 @@ async def _check(answer: httpx.Response) -> None:
     if answer.status_code in TRANSIENT:
         raise UnavailableError(refusal)
     raise TransferError(f"the API refused {refusal}")
+
+
+def _read(kind: type[T], answer: httpx.Response) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(answer.content)
+    except ValidationError as error:
+        raise TransferError(f"the API's answer is not as it should be: {lines_of(error)[0]}") from error
+
+
+def _offset(answer: httpx.Response) -> int:
+    try:
+        offset = int(answer.headers["Upload-Offset"])
+    except (KeyError, ValueError):
+        offset = -1
+    if offset < 0:
+        raise TransferError("the API does not say how much of an upload it has")
+    return offset
 
 
 def _size(path: Path) -> int:

@@ -61,6 +61,14 @@ def _boot_seconds() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+_NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""what reading JSON of others raises, where it is not what it should be"""
+_LONGEST = 366 * 86400.0
+"""seconds that a token may be good"""
+_LATEST = 253402300800.0
+"""the year 10000"""
+
+
 class Identity:
     """Gives tokens for API and broker; one is kept until shortly before it expires."""
 
@@ -96,14 +104,17 @@ class Identity:
             discovery.raise_for_status()
             endpoint = discovery.json()["token_endpoint"]
             answer = await self._http.post(endpoint, data=self._request(endpoint))
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, *_NO_ANSWER) as error:
             raise UnavailableError(f"issuer {self._issuer} does not answer: {text_of(error)}") from error
         if answer.status_code != 200:
             raise UnavailableError(
                 f"issuer {self._issuer} gives {self.client_id} no token: {answer.text[:200]}; "
                 "is this host enrolled and not revoked, and is its clock right?"
             )
-        self._keep(answer.json())
+        try:
+            self._keep(answer.json())
+        except _NO_ANSWER as error:
+            raise UnavailableError(f"issuer {self._issuer} gives an answer that is no token: {error!r}") from error
 
     def _request(self, endpoint: str) -> dict[str, str]:
         issued = int(self.clock.now().timestamp())
@@ -113,8 +124,10 @@ class Identity:
         }
 
     def _keep(self, answer: dict[str, Any]) -> None:
-        self._token = answer["access_token"]
-        lifetime = float(answer.get("expires_in", 60))
+        token, lifetime = answer["access_token"], float(answer.get("expires_in", 60))
+        if not (isinstance(token, str) and token.isascii() and token.isprintable() and 0 <= lifetime < _LONGEST):
+            raise ValueError("access_token or expires_in is none")
+        self._token = token
         self._expires = time.monotonic() + lifetime
         self._renew_at = self._expires - min(_EARLY, lifetime / 2)
         if issued := _issued_at(self._token):
@@ -125,6 +138,7 @@ def _issued_at(token: str) -> float | None:
     """``iat`` of a token that came straight from the issuer over TLS; None for an opaque token."""
     try:
         part = token.split(".")[1]
-        return float(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["iat"])
-    except (ValueError, KeyError, IndexError):
+        issued = float(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["iat"])
+    except _NO_ANSWER:
         return None
+    return issued if 0 < issued < _LATEST else None

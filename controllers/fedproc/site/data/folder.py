@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fedproc.common.errors import SystemFaultError
+from fedproc.common.files import read_regular
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import StopFlag, stoppable
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
@@ -158,7 +159,7 @@ class FolderDataApi:
 
 def _described(entry: DatasetSettings) -> dict[str, Any]:
     try:
-        described = json.loads((entry.path / "dataset.json").read_bytes())
+        described = json.loads(read_regular(entry.path / "dataset.json"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

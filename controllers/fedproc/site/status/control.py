@@ -92,7 +92,7 @@ async def _read(connection: h11.Connection, reader: asyncio.StreamReader) -> tup
 def _json(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body) if body else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise InvalidInputError("the body must be a JSON object")
