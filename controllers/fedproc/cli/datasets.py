@@ -14,6 +14,8 @@ from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.wire.datasets import DatasetColumn
 
+INSTALLED = Path("/etc/fedproc/host.toml")
+"""the settings of an installed host"""
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
 
 
@@ -47,7 +49,7 @@ def describe(
 @data.command("check")
 def check(
     folder: Folder,
-    site: Annotated[str, typer.Option(help="the host's id, for the messages")] = "",
+    site: Annotated[str, typer.Option(help="the host's id, for the messages; that of host.toml unless given")] = "",
 ) -> None:
     """Hold the tables in FOLDER to its dataset.json: what tools would refuse is told here first, all at once."""
     from fedproc.site.data.checking import check_dataset
@@ -56,7 +58,8 @@ def check(
     try:
         checked = check_dataset(_dataset(folder))
     except TableError as error:
-        raise _refusal(error, f"{folder} cannot be used as its dataset.json describes it", site) from error
+        what = f"{folder} cannot be used as its dataset.json describes it"
+        raise _refusal(error, what, site or _this_host()) from error
     for entry in checked:
         say(entry.line())
 
@@ -86,6 +89,16 @@ def _dataset(folder: Path) -> Path:
     if not folder.is_dir():
         raise InvalidInputError(f"{folder} is no folder: name the folder that holds the dataset's tables")
     return folder
+
+
+def _this_host() -> str:
+    """The host's id by its own settings, where there are any that may be read."""
+    import tomllib
+
+    try:
+        return str(tomllib.loads(INSTALLED.read_text()).get("host", ""))
+    except (OSError, ValueError):
+        return ""
 
 
 def _check_replaceable(folder: Path, *, replace: bool) -> None:

@@ -142,6 +142,16 @@ def test_check_tells_all_tables_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_check_names_the_site_of_an_installed_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedproc.cli.datasets.INSTALLED", tmp_path / "host.toml")
+    proposal(tmp_path, "x,y\n1,2\n")
+    (tmp_path / "export.csv").write_text("x,y\nsoon,2\n")
+    command = ["data", "check", str(tmp_path)]
+    assert "\n  export.csv, line 2" in str(CliRunner().invoke(application([]), command).exception)
+    (tmp_path / "host.toml").write_text('host = "UB"\n')
+    assert "\n  UB: export.csv, line 2" in str(CliRunner().invoke(application([]), command).exception)
+
+
 def test_command_line_describes_writes_and_checks(tmp_path: Path) -> None:
     (tmp_path / "export.csv").write_text("x,y\n1,2\n[red]soon,4\n5,6\n7,8\n9,9\n2,2\n")
     run = CliRunner().invoke
