@@ -60,6 +60,11 @@ def test_a_label_with_brackets_and_a_log_line_with_other_line_ends(federation: F
     assert events[-1]["state"] == "failed"
 
 
+def test_a_file_that_cannot_be_written_or_read_is_named_and_nothing_ran_before(fedproc: Call) -> None:
+    said = fedproc("site", "accept", "--to", "/nowhere/found.json", "--config", "/nowhere/host.toml")
+    assert (said.code, said.err) == (1, "fedproc: /nowhere/found.json: No such file or directory\n")
+
+
 # -- signing in
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -64,5 +64,13 @@ def main() -> None:
     try:
         application(sys.argv[1:])()
     except FedprocError as error:
-        sys.stderr.write("\n".join(map(escaped, f"fedproc: {error.message}".split("\n"))) + "\n")
-        sys.exit(1)
+        _fail(error.message)
+    except OSError as error:
+        if error.filename is None or (sys.argv[1:2] and sys.argv[1] in _SERVICES):
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write("\n".join(map(escaped, f"fedproc: {message}".split("\n"))) + "\n")
+    sys.exit(1)

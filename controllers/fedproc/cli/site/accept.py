@@ -29,6 +29,8 @@ def accept(
     from fedproc.site.centre.enrolment.acceptance import NotAcceptedError
     from fedproc.site.centre.enrolment.acceptance import accept as run
 
+    if to is not None:
+        to.open("ab").close()  # what cannot be written is told before the experiment, not after it
     error = None
     try:
         view = run(settings.load(config), wait, notice)
