@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fedproc.common.errors import UnavailableError
-from fedproc.common.tasks import run_together
+from fedproc.common.tasks import run_together, watched
 
 
 async def fails_after(seconds: float, error: Exception) -> None:
@@ -41,3 +41,14 @@ async def test_cancelled_caller_ends_as_cancelled_though_a_child_fails_with_it()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_a_task_that_nobody_awaits_tells_what_ended_it(caplog: pytest.LogCaptureFixture) -> None:
+    task = watched(asyncio.create_task(fails_after(0, KeyError("unforeseen"))), "leftovers.not_removed", job="j-1")
+    ended = watched(asyncio.create_task(asyncio.sleep(60)), "other.failed")
+    ended.cancel()
+    await asyncio.wait({task, ended})
+    await asyncio.sleep(0)
+    assert "leftovers.not_removed" in caplog.text
+    assert "unforeseen" in caplog.text
+    assert "other.failed" not in caplog.text

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.support.certificates import Authority
 from tests.support.needs import needs
+from tests.support.nvml import stub_libraries  # noqa: F401 (a fixture)
 
 ROOT = Path(__file__).parents[2]
 CONTROLLERS = ROOT / "controllers"
@@ -72,25 +73,6 @@ def check() -> Checker:
     return Checker()
 
 
-@pytest.fixture(scope="session")
-@needs("process")
-def stub_libraries(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder with the stub, of a driver that is ``new``, ``old`` or ``ancient``; compiled once each."""
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed: the stub of NVIDIA's library cannot be compiled")
-    built: dict[str, Path] = {}
-
-    def library(age: str) -> Path:
-        if age not in built:
-            folder = tmp_path_factory.mktemp(f"nvml-{age}")
-            command = ["gcc", "-shared", "-fPIC", f"-D{age.upper()}", "-o", str(folder / "libnvidia-ml.so.1")]
-            subprocess.run([*command, str(ROOT / "tests/support/stub_nvml.c")], check=True, timeout=180)
-            built[age] = folder
-        return built[age]
-
-    return library
-
-
 @dataclass(frozen=True)
 class Gpus:
     """The stub's facts in a file; ``check`` runs on them."""
@@ -109,7 +91,7 @@ class Gpus:
 
 
 @pytest.fixture
-def gpus(stub_libraries: Callable[[str], Path], tmp_path: Path) -> Callable[..., Gpus]:
+def gpus(stub_libraries: Callable[[str], Path], tmp_path: Path) -> Callable[..., Gpus]:  # noqa: F811
     def of(age: str = "new") -> Gpus:
         return Gpus(stub_libraries(age), tmp_path / "nvml.txt", age)
 

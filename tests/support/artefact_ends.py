@@ -1,4 +1,4 @@
-"""One end of an artefact's way, as a program of its own: ``python -m tests.support.artefact_ends send|fetch FOLDER``.
+"""One end of an artefact's way, as a program: ``python -m tests.support.artefact_ends send|finish|fetch FOLDER``.
 
 ``FOLDER/given.json`` says what a host knows: address of the API, token, the job's record, its tool. What is printed is
 JSON: what was sent, or the sha256 of what came, and the most memory that the program had, in MiB.
@@ -24,7 +24,7 @@ from fedproc.site.centre.identity import Identity
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import fetch_artefacts
-from fedproc.site.jobs.stage_out import publish_artefacts
+from fedproc.site.jobs.stage_out import finish_artefacts, publish_artefacts
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.rules import Policy
 
@@ -74,9 +74,11 @@ async def main(act: str, folder: Path) -> dict[str, Any]:
     async with httpx.AsyncClient(timeout=60, transport=ThisWay(given["api"])) as http:
         host = services(given, folder, http)
         workspace = host.workspace(record.job)
-        if act == "send":
-            await publish_artefacts(host, record, task, workspace, lambda _: None)
+        if act in ("send", "finish"):
+            step = publish_artefacts if act == "send" else finish_artefacts
+            await step(host, record, task, workspace, lambda _: None)
             return {"sent": [output.model_dump(mode="json") for output in record.artefacts], "MiB": most_memory()}
+        workspace.make({}, {})
         await fetch_artefacts(host, record, workspace, lambda _: None)
         came = {str(p.relative_to(workspace.input)): sha256_of(p) for p in workspace.input.rglob("*") if p.is_file()}
         return {"came": came, "MiB": most_memory()}

@@ -81,6 +81,17 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **device) {
     return OK;
 }
 
+int nvmlDeviceGetHandleByUUID(const char *uuid, Device **device) {
+    for (int n = 0; n < gpu_count; n++)
+        if (!strcmp(gpus[n].uuid, uuid)) {
+            *device = &gpus[n];
+            return OK;
+        }
+    return NOT_FOUND;
+}
+
+int nvmlDeviceGetMinorNumber(Device *d, unsigned *minor) { *minor = d - gpus; return OK; }
+
 int nvmlDeviceGetName(Device *d, char *to, unsigned size) { return d->fault ? d->fault : copy(to, size, d->name); }
 int nvmlDeviceGetUUID(Device *d, char *to, unsigned size) { return d->fault ? d->fault : copy(to, size, d->uuid); }
 

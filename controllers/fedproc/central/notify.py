@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from fedproc.central.db.engine import postgres_limits
 from fedproc.common.log import get_logger
+from fedproc.common.retry import Backoff
 from fedproc.common.sockets import unix_address
 
 log = get_logger(__name__)
@@ -28,6 +31,7 @@ Topic = Literal["outbox", "events", "hosts"]
 
 OnTopic = Callable[[str], None]
 CHANNEL = "fedproc"
+_LONGEST_PAUSE = 5.0
 
 
 class Notifier(ABC):
@@ -36,6 +40,20 @@ class Notifier(ABC):
     @abstractmethod
     def publish(self, topic: Topic) -> None:
         """Wake everyone; cheap, never fails, called after the commit that there is news of."""
+
+    async def keep_listening(self, on_topic: OnTopic) -> NoReturn:
+        """:meth:`listen`, again and again: while it cannot, its caller's own polling covers the gap."""
+        backoff = Backoff(1, _LONGEST_PAUSE)
+        while True:
+            began = time.monotonic()
+            try:
+                await self.listen(on_topic)
+            except Exception as error:
+                unforeseen = None if isinstance(error, OSError | psycopg.Error) else error
+                log.error("notifier.failed", reason=str(error), exc_info=unforeseen)
+            if time.monotonic() - began > _LONGEST_PAUSE:
+                backoff.reset()
+            await asyncio.sleep(backoff.pause())
 
     @abstractmethod
     async def listen(self, on_topic: OnTopic) -> None:
@@ -54,12 +72,18 @@ class SocketNotifier(Notifier):
     def publish(self, topic: Topic) -> None:
         for path in self._folder.glob("*.sock"):
             try:
-                with unix_address(path) as address:
-                    self._out.sendto(topic.encode(), address)
-            except BlockingIOError:
-                continue  # its buffer is full of them: it will poll anyway
-            except (ConnectionRefusedError, FileNotFoundError):
-                path.unlink(missing_ok=True)
+                self._send(topic, path)
+            except OSError as error:
+                log.warning("notification.lost", topic=topic, reason=str(error))
+
+    def _send(self, topic: Topic, path: Path) -> None:
+        try:
+            with unix_address(path) as address:
+                self._out.sendto(topic.encode(), address)
+        except BlockingIOError:
+            return  # its buffer is full of them: it will poll anyway
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
 
     async def listen(self, on_topic: OnTopic) -> None:
         path = self._folder / f"{os.getpid()}-{id(on_topic):x}.sock"
@@ -96,7 +120,8 @@ class PostgresNotifier(Notifier):
 
     async def listen(self, on_topic: OnTopic) -> None:
         url = self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        limits: dict[str, Any] = dict(postgres_limits(url))
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, **limits) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             for topic in ("outbox", "events", "hosts"):
                 on_topic(topic)

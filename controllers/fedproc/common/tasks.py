@@ -9,10 +9,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from fedproc.common.errors import FedprocError
+from fedproc.common.log import get_logger
 
 T = TypeVar("T")
 _STOP_SECONDS = 10.0
 """that a cancelled caller waits for its thread; one that hangs in the system's call keeps nobody for longer"""
+
+log = get_logger(__name__)
 
 
 async def run_together(*work: Coroutine[Any, Any, Any]) -> None:
@@ -31,6 +34,17 @@ async def run_together(*work: Coroutine[Any, Any, Any]) -> None:
     unforeseen = (error for error in errors if not isinstance(error, FedprocError))
     for error in (*unforeseen, *errors):
         raise error
+
+
+def watched(task: asyncio.Task[T], event: str, **fields: Any) -> asyncio.Task[T]:
+    """The task; where nobody awaits it, the error that ends it is logged as ``event`` with these fields."""
+
+    def ended(task: asyncio.Task[T]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error(event, exc_info=error, **fields)
+
+    task.add_done_callback(ended)
+    return task
 
 
 def settle(future: asyncio.Future[Any], value: Any) -> None:

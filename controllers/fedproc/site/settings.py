@@ -33,6 +33,8 @@ class ConnectionSettings(Section):
     ca_file: Path = Field(description="who issued the enrolment certificates of the other hosts")
     listen_host: str = "127.0.0.1"
     listen_port: int | None = Field(None, description="aggregators only: where server tasks are reached")
+    streams: int = Field(4000, ge=1, description="open at a time, in all; fewer where descriptors are few")
+    streams_per_job: int = Field(500, ge=1, description="open at a time, of one job with one other host")
 
 
 class CapacitySettings(Section):

@@ -12,6 +12,7 @@ from fedproc.common.amqp import (
     ClosedByBrokerError,
     Session,
 )
+from fedproc.common.amqp import session as session_module
 from fedproc.common.errors import UnavailableError
 
 pytestmark = pytest.mark.needs_broker
@@ -61,6 +62,33 @@ async def test_a_renewal_that_fails_is_tried_again_while_the_token_is_good(
         await (await session.publishing_channel()).publish("", queue, b"x")
         watching.cancel()
     assert "broker.token_not_renewed" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["hangs", "nobody foresaw"])
+async def test_an_attempt_that_goes_wrong_otherwise_leaves_time_for_another(
+    node: Node, queue: str, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(session_module, "_TOKEN_SECONDS", 1.5)
+    asked = 0
+
+    async def source() -> tuple[str, float]:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            if fault == "hangs":
+                await asyncio.sleep(600)
+            raise KeyError("access_token")
+        return node.token(300), 12.0 if asked == 1 else 300.0
+
+    async with await Session.open(node.address, source) as session:
+        watching = asyncio.ensure_future(session.watch())
+        async with asyncio.timeout(11):
+            while asked < 3:
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
+        assert not watching.done()
+        await (await session.publishing_channel()).publish("", queue, b"x")
+        watching.cancel()
 
 
 async def test_a_token_that_cannot_be_renewed_ends_the_session(node: Node) -> None:

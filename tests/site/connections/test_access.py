@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,15 @@ async def test_at_the_budget_both_ends_are_cut(
     (port,) = free_ports(1)
     aggregator, client = connections(keys, keys.host("EUCAIM"), port), connections(keys, keys.host("UB"))
     server = await asyncio.start_unix_server(serve, tmp_path / "served")
+
+    def noting(end: str, meter: Meter) -> Callable[[], None]:
+        return lambda: told.append(f"{end} {meter.cut is not None}")
+
     inside, outside = Meter("client", "UB", server_budget), Meter("server", "EUCAIM", client_budget)
     await aggregator.listen()
-    aggregator.admit(JOB, {7000: tmp_path / "served"}, [inside], lambda: told.append("server"))
+    aggregator.admit(JOB, {7000: tmp_path / "served"}, [inside], noting("server", inside))
     route = Route("EUCAIM", f"127.0.0.1:{port}", NAME)
-    await client.forward("j-" + "1" * 26, tmp_path / "out", route, outside, lambda: told.append("client"))
+    await client.forward("j-" + "1" * 26, tmp_path / "out", route, outside, noting("client", outside))
     for _ in range(2):  # a new connection has what is left of the budget, which is nothing
         reader, writer = await asyncio.open_unix_connection(tmp_path / "out")
         writer.write(b"x" * 500)
@@ -110,5 +115,6 @@ async def test_at_the_budget_both_ends_are_cut(
     await aggregator.close()
     server.close()
     assert came <= 100
-    assert set(told) == {"server" if server_budget == 100 else "client"}
+    cut = {one for one in told if one.endswith("True")}
+    assert cut == {"server True" if server_budget == 100 else "client True"}
     assert "bytes that the site's policy allows" in str((inside if server_budget == 100 else outside).cut)

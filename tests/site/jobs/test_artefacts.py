@@ -7,7 +7,8 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.support.issuer import TestIssuer
 
 from fedproc.catalog.folder import load_tool
 from fedproc.contract.wire.messages import JobOrder, Start
-from fedproc.site.jobs.artefacts import folder_of
+from fedproc.site.jobs import artefacts
 from fedproc.site.jobs.workspace import Workspace
 
 pytestmark = [pytest.mark.server, pytest.mark.process]
@@ -140,25 +141,48 @@ def test_what_was_sent_before_a_restart_is_not_sent_as_other_bytes(way: Way) -> 
     assert way.fetched("UB")["came"] == {"artefacts/server/kit/EUCAIM/kit.zip": made}
 
 
-def test_what_was_encrypted_before_a_restart_is_sent_as_it_is(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedproc.site.jobs import artefacts
+@pytest.fixture
+def lost_daemon(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """While this lasts, a daemon is lost when the centre has taken the first file, and before it has noted that."""
 
-    def lost(*_: object) -> None:
-        raise RuntimeError
+    @contextmanager
+    def lost() -> Iterator[None]:
+        def break_off(*_: object) -> None:
+            raise RuntimeError("lost")
 
+        with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+            patched.setattr(artefacts.Parcel, "keep", break_off)
+            yield
+
+    return lost
+
+
+def test_what_was_encrypted_before_a_restart_is_sent_as_it_is(
+    way: Way, lost_daemon: Callable[[], AbstractContextManager[None]]
+) -> None:
     way.write_kit(3 * MB)
-    with monkeypatch.context() as patched:
-        patched.setattr(artefacts.Parcel, "keep", lost)
-        with pytest.raises(RuntimeError):
-            asyncio.run(way.send())
-    left = list((way.workspace.root / "encrypted").rglob("*.zip"))
-    assert len(left) == 1, "the centre has it, and this host does not know it"
-    before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in left}
+    with lost_daemon():
+        asyncio.run(way.send())
+    (left,) = (way.workspace.root / "encrypted").rglob("*.zip")
+    digest = hashlib.sha256(left.read_bytes()).hexdigest()
     asyncio.run(way.send())
-    (digest,) = before.values()
     assert digest in {output["sha256"] for output in way.sent}
     assert not list((way.workspace.root / "encrypted").rglob("*.zip")), "what was sent takes no room"
-    assert (folder_of(way.workspace) / "kit" / "kit.zip").exists()
+    assert (artefacts.folder_of(way.workspace) / "kit" / "kit.zip").exists()
+
+
+def test_what_a_service_has_begun_to_send_is_completed_when_it_has_ended(
+    way: Way, lost_daemon: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """Else its end would announce what it has written since, which the centre refuses."""
+    made = way.write_kit(3 * MB)
+    assert asyncio.run(main("finish", way.folder / "EUCAIM"))["sent"] == [], "nothing was begun"
+    with lost_daemon():
+        asyncio.run(way.send())
+    way.write_kit(2 * MB)
+    way.sent = asyncio.run(main("finish", way.folder / "EUCAIM"))["sent"]
+    assert {output["recipient"] for output in way.sent} == {"UB", "BSC"}
+    assert way.fetched("UB")["came"] == {"artefacts/server/kit/EUCAIM/kit.zip": made}
 
 
 @pytest.mark.slow

@@ -49,6 +49,7 @@ from fedproc.central.notify import notifier_for
 from fedproc.central.settings import CentralSettings, load
 from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
+from fedproc.common.tasks import watched
 
 log = get_logger(__name__)
 
@@ -108,7 +109,7 @@ def _app_state(settings: CentralSettings) -> AppState:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: AppState = app.state.fedproc
-    listener = asyncio.create_task(state.streams.run())
+    listener = watched(asyncio.create_task(state.streams.run()), "streams.ended")
     try:
         yield
     finally:

@@ -17,8 +17,9 @@ from starlette.types import Scope
 from fedproc.central.api.rates import Bucket
 from fedproc.central.db.engine import write_transaction
 from fedproc.central.db.schema import audit
-from fedproc.common.errors import FedprocError
+from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.log import get_logger
+from fedproc.common.tasks import settle
 
 log = get_logger(__name__)
 
@@ -31,6 +32,7 @@ since anybody could fill the database with them"""
 _STRANGER = "enrolment:"
 _ADD = insert(audit)
 _MAX_WAITING = 2000
+_NOT_KEPT = "unavailable.audit"
 
 
 class AuditEvent:
@@ -90,36 +92,51 @@ class AuditLog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: list[tuple[dict[str, Any], asyncio.Future[None]]] = []
+        self._waiting: list[tuple[dict[str, Any], asyncio.Future[UnavailableError | None]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._strangers = Bucket(STRANGERS_A_MINUTE, time.monotonic())
 
     async def append(self, entry: dict[str, Any]) -> None:
-        """Returns once the entry is committed; where that fails, the entry stands in the log instead."""
+        """Returns once the entry is committed; where the database is away, the entry stands in the log instead.
+
+        Raises :class:`UnavailableError` where it could not be written and nobody foresaw why; the log has it then, too.
+        """
         if _is_strangers(entry) and self._strangers.take(STRANGERS_A_MINUTE, time.monotonic()):
             log.warning("audit.stranger_not_kept", entry=entry)
             return
         if len(self._waiting) >= _MAX_WAITING:
             log.error("audit.queue_full", entry=entry)
             return
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[UnavailableError | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
-        await done
+        if (error := await done) is not None:
+            raise error
 
     async def _write(self) -> None:
+        """Whatever happens to a batch, each request in it is answered, and the next batch is written."""
         while self._waiting:
             batch, self._waiting = self._waiting, []
+            error: UnavailableError | None = UnavailableError("the API is ending; send it again", code=_NOT_KEPT)
             try:
-                await run_in_threadpool(self._insert, [entry for entry, _ in batch])
-            except FedprocError as error:
-                for entry, _ in batch:
-                    log.error("audit.not_kept", entry=entry, reason=error.message)
+                error = await self._written([entry for entry, _ in batch])
             finally:
                 for _, done in batch:
-                    if not done.cancelled():
-                        done.set_result(None)
+                    settle(done, error)
+
+    async def _written(self, entries: list[dict[str, Any]]) -> UnavailableError | None:
+        """Write them; the error with which their requests are answered, if that is to be."""
+        try:
+            await run_in_threadpool(self._insert, entries)
+        except Exception as error:
+            unforeseen = None if isinstance(error, FedprocError) else error
+            for entry in entries:
+                log.error("audit.not_kept", entry=entry, reason=str(error), exc_info=unforeseen)
+            if unforeseen is not None:
+                text = "it could not be written to the audit log: tell the API's operator, whose log has the cause"
+                return UnavailableError(text, code=_NOT_KEPT)
+        return None
 
     def _insert(self, entries: list[dict[str, Any]]) -> None:
         with write_transaction(self._engine) as connection:

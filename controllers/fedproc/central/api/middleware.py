@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fedproc.central.api.audit import AuditEvent, AuditLog
 from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.problems import problem
+from fedproc.common.errors import UnavailableError
 from fedproc.common.log import get_logger
 
 log = get_logger(__name__)
@@ -86,7 +87,7 @@ def _internal_error(error_id: str) -> ASGIApp:
 class _Exchange:
     """One request on its way in, and its answer on the way out."""
 
-    __slots__ = ("_audit_log", "_receive", "_scope", "_send", "_size", "audit", "began", "status")
+    __slots__ = ("_answered", "_audit_log", "_receive", "_scope", "_send", "_size", "audit", "began", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, audit_log: AuditLog) -> None:
         self.began = time.perf_counter()
@@ -97,6 +98,7 @@ class _Exchange:
         self._send = send
         self._audit_log = audit_log
         self._size = 0
+        self._answered = False
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -115,5 +117,14 @@ class _Exchange:
             self.status = message["status"]
             message["headers"].append(_NO_SNIFFING)
             if self.audit.unrecorded(self.status):
-                await self._audit_log.append(self.audit.entry(self.status))
-        await self._send(message)
+                await self._record()
+        if not self._answered:
+            await self._send(message)
+
+    async def _record(self) -> None:
+        """Of an act that cannot be written down, what was to be answered is not said."""
+        try:
+            await self._audit_log.append(self.audit.entry(self.status))
+        except UnavailableError as error:
+            self.status, self._answered = 503, True
+            await problem(503, error.message, error.code)(self._scope, self._receive, self._send)

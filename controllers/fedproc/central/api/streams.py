@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,15 +14,11 @@ from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import events
 from fedproc.central.notify import Notifier
 from fedproc.common.log import get_logger
-from fedproc.common.retry import Backoff
 
 log = get_logger(__name__)
 
 POLL_SECONDS = 15.0
 """Seconds after which a stream reads the database and sends a comment, even if nothing was published."""
-
-
-_LONGEST_PAUSE = 5.0
 
 
 class Streams:
@@ -41,21 +36,8 @@ class Streams:
     async def run(self) -> None:
         """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
+            group.create_task(self._notifier.keep_listening(self._on_topic))
             group.create_task(self._watch())
-
-    async def _listen(self) -> None:
-        """A listener that breaks is started again, and the streams' own polling covers the gap."""
-        backoff = Backoff(1, _LONGEST_PAUSE)
-        while True:
-            began = time.monotonic()
-            try:
-                await self._notifier.listen(self._on_topic)
-            except Exception:
-                log.exception("notifier.failed")
-            if time.monotonic() - began > _LONGEST_PAUSE:
-                backoff.reset()
-            await asyncio.sleep(backoff.pause())
 
     def _on_topic(self, topic: str) -> None:
         if topic == "events":

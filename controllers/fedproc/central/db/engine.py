@@ -12,31 +12,55 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from fedproc.common.errors import UnavailableError
 
 T = TypeVar("T")
 
 BUSY_MS = 10_000
+CONNECT_SECONDS = 10
+POOL_SECONDS = 20.0
+"""for a connection of the pool, when others have them all"""
+STATEMENT_SECONDS = 60.0
 _SURE_SECONDS = 5.0
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7203392)")
 _CLAIM = text("SELECT pg_try_advisory_lock(7203393)")
 _RELEASE = text("SELECT pg_advisory_unlock(7203393)")
 
 
-def connect(url: str) -> Engine:
-    """An engine for ``sqlite:///PATH`` or ``postgresql+psycopg://…``; nothing is opened yet."""
+def connect(url: str, statement_seconds: float = STATEMENT_SECONDS) -> Engine:
+    """An engine for ``sqlite:///PATH`` or ``postgresql+psycopg://…``; nothing is opened yet.
+
+    On PostgreSQL a statement is ended after ``statement_seconds`` (0: never), its waits for locks included. What the
+    URL itself says of a limit (``?connect_timeout=3``) counts before ours.
+    """
     if url.startswith("sqlite"):
         engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    engine = create_engine(url, pool_size=10, max_overflow=10)
+    limits: dict[str, Any] = dict(postgres_limits(url))
+    if "options" not in make_url(url).query:
+        limits["options"] = f"-c statement_timeout={int(statement_seconds * 1000)}"
+    engine = create_engine(url, pool_size=10, max_overflow=10, pool_timeout=POOL_SECONDS, connect_args=limits)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _check_if_idle)
     return engine
+
+
+def postgres_limits(url: str) -> dict[str, int]:
+    """For libpq: how long it waits for a server that does not answer, or that is gone without a word."""
+    limits = {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
+    }
+    return {name: value for name, value in limits.items() if name not in make_url(url).query}
 
 
 def is_sqlite(engine: Engine) -> bool:
@@ -110,6 +134,12 @@ def _available() -> Iterator[None]:
     except OperationalError as error:
         raise UnavailableError(
             f"the central database does not answer: {error.orig}; try again, and see the database's log",
+            code="unavailable.database",
+        ) from error
+    except PoolTimeoutError as error:
+        raise UnavailableError(
+            f"no connection to the central database has come free within {POOL_SECONDS:g} s: it is slow, or it is asked"
+            " more than it can answer; try again, and see the database's log",
             code="unavailable.database",
         ) from error
 

@@ -68,7 +68,7 @@ def main() -> int:
         sys.stderr.write("usage: python -m fedproc.central.db.migrate SETTINGS\n")
         return 2
     try:
-        engine = connect(load(Path(sys.argv[1])).database)
+        engine = connect(load(Path(sys.argv[1])).database, statement_seconds=0)
         before = revision(engine)
         migrate(engine)
     except FedprocError as error:

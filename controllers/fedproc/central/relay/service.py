@@ -27,6 +27,7 @@ from fedproc.central.retention.storage import Storage
 from fedproc.central.settings import CentralSettings
 from fedproc.common.amqp import BrokerAddress, Delivery, PublishingChannel, Session, keep_connected
 from fedproc.common.errors import FedprocError, UnavailableError
+from fedproc.common.http import text_of
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import run_together
@@ -77,7 +78,7 @@ class Relay:
         await asyncio.to_thread(self._publisher.release_claims)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._notifier.listen(self._on_topic))
+                group.create_task(self._notifier.keep_listening(self._on_topic))
                 for loop in (self._connect(), self._clock(), self._heartbeat(), self._keeper.run()):
                     group.create_task(loop)
         finally:
@@ -109,7 +110,10 @@ class Relay:
             raise UnavailableError(
                 f"the issuer gives the relay no token: {body.get('error')} {body.get('error_description')}"
             )
-        return str(body["access_token"]), float(body.get("expires_in", 60))
+        try:
+            return str(body["access_token"]), float(body.get("expires_in", 60))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnavailableError(f"the issuer's answer holds no token for the relay: {text_of(error)}") from error
 
     async def _serve_session(self, session: Session) -> None:
         channel = await session.publishing_channel()

@@ -12,10 +12,7 @@ from pika import BasicProperties, exceptions, spec
 from pika.channel import Channel as PikaChannel
 
 from fedproc.common.amqp.errors import BrokerError, NotTakenError, ReturnedError, broker_error
-from fedproc.common.log import get_logger
-from fedproc.common.tasks import settle
-
-log = get_logger(__name__)
+from fedproc.common.tasks import settle, watched
 
 _CONFIRM_SECONDS = 30.0
 
@@ -104,7 +101,8 @@ class Channel:
             delivery = Delivery(body, str(method.routing_key), properties.headers or {}, method.delivery_tag, raw)
             task = self._loop.create_task(receive(delivery))
             self._tasks.add(task)
-            task.add_done_callback(self._received)
+            task.add_done_callback(self._tasks.discard)
+            watched(task, "message.failed")
 
         answer = await self.call(self.raw.basic_consume, queue, on_message)
         return str(answer.method.consumer_tag)
@@ -147,11 +145,6 @@ class Channel:
 
     def _on_cancelled(self, _: object) -> None:
         self._lost(BrokerError("the broker ended a consumer: its queue was deleted, or is away"))
-
-    def _received(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("message.failed", exc_info=error)
 
 
 class PublishingChannel(Channel):

@@ -28,6 +28,7 @@ TokenSource = Callable[[], Awaitable[tuple[str, float]]]
 
 _OPEN_SECONDS = 20.0
 _CLOSE_SECONDS = 5.0
+_TOKEN_SECONDS = 8.0
 _HEARTBEAT_SECONDS = 60
 _EARLY = 30.0
 """A token is renewed so many seconds before it expires, or at half its life."""
@@ -164,7 +165,12 @@ class Session:
             renewing.cancel()
 
     async def _fetch_token(self) -> str:
-        token, lives = await self._token()
+        """One attempt may not take all the time that is left for others."""
+        try:
+            async with asyncio.timeout(_TOKEN_SECONDS):
+                token, lives = await self._token()
+        except TimeoutError:
+            raise UnavailableError(f"the issuer gives no token within {_TOKEN_SECONDS:.0f} s") from None
         self._expires, self._early = time.monotonic() + lives, min(_EARLY, lives / 2)
         return token
 
@@ -175,16 +181,19 @@ class Session:
             await self._renew_once(self._expires)
 
     async def _renew_once(self, expires: float) -> None:
-        """What fails is tried again for as long as the present token is good."""
+        """What fails, however it does, is tried again for as long as the present token is good."""
         backoff = Backoff(1, 5)
         while True:
             try:
                 await self._update_secret(await self._fetch_token())
-            except UnavailableError as error:
-                pause = backoff.pause()
-                if time.monotonic() + pause >= expires:
-                    raise
-                log.warning("broker.token_not_renewed", reason=error.message, pause_seconds=round(pause, 1))
+            except Exception as error:
+                left = expires - time.monotonic()
+                if left <= 0:
+                    raise UnavailableError(f"the token for the broker was not renewed: {error}") from error
+                pause = min(backoff.pause(), left)
+                unforeseen = None if isinstance(error, UnavailableError) else error
+                reason, seconds = str(error), round(pause, 1)
+                log.warning("broker.token_not_renewed", reason=reason, pause_seconds=seconds, exc_info=unforeseen)
                 await asyncio.sleep(pause)
             else:
                 log.info("broker.token_renewed")
@@ -194,12 +203,12 @@ class Session:
         answered = asyncio.get_running_loop().create_future()
         try:
             self._connection.update_secret(token, "token renewed", lambda _: settle(answered, None))
-            async with asyncio.timeout(_OPEN_SECONDS):
+            async with asyncio.timeout(_TOKEN_SECONDS):
                 await answered
         except exceptions.AMQPError as error:
             raise broker_error(error) from error
         except TimeoutError:
-            raise BrokerError(f"the broker does not answer to a new token within {_OPEN_SECONDS:.0f} s") from None
+            raise BrokerError(f"the broker does not answer to a new token within {_TOKEN_SECONDS:.0f} s") from None
 
     def _on_opened(self, error: Exception | None) -> None:
         settle(self._opened, error)

@@ -22,18 +22,17 @@ from weakref import WeakKeyDictionary
 from fedproc.common.errors import SystemFaultError, UnavailableError
 from fedproc.common.log import get_logger
 from fedproc.common.sockets import set_keepalive, unix_address
-from fedproc.contract.wire.messages import ConnectionUse, Peer
+from fedproc.contract.wire.messages import Peer
 from fedproc.site.centre.egress import ProxyConnector, Stream
+from fedproc.site.connections.carrying import Changed, Meter, StreamLimit, carry
 from fedproc.site.connections.tls import context_of, shown_host, shown_key
 from fedproc.site.settings import ConnectionSettings
 
 log = get_logger(__name__)
 
-_CHUNK = 1 << 16
 _SNI = re.compile(r"^(?P<port>\d{1,5})-(?P<job>j-[0-9a-v]{26})\.")
 _DIAL_SECONDS = 20
 
-Changed = Callable[[], None]
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -52,25 +51,6 @@ def route_to(peer: Peer, port: str) -> Route:
     if peer.address is None or port not in peer.server_names:
         raise SystemFaultError(f"the start message gives no way to port {port} of task {peer.task} on {peer.host}")
     return Route(peer.host, peer.address, peer.server_names[port], peer.key)
-
-
-@dataclass
-class Meter:
-    """Bytes over one job's connections with one task of one host, and the most that may go each way.
-
-    ``key`` is the thumbprint that the host's certificate must show, if the centre named it.
-    """
-
-    task: str
-    host: str
-    budget: int
-    key: str | None = None
-    sent: int = 0
-    received: int = 0
-    cut: str | None = None
-
-    def use(self) -> ConnectionUse:
-        return ConnectionUse(task=self.task, host=self.host, sent=self.sent, received=self.received, cut=self.cut)
 
 
 @dataclass
@@ -95,6 +75,7 @@ class Connections:
     def __init__(self, settings: ConnectionSettings, key: Path, egress: ProxyConnector) -> None:
         self._settings = settings
         self._egress = egress
+        self._streams = StreamLimit(settings.streams, settings.streams_per_job)
         self._client = context_of(ssl.PROTOCOL_TLS_CLIENT, settings, key)
         self._client.check_hostname = False  # the peer is pinned by its host id, see _dial
         self._names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
@@ -111,7 +92,11 @@ class Connections:
         if self._settings.listen_port is None:
             return
         self._listener = await asyncio.start_server(
-            self._admit_connection, self._settings.listen_host, self._settings.listen_port, ssl=self._server_context
+            self._admit_connection,
+            self._settings.listen_host,
+            self._settings.listen_port,
+            ssl=self._server_context,
+            ssl_handshake_timeout=_DIAL_SECONDS,
         )
 
     async def close(self) -> None:
@@ -129,19 +114,17 @@ class Connections:
         """Carry what connects to the unix socket ``at`` along ``route``."""
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                out_reader, out_writer = await self._dial(route)
-            except (OSError, ssl.SSLError, SystemFaultError, UnavailableError, TimeoutError) as error:
-                log.warning(
-                    "connection.failed",
-                    job=job,
-                    peer=route.host,
-                    reason=str(error) or type(error).__name__,
-                )
-                writer.close()
-                return
-            with self._held(shown_key(out_writer)):
-                await _carry((reader, writer), (out_reader, out_writer), meter, changed)
+            with self._streams.one(job, route.host) as free:
+                try:
+                    dialled = await self._dial(route) if free else None
+                except (OSError, ssl.SSLError, SystemFaultError, UnavailableError, TimeoutError) as error:
+                    dialled, reason = None, str(error) or type(error).__name__
+                    log.warning("connection.failed", job=job, peer=route.host, reason=reason)
+                if dialled is None:
+                    writer.transport.abort()
+                    return
+                with self._held(shown_key(dialled[1])):
+                    await carry((reader, writer), dialled, meter, changed)
 
         forwards = self._forwards.setdefault(job, _Forwards())
         server = await asyncio.start_unix_server(_tracked(connected, forwards.streams), sock=_socket_for_all(at))
@@ -208,7 +191,7 @@ class Connections:
         host, key = shown_host(writer), shown_key(writer)
         meter = admission.meters.get(host) if admission else None
         path = admission.sockets.get(int(named["port"])) if admission and named else None
-        if admission is None or meter is None or path is None or not self._counts(key, meter.key):
+        if named is None or admission is None or meter is None or path is None or not self._counts(key, meter.key):
             more = {"host_of_peer": host, "key": key, "revoked": key in self._revoked}
             log.warning("connection.refused", asked_for=self._names.get(stream), **more)
             writer.close()
@@ -218,9 +201,11 @@ class Connections:
         admission.streams.add(task)
         try:
             set_keepalive(writer)
-            with self._held(key):
+            with self._held(key), self._streams.one(named["job"], meter.host) as free:
+                if not free:
+                    return
                 in_reader, in_writer = await _open_job_socket(path)
-                await _carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
+                await carry((in_reader, in_writer), (reader, writer), meter, admission.changed)
         except OSError as error:
             more = {"asked_for": self._names.get(stream), "reason": str(error)}
             log.warning("connection.no_listener", **more)
@@ -251,45 +236,6 @@ async def _open_job_socket(path: Path) -> Stream:
         return await asyncio.open_unix_connection(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
-
-
-async def _carry(job: Stream, net: Stream, meter: Meter, changed: Changed) -> None:
-    """Carry bytes both ways until one side ends or the budget is used up, then close both."""
-
-    def count_sent(size: int) -> bool:
-        meter.sent += size
-        return meter.sent <= meter.budget
-
-    def count_received(size: int) -> bool:
-        meter.received += size
-        return meter.received <= meter.budget
-
-    ways = {
-        asyncio.create_task(_pump(job[0], net[1], count_sent)),
-        asyncio.create_task(_pump(net[0], job[1], count_received)),
-    }
-    try:
-        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        if any(not way.result() for way in done):
-            meter.cut = f"more than the {meter.budget} bytes that the site's policy allows"
-            changed()
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for _, writer in (job, net):
-            writer.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counted: Callable[[int], bool]) -> bool:
-    """Copy until the end; False if the count forbade to go on."""
-    with contextlib.suppress(ConnectionError, ssl.SSLError):
-        while chunk := await reader.read(_CHUNK):
-            if not counted(len(chunk)):
-                return False
-            writer.write(chunk)
-            await writer.drain()
-    return True
 
 
 def _tracked(handler: Handler, streams: set[asyncio.Task[None]]) -> Handler:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from fedproc.common.errors import SystemFaultError
 from fedproc.common.files import read_regular
 from fedproc.common.log import get_logger
-from fedproc.common.tasks import StopFlag, stoppable
+from fedproc.common.tasks import StopFlag, stoppable, watched
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.site.data.columns_offered import column_pages
@@ -123,7 +123,8 @@ class FolderDataApi:
         task = self._looking.get(name)
         if task is not None and (not task.done() or time.monotonic() < self._next.get(name, 0.0)):
             return
-        self._looking[name] = asyncio.create_task(self._looked_at(name, entry))
+        looking = asyncio.create_task(self._looked_at(name, entry))
+        self._looking[name] = watched(looking, "dataset.not_looked_at", dataset=name)
 
     async def _looked_at(self, name: str, entry: DatasetSettings) -> None:
         offer, problem = None, None

@@ -93,6 +93,8 @@ async def run(declared: dict[str, list[list[object]]], command: list[str]) -> in
     for ip, port, path in declared["forwards"]:
         await forward(str(ip), int(str(port)), str(path))
     mirrors = [asyncio.create_task(mirror(int(str(port)), str(path))) for port, path in declared["ports"]]
+    for task in mirrors:
+        task.add_done_callback(tell_failure)
     process = await asyncio.create_subprocess_exec(*command)
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
@@ -101,6 +103,12 @@ async def run(declared: dict[str, list[list[object]]], command: list[str]) -> in
     for task in mirrors:
         task.cancel()
     return code if code >= 0 else 128 - code
+
+
+def tell_failure(task: asyncio.Task[None]) -> None:
+    """A port that cannot be opened is told in the job's own log, where its user looks for why it was not ready."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        sys.stderr.write(f"fedproc: a declared port cannot be reached from outside: {error}\n")
 
 
 def pass_on(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -8,14 +8,15 @@ filter keeps from it what namespaces do not.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from fedproc.common.log import get_logger
 from fedproc.common.sockets import unix_address
+from fedproc.common.tasks import fail, settle
 from fedproc.site.executors.base import (
     ENVIRONMENT,
     WORK,
@@ -24,12 +25,19 @@ from fedproc.site.executors.base import (
     Observation,
     Spec,
 )
+from fedproc.site.executors.gpus import GpuNodes
 from fedproc.site.executors.layout import layout_for
 from fedproc.site.executors.records import kept_output, observation_of
 from fedproc.site.executors.runner.server import VERSION
 
+log = get_logger(__name__)
+
 PATIENCE = 15.0
-"""seconds that a runner which does not answer is waited for: its supervisor starts it again"""
+"""seconds that a runner which is not there is waited for: its supervisor starts it again"""
+ANSWER_SECONDS = 60.0
+WORK_SECONDS = 600.0
+"""for what takes longer: folders of many files are given to the job's user, or removed"""
+_LOST_PAUSE = 0.2
 
 
 class SandboxExecutor:
@@ -40,36 +48,65 @@ class SandboxExecutor:
     def __init__(self, runner: Path) -> None:
         self._folder = runner
         self._link = _Link(runner / "runner.sock")
+        self._gpu_nodes = GpuNodes()
 
     async def submit(self, spec: Spec) -> Handle:
-        await self._ask(op="submit", spec=request_of(spec))
+        devices = await self._gpu_nodes.of(spec.limits.gpus)
+        await self._ask(WORK_SECONDS, op="submit", spec=request_of(spec, devices))
         return {"job": spec.job, "folder": str(self._folder / "jobs" / spec.job)}
 
     async def poll(self, handle: Handle, *, until_exit: bool = False) -> Observation:
-        return observation_of(await self._ask(op="poll", job=handle["job"], until_exit=until_exit))
+        if not until_exit:
+            return observation_of(await self._ask(ANSWER_SECONDS, op="poll", job=handle["job"]))
+        waiting = asyncio.create_task(self._ask(None, op="poll", job=handle["job"], until_exit=True))
+        try:
+            while not (await asyncio.wait({waiting}, timeout=ANSWER_SECONDS))[0]:
+                await self._tell_if_silent(handle)
+            return observation_of(await waiting)
+        finally:
+            waiting.cancel()
+
+    async def _tell_if_silent(self, handle: Handle) -> None:
+        """A runner that hangs is told while a job runs: it would not say that the job has ended."""
+        try:
+            await self._ask(ANSWER_SECONDS, op="poll", job=handle["job"])
+        except ExecutorError as error:
+            log.error("runner.silent", job=handle["job"], reason=error.message)
 
     def logs(self, handle: Handle, stream: str = "stdout", *, offset: int = 0) -> AsyncIterator[bytes]:
         return kept_output(Path(handle["folder"]), stream, offset)
 
     async def cancel(self, handle: Handle) -> None:
-        await self._ask(op="cancel", job=handle["job"])
+        await self._ask(ANSWER_SECONDS, op="cancel", job=handle["job"])
 
     async def discard(self, handle: Handle) -> None:
-        await self._ask(op="discard", job=handle["job"])
+        await self._ask(WORK_SECONDS, op="discard", job=handle["job"])
 
     async def records(self) -> dict[str, tuple[float, int]]:
-        found = (await self._ask(op="records"))["records"]
+        found = (await self._ask(ANSWER_SECONDS, op="records"))["records"]
         return {name: (float(changed), int(size)) for name, (changed, size) in found.items()}
 
-    async def _ask(self, **request: Any) -> Any:
-        """Every request may be repeated: when a runner is lost, its successor is asked, with bounded patience."""
+    async def _ask(self, seconds: float | None, **request: Any) -> Any:
+        """Every request may be repeated: when a runner is lost, its successor is asked, with bounded patience.
+
+        Raises :class:`ExecutorError` for one that is there and has not answered for so many ``seconds``.
+        """
         while True:
-            with contextlib.suppress(_LinkLostError):
-                return await self._link.ask(**request)
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._link.ask(**request)
+            except _LinkLostError:
+                await asyncio.sleep(_LOST_PAUSE)
+            except TimeoutError:
+                raise ExecutorError(
+                    f"the job runner has not answered to {request['op']!r} for {seconds:g} s: see its log, and restart"
+                    " it (fedproc runner), which ends the jobs that run",
+                    code="system_fault.runner",
+                ) from None
 
 
-def request_of(spec: Spec) -> dict[str, Any]:
-    """What the runner is asked to start."""
+def request_of(spec: Spec, devices: list[str]) -> dict[str, Any]:
+    """What the runner is asked to start, with these device files."""
     layout = layout_for(spec)
     mounts = list(layout.mounts)
     if spec.runtime:
@@ -87,7 +124,7 @@ def request_of(spec: Spec) -> dict[str, Any]:
         "disk": spec.limits.disk,
         "pids": spec.limits.pids,
         "log": spec.limits.log,
-        "devices": _gpu_nodes(spec.limits.gpus),
+        "devices": devices,
         "signal": spec.stop.signal,
         "grace": spec.stop.grace,
     }
@@ -95,19 +132,6 @@ def request_of(spec: Spec) -> dict[str, Any]:
 
 def _gpu_environment(uuids: tuple[str, ...]) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": ",".join(uuids), "NVIDIA_VISIBLE_DEVICES": ",".join(uuids)} if uuids else {}
-
-
-def _gpu_nodes(uuids: tuple[str, ...]) -> list[str]:
-    if not uuids:
-        return []
-    import pynvml
-
-    pynvml.nvmlInit()
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids]
-        return [f"/dev/nvidia{pynvml.nvmlDeviceGetMinorNumber(handle)}" for handle in handles]
-    finally:
-        pynvml.nvmlShutdown()
 
 
 class _LinkLostError(Exception):
@@ -159,17 +183,22 @@ class _Link:
                 await asyncio.sleep(0.1)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, ValueError):
+        """Whatever ends it, nobody waits on for an answer that cannot come."""
+        try:
             while line := await reader.readline():
-                answer = json.loads(line)
-                pending = self._asked.get(answer["id"])
-                if pending is None or pending.done():
-                    continue
-                if "error" in answer:
-                    pending.set_exception(ExecutorError(f"the job runner: {answer['error']}"))
-                else:
-                    pending.set_result(answer["result"])
-        writer.close()
-        for pending in self._asked.values():
-            if not pending.done():
-                pending.set_exception(_LinkLostError())
+                self._answered(json.loads(line))
+        except (ConnectionError, ValueError, LookupError, TypeError) as error:
+            log.warning("runner.link_lost", reason=str(error) or type(error).__name__)
+        finally:
+            writer.close()
+            for pending in self._asked.values():
+                fail(pending, _LinkLostError())
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        pending = self._asked.get(answer["id"])
+        if pending is None:
+            return
+        if "error" in answer:
+            fail(pending, ExecutorError(f"the job runner: {answer['error']}"))
+        else:
+            settle(pending, answer["result"])

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from fedproc.common.errors import FedprocError, SystemFaultError
 from fedproc.common.log import get_logger
+from fedproc.common.tasks import watched
 from fedproc.contract.ids import JOB_PATTERN
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
@@ -142,7 +143,7 @@ class Orchestrator:
                 await steps.complete(name, step)
             del self._leftovers[job]
 
-        task = asyncio.create_task(remove(), name=f"remove {job}")
+        task = watched(asyncio.create_task(remove(), name=f"remove {job}"), "job.not_removed", job=job)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

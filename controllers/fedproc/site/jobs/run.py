@@ -21,7 +21,7 @@ from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import Cancel, Start
 from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.identity import Clock
-from fedproc.site.connections.hub import Meter
+from fedproc.site.connections.carrying import Meter
 from fedproc.site.executors.base import Phase
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution

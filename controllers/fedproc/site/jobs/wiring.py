@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.tool.task import Task
-from fedproc.contract.wire.messages import Peer, Start
-from fedproc.site.connections.hub import Connections, Meter, route_to
+from fedproc.contract.wire.messages import ConnectionUse, Peer, Start
+from fedproc.site.connections.carrying import Meter
+from fedproc.site.connections.hub import Connections, route_to
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import forwards, ports
@@ -39,27 +40,36 @@ class Wiring:
             raise SystemFaultError(
                 "the task has connections, but this host or its order has none", code="connection.none"
             )
-        await self._forward(self._hub, task, rule, self._record.start)
+        start = self._record.start
+        before = list(self._record.connections)
+        dialled = [self._meter(before, rule, one.task, _peer_of(start, one.task)) for one in task.connections]
+        admitted = [self._meter(before, rule, task.name, peer) for peer in start.peers if task.ports]
+        self._meters += dialled + admitted  # before anything is saved, which saves their counts
+        await self._forward(self._hub, task, start, dialled)
         if task.ports:
-            self._admit(self._hub, task, rule, self._record.start)
+            sockets = {port.port: port.socket for port in ports(task, self._workspace)}
+            self._hub.admit(self._record.job, sockets, admitted, self._writer.save)
 
-    async def _forward(self, hub: Connections, task: Task, rule: ToolRule, start: Start) -> None:
-        for declared, way in zip(task.connections, forwards(task, self._workspace, self._record), strict=True):
-            peer = next((peer for peer in start.peers if peer.task == declared.task), None)
-            if peer is None:
-                raise SystemFaultError(
-                    f"the start message names no peer of task {declared.task}", code="connection.peer"
-                )
-            meter = self._meter(rule, declared.task, peer)
-            route = route_to(peer, declared.port)
+    async def _forward(self, hub: Connections, task: Task, start: Start, meters: list[Meter]) -> None:
+        ways = forwards(task, self._workspace, self._record)
+        for declared, way, meter in zip(task.connections, ways, meters, strict=True):
+            route = route_to(_peer_of(start, declared.task), declared.port)
             await hub.forward(self._record.job, way.socket, route, meter, self._writer.save)
 
-    def _admit(self, hub: Connections, task: Task, rule: ToolRule, start: Start) -> None:
-        sockets = {port.port: port.socket for port in ports(task, self._workspace)}
-        meters = [self._meter(rule, task.name, peer) for peer in start.peers]
-        hub.admit(self._record.job, sockets, meters, self._writer.save)
-
-    def _meter(self, rule: ToolRule, task: str, peer: Peer) -> Meter:
+    def _meter(self, before: list[ConnectionUse], rule: ToolRule, task: str, peer: Peer) -> Meter:
+        """With what was counted before this daemon began: they are opened in the same order each time."""
         meter = Meter(task, peer.host, connection_budget(rule, task), peer.key)
-        self._meters.append(meter)
+        for use in before:
+            if (use.task, use.host) == (task, peer.host):
+                meter.sent, meter.received, meter.cut = use.sent, use.received, use.cut
+                before.remove(use)
+                break
         return meter
+
+
+def _peer_of(start: Start, task: str) -> Peer:
+    """Raises :class:`SystemFaultError` if there is none."""
+    peer = next((peer for peer in start.peers if peer.task == task), None)
+    if peer is None:
+        raise SystemFaultError(f"the start message names no peer of task {task}", code="connection.peer")
+    return peer

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Sequence
 
 from fedproc.common.log import Logger
-from fedproc.site.connections.hub import Meter
+from fedproc.site.connections.carrying import Meter
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import JournalError
@@ -79,14 +79,13 @@ class RecordWriter:
             await self._gather()
             try:
                 await self._write()
+                self._written()
             except Exception as error:  # noqa: BLE001 (who waits for this record would wait for ever)
                 unforeseen = None if isinstance(error, JournalError) else error
                 self._log.error("journal.not_written", reason=str(error), exc_info=unforeseen)
                 self._services.holds.journal_fails()
                 self._dirty.set()
                 await asyncio.sleep(_PAUSE)
-            else:
-                self._written()
 
     async def _gather(self) -> None:
         if not self._record.order.gang:
@@ -109,7 +108,8 @@ class RecordWriter:
         del self._pending[:waiting]
 
     def _snapshot(self) -> tuple[str, str]:
-        self._record.connections = tuple(meter.use() for meter in self._meters)
+        if self._meters:  # else those of the daemon before stay, until their counts are taken over
+            self._record.connections = tuple(meter.use() for meter in self._meters)
         return self._record.snapshot_event(self._services.settings.host, self._services.journal.epoch)
 
     def _written(self) -> None:

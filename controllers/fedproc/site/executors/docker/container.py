@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fedproc.common.tasks import watched
 from fedproc.site.executors.base import ExecutorError, Handle
 from fedproc.site.executors.confinement.cgroups import group_of
 from fedproc.site.executors.confinement.limits import LimitMonitor
@@ -254,4 +255,4 @@ class Container:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
+        return watched(task, "container.task_failed", container=self.name)

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from fedproc.common.log import get_logger
+from fedproc.common.tasks import watched
 from fedproc.site.executors.confinement import disk
 from fedproc.site.executors.confinement.cgroups import CGroup
 from fedproc.site.executors.confinement.limits import LimitMonitor
@@ -25,6 +27,8 @@ from fedproc.site.executors.runner.order import Order
 from fedproc.site.executors.runner.output import Output
 from fedproc.site.executors.runner.path_policy import OpenPaths, PathPolicy
 from fedproc.site.executors.runner.uid_pool import UidLease
+
+log = get_logger(__name__)
 
 _NOT_FOUND = 127
 _STATUS_BYTES = 4096
@@ -69,7 +73,7 @@ class Job:
         self._cgroup.limit(cpus=limits.cpus, memory=limits.memory, pids=limits.pids)
         write_record(self._folder, self.record)
         await self._launch(confinement)
-        self._ending = asyncio.create_task(self._wait())
+        self._ending = watched(asyncio.create_task(self._wait()), "job.not_ended", job=self.record.job)
         self._watching = asyncio.create_task(self._watch())
 
     async def _launch(self, confinement: Confinement) -> None:
@@ -162,7 +166,12 @@ class Job:
     # -- while it runs ---------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        await self._limits.watch(self._cgroup)
+        """A job whose limits are looked at no more is ended, too."""
+        try:
+            await self._limits.watch(self._cgroup)
+        except Exception as error:
+            log.exception("limits.not_watched", job=self.record.job)
+            self._abandoned = f"its limits could not be watched any more ({error})"
         self._cgroup.kill()
 
     def cancel(self) -> None:

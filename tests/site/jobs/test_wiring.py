@@ -1,0 +1,94 @@
+"""What a job's connections have carried counts on after a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fedproc.common.log import get_logger
+from fedproc.contract.ids import new_id
+from fedproc.contract.tool.task import Task
+from fedproc.contract.wire.messages import ConnectionUse, JobOrder, Start
+from fedproc.site.connections.carrying import Meter
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.services import Services
+from fedproc.site.jobs.wiring import Wiring
+from fedproc.site.jobs.workspace import Workspace
+from fedproc.site.jobs.writer import RecordWriter
+from fedproc.site.policy.rules import Policy
+
+TASK = Task.model_validate(
+    {
+        "name": "client",
+        "placement": "client",
+        "runtime": {"requirements": "r.lock"},
+        "command": ["true"],
+        "connections": [
+            {"name": "data", "task": "server", "port": "data"},
+            {"name": "talk", "task": "server", "port": "talk"},
+        ],
+    }
+)
+POLICY = Policy.model_validate(
+    {"tools": [{"id": "t", "digest": "*", "connections": [{"task": "server", "max_mb": 1.0}]}]}
+)
+
+
+class Hub:
+    def __init__(self, saving: Any) -> None:
+        self.meters: list[Meter] = []
+        self._saving = saving
+
+    async def forward(self, job: str, at: Path, route: Any, meter: Meter, changed: Any) -> None:
+        self.meters.append(meter)
+        self._saving()
+
+
+def record_of_before(*uses: ConnectionUse) -> JobRecord:
+    job = new_id("j")
+    order = JobOrder.model_validate(
+        {
+            "job": job,
+            "experiment": new_id("e"),
+            "task": "client",
+            "tool": {"id": "t", "version": "1.0.0", "digest": "sha256:" + "0" * 64},
+            "user": {"sub": "rosa"},
+            "deadlines": dict.fromkeys(("start_by", "end_by", "release_by"), "2030-01-01T00:00:00Z"),
+        }
+    )
+    names = {port: f"{number}-{job}.x" for port, number in (("data", 7000), ("talk", 7001))}
+    peer = {"task": "server", "job": job, "host": "EUCAIM", "address": "127.0.0.1:7443", "server_names": names}
+    start = Start.model_validate({"job": job, "peers": [peer]})
+    return JobRecord.model_validate({"order": order, "start": start, "connections": uses})
+
+
+@pytest.mark.parametrize("saved_before", [True, False])
+async def test_a_budget_does_not_begin_again_at_a_restart(tmp_path: Path, saved_before: bool) -> None:
+    data = ConnectionUse(task="server", host="EUCAIM", sent=900_000, received=5, cut=None)
+    talk = ConnectionUse(task="server", host="EUCAIM", sent=7, received=2_000_000, cut="more than the 1000000 bytes")
+    record, meters = record_of_before(data, talk), list[Meter]()
+    settings = SimpleNamespace(host="UB")
+    services = cast(
+        Services, SimpleNamespace(settings=settings, journal=SimpleNamespace(epoch="e" * 32), connections=None)
+    )
+    writer = RecordWriter(services, record, meters, get_logger("test"))
+    hub = services.connections = cast(Any, Hub(writer._snapshot))  # type: ignore[misc]
+    wiring = Wiring(services, record, Workspace(tmp_path, record.job), meters, writer)
+    if saved_before:
+        writer._snapshot()  # the daemon says something of the job before its connections are open again
+    await wiring.open(TASK, POLICY.tools[0])
+    assert [(m.sent, m.received, m.cut) for m in hub.meters] == [(u.sent, u.received, u.cut) for u in (data, talk)]
+    assert all(meter.budget == 1_000_000 for meter in hub.meters)
+    assert record.connections == (data, talk), "whatever was saved meanwhile"
+
+
+async def test_what_is_carried_is_saved_on_the_way() -> None:
+    meter = Meter("server", "EUCAIM", 3200)
+    assert meter.parts == 0
+    meter.sent = 99
+    assert meter.parts == 0
+    meter.received = 1
+    assert meter.parts == 1
