@@ -49,6 +49,7 @@ def test_every_kind_has_its_setting_and_its_case() -> None:
 WITH_EXPERIMENTS = {"jobs", "shared"}
 BOUNDED = {
     "hosts": "one row for each host that there ever was",
+    "dataset_columns": "what a host offers now, a thousand pages of each",
     "tools": "one row for each version that was published; hosts may ask for any of them",
     "relays": "a relay that was not seen for an hour goes with the next one's sign of life",
     "deletions": "gone when the deletion is complete",
