@@ -12,7 +12,7 @@ from fedproc.catalog.building import image_name
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Manifest
-from fedproc.site.executors.base import SOURCE, Mount
+from fedproc.site.executors.base import SOURCE, Mount, Port
 from fedproc.site.settings import DockerSettings
 from fedproc.site.tools.cache import InstalledTool, Runtimes
 from fedproc.site.tools.images import ImageRuntimes
@@ -87,3 +87,18 @@ async def test_an_image_that_cannot_be_had_is_named(harness: Harness, installed:
     name = "registry.invalid/tool@sha256:" + "0" * 64
     with pytest.raises(SystemFaultError, match=r"registry\.invalid/tool"):
         await _runtimes(harness.backend, harness.folder).ready(installed, _task(image=name))
+
+
+async def test_connections_need_a_python_that_the_image_finds_and_no_place_of_it(
+    harness: Harness, installed: InstalledTool
+) -> None:
+    """Python's own images have it in /usr/local/bin alone."""
+    if not isinstance(harness.backend, DockerBackend):
+        pytest.skip("images are for container engines")
+    moved = "RUN rm /usr/bin/python3 && ln -s /usr/bin/python3.[0-9]* /usr/local/bin/python3\n"
+    (installed.source / "Dockerfile").write_text(DOCKERFILE + moved)
+    runtime = await _runtimes(harness.backend, harness.folder).ready(installed, _task(dockerfile="Dockerfile"))
+    (harness.folder / "in").mkdir()
+    ports = (Port("table", 8080, harness.folder / "in" / "table.sock"),)
+    spec = harness.spec("tool", "python3", "-c", "print('here')", runtime=runtime.reference, ports=ports)
+    assert (await harness.run(spec)).out == b"here\n"
