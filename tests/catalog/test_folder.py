@@ -83,7 +83,7 @@ def test_lock_without_hashes_is_told(folder: Path, lock: str, text: str) -> None
 
 
 def test_lock_of_several_lines_with_hashes_is_taken(folder: Path) -> None:
-    lock = "numpy==2.1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb  # via us\n"
+    lock = "--only-binary :all:\nnumpy==2.1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb  # via us\n"
     (folder / "requirements.lock").write_text(lock)
     load_tool(folder)
 

@@ -21,6 +21,8 @@ from fedproc.contract.tool.tool import Manifest, Tool
 Where = tuple[int | str, ...]
 
 _SOURCE = re.compile(r"\{source\}/([^\s{}:;,'\"]+)")
+_HARMLESS = ("--only-binary", "--no-binary", "--prefer-binary")
+"""options that pip-compile writes into a lock, and that lead nowhere else"""
 _CURE_OF_LOCKS = "pin each package with its hashes: pip-compile --generate-hashes"
 
 
@@ -99,6 +101,8 @@ def _locks(manifest: Manifest, folder: Path) -> Iterator[Defect]:
 def _unlocked(content: str) -> Iterator[tuple[int, str]]:
     for line, text in _logical_lines(content):
         name = text.split()[0]
+        if name in _HARMLESS:
+            continue
         if name.startswith("-"):
             yield line, f"{name} does not do in a lock file; {_CURE_OF_LOCKS}"
         elif "--hash=" not in text:
