@@ -40,7 +40,7 @@ class ToolStore:
         self.venvs = Venvs(folder / "environments", Path("/usr/bin/python3"), shared=shared)
         self.policy = Policy()
         self.used: set[str] = set()
-        ask = (90, lambda: self.policy, lambda: self.used)
+        ask = (90, lambda: self.policy, lambda: self.used, lambda: 0.0)
         self.tools, self.environments = Tools(self.cache, *ask), ToolRuntimes(self.venvs, self.cache, *ask)
 
     async def has(self, name: str, version: str) -> str:

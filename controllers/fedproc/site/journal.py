@@ -216,6 +216,15 @@ class Journal:
         rows = await self.read(lambda c: c.execute("SELECT key FROM revocations WHERE revoked = 1").fetchall())
         return frozenset(row[0] for row in rows)
 
+    async def retention_since(self) -> float:
+        """When this host began to note what is used, in seconds since 1970."""
+
+        def work(connection: sqlite3.Connection) -> float:
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('retention', ?)", (str(time.time()),))
+            return float(connection.execute("SELECT value FROM meta WHERE key = 'retention'").fetchone()[0])
+
+        return await self.write(work)
+
     async def outgoing(self, after: int, limit: int = 200) -> list[Outgoing]:
         """Messages to the centre with an id above ``after``, in order."""
         sql = "SELECT id, kind, body FROM outbox WHERE id > ? ORDER BY id LIMIT ?"

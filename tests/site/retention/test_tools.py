@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from joserfc.jwk import ECKey
 from tests.site.retention.conftest import Time
+from tests.support.orchestrator import Host
 from tests.support.tool_store import ToolStore
 
 from fedproc.common.keys import Signer
+from fedproc.site.policy.rules import Policy
+from fedproc.site.retention.keeper import Retention
 from fedproc.site.retention.kept import Kind
 from fedproc.site.retention.tools import Tools
 from fedproc.site.tools.cache import ToolCache
@@ -100,7 +105,7 @@ async def test_version_that_nobody_trusts_any_more_goes(site: ToolStore, clock: 
     site.admit(("km", "*"))
     other = ToolCache(tmp_path / "tools", Signer(ECKey.generate_key("P-256")).trusted, cast(Any, None))
     clock.go_on(91)
-    kind = Tools(other, 90, lambda: site.policy, set)
+    kind = Tools(other, 90, lambda: site.policy, set, lambda: 0.0)
     assert await cleaned(clock, kind) == 1
     assert digest not in site.here
 
@@ -115,3 +120,23 @@ async def test_what_was_left_half_unpacked_goes_after_a_day(site: ToolStore, clo
     assert await cleaned(clock, site.tools) == 1
     assert not half.exists()
     assert site.here == {digest}
+
+
+async def test_what_was_there_before_uses_were_noted_counts_from_then(
+    site: ToolStore, host: Host, clock: Time, tmp_path: Path
+) -> None:
+    """After an update: that a tool was fetched long ago does not say that nobody uses it."""
+    digest = await site.has("km", "1.0.0")
+    for noted in (tmp_path / "tools").glob("*/manifest.jws"), (tmp_path / "environments").glob("*/complete"):
+        for path in noted:
+            os.utime(path, (clock() - 300 * 86400,) * 2)
+    services = replace(host.services, tool_cache=site.cache, runtimes=site.venvs, policy=Policy())
+    retention = Retention(services, host.orchestrator)
+    await retention.clean()
+    assert site.here == {digest}
+    clock.go_on(89)
+    await Retention(services, host.orchestrator).clean()
+    assert (site.here, len(site.venvs.stored())) == ({digest}, 1)
+    clock.go_on(2)
+    await retention.clean()
+    assert (site.here, site.venvs.stored()) == (set(), [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -31,6 +32,7 @@ class Retention:
         self._kinds = self._all_kinds()
         self._removed: Counter[str] = Counter()
         self._turn = asyncio.Lock()
+        self._since = math.inf
         self.kept: tuple[Kept, ...] = ()
 
     async def run(self) -> None:
@@ -48,6 +50,7 @@ class Retention:
             log.warning("retention.waits", reason=f"this host's clock is {clock.skew:.0f} s off")
             return
         async with self._turn:
+            self._since = await self._services.journal.retention_since()
             for kind in self._kinds:
                 removed = await self._clean(kind, clock.now().timestamp())
                 if removed:
@@ -68,6 +71,7 @@ class Retention:
         """Count what is kept now. A kind that cannot be looked at is left out, and logged."""
         now = self._services.identity.clock.now().timestamp()
         async with self._turn:
+            self._since = await self._services.journal.retention_since()
             found = [await self._survey(kind, now) for kind in self._kinds]
         self.kept = tuple(kept for kept in found if kept is not None)
         return self.kept
@@ -81,14 +85,13 @@ class Retention:
 
     def _all_kinds(self) -> list[Kind]:
         services, days = self._services, self._services.settings.retention
+        asked = (lambda: services.policy, self._in_use, lambda: self._since)
         return [
             *kinds_of(services.journal, days),
             JobFolders(services.settings.state / "jobs", days.job_folders_days, self._is_open),
             ExecutorRecords(services.executor, days.executor_records_days, self._is_open),
-            ToolRuntimes(
-                services.runtimes, services.tool_cache, days.runtimes_days, lambda: services.policy, self._in_use
-            ),
-            Tools(services.tool_cache, days.tools_days, lambda: services.policy, self._in_use),
+            ToolRuntimes(services.runtimes, services.tool_cache, days.runtimes_days, *asked),
+            Tools(services.tool_cache, days.tools_days, *asked),
             PackageCache(services.settings.state, days.packages_days),
         ]
 

@@ -16,6 +16,8 @@ log = get_logger(__name__)
 
 InUse = Callable[[], set[str]]
 """the digests of the tools of open jobs"""
+Since = Callable[[], float]
+"""when this host began to note what is used (seconds since 1970): nothing counts as unused before"""
 
 
 def needed(stored: Iterable[StoredTool], policy: Policy, in_use: set[str]) -> set[str]:
@@ -36,7 +38,10 @@ class Tools:
 
     name = "tools"
 
-    def __init__(self, cache: ToolCache, days: float, policy: Callable[[], Policy], in_use: InUse) -> None:
+    def __init__(
+        self, cache: ToolCache, days: float, policy: Callable[[], Policy], in_use: InUse, since: Since
+    ) -> None:
+        self._since = since
         self._cache = cache
         self._days = days
         self._policy = policy
@@ -61,15 +66,25 @@ class Tools:
         stay = needed(stored, self._policy(), self._in_use())
         if sizes:
             self._sizes |= {tool.digest: size_of(tool.home) for tool in stored if tool.digest not in self._sizes}
-        return [Item(tool.digest, tool.used, self._sizes.get(tool.digest, 0), tool.digest in stay) for tool in stored]
+        return [
+            Item(tool.digest, max(tool.used, self._since()), self._sizes.get(tool.digest, 0), stays=tool.digest in stay)
+            for tool in stored
+        ]
 
 
 class ToolRuntimes:
     """Environments or images: what tasks run in."""
 
     def __init__(
-        self, runtimes: Runtimes, cache: ToolCache, days: float, policy: Callable[[], Policy], in_use: InUse
+        self,
+        runtimes: Runtimes,
+        cache: ToolCache,
+        days: float,
+        policy: Callable[[], Policy],
+        in_use: InUse,
+        since: Since,
     ) -> None:
+        self._since = since
         self.name = runtimes.kind
         self._runtimes = runtimes
         self._cache = cache
@@ -98,7 +113,10 @@ class ToolRuntimes:
         if sizes:
             new = [one for one in stored if one.name not in self._sizes]
             self._sizes |= {one.name: one.size if one.place is None else size_of(one.place) for one in new}
-        return [Item(one.name, one.used, self._sizes.get(one.name, 0), one.name in stay) for one in stored]
+        return [
+            Item(one.name, max(one.used, self._since()), self._sizes.get(one.name, 0), stays=one.name in stay)
+            for one in stored
+        ]
 
     def _needed(self) -> set[str]:
         stored = self._cache.stored()
