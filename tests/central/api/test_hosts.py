@@ -351,4 +351,4 @@ def test_what_a_host_has_the_centre_keep_of_columns_is_bounded(
 
 @pytest.mark.parametrize("path", ["/datasets/MARS:cohort", "/datasets/UB:none"])
 def test_datasets_that_are_not_there(rosa: httpx.Client, path: str) -> None:
-    assert "GET /datasets lists" in problem(rosa.get(path), 404)["detail"]
+    assert "fedproc data lists" in problem(rosa.get(path), 404)["detail"]

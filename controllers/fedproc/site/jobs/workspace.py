@@ -55,6 +55,7 @@ class Workspace:
 
     def name_hosts(self, hosts: Mapping[str, Sequence[str]]) -> None:
         """Write down the experiment's hosts by task, for the tool."""
+        self.spec.mkdir(parents=True, exist_ok=True)
         (self.spec / "hosts.json").write_text(json.dumps(hosts))
 
     def mark_staged_in(self) -> None:
