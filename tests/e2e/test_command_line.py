@@ -111,7 +111,7 @@ def test_a_tool_that_exits_3(fedproc):
         (["catalog", "check", "/nowhere"], "/nowhere"),
         (
             ["run", "cohort-statistics", "--data", "UB:breast-cohort", "-p", "time_grid=[1,2,3]"],
-            'must be {"step": a number above 0, "end": a number above 0} or {"points": a list of 1 to 400 entries, '
+            'must be {"end": a number above 0, "step": a number above 0} or {"points": a list of 1 to 400 entries, '
             "each entry a number above 0}, and is [1, 2, 3]",
         ),
         (["run", "row-cuont", "--data", "UB:breast-cohort"], "no tool 'row-cuont'; did you mean row-count?"),
