@@ -36,7 +36,7 @@ class Training:
         self._tool, self._port, self._root = tool, port, root
         self.output, self.metrics = root / "output", root / "metrics.jsonl"
         self.output.mkdir()
-        self.server: subprocess.Popen[str]
+        self.server: subprocess.Popen[str] | None = None
         self.clients: dict[str, subprocess.Popen[str]] = {}
 
     def serve(self, parameters: Path, *more: str, hosts: tuple[str, ...] = tuple(SHARES)) -> None:
@@ -56,6 +56,7 @@ class Training:
 
     def until(self, text: str) -> None:
         """Wait until the server has said ``text``."""
+        assert self.server is not None
         assert self.server.stdout is not None
         for line in self.server.stdout:
             if text in line:
@@ -65,6 +66,7 @@ class Training:
     def ended(self, host: str | None = None) -> tuple[int, str]:
         """Exit code and standard error of the server or a client."""
         process = self.clients[host] if host else self.server
+        assert process is not None, "the server was not started"
         _, errors = process.communicate(timeout=WAIT)
         return process.returncode, errors
 
@@ -73,6 +75,8 @@ class Training:
 
     def close(self) -> None:
         for process in (self.server, *self.clients.values()):
+            if process is None:
+                continue
             if process.poll() is None:
                 process.kill()
             process.communicate()

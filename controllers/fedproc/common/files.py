@@ -6,10 +6,13 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_STANDARD_INPUT = Path("/dev/stdin")
 
 
 def sha256_of(path: Path) -> str:
@@ -26,7 +29,12 @@ def mark_used(path: Path) -> None:
 
 
 def read_regular(path: Path) -> bytes:
-    """A file's bytes. What is no regular file is not waited for, as a pipe would have it. Raises :class:`OSError`."""
+    """A file's bytes, or what is piped in where it is ``/dev/stdin``. Raises :class:`OSError`.
+
+    What else is no regular file is not waited for, as a pipe would have it.
+    """
+    if path == _STANDARD_INPUT:
+        return sys.stdin.buffer.read()
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as content:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -52,4 +52,4 @@ def test_a_host_with_too_much_to_offer_is_alive_all_the_same(sender: HeartbeatSe
     _, said = jws.unseal(sender._sealed(heartbeat(datasets=200)), Signer(KEY).trusted, aud=jws.CENTRAL)
     assert isinstance(said, Heartbeat)
     assert (said.datasets, said.open_jobs) == ((), 7)
-    assert "may have 16.00 MiB" in said.condition_text
+    assert "may have 4.00 MiB" in said.condition_text
