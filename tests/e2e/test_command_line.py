@@ -40,6 +40,10 @@ def fedproc(environment):
     return call
 
 
+def _columns(fedproc):
+    return json.loads(fedproc("data", "show", "UB:wisconsin", "--json"))["columns"]
+
+
 def test_what_there_is_for_people_and_for_programs(fedproc):
     assert "Barcelona" in fedproc("hosts")
     assert {host["id"] for host in json.loads(fedproc("hosts", "--json"))} == {"UB", "BSC", "FORTH", "EUCAIM"}
@@ -48,7 +52,8 @@ def test_what_there_is_for_people_and_for_programs(fedproc):
     shown = fedproc("data", "show", "UB:breast-cohort")
     assert re.search(r"grade +category +I, II, III", shown)
     assert re.search(r"tumour_size +integer +mm", shown)
-    assert json.loads(fedproc("data", "show", "UB:wisconsin", "--json"))["columns"][-1]["name"] == "malignant"
+    wait_until(lambda: _columns(fedproc), 60, "no columns of UB's wisconsin", pause=1)
+    assert _columns(fedproc)[-1]["name"] == "malignant"
     assert {tool["id"] for tool in json.loads(fedproc("tools", "--json"))} >= {"cohort-statistics", "row-count"}
     assert "rounds" in fedproc("tools", "show", "flower-logistic")
     assert json.loads(fedproc("hosts", "show", "UB", "--json"))["executors"] == ["sandbox"]
