@@ -137,12 +137,13 @@ def test_a_tool_that_fails(running):
 @pytest.mark.parametrize("mixed", ["old-hosts"], indirect=True)
 def test_a_host_is_updated_under_its_jobs(running, releases, tmp_path):
     """First its orchestrator, under what runs, what waits for peers and what waits for a person; then its runner."""
-    with stopped(running, "BSC"), releasing_by_hand(running, "UB"):
+    with stopped(running, "BSC"):
         gang = running.start("flower-logistic", datasets=["UB:wisconsin", "BSC:wisconsin"], rounds=2)
-        asks = running.start("tally", hosts=["UB"])
-        runs = running.start("tally", hosts=["UB"], seconds=20)
         running.wait_for(gang, "client@UB", "prepared")
-        running.wait_for(asks, "work@UB", "awaiting_release")
+        with releasing_by_hand(running, "UB"):
+            asks = running.start("tally", hosts=["UB"])
+            running.wait_for(asks, "work@UB", "awaiting_release")
+        runs = running.start("tally", hosts=["UB"], seconds=20)
         running.wait_for(runs, "work@UB", "running")
         releases.update(running, "orchestrator-UB")
         assert running.jobs(runs)["work@UB"].state == "running"
