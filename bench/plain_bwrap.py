@@ -89,7 +89,7 @@ def _order(folder: Path) -> Order:
         limits=Limits(cpus=1, memory=64_000_000, disk=16_000_000, pids=16),
         mounts=tuple(Mount(folder / name, target) for name, target in fixed.items()),
     )
-    return order_of(request_of(spec))
+    return order_of(request_of(spec, []))
 
 
 def _become_a_user(folder: Path) -> None:

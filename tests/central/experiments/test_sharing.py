@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from sqlalchemy import Row, Text, cast, func, insert, select, update
 from tests.support.books import Books
 from tests.support.sample_tools import task, tool
@@ -54,6 +55,7 @@ def report(books: Books, rows: Sequence[Row[Any]], state: str, **more: Any) -> N
     books.take(*said)
 
 
+@pytest.mark.slow
 def test_parameters_of_a_thousand_hosts_are_written_once_and_each_gets_them(books: Books) -> None:
     books.add_tool(WIDE)
     names, model = enrol_many(books), "m" * 64_000
@@ -79,6 +81,7 @@ def test_a_host_with_parameters_of_its_own_keeps_those_alone(books: Books) -> No
     assert orders == {host: {"model": "m" * 9_000, "column": c} for host, c in (("UB", "height"), ("BSC", "age"))}
 
 
+@pytest.mark.slow
 def test_a_thousand_peers_in_one_dispatch(books: Books) -> None:
     names = enrol_many(books)
     before = written(books)

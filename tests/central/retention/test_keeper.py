@@ -34,6 +34,7 @@ def a_week_of_work(kept: Any, at: float) -> None:
     kept.enrolment(at)
 
 
+@pytest.mark.slow
 def test_a_year_of_submissions_leaves_rows_and_bytes_flat(kept: Any) -> None:
     days = {
         "experiments": 30, "files": 30, "uploads": 7, "events": 20, "records": 1, "outbox": 7, "dead_letters": 30,
