@@ -6,18 +6,19 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 
 from fedproc.client.api import Client
-from fedproc.common.errors import FedprocError
+from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.http import client_assertion
 from fedproc.common.keys import load_key
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.states import TERMINAL
 from fedproc.demo.federation import Federation, Say, read_env
+from fedproc.demo.polling import wait_until
 
 ROOT = Path(__file__).parents[1]
 TOOLS = Path(__file__).parent / "tools"
@@ -99,9 +100,30 @@ def federation(folder: Path, cache: Path, say: Say, executor: str = "sandbox") -
     made = Federation(folder, cache, [TOOLS], executor)
     try:
         made.up(say)
+        _lift_quota(made)
         yield Running(made)
     except BaseException:
         made.keep_logs()
         raise
     finally:
         made.down()
+
+
+def _lift_quota(made: Federation) -> None:
+    """A burst is more than what one researcher may have open at once."""
+    settings = made.folder / "central.toml"
+    settings.write_text(
+        settings.read_text() + "\n[quota]\nopen_experiments = 1000000\nrequests_per_minute = 10000000\n"
+    )
+    made.supervisor.stop_program("api")
+    made.supervisor.start_programs(["api"])
+    with closing(made.client("researcher")) as client:
+        wait_until(lambda: _answers(client), 60, "the API does not come back")
+
+
+def _answers(client: Client) -> bool:
+    try:
+        client.sign_in()
+    except UnavailableError:
+        return False
+    return True
