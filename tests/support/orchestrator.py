@@ -87,7 +87,7 @@ class Host:
     def __init__(self, folder: Path, journal: Journal, gpus: tuple[GpuInfo, ...]) -> None:
         settings: Any = SimpleNamespace(host="UB", state=folder, journal_folder=folder, keep_job_folders=False)
         settings.capacity, settings.retention = SimpleNamespace(disk_mb=None), RetentionSettings()
-        clock = SimpleNamespace(trusted=True, skew=0.0, now=now)
+        clock = SimpleNamespace(compared=True, trusted=True, skew=0.0, now=now)
         self.journal, self.executor, signals = journal, Executor(), Signals()
         self.pool = Pool(
             Capacity(cpus=8, cpus_free=8, memory=8 * GB, memory_free=8 * GB, disk=8 * GB, disk_free=8 * GB, gpus=gpus)

@@ -21,7 +21,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fedproc.common.errors import SystemFaultError
+from fedproc.common.log import get_logger
 from fedproc.contract.states import TERMINAL
+
+log = get_logger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -281,9 +284,19 @@ def _connect(path: Path) -> sqlite3.Connection:
     if not any(column[1] == "at" for column in connection.execute("PRAGMA table_info(outbox)")):
         connection.execute("ALTER TABLE outbox ADD COLUMN at REAL")
     for statement in _DATED:
-        connection.execute(statement, {"now": time.time()})
+        _execute_if_readable(connection, statement, {"now": time.time()})
     _make_shrinkable(connection, path)
     return connection
+
+
+def _execute_if_readable(connection: sqlite3.Connection, statement: str, values: dict[str, float]) -> None:
+    """A damaged page of what has ended stays as it is, without a date, and is not removed: open jobs go on."""
+    try:
+        connection.execute(statement, values)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        log.error("journal.damaged", reason=str(error), cure="the host goes on; put its journal back from a backup")
 
 
 def _make_shrinkable(connection: sqlite3.Connection, path: Path) -> None:
@@ -295,7 +308,7 @@ def _make_shrinkable(connection: sqlite3.Connection, path: Path) -> None:
         return
     if path.stat().st_size > _MAY_BE_REWRITTEN:
         return
-    with contextlib.suppress(sqlite3.OperationalError):
+    with contextlib.suppress(sqlite3.DatabaseError):
         connection.execute("VACUUM")
 
 

@@ -108,6 +108,17 @@ def test_what_the_broker_did_not_take_is_sent_again(books: Books) -> None:
     assert kinds(books.dispatch(at=now + LEASE_SECONDS + 1)) == [("JobOrder", "BSC")]
 
 
+def test_an_order_that_is_due_again_after_all_its_jobs_have_ended_stops_nothing(books: Books) -> None:
+    """The relay had sent it and ended before it could note that; the host has refused meanwhile."""
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    now = time.time()
+    books.publisher()._claim(now)
+    books.report(books.jobs(experiment)[0].id, "refused")
+    books.submit(tool="lone", hosts=["BSC"])
+    sent = kinds(books.dispatch(at=now + LEASE_SECONDS + 1))
+    assert ("JobOrder", "BSC") in sent
+
+
 def test_a_full_queue_of_one_host_holds_up_nothing_else(books: Books) -> None:
     """It ended the session with the broker, and so kept messages from all hosts."""
     for _ in range(3):

@@ -69,3 +69,10 @@ def test_what_was_changed_on_the_way_is_not_read(tmp_path: Path, harm: str) -> N
     target.write_bytes(b"\n".join([header, b"".join(harmed)]))
     with pytest.raises(UnreadableError):
         decrypt_file(target, tmp_path / "read", KEY)
+
+
+def test_what_is_encrypted_as_a_whole_is_in_memory_up_to_a_bound(tmp_path: Path) -> None:
+    with (tmp_path / "sealed").open("wb") as sealed:
+        sealed.truncate((64 << 20) + 1)
+    with pytest.raises(UnreadableError, match="more than 64 MiB; update the host"):
+        decrypt_file(tmp_path / "sealed", tmp_path / "plain", ECKey.generate_key("P-256"))

@@ -177,3 +177,13 @@ async def test_a_server_admits_so_many_of_each_peer(keys: Any, tmp_path: Path) -
         assert came.count(b"x") == 2
         for _, writer in streams:
             writer.close()
+
+
+def test_a_job_of_many_peers_leaves_half_of_all_streams_to_other_jobs() -> None:
+    limit = StreamLimit(100, 20)
+    with contextlib.ExitStack() as open_ones:
+        taken = [open_ones.enter_context(limit.one("j-1", f"HOST{peer}")) for peer in range(8) for _ in range(20)]
+        assert sum(taken) == 50
+        assert open_ones.enter_context(limit.one("j-2", "HOST1"))
+    with limit.one("j-1", "HOST1") as again:
+        assert again

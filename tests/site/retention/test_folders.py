@@ -143,10 +143,13 @@ async def test_kind_that_fails_keeps_no_other_from_being_cleaned_and_counted(
     assert retention.kept == tuple(found.values())
 
 
-async def test_nothing_is_removed_by_a_clock_that_is_wrong(host: Host, clock: Time, retention: Retention) -> None:
+@pytest.mark.parametrize("known", ["compared", "trusted"])
+async def test_nothing_is_removed_by_a_clock_that_is_wrong_or_that_nobody_has_compared(
+    host: Host, clock: Time, retention: Retention, known: str
+) -> None:
     over = host.services.settings.state / "jobs" / new_id("j")
     over.mkdir(parents=True)
-    host.services.identity.clock.trusted = False  # type: ignore[misc]
+    setattr(host.services.identity.clock, known, False)
     clock.go_on(1000)
     await retention.clean()
     assert over.exists()

@@ -128,6 +128,7 @@ experiments = Table(
     Column("fingerprint", String(64)),
     UniqueConstraint("owner", "idempotency_key"),
     Index("ix_experiments_owner_id", "owner", "id"),
+    Index("ix_experiments_owner_state", "owner", "state"),
     Index("ix_experiments_state", "state"),
     Index("ix_experiments_label", "label"),
 )

@@ -173,7 +173,9 @@ class Publisher:
             return [self._stamped(one, hosts, now) if one.kind == "job" else one for one in claimed]
 
     def _stamped(self, one: Claimed, hosts: Mapping[str, dict[str, list[str]]], now: float) -> Claimed:
-        order = orders.stamp(cast(OrderJson, one.body), hosts[one.body["experiment"]], now, self._hold)
+        # None are left where all jobs have ended: whoever gets the order again has it already
+        placed = hosts.get(one.body["experiment"], {})
+        order = orders.stamp(cast(OrderJson, one.body), placed, now, self._hold)
         return replace(one, body=dict(order), expires=orders.expires(order))
 
     def _mark_sent(self, sent: Sequence[tuple[int, str]], now: float) -> None:

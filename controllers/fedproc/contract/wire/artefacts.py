@@ -28,6 +28,10 @@ _FORMAT = b"fedproc-artefact-1 "
 _HEADER = 4096
 """bytes that the first line may have; it has some 400"""
 
+_KEY_BYTES = 32
+_WHOLE = 64 << 20
+"""bytes that a file may have which is one JWE"""
+
 
 def encrypt_file(
     source: Path, target: Path, recipient: Mapping[str, Any], between: Callable[[], None] = lambda: None
@@ -62,14 +66,26 @@ def decrypt_file(source: Path, target: Path, key: ECKey) -> None:
         header = sealed.readline(_HEADER)
         if not header.startswith(_FORMAT):
             sealed.seek(0)
-            plain.write(decrypt(sealed.read(), key))
+            plain.write(decrypt(_bounded(sealed), key))
             return
-        cipher = AESGCM(decrypt(header.removeprefix(_FORMAT).rstrip(b"\n"), key))
+        own = decrypt(header.removeprefix(_FORMAT).rstrip(b"\n"), key)
+        if len(own) != _KEY_BYTES:
+            raise UnreadableError("artefact has no key of its own that could read it; run it again")
+        cipher = AESGCM(own)
         try:
             for nonce, chunk in _chunks(sealed, CHUNK + _TAG):
                 plain.write(cipher.decrypt(nonce, chunk, header))
         except InvalidTag:
             raise UnreadableError("artefact was changed or cut after it was encrypted; run it again") from None
+
+
+def _bounded(sealed: BinaryIO) -> bytes:
+    """A file that is encrypted as a whole is in memory as a whole, and may be no larger than hosts ever wrote them."""
+    if len(content := sealed.read(_WHOLE + 1)) > _WHOLE:
+        raise UnreadableError(
+            f"artefact is encrypted as a whole and has more than {_WHOLE >> 20} MiB; update the host that sent it"
+        )
+    return content
 
 
 def _chunks(content: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:

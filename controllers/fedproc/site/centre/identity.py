@@ -36,10 +36,13 @@ class Clock:
 
     def __init__(self) -> None:
         self._origin = time.time() - _boot_seconds()
+        self.compared = False
+        """whether the issuer has told its time; until then this host's clock is nobody's word but its own"""
 
     def compare(self, signed_time: float) -> None:
         """Take over the time that the issuer just signed (whole seconds: half a second is added)."""
         self._origin = signed_time + 0.5 - _boot_seconds()
+        self.compared = True
         if not self.trusted:
             log.error("clock.skewed", skew_seconds=round(self.skew, 1), cure="synchronise it (NTP)")
 

@@ -58,6 +58,7 @@ class StreamLimit:
         self._most = min(most, _possible())
         self._per_job = min(per_job, max(1, self._most // 2))
         self._open: Counter[str] = Counter()
+        self._of_job: Counter[str] = Counter()
         self._said: dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -67,15 +68,23 @@ class StreamLimit:
         A peer that fills its own keeps no other peer of the job out.
         """
         key = f"{job} {peer}"
-        if not (free := self._open[key] < self._per_job and self._open.total() < self._most):
+        if not (free := self._has_room(key, job)):
             self._say(key, job, peer)
         self._open[key] += free
+        self._of_job[job] += free
         try:
             yield free
         finally:
             self._open[key] -= free
-            if not self._open[key]:
-                del self._open[key]
+            self._of_job[job] -= free
+            for counter, one in ((self._open, key), (self._of_job, job)):
+                if not counter[one]:
+                    del counter[one]
+
+    def _has_room(self, key: str, job: str) -> bool:
+        """A job with many peers leaves half of all streams to the others."""
+        half = max(1, self._most // 2)
+        return self._open[key] < self._per_job and self._of_job[job] < half and self._open.total() < self._most
 
     def _say(self, key: str, job: str, peer: str) -> None:
         if time.monotonic() - self._said.get(key, -_SAID_SECONDS) < _SAID_SECONDS:

@@ -114,6 +114,10 @@ class Orchestrator:
         log.error("job.run_failed", exc_info=error, job=job)
         self._end_broken(run, error)
 
+    def cannot_end(self, job: str) -> bool:
+        """Whether the job is open, and no run ends it before the daemon starts again."""
+        return self._broken[job] > _BROKEN_RUNS
+
     def _end_broken(self, run: JobRun, error: BaseException) -> None:
         """A run that broke is a fault of ours: another one ends the job, so that it does not stay open for good."""
         record = run.record

@@ -46,6 +46,9 @@ class Retention:
     async def clean(self) -> None:
         """Remove all that is due. By a clock that is wrong nothing is: it might be everything."""
         clock = self._services.identity.clock
+        if not clock.compared:
+            log.info("retention.waits", reason="the centre's time is not known yet")
+            return
         if not clock.trusted:
             log.warning("retention.waits", reason=f"this host's clock is {clock.skew:.0f} s off")
             return
@@ -96,7 +99,8 @@ class Retention:
         ]
 
     def _is_open(self, job: str) -> bool:
-        return job in self._orchestrator.runs or job in self._orchestrator.leftovers
+        orchestrator = self._orchestrator
+        return job in orchestrator.runs or job in orchestrator.leftovers or orchestrator.cannot_end(job)
 
     def _in_use(self) -> set[str]:
         return {run.record.order.tool.digest for run in list(self._orchestrator.runs.values())}

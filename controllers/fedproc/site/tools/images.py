@@ -80,6 +80,9 @@ class ImageRuntimes:
             if note is None or note.stat().st_mtime >= before:
                 return False
             known = self._ids.pop(name, None)
+            if known is not None and known in self._ids.values():
+                note.unlink(missing_ok=True)  # another name's image, too, which may be in use
+                return True
             if not await in_own_thread(self._removed, known or name):
                 return False
             note.unlink(missing_ok=True)

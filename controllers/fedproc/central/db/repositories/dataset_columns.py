@@ -19,7 +19,9 @@ _TABLE = dataset_columns.c
 def keep(connection: Connection, host: str, page: DatasetColumns, offered: Sequence[str]) -> None:
     """Keep a page of a dataset that is among those ``offered``; forget those of other versions, and of others."""
     other = (_TABLE.dataset == page.dataset) & or_(_TABLE.version != page.version, _TABLE.pages != page.pages)
-    gone = or_(_TABLE.dataset.not_in(offered), other)
+    kept = set(connection.execute(select(_TABLE.dataset).where(_TABLE.host == host).distinct()).scalars())
+    # named by what is kept, which is bounded: a database takes so many parameters, and a host may offer more
+    gone = or_(_TABLE.dataset.in_(sorted(kept - set(offered))), other)
     connection.execute(delete(dataset_columns).where(_TABLE.host == host, gone))
     if page.dataset not in offered or page.page >= page.pages:
         return
