@@ -137,17 +137,19 @@ def test_a_tool_that_fails(running):
 @pytest.mark.parametrize("mixed", ["old-hosts"], indirect=True)
 def test_a_host_is_updated_under_its_jobs(running, releases, tmp_path):
     """First its orchestrator, under what runs, what waits for peers and what waits for a person; then its runner."""
-    with stopped(running, "BSC"):
+    with stopped(running, "BSC"), releasing_by_hand(running, "UB"):
         gang = running.start("flower-logistic", datasets=["UB:wisconsin", "BSC:wisconsin"], rounds=2)
-        running.wait_for(gang, "client@UB", "prepared")
-        with releasing_by_hand(running, "UB"):
-            asks = running.start("tally", hosts=["UB"])
-            running.wait_for(asks, "work@UB", "awaiting_release")
+        asks = running.start("tally", hosts=["UB"])
         runs = running.start("tally", hosts=["UB"], seconds=20)
+        running.wait_for(gang, "client@UB", "prepared")
+        running.wait_for(asks, "work@UB", "awaiting_release")
         running.wait_for(runs, "work@UB", "running")
         releases.update(running, "orchestrator-UB")
         assert running.jobs(runs)["work@UB"].state == "running"
-        running.site("UB", "POST", f"/releases/{asks.jobs[0].id}", decision="release", reason="looked at")
+        for experiment in (asks, runs):
+            running.wait_for(experiment, "work@UB", "awaiting_release")
+            job = experiment.jobs[0].id
+            running.site("UB", "POST", f"/releases/{job}", decision="release", reason="looked at")
     ended_once(running, asks, tmp_path / "asks")
     ended_once(running, runs, tmp_path / "runs")
     events = ended(running, gang, "succeeded")

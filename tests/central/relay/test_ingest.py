@@ -585,3 +585,10 @@ def test_texts_of_a_host_are_kept_up_to_a_length(books: Books, job: Row[Any]) ->
     assert len(str(row.late)) < 20 * 5_000
     waits = [event.data["waiting_for"] for event in books.events(job.experiment) if event.kind == "progress"]
     assert [len(text) for text in waits] == [4_096]
+
+
+def test_a_report_may_be_the_first_message_of_a_new_journal(books: Books) -> None:
+    """It ended the relay, and came again after each start."""
+    books.take(("UB", books.hosts.seal("UB", _checked("f" * 32, "now"))))
+    host = _host(books)
+    assert (host.epoch, host.report["report"]) == ("f" * 32, {"check": "now"})

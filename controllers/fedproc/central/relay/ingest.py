@@ -330,12 +330,12 @@ class Ingestion:
             dataset_columns.keep(self._connection, heartbeat.host, heartbeat.columns, offered)
         self.result.heartbeats[heartbeat.host] = heartbeat
         self._connection.execute(update(hosts).where(hosts.c.id == heartbeat.host).values(**values))
-        self._hosts.pop(heartbeat.host)
+        self._hosts.pop(heartbeat.host, None)
 
     def _report(self, report: HostReport) -> None:
         values = {"report": report.model_dump(mode="json", include={"time", "report"})}
         self._connection.execute(update(hosts).where(hosts.c.id == report.host).values(**values))
-        self._hosts.pop(report.host)
+        self._hosts.pop(report.host, None)  # its first message of a new journal has taken it away already
 
     def _explanation(self, explanation: DeadLetterReason) -> None:
         if explanation.queue not in (routing.jobs_queue(explanation.host), routing.control_queue(explanation.host)):
