@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select, text
+from tests.central.retention.conftest import FOR_EVER
 from tests.support.books import Books
 
-from fedproc.central.db.engine import claimed_alone, connect, read_transaction
-from fedproc.central.db.schema import audit
+from fedproc.central.db.engine import claimed_alone, connect, read_transaction, write_transaction
+from fedproc.central.db.schema import audit, discards
 from fedproc.central.files.blobs import Blobs
+from fedproc.central.files.discards import note
 from fedproc.central.retention import figures, keeper
 from fedproc.central.retention.keeper import Keeper
 from fedproc.central.retention.storage import Storage
 from fedproc.central.settings import RetentionSettings
+from fedproc.demo.polling import wait_until
 
 DAY = 86_400.0
 WEEKS = 52
@@ -131,6 +136,46 @@ def test_all_rules_are_applied_once_an_hour(kept: Any, books: Books) -> None:
     assert list(diligent.due()) == []
     now += 3601
     assert list(diligent.due())
+
+
+def test_a_clock_that_leaps_deletes_nothing_for_a_day(kept: Any) -> None:
+    """It could be years ahead, and everything would be too old."""
+    kept.audit(kept.start)
+    now, elapsed = kept.start, 0.0
+    keeper = Keeper(RetentionSettings(**{**FOR_EVER, "audit": 10}), kept.storage, lambda: now, lambda: elapsed)
+    list(keeper.due())
+    now += 3 * 365 * DAY
+    list(keeper.due())
+    elapsed += DAY - 60
+    list(keeper.due())
+    assert kept.count(audit, actor="rosa") == 1
+    now, elapsed = kept.start + 3601, DAY + 60
+    list(keeper.due())
+    assert kept.count(audit, actor="rosa") == 1, "the clock was put right"
+    now = kept.start + 20 * DAY  # the centre was off for that long
+    list(keeper.due())
+    assert kept.count(audit, actor="rosa") == 1
+    elapsed += DAY
+    list(keeper.due())
+    assert kept.count(audit, actor="rosa") == 0
+
+
+def test_two_programs_note_the_same_bytes_at_once(pg_books: Books) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor() as pool:
+        with write_transaction(pg_books.engine) as first:
+            note(first, ["f-1", "f-2"], 1.0)
+            other = pool.submit(_note, pg_books, ["f-2", "f-3"])
+            with read_transaction(pg_books.engine) as looking:
+                wait_until(lambda: bool(looking.scalar(waiting)), 60, "the other does not wait", pause=0.01)
+        other.result(timeout=60)
+    with read_transaction(pg_books.engine) as connection:
+        assert set(connection.execute(select(discards.c.name)).scalars()) == {"f-1", "f-2", "f-3"}
+
+
+def _note(books: Books, names: list[str]) -> None:
+    with write_transaction(books.engine) as connection:
+        note(connection, names, 2.0)
 
 
 def test_a_file_store_that_fails_holds_up_nothing_else(kept: Any, tmp_path: Path) -> None:

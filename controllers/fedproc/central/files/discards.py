@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 
-from fedproc.central.db.engine import read_transaction, write_transaction
+from fedproc.central.db.engine import is_sqlite, read_transaction, write_transaction
 from fedproc.central.db.schema import discards, files, tools
 from fedproc.central.files.blobs import Blobs
 
@@ -22,9 +23,9 @@ _OF_ENTRIES = "f-"
 
 def note(connection: Connection, names: Collection[str], due: float) -> None:
     """Have these bytes removed from ``due`` on, if no entry names them by then; what was noted before stays so."""
-    before = set(connection.execute(select(discards.c.name).where(discards.c.name.in_(names))).scalars())
-    if new := [{"name": name, "due": due} for name in names if name not in before]:
-        connection.execute(insert(discards), new)
+    dialect = sqlite if is_sqlite(connection.engine) else postgresql
+    if noted := [{"name": name, "due": due} for name in names]:
+        connection.execute(dialect.insert(discards).on_conflict_do_nothing(), noted)
 
 
 def named(connection: Connection, names: Collection[str]) -> set[str]:

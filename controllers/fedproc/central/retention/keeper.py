@@ -37,10 +37,19 @@ PAUSE = 0.05
 class Keeper:
     """Keeps one centre to its settings; ``now`` is its clock, in seconds since 1970."""
 
-    def __init__(self, settings: RetentionSettings, storage: Storage, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: RetentionSettings,
+        storage: Storage,
+        now: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._storage = storage
         self._now = now
+        self._elapsed = elapsed
+        self._waits_until: float | None = None
+        """by ``elapsed``; since a leap of the clock was seen"""
 
     async def run(self) -> None:
         """Run until cancelled. What goes wrong is logged and tried again: messages and jobs do not wait for it."""
@@ -70,7 +79,7 @@ class Keeper:
         with claimed_alone(self._storage.engine) as mine:
             if mine:
                 yield from self._finish(now)
-                if self._is_time(now):
+                if self._is_time(now) and not self._has_leapt(now):
                     yield from self.apply(now)
 
     def apply(self, now: float) -> Portions:
@@ -97,6 +106,22 @@ class Keeper:
             left = connection.execute(select(deletions.c.experiment).limit(1)).first()
             bytes_left = connection.execute(select(discards.c.name).where(discards.c.due <= now).limit(1)).first()
         return left is not None or bytes_left is not None or self._is_time(now)
+
+    def _has_leapt(self, now: float) -> bool:
+        """Whether the clock is more than a day from when retention was last applied, and was so for less than a day.
+
+        By a clock that is years ahead everything is too old, and nobody could bring it back.
+        """
+        with read_transaction(self._storage.engine) as connection:
+            last = figures.last_time(connection)
+        if last is None or abs(now - last) <= DAY:
+            self._waits_until = None
+            return False
+        if self._waits_until is None:
+            self._waits_until = self._elapsed() + DAY
+            cure = "nothing is deleted for a day; see that the centre's clock is right (timedatectl)"
+            log.error("retention.clock_leapt", days=round((now - last) / DAY, 1), cure=cure)
+        return self._elapsed() < self._waits_until
 
     def _is_time(self, now: float) -> bool:
         with read_transaction(self._storage.engine) as connection:

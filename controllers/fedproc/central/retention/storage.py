@@ -41,6 +41,8 @@ def delete_where(storage: Storage, table: Table, key: Any, condition: ColumnElem
     while True:
         with write_transaction(storage.engine) as connection:
             removed = connection.execute(statement).rowcount
+            # whoever else deletes the same rows leaves none of a portion, though there are more
+            done = removed < BATCH and connection.execute(select(key).where(condition).limit(1)).first() is None
         yield removed
-        if removed < BATCH:
+        if done:
             return
