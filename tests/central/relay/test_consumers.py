@@ -67,6 +67,14 @@ async def test_held_bytes_are_those_that_are_not_taken_in_yet() -> None:
     assert waiting.held("A") == 0
 
 
+async def test_messages_without_a_byte_are_taken_in_like_others() -> None:
+    waiting = Waiting()
+    for size in (0, 0, 5, 0):
+        waiting.put(message("A", size))
+    waiting.done(await waiting.batch())
+    assert waiting.held("A") == 0
+
+
 async def test_kind_is_the_last_word_of_the_routing_key() -> None:
     assert message("UB", kind="heartbeat").kind == "heartbeat"
 
@@ -82,6 +90,8 @@ async def test_flood_of_one_host_holds_a_bounded_part_of_memory_and_no_other_hos
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumers, "WIDEN_SECONDS", 0.2)
+    returned, nack = list[bool](), Delivery.nack
+    monkeypatch.setattr(Delivery, "nack", lambda one: (returned.append(loud in consuming._narrow), nack(one)))
     loud, quiet = (f"X{uuid.uuid4().hex[:8]}" for _ in range(2))
     channel = await session.publishing_channel()
     for host in (loud, quiet):
@@ -117,5 +127,7 @@ async def test_flood_of_one_host_holds_a_bounded_part_of_memory_and_no_other_hos
     assert most <= HOST_BYTES + size
     assert behind < many // 2, "the quiet host did not wait for all of the other"
     assert set(got.values()) == {1}
+    assert returned, "none came back to its queue"
+    assert all(returned), "what goes back before the host is read one by one comes again at once"
     for host in (loud, quiet):
         await channel.call(channel.raw.queue_delete, routing.events_queue(host))

@@ -79,7 +79,7 @@ class Waiting:
     def done(self, batch: Sequence[Received]) -> None:
         """They are taken in: they hold no memory any more."""
         for one in batch:
-            self._held[one.host] -= one.size
+            self._held[one.host] = self.held(one.host) - one.size
             if not self._held[one.host]:
                 del self._held[one.host]
 
@@ -111,16 +111,19 @@ class Consumers:
             if host in self._narrow or not held or held + one.size <= HOST_BYTES:
                 self._waiting.put(one)
             else:
-                message.nack()
-                self._to_narrow(host)
+                self._to_narrow(host, message)
 
         return receive
 
-    def _to_narrow(self, host: str) -> None:
-        log.warning("host.narrowed", host=host, held=self._waiting.held(host), reason="its messages are many and large")
-        task = asyncio.create_task(self._switch(host, narrow=True))
+    def _to_narrow(self, host: str, message: Delivery) -> None:
+        task = asyncio.create_task(self._narrow_and_return(host, message))
         self._narrowing.add(task)
         task.add_done_callback(self._narrowed)
+
+    async def _narrow_and_return(self, host: str, message: Delivery) -> None:
+        """The queue gets it back when it is read one by one: sooner, it would bring it again at once."""
+        await self._switch(host, narrow=True)
+        message.nack()
 
     def _narrowed(self, task: asyncio.Task[None]) -> None:
         self._narrowing.discard(task)
@@ -131,6 +134,9 @@ class Consumers:
         async with self._change:
             if (host in self._narrow) == narrow:
                 return
+            if narrow:
+                reason = "its messages are many and large"
+                log.warning("host.narrowed", host=host, held=self._waiting.held(host), reason=reason)
             await self._channels[not narrow].cancel(self._tags[host])
             (self._narrow.add if narrow else self._narrow.discard)(host)
             await self._consume(host)
