@@ -107,13 +107,14 @@ def test_ones_own_file_is_deleted_and_a_result_is_not(federation: Federation, ro
     assert send(rosa, upload, DATA).status_code == 204
     experiment, result = ended(federation, rosa)
     with federation.user("eva") as eva:
-        problem(eva.delete(f"/uploads/{entry['id']}", headers=TUS), 404)
+        missed = problem(eva.delete(f"/uploads/{entry['id']}", headers=TUS), 404)
+        assert "fedproc data files lists yours" in missed["detail"]
     assert rosa.delete(f"/uploads/{entry['id']}", headers=TUS).status_code == 204
     problem(rosa.get(f"/data/file/{entry['id']}"), 404)
     assert not Blobs(federation.settings.files).path(entry["id"]).exists()
     with federation.host("UB") as host:
         refused = problem(host.delete(f"/uploads/{result['id']}", headers=TUS), 409, "conflict.complete")
-    assert f"DELETE /experiments/{experiment['id']}" in refused["detail"]
+    assert f"fedproc experiments delete {experiment['id']}" in refused["detail"]
 
 
 def test_a_person_is_erased_and_the_audit_has_no_name(federation: Federation) -> None:
@@ -150,6 +151,27 @@ def test_who_left_nothing_is_nobody(federation: Federation) -> None:
     with federation.operator() as olga:
         problem(olga.post("/users/erasure", json={"subject": "nobody at all"}), 404, "not_found.subject")
         problem(olga.post("/users/erasure", json={"subject": ""}), 422)
+
+
+@pytest.mark.parametrize("actor", ["retention", "anonymous", "enrolment:UB", "host:UB"])
+def test_what_is_no_person_is_not_erased(federation: Federation, actor: str) -> None:
+    with federation.operator() as olga:
+        refused = problem(olga.post("/users/erasure", json={"subject": actor}), 422, "subject.reserved")
+    assert "no person" in refused["detail"]
+
+
+def test_erasing_one_who_signed_in_as_a_host_is_called_leaves_the_hosts_entries(lone: Federation) -> None:
+    with lone.user("ub-leaver") as leaver, lone.operator() as olga, lone.caller(None) as nobody:
+        experiment, _ = ended(lone, leaver, "ub-leaver")
+        nobody.post("/token", data={"grant_type": "password", "username": "UB", "password": "x"})
+        before = olga.get("/audit", params={"target": "UB"}).json()["items"]
+        body = {"subject": "ub-leaver", "usernames": ["UB", experiment["id"]]}
+        assert olga.post("/users/erasure", json=body).json()["experiments"] == 1
+        after = olga.get("/audit", params={"target": "UB"}).json()["items"]
+        assert [entry["id"] for entry in after] == [e["id"] for e in before if e["action"] != "get_token"]
+        assert len(before) == len(after) + 1
+        (gone,) = olga.get("/audit", params={"action": "delete_experiment"}).json()["items"]
+        assert gone["target"] == experiment["id"]
 
 
 def test_an_operator_sees_what_is_kept(lone: Federation) -> None:

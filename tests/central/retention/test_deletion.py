@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, update
-from tests.support.books import kinds
+from tests.central.retention.conftest import Kept
+from tests.support.books import Books, kinds
 
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import hosts as host_rows
 from fedproc.central.db.schema import experiments, hosts, jobs, outbox
 from fedproc.central.experiments import lost, reconcile
 from fedproc.central.relay import record_limits
-from fedproc.central.retention import ageing
-from fedproc.central.retention.deletion import Deleted, delete_experiment
+from fedproc.central.retention import ageing, deletion, storage
+from fedproc.central.retention.deletion import Deleted, delete_experiment, unfinished
 from fedproc.common.errors import ConflictError, NotFoundError
 from fedproc.contract.api.hosts import OpenJobsReport
 from fedproc.contract.states import JobState
@@ -40,6 +42,24 @@ def test_an_open_experiment_is_cancelled_first(kept: Any) -> None:
     assert kept.rows() == before
     kept.books.bring(running, "cancelled")
     assert delete(kept, running).experiment == running
+
+
+def test_two_programs_that_delete_at_once_leave_nothing(pg_books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API, whose user waits, and the relay, which comes by."""
+    for module in (deletion, storage):
+        monkeypatch.setattr(module, "BATCH", 3)
+    kept = Kept(pg_books)
+    done = kept.experiment(kept.start, records=20)
+    for _ in range(20):
+        kept.result(done, kept.start)
+    _, rest = delete_experiment(kept.storage, done, "rosa", kept.start, lambda *_: None)
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(list, each) for each in (rest, unfinished(kept.storage, kept.start))]
+        assert all(sum(one.result(timeout=60)) >= 0 for one in both)
+    left = kept.rows()
+    tables = ("experiments", "jobs", "events", "records", "outbox", "files", "deletions", "discards")
+    assert {name: left[name] for name in tables} == dict.fromkeys(tables, 0)
+    assert kept.blobs() == set()
 
 
 def test_a_strangers_experiment_is_not_there(kept: Any) -> None:

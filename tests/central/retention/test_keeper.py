@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text
-from tests.central.retention.conftest import FOR_EVER
+from tests.central.retention.conftest import FOR_EVER, Kept
 from tests.support.books import Books
 
 from fedproc.central.db.engine import claimed_alone, connect, read_transaction, write_transaction
-from fedproc.central.db.schema import audit, discards
+from fedproc.central.db.schema import audit, discards, files
 from fedproc.central.files.blobs import Blobs
 from fedproc.central.files.discards import note
 from fedproc.central.retention import figures, keeper
 from fedproc.central.retention.keeper import Keeper
+from fedproc.central.retention.rules import RULES
 from fedproc.central.retention.storage import Storage
 from fedproc.central.settings import RetentionSettings
+from fedproc.contract.ids import new_id
 from fedproc.demo.polling import wait_until
 
 DAY = 86_400.0
@@ -98,22 +100,93 @@ def test_bytes_of_a_row_that_is_gone_are_removed_by_who_comes_next(kept: Any, bo
 
 
 def test_bytes_without_an_entry_are_removed_days_after_they_were_found(kept: Any) -> None:
-    kept.storage.blobs.create("f-nobody", 10)
+    nobody = new_id("f")
+    kept.storage.blobs.create(nobody, 10)
     kept.storage.blobs.put("a" * 64, b"bundle of a tool that was refused")
-    kept.storage.blobs.path("f-nobody").with_name(".f-partial.7").write_bytes(b"x")
+    kept.storage.blobs.path(nobody).with_name(f".{nobody}.7").write_bytes(b"x")
     named = kept.file(kept.start)
     kept.apply(at=kept.start + 60, orphans=7)
     assert len(kept.blobs()) == 4, "they are a day old at least"
     found = kept.start + 2 * DAY
     kept.apply(at=found, orphans=7)
-    assert kept.blobs() == {"f-nobody", "a" * 64, named}
+    assert kept.blobs() == {nobody, "a" * 64, named}
     kept.apply(at=found + 6.9 * DAY, orphans=7)
-    assert kept.blobs() == {"f-nobody", "a" * 64, named}
+    assert kept.blobs() == {nobody, "a" * 64, named}
     again = kept.storage.blobs.path("a" * 64)
     kept.storage.blobs.put("a" * 64, b"bundle of a tool that was refused")
     assert time.time() - again.stat().st_mtime < 60
     kept.apply(at=found + 7.1 * DAY, orphans=7)
     assert kept.blobs() == {"a" * 64, named}
+
+
+def test_what_somebody_else_put_into_the_file_store_stays_and_is_told(
+    kept: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = kept.storage.blobs.path(kept.file(kept.start)).parent
+    strange = [folder / name for name in ("notes.txt", ".hidden", new_id("f")[:-2] + "zz", "b" * 64)]
+    for path in strange:
+        path.write_bytes(b"somebody's")
+    (folder / "more").mkdir()
+    for days in (2, 10, 20):
+        kept.apply(at=kept.start + days * DAY, orphans=7)
+    assert {*strange, folder / "more"} <= set(folder.iterdir())
+    assert "retention.strange_files" in caplog.text
+    assert "notes.txt" in caplog.text
+
+
+def test_bytes_that_cannot_be_removed_hold_up_no_others_and_are_tried_a_day_later(
+    kept: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    experiment = kept.experiment(kept.start - 20 * DAY)
+    stuck, *_ = (kept.result(experiment, kept.start) for _ in range(4))
+    place = kept.storage.blobs.path(stuck)
+    place.unlink()
+    place.mkdir()  # what no unlink removes, whoever calls it
+    upload = kept.file(kept.start - 20 * DAY, "pending")
+    kept.storage.blobs.path(upload).unlink()
+    kept.storage.blobs.path(upload).mkdir()
+    cut = kept.file(kept.start - 19 * DAY, "pending")
+    kept.apply(experiments=10, uploads=10)
+    assert kept.blobs() == {stuck, upload}
+    assert (kept.count(files, id=cut), kept.count(files, id=upload)) == (0, 1)
+    assert caplog.text.count("retention.bytes_stay") == 2
+    place.rmdir()
+    place.write_bytes(b"x")
+    kept.apply(at=kept.start + DAY / 2)
+    assert kept.blobs() == {stuck, upload}
+    kept.apply(at=kept.start + DAY + 1)
+    assert kept.blobs() == {upload}
+
+
+def test_a_kind_that_cannot_be_deleted_now_holds_up_no_other(pg_books: Books, caplog: pytest.LogCaptureFixture) -> None:
+    kept = Kept(pg_books)
+    url = pg_books.engine.url.render_as_string(hide_password=False)
+    impatient = Storage(connect(url, 0.3), kept.storage.blobs)
+    kept.audit(kept.start - 20 * DAY)
+    with write_transaction(pg_books.engine) as other:
+        other.execute(text("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE"))
+        list(kept.keeper(impatient, dead_letters=10, audit=10).apply(kept.start))
+    assert kept.count(audit, actor="rosa") == 0
+    assert "retention.kind_stays" in caplog.text
+    assert "retention.not_counted" in caplog.text
+    assert kept.count(figures.kept, time=kept.start) == len(RULES) + 2, "the others were counted"
+    impatient.engine.dispose()
+
+
+def test_many_rows_are_estimated_or_not_all_counted(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(9):
+        kept.audit(kept.start)
+    monkeypatch.setattr(figures, "_MANY", 5)
+    monkeypatch.setattr(figures, "_COUNTED", 7)
+    by_estimate = kept.storage.engine.dialect.name != "sqlite"
+    if by_estimate:
+        with write_transaction(kept.storage.engine) as connection:
+            connection.execute(text("ANALYZE audit"))
+    kept.apply()
+    with read_transaction(kept.storage.engine) as connection:
+        rows = {row.kind: row.rows for row in figures.read(connection)}
+    assert rows["audit"] == (9 if by_estimate else 7)
+    assert rows["dead_letters"] == 0
 
 
 def test_one_relay_at_a_time_applies_it(kept: Any, books: Books) -> None:

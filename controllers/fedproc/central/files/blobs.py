@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from fedproc.common.files import sha256_of
 
 _RESERVE = 64 << 20
 """Bytes of the disk that are left free, so that the database beside it can still write."""
+
+_OWN_NAME = "f-[0-9a-v]{26}|[0-9a-f]{64}"
+_OWN = re.compile(_OWN_NAME)
+_OWN_PARTIAL = re.compile(rf"\.(?:{_OWN_NAME})\.[0-9]+")
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -124,6 +129,14 @@ class Blobs:
     def folders(self) -> list[Path]:
         """The folders that names are shared out to."""
         return sorted(path for path in self.folder.iterdir() if len(path.name) == 2 and path.is_dir())
+
+    def is_own(self, path: Path) -> bool:
+        """Whether the store itself makes files of this name at this place."""
+        return _OWN.fullmatch(path.name) is not None and self.path(path.name) == path
+
+    def is_partial(self, path: Path) -> bool:
+        """Whether the store writes under this name until the bytes are whole."""
+        return _OWN_PARTIAL.fullmatch(path.name) is not None
 
     def delete(self, name: str) -> None:
         """Forget the bytes; no error if there are none."""

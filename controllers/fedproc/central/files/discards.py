@@ -8,12 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fedproc.central.db.engine import is_sqlite, read_transaction, write_transaction
 from fedproc.central.db.schema import discards, files, tools
 from fedproc.central.files.blobs import Blobs
+from fedproc.common.log import get_logger
+
+log = get_logger(__name__)
 
 DAY = 86_400.0
 _PORTION = 500
@@ -24,7 +27,7 @@ _OF_ENTRIES = "f-"
 def note(connection: Connection, names: Collection[str], due: float) -> None:
     """Have these bytes removed from ``due`` on, if no entry names them by then; what was noted before stays so."""
     dialect = sqlite if is_sqlite(connection.engine) else postgresql
-    if noted := [{"name": name, "due": due} for name in names]:
+    if noted := [{"name": name, "due": due} for name in sorted(names)]:  # so no two programs wait for each other
         connection.execute(dialect.insert(discards).on_conflict_do_nothing(), noted)
 
 
@@ -35,17 +38,29 @@ def named(connection: Connection, names: Collection[str]) -> set[str]:
     return {*entries, *bundles}
 
 
-def remove(engine: Engine, blobs: Blobs, names: Sequence[str]) -> None:
-    """Remove these bytes, which were noted, and their notes; what is named again stays."""
+def remove(engine: Engine, blobs: Blobs, names: Sequence[str], now: float) -> None:
+    """Remove these bytes, which were noted, and their notes; what is named again stays.
+
+    Bytes that cannot be removed are due again in a day, and hold up no others.
+    """
     if not names:
         return
     with read_transaction(engine) as connection:
         kept = named(connection, names)
-    for name in names:
-        if name not in kept and not _came_again(blobs, name):
-            blobs.delete(name)
+    stay = {name for name in names if name not in kept and not _is_removed(blobs, name)}
     with write_transaction(engine) as connection:
-        connection.execute(delete(discards).where(discards.c.name.in_(names)))
+        connection.execute(delete(discards).where(discards.c.name.in_(set(names) - stay)))
+        connection.execute(update(discards).where(discards.c.name.in_(stay)).values(due=now + DAY))
+
+
+def _is_removed(blobs: Blobs, name: str) -> bool:
+    try:
+        if not _came_again(blobs, name):
+            blobs.delete(name)
+    except OSError as error:
+        log.warning("retention.bytes_stay", name=name, reason=str(error), again_in_hours=DAY / 3600)
+        return False
+    return True
 
 
 def remove_due(engine: Engine, blobs: Blobs, now: float) -> Iterator[int]:
@@ -54,7 +69,7 @@ def remove_due(engine: Engine, blobs: Blobs, now: float) -> Iterator[int]:
     while True:
         with read_transaction(engine) as connection:
             names = connection.execute(query).scalars().all()
-        remove(engine, blobs, names)
+        remove(engine, blobs, names, now)
         yield len(names)
         if len(names) < _PORTION:
             return

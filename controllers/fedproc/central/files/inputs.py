@@ -85,7 +85,7 @@ class Inputs:
         except StorageFullError:
             incoming.cut(0)
             raise
-        discards.remove(self._engine, self._blobs, replaced)
+        discards.remove(self._engine, self._blobs, replaced, now)
         self._notifier.publish("outbox")
         self._notifier.publish("events")
 

@@ -18,7 +18,10 @@ from fedproc.central.retention.deletion import delete_experiment, remove_entries
 from fedproc.central.retention.storage import BATCH, Span, Storage
 from fedproc.central.retention.trail import ACTOR, Trail
 from fedproc.common.errors import ConflictError, LockedError, NotFoundError
+from fedproc.common.log import get_logger
 from fedproc.contract.states import TERMINAL
+
+log = get_logger(__name__)
 
 Remover = Callable[[Storage, Span, Trail], Iterator[int]]
 
@@ -106,7 +109,7 @@ def _entries(storage: Storage, span: Span, trail: Trail, which: ColumnElement[bo
             ids = connection.execute(select(files.c.id).where(which, files.c.id.in_(old))).scalars().all()
             remove_entries(connection, ids, span.now)
             trail.note(connection, sorted(ids))
-        discards.remove(storage.engine, storage.blobs, ids)
+        discards.remove(storage.engine, storage.blobs, ids, span.now)
         yield len(ids)
         if len(found) < BATCH:
             return
@@ -115,16 +118,19 @@ def _entries(storage: Storage, span: Span, trail: Trail, which: ColumnElement[bo
 
 def _is_at_rest(storage: Storage, file: str, span: Span) -> bool:
     """Whether no byte has come of late, and nobody sends any just now."""
-    changed = storage.blobs.changed(file)
-    if changed is not None and span.cutoff <= changed <= span.now:
-        return False
     try:
+        changed = storage.blobs.changed(file)
+        if changed is not None and span.cutoff <= changed <= span.now:
+            return False
         with storage.blobs.locked(file):
             return True
-    except LockedError:
-        return False
     except NotFoundError:
         return True
+    except LockedError:
+        return False
+    except OSError as error:
+        log.warning("retention.bytes_stay", name=file, reason=str(error))
+        return False
 
 
 def ingested_records(storage: Storage, span: Span, trail: Trail) -> Iterator[int]:

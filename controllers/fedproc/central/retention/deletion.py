@@ -123,7 +123,7 @@ def _files(storage: Storage, experiment: str, now: float) -> Iterator[int]:
         with write_transaction(storage.engine) as connection:
             ids = connection.execute(query).scalars().all()
             remove_entries(connection, ids, now)
-        discards.remove(storage.engine, storage.blobs, ids)
+        discards.remove(storage.engine, storage.blobs, ids, now)
         yield len(ids)
         if len(ids) < BATCH:
             return

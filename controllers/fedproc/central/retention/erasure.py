@@ -18,10 +18,16 @@ from fedproc.central.db.schema import audit, experiments, files
 from fedproc.central.files import discards
 from fedproc.central.retention.deletion import Deleted, delete_experiment, remove_entries
 from fedproc.central.retention.storage import BATCH, Storage
-from fedproc.common.errors import ConflictError, NotFoundError
+from fedproc.central.retention.trail import ACTOR
+from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 
 AT_ONCE = 100
 """experiments that one call deletes"""
+_NOBODY = frozenset({ACTOR, "anonymous"})
+_MACHINES = ("enrolment:", "host:")
+"""actors in the audit begin so that are no person"""
+_SIGN_IN = "get_token"
+"""the one act whose target is a person's name; those of others name hosts, files and experiments"""
 _NAMELESS = "erased"
 """in the place of a name that was typed at a sign-in"""
 _HIDDEN_PATH = case((audit.c.action == "put_file", "/data/file/erased"), else_=audit.c.path)
@@ -61,15 +67,17 @@ Record = Callable[[Connection, Erased], object]
 def erase(storage: Storage, person: Person, actor: str, now: float, record: Record) -> Erased:
     """Erase what there is of a person; ``actor`` does it.
 
-    Raises :class:`NotFoundError` if there is nothing.
+    Raises :class:`NotFoundError` if there is nothing, :class:`InvalidInputError` for a name of the audit's own.
     """
+    _check_is_person(person.subject)
     ended, still_open, names = _experiments(storage, person)
     erased = Erased(open=still_open, more=len(ended) > AT_ONCE)
     for experiment in ended[:AT_ONCE]:
         _experiment(storage, experiment, actor, erased, now)
     erased.more = erased.more and erased.experiments > 0
     _own_files(storage, person.subject, erased, now)
-    erased.audit_entries += _rename(storage, audit.c.target.in_(names), {"target": _NAMELESS})
+    signed_in_as = (audit.c.action == _SIGN_IN) & audit.c.target.in_(names)
+    erased.audit_entries += _rename(storage, signed_in_as, {"target": _NAMELESS})
     if not erased.more:
         erased.pseudonym = f"erased-{secrets.token_hex(8)}"
         values = {"actor": erased.pseudonym, "path": _HIDDEN_PATH}
@@ -82,6 +90,15 @@ def erase(storage: Storage, person: Person, actor: str, now: float, record: Reco
     with write_transaction(storage.engine) as connection:
         record(connection, erased)
     return erased
+
+
+def _check_is_person(subject: str) -> None:
+    if subject in _NOBODY or subject.startswith(_MACHINES):
+        raise InvalidInputError(
+            f"{subject} is no person but what the audit calls a program, a host or callers without a token: give the"
+            " sub of the person's tokens",
+            code="subject.reserved",
+        )
 
 
 def _experiments(storage: Storage, person: Person) -> tuple[Sequence[str], tuple[str, ...], set[str]]:
@@ -120,7 +137,7 @@ def _own_files(storage: Storage, subject: str, erased: Erased, now: float) -> No
             found = connection.execute(select(files.c.id, files.c.size).where(own).limit(BATCH)).all()
             ids = [row.id for row in found]
             remove_entries(connection, ids, now)
-        discards.remove(storage.engine, storage.blobs, ids)
+        discards.remove(storage.engine, storage.blobs, ids, now)
         erased.files += len(found)
         erased.bytes += sum(row.size for row in found)
         if len(found) < BATCH:

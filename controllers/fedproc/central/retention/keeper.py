@@ -130,9 +130,11 @@ class Keeper:
 
 
 def _or_logged(kind: str, portions: Iterator[int]) -> Portions:
-    """A file store that cannot be written keeps its files; all other kinds go on."""
+    """What cannot be deleted now stays until the next time; all other kinds go on."""
     try:
         yield from portions
+    except UnavailableError as error:
+        log.warning("retention.kind_stays", kind=kind, reason=error.message)
     except OSError as error:
         log.error("retention.files_stay", kind=kind, reason=str(error))
 

@@ -44,7 +44,7 @@ class KeptKind(View):
     """One kind of what the centre keeps."""
 
     kind: str
-    rows: int
+    rows: int = Field(description="where there are more than 100,000, about as many; SQLite counts to a million")
     bytes: int | None = Field(None, description="of its files, else of its rows; SQLite does not tell that")
     removed: int = Field(0, description="rows that retention has deleted so far")
     days: float | None = Field(None, description="for how long it is kept; none: for ever")

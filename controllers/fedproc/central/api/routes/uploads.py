@@ -274,8 +274,8 @@ async def delete_upload(request: Request, file_id: FilePath, caller: AnyCaller) 
     async with _locked(request, file_id, caller) as (row, _):
         if row.job is not None and row.state == "complete":
             raise ConflictError(
-                f"file {file_id} belongs to job {row.job}: it goes with its experiment,"
-                f" DELETE /experiments/{row.experiment}",
+                f"file {file_id} belongs to job {row.job}: it goes with its experiment, by"
+                f" fedproc experiments delete {row.experiment}",
                 code="conflict.complete",
             )
         await run_in_threadpool(_remove, request, file_id)
@@ -283,9 +283,9 @@ async def delete_upload(request: Request, file_id: FilePath, caller: AnyCaller) 
 
 
 def _remove(request: Request, file: str) -> None:
-    app = app_state(request)
+    app, now = app_state(request), time.time()
     with write_transaction(app.engine) as connection:
         files.remove(connection, file)
-        discards.note(connection, [file], time.time())
+        discards.note(connection, [file], now)
         audit_event(request).record(connection, 204, file)
-    discards.remove(app.engine, app.blobs, [file])
+    discards.remove(app.engine, app.blobs, [file], now)
