@@ -6,11 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tests.support.books import Books
 from tests.support.central_api import Federation, problem
 
 from fedproc.central.api import audit
 from fedproc.central.api.audit import AuditLog
+from fedproc.central.db import schema
+from fedproc.central.db.engine import read_transaction
 from fedproc.common.errors import UnavailableError
 
 
@@ -44,6 +47,19 @@ async def test_a_fault_that_nobody_foresaw_answers_all_who_wait_and_the_next_is_
         await asyncio.gather(*others)
         await log.append(entry("four"))
     assert "audit.not_kept" in caplog.text
+
+
+async def test_what_a_stranger_does_is_bounded_where_it_fails_alone(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "STRANGERS_A_MINUTE", 2)
+    log = AuditLog(books.engine)
+    for _ in range(5):
+        await log.append({**entry("anonymous"), "action": "signs in", "outcome": 200})
+        await log.append({**entry("anonymous"), "action": "guesses"})
+    with read_transaction(books.engine) as connection:
+        kept = list(connection.execute(select(schema.audit.c.action)).scalars())
+    assert (kept.count("signs in"), kept.count("guesses")) == (5, 2)
 
 
 @pytest.mark.server

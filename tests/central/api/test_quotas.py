@@ -63,7 +63,7 @@ def test_stored_bytes_of_a_user_are_bounded_when_a_file_is_announced(tight: Fede
         entry, upload = tight.new_file(ines, BIG)
         said = problem(ines.put("/data/file/more.bin", json=described(b"x")), 507, "quota.stored")["detail"]
         assert "1000000 may be kept" in said
-        assert "DELETE /uploads/ID" in said
+        assert "fedproc data delete" in said
         assert send(ines, upload, BIG).status_code == 204
         problem(start(ines), 507, "quota.stored")
         path = entry["path"]
@@ -115,7 +115,7 @@ def test_requests_of_a_user_are_bounded_and_what_is_refused_leaves_no_row(
         refused = start(rick)
         said = problem(refused, 429, "rate.user")["detail"]
         assert f"{A_MINUTE} requests a minute" in said
-        assert "event stream" in said
+        assert "fedproc follow ID" in said
         assert refused.headers["retry-after"] == "2"
         assert pete.get("/experiments").status_code == 200
         assert olga.get("/audit", params={"actor": "rick"}).json()["items"] == []

@@ -59,7 +59,7 @@ def test_the_same_entry_again_is_the_same_entry(federation: Federation, rosa: ht
     assert (other.status_code, other.json()["id"], other.json()["received"]) == (200, entry["id"], 0)
     assert send(rosa, upload, b"other bytes").status_code == 204
     answer = rosa.put("/data/file/again.bin", json=described(DATA))
-    assert f"DELETE /uploads/{entry['id']}" in problem(answer, 409)["detail"]
+    assert f"fedproc data delete {entry['id']}" in problem(answer, 409)["detail"]
     assert rosa.put("/data/file/again.bin", json=described(b"other bytes")).json()["state"] == "complete"
 
 

@@ -27,8 +27,8 @@ ANONYMOUS = "anonymous"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOBODYS = frozenset({401, 429})
 STRANGERS_A_MINUTE = 60
-"""acts of callers that showed no token: failed sign-ins and wrong codes of enrolments. Beyond it they are logged alone,
-since anybody could fill the database with them"""
+"""refusals of callers that showed no token: failed sign-ins and wrong codes of enrolments. Beyond it they are logged
+alone, since anybody could fill the database with them; what succeeds is always kept"""
 _STRANGER = "enrolment:"
 _ADD = insert(audit)
 _MAX_WAITING = 2000
@@ -78,9 +78,9 @@ class AuditEvent:
         }
 
 
-def _is_strangers(entry: dict[str, Any]) -> bool:
+def _is_strangers_refusal(entry: dict[str, Any]) -> bool:
     actor: str = entry["actor"]
-    return actor == ANONYMOUS or actor.startswith(_STRANGER)
+    return entry["outcome"] >= 400 and (actor == ANONYMOUS or actor.startswith(_STRANGER))
 
 
 def _printable(text: str, length: int) -> str:
@@ -101,7 +101,7 @@ class AuditLog:
 
         Raises :class:`UnavailableError` where it could not be written and nobody foresaw why; the log has it then, too.
         """
-        if _is_strangers(entry) and self._strangers.take(STRANGERS_A_MINUTE, time.monotonic()):
+        if _is_strangers_refusal(entry) and self._strangers.take(STRANGERS_A_MINUTE, time.monotonic()):
             log.warning("audit.stranger_not_kept", entry=entry)
             return
         if len(self._waiting) >= _MAX_WAITING:

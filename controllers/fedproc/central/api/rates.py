@@ -52,8 +52,8 @@ class Rates:
         if wait := bucket.take(most, now):
             seconds = math.ceil(wait)
             raise TooManyRequestsError(
-                f"you may send {most} requests a minute; send the next in {seconds} s. An experiment's event stream "
-                "(GET /experiments/ID/events) spares asking again and again; or ask the federation's operator for more",
+                f"you may send {most} requests a minute; send the next in {seconds} s. fedproc follow ID, or the "
+                "experiment's event stream, spares asking again and again; or ask the federation's operator for more",
                 code="rate.user",
                 headers={"Retry-After": str(seconds)},
             )

@@ -26,7 +26,7 @@ class Quotas:
         if open_now >= most:
             raise QuotaError(
                 f"you have {open_now} experiments that have not ended; {most} may be open at once: wait until one ends,"
-                f" cancel one (POST /experiments/ID/cancel), {_ASK}",
+                f" cancel one (fedproc experiments cancel ID), {_ASK}",
                 code="quota.experiments",
             )
         self.check_room(connection, user, 1)
@@ -58,6 +58,7 @@ class Quotas:
         if stored + size > most:
             raise StorageFullError(
                 f"the files and results of {user} have {stored} bytes, and {size} more would come; {most} may be kept: "
-                f"delete files that are not needed (DELETE /uploads/ID), {_ASK}",
+                "delete what is not needed (fedproc data delete for files, fedproc experiments delete for results), "
+                f"{_ASK}",
                 code="quota.stored",
             )

@@ -81,7 +81,8 @@ class Uploads:
             return row
         if row is not None and row.state == "complete":
             raise ConflictError(
-                f"another file of yours stands at this path: choose another, or DELETE /uploads/{row.id} first"
+                "another file of yours stands at this path: choose another, or delete that one first by"
+                f" fedproc data delete {row.id}"
             )
         return self._expect(connection, row, {**new.model_dump(), "owner": caller.sub, "path": path}, now)
 
@@ -172,4 +173,9 @@ def find_for(connection: Connection, file: str, caller: Caller) -> Row[Any]:
             return row
         if caller.host is None and row.owner == caller.sub and row.job is None:
             return row
-    raise NotFoundError(f"there is no upload {file} of yours; POST /uploads or PUT /data/file/{{path}} makes one")
+    if caller.host is not None:
+        raise NotFoundError(f"there is no output {file} of a job of {caller.host}: announce it first")
+    raise NotFoundError(
+        f"there is no file {file} that you uploaded; fedproc data files lists yours, and a result goes with its"
+        " experiment (fedproc experiments delete)"
+    )

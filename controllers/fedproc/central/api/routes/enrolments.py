@@ -198,5 +198,5 @@ def _row(app: AppState, host: str) -> Row[Any]:
     with read_transaction(app.engine) as connection:
         row = enrolments.one(connection, host)
     if row is None:
-        raise NotFoundError(f"no code was given out for {host}: POST /enrolments gives one")
+        raise NotFoundError(f"no code was given out for {host}: fedproc hosts code {host} gives one")
     return row
