@@ -1,0 +1,52 @@
+"""``NAME=VALUE`` on the command line: JSON where it is some, text where it is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fedproc.cli import arguments
+from fedproc.common.errors import InvalidInputError
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [("a=1", 1), ("a=x", "x"), ("a=", ""), ("a=b=c", "b=c"), ('a=["x", null]', ["x", None]), ("a=NaN=", "NaN=")],
+)
+def test_parameter_is_json_or_text(given: str, value: object) -> None:
+    assert arguments.parameters(None, [given]) == {"a": value}
+
+
+def test_parameters_on_the_command_line_go_before_those_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_text(json.dumps({"a": 1, "b": 2}))
+    assert arguments.parameters(file, ["a=3"]) == {"a": 3, "b": 2}
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", "\udcff"])
+def test_file_of_parameters_that_is_no_object_is_named(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "parameters.json"
+    file.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InvalidInputError, match=str(file)):
+        arguments.parameters(file, [])
+
+
+def test_host_parameters_are_of_their_host() -> None:
+    found = arguments.host_parameters(["UB.limit=3", "UB.note=a.b", "BSC.limit=4"])
+    assert found == {"UB": {"limit": 3, "note": "a.b"}, "BSC": {"limit": 4}}
+
+
+@pytest.mark.parametrize("given", ["limit=3", "=3", "UB.limit", "UB.=3"])
+def test_argument_of_another_form_says_what_it_is_to_be(given: str) -> None:
+    with pytest.raises(InvalidInputError, match="give it as"):
+        arguments.host_parameters([given])
+
+
+def test_input_is_a_file_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("rows")
+    assert arguments.files([f"table={tmp_path}/table.csv"]) == {"table": tmp_path / "table.csv"}
+    for given in (f"table={tmp_path}/tabel.csv", f"table={tmp_path}", "table"):
+        with pytest.raises(InvalidInputError, match="NAME=FILE"):
+            arguments.files([given])
