@@ -8,7 +8,6 @@ that was answered is on the disk.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import queue
 import sqlite3
@@ -21,47 +20,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fedproc.common.errors import SystemFaultError
-from fedproc.common.log import get_logger
 from fedproc.contract.states import TERMINAL
-
-log = get_logger(__name__)
+from fedproc.site.journal_file import connect
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 _Item = tuple[Work[Any], "asyncio.Future[Any]"]
 _Answer = tuple["asyncio.Future[Any]", Any, Exception | None]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY, state TEXT NOT NULL, open INTEGER NOT NULL, doc TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS jobs_open ON jobs (open) WHERE open = 1;
-CREATE TABLE IF NOT EXISTS endings (job TEXT PRIMARY KEY, at REAL NOT NULL, until REAL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS endings_kept ON endings (at) WHERE until IS NULL;
-CREATE INDEX IF NOT EXISTS endings_gone ON endings (until) WHERE until IS NOT NULL;
-CREATE TABLE IF NOT EXISTS tombstone_times (job TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS unreadable (
-    job TEXT PRIMARY KEY, doc BLOB NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS tombstones (job TEXT PRIMARY KEY, doc TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS revocations (
-    key TEXT PRIMARY KEY, host TEXT NOT NULL, revoked INTEGER NOT NULL, at REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS outbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL, at REAL
-);
-"""
-_DATED = (
-    "INSERT OR IGNORE INTO endings SELECT id, :now, NULL FROM jobs WHERE open = 0",
-    "INSERT OR IGNORE INTO tombstone_times SELECT job, :now FROM tombstones",
-    "UPDATE outbox SET at = :now WHERE at IS NULL",
+_THIS = "id IN (CAST(:job AS TEXT), :job)"
+"""by the bytes of a job's id, which may be no text here, or no UTF-8"""
+_SET_ASIDE = tuple(
+    f"{act} FROM jobs WHERE {_THIS}"
+    for act in (
+        "INSERT OR REPLACE INTO unreadable SELECT id, CAST(doc AS BLOB), :reason, :now",
+        "INSERT OR REPLACE INTO endings SELECT id, :now, :until",
+        "DELETE",
+    )
 )
-"""what a release of before kept without a time counts from now on; an id that is there keeps its own"""
-_INCREMENTAL = 2
-_MAY_BE_REWRITTEN = 256 << 20
-_WAL_BYTES = 16 << 20
-_SET_ASIDE = "INSERT OR REPLACE INTO unreadable SELECT id, CAST(doc AS BLOB), ?, ? FROM jobs WHERE id = ?"
 UNKNOWN_DEADLINE = 400 * 86400.0
 """seconds for which the id of a job is kept whose last deadline cannot be read"""
 _TERMINAL = {state.value for state in TERMINAL}
@@ -98,7 +74,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._connection = _connect(self.path)
+            self._connection = connect(self.path)
             self.epoch = _epoch(self._connection)
         except (sqlite3.Error, OSError) as error:
             raise JournalError(
@@ -165,7 +141,8 @@ class Journal:
 
     async def known_text(self, job: str) -> str | None:
         """The same as the JSON that is kept; it may be unreadable, with what is no UTF-8 as lone surrogates."""
-        row = await self.read(lambda c: c.execute("SELECT doc FROM jobs WHERE id = ?", (job,)).fetchone())
+        sql = "SELECT CAST(doc AS TEXT) FROM jobs WHERE id = ?"
+        row = await self.read(lambda c: c.execute(sql, (job,)).fetchone())
         return row[0] if row else None
 
     async def has(self, job: str) -> bool:
@@ -176,25 +153,29 @@ class Journal:
     async def open_jobs(self) -> list[tuple[str, str]]:
         """Everything that has not ended, and what has and is not cleaned away (``remaining``): ids, and JSON.
 
-        The JSON may be unreadable; :mod:`fedproc.site.jobs.recovery` reads it.
+        Either may be anything, what is no UTF-8 as lone surrogates; :mod:`fedproc.site.jobs.recovery` reads it.
         """
-        return await self.read(lambda c: c.execute("SELECT id, doc FROM jobs WHERE open = 1 ORDER BY id").fetchall())
+        sql = "SELECT CAST(id AS TEXT), CAST(doc AS TEXT) FROM jobs WHERE open = 1 ORDER BY id"
+        return await self.read(lambda c: c.execute(sql).fetchall())
 
     async def set_aside(self, job: str, reason: str, events: list[tuple[str, str]]) -> None:
         """Keep a record that cannot be read apart from the jobs; its job never runs here any more."""
 
         def work(connection: sqlite3.Connection) -> None:
             now = time.time()
-            connection.execute(_SET_ASIDE, (reason, now, job))
-            connection.execute("INSERT OR REPLACE INTO endings VALUES (?, ?, ?)", (job, now, now + UNKNOWN_DEADLINE))
-            connection.execute("DELETE FROM jobs WHERE id = ?", (job,))
+            name = job.encode(errors="surrogateescape")
+            values = {"reason": reason, "now": now, "until": now + UNKNOWN_DEADLINE, "job": name}
+            for statement in _SET_ASIDE:
+                connection.execute(statement, values)
             _add_events(connection, events)
 
         await self.write(work)
 
     async def unreadable(self) -> list[tuple[str, str, float]]:
         """The records that were set aside: job, reason, and when (seconds since 1970)."""
-        return await self.read(lambda c: c.execute("SELECT job, reason, at FROM unreadable ORDER BY at").fetchall())
+        sql = "SELECT CAST(job AS TEXT), reason, at FROM unreadable ORDER BY at"
+        rows = await self.read(lambda c: c.execute(sql).fetchall())
+        return [(job.encode(errors="replace").decode(), reason, at) for job, reason, at in rows]
 
     async def tombstone(self, job: str, doc: dict[str, Any]) -> None:
         """Leave a tombstone: this job is to be cancelled when it comes."""
@@ -271,45 +252,6 @@ class Journal:
         answers: list[_Answer] = [(future, work(self._connection), None) for work, future in batch]
         self._connection.execute("COMMIT")
         return answers
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")  # its reader sees what is broken
-    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file; one that is there is rewritten below
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.executescript(_SCHEMA)
-    if not any(column[1] == "at" for column in connection.execute("PRAGMA table_info(outbox)")):
-        connection.execute("ALTER TABLE outbox ADD COLUMN at REAL")
-    for statement in _DATED:
-        _execute_if_readable(connection, statement, {"now": time.time()})
-    _make_shrinkable(connection, path)
-    return connection
-
-
-def _execute_if_readable(connection: sqlite3.Connection, statement: str, values: dict[str, float]) -> None:
-    """A damaged page of what has ended stays as it is, without a date, and is not removed: open jobs go on."""
-    try:
-        connection.execute(statement, values)
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        log.error("journal.damaged", reason=str(error), cure="the host goes on; put its journal back from a backup")
-
-
-def _make_shrinkable(connection: sqlite3.Connection, path: Path) -> None:
-    """A file of the release before is rewritten once, so that it can be cut down; unless it is large, or the disk full.
-
-    Without, the pages of what is removed are used again, and the file does not grow.
-    """
-    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
-        return
-    if path.stat().st_size > _MAY_BE_REWRITTEN:
-        return
-    with contextlib.suppress(sqlite3.DatabaseError):
-        connection.execute("VACUUM")
 
 
 def _epoch(connection: sqlite3.Connection) -> str:

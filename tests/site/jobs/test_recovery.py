@@ -75,10 +75,52 @@ async def test_job_whose_record_was_set_aside_is_not_run_when_its_order_comes_ag
     await host.has(lost)
     await spoil(host, ordered.job, "cut off")
     await host.orchestrator.resume()
+    later = order()
     await host.orchestrator.accept(ordered)
-    await asyncio.sleep(0.1)
-    assert host.executor.started == []
+    await host.orchestrator.accept(later)
+    await host.runs(later.job)
+    assert {job for job, _ in host.executor.started} == {later.job}
     assert ordered.job not in host.orchestrator.runs
+
+
+@pytest.mark.parametrize("kept_as", ["blob", "no UTF-8"])
+async def test_record_that_is_no_text_is_set_aside_whatever_its_column_holds(host: Host, kept_as: str) -> None:
+    broken, good = record(S.running), record(S.running)
+    job, kept = await host.has(broken), await host.has(good)
+    sql = (
+        "UPDATE jobs SET doc = ? WHERE id = ?"
+        if kept_as == "blob"
+        else "UPDATE jobs SET doc = CAST(? AS TEXT) WHERE id = ?"
+    )
+    await host.journal.write(lambda c: c.execute(sql, (b"{\xff", job)) and None)
+    assert await host.journal.known_text(job) == "{\udcff"
+    await host.orchestrator.resume()
+    assert set(host.orchestrator.runs) == {kept}
+    assert [entry[0] for entry in await host.journal.unreadable()] == [job]
+
+
+@pytest.mark.parametrize("name", ["../x", "j-1", "", b"\xff", b"../x", "j-" + "0" * 26 + "\n"])
+@pytest.mark.parametrize("content", ["{", '{"handle": {"job": "../x"}}'])
+async def test_what_is_kept_under_no_jobs_id_is_set_aside_and_reaches_no_path(
+    host: Host, tmp_path: Path, name: str | bytes, content: str
+) -> None:
+    (tmp_path / "x").mkdir()
+    discarded: list[Any] = []
+
+    async def discard(handle: dict[str, Any]) -> None:
+        discarded.append(handle)
+
+    host.executor.discard = discard  # type: ignore[method-assign]
+    await host.journal.write(
+        lambda c: c.execute("INSERT INTO jobs VALUES (?, 'running', 1, ?)", (name, content)) and None
+    )
+    await host.orchestrator.resume()
+    assert (host.orchestrator.leftovers, host.orchestrator.runs, discarded) == ({}, {}, [])
+    assert (tmp_path / "x").exists()
+    assert await host.journal.open_jobs() == []
+    [(aside, _, _)] = await host.journal.unreadable()
+    aside.encode()
+    assert await snapshots(host) == []
 
 
 async def test_operator_sees_what_was_set_aside(host: Host) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedproc.common.log import get_logger
-from fedproc.contract.ids import EXPERIMENT_PATTERN
+from fedproc.contract.ids import EXPERIMENT_PATTERN, JOB_PATTERN
 from fedproc.contract.states import JobState
 from fedproc.contract.wire.messages import Snapshot
 from fedproc.site.executors.base import Handle
@@ -26,18 +26,22 @@ log = get_logger(__name__)
 _LAST = 1 << 30
 """the sequence of a snapshot after which none of its job comes: how many came before cannot be read"""
 _EXPERIMENT = re.compile(r'"experiment"\s*:\s*"(' + EXPERIMENT_PATTERN.strip("^$") + ")")
+_JOB = re.compile(JOB_PATTERN)
 _STEPS = 16
 
 
 async def open_records(services: Services) -> tuple[list[JobRecord], dict[str, list[Handle]]]:
-    """The records of all open jobs; and of those that were set aside, by job, what the executor may know."""
+    """The records of all open jobs; and of those that were set aside, by job, what the executor may know.
+
+    What is kept under something else than a job's id is set aside, too, and never becomes the name of a folder.
+    """
     records: list[JobRecord] = []
     lost: dict[str, list[Handle]] = {}
     for job, text in await services.journal.open_jobs():
         record = await _read(services, job, text)
         if record is not None:
             records.append(record)
-        else:
+        elif _JOB.fullmatch(job):
             lost[job] = _handles(job, text)
     return records, lost
 
@@ -66,7 +70,7 @@ async def _set_aside(services: Services, job: str, text: str, reason: str) -> No
     reason = reason.encode(errors="replace").decode()
     log.error(
         "journal.record_unreadable",
-        job=job,
+        job=job.encode(errors="replace").decode(),
         reason=reason,
         cure=f"nothing here; it is kept in the table 'unreadable' of {services.journal.path}, for whoever looks why",
     )
@@ -79,7 +83,7 @@ async def _set_aside(services: Services, job: str, text: str, reason: str) -> No
 def _events(services: Services, job: str, text: str) -> list[tuple[str, str]]:
     """What the centre takes for the job's end; nothing if its experiment cannot be read. It then asks, and ends it."""
     found = _EXPERIMENT.search(text)
-    if found is None:
+    if found is None or not _JOB.fullmatch(job):
         return []
     host = services.settings.host
     snapshot = Snapshot(
