@@ -10,6 +10,7 @@ from tests.site.retention.conftest import Time
 from tests.support.orchestrator import Host, order
 
 from fedproc.contract.ids import new_id
+from fedproc.site.executors import records
 from fedproc.site.executors.base import ExecutorError
 from fedproc.site.executors.records import records_in
 from fedproc.site.retention.folders import ExecutorRecords, JobFolders, PackageCache
@@ -78,6 +79,16 @@ def test_records_are_listed_with_their_age_and_bytes(tmp_path: Path) -> None:
     assert found["j-1"][1] >= 5000
     assert set(found) == {"j-1", "j-2"}
     assert records_in(tmp_path / "nothing") == {}
+
+
+def test_no_more_records_are_listed_than_one_answer_holds_and_the_oldest_are_among_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "MOST_RECORDS", 3)
+    for number in range(6):
+        (tmp_path / f"j-{number}").mkdir()
+        os.utime(tmp_path / f"j-{number}", (1000 - number, 1000 - number))
+    assert set(records_in(tmp_path)) == {"j-3", "j-4", "j-5"}
 
 
 async def test_packages_that_were_fetched_long_ago_go_from_the_hosts_own_cache(

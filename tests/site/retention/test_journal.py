@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -74,10 +73,12 @@ async def test_order_that_comes_again_after_its_record_has_gone_runs_nothing(
     host.executor.started.clear()
     clock.go_on(days)
     assert (await cleaned(host.journal, clock))["jobs"] == 1
+    later = order().model_copy(update={"deadlines": ordered.deadlines})
     await host.orchestrator.accept(ordered)
-    await asyncio.sleep(0.1)
-    assert host.orchestrator.runs == {}
-    assert host.executor.started == []
+    await host.orchestrator.accept(later)
+    await host.runs(later.job)
+    assert set(host.orchestrator.runs) == {later.job}
+    assert {job for job, _ in host.executor.started} == {later.job}
 
 
 async def test_id_goes_when_its_order_would_be_ended_anyway(host: Host, clock: Time) -> None:
@@ -194,6 +195,28 @@ async def test_last_state_of_each_job_waits_for_the_centre_however_long(journal:
     assert await cleaned(journal, clock) == {"outbox": 5}
     left = [json.loads(entry.body) for entry in await journal.outgoing(0)]
     assert left == [{"job": other, "sequence": 1}, {"job": one, "sequence": 2}, {"job": one}]
+
+
+async def test_messages_are_counted_without_one_of_them_being_read(
+    journal: Journal, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"job": new_id("j"), "text": "ä" * 1000}, ensure_ascii=False)
+    await journal.emit([("snapshot", body), ("record", body)])
+    await journal.write(
+        lambda c: c.execute("INSERT INTO outbox (kind, body, at) VALUES ('snapshot', x'ff', 1)") and None
+    )
+    read: list[Any] = []
+    real = sqlite3.connect
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = real(*arguments, **options)
+        connection.row_factory = lambda _, row: read.extend(row) or row
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    found = (await kept(journal, clock))["outbox"]
+    assert (found.count, found.size, found.due) == (3, 2 * len(body.encode()) + 1, 1)
+    assert [value for value in read if isinstance(value, str | bytes) and len(value) > 100] == []
 
 
 async def test_record_that_was_set_aside_goes_and_its_id_stays(journal: Journal, clock: Time) -> None:

@@ -20,6 +20,7 @@ from fedproc.site.retention.keeper import Retention
 from fedproc.site.retention.kept import Kind
 from fedproc.site.retention.tools import Tools
 from fedproc.site.tools.cache import ToolCache
+from fedproc.site.tools.venvs import VenvRuntimes
 
 
 @pytest.fixture
@@ -56,6 +57,30 @@ async def test_only_what_no_line_of_the_policy_and_no_job_needs_goes_and_that_af
     assert site.here == {newest, pinned, running}
     assert len(site.venvs.stored()) == 3
     assert {old, gone} & site.here == set()
+
+
+async def test_tool_or_environment_that_cannot_be_removed_keeps_no_later_one(
+    site: ToolStore, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tool in ("km", "mean", "mode"):
+        await site.has(tool, "1.0.0")
+    stuck = {site.tools._cache.stored()[0].digest, site.venvs.stored()[0].name}
+    for kept in (ToolCache, VenvRuntimes):
+        monkeypatch.setattr(kept, "discard", _refusing(kept.discard, stuck))
+    (site.tools._cache._folder / "sha256-1.lost").write_text("no folder")
+    (site.tools._cache._folder / "sha256-2.lost").mkdir()
+    clock.go_on(91)
+    assert await cleaned(clock, site.environments, site.tools) == 5
+    assert {tool.digest for tool in site.tools._cache.stored()} | {one.name for one in site.venvs.stored()} == stuck
+
+
+def _refusing(real: Any, stuck: set[str]) -> Any:
+    async def discard(self: Any, name: str, before: float) -> bool:
+        if name in stuck:
+            raise OSError(16, "Device or resource busy")
+        return bool(await real(self, name, before))
+
+    return discard
 
 
 async def test_what_was_used_in_between_stays(site: ToolStore, clock: Time) -> None:

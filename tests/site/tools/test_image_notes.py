@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Manifest
@@ -53,6 +54,26 @@ async def test_image_is_noted_when_it_is_used_and_forgotten_when_it_is_removed(i
     images.busy = False
     assert await images.discard(stored.name, stored.used + 1)
     assert images.stored() == []
+
+
+async def test_note_that_cannot_be_written_keeps_no_job_from_its_image(tmp_path: Path) -> None:
+    (tmp_path / "images").write_text("in the way")
+    images, built = Images(DockerSettings(), None, tmp_path / "images" / "used"), task(dockerfile="Dockerfile")
+    with capture_logs() as logs:
+        runtime = await images.ready(INSTALLED, built)
+    assert runtime.reference.startswith("id of ")
+    assert [line["image"] for line in logs if line["event"] == "image.not_noted"] == [images.name_of(INSTALLED, built)]
+
+
+async def test_note_that_is_half_written_names_no_image_and_is_written_again(images: Images, tmp_path: Path) -> None:
+    used, built = tmp_path / "images" / "used", task(dockerfile="Dockerfile")
+    await images.ready(INSTALLED, built)
+    [note] = used.iterdir()
+    (used / f"{note.name}.part").write_bytes(note.read_bytes()[:10])
+    note.write_bytes(b"")
+    assert images.stored() == []
+    await images.ready(INSTALLED, built)
+    assert [stored.name for stored in images.stored()] == [images.name_of(INSTALLED, built)]
 
 
 async def test_task_of_another_executor_has_no_image(images: Images) -> None:

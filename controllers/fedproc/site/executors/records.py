@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
+import math
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 from fedproc.site.executors.base import Observation, Phase, Usage
 
+MOST_RECORDS = 5000
 _CHUNK = 1 << 16
 
 
@@ -43,14 +46,30 @@ async def kept_output(folder: Path, stream: str, offset: int) -> AsyncIterator[b
 
 
 def records_in(folder: Path) -> dict[str, tuple[float, int]]:
-    """By job, of the folders that executors keep: when each changed last, and its bytes. Blocks."""
+    """By job, of the folders that executors keep: when each changed last, and its bytes. Blocks.
+
+    Of more than :data:`MOST_RECORDS` these are the ones that changed first: one answer of the runner holds no more,
+    and the others follow when those are gone.
+    """
     found: dict[str, tuple[float, int]] = {}
-    for place in folder.iterdir() if folder.is_dir() else ():
+    for place in _first_changed(folder) if folder.is_dir() else ():
         with contextlib.suppress(OSError):  # it goes just now
             files = [entry.stat() for entry in os.scandir(place)]
             changed = max((entry.st_mtime for entry in files), default=place.stat().st_mtime)
             found[place.name] = changed, sum(entry.st_blocks * 512 for entry in files)
     return found
+
+
+def _first_changed(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in heapq.nsmallest(MOST_RECORDS, entries, key=_changed)]
+
+
+def _changed(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime
+    except OSError:  # it goes just now
+        return math.inf
 
 
 def grown(path: Path, offset: int) -> bool:

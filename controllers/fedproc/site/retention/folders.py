@@ -14,7 +14,7 @@ from fedproc.common.tasks import in_own_thread
 from fedproc.contract.ids import JOB_PATTERN
 from fedproc.site.executors.base import Executor
 from fedproc.site.jobs.workspace import Workspace
-from fedproc.site.retention.kept import Item, Kept, due_before, figures
+from fedproc.site.retention.kept import Item, Kept, OneByOne, due_before, figures
 
 log = get_logger(__name__)
 
@@ -43,6 +43,7 @@ class JobFolders:
         self._jobs = jobs
         self._days = days
         self._is_open = is_open
+        self._removing = OneByOne(self.name)
 
     async def survey(self, now: float) -> Kept:
         items = await in_own_thread(self._items, True)
@@ -50,12 +51,15 @@ class JobFolders:
 
     async def remove(self, now: float) -> int:
         limit = due_before(self._days, now)
-        for item in await in_own_thread(self._items, False):
-            if item.at < limit and not self._is_open(item.name):
-                await in_own_thread(Workspace(self._jobs, item.name).remove)
-                log.info("job.folder_removed", job=item.name)
-                return 1
-        return 0
+        items = await in_own_thread(self._items, False)
+        return await self._removing.remove_first((item.name for item in items if item.at < limit), self._discard)
+
+    async def _discard(self, job: str) -> bool:
+        if self._is_open(job):
+            return False
+        await in_own_thread(Workspace(self._jobs, job).remove)
+        log.info("job.folder_removed", job=job)
+        return True
 
     def _items(self, sizes: bool) -> list[Item]:
         found = []
@@ -75,18 +79,22 @@ class ExecutorRecords:
         self._executor = executor
         self._days = days
         self._is_open = is_open
+        self._removing = OneByOne(self.name)
 
     async def survey(self, now: float) -> Kept:
         return figures(self.name, "the executor's records", await self._items(), self._days, now)
 
     async def remove(self, now: float) -> int:
         limit = due_before(self._days, now)
-        for item in await self._items():
-            if item.at < limit and not self._stays(item.name):
-                await self._executor.discard({"job": item.name})
-                log.warning("executor.record_removed", record=item.name)
-                return 1
-        return 0
+        items = await self._items()
+        return await self._removing.remove_first((item.name for item in items if item.at < limit), self._discard)
+
+    async def _discard(self, name: str) -> bool:
+        if self._stays(name):
+            return False
+        await self._executor.discard({"job": name})
+        log.warning("executor.record_removed", record=name)
+        return True
 
     async def _items(self) -> list[Item]:
         try:

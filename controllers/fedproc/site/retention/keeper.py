@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 
+from fedproc.common.errors import FedprocError
 from fedproc.common.log import get_logger
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.services import Services
@@ -39,9 +40,15 @@ class Retention:
         """Clean until cancelled, once in ``pass_seconds``. No fault ends it: what fails is tried again then."""
         await asyncio.sleep(_FIRST_SECONDS)
         while True:
+            await self._clean_and_survey()
+            await asyncio.sleep(self._services.settings.retention.pass_seconds)
+
+    async def _clean_and_survey(self) -> None:
+        try:
             await self.clean()
             await self.survey()
-            await asyncio.sleep(self._services.settings.retention.pass_seconds)
+        except FedprocError as error:
+            log.error("retention.not_done", reason=error.message)
 
     async def clean(self) -> None:
         """Remove all that is due. By a clock that is wrong nothing is: it might be everything."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from fedproc.common.log import get_logger
+
+log = get_logger(__name__)
+
 DAY = 86400.0
+
+Discard = Callable[[str], Awaitable[bool]]
+"""removes what has this name; False if it stays for now"""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,31 @@ class Kind(Protocol):
 def due_before(days: float, now: float) -> float:
     """What is older than this goes; with 0 days nothing ever does."""
     return now - days * DAY if days else float("-inf")
+
+
+class OneByOne:
+    """Removes things of one kind. One that cannot be removed is told once a pass, and keeps no later one."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._failed: set[str] = set()
+
+    async def remove_first(self, names: Iterable[str], discard: Discard) -> int:
+        """Remove the first that goes: 1, or 0 where none does, with which the pass is over."""
+        for name in names:
+            if name not in self._failed and await self._is_gone(name, discard):
+                return 1
+        self._failed.clear()
+        return 0
+
+    async def _is_gone(self, name: str, discard: Discard) -> bool:
+        try:
+            return await discard(name)
+        except Exception as error:  # noqa: BLE001 (of whatever kind: the others go)
+            self._failed.add(name)
+            cure = "it is tried again with the next pass; look at its rights and its disk"
+            log.error("retention.not_removed", kind=self._kind, name=name, reason=str(error), cure=cure)
+            return False
 
 
 def figures(kind: str, what: str, items: Iterable[Item], days: float, now: float) -> Kept:

@@ -9,7 +9,7 @@ from fedproc.common.log import get_logger
 from fedproc.common.tasks import in_own_thread
 from fedproc.site.policy.rules import Policy
 from fedproc.site.retention.folders import size_of
-from fedproc.site.retention.kept import Item, Kept, due_before, figures
+from fedproc.site.retention.kept import Item, Kept, OneByOne, due_before, figures
 from fedproc.site.tools.cache import Runtimes, StoredTool, ToolCache
 
 log = get_logger(__name__)
@@ -47,6 +47,7 @@ class Tools:
         self._policy = policy
         self._in_use = in_use
         self._sizes: dict[str, int] = {}
+        self._removing = OneByOne(self.name)
 
     async def survey(self, now: float) -> Kept:
         items = await in_own_thread(self._items, True)
@@ -54,12 +55,17 @@ class Tools:
 
     async def remove(self, now: float) -> int:
         limit = due_before(self._days, now)
-        for item in await in_own_thread(self._items, False):
-            if item.at < limit and not item.stays and await self._cache.discard(item.name, limit):
-                self._sizes.pop(item.name, None)
-                log.info("tool.removed", digest=item.name)
-                return 1
-        return await in_own_thread(self._cache.sweep, now)
+        items = await in_own_thread(self._items, False)
+        due = (item.name for item in items if item.at < limit and not item.stays)
+        removed = await self._removing.remove_first(due, lambda digest: self._discard(digest, limit))
+        return removed or await in_own_thread(self._cache.sweep, now)
+
+    async def _discard(self, digest: str, limit: float) -> bool:
+        if not await self._cache.discard(digest, limit):
+            return False
+        self._sizes.pop(digest, None)
+        log.info("tool.removed", digest=digest)
+        return True
 
     def _items(self, sizes: bool) -> list[Item]:
         stored = self._cache.stored()
@@ -92,6 +98,7 @@ class ToolRuntimes:
         self._policy = policy
         self._in_use = in_use
         self._sizes: dict[str, int] = {}
+        self._removing = OneByOne(self.name)
 
     async def survey(self, now: float) -> Kept:
         items = await in_own_thread(self._items, True)
@@ -99,13 +106,17 @@ class ToolRuntimes:
 
     async def remove(self, now: float) -> int:
         limit = due_before(self._days, now)
-        for item in await in_own_thread(self._items, False):
-            if item.at < limit and not item.stays and await self._runtimes.discard(item.name, limit):
-                self._sizes.pop(item.name, None)
-                await in_own_thread(self._cache.note_gone, item.name)
-                log.info("runtime.removed", kind=self.name, runtime=item.name)
-                return 1
-        return 0
+        items = await in_own_thread(self._items, False)
+        due = (item.name for item in items if item.at < limit and not item.stays)
+        return await self._removing.remove_first(due, lambda name: self._discard(name, limit))
+
+    async def _discard(self, name: str, limit: float) -> bool:
+        if not await self._runtimes.discard(name, limit):
+            return False
+        self._sizes.pop(name, None)
+        await in_own_thread(self._cache.note_gone, name)
+        log.info("runtime.removed", kind=self.name, runtime=name)
+        return True
 
     def _items(self, sizes: bool) -> list[Item]:
         stay = self._needed()

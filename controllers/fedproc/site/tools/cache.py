@@ -183,11 +183,11 @@ class ToolCache:
         return True
 
     def sweep(self, now: float) -> int:
-        """Remove what programs left that were lost while they unpacked, or removed; says how many. Blocks."""
-        lost = [path for path in self._folder.glob("sha256-*.*") if path.stat().st_mtime < now - _LOST_SECONDS]
-        for path in lost:
-            shutil.rmtree(path)
-        return len(lost)
+        """Remove what programs left that were lost while they unpacked, or removed; says how many. Blocks.
+
+        One that cannot be removed is told, and keeps no other.
+        """
+        return sum(_is_swept(path, now - _LOST_SECONDS) for path in self._folder.glob("sha256-*.*"))
 
     def ready(self) -> tuple[ReadyTool, ...]:
         """What was made ready here, ahead of need or for a job, of tools that are still trusted."""
@@ -229,6 +229,17 @@ class ToolCache:
                 code="system_fault.digest",
             )
         return InstalledTool(manifest, home / "source", digest)
+
+
+def _is_swept(path: Path, limit: float) -> bool:
+    try:
+        if path.stat().st_mtime >= limit:
+            return False
+        shutil.rmtree(path)
+    except OSError as error:
+        log.error("tool.not_swept", folder=str(path), reason=str(error))
+        return False
+    return True
 
 
 def _own_name() -> str:

@@ -14,7 +14,7 @@ import requests
 
 from fedproc.catalog.building import BUILD_SECONDS, build, image_id, image_name
 from fedproc.catalog.oci import Image, ImageError
-from fedproc.common.files import mark_used
+from fedproc.common.files import mark_used, write_atomically
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import SingleFlight, in_own_thread
 from fedproc.contract.tool.task import Task
@@ -66,7 +66,8 @@ class ImageRuntimes:
         for note in sorted(self._used.glob("*")) if self._used else ():
             with suppress(OSError, ValueError):
                 name, _, size = note.read_text().partition("\n")
-                found.append(StoredRuntime(name, note.stat().st_mtime, size=int(size or 0)))
+                if name and note == self._note(name):  # else it is being written, or was left half written
+                    found.append(StoredRuntime(name, note.stat().st_mtime, size=int(size or 0)))
         return found
 
     def name_of(self, installed: InstalledTool, task: Task) -> str | None:
@@ -99,9 +100,12 @@ class ImageRuntimes:
         note = self._note(name)
         if note is None:
             return
-        if not note.exists():
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(f"{name}\n{self._sizes.get(name, 0)}")
+        try:
+            if not note.exists() or not note.stat().st_size:
+                note.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(note, f"{name}\n{self._sizes.get(name, 0)}".encode())
+        except OSError as error:
+            log.warning("image.not_noted", image=name, reason=str(error))
         mark_used(note)
 
     def _removed(self, reference: str) -> bool:
