@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,12 @@ async def test_dataset_that_cannot_be_read_is_shown_with_folder_reason_and_cure(
     assert "datasets.gone.path" in str(found["gone"].cure)
     assert "datasets.file.path" in str(found["file"].cure)
     assert f"mend {tmp_path / 'bad' / 'dataset.json'}" in str(found["bad"].cure)
+
+
+@pytest.mark.parametrize("name", ["a b", "a;touch x", "it's"])
+def test_cure_for_a_folder_of_any_name_is_a_command_of_that_folder(tmp_path: Path, name: str) -> None:
+    cure = module._cure("d", DatasetSettings(path=tmp_path / name), PermissionError(13, "Permission denied"))
+    assert shlex.split(cure.partition(": ")[2])[-1] == str(tmp_path / name)
 
 
 async def test_dataset_that_is_mended_is_shown_as_good_again(tmp_path: Path) -> None:

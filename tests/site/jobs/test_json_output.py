@@ -33,5 +33,16 @@ def test_what_is_otherwise_no_json_is_not_judged_here(tmp_path: Path, content: b
     assert list(_sealed(tmp_path, content)) == ["result/result.json"]
 
 
+@pytest.mark.parametrize("content", [b'{"a": 1}', b"[NaN" + b" " * (9 << 20) + b"]"], ids=["no such word", "large"])
+def test_file_that_is_large_or_has_no_such_word_is_not_parsed(
+    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loads(*_: object, **__: object) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr("fedproc.site.jobs.json_output.json.loads", loads)
+    assert list(_sealed(tmp_path, content)) == ["result/result.json"]
+
+
 def test_other_kinds_of_files_may_say_nan(tmp_path: Path) -> None:
     assert _sealed(tmp_path, b"mean\nNaN\n", "text/csv")

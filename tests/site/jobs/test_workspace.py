@@ -168,7 +168,7 @@ async def test_copy_that_nobody_waits_for_ends_before_its_folder_is_removed(
     folder.mkdir()
     for number in range(200):
         (folder / f"{number:03}").write_bytes(b"x")
-    begun, go_on, copied = threading.Event(), threading.Event(), []
+    begun, go_on, over, copied = threading.Event(), threading.Event(), threading.Event(), []
     real = module._copy_file
 
     def slowly(base: int, path: str, target: Path, *more: Any) -> tuple[str, int]:
@@ -177,15 +177,21 @@ async def test_copy_that_nobody_waits_for_ends_before_its_folder_is_removed(
         copied.append(path)
         return real(base, path, target, *more)
 
+    def seal(*arguments: Any) -> None:
+        try:
+            workspace.seal(*arguments)
+        finally:
+            over.set()
+
     monkeypatch.setattr(module, "_copy_file", slowly)
-    sealing = asyncio.create_task(stoppable(workspace.seal, [out("files", folder=True)], workspace.sealed))
+    sealing = asyncio.create_task(stoppable(seal, [out("files", folder=True)], workspace.sealed))
     await asyncio.to_thread(begun.wait, 10)
     sealing.cancel()
     asyncio.get_running_loop().call_later(0.05, go_on.set)
     with pytest.raises(asyncio.CancelledError):
         await sealing
     workspace.remove()
-    await asyncio.sleep(0.2)
+    assert await asyncio.to_thread(over.wait, 10)
     assert len(copied) == 1
     assert not workspace.root.exists()
 

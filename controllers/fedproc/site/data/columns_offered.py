@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedproc.common.log import get_logger
 from fedproc.contract.wire.datasets import (
     MOST_PAGES,
     MOST_VALUES,
@@ -17,9 +16,6 @@ from fedproc.contract.wire.datasets import (
     OfferedDataset,
 )
 from fedproc.tables.description import FILE, Column, described, read_json
-from fedproc.tables.problems import TableError
-
-log = get_logger(__name__)
 
 _PAGE_CHARACTERS = 16_000
 """of the columns of one page: one heartbeat has one"""
@@ -30,16 +26,12 @@ _AGAIN = 30
 def column_pages(offer: OfferedDataset, folder: Path) -> tuple[DatasetColumns, ...]:
     """All pages of the columns that the dataset's description names; none if it has none, or hides them.
 
-    A description that cannot be used hides no dataset: it is offered without columns, and the log says why.
+    Raises :class:`TableError` if the description cannot be used, and OSError. Blocks.
     """
-    try:
-        given = read_json(folder / FILE) if (folder / FILE).exists() else {}
-        if "columns" not in given or given.get("show_columns", True) is not True:
-            return ()
-        columns = [_offered(column) for column in described(given).columns.values()]
-    except (TableError, OSError) as error:
-        log.warning("dataset.not_described", dataset=offer.id, reason=str(error))
+    given = read_json(folder / FILE) if (folder / FILE).exists() else {}
+    if "columns" not in given or given.get("show_columns", True) is not True:
         return ()
+    columns = [_offered(column) for column in described(given).columns.values()]
     pages = _paged(columns)[:MOST_PAGES]
     return tuple(
         DatasetColumns(dataset=offer.id, version=offer.version, page=number, pages=len(pages), columns=tuple(page))

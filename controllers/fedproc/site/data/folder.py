@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.site.data.columns_offered import column_pages
 from fedproc.site.settings import DatasetSettings
+from fedproc.tables.problems import TableError
 
 log = get_logger(__name__)
 
@@ -96,6 +98,7 @@ class FolderDataApi:
         self._seconds = seconds
         self._offers: dict[str, OfferedDataset | None] = dict.fromkeys(datasets)
         self._problems: dict[str, tuple[str, str] | None] = {}
+        self._undescribed: dict[str, str | None] = {}
         self._columns: dict[str, tuple[DatasetColumns, ...]] = {}
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._next: dict[str, float] = {}
@@ -131,7 +134,7 @@ class FolderDataApi:
         columns: tuple[DatasetColumns, ...] = ()
         try:
             offer = await stoppable(_offer, name, entry)
-            columns = await asyncio.to_thread(column_pages, offer, entry.path)
+            columns = await self._columns_of(offer, entry.path)
         except (DatasetError, OSError, ValueError) as error:
             text = str(getattr(error, "detail", {}).get("at_host", error))
             problem = text, _cure(name, entry, error)
@@ -139,6 +142,19 @@ class FolderDataApi:
             log.error("dataset.unreadable", dataset=name, reason=problem[0], cure=problem[1])
         self._offers[name], self._problems[name], self._columns[name] = offer, problem, columns
         self._next[name] = time.monotonic() + self._seconds
+
+    async def _columns_of(self, offer: OfferedDataset, folder: Path) -> tuple[DatasetColumns, ...]:
+        """A description that cannot be used hides no dataset: it is offered without columns, and the log says why."""
+        columns: tuple[DatasetColumns, ...] = ()
+        reason = None
+        try:
+            columns = await asyncio.to_thread(column_pages, offer, folder)
+        except (TableError, OSError) as error:
+            reason = str(error)
+        if reason is not None and reason != self._undescribed.get(offer.id):
+            log.warning("dataset.not_described", dataset=offer.id, reason=reason)
+        self._undescribed[offer.id] = reason
+        return columns
 
     async def materialise(self, use: DatasetUse, job: str) -> Materialised:
         entry = self._datasets.get(use.id)
@@ -179,7 +195,7 @@ def _version(entry: DatasetSettings) -> str:
 def _cure(name: str, entry: DatasetSettings, error: Exception) -> str:
     match error:
         case PermissionError():
-            readable = f"setfacl -R -m u:fedproc:rX {entry.path}"
+            readable = f"setfacl -R -m u:fedproc:rX {shlex.quote(str(entry.path))}"
             return f"let the orchestrator's user read it, and pass the folders above: {readable}"
         case FileNotFoundError() | NotADirectoryError():
             return f"mount or restore it, or correct datasets.{name}.path in the settings and restart the orchestrator"
