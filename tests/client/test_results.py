@@ -47,6 +47,26 @@ def test_results_of_two_experiments_do_not_mix(tmp_path: Path) -> None:
     assert f"results of {ONE}" in _refused(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("report.json", "{}"),
+        ("report.json", "no JSON"),
+        ("report.txt", "What I found"),
+        ("report.txt", f"Experiment:  {OTHER}\n"),
+    ],
+)
+def test_report_of_somebody_else_is_not_overwritten(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert f"{tmp_path / name} is there already with other content" in _refused(tmp_path, ONE)
+    assert (tmp_path / name).read_text() == content
+
+
+def test_report_of_the_same_experiment_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / "report.txt").write_text(f"Experiment:  {ONE}\nLabel:  x\n")
+    check_folder(tmp_path, ONE)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_in_which_one_may_not_write(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

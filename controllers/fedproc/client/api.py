@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
-from pydantic import TypeAdapter
+from pydantic import ValidationError
 
 from fedproc.client.files import FileCalls
-from fedproc.client.transport import ApiError, at
+from fedproc.client.transport import ApiError, at, not_ours, parsed
 from fedproc.common.errors import UnavailableError
 from fedproc.common.http import problem_of
 from fedproc.common.retry import Backoff
@@ -32,7 +32,6 @@ from fedproc.contract.api.retention import DeletedExperiment, ErasedUser, Storag
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 
 _LONGEST_PAUSE = 25.0
-_RESULTS = TypeAdapter(list[FileView])
 _RESULTS_AT_ONCE = 1_000
 _CUTS = 8
 """after as many in a row, without an event between them, an event stream is given up"""
@@ -77,7 +76,7 @@ class Client(FileCalls):
     def health(self) -> Health:
         """The centre's health; a degraded one is an answer too."""
         answer = self._raw("GET", "/hosts/health/", headers=self._authorization())
-        return Health.model_validate_json(answer.content)
+        return parsed(Health, answer)
 
     def tools(self) -> list[ToolSummary]:
         return self._list(ToolSummary, "/tools")
@@ -105,7 +104,7 @@ class Client(FileCalls):
 
     def dataset(self, dataset: str) -> DatasetDetail:
         """One dataset (``HOST:id``) with its columns."""
-        return self._one(DatasetDetail, "GET", f"/datasets/{dataset}")
+        return self._one(DatasetDetail, "GET", at("datasets", dataset))
 
     # -- experiments -----------------------------------------------------------------------------
 
@@ -131,7 +130,7 @@ class Client(FileCalls):
 
     def delete_experiment(self, experiment: str) -> DeletedExperiment:
         """An ended one, with all that belongs to it."""
-        return self._one(DeletedExperiment, "DELETE", f"/experiments/{experiment}")
+        return self._one(DeletedExperiment, "DELETE", at("experiments", experiment))
 
     def results(self, experiment: str) -> list[FileView]:
         """All that have come so far, fetched a page at a time."""
@@ -139,7 +138,7 @@ class Client(FileCalls):
         query = f"limit={_RESULTS_AT_ONCE}"
         while True:
             answer = self._send("GET", f"{at('experiments', experiment, 'results')}?{query}")
-            found += _RESULTS.validate_json(answer.content)
+            found += parsed(list[FileView], answer)
             if "next" not in answer.links:
                 return found
             query = answer.links["next"]["url"].partition("?")[2]
@@ -185,9 +184,11 @@ class Client(FileCalls):
             if answer.status_code != 200:
                 answer.read()
                 raise ApiError(answer.status_code, problem_of(answer))
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                raise not_ours(answer, "a stream of events was asked for")
             for line in lines(answer.iter_bytes()):
                 if line.startswith(b"data:"):
-                    yield EventView.model_validate_json(line[5:].strip())
+                    yield _event(answer, line[5:].strip())
 
     def dead_letters(self) -> list[DeadLetter]:
         """The latest messages that could not be read (operators)."""
@@ -209,3 +210,10 @@ class Client(FileCalls):
             }
             total = found.model_copy(update=counts)
         return total
+
+
+def _event(answer: httpx.Response, data: bytes) -> EventView:
+    try:
+        return EventView.model_validate_json(data)
+    except ValidationError as error:
+        raise not_ours(answer, "an event that is none came") from error

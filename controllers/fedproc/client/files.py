@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from fedproc.client.transport import ApiError, Transport, at
+from fedproc.client.transport import ApiError, Transport, at, not_ours, parsed
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.files import partial_of, sha256_of
 from fedproc.common.http import problem_of
@@ -22,14 +22,14 @@ class FileCalls(Transport):
 
     def files(self) -> list[str]:
         """URIs of the user's files."""
-        return [str(uri) for uri in self._send("GET", "/data/files/").json()]
+        return parsed(list[str], self._send("GET", "/data/files/"))
 
     def file(self, file: str) -> FileView:
         return self._one(FileView, "GET", at("data", "file", file))
 
     def delete_file(self, file: str) -> None:
         """A file of one's own that belongs to no experiment."""
-        self._send("DELETE", f"/uploads/{file}", headers=_TUS)
+        self._send("DELETE", at("uploads", file), headers=_TUS)
 
     def put_file(self, path: str, source: Path, media_type: str = "application/octet-stream") -> FileView:
         """Make an entry and send the bytes by tus."""
@@ -40,12 +40,12 @@ class FileCalls(Transport):
         return self.file(entry.id)
 
     def _send_bytes(self, url: str, source: Path) -> None:
-        offset = int(self._send("HEAD", url, headers=_TUS).headers["Upload-Offset"])
+        offset = _offset(self._send("HEAD", url, headers=_TUS))
         with source.open("rb") as content:
             content.seek(offset)
             while chunk := content.read(_CHUNK):
                 headers = {**_TUS, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
-                offset = int(self._send("PATCH", url, headers=headers, content=chunk).headers["Upload-Offset"])
+                offset = _offset(self._send("PATCH", url, headers=headers, content=chunk))
 
     def fetch(self, entry: FileView, target: Path) -> Path:
         """Fetch a file to ``target``, going on where an earlier attempt was cut; its sha256 is checked.
@@ -58,21 +58,25 @@ class FileCalls(Transport):
             raise FedprocError(f"{target} is there already with other content: move it away, or choose another folder")
         partial = partial_of(target)
         partial.parent.mkdir(parents=True, exist_ok=True)
-        have = partial.stat().st_size if partial.exists() else 0
-        try:
-            self._download(self._here(entry.content or "", entry), partial, have)
-        except httpx.TransportError as error:
-            raise UnavailableError(
-                f"{entry.path} was cut off ({error}): fetch it again, it goes on from there"
-            ) from error
-        if sha256_of(partial) != entry.sha256:
-            partial.unlink()
-            raise FedprocError(f"{entry.path} came damaged (its sha256 is not the promised one): fetch it again")
+        if not _is_whole(partial, entry):
+            self._complete(partial, entry)
         partial.rename(target)
         return target
 
-    def _download(self, url: str, partial: Path, have: int) -> None:
-        headers = {"Range": f"bytes={have}-"} if have else {}
+    def _complete(self, partial: Path, entry: FileView) -> None:
+        try:
+            self._download(self._here(entry.content or "", entry), partial, entry.size)
+        except httpx.RequestError as error:
+            raise UnavailableError(
+                f"{entry.path} was cut off ({error}): fetch it again, it goes on from there"
+            ) from error
+        if not _is_whole(partial, entry):
+            partial.unlink()
+            raise FedprocError(f"{entry.path} came damaged (its sha256 is not the promised one): fetch it again")
+
+    def _download(self, url: str, partial: Path, size: int | None) -> None:
+        have = partial.stat().st_size if partial.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have and (size is None or have < size) else {}
         if url.startswith(self.url):
             headers |= self._authorization()
         with self._http.stream("GET", url, headers=headers) as answer:
@@ -97,3 +101,16 @@ class FileCalls(Transport):
         own = httpx.URL(entry.uri)
         origin = f"{own.scheme}://{own.netloc.decode()}"
         return self._absolute(link.removeprefix(origin))
+
+
+def _offset(answer: httpx.Response) -> int:
+    text = str(answer.headers.get("Upload-Offset", ""))
+    if not (text.isascii() and text.isdigit()):
+        raise not_ours(answer, "it does not say how many bytes have arrived")
+    return int(text)
+
+
+def _is_whole(partial: Path, entry: FileView) -> bool:
+    if not partial.exists() or entry.size not in {None, partial.stat().st_size}:
+        return False
+    return sha256_of(partial) == entry.sha256

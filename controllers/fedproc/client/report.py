@@ -55,6 +55,15 @@ def text_of(report: dict[str, Any]) -> str:
     return "\n".join([*_head(report), *_parameters(report), *_jobs(report), *_data(report), *_files(report), ""])
 
 
+def head_of(experiment: str) -> str:
+    """The first line of an experiment's report for a person."""
+    return _row("Experiment", experiment) + "\n"
+
+
+def _row(name: str, value: Any) -> str:
+    return f"{name + ':':<12} {_one_line(value)}"
+
+
 def _head(report: dict[str, Any]) -> Iterator[str]:
     tool, without = report["tool"], report["succeeded_without"]
     rows = {
@@ -69,7 +78,7 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
         "Purpose": report["purpose"],
         "Centre": report["centre"],
     }
-    yield from (f"{name + ':':<12} {_one_line(value)}" for name, value in rows.items() if value)
+    yield from (_row(name, value) for name, value in rows.items() if value)
 
 
 def _parameters(report: dict[str, Any]) -> Iterator[str]:

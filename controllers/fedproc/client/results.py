@@ -8,20 +8,21 @@ from collections import Counter
 from pathlib import Path
 
 from fedproc.client.api import Client
-from fedproc.client.report import REPORT, report_of, text_of
+from fedproc.client.report import REPORT, head_of, report_of, text_of
 from fedproc.common.errors import ConflictError, FedprocError, InvalidInputError
 from fedproc.common.files import sha256_of, write_atomically
 from fedproc.contract.api.files import FileView
 from fedproc.contract.ids import is_safe_path
 
 _SHOWN = 5
+_TEXT = Path(REPORT).with_suffix(".txt").name
 
 
 def check_folder(folder: Path, experiment: str | None = None) -> None:
     """Whether results can be fetched to ``folder``, before an experiment is started or waited for; it is made.
 
-    For a new experiment it must be empty; for one that there is, it may hold what was fetched of it before. Raises
-    :class:`InvalidInputError` that says what to choose instead.
+    For a new experiment it must be empty; for one that there is, it may hold what was fetched of it before, and what
+    is not in the place of its report. Raises :class:`InvalidInputError` that says what to choose instead.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,12 +33,26 @@ def check_folder(folder: Path, experiment: str | None = None) -> None:
     except OSError as error:
         raise InvalidInputError(f"results cannot go to {folder}: {error.strerror}; choose another folder") from error
     other = _experiment_in(folder)
-    if other == experiment is not None:
-        return
-    if there and (experiment is None or other is not None):
+    if there and (experiment is None or other not in {None, experiment}):
         named = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "")
         what = f"results of {other}" if other else named
         raise InvalidInputError(f"results cannot go to {folder}: it holds {what}; choose an empty or a new folder")
+    for name in (REPORT, _TEXT):
+        if name in there and not _is_report(folder / name, str(experiment)):
+            raise InvalidInputError(_other(folder / name))
+
+
+def _is_report(path: Path, experiment: str) -> bool:
+    if path.name == REPORT:
+        return _experiment_in(path.parent) == experiment
+    try:
+        return path.read_bytes().startswith(head_of(experiment).encode())
+    except OSError:
+        return False
+
+
+def _other(path: Path) -> str:
+    return f"{path} is there already with other content: move it away, or choose another folder"
 
 
 def _experiment_in(folder: Path) -> str | None:
@@ -59,13 +74,11 @@ def fetch_results(client: Client, experiment: str, folder: Path) -> list[Path]:
     wanted = list(zip(entries, places(entries), strict=True))
     for entry, place in wanted:
         if (folder / place).exists() and sha256_of(folder / place) != entry.sha256:
-            raise ConflictError(
-                f"{folder / place} is there already with other content: move it away, or choose another folder"
-            )
+            raise ConflictError(_other(folder / place))
     fetched = [client.fetch(entry, folder / place) for entry, place in wanted]
     report = report_of(client, experiment, wanted)
     write_atomically(folder / REPORT, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode(), 0o644)
-    write_atomically((folder / REPORT).with_suffix(".txt"), text_of(report).encode(), 0o644)
+    write_atomically(folder / _TEXT, text_of(report).encode(), 0o644)
     return fetched
 
 

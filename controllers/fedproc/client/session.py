@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -17,9 +15,12 @@ from fedproc.client.api import Client
 from fedproc.client.transport import trusted
 from fedproc.common.errors import InvalidInputError, NotAuthenticatedError, UnavailableError
 from fedproc.common.files import write_atomically
+from fedproc.common.http import TRANSIENT, problem_of, text_of
 from fedproc.contract.api.base import Token
 
 CLIENT_ID = "fedproc-cli"
+_LONGEST_PAUSE = 30.0
+"""seconds between two questions of an issuer that does not answer"""
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
@@ -146,26 +147,65 @@ def device_token(issuer: str, ca_file: str | None, notify: Callable[[str, str], 
     """
     with httpx.Client(verify=trusted(ca_file), timeout=30) as http:
         try:
-            found = http.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration").raise_for_status().json()
+            found = _Issuer.model_validate_json(
+                http.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration").raise_for_status().content
+            )
             form = {"client_id": CLIENT_ID, "scope": "openid offline_access"}
-            asked = http.post(found["device_authorization_endpoint"], data=form).raise_for_status().json()
-        except (httpx.HTTPError, KeyError, json.JSONDecodeError) as error:
-            raise UnavailableError(f"{issuer} does not offer to sign in by device code: {error!r}") from error
-        notify(asked.get("verification_uri_complete") or asked["verification_uri"], asked["user_code"])
-        return _await_token(http, found["token_endpoint"], asked)
+            asked = _Asked.model_validate_json(
+                http.post(found.device_authorization_endpoint, data=form).raise_for_status().content
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, ValidationError) as error:
+            raise UnavailableError(f"{issuer} does not offer to sign in by device code: {text_of(error)}") from error
+        notify(asked.verification_uri_complete or asked.verification_uri, asked.user_code)
+        return _await_token(http, found.token_endpoint, asked)
 
 
-def _await_token(http: httpx.Client, endpoint: str, asked: dict[str, Any]) -> Token:
-    pause, until = int(asked.get("interval", 5)), time.monotonic() + int(asked["expires_in"])
-    form = {"grant_type": _DEVICE_GRANT, "device_code": asked["device_code"], "client_id": CLIENT_ID}
+class _Issuer(BaseModel):
+    device_authorization_endpoint: str
+    token_endpoint: str
+
+
+class _Asked(BaseModel):
+    """RFC 8628, section 3.2; times in seconds."""
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str | None = None
+    expires_in: float
+    interval: float = 5
+
+
+def _await_token(http: httpx.Client, endpoint: str, asked: _Asked) -> Token:
+    pause, until = asked.interval, time.monotonic() + asked.expires_in
+    form = {"grant_type": _DEVICE_GRANT, "device_code": asked.device_code, "client_id": CLIENT_ID}
     while time.monotonic() < until:
         time.sleep(pause)
+        found = _polled(http, endpoint, form)
+        if isinstance(found, Token):
+            return found
+        if found is None:
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        elif found == "slow_down":
+            pause += 5
+    raise NotAuthenticatedError("not signed in: the code was not typed in time; run fedproc login --device again")
+
+
+def _polled(http: httpx.Client, endpoint: str, form: dict[str, str]) -> Token | str | None:
+    """The token, the issuer's word that there is none yet, or None where no issuer's answer came.
+
+    Raises :class:`NotAuthenticatedError` if it is refused.
+    """
+    try:
         answer = http.post(endpoint, data=form)
         if answer.status_code == 200:
             return Token.model_validate_json(answer.content)
-        error = answer.json().get("error")
-        if error == "slow_down":
-            pause += 5
-        elif error != "authorization_pending":
-            raise NotAuthenticatedError(f"not signed in: {answer.json().get('error_description') or error}")
-    raise NotAuthenticatedError("not signed in: the code was not typed in time; run fedproc login --device again")
+    except (httpx.RequestError, ValidationError):
+        return None
+    problem = problem_of(answer)
+    error = problem.get("error")
+    if error is None or answer.status_code in TRANSIENT:
+        return None
+    if error not in {"slow_down", "authorization_pending"}:
+        raise NotAuthenticatedError(f"not signed in: {problem.get('error_description') or error}")
+    return str(error)

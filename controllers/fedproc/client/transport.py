@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fedproc.common.errors import FedprocError, InvalidInputError, NotAuthenticatedError, UnavailableError
 from fedproc.common.http import problem_of
@@ -18,6 +18,7 @@ from fedproc.common.tls import client_context
 from fedproc.contract.api.base import Token
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 _EARLY = 20.0
 """seconds before its end that a token is renewed"""
 
@@ -52,8 +53,35 @@ def trusted(ca_file: str | None) -> ssl.SSLContext:
 
 
 def at(*segments: str) -> str:
-    """The path of these segments: each stays one, whatever characters it has."""
-    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
+    """The path of these segments: each stays one, whatever characters it has.
+
+    Raises :class:`InvalidInputError` for one that would lead elsewhere.
+    """
+    for segment in segments:
+        if segment in {"", ".", ".."}:
+            raise InvalidInputError(f"{segment!r} names nothing: give an id or a name")
+    try:
+        return "".join(f"/{quote(segment, safe='')}" for segment in segments)
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"{'/'.join(segments)!r} is no UTF-8: give it another name") from error
+
+
+def parsed(kind: type[T], answer: httpx.Response) -> T:
+    """What a good answer says. Raises :class:`UnavailableError` where it is none of the API's."""
+    try:
+        return TypeAdapter(kind).validate_json(answer.content)
+    except ValidationError as error:
+        raise not_ours(answer, str(error.errors(include_url=False, include_input=False)[0]["msg"])) from error
+
+
+def not_ours(answer: httpx.Response, why: str) -> UnavailableError:
+    """Something else than the API answered, such as the page of a proxy."""
+    kind = str(answer.headers.get("content-type", "")).partition(";")[0] or "nothing"
+    request = answer.request
+    return UnavailableError(
+        f"{request.method} {request.url.copy_with(query=None)} was answered by {kind} (HTTP {answer.status_code}) that"
+        f" is no answer of the API: {why}. Is the address right (FEDPROC_URL), or does a proxy stand in between?"
+    )
 
 
 class Transport:
@@ -96,7 +124,7 @@ class Transport:
         for form in forms:
             answer = self._raw("POST", "/token", data=form)
             if answer.status_code == 200:
-                self.token = Token.model_validate_json(answer.content)
+                self.token = parsed(Token, answer)
                 self._expires = time.monotonic() + self.token.expires_in
                 return self.token
         problem = problem_of(answer)
@@ -126,10 +154,10 @@ class Transport:
     # -- the wire --------------------------------------------------------------------------------
 
     def _one(self, model: type[M], method: str, path: str, **arguments: Any) -> M:
-        return model.model_validate_json(self._send(method, path, **arguments).content)
+        return parsed(model, self._send(method, path, **arguments))
 
     def _list(self, model: type[M], path: str, **arguments: Any) -> list[M]:
-        return TypeAdapter(list[model]).validate_json(self._send("GET", path, **arguments).content)  # type: ignore[valid-type]
+        return parsed(list[model], self._send("GET", path, **arguments))  # type: ignore[valid-type]
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         headers = {**arguments.pop("headers", {}), **self._authorization()}
@@ -141,7 +169,7 @@ class Transport:
     def _raw(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             return self._http.request(method, self._absolute(path), **arguments)
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise UnavailableError(
                 f"{self.url} does not answer ({error}): is the address right (FEDPROC_URL), is the API running?"
             ) from error
