@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 from tests.cli.conftest import Call
-from tests.support.central_api import Federation
+from tests.support.central_api import TOOLS, Federation
 
 from fedproc.central.db.engine import write_transaction
 from fedproc.central.db.schema import experiments, jobs
@@ -58,11 +60,44 @@ def test_a_label_with_brackets_and_a_log_line_with_other_line_ends(federation: F
     assert "[/] is [no] style" in said.out
     events = [json.loads(each) for each in rosa("follow", started, "--json").out.splitlines()]
     assert events[-1]["state"] == "failed"
+    assert all(value is not None for event in events for value in event.values())
 
 
 def test_a_file_that_cannot_be_written_or_read_is_named_and_nothing_ran_before(fedproc: Call) -> None:
     said = fedproc("site", "accept", "--to", "/nowhere/found.json", "--config", "/nowhere/host.toml")
     assert (said.code, said.err) == (1, "fedproc: /nowhere/found.json: No such file or directory\n")
+
+
+def test_fault_of_the_system_without_a_file_is_told(fedproc: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(session, "address", breaks)
+    said = fedproc("login", "--username", "rosa")
+    assert (said.code, said.err) == (1, "fedproc: No space left on device\n")
+
+
+def test_id_that_is_a_path_deletes_nothing_else(federation: Federation, rosa: Call) -> None:
+    with federation.user() as client:
+        started = federation.start(client)["id"]
+    federation.books.dispatch()
+    federation.books.bring(started, "failed")
+    for path in (f"../experiments/{started}", "..", f"./../experiments/{started}"):
+        said = rosa("data", "delete", path, "--yes")
+        assert (said.code, "Traceback" in said.err) == (1, False)
+    assert rosa("data", "show", f"../experiments/{started}").code == 1
+    assert rosa("experiments", "show", started).code == 0
+
+
+def test_description_of_several_lines_is_shown_line_by_line(federation: Federation, rosa: Call, tmp_path: Path) -> None:
+    folder = shutil.copytree(TOOLS / "count", tmp_path / "tool")
+    text = (folder / "tool.yaml").read_text()
+    described = text.replace("description: Counts the", "description: |\n    For a\n    study:\n    Counts the", 1)
+    (folder / "tool.yaml").write_text(described.replace("id: count", "id: lines", 1))
+    with federation.operator() as olga:
+        assert federation.add_tool(folder, olga).status_code == 201
+    assert "For a\nstudy:\nCounts the" in rosa("tools", "show", "lines").out
+    assert "For a study: Counts the" in rosa("tools", "list").out
 
 
 # -- signing in
@@ -260,3 +295,52 @@ def test_fetching_what_cannot_be_written_says_that_it_is_kept(
     said = rosa("results", started, "--to", str(tmp_path / "out"))
     assert said.code == 1
     assert f"fedproc results {started} --to FOLDER fetches them" in said.err
+
+
+@pytest.mark.parametrize("partial", [b'{"rows": 1}', b'{"rows": 1}and more', b'{"rows": 7}', b'{"rows"'])
+def test_what_a_fetch_left_is_finished_or_fetched_again(
+    federation: Federation, rosa: Call, tmp_path: Path, partial: bytes
+) -> None:
+    """Of a file that came whole but was not renamed there is nothing more to fetch."""
+    with federation.user() as client:
+        started = federation.start(client)["id"]
+    federation.books.dispatch()
+    job = federation.books.job_on(started, "UB")
+    federation.books.report(job.id, "running")
+    federation.upload_output(job, "counts", "counts.json", b'{"rows": 1}')
+    (tmp_path / "out" / "UB").mkdir(parents=True)
+    (tmp_path / "out" / "UB" / "counts.json.part").write_bytes(partial)
+    said = rosa("results", started, "--to", str(tmp_path / "out"))
+    assert said.code == 3, said.err
+    assert (tmp_path / "out" / "UB" / "counts.json").read_bytes() == b'{"rows": 1}'
+    assert list((tmp_path / "out" / "UB").iterdir()) == [tmp_path / "out" / "UB" / "counts.json"]
+
+
+def test_fetch_that_is_interrupted_says_how_it_goes_on(
+    federation: Federation, rosa: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with federation.user() as client:
+        started = federation.start(client)["id"]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fedproc.cli.run.fetch_results", interrupted)
+    said = rosa("results", started, "--to", str(tmp_path / "my results"))
+    assert said.code == 130
+    assert f"fedproc results {started} --to '{tmp_path}/my results' goes on where it was cut" in said.err
+
+
+@pytest.mark.parametrize("inputs", [["weights={}/large"], ["weights={}/small", "msak={}/small"]])
+def test_experiment_whose_inputs_are_not_sent_is_cancelled(
+    federation: Federation, rosa: Call, tmp_path: Path, inputs: list[str]
+) -> None:
+    (tmp_path / "small").write_bytes(b"x")
+    (tmp_path / "large").write_bytes(b"x" * 1_000_001)
+    given = [word for each in inputs for word in ("--input", each.format(tmp_path))]
+    said = rosa("run", "train", "--host", "UB", *given)
+    assert said.code == 1
+    with federation.user() as client:
+        (experiment,) = client.get("/experiments").json()["items"]
+    assert experiment["state"] == "cancelled"
+    assert f"{experiment['id']} is cancelled, as its inputs were not all sent" in said.err

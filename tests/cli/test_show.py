@@ -23,6 +23,14 @@ def test_text_of_others_is_neither_markup_nor_a_control_character(capsys: pytest
         assert not {"\x1b", "\x85", "\u2028", "\x9b"} & set(text)
 
 
+def test_text_of_several_lines_is_printed_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show.say_lines(f"one\r\n  two\n\n{HOSTILE}\n")
+    said = capsys.readouterr().out
+    assert said.startswith("one\n  two\n\n[red]x")
+    assert not {"\x1b", "\x85", "\u2028", "\x9b", "\r"} & set(said)
+    assert show.flowing("one\n  two\r\n") == "one two"
+
+
 def test_a_name_that_is_no_utf8_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     show.say("M\udcfcller")
     assert capsys.readouterr().out == "M\\udcfcller\n"

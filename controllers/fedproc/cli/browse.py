@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from fedproc.cli.finding import nearest
-from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, line, say, size, styled, table
+from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, flowing, line, say, say_lines, size, styled, table
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.faults import faults_of
@@ -129,7 +129,7 @@ def list_tools(json: AsJson = False) -> None:
         found = client.tools()
     if json:
         return as_json(found)
-    rows = [(tool.id, tool.version, tool.mode, tool.description) for tool in found]
+    rows = [(tool.id, tool.version, tool.mode, flowing(tool.description)) for tool in found]
     table(("tool", "version", "mode", "what it does"), rows, none="no tool is approved yet")
 
 
@@ -142,13 +142,13 @@ def show_tool(tool: str, json: AsJson = False) -> None:
     if json:
         return as_json(found)
     say(bold(found.name), f" ({found.id} {found.version}, {found.mode})")
-    say(found.description)
+    say_lines(found.description)
     say()
     _parameters(found)
     for task in tasks:
         takes = ", ".join(f"{entry['name']} ({entry['kind']})" for entry in task.inputs) or "nothing"
         gives = ", ".join(f"{entry['name']} ({entry['disclosure']})" for entry in task.outputs) or "nothing"
-        say("task ", bold(task.name), f" ({task.placement}): {task.description}")
+        say("task ", bold(task.name), f" ({task.placement}): {flowing(task.description)}")
         shows = ", ".join(metric["name"] for metric in task.metrics)
         say(f"  takes {takes}; gives {gives}" + (f"; shows {shows} while it runs" if shows else ""))
 
@@ -162,7 +162,7 @@ def _parameters(tool: ToolView) -> None:
             expected(inner, schema),
             default_text(inner),
             shown_example(inner, schema),
-            inner.get("description", ""),
+            flowing(str(inner.get("description", ""))),
         )
         for name, inner in schema.get("properties", {}).items()
         if isinstance(inner, dict)
@@ -185,7 +185,7 @@ def list_datasets(json: AsJson = False) -> None:
     if json:
         return as_json(found)
     rows = [
-        (entry.id, entry.version, size(entry.size), "" if entry.available else "not now", entry.description)
+        (entry.id, entry.version, size(entry.size), "" if entry.available else "not now", flowing(entry.description))
         for entry in found
     ]
     table(("dataset", "version", "size", "", "what it is"), rows, none="no host offers a dataset")

@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from fedproc.cli.browse import data
-from fedproc.cli.show import AsJson, as_json, notice, say, size, table
+from fedproc.cli.show import AsJson, as_json, flowing, notice, say, say_lines, size, table
+from fedproc.cli.site.app import INSTALLED
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.wire.datasets import DatasetColumn
 
-INSTALLED = Path("/etc/fedproc/host.toml")
-"""the settings of an installed host"""
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
 
 
@@ -73,8 +72,11 @@ def show(dataset: Annotated[str, typer.Argument(help="HOST:ID")], json: AsJson =
         return as_json(found)
     here = "" if found.available else "  (its host cannot be reached now)"
     say(f"{found.id}  version {found.version}  {size(found.size)}{here}")
-    say(found.description)
-    rows = [(column.name, column.type, column.unit, _values(column), column.description) for column in found.columns]
+    say_lines(found.description)
+    rows = [
+        (column.name, column.type, column.unit, _values(column), flowing(column.description))
+        for column in found.columns
+    ]
     table(("column", "type", "unit", "categories", "what it is"), rows, none="its host does not describe its columns")
     if not found.complete:
         say("more columns follow: the host has not sent all of them yet")

@@ -66,9 +66,10 @@ def main() -> None:
     except FedprocError as error:
         _fail(error.message)
     except OSError as error:
-        if error.filename is None or (sys.argv[1:2] and sys.argv[1] in _SERVICES):
+        if sys.argv[1:2] and sys.argv[1] in _SERVICES:
             raise
-        _fail(f"{error.filename}: {error.strerror}")
+        what = error.strerror or str(error) or type(error).__name__
+        _fail(what if error.filename is None else f"{error.filename}: {what}")
 
 
 def _fail(message: str) -> NoReturn:

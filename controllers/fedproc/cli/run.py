@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -62,8 +63,9 @@ def run(
         check_folder(to)
     with signed_in() as client:
         experiment = client.run(_checked(client, values), key=str(uuid.uuid4()))
-        with _interruptible(client, experiment.id):
+        with _cancelled_unless_sent(client, experiment.id):
             _upload(client, experiment, files)
+        with _interruptible(client, experiment.id):
             if not json:
                 say("experiment ", bold(experiment.id))
             if wait:
@@ -89,11 +91,32 @@ def _upload(client: Client, experiment: ExperimentView, files: dict[str, Path]) 
     }
     wanted = set().union(*takes.values()) if takes else set()
     if unknown := set(files) - wanted:
-        client.cancel(experiment.id)
         raise InvalidInputError(f"no task takes the input {', '.join(unknown)}; uploads: {', '.join(wanted) or 'none'}")
     for job in experiment.jobs:
         for name in takes.get(job.task, set()) & set(files):
             client.put_input(job.id, name, files[name])
+
+
+@contextmanager
+def _cancelled_unless_sent(client: Client, experiment: str) -> Iterator[None]:
+    """No command sends an input later: without all of them an experiment would wait until its deadline."""
+    try:
+        yield
+    except (FedprocError, OSError) as error:
+        raise FedprocError(f"{_text(error)}\n{_cancelled(client, experiment)}") from error
+    except KeyboardInterrupt:
+        notice()
+        notice(_cancelled(client, experiment))
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def _cancelled(client: Client, experiment: str) -> str:
+    try:
+        client.cancel(experiment)
+    except FedprocError as error:
+        cure = f"fedproc experiments cancel {experiment} ends it"
+        return f"{experiment} waits for its inputs and could not be cancelled ({error.message}): {cure}"
+    return f"{experiment} is cancelled, as its inputs were not all sent: start it again"
 
 
 def follow_one(experiment: Experiment, to: Results = None, logs: Logs = False, json: AsJson = False) -> None:
@@ -120,17 +143,21 @@ def _follow(client: Client, experiment: str, to: Path | None, *, logs: bool, jso
 
 def fetch(client: Client, experiment: ExperimentView, to: Path) -> None:
     """Fetch the results, and say where they are; or, where that fails, that they are kept."""
+    kept = f"the results are kept at the centre: fedproc results {experiment.id} --to"
     try:
         fetched = fetch_results(client, experiment.id, to)
     except (FedprocError, OSError) as error:
-        kept = f"the results are kept at the centre: fedproc results {experiment.id} --to FOLDER fetches them"
-        raise FedprocError(f"{_text(error, to)}\n{kept}") from error
+        raise FedprocError(f"{_text(error, to)}\n{kept} FOLDER fetches them") from error
+    except KeyboardInterrupt:
+        notice()
+        notice(f"{kept} {shlex.quote(str(to))} goes on where it was cut")
+        raise typer.Exit(_INTERRUPTED) from None
     files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
     notice(f"{experiment.id} ", outcome(experiment), f": {files} and its report are in ", bold(to))
 
 
-def _text(error: FedprocError | OSError, to: Path) -> str:
-    return error.message if isinstance(error, FedprocError) else f"{error.filename or to}: {error.strerror or error}"
+def _text(error: FedprocError | OSError, place: object = "its inputs") -> str:
+    return error.message if isinstance(error, FedprocError) else f"{error.filename or place}: {error.strerror or error}"
 
 
 def outcome(found: ExperimentView) -> object:
@@ -153,7 +180,7 @@ def _until_end(client: Client, experiment: str, *, logs: bool, json: bool) -> No
         follow(client.events(experiment), console, logs=logs)
         return
     for event in client.events(experiment):
-        sys.stdout.write(one_json(event) + "\n")
+        sys.stdout.write(one_json(event.model_dump(mode="json", exclude_none=True)) + "\n")
         sys.stdout.flush()
 
 

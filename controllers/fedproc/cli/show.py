@@ -43,6 +43,17 @@ def say(*parts: object) -> None:
     console.print(line(*parts))
 
 
+def say_lines(text: str) -> None:
+    """Print text that may have several lines, such as a description, line by line."""
+    for each in text.strip().split("\n"):
+        say(each.rstrip())
+
+
+def flowing(text: str) -> str:
+    """The same text as one line, for a cell of a table."""
+    return " ".join(text.split())
+
+
 def notice(*parts: object) -> None:
     """The same to stderr: what is no result."""
     errors.print(line(*parts))

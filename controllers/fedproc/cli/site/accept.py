@@ -9,14 +9,14 @@ import typer
 
 from fedproc.cli.services import Config
 from fedproc.cli.show import AsJson, as_json, notice, say, styled
-from fedproc.cli.site.app import site
+from fedproc.cli.site.app import INSTALLED, site
 
 NOT_ACCEPTED = 2
 
 
 @site.command()
 def accept(
-    config: Config = Path("/etc/fedproc/host.toml"),
+    config: Config = INSTALLED,
     wait: Annotated[float, typer.Option(help="seconds that it may take", min=0)] = 600,
     to: Annotated[Path | None, typer.Option(help="file for what was found (JSON)")] = None,
     json: AsJson = False,

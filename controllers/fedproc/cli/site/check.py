@@ -5,14 +5,10 @@ Nothing is loaded that the check does not need.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
-from fedproc.cli.site.app import site
+from fedproc.cli.site.app import INSTALLED, site
 
-INSTALLED = Path("/etc/fedproc/host.toml")
-"""the settings of an installed host, which are taken unless others are given"""
 _AS_THE_MODULE = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedproc.cli.show import say
-from fedproc.cli.site.app import site
+from fedproc.cli.site.app import INSTALLED, site
 
 policy = typer.Typer(help="The site's policy file.", no_args_is_help=True)
 settings = typer.Typer(help="The orchestrator's settings file.", no_args_is_help=True)
@@ -30,7 +30,7 @@ def check_policy(file: File = Path("/etc/fedproc/policy.toml")) -> None:
 
 
 @settings.command("check")
-def check_settings(file: File = Path("/etc/fedproc/host.toml")) -> None:
+def check_settings(file: File = INSTALLED) -> None:
     """Say what is wrong with the orchestrator's settings: an unknown key, a wrong value.
 
     Exit codes: 0 the orchestrator takes them, 1 it does not.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedproc.cli.show import AsJson, as_json, notice, styled, table
-from fedproc.cli.site.app import site
+from fedproc.cli.site.app import INSTALLED, site
 
 tools = typer.Typer(help="Tools that this host has ready.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def fetch(
     tool: Annotated[
         list[str] | None, typer.Argument(help="ids of tools; all that the policy admits unless given")
     ] = None,
-    config: Config = Path("/etc/fedproc/host.toml"),
+    config: Config = INSTALLED,
     archive: Annotated[Path | None, typer.Option("--from", help="an offline archive, instead of the centre")] = None,
     json: AsJson = False,
 ) -> None:
