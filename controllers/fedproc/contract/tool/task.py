@@ -10,7 +10,9 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from fedproc.contract.ids import Name, is_safe_path
 from fedproc.contract.tool.description import Model
 from fedproc.contract.tool.metrics import MOST, MetricDecl
+from fedproc.contract.tool.outputs import ContentDecl
 from fedproc.contract.tool.placeholders import placeholders_in
+from fedproc.contract.tool.statistics import StatisticDecl
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -141,6 +143,10 @@ class OutputDecl(Model):
     )
     min_count_fields: tuple[str, ...] = Field(
         (), description="JSON outputs: names of fields that hold counts of persons, for the site's small-cell check"
+    )
+    content: ContentDecl | None = Field(None, description="what it holds; without it, a person looks at what leaves")
+    statistics: tuple[StatisticDecl, ...] = Field(
+        (), max_length=50, description="what it says of persons, for the rules of the site's release"
     )
 
     @field_validator("path")
