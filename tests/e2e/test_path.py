@@ -79,14 +79,13 @@ def test_a_tool_that_says_it_failed_has_failed(running, tmp_path):
 
 
 def test_a_small_count_never_leaves(running):
-    """It is not put before a person either; what is said names output and field, not the count."""
+    """It is not put before a person either; what is said is the same whatever was found, and the log has the rule."""
     experiment = running.start("census", hosts=["UB"], persons=3)
     assert running.end(experiment)[-1].state == "refused"
     job = running.jobs(experiment)["count@UB"]
-    assert (job.state, job.code) == ("refused", "release.small_count")
-    assert "counts" in job.reason
-    assert "persons" in job.reason
-    assert "3" not in job.reason
+    assert (job.state, job.code) == ("refused", "release.withheld")
+    assert not {"counts", "persons", "3", "5"} & set(job.reason.split())
+    assert "persons.floor" in (running.folder / "log" / "orchestrator-UB.log").read_text()
 
 
 def test_a_count_that_is_large_enough_leaves(running, tmp_path):

@@ -27,6 +27,7 @@ READ = HARD.replace("{{ '{{' }}", "{{")
 LINE = {
     "id": "km", "digest": "sha256:" + "a" * 64, "users": ["alice", "o'\"brien"], "received_code": True,
     "connections": [{"task": "server", "max_mb": 100}], "release": {"model": "never"},
+    "any_version": True, "without_review": ["report"],
 }  # fmt: skip
 POLICY = {
     "users": ["*"], "purposes": [HARD], "logs": True, "minimum_count": 10, "maximum": {"cpus": 1.5, "gpus": 0},

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.support.release_before import make_policy_readable
 
 from fedproc.common.errors import FedprocError
 from fedproc.contract.api.experiments import EventView, ExperimentRequest, ExperimentView, JobView
@@ -114,14 +115,23 @@ def federation(
     environments: dict[str, dict[str, str]] | None = None,
     pythons: dict[str, Path] | None = None,
 ) -> Iterator[Running]:
-    """A federation in ``folder`` that offers the tools of the catalogue and of ``catalogues``."""
+    """A federation in ``folder`` that offers the tools of the catalogue and of ``catalogues``.
+
+    Hosts whose orchestrators have another of ``pythons`` get a policy that the release before can read.
+    """
     made = Federation(folder, CACHE, [ROOT / "tool_catalog", *catalogues])
     made.environments = environments or {}
     made.pythons = pythons or {}
     begun = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - begun:5.1f} s {text}")
+        for name in made.pythons:
+            make_policy_readable(folder / f"policy-{name.removeprefix('orchestrator-')}.toml")
+
     try:
         try:
-            made.up(lambda text: print(f"{time.monotonic() - begun:5.1f} s {text}"))
+            made.up(say)
         except FedprocError as error:
             raise AssertionError(f"{error.message}\n{_last_words(folder / 'log')}") from error
         yield Running(made, CACHE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_out import check, release, terms_of, upload
 from fedproc.site.policy.rules import Policy
 
+DIGEST = "sha256:" + "0" * 64
 KEY = ECKey.generate_key("P-256")
 
 
@@ -42,7 +44,7 @@ def ordered(tool: str) -> JobOrder:
             "job": new_id("j"),
             "experiment": new_id("e"),
             "task": "local",
-            "tool": {"id": tool, "version": "1.0.0", "digest": "sha256:" + "0" * 64},
+            "tool": {"id": tool, "version": "1.0.0", "digest": DIGEST},
             "user": {"sub": "rosa"},
             "deadlines": dict.fromkeys(("start_by", "end_by", "release_by"), "2030-01-01T00:00:00Z"),
         }
@@ -53,27 +55,35 @@ async def refusal_of(folder, task: Task) -> RefusedError:
     for output in task.outputs:
         (folder / output.name).mkdir()
         (folder / output.name / "patients of Dr X.json").write_text('{"rows": 3, "n": 40}')
-    policy = Policy.model_validate({"release": {"aggregate": "automatic"}, "tools": [{"id": "km", "digest": "*"}]})
-    services = cast(Services, SimpleNamespace(policy=policy))
+    services = cast(Services, SimpleNamespace(policy=policy("automatic", tool="km")))
     with pytest.raises(RefusedError) as caught:
         await check(services, JobRecord(order=ordered("km")), task, folder)
     return caught.value
 
 
-async def test_a_small_count_names_output_and_field_alone(tmp_path):
-    refused = await refusal_of(tmp_path, task_writing({"name": "table", "min_count_fields": ["n", "rows"]}))
-    assert refused.code == "release.small_count"
-    assert "table: holds counts of persons from 1 to below 5 in rows" in refused.message
-    assert "suppress or join small groups" in refused.message
-    assert not {"3", "40", "Dr"} & set(refused.message.split())
-
-
-async def test_each_output_that_never_leaves_is_named(tmp_path):
+async def test_refusal_says_the_same_whatever_was_found(tmp_path):
     people = {"name": "people", "disclosure": "individual"}
-    refused = await refusal_of(tmp_path, task_writing(people, {"name": "table", "min_count_fields": ["rows"]}))
-    assert refused.code == "release.forbidden"
-    assert "people: outputs of class individual never leave this site" in refused.message
-    assert "table: " in refused.message
+    counted = {"name": "table", "min_count_fields": ["rows"]}
+    by_a_rule = await refusal_of(make(tmp_path / "a"), task_writing(counted))
+    by_its_class = await refusal_of(make(tmp_path / "b"), task_writing(people))
+    both = await refusal_of(make(tmp_path / "c"), task_writing(people, counted))
+    assert by_a_rule.code == by_its_class.code == both.code == "release.withheld"
+    assert by_a_rule.message == by_its_class.message == both.message
+    assert not {"3", "40", "Dr", "rows", "table", "people"} & set(both.message.split())
+
+
+async def test_rules_and_thresholds_are_told_to_the_hosts_log_alone(tmp_path, caplog):
+    caplog.set_level("INFO")
+    await refusal_of(tmp_path, task_writing({"name": "table", "min_count_fields": ["rows"]}))
+    (line,) = [record.msg for record in caplog.records if "persons.floor" in str(record.msg)]
+    assert line["event"] == "release.finding"
+    assert (line["version"], line["result"], line["output"]) == (1, "refuse", "table")
+    assert "Dr X" not in str(line)
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 class Transfer:
@@ -90,8 +100,8 @@ def sending(transfer: Transfer, how: str = "automatic") -> Services:
 
 
 def policy(how: str, *, tool: str = "t", minimum: int = 5) -> Policy:
-    values = {"release": {"aggregate": how}, "minimum_count": minimum, "tools": [{"id": tool, "digest": "*"}]}
-    return Policy.model_validate(values)
+    line = {"id": tool, "digest": DIGEST, "without_review": ["aggregate"]}
+    return Policy.model_validate({"release": {"aggregate": how}, "minimum_count": minimum, "tools": [line]})
 
 
 def _job(folder, name: str, count: int) -> tuple[JobRecord, Task]:
@@ -155,8 +165,8 @@ async def test_of_the_policy_at_the_start_and_the_present_one_the_stricter_count
 
 async def test_larger_of_two_minimum_counts_counts():
     task = task_writing({"name": "table"})
-    record = JobRecord(order=ordered("t"), terms=policy("manual", minimum=3).terms(policy("manual").tools[0], task))
-    assert terms_of(sending(Transfer()), record, task).minimum_count == 5
+    record = JobRecord(order=ordered("t"), terms=policy("manual", minimum=6).terms(policy("manual").tools[0], task))
+    assert terms_of(sending(Transfer()), record, task).floor == 6
 
 
 async def test_job_whose_tool_is_admitted_no_more_sends_nothing(tmp_path):
@@ -192,7 +202,7 @@ async def test_policy_that_is_changed_to_never_while_outputs_are_sent_stops_them
     transfer.services = services = sending(transfer)
     with pytest.raises(RefusedError) as caught:
         await release(services, record, task, tmp_path, _undecided, lambda _: None)
-    assert caught.value.code == "release.forbidden"
+    assert caught.value.code == "release.withheld"
     assert len(transfer.sent) == 1
 
 

@@ -1,4 +1,4 @@
-"""The disclosure check on sealed outputs."""
+"""Policy and rules together: what keeps the sealed outputs of tools that declare nothing."""
 
 from __future__ import annotations
 
@@ -8,52 +8,53 @@ import pytest
 
 from fedproc.contract.tool.task import Task
 from fedproc.site.policy.disclosure import findings
+from fedproc.site.policy.engine.findings import Result
 from fedproc.site.policy.rules import Policy
 
+DIGEST = "sha256:" + "a" * 64
 
-def check(tmp_path, content, *, minimum=5, disclosure="aggregate", how="automatic", fields=("at_risk",)):
+
+def check(tmp_path, raw, *, minimum=5, disclosure="aggregate", how="automatic", fields=("at_risk",), **task):
     (tmp_path / "table").mkdir()
-    (tmp_path / "table" / "t.json").write_bytes(content)
-    task = Task.model_validate(
-        {
-            "name": "local",
-            "placement": "client",
-            "runtime": {"requirements": "r.lock"},
-            "command": ["true"],
-            "outputs": [
-                {"name": "table", "path": "t.json", "disclosure": disclosure, "min_count_fields": list(fields)}
-            ],
-        }
-    )
-    policy = Policy.model_validate(
-        {"minimum_count": minimum, "release": {disclosure: how}, "tools": [{"id": "km", "digest": "*"}]}
-    )
-    return findings(policy.terms(policy.tools[0], task), task, tmp_path)
+    (tmp_path / "table" / "t.json").write_bytes(raw)
+    output = {"name": "table", "path": "t.json", "disclosure": disclosure, "min_count_fields": list(fields)}
+    values = {"name": "local", "placement": "client", "runtime": {"requirements": "r.lock"}, "command": ["true"]}
+    line = {"id": "km", "digest": DIGEST, "without_review": task.pop("without_review", [])}
+    rules = Policy.model_validate({"minimum_count": minimum, "release": {disclosure: how}, "tools": [line]})
+    made = Task.model_validate(values | {"outputs": [output | task.pop("output", {})]} | task)
+    return [(each.rule.id, str(each.result)) for each in findings(rules.terms(rules.tools[0], made), made, tmp_path)]
 
 
-def test_nothing_against_counts_that_are_large_or_zero(tmp_path):
-    assert check(tmp_path, json.dumps({"at_risk": [0, 5, 60, 10**400, "5", "-"], "other": 1}).encode()) == []
+def test_undeclared_aggregate_waits_for_a_person_though_nothing_is_against_its_counts(tmp_path):
+    found = check(tmp_path, json.dumps({"at_risk": [0, 5, 60, "5", "-"], "other": 1}).encode())
+    assert found == [("declared.what", "review")]
 
 
-def test_small_counts_are_found_wherever_they_are_nested(tmp_path):
-    found = check(tmp_path, json.dumps({"strata": [{"at_risk": {"x": [9, 4, 1]}}]}).encode())
-    assert len(found) == 1
-    assert found[0].refusal == "release.small_count"
-    assert found[0].text == "holds counts of persons from 1 to below 5 in at_risk; suppress or join small groups"
-
-
-@pytest.mark.parametrize("how", ["automatic", "manual"])
-def test_no_person_may_let_a_small_count_out(tmp_path, how):
-    refusals = [finding.refusal for finding in check(tmp_path, b'{"at_risk": 4}', how=how)]
-    assert "release.small_count" in refusals
-
-
-def test_a_count_written_as_text_is_a_count(tmp_path):
-    assert check(tmp_path, b'{"at_risk": ["4", "<5", "", null, true]}')[0].refusal == "release.small_count"
+def test_undeclared_aggregate_leaves_where_the_site_waives_the_review_of_this_digest(tmp_path):
+    assert check(tmp_path, b'{"at_risk": 5}', without_review=["aggregate"]) == []
 
 
 @pytest.mark.parametrize(
-    "content",
+    "raw",
+    [b'{"strata": [{"at_risk": {"x": [9, 4, 1]}}]}', b'{"at_risk": ["4", "<5", "", null, true]}', b'{"at_risk": 4}'],
+    ids=["nested", "text", "plain"],
+)
+@pytest.mark.parametrize("how", ["automatic", "manual"])
+@pytest.mark.parametrize("waived", [[], ["aggregate"]], ids=["", "waived"])
+def test_small_count_of_a_named_field_is_refused_whatever_the_policy_waives(tmp_path, raw, how, waived):
+    assert ("persons.floor", "refuse") in check(tmp_path, raw, how=how, without_review=waived)
+
+
+@pytest.mark.parametrize(("minimum", "least"), [(None, 10), (0, 5), (3, 5), (5, 5), (20, 20)])
+def test_floor_is_ten_unless_the_site_says_so_and_never_below_five(tmp_path, minimum, least):
+    (tmp_path / "a").mkdir()
+    assert ("persons.floor", "refuse") not in check(tmp_path / "a", b'{"at_risk": %d}' % least, minimum=minimum)
+    (tmp_path / "b").mkdir()
+    assert ("persons.floor", "refuse") in check(tmp_path / "b", b'{"at_risk": %d}' % (least - 1), minimum=minimum)
+
+
+@pytest.mark.parametrize(
+    "raw",
     [
         b"\x00\x01",
         b'{"at_risk": 3, "at_risk": 30}',
@@ -63,19 +64,51 @@ def test_a_count_written_as_text_is_a_count(tmp_path):
     ],
     ids=["bytes", "twice", "long", "nan", "open"],
 )
-def test_what_cannot_be_checked_waits_for_a_person(tmp_path, content):
-    (found,) = check(tmp_path, content)
-    assert found.refusal is None
-    assert "cannot be checked" in found.text
+def test_what_cannot_be_checked_waits_for_a_person(tmp_path, raw):
+    assert ("read.strict", "review") in check(tmp_path, raw)
 
 
-def test_without_a_minimum_nothing_is_checked(tmp_path):
-    assert check(tmp_path, b'{"at_risk": 1}', minimum=0) == []
+def test_manual_waits_for_a_person_and_never_is_refused(tmp_path):
+    assert ("policy.release", "review") in check(tmp_path, b"{}", how="manual")
+    (tmp_path / "x").mkdir()
+    assert ("policy.release", "refuse") in check(tmp_path / "x", b"{}", disclosure="individual", how="never")
 
 
-def test_manual_waits_for_a_person(tmp_path):
-    assert check(tmp_path, b"{}", how="manual")[0].refusal is None
+@pytest.mark.parametrize(
+    ("inputs", "more", "waits"),
+    [
+        ([], {}, False),
+        ([{"name": "letter", "kind": "upload"}], {}, False),
+        ([{"name": "data", "kind": "dataset", "optional": True}], {}, True),
+        ([], {"ports": [{"name": "grpc", "port": 8080}]}, True),
+        ([], {"ports": [{"name": "grpc", "port": 8080}], "output": {"artefact_for": ["client"]}}, False),
+    ],
+)
+@pytest.mark.parametrize("disclosure", ["report", "public"])
+def test_undeclared_report_leaves_by_itself_only_of_a_task_that_saw_no_data(tmp_path, inputs, more, waits, disclosure):
+    found = check(tmp_path, b"{}", disclosure=disclosure, inputs=inputs, **more)
+    assert bool(found) is waits
 
 
-def test_never(tmp_path):
-    assert check(tmp_path, b"{}", disclosure="individual", how="never")[0].refusal == "release.forbidden"
+@pytest.mark.parametrize("disclosure", ["aggregate", "model"])
+def test_lines_for_every_digest_let_nothing_of_persons_leave_by_itself(disclosure):
+    for line in ({"release": {disclosure: "automatic"}}, {"without_review": [disclosure]}, {}):
+        rules = Policy.model_validate(
+            {"release": {disclosure: "automatic"}, "tools": [{"id": "km", "digest": "*"} | line]}
+        )
+        output = {"name": "o", "path": "o", "disclosure": disclosure}
+        task = Task.model_validate(
+            {
+                "name": "t",
+                "placement": "client",
+                "runtime": {"requirements": "r"},
+                "command": ["x"],
+                "outputs": [output],
+            }
+        )
+        terms = rules.terms(rules.tools[0], task)
+        assert (terms.of("o"), terms.without_review) == ("manual", frozenset())
+
+
+def test_verdicts_are_ordered():
+    assert [str(each) for each in Result] == ["pass", "review", "refuse"]

@@ -193,12 +193,26 @@ def test_a_misspelt_key_is_named(tmp_path):
         ([{}, {"users": ["alice"]}], "tools no. 2 (km) never counts: no. 1 "),
         ([{"users": ["alice", "bob"]}, {"id": "x"}, {"digest": DIGEST, "users": ["bob"]}], "no. 3 (km) never counts"),
         ([{"users": ["alice"]}, {"users": []}], "no. 2 (km) never counts"),
+        (
+            [{"release": {"aggregate": "automatic"}}],
+            "tools no. 1 (km): what says something of persons leaves by itself",
+        ),
+        ([{"without_review": ["model"]}], "tools no. 1 (km): what says something of persons leaves by itself"),
     ],
 )
 def test_a_line_that_can_never_count_is_told(rules, lost):
     with pytest.raises(InvalidInputError) as caught:
         module.check_order(Path("p.toml"), lines(*rules))
     assert lost in caught.value.message
+
+
+def test_count_below_the_lowest_floor_is_told_and_taken_as_that():
+    with pytest.raises(InvalidInputError, match="minimum_count: 3 counts as 5"):
+        module.check_order(Path("p"), Policy(minimum_count=3))
+    assert Policy(minimum_count=3).least_count == 5
+    with pytest.raises(ValueError, match="greater than or equal to 5"):
+        Policy(floor=4)
+    assert (Policy().least_count, Policy(floor=12, minimum_count=5).least_count) == (10, 12)
 
 
 def test_a_line_that_may_count_is_not_told():

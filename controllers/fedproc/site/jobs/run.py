@@ -29,14 +29,14 @@ from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.shares import Share
 from fedproc.site.jobs.stage_in import Prepared, create_layout, fetch_artefacts, materialise
-from fedproc.site.jobs.stage_out import finish_artefacts, publish_artefacts, release, take_decision
+from fedproc.site.jobs.stage_out import AWAITED, finish_artefacts, publish_artefacts, release, take_decision
 from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.journal import JournalError
-from fedproc.site.policy.disclosure import Finding
+from fedproc.site.policy.engine.findings import Finding
 from fedproc.site.policy.rules import ToolRule
 from fedproc.site.tools.cache import InstalledTool
 
@@ -260,10 +260,10 @@ class JobRun:
             self._services, record, task, sealed, self._await_decision, self._writer.wait_for
         )
 
-    async def _await_decision(self, found: list[Finding]) -> None:
+    async def _await_decision(self, _found: list[Finding]) -> None:
         if self.record.state is not JobState.awaiting_release:
             self.record.enter(JobState.awaiting_release)
-        self._writer.wait_for("the site's release: " + "; ".join(f"{f.output}: {f.text}" for f in found))
+        self._writer.wait_for(AWAITED)
         await self._decided.wait()
 
     # -- the end ---------------------------------------------------------------------------------

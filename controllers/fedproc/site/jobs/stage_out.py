@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedproc.common.errors import RefusedError, SystemFaultError, ToolFaultError
 from fedproc.common.files import sha256_of
+from fedproc.common.log import get_logger
 from fedproc.common.tasks import stoppable
 from fedproc.contract.api.files import NewUpload
 from fedproc.contract.states import JobState
@@ -17,12 +18,19 @@ from fedproc.contract.wire import limits
 from fedproc.contract.wire.messages import Output
 from fedproc.site.centre.api import OnWait
 from fedproc.site.jobs import artefacts
+from fedproc.site.jobs.known_values import known_of
 from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import Workspace
-from fedproc.site.policy.disclosure import Finding, findings
+from fedproc.site.policy.disclosure import findings
+from fedproc.site.policy.engine.findings import Finding, Result, verdict
 from fedproc.site.policy.rules import Terms
 
+log = get_logger(__name__)
+
+AWAITED = "the site's release"
+WITHHELD = "the site does not release these outputs; ask there why"
+"""what a researcher reads while outputs wait, and when no person may let them leave: whatever was found"""
 _OUTPUT_BYTES = 240
 """of one output in a snapshot, without its names: keys, file id, sha256, size"""
 _SAID_LATER = 64 << 10
@@ -71,13 +79,18 @@ async def release(
 
 
 async def check(services: Services, record: JobRecord, task: Task, sealed: Path) -> list[Finding]:
-    """What keeps the sealed outputs from leaving by themselves. Raises :class:`RefusedError` if they never may."""
+    """What keeps the sealed outputs from leaving by themselves, which a person may decide.
+
+    Each finding goes to the host's log. Raises :class:`RefusedError` if no person may let them leave; its text is
+    the same whatever was found.
+    """
     if not task.outputs:
         return []
-    found = await stoppable(findings, terms_of(services, record, task), task, sealed)
-    if refusals := [finding for finding in found if finding.refusal]:
-        what = "; ".join(f"{finding.output}: {finding.text}" for finding in refusals)
-        raise RefusedError(f"the site releases no such output: {what}", code=refusals[0].refusal)
+    found = await stoppable(findings, terms_of(services, record, task), task, sealed, known_of(services, record, task))
+    for each in found:
+        log.info("release.finding", job=record.job, output=each.output, **each.as_fields())
+    if verdict(found) is Result.refuse:
+        raise RefusedError(WITHHELD, code="release.withheld")
     return found
 
 
@@ -112,8 +125,8 @@ async def publish_artefacts(
     if not any(output.artefact_for for output in task.outputs):
         return
     hashes, folder = await stoppable(artefacts.seal_once, task, workspace), artefacts.folder_of(workspace)
-    if found := await check(services, record, task, folder):
-        raise RefusedError(f"an artefact may not leave by itself: {found[0].text}", code="release.artefact")
+    if await check(services, record, task, folder):
+        raise RefusedError("an artefact may not leave this site by itself", code="release.artefact")
     record.artefacts = await upload(services, record, task, folder, on_wait, hashes)
     record.sealed = None
 
@@ -162,8 +175,7 @@ def _may_leave(services: Services, record: JobRecord, task: Task, declared: Outp
     """Whether it still may: what goes waits for the centre, for days if need be."""
     how = terms_of(services, record, task).of(declared.name)
     if how == "never":
-        text = f"{declared.name}: the site's policy was changed, and outputs of class {declared.disclosure} never leave"
-        raise RefusedError(f"the site releases no such output: {text}", code="release.forbidden")
+        raise RefusedError(WITHHELD, code="release.withheld")
     if how == "manual" and record.decision is None:
         raise _DecisionNeededError(f"{declared.name}: the site's policy was changed; it may not leave by itself")
 

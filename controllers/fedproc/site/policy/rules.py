@@ -5,6 +5,7 @@ The policy is the site's own file. What it does not allow is refused; the reason
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -16,9 +17,11 @@ from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import Name
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import AdmittedTool, JobOrder, User
+from fedproc.site.policy.engine.rules import FLOOR, LOWEST_FLOOR
 
 Release = Literal["automatic", "manual", "never"]
 _STRICTNESS: tuple[Release, ...] = ("automatic", "manual", "never")
+_OF_PERSONS = (Disclosure.aggregate, Disclosure.model, Disclosure.individual)
 
 
 class ConnectionRule(Section):
@@ -39,6 +42,17 @@ class ToolRule(Section):
     connections: tuple[ConnectionRule, ...] = ()
     received_code: bool = Field(False, description="may run code that it is sent")
     release: dict[Disclosure, Release] = Field({}, description="instead of the site's own")
+    without_review: tuple[Disclosure, ...] = Field(
+        (), description="classes that leave though a rule would have a person look"
+    )
+    any_version: bool = Field(
+        False, description="with digest '*': 'automatic' and without_review count for every version all the same"
+    )
+
+    @property
+    def names_version(self) -> bool:
+        """Whether what says something of persons may leave by itself of the versions that this line admits."""
+        return self.digest != "*" or self.any_version
 
 
 class Maximum(Section):
@@ -59,6 +73,13 @@ class Terms(BaseModel):
     release: dict[str, Release]
     """by output: how it leaves"""
     minimum_count: int
+    without_review: frozenset[str] = frozenset()
+    """outputs that leave though a rule would have a person look"""
+
+    @property
+    def floor(self) -> int:
+        """Persons behind a count, at the least."""
+        return max(self.minimum_count, LOWEST_FLOOR)
 
     def of(self, output: str) -> Release:
         """How an output leaves; one that is not named never does."""
@@ -67,7 +88,11 @@ class Terms(BaseModel):
     def stricter(self, other: Terms) -> Terms:
         """Of two policies the stricter word on each output, and the larger count."""
         release = {name: max(self.of(name), other.of(name), key=_STRICTNESS.index) for name in self.release}
-        return Terms(release=release, minimum_count=max(self.minimum_count, other.minimum_count))
+        return Terms(
+            release=release,
+            minimum_count=max(self.minimum_count, other.minimum_count),
+            without_review=self.without_review & other.without_review,
+        )
 
 
 class Policy(Section):
@@ -82,7 +107,10 @@ class Policy(Section):
          Disclosure.aggregate: "manual", Disclosure.model: "manual"},
         description="what is not named here never leaves",
     )  # fmt: skip
-    minimum_count: int = Field(5, ge=0, description="counts of persons from 1 to below this never leave; 0: unchecked")
+    floor: int | None = Field(
+        None, ge=LOWEST_FLOOR, description="counts of persons below this never leave; 10 unless given"
+    )
+    minimum_count: int | None = Field(None, ge=0, description="the older name of floor; below 5 it counts as 5")
     metrics: bool = Field(True, description="the metrics that a tool declares go to the researcher while it runs")
     metrics_per_minute: int = Field(60, ge=1, description="lines of metrics of one job that leave in a minute at most")
     metrics_per_job: int = Field(2_000, ge=0, le=20_000, description="and as long as it runs")
@@ -153,11 +181,25 @@ class Policy(Section):
     def terms(self, rule: ToolRule, task: Task) -> Terms:
         """What a line of this policy says of the outputs of a task."""
         release = {output.name: self.release_of(rule, output) for output in task.outputs}
-        return Terms(release=release, minimum_count=self.minimum_count)
+        unseen = rule.without_review if rule.names_version else ()
+        without_review = frozenset(output.name for output in task.outputs if output.disclosure in unseen)
+        return Terms(release=release, minimum_count=self.least_count, without_review=without_review)
+
+    @property
+    def least_count(self) -> int:
+        """The floor, under whichever of its names the site gives it."""
+        given = self.floor if self.floor is not None else self.minimum_count
+        return FLOOR if given is None else max(given, LOWEST_FLOOR)
 
     def release_of(self, rule: ToolRule, output: OutputDecl) -> Release:
-        """How outputs of this disclosure class leave; a class that is not named never does."""
-        return rule.release.get(output.disclosure) or self.release.get(output.disclosure) or "never"
+        """How outputs of this disclosure class leave; a class that is not named never does.
+
+        What says something of persons leaves by itself only of a version that the site names by its digest, unless
+        its line says ``any_version``.
+        """
+        how = rule.release.get(output.disclosure) or self.release.get(output.disclosure) or "never"
+        waits = how == "automatic" and not rule.names_version and output.disclosure in _OF_PERSONS
+        return "manual" if waits else how
 
 
 def _line(rule: ToolRule) -> str:
@@ -189,7 +231,7 @@ def load(path: Path) -> Policy:
 
 
 def check_order(path: Path, policy: Policy) -> None:
-    """Refuse lines that can never count, as one before them admits the same.
+    """Refuse lines that can never count, as one before them admits the same, and words that count as others.
 
     Not of :func:`load`: a policy that ran before must not keep the orchestrator from its start. Raises
     :class:`fedproc.common.errors.InvalidInputError`.
@@ -200,8 +242,20 @@ def check_order(path: Path, policy: Policy) -> None:
         for later, rule in enumerate(policy.tools)
         if (before := _first_that_covers(policy, later)) is not None
     ]
-    if lost:
-        raise InvalidInputError(f"{path}: " + "; ".join(lost))
+    if found := [*lost, *_not_meant(policy)]:
+        raise InvalidInputError(f"{path}: " + "; ".join(found))
+
+
+def _not_meant(policy: Policy) -> Iterator[str]:
+    if policy.floor is None and policy.minimum_count is not None and policy.minimum_count < LOWEST_FLOOR:
+        yield f"minimum_count: {policy.minimum_count} counts as {LOWEST_FLOOR}, below which no site may go; write floor"
+    for number, rule in enumerate(policy.tools, 1):
+        leaves = rule.without_review or any(rule.release.get(each) == "automatic" for each in _OF_PERSONS)
+        if leaves and not rule.names_version:
+            yield (
+                f"tools no. {number} ({rule.id}): what says something of persons leaves by itself only of a version"
+                " named by its digest (fedproc tools list --json), or with any_version = true; as it is, a person looks"
+            )
 
 
 def _first_that_covers(policy: Policy, later: int) -> int | None:

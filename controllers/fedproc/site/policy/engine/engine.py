@@ -1,0 +1,137 @@
+"""One output against all rules: its files' names, sizes and kinds, then what each holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fedproc.common.tasks import StopFlag
+from fedproc.contract.tool.declared import problems_of
+from fedproc.contract.tool.task import Disclosure, OutputDecl
+from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine.cells import of_tables, tables_of
+from fedproc.site.policy.engine.counts import TABLES, Against, of_subject, refused, to_review
+from fedproc.site.policy.engine.estimates import of_estimates
+from fedproc.site.policy.engine.findings import Finding, Result
+from fedproc.site.policy.engine.identifiers import identifies
+from fedproc.site.policy.engine.kinds import HEAD, IMAGES_OF_PATIENTS, PICTURES, kind_of
+from fedproc.site.policy.engine.known import Known
+from fedproc.site.policy.engine.models import is_plain_model
+from fedproc.site.policy.engine.objects import concerns, subjects, unaccounted
+from fedproc.site.policy.engine.schema import differs
+from fedproc.site.policy.engine.strict_json import strictly
+from fedproc.site.policy.engine.tables import rows_of
+from fedproc.site.policy.engine.undeclared import of_undeclared
+
+_LARGEST = int(rules.BYTES.threshold or 0)
+
+
+def inspect(output: OutputDecl, folder: Path, floor: int, known: Known, flag: StopFlag | None = None) -> list[Finding]:
+    """All that the rules have against the sealed files in ``folder``, each thing once; blocks.
+
+    ``floor`` is the least number of persons; never below :data:`~fedproc.site.policy.engine.rules.LOWEST_FLOOR`.
+    Raises StoppedError between two files once ``flag`` is set, and :class:`OSError`.
+    """
+    flag = flag or StopFlag()
+    floor = max(floor, rules.LOWEST_FLOOR)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = [*_of_declaration(output), *_of_names(output, [path.relative_to(folder).as_posix() for path in files])]
+    for path in files:
+        flag.check()
+        found += _of_file(output, path, floor, known)
+    return [Finding(output.name, each.rule, each.result, each.text) for each in dict.fromkeys(found)]
+
+
+def _of_declaration(output: OutputDecl) -> Iterator[Against]:
+    if output.content is None:
+        yield to_review(rules.DECLARED, "the tool does not declare what it holds (content)")
+    elif problems_of(output):
+        yield to_review(rules.DECLARED, "what the tool declares of it leaves room for more; see fedproc catalog check")
+    if output.disclosure is Disclosure.individual:
+        yield to_review(rules.BY_EYE, "it is about single persons")
+
+
+def _of_names(output: OutputDecl, names: list[str]) -> Iterator[Against]:
+    if len(names) > (rules.FILES.threshold or 0):
+        yield to_review(rules.FILES, f"more than {rules.FILES.threshold:g} files")
+    if output.folder and output.content is not None:
+        patterns = [re.escape(f"{output.path}/{name}").replace(r"\#", "[0-9]{1,4}") for name in output.content.files]
+        if not all(any(re.fullmatch(pattern, name) for pattern in patterns) for name in names):
+            yield refused(rules.NAMES, "a file has a name that is not declared")
+
+
+def _of_file(output: OutputDecl, path: Path, floor: int, known: Known) -> Iterator[Against]:
+    with path.open("rb") as source:
+        kind = kind_of(source.read(HEAD))
+    if kind in IMAGES_OF_PATIENTS:
+        result = Result.review if output.disclosure is Disclosure.individual else Result.refuse
+        yield Against(rules.KIND, result, "a file is an image of a patient (DICOM, NIfTI)")
+    declared = output.content.type if output.content else None
+    if path.stat().st_size > _LARGEST and declared != "model":
+        yield to_review(rules.BYTES, f"a file is larger than {_LARGEST >> 20} MiB")
+    elif declared in ("json", "csv"):
+        yield from _of_document(output, path.read_bytes(), kind, floor, known)
+    elif declared is None:
+        yield from of_undeclared(output, path.read_bytes(), kind, floor)
+    else:
+        yield from _of_what_people_see(output, path, kind)
+
+
+def _of_what_people_see(output: OutputDecl, path: Path, kind: str | None) -> Iterator[Against]:
+    declared = output.content.type if output.content else None
+    if declared == "model" and kind in (None, "binary", "npy", "archive", "pickle") and not is_plain_model(path):
+        yield refused(rules.MODEL_FORMAT, "no safetensors, npy or npz of numbers alone")
+    elif (declared == "image" and kind not in PICTURES) or (declared == "text" and kind is not None):
+        yield refused(rules.KIND, f"a file is not of the declared type {declared}")
+    if declared == "text" and identifies(path.read_bytes().decode("utf-8", "replace")):
+        yield refused(rules.IDENTIFIERS, "a name or a value in it stands for single patients")
+    yield to_review(rules.BY_EYE, f"no rule tells what is in a file of type {declared}")
+
+
+# -- documents -------------------------------------------------------------------------------------------
+
+
+def _of_document(output: OutputDecl, raw: bytes, kind: str | None, floor: int, known: Known) -> Iterator[Against]:
+    if kind is not None:
+        yield refused(rules.KIND, f"a file is not of the declared type {output.content.type if output.content else ''}")
+        return
+    try:
+        document = _read(output, raw)
+    except ValueError:
+        yield refused(rules.STRICT, "a file cannot be read as strictly as its declared type has it")
+        return
+    if identifies(raw.decode()):
+        yield refused(rules.IDENTIFIERS, "a name or a value in it stands for single patients")
+    schema = output.content.schema_of_document() if output.content else None
+    if schema is None or differs(document, schema, known):
+        yield refused(rules.SCHEMA, "a file is otherwise than its declared schema says")
+        return
+    yield from of_statistics(output, document, floor)
+
+
+def _read(output: OutputDecl, raw: bytes) -> Any:
+    assert output.content is not None
+    return rows_of(raw, output.content) if output.content.type == "csv" else strictly(raw)
+
+
+def of_statistics(output: OutputDecl, document: Any, floor: int) -> Iterator[Against]:
+    """What the rules have against the declared statistics of a document that is as its schema says."""
+    statistics = [each.at_rows() for each in output.statistics] if isinstance(document, list) else output.statistics
+    if unaccounted(document, statistics):
+        yield refused(rules.PRESENT, "a field of a statistic stands without the statistic's others")
+    counting = {statistic.persons for statistic in statistics}
+    tables = []
+    for statistic in statistics:
+        here = [subject for subject in subjects(document, statistic.at) if concerns(statistic, subject.fields)]
+        against = [each for subject in here for each in of_subject(statistic, subject, floor)]
+        yield from against
+        if any(each.rule is rules.PRESENT for each in against):
+            continue
+        yield from of_estimates(statistic, here, floor)
+        if statistic.statistic in TABLES:
+            found, twice = tables_of(statistic, here, counting)
+            tables += found
+            yield from twice
+    yield from of_tables(tables, floor)

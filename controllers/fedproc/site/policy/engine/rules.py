@@ -1,0 +1,61 @@
+"""The rules by which outputs are looked at, as data: each with its version, its source and its threshold.
+
+What each asks is said in docs/tools.md, "What leaves"; a site's log names rule and version with each finding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FLOOR = 10
+"""persons, unless the site's own policy says otherwise"""
+LOWEST_FLOOR = 5
+"""that a site may set; no hub, tool or document sets any"""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. ``threshold`` is None where it has none; the floor's own is the site's."""
+
+    id: str
+    version: int
+    source: str
+    threshold: float | None = None
+
+
+_ACRO = "ACRO 1.0.2, default.yaml"
+_DSBASE = "DataSHIELD dsBase 6.3.3, disclosure settings"
+_OPENSAFELY = "OpenSAFELY, permitted file types and output checking"
+_OURS = "fedproc, shown by tests/site/policy"
+
+POLICY = Rule("policy.release", 1, "the site's policy")
+DECLARED = Rule("declared.what", 1, _OURS)
+NAMES = Rule("declared.names", 1, _OURS)
+BYTES = Rule("size.bytes", 1, _OPENSAFELY, 16 << 20)
+FILES = Rule("size.files", 1, "Findata, files of one request", 50)
+KIND = Rule("kind.of_file", 1, _OPENSAFELY)
+STRICT = Rule("read.strict", 1, _OURS)
+SCHEMA = Rule("read.schema", 1, _OURS)
+IDENTIFIERS = Rule("rows.identifiers", 1, "OpenSAFELY, no patient_id column")
+BY_EYE = Rule("look.person", 1, "SATRE 3.3.07")
+MODEL_FORMAT = Rule("model.format", 1, "SACRO-ML, no pickle")
+FLOOR_RULE = Rule("persons.floor", 1, "ACRO, ABS, FLIP: 10 persons", FLOOR)
+PRESENT = Rule("persons.present", 1, _OURS)
+ZERO = Rule("persons.zero", 1, f"{_ACRO}: zeros_are_disclosive")
+COMPLEMENT = Rule("persons.complement", 1, f"{_DSBASE}: a subset's complement")
+RATE = Rule("persons.rate", 1, "OpenSAFELY, numerators of rates")
+GROUP_MOST = Rule("group.most", 1, "ABS, group disclosure", 0.90)
+GROUP_ALL = Rule("group.all", 1, "ABS, group disclosure; OpenSAFELY, 0 and 100 %", 1.0)
+TOTAL = Rule("table.total", 1, _OURS)
+HIDDEN = Rule("table.hidden", 1, "GaussSuppression 1.3.0, interval protection")
+LEVELS = Rule("table.levels", 1, f"{_DSBASE}: nfilter.levels.max", 40)
+BINS = Rule("histogram.bins", 1, "NVFLARE, histogram bins of n", 0.10)
+DOMINANCE = Rule("sums.dominance", 1, f"{_ACRO}: safe_nk_n 2, safe_nk_k", 0.90)
+P_PERCENT = Rule("sums.p_percent", 1, f"{_ACRO}: safe_pratio_p", 0.10)
+TAIL = Rule("position.tail", 1, f"{_DSBASE}: quantiles")
+EXTREME = Rule("position.extreme", 1, "OpenSAFELY, no minimum and maximum")
+AT_RISK = Rule("survival.at_risk", 1, f"{_ACRO}: survival_safe_threshold", 10)
+FREEDOM = Rule("model.freedom", 1, f"{_ACRO}: safe_dof_threshold", 10)
+PARAMETERS = Rule("model.parameters", 1, "v6-glm, parameters of rows", 0.10)
+
+RULES: tuple[Rule, ...] = tuple(rule for rule in list(globals().values()) if isinstance(rule, Rule))

@@ -1,0 +1,52 @@
+"""Whether a document is as its closed schema says, with what may be repeated from known values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from jsonschema import Draft202012Validator, validators
+from jsonschema.exceptions import ValidationError
+from referencing import Registry
+
+from fedproc.contract.tool.closed_schema import LONG
+from fedproc.site.policy.engine.known import Known
+
+
+def differs(document: Any, schema: dict[str, Any], known: Known) -> bool:
+    """Whether the document is otherwise than ``schema`` says, or holds a control character."""
+    if any(_is_odd(text) for text in _texts(document)):
+        return True
+    return not _validator(known)(schema, registry=Registry()).is_valid(document)
+
+
+def _texts(content: Any) -> Iterator[str]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield key
+            yield from _texts(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _texts(value)
+    elif isinstance(content, str):
+        yield content
+
+
+def _is_odd(text: str) -> bool:
+    return not text.isprintable()
+
+
+def _validator(known: Known) -> Any:
+    def from_known(_validator: Any, names: Any, value: Any, _schema: Any) -> Iterator[ValidationError]:
+        if value is not None and not isinstance(value, bool) and not known.holds(names, value):
+            yield ValidationError("is not among the known values")
+
+    own = {"x-from": from_known, "pattern": _pattern}
+    return validators.extend(Draft202012Validator, own)  # type: ignore[no-untyped-call]
+
+
+def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[ValidationError]:
+    """A long text is not even tried: whoever wrote the pattern may have meant it to take for ever."""
+    if isinstance(value, str) and (len(value) > LONG or not re.search(pattern, value)):
+        yield ValidationError("does not match")
