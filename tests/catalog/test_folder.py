@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,9 @@ def test_fault_is_told_with_its_line(folder: Path, before: str, after: str, plac
         ("numpy==2.1.0\n", "requirements.lock, line 1: numpy==2.1.0 has no hash; pin each package with its hashes"),
         ("# x\nnumpy==2.1.0 \\\n    --hash=sha256:aa\nscipy\n", "requirements.lock, line 4: scipy has no hash"),
         ("-r other.txt\n", "requirements.lock, line 1: -r does not do in a lock file"),
+        ("--no-binary :all:\n", "requirements.lock, line 1: --no-binary does not do in a lock file"),
+        ("--only-binary :none:\n", "requirements.lock, line 1: --only-binary does not do in a lock file"),
+        ("--index-url=https://x\n", "requirements.lock, line 1: --index-url does not do in a lock file"),
     ],
 )
 def test_lock_without_hashes_is_told(folder: Path, lock: str, text: str) -> None:
@@ -82,10 +88,46 @@ def test_lock_without_hashes_is_told(folder: Path, lock: str, text: str) -> None
     assert "tasks.0.runtime.requirements" in caught.value.message
 
 
-def test_lock_of_several_lines_with_hashes_is_taken(folder: Path) -> None:
-    lock = "--only-binary :all:\nnumpy==2.1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb  # via us\n"
+@pytest.mark.parametrize("option", ["--only-binary :all:", "--only-binary=:all:", "--prefer-binary"])
+def test_lock_of_several_lines_with_hashes_is_taken(folder: Path, option: str) -> None:
+    lock = f"{option}\nnumpy==2.1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb  # via us\n"
     (folder / "requirements.lock").write_text(lock)
     load_tool(folder)
+
+
+@pytest.mark.parametrize("path", ["./count.py", "sub/../count.py", ".", ".//count.py"])
+def test_file_is_found_however_its_path_is_written(folder: Path, path: str) -> None:
+    text = (folder / "tool.yaml").read_text()
+    (folder / "tool.yaml").write_text(text.replace("{source}/count.py", f"{{source}}/{path}", 1))
+    load_tool(folder)
+
+
+def test_path_that_leads_out_of_the_folder_is_told(folder: Path) -> None:
+    assert "{source}/../tool/count.py is not in" in said(folder, "{source}/count.py", "{source}/../tool/count.py")
+
+
+@pytest.mark.parametrize("key", ["$ref", "$dynamicRef"])
+def test_reference_in_parameters_is_told_and_not_followed(folder: Path, key: str) -> None:
+    """Whatever listens there would be asked by whoever checks the tool."""
+    asked: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as listens:
+        port = listens.getsockname()[1]
+        threading.Thread(target=_hang_up, args=(listens, asked), daemon=True).start()
+        told = said(folder, "default: true", f'default: true, anyOf: [{{{key}: "http://127.0.0.1:{port}/x"}}]')
+    assert not asked
+    assert f"tool.yaml:{line_of(folder, key)}: parameters.properties.header.anyOf.0.{key}: no part" in told
+
+
+def _hang_up(listens: socket.socket, asked: list[object]) -> None:
+    with suppress(OSError):
+        connection, peer = listens.accept()
+        asked.append(peer)
+        connection.close()
+
+
+def test_reference_inside_the_tool_is_told_too(folder: Path) -> None:
+    told = said(folder, "default: true", "default: true, allOf: [{$ref: '#/$defs/x'}]")
+    assert "write out what it refers to" in told
 
 
 @pytest.mark.parametrize("path", sorted([*ROOT.glob("tool_catalog/*/tool.yaml"), EXAMPLE / "tool.yaml"]), ids=str)

@@ -5,6 +5,7 @@ These are not rules of the manifest: a host takes a manifest without them that w
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from fedproc.contract.tool.tool import Manifest, Tool
 Where = tuple[int | str, ...]
 
 _SOURCE = re.compile(r"\{source\}/([^\s{}:;,'\"]+)")
-_HARMLESS = ("--only-binary", "--no-binary", "--prefer-binary")
-"""options that pip-compile writes into a lock, and that lead nowhere else"""
+_HARMLESS = re.compile(r"--prefer-binary|--only-binary[\s=]+(?!.*:none:).*")
+"""options that pip-compile writes into a lock, that lead nowhere else, and by which no package is built"""
+_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 _CURE_OF_LOCKS = "pin each package with its hashes: pip-compile --generate-hashes"
 
 
@@ -75,12 +77,13 @@ def _files(tool: Tool, files: set[str]) -> Iterator[Defect]:
                 yield Defect(("tasks", number, "runtime", key), f"{path} is not in the folder")
         for where, text in _texts(task):
             for path in _SOURCE.findall(text):
-                if not _is_there(path.rstrip("/"), files):
+                if not _is_there(path, files):
                     yield Defect(("tasks", number, *where), f"{{source}}/{path} is not in the folder")
 
 
 def _is_there(path: str, files: set[str]) -> bool:
-    return path in files or any(file.startswith(f"{path}/") for file in files)
+    plain = posixpath.normpath(path)
+    return plain in files or any(plain == "." or file.startswith(f"{plain}/") for file in files)
 
 
 def _texts(task: Task) -> Iterator[tuple[Where, str]]:
@@ -100,9 +103,9 @@ def _locks(manifest: Manifest, folder: Path) -> Iterator[Defect]:
 
 def _unlocked(content: str) -> Iterator[tuple[int, str]]:
     for line, text in _logical_lines(content):
-        name = text.split()[0]
-        if name in _HARMLESS:
+        if _HARMLESS.fullmatch(text):
             continue
+        name = re.split(r"[\s=]", text)[0] if text.startswith("-") else text.split()[0]
         if name.startswith("-"):
             yield line, f"{name} does not do in a lock file; {_CURE_OF_LOCKS}"
         elif "--hash=" not in text:
@@ -127,6 +130,10 @@ def _logical_lines(content: str) -> Iterator[tuple[int, str]]:
 
 def _parameters(tool: Tool) -> Iterator[Defect]:
     schema: dict[str, Any] = tool.parameters
+    if references := list(_references(schema, ("parameters",), set())):
+        text = "no part of parameters may refer to another, here or elsewhere: write out what it refers to"
+        yield from (Defect(where, text) for where in references)
+        return  # a validator would fetch what is elsewhere
     properties: dict[str, Any] = schema.get("properties", {})
     for number, name in enumerate(schema.get("required", ())):
         if name not in properties:
@@ -139,6 +146,17 @@ def _parameters(tool: Tool) -> Iterator[Defect]:
             for error in whole.evolve(schema=entry).iter_errors(entry["default"]):
                 where = ("parameters", "properties", name, "default")
                 yield Defect(where, f"this default would be refused as a value: {error.message}")
+
+
+def _references(schema: Any, where: Where, seen: set[int]) -> Iterator[Where]:
+    """Where references stand; each part is looked at once, however many aliases lead to it."""
+    if not isinstance(schema, dict | list) or id(schema) in seen:
+        return
+    seen.add(id(schema))
+    for key, inner in schema.items() if isinstance(schema, dict) else enumerate(schema):
+        if key in _REFERENCES:
+            yield (*where, key)
+        yield from _references(inner, (*where, key), seen)
 
 
 def _list(names: Any) -> str:
