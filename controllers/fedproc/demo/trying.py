@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import tomli_w
 
 from fedproc.catalog import load_tool, pack, sign_manifest, tool_digest
+from fedproc.catalog.folder import version_key
 from fedproc.cli.registry import published
 from fedproc.client.api import Client
+from fedproc.client.transport import ApiError
 from fedproc.common.errors import ConflictError, InvalidInputError, UnavailableError
 from fedproc.common.files import write_atomically
 from fedproc.common.keys import Signer, signer_for
-from fedproc.contract.tool.tool import Manifest
+from fedproc.contract.tool.tool import Manifest, Tool
 from fedproc.demo.configuration import HOSTS, policy_of
 from fedproc.demo.federation import Federation
 from fedproc.demo.keys import Keyring
@@ -28,7 +30,8 @@ _SECONDS = 30
 def offer_tools(federation: Federation, root: Path, say: Say) -> list[Manifest]:
     """Publish the tools in ``root``, or the one that it is, as they are now; returns what the federation offers then.
 
-    One whose version is there with other content gets a version of its own above it, as a published one never changes.
+    One whose version is there with other content gets a version of its own above it, as a published one never changes;
+    so does one whose change was taken back, as the newest is what runs.
     Raises :class:`UnavailableError` if no federation runs, :class:`InvalidInputError` for a tool that is not right.
     """
     if not federation.supervisor.is_running():
@@ -53,22 +56,46 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _publish(operator: Client, signer: Signer, folder: Path, manifest: Manifest, say: Say) -> Manifest:
+    tried = _newest_try(operator, manifest.tool, say)
     try:
-        if (there := published(operator, manifest, signer)) is not None:
+        if (there := published(operator, _as_version(manifest, tried), signer)) is not None:
             say(f"{there.tool.id} {there.tool.version} is there as it is")
             return there
     except ConflictError:
-        version = _next(manifest.tool.version)
-        manifest = manifest.model_copy(update={"tool": manifest.tool.model_copy(update={"version": version})})
+        manifest = _as_version(manifest, _next(manifest.tool.version))
     added = operator.add_tool(sign_manifest(manifest, signer), pack(folder, manifest))
     say(f"{added.id} {added.version} is published")
     return manifest
 
 
+def _newest_try(operator: Client, tool: Tool, say: Say) -> str:
+    """The version under which the tool was last published here: one of its tries, or its own."""
+    try:
+        newest = operator.tool(tool.id).version
+    except ApiError as error:
+        if error.status == 404:
+            return tool.version
+        raise
+    if newest.startswith(_tries_of(tool.version)):
+        return newest
+    if version_key(newest) > version_key(tool.version):
+        say(f"{tool.id} {newest} is newer: fedproc run {tool.id} --version {tool.version} runs this one")
+    return tool.version
+
+
+def _as_version(manifest: Manifest, version: str) -> Manifest:
+    return manifest.model_copy(update={"tool": manifest.tool.model_copy(update={"version": version})})
+
+
 def _next(version: str) -> str:
     """Above ``version``, below whatever its provider publishes next, and above what was tried before."""
+    return f"{_tries_of(version)}{datetime.now(UTC):%Y%m%d%H%M%S%f}"
+
+
+def _tries_of(version: str) -> str:
+    """How the versions of its tries begin."""
     major, minor, patch = version.partition("-")[0].split(".")
-    return f"{major}.{minor}.{int(patch) + 1}-dev.{datetime.now():%Y%m%d%H%M%S}"
+    return f"{major}.{minor}.{int(patch) + 1}-dev."
 
 
 def _admit(federation: Federation, offered: list[Manifest]) -> None:
