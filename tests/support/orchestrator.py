@@ -25,6 +25,7 @@ from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import RetentionSettings
+from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import InstalledTool, Runtime
 
 SECONDS = 10
@@ -105,8 +106,10 @@ class Host:
             executor=self.executor,
             data=cast(Any, _Data()),
             transfer=cast(Any, None),
+            tlog=HostLog(folder / "tlog", "centre.example/hosts/UB"),
             policy=Policy.model_validate({"metrics": False, "logs": False, "tools": [{"id": "km", "digest": "*"}]}),
         )
+        self.services.tlog.on_condition = self.services.holds.tlog_condition
         self.orchestrator = Orchestrator(self.services)
 
     async def has(self, record: JobRecord) -> str:

@@ -19,8 +19,8 @@ _ALONE = {("site", name): ("site.check",) for name in ("check", "diagnose", "pro
 }
 """what needs no more than these, as scripts call it"""
 _ALL = (
-    "account", "browse", "datasets", "enrolments", "survey", "run", "experiments", "retention", "catalog",
-    "site.check", "site.control", "site.storage", "site.enrol", "site.files", "site.tools", "site.accept",
+    "account", "browse", "datasets", "enrolments", "survey", "run", "experiments", "retention", "catalog", "audit",
+    "site.check", "site.control", "site.storage", "site.enrol", "site.files", "site.tools", "site.accept", "site.audit",
     "services",
 )  # fmt: skip
 

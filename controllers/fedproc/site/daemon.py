@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.executors.base import Executor
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.inbox import Inbox
+from fedproc.site.jobs.logged import LoggedUploads
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of
 from fedproc.site.jobs.reconciliation import Reconciliation
@@ -41,7 +44,10 @@ from fedproc.site.status.control import ControlSocket
 from fedproc.site.status.heartbeat import HeartbeatSender
 from fedproc.site.status.host_check import HostCheck
 from fedproc.site.status.routes import routes_for
+from fedproc.site.tlog.entries import HostStarted
+from fedproc.site.tlog.log import HostLog, HostLogError
 from fedproc.site.tools.cache import ToolCache
+from fedproc.site.tools.logged import tool_installed
 from fedproc.site.tools.registry import make_registry
 from fedproc.site.tools.runtimes import make_runtimes
 
@@ -88,6 +94,7 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
         data=FolderDataApi(loaded.datasets, loaded.dataset_seconds),
         transfer=transfer,
         policy=rules.load(loaded.policy),
+        tlog=HostLog(loaded.tlog_folder, loaded.tlog_origin),
         connections=Connections(ends, loaded.key, egress) if ends else None,
     )
 
@@ -120,6 +127,9 @@ class _Daemon:
     def of(cls, services: Services, path: Path, egress: ProxyConnector) -> _Daemon:
         loaded, signals = services.settings, services.signals
         orchestrator = Orchestrator(services)
+        services.tlog.on_condition = services.holds.tlog_condition
+        services.tool_cache.on_install = tool_installed(services.tlog)
+        services.transfer.observer = LoggedUploads(services, lambda job: orchestrator.runs[job].record)
         reconciliation = Reconciliation(services, orchestrator)
         inbox = Inbox(services, orchestrator, reconciliation, read_keys(loaded.centre.dispatch_keys))
         broker = Broker(loaded, services.identity, inbox, egress, signals.accept_jobs)
@@ -159,6 +169,7 @@ class _Daemon:
 
 async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:
     services = daemon.services
+    await _begin_log(services)
     _reload_on_hangup(services)
     if services.connections is not None:
         await services.connections.listen()
@@ -174,6 +185,20 @@ async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:
         if services.connections is not None:
             await services.connections.close()
     log.info("orchestrator.ended")
+
+
+async def _begin_log(services: Services) -> None:
+    """A host whose log cannot be written begins all the same: what waits for it is held, and is shown."""
+    await services.tlog.note_policy(services.settings.policy)
+    entry = HostStarted(
+        host=services.settings.host,
+        software=version("fedproc"),
+        executor=services.executor.name,
+        epoch=services.journal.epoch,
+        policy=services.tlog.policy,
+    )
+    with contextlib.suppress(HostLogError):
+        await services.tlog.append(entry)
 
 
 def _show_metrics(daemon: _Daemon) -> Callable[[], None]:
@@ -205,11 +230,13 @@ def _stage(job: dict[str, Any]) -> str:
 
 def _reload_on_hangup(services: Services) -> None:
     """SIGHUP: read the policy file again. A file with a fault changes nothing."""
+    tasks: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
         try:
             services.policy = rules.load(services.settings.policy)
             log.info("policy.reloaded")
+            tasks.add(asyncio.create_task(services.tlog.note_policy(services.settings.policy)))
             services.signals.heartbeat.set()  # which tells the centre what is admitted now
         except InvalidInputError as error:
             log.error("policy.not_reloaded", reason=error.message)

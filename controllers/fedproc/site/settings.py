@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -110,6 +111,7 @@ class SiteSettings(Section):
     host: HostId
     state: Path = Field(description="folder of the journal, job folders, caches and sockets")
     journal: Path | None = Field(None, description="folder of the journal, if it has a place of its own")
+    tlog: Path | None = Field(None, description="folder of the transparency log, if it has a place of its own")
     runner: Path | None = Field(None, description="folder of the sandbox's job runner, if it has a place of its own")
     key: Path = Field(description="PEM, P-256, 0600: this host's one key")
     centre: CentreSettings
@@ -132,6 +134,15 @@ class SiteSettings(Section):
     @property
     def journal_folder(self) -> Path:
         return self.journal or self.state / "journal"
+
+    @property
+    def tlog_folder(self) -> Path:
+        return self.tlog or self.state / "tlog"
+
+    @property
+    def tlog_origin(self) -> str:
+        """The name of a new transparency log of this host, as C2SP has it: unique, and with no space."""
+        return f"{urlsplit(self.centre.api_url).hostname or 'fedproc'}/hosts/{self.host}"
 
     @property
     def runner_folder(self) -> Path:

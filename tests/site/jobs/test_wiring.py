@@ -9,6 +9,8 @@ from typing import Any, cast
 import pytest
 
 from fedproc.common.log import get_logger
+from fedproc.common.tlog.folder import ENTRIES
+from fedproc.common.tlog.verification import read_entries
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import ConnectionUse, JobOrder, Start
@@ -19,6 +21,7 @@ from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.policy.rules import Policy
+from fedproc.site.tlog.log import HostLog
 
 TASK = Task.model_validate(
     {
@@ -75,6 +78,7 @@ async def test_a_budget_does_not_begin_again_at_a_restart(tmp_path: Path, saved_
         Services, SimpleNamespace(settings=settings, journal=SimpleNamespace(epoch="e" * 32), connections=None)
     )
     writer = RecordWriter(services, record, meters, get_logger("test"))
+    services.tlog = HostLog(tmp_path / "tlog", "centre.example/hosts/UB")  # type: ignore[misc]
     hub = services.connections = cast(Any, Hub(writer._snapshot))  # type: ignore[misc]
     wiring = Wiring(services, record, Workspace(tmp_path, record.job), meters, writer)
     if saved_before:
@@ -83,6 +87,8 @@ async def test_a_budget_does_not_begin_again_at_a_restart(tmp_path: Path, saved_
     assert [(m.sent, m.received, m.cut) for m in hub.meters] == [(u.sent, u.received, u.cut) for u in (data, talk)]
     assert all(meter.budget == 1_000_000 for meter in hub.meters)
     assert record.connections == (data, talk), "whatever was saved meanwhile"
+    noted = [entry.data for entry in read_entries(tmp_path / "tlog" / ENTRIES)]
+    assert [(entry["task"], entry["host"], entry["budget"]) for entry in noted] == [("server", "EUCAIM", 1_000_000)] * 2
 
 
 async def test_what_is_carried_is_saved_on_the_way() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,6 +36,22 @@ def signer_in(folder: Path, origin: str, *, new: bool) -> NoteSigner:
         write_atomically(folder / VERIFIER, f"{NoteSigner(origin, key).verifier}\n".encode())
         write_atomically(folder / KEY, pem, 0o600)
     return NoteSigner(verifier_in(folder).name, _key_in(folder))
+
+
+def open_own(path: Path, flags: int = 0) -> int:
+    """Open a file of the folder for reading and writing; a new one is for its owner alone, and no link is followed.
+
+    Raises :class:`OSError`.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
+
+
+def give_to_owner(folder: Path) -> None:
+    """What root has made here belongs to whoever has the folder that it lies in: programs of several users append."""
+    if os.geteuid() == 0:
+        owner = folder.parent.stat()
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def verifier_in(folder: Path) -> NoteVerifier:

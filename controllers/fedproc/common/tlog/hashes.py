@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from fedproc.common.tlog.folder import open_own
 from fedproc.common.tlog.merkle import HASH_BYTES, stored_count
 
 
@@ -13,7 +14,7 @@ class HashFile:
     """Appended to without waiting for the disk: what is lost is hashed again."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_own(path)
 
     def __call__(self, position: int) -> bytes:
         """The hash at a position. Raises :class:`OSError` where there is none."""

@@ -7,6 +7,7 @@ others have appended meanwhile.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import threading
@@ -17,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from fedproc.common.files import write_atomically
-from fedproc.common.locks import file_locked
 from fedproc.common.log import get_logger
 from fedproc.common.tlog.checkpoints import Checkpoint, opened
 from fedproc.common.tlog.entries import LONGEST_LINE, Entry, EntryError, beginning, following, link, moment_text, parse
 from fedproc.common.tlog.errors import LogDamagedError, LogError
-from fedproc.common.tlog.folder import CHECKPOINT, ENTRIES, HASHES, LOCK, signer_in
+from fedproc.common.tlog.folder import CHECKPOINT, ENTRIES, HASHES, LOCK, give_to_owner, open_own, signer_in
 from fedproc.common.tlog.hashes import HashFile
 from fedproc.common.tlog.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash, position, tree_root
 from fedproc.common.tlog.notes import NoteError
@@ -49,12 +49,12 @@ class Log:
         self._noted: Checkpoint | None = None
         with self._failing_closed():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with file_locked(folder / LOCK):
+            self._lock = open_own(folder / LOCK)
+            with self._locked():
                 self._open(origin)
 
     def _open(self, origin: str) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._file = os.open(self.folder / ENTRIES, flags, 0o600)
+        self._file = open_own(self.folder / ENTRIES, os.O_APPEND)
         self._signer = signer_in(self.folder, origin, new=os.fstat(self._file).st_size == 0)
         _sync_folder(self.folder)
         self._hashes = HashFile(self.folder / HASHES)
@@ -62,6 +62,7 @@ class Log:
         if not self._take_up():
             self._catch_up()
         self._compare_with_noted()
+        give_to_owner(self.folder)
 
     # -- what it is ------------------------------------------------------------------------------
 
@@ -218,11 +219,19 @@ class Log:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with self._mutex, self._failing_closed(), file_locked(self.folder / LOCK):
+        with self._mutex, self._failing_closed(), self._locked():
             if not os.path.samestat((self.folder / ENTRIES).stat(), os.fstat(self._file)):
                 raise self._damaged("another file has taken its place while this program ran; start it again")
             self._catch_up()
             yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     @contextmanager
     def _failing_closed(self) -> Iterator[None]:
@@ -245,13 +254,14 @@ class Log:
 
     def _damaged(self, what: str) -> LogDamagedError:
         return LogDamagedError(
-            f"the transparency log in {self.folder} is not as it was written: {what}. Nothing is added to it: keep the"
-            " folder as it is, and find out who changed it"
+            f"the transparency log in {self.folder} is not as it was written: {what}. Nothing is added to it;"
+            " `fedproc audit verify` says what still holds, docs/operations/audit.md what to do"
         )
 
     def close(self) -> None:
         """Nothing is lost without."""
-        os.close(self._file)
+        for descriptor in (self._file, self._lock):
+            os.close(descriptor)
         self._hashes.close()
 
 

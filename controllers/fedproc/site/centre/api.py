@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -46,17 +46,32 @@ class TransferError(SystemFaultError):
     code = "transfer"
 
 
+class UploadObserver(Protocol):
+    """Is awaited around each upload: what it raises keeps the bytes here."""
+
+    async def begins(self, new: NewUpload, on_wait: OnWait) -> None:
+        """No byte of it has gone."""
+        ...
+
+    async def ended(self, new: NewUpload, file: str, on_wait: OnWait) -> None:
+        """The centre has all of it, as ``file``."""
+        ...
+
+
 class Transfer:
-    """This host's side of the API."""
+    """This host's side of the API. ``observer`` is set by whoever watches what leaves."""
 
     def __init__(self, api_url: str, identity: Identity, http: httpx.AsyncClient) -> None:
         self._api = api_url.rstrip("/")
         self._identity = identity
         self._auth = BearerAuth(identity.token)
         self._http = http
+        self.observer: UploadObserver | None = None
 
     async def upload(self, new: NewUpload, source: Path, on_wait: OnWait) -> str:
         """Send one output and return its file id; goes on where an earlier attempt was cut."""
+        if self.observer is not None:
+            await self.observer.begins(new, on_wait)
 
         async def attempt() -> str:
             answer = await self._send("POST", "/uploads", json=new.model_dump(mode="json", exclude_none=True))
@@ -65,7 +80,10 @@ class Transfer:
                 await self._send_bytes(entry, source)
             return entry.id
 
-        return await self._persist(attempt, on_wait)
+        file = await self._persist(attempt, on_wait)
+        if self.observer is not None:
+            await self.observer.ended(new, file, on_wait)
+        return file
 
     async def fetch(self, ref: FileRef, target: Path, on_wait: OnWait) -> None:
         """Fetch an input through ``/access/``, check its sha256, decrypt it if it is meant for this host alone."""

@@ -46,6 +46,11 @@ class Execution:
         """the last step that was started has ended, and no process of it is left"""
 
     @property
+    def streams(self) -> tuple[str, ...]:
+        """What leaves of it while it runs."""
+        return self._streams.names
+
+    @property
     def _task(self) -> Task:
         return self._prepared.task
 

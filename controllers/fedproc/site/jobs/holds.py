@@ -14,6 +14,7 @@ log = get_logger(__name__)
 _STOP_FILE = "stopped"
 _JOURNAL = "journal"
 _DRAIN = "drain"
+_TLOG = "tlog"
 
 
 class Holds:
@@ -96,6 +97,10 @@ class Holds:
     def journal_fails(self, reason: str | None = None) -> None:
         """It could not be written."""
         self.hold(_JOURNAL, reason or f"the journal in {self._journal_folder} cannot be written")
+
+    def tlog_condition(self, reason: str | None) -> None:
+        """Why the transparency log cannot be written, if so: what it cannot hold must not be done."""
+        self.hold(_TLOG, reason)
 
     async def probe_journal(self) -> None:
         """While the journal holds: try to write, so that holding ends when the cause is gone."""

@@ -25,6 +25,7 @@ from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.reconciliation import Reconciliation
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import JournalError
+from fedproc.site.tlog.log import HostLogError
 
 log = get_logger(__name__)
 
@@ -69,7 +70,8 @@ class Inbox:
 
     async def _put_back(self, message: Delivery, error: JournalError) -> None:
         """Hold, and have it delivered again; not at once, since it comes back as fast as it is given back."""
-        self._services.holds.journal_fails(error.message)
+        if not isinstance(error, HostLogError):  # which holds the host itself
+            self._services.holds.journal_fails(error.message)
         await asyncio.sleep(_REDELIVERY_PAUSE)
         message.nack()
 

@@ -16,6 +16,7 @@ from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import Cancel, Finish, JobOrder, Revocation, Start
 from fedproc.site.executors.base import Handle
+from fedproc.site.jobs import logged
 from fedproc.site.jobs.adoption import adopt_shares
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.recovery import handles_of, open_records, record_of
@@ -181,6 +182,9 @@ class Orchestrator:
 
     async def _accept(self, order: JobOrder) -> None:
         services = self._services
+        if await services.journal.has(order.job):
+            return
+        await services.tlog.append(await logged.accepted(services, order))
         record = JobRecord(order=order, times={JobState.accepted.value: now()})
         if services.identity.clock.trusted and order.deadlines.release_by < services.identity.clock.now():
             record.cancel = Cancel(job=order.job, code="expired", reason="it came after its last deadline")

@@ -79,12 +79,16 @@ class JobRecord(BaseModel):
     """which of the prepare steps and the command ``handle`` belongs to"""
     discarding: dict[str, Any] | None = None
     """the handle of the step before, until the executor has forgotten it"""
+    versions: dict[str, str] = {}
+    """by dataset: the version that was laid out for it"""
     terms: Terms | None = None
     """what the site's policy said of its outputs when it was admitted"""
     sealed: dict[str, str] | None = None
     tails: dict[str, tuple[int, int]] = {}
     """by stream: how many bytes of it were sent, in how many records"""
     decision: Decision | None = None
+    noted: str | None = None
+    """a hash of the release that the transparency log has noted last"""
     verdict: Verdict | None = None
     """how it ends; nothing but its end goes on from then"""
     remaining: tuple[EndStep, ...] | None = None

@@ -12,7 +12,7 @@ import contextlib
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
-from fedproc.common.errors import FedprocError, SystemFaultError
+from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import stoppable
 from fedproc.contract.states import JobState
@@ -23,6 +23,7 @@ from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.carrying import Meter
 from fedproc.site.executors.base import Phase
+from fedproc.site.jobs import logged
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.record import JobRecord
@@ -184,6 +185,8 @@ class JobRun:
         if self.record.finish:
             execution.finish.set()
         self._execution = execution
+        if self.record.state is not JobState.running:
+            await logged.note_start(self._services, self.record, execution.streams, self._writer.wait_for)
         await execution.run()
 
     # -- before it runs --------------------------------------------------------------------------
@@ -256,9 +259,13 @@ class JobRun:
             wanted = [o for o in task.outputs if not (o.artefact_for and record.artefacts)]
             record.sealed = await stoppable(self._workspace.seal, wanted, sealed) if wanted else {}
             self.save()
-        record.outputs = await release(
-            self._services, record, task, sealed, self._await_decision, self._writer.wait_for
-        )
+        try:
+            record.outputs = await release(
+                self._services, record, task, sealed, self._await_decision, self._writer.wait_for
+            )
+        except RefusedError as error:
+            await logged.note_refusal(self._services, record, error, self._writer.wait_for)
+            raise
 
     async def _await_decision(self, _found: list[Finding]) -> None:
         if self.record.state is not JobState.awaiting_release:

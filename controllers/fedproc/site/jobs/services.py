@@ -16,6 +16,7 @@ from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.journal import Journal
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import SiteSettings
+from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import Runtimes, ToolCache
 
 
@@ -35,6 +36,7 @@ class Services:
     data: DataApi
     transfer: Transfer
     policy: Policy
+    tlog: HostLog
     connections: Connections | None = None
 
     def workspace(self, job: str) -> Workspace:

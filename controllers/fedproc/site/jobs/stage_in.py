@@ -100,6 +100,7 @@ async def _datasets(services: Services, record: JobRecord, declared: InputDecl, 
     mounts = []
     for use in record.order.datasets:
         mounted = await services.data.materialise(use, record.job)
+        record.versions[use.id] = mounted.version
         await asyncio.to_thread((workspace.input / declared.name / use.id).mkdir, parents=True, exist_ok=True)
         mounts.append(Mount(mounted.path, INPUT / declared.name / use.id))
     return mounts

@@ -16,6 +16,7 @@ from fedproc.common.log import Logger
 from fedproc.common.retry import Backoff
 from fedproc.contract.states import JobState
 from fedproc.site.executors.base import Handle
+from fedproc.site.jobs import logged
 from fedproc.site.jobs.record import EndStep, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.verdict import Verdict
@@ -112,6 +113,7 @@ class Termination:
     async def _tell(self) -> None:
         record = self._record
         if not record.ended and record.verdict is not None:
+            await self._services.tlog.append(logged.ended(record, record.verdict))
             record.enter(record.verdict.state)
             record.code, record.reason = record.verdict.code, record.verdict.reason
             self._writer.save()

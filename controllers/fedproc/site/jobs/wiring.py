@@ -7,6 +7,7 @@ from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import ConnectionUse, Peer, Start
 from fedproc.site.connections.carrying import Meter
 from fedproc.site.connections.hub import Connections, route_to
+from fedproc.site.jobs import logged
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import forwards, ports
@@ -27,6 +28,7 @@ class Wiring:
         writer: RecordWriter,
     ) -> None:
         self._hub = services.connections
+        self._services = services
         self._record = record
         self._workspace = workspace
         self._meters = meters
@@ -44,6 +46,8 @@ class Wiring:
         before = list(self._record.connections)
         dialled = [self._meter(before, rule, one.task, _peer_of(start, one.task)) for one in task.connections]
         admitted = [self._meter(before, rule, task.name, peer) for peer in start.peers if task.ports]
+        for meter in dialled + admitted:
+            await logged.note_connection(self._services, self._record, meter, self._writer.wait_for)
         self._meters += dialled + admitted  # before anything is saved, which saves their counts
         await self._forward(self._hub, task, start, dialled)
         if task.ports:

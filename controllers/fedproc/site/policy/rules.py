@@ -115,6 +115,9 @@ class Policy(Section):
     metrics_per_minute: int = Field(60, ge=1, description="lines of metrics of one job that leave in a minute at most")
     metrics_per_job: int = Field(2_000, ge=0, le=20_000, description="and as long as it runs")
     logs: bool = Field(False, description="lines of tool output go to the researcher")
+    log_subjects: bool = Field(
+        False, description="the transparency log names users by the subject of their tokens, not by a keyed hash of it"
+    )
 
     def admitted(self) -> tuple[AdmittedTool, ...]:
         """The allow-list as the centre shows it."""

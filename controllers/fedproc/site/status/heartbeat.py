@@ -41,6 +41,7 @@ class HeartbeatSender:
             await self._broker.connected.wait()
             self._due.clear()
             await self._services.holds.probe_journal()
+            await self._services.tlog.probe()
             try:
                 await self._broker.publish("heartbeat", self._sealed(await self._heartbeat()))
             except UnavailableError as error:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from fedproc.contract.wire.messages import ReadyTool
 from fedproc.site.centre.api import OnWait, Transfer
 
 log = get_logger(__name__)
+
+OnInstall = Callable[["InstalledTool"], Awaitable[None]]
 
 _LOST_SECONDS = 86400.0
 """after which nobody is unpacking any more"""
@@ -101,6 +104,8 @@ class ToolCache:
         self._keys = keys
         self._transfer = transfer
         self._locks: dict[str, asyncio.Lock] = {}
+        self.on_install: OnInstall | None = None
+        """is awaited before a tool that was not here is unpacked; what it raises keeps the tool out"""
         self._known: dict[str, InstalledTool] = {}
         self._seen: dict[str, tuple[str, str, str]] = {}
         self._noted: dict[tuple[str, str], str] = {}
@@ -120,6 +125,11 @@ class ToolCache:
     def has(self, digest: str) -> bool:
         """Whether the tool of this digest is here."""
         return (self._home(digest) / "manifest.jws").exists()
+
+    async def announce(self, installed: InstalledTool) -> None:
+        """A tool that was not here comes now."""
+        if self.on_install is not None:
+            await self.on_install(installed)
 
     def ingest(self, signed: str, packed: bytes) -> None:
         """Take in a tool that came another way.
@@ -218,6 +228,7 @@ class ToolCache:
         text = await self._transfer.manifest(tool, on_wait)
         installed = self._verified(tool, text, home)
         bundle = await self._transfer.bundle(tool, on_wait)
+        await self.announce(installed)
         await asyncio.to_thread(_unpack_into, home, text, bundle, installed.manifest)
         return installed
 

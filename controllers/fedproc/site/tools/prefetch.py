@@ -31,7 +31,9 @@ from fedproc.site.centre.identity import Identity
 from fedproc.site.policy import rules
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import SiteSettings
+from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import InstalledTool, Runtimes, ToolCache
+from fedproc.site.tools.logged import tool_installed
 from fedproc.site.tools.registry import SiteRegistry, make_registry
 from fedproc.site.tools.runtimes import make_runtimes
 
@@ -172,6 +174,7 @@ class _ArchiveSource(_Source):
 
     async def installed(self, tool: str, digest: str) -> InstalledTool:
         if not self.tool_cache.has(digest):
+            await self.tool_cache.announce(InstalledTool(self.offered[digest][0], Path(), digest))
             await asyncio.to_thread(self.tool_cache.ingest, self.offered[digest][1], self.archive.source(digest))
         return await super().installed(tool, digest)
 
@@ -208,6 +211,7 @@ async def _services(settings: SiteSettings) -> AsyncIterator[tuple[ToolCache, Tr
         identity = Identity(settings, http)
         transfer = Transfer(settings.centre.api_url, identity, http)
         tool_cache = ToolCache(settings.state / "tools", read_keys(settings.centre.catalogue_keys), transfer)
+        tool_cache.on_install = tool_installed(HostLog(settings.tlog_folder, settings.tlog_origin))
         yield tool_cache, transfer, make_registry(settings, identity)
 
 

@@ -1,0 +1,105 @@
+"""``fedproc site audit``: the host's transparency log, read on the host, whether the orchestrator runs or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedproc.cli import audit as common
+from fedproc.cli.audit import Dataset, Experiment, Job, Kind, Project, Since, ToolName, Until, User, moment
+from fedproc.cli.show import AsJson, as_json, table
+from fedproc.cli.site.app import site
+from fedproc.common.tlog.selection import Reader, Selection
+
+audit = typer.Typer(help="What was done here with data: the host's transparency log.", invoke_without_command=True)
+
+
+@audit.callback()
+def show(
+    context: typer.Context,
+    job: Job = None,
+    experiment: Experiment = None,
+    dataset: Dataset = None,
+    tool: ToolName = None,
+    user: User = None,
+    project: Project = None,
+    kind: Kind = None,
+    since: Since = None,
+    until: Until = None,
+    uses: Annotated[bool, typer.Option("--uses", help="one line for each job: who used what, and what left")] = False,
+    config: Annotated[Path, typer.Option(envvar="FEDPROC_SITE_CONFIG", help="the orchestrator's settings file")] = Path(
+        "/etc/fedproc/host.toml"
+    ),
+    folder: Annotated[Path | None, typer.Option("--log", help="a log's folder, instead of this host's")] = None,
+    json: AsJson = False,
+) -> None:
+    """Who used which dataset version with which tool, for which project, and what left by whose decision."""
+    if context.invoked_subcommand is not None:
+        return
+    place = folder or _folder_of(config)
+    asked = Selection(
+        job, experiment, dataset, tool, _named(place, "user", user), _named(place, "project", project), kind,
+        moment(since, "--since"), moment(until, "--until"),
+    )  # fmt: skip
+    read = _reader(place)
+    if uses:
+        _show_uses(read, asked, json)
+    else:
+        common.show_entries(read, asked, json)
+
+
+def _folder_of(config: Path) -> Path:
+    from fedproc.site.settings import load
+
+    return load(config).tlog_folder
+
+
+def _reader(folder: Path) -> Reader:
+    from fedproc.common.tlog.folder import ENTRIES
+    from fedproc.common.tlog.verification import read_entries
+
+    return lambda: read_entries(folder / ENTRIES)
+
+
+def _named(folder: Path, kind: str, text: str | None) -> str | None:
+    """As the log names it: by its pseudonym, where there is a key for that."""
+    from fedproc.site.tlog.pseudonyms import KEY, Pseudonyms
+
+    if text is None or text.startswith(f"{kind}:") or not (folder / KEY).exists():
+        return text
+    names = Pseudonyms(folder)
+    return names.of(kind, text) if kind == "user" else names.unless_id(kind, text)
+
+
+def _show_uses(read: Reader, asked: Selection, json: bool) -> None:
+    from fedproc.site.tlog.uses import JobUse
+    from fedproc.site.tlog.uses import uses as uses_in
+
+    def left(use: JobUse) -> str:
+        decided = {(one.get("decision"), one.get("by")) for one in use.decisions}
+        texts = "; ".join(f"{decision} by {by}" for decision, by in sorted(map(_texts, decided)))
+        return f"{len(use.left)} files  {texts}" if decided else ""
+
+    found = uses_in(asked.of(read))
+    if json:
+        return as_json([use.as_json() for use in found])
+    rows = [
+        (use.job, (use.accepted or "")[:19], ", ".join(common.versioned(*pair) for pair in use.datasets.items()),
+         f"{use.tool.get('id', '')} {common.short(str(use.tool.get('digest', '')))}", common.short(use.user or ""),
+         use.project or "", use.state or "open", left(use))
+        for use in found
+    ]  # fmt: skip
+    head = ("job", "when (UTC)", "datasets", "tool", "user", "project", "state", "what left")
+    table(head, rows, none="the log has no job of that")
+
+
+def _texts(pair: tuple[object, object]) -> tuple[str, str]:
+    return str(pair[0]), str(pair[1])
+
+
+def mount(_app: typer.Typer) -> None:
+    """Add the command to those of a site."""
+    audit.command("verify")(common.verify)
+    site.add_typer(audit, name="audit")

@@ -1,0 +1,178 @@
+"""Writing the host's log: before the act, many acts with one flush of the disk; what is not written is not done."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fedproc.common.errors import FedprocError
+from fedproc.common.files import write_atomically
+from fedproc.common.log import get_logger
+from fedproc.common.retry import Backoff
+from fedproc.common.tasks import settle
+from fedproc.common.tlog.entries import moment_text
+from fedproc.common.tlog.errors import LogDamagedError
+from fedproc.common.tlog.folder import give_to_owner
+from fedproc.common.tlog.log import Log
+from fedproc.site.journal import JournalError
+from fedproc.site.tlog.entries import HostEntry, LogResumed, PolicyChanged
+from fedproc.site.tlog.pseudonyms import Pseudonyms
+
+log = get_logger(__name__)
+
+FOLDER = "tlog"
+_POLICIES = "policies"
+WAITING = "this host's transparency log, which cannot be written; its site must see to its disk"
+"""what leaves the host of why a job waits"""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+
+OnCondition = Callable[[str | None], None]
+"""is told why the log cannot be written, and None when it can again"""
+
+
+class HostLogError(JournalError):
+    """The log cannot be written now: what it has to hold must wait."""
+
+    code = "tlog.unwritable"
+
+
+class HostLog:
+    """One host's log. It is opened with the first entry, so that a host whose log is not to be had still answers."""
+
+    def __init__(self, folder: Path, origin: str) -> None:
+        self.folder = folder
+        self._origin = origin
+        self._log: Log | None = None
+        self._pseudonyms: Pseudonyms | None = None
+        self._waiting: list[tuple[HostEntry, asyncio.Future[HostLogError | None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._failing_since: str | None = None
+        self._damaged: HostLogError | None = None
+        self.on_condition: OnCondition = lambda _reason: None
+        self.policy: str | None = None
+        """sha256 of the policy file that counts now"""
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    async def append(self, entry: HostEntry) -> None:
+        """Returns when the entry is on the disk. Raises :class:`HostLogError`, and then the act must not be done."""
+        done: asyncio.Future[HostLogError | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(), name="tlog")
+        if (error := await done) is not None:
+            raise error
+
+    async def append_persistently(self, entry: HostEntry, on_wait: OnCondition) -> None:
+        """The same, as often as it takes; ``on_wait`` is told what is waited for, and None when that is over."""
+        backoff, waited = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), False
+        while True:
+            try:
+                await self.append(entry)
+            except HostLogError as error:
+                log.warning("tlog.waiting", kind=entry.kind, reason=error.message)
+                on_wait(WAITING)
+                waited = True
+                await asyncio.sleep(backoff.pause())
+            else:
+                break
+        if waited:
+            on_wait(None)
+
+    async def probe(self) -> None:
+        """While the log fails: try to write, so that what waits for it goes on when the cause is gone."""
+        if (since := self._failing_since) is not None and self._damaged is None:
+            try:
+                await self.append(LogResumed(since=since))
+            except HostLogError:
+                return
+
+    async def note_policy(self, file: Path) -> None:
+        """The policy of this file counts from now on; the file is kept in the log's folder under its hash."""
+        content = await asyncio.to_thread(file.read_bytes)
+        digest, before = hashlib.sha256(content).hexdigest(), self.policy
+        self.policy = digest
+        await asyncio.to_thread(self._keep_policy, digest, content)
+        if before not in (None, digest):
+            await self.append_persistently(PolicyChanged(policy=digest, before=before), lambda _reason: None)
+
+    def _keep_policy(self, digest: str, content: bytes) -> None:
+        """A copy that cannot be kept keeps nothing else: its hash stands in the log."""
+        path = self.folder / _POLICIES / f"{digest}.toml"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not path.exists():
+                write_atomically(path, content, 0o600)
+        except OSError as error:
+            log.error("tlog.policy_not_kept", policy=digest, reason=str(error))
+
+    # -- who, as the log says it -----------------------------------------------------------------
+
+    async def pseudonyms(self) -> Pseudonyms:
+        """Raises :class:`HostLogError` if their key cannot be had."""
+        if self._pseudonyms is None:
+            self._pseudonyms = (await asyncio.to_thread(self._opened))[1]
+        return self._pseudonyms
+
+    # -- in its thread ---------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            error: HostLogError | None = HostLogError("the orchestrator is ending")
+            try:
+                error = await self._written([entry for entry, _ in batch])
+            finally:
+                for _, done in batch:
+                    settle(done, error)
+
+    async def _written(self, entries: list[HostEntry]) -> HostLogError | None:
+        try:
+            await asyncio.to_thread(self._append, entries)
+        except HostLogError as error:
+            self._fails(error)
+            return error
+        self._works()
+        return None
+
+    def _append(self, entries: list[HostEntry]) -> None:
+        opened, _ = self._opened()
+        try:
+            opened.append([(entry.kind, entry.data()) for entry in entries])
+        except FedprocError as error:
+            raise self._failed(error) from error
+
+    def _opened(self) -> tuple[Log, Pseudonyms]:
+        if self._damaged is not None:
+            raise self._damaged
+        if self._log is not None and self._pseudonyms is not None:
+            return self._log, self._pseudonyms
+        try:
+            self._log = self._log or Log(self.folder, self._origin)
+            self._pseudonyms = self._pseudonyms or Pseudonyms(self.folder)
+            give_to_owner(self.folder)
+        except (FedprocError, OSError) as error:
+            raise self._failed(error) from error
+        return self._log, self._pseudonyms
+
+    def _failed(self, error: Exception) -> HostLogError:
+        text = error.message if isinstance(error, FedprocError) else f"{self.folder}: {error}"
+        found = HostLogError(text)
+        if isinstance(error, LogDamagedError):
+            self._damaged = found
+        return found
+
+    def _fails(self, error: HostLogError) -> None:
+        if self._failing_since is None:
+            self._failing_since = moment_text(datetime.now(UTC))
+            log.error("tlog.not_written", reason=error.message)
+        self.on_condition(error.message)
+
+    def _works(self) -> None:
+        if self._failing_since is not None:
+            log.warning("tlog.written_again", failing_since=self._failing_since)
+        self._failing_since = None
+        self.on_condition(None)
