@@ -18,6 +18,11 @@ import pytest
 from tests.support.needs import needs
 from tests.support.tool_programs import ToolProgram
 
+from fedproc.demo.data import SHARES
+from fedproc.site.data.proposal import propose
+
+CLINICAL = "FEDPROC_DEMONSTRATOR"
+"""names a folder with z3_1.csv to z3_3.csv: rexposome's example as EUCAIM dealt it out; it is not in the repository"""
 REPOSITORY = Path(__file__).parents[2]
 CATALOGUE = REPOSITORY / "tool_catalog"
 
@@ -47,6 +52,38 @@ def flower() -> ToolProgram:
     home = _environment(folder)
     telemetry = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OPENBLAS_NUM_THREADS": "1"}
     return ToolProgram(folder, (str(home / "bin" / "python"),), telemetry)
+
+
+@pytest.fixture(scope="session")
+@needs("process")
+def linear() -> ToolProgram:
+    """``linear-regression`` in an environment built from its lock file, kept between test runs."""
+    return _program("linear_regression")
+
+
+@pytest.fixture
+def by_host(data: Path) -> dict[str, Path]:
+    """The folders of the demo's breast cohorts by host, as a task gets them."""
+    return {host: data / host / "breast-cohort" for host in SHARES}
+
+
+@pytest.fixture
+def clinical(tmp_path: Path) -> dict[str, Path]:
+    """The demonstrator's clinical tables by host, described as ``fedproc data describe`` proposes."""
+    source = os.environ.get(CLINICAL)
+    if not source:
+        pytest.skip(f"{CLINICAL} names no folder with the demonstrator's clinical data (z3_1.csv to z3_3.csv)")
+    for number, host in enumerate(SHARES, 1):
+        folder = tmp_path / "clinical" / host / "clinical"
+        folder.mkdir(parents=True)
+        shutil.copyfile(Path(source) / f"z3_{number}.csv", folder / f"z3_{number}.csv")
+        (folder / "dataset.json").write_text(json.dumps(propose(folder).description))
+    return {host: tmp_path / "clinical" / host for host in SHARES}
+
+
+def _program(tool: str) -> ToolProgram:
+    folder = CATALOGUE / tool
+    return ToolProgram(folder, (str(_environment(folder) / "bin" / "python"),), {"OPENBLAS_NUM_THREADS": "1"})
 
 
 def _environment(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from fedproc.catalog.folder import load_catalogue
 
 CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
-TOOLS = {"cohort-statistics", "flower-logistic", "host-acceptance"}
+TOOLS = {"cohort-statistics", "flower-logistic", "host-acceptance", "linear-regression"}
 MANIFESTS = {name: versions[-1] for name, versions in load_catalogue(CATALOGUE).items()}
 
 
@@ -64,10 +65,21 @@ def test_its_container_runs_as_an_ordinary_user(tool: str) -> None:
     assert "FROM ${BASE_IMAGE}" in lines
 
 
-@pytest.mark.parametrize("tool", ["cohort-statistics", "flower-logistic"])
-def test_its_reader_of_tables_is_the_one_of_the_sites(tool: str) -> None:
-    """scripts/copy-tables makes it so."""
-    original = CATALOGUE.parent / "controllers/fedproc/tables"
-    copy = _folder(tool) / "source/tables"
-    read = {path.name: path.read_bytes() for path in original.glob("*.py")}
+COPIES = runpy.run_path(str(CATALOGUE.parent / "scripts/copy-library"))
+
+
+PAIRS = [(tool, package) for tool, packages in COPIES["SHARED"].items() for package in packages]
+
+
+@pytest.mark.parametrize(("tool", "package"), PAIRS)
+def test_its_copy_of_a_shared_package_is_the_original(tool: str, package: str) -> None:
+    """scripts/copy-library makes it so."""
+    copy = CATALOGUE / tool / "source" / package
+    read = {path.name: path.read_bytes() for path in COPIES["original"](package).glob("*.py")}
     assert {path.name: path.read_bytes() for path in copy.glob("*.py")} == read
+
+
+def test_each_copy_of_a_shared_package_is_among_those_that_are_renewed() -> None:
+    shared = {"tables", *(path.name for path in (CATALOGUE / "library").iterdir())}
+    found = {(path.parts[-3], path.name) for path in CATALOGUE.glob("*/source/*") if path.name in shared}
+    assert found == set(PAIRS)

@@ -1,0 +1,57 @@
+"""Analyses without learning over three hosts in the sandbox: equal to those of all rows in one place."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from fedproc.client.results import fetch_results
+from fedproc.common.errors import FedprocError
+
+pytestmark = pytest.mark.needs_federation
+
+DATASETS = [f"{host}:breast-cohort" for host in ("UB", "BSC", "FORTH")]
+
+
+@pytest.fixture
+def analysed(running, tmp_path):
+    """Runs a tool on the three breast cohorts, and returns its result."""
+
+    def run(tool, **parameters):
+        experiment = running.start(tool, datasets=DATASETS, **parameters)
+        events = running.end(experiment)
+        assert events[-1].state == "succeeded", [event.reason for event in events if event.reason]
+        fetch_results(running.researcher, experiment.id, tmp_path)
+        return json.loads((tmp_path / "EUCAIM" / "result.json").read_bytes())
+
+    return run
+
+
+@pytest.fixture
+def pooled(running):
+    """All rows of the three breast cohorts in one place."""
+    files = [running.folder / "data" / name.replace(":", "/") / "cohort.csv" for name in DATASETS]
+    return pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+
+
+def test_linear_regression_equals_the_pooled_one(analysed, pooled):
+    from statsmodels.formula.api import ols
+
+    fit = ols("tumour_size ~ age + grade", pooled).fit()
+    told = analysed("linear-regression", formula="tumour_size ~ age + grade")["coefficients"]
+    assert [entry["estimate"] for entry in (told["age"], told["grade[T.III]"])] == pytest.approx(
+        [fit.params["age"], fit.params["grade[T.III]"]], rel=1e-9
+    )
+
+
+def test_a_formula_that_picks_out_persons_is_refused_before_it_reaches_a_site(running):
+    with pytest.raises(FedprocError, match="formula"):
+        running.start("linear-regression", datasets=DATASETS, formula="tumour_size ~ I(age > 93)")
+
+
+def test_a_model_of_a_few_persons_ends_at_the_site(running):
+    experiment = running.start("linear-regression", datasets=DATASETS, formula="time ~ age", min_cell=250)
+    assert running.end(experiment)[-1].state == "failed"
+    assert running.jobs(experiment)["combine@EUCAIM"].state != "succeeded"

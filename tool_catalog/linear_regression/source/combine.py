@@ -1,0 +1,90 @@
+"""The task ``combine``: the sites' sums become the regression over all persons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from fit import Fit, least_squares
+from regression.answers import Answer, same
+from regression.faults import Fault
+from regression.jsonfile import expected_hosts, read_object, write_object
+from regression.persons import check_pooled
+from request import Request
+from sums import Sums
+
+METHOD = (
+    "ordinary least squares over all persons of all hosts, exact from sums of products; p-values by Student's t and F "
+    "with residual_df degrees of freedom"
+)
+MOST_TERMS = 1000
+KEYS = ("dataset", "columns", "terms", "n", "smallest_group", "means", "products")
+
+
+@dataclass(frozen=True)
+class Told:
+    """One host's checked answer."""
+
+    host: str
+    dataset: str
+    columns: Any
+    terms: tuple[str, ...]
+    sums: Sums
+
+
+def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
+    """Write ``result.json`` into ``output``.
+
+    ``sites`` holds one folder per host with its ``sums.json``; ``hosts`` is the experiment's list of hosts by task.
+    Raises Fault if a host is missing, one too many is there, or an answer cannot be used.
+    """
+    told = [_read(sites / host / "sums.json", host, request) for host in _expected(sites, hosts)]
+    terms = same([(entry.host, entry.terms) for entry in told], "the terms")
+    same([(entry.host, entry.columns) for entry in told], "types, units or categories of the columns")
+    sums = reduce(Sums.__add__, (entry.sums for entry in told))
+    check_pooled(len(terms) + request.formula.intercept, sums.n)
+    fit = least_squares(sums, terms, intercept=request.formula.intercept)
+    write_object(output / "result.json", _result(told, request, sums, fit))
+    print(f"{len(told)} sites, {sums.n} persons, R squared {fit.r_squared:.4f}")
+
+
+def _expected(sites: Path, hosts: Path) -> list[str]:
+    expected = expected_hosts(hosts, "local")
+    found = {path.name for path in sites.iterdir()} if sites.is_dir() else set()
+    if found != set(expected):
+        missing, unknown = sorted(set(expected) - found), sorted(found - set(expected))
+        raise Fault(f"answers do not match the hosts: missing {missing}, not expected {unknown}")
+    return expected
+
+
+def _read(path: Path, host: str, request: Request) -> Told:
+    answer = Answer(host, read_object(path, f"answer of {host}"))
+    answer.check(KEYS, schema_version=1, host=host, request=request.as_json())
+    dataset = answer.part("dataset")
+    dataset.check(("id", "version"))
+    terms = answer.texts("terms", MOST_TERMS)
+    answer.persons("smallest_group", request.min_cell)
+    size = len(terms) + 1
+    n = answer.persons("n", request.min_cell)
+    return Told(
+        host=host,
+        dataset=f"{dataset.text('id')} {dataset.text('version')}",
+        columns=answer.objects("columns", MOST_TERMS),
+        terms=terms,
+        sums=Sums(n, answer.vector("means", size), answer.matrix("products", size)),
+    )
+
+
+def _result(told: Sequence[Told], request: Request, sums: Sums, fit: Fit) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "status": "ok",
+        "formula": request.formula.text,
+        "method": METHOD,
+        "hosts": [{"host": entry.host, "dataset": entry.dataset, "n": entry.sums.n} for entry in told],
+        "n": sums.n,
+        **asdict(fit),
+    }
