@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from tests.support.anything import plant
 
 from fedproc.tables import description as module
 from fedproc.tables.description import TableError, described, read_description
+from fedproc.tables.reading import read_table
 
 SCHEMA = Draft202012Validator(json.loads((Path(module.__file__).parent / "dataset.schema.json").read_text()))
 GOOD: dict[str, Any] = {
@@ -117,8 +119,11 @@ def test_all_that_is_wrong_is_told_at_once_and_bounded() -> None:
         (b"{\n\n}}", "dataset.json, line 3: expected JSON"),
         (b"[" * 100_000, "JSON"),
         (b"\xff", "in UTF-8"),
-        (b'{"version": "1", "version": "2"}', "'version' stands there twice"),
-        (None, "a file that can be read"),
+        (b'{"version": "1", "version": "2"}', "JSON in which no key of an object stands twice"),
+        (
+            None,
+            "a file that can be read (No such file or directory); fedproc data describe FOLDER --write proposes one",
+        ),
     ],
 )
 def test_file_that_holds_no_description_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
@@ -127,6 +132,39 @@ def test_file_that_holds_no_description_is_refused(tmp_path: Path, content: byte
     with pytest.raises(TableError) as caught:
         read_description(tmp_path)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "loop"])
+@pytest.mark.parametrize("file", ["dataset.json", "cohort.csv"])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str, file: str) -> None:
+    if file != "dataset.json":
+        (tmp_path / "dataset.json").write_text(json.dumps(GOOD))
+    plant(tmp_path, [(file.encode(), kind, b"", 0)])
+    with pytest.raises(TableError, match=f"^{file}: expected a file that can be read"):
+        read_table(tmp_path, read_description(tmp_path), "cohort")
+
+
+@pytest.mark.parametrize(("given", "_"), [*BAD[5:], *ONLY_BY_READER])
+def test_site_that_shows_no_columns_names_none_in_what_leaves_it(given: dict[str, Any], _: str) -> None:
+    with pytest.raises(TableError) as caught:
+        described(given | {"show_columns": False})
+    said = "expected a description that can be used; at the site, fedproc data check says what is wrong with it"
+    assert set(str(caught.value).splitlines()) == {f"dataset.json: {said}"}
+    with pytest.raises(TableError) as shown:
+        described(given)
+    assert list(caught.value.lines(private=True)) == list(shown.value.lines(private=True))
+
+
+def test_column_that_is_not_there_is_not_told_from_others_where_the_site_shows_none() -> None:
+    with pytest.raises(TableError) as caught:
+        described(GOOD | {"show_columns": False}).column("ages")
+    assert str(caught.value) == "dataset.json: expected a column 'ages', as it is asked for"
+    assert "(is it 'age'?)" in next(caught.value.lines(private=True))
+
+
+def test_blanks_around_spellings_of_a_boolean_are_no_part_of_them() -> None:
+    found = described(changed("columns", 2, true=[" Ja "], false=["nein\t"])).columns["event"]
+    assert (found.true, found.false) == ({"ja"}, {"nein"})
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])

@@ -10,6 +10,7 @@ import pytest
 
 from fedproc.tables.description import TableError, described
 from fedproc.tables.reading import Table, read_table
+from fedproc.tables.values import date_of
 
 COLUMNS = [
     {"name": "age", "type": "integer"},
@@ -84,13 +85,17 @@ def cell(column: str, text: str) -> str:
         (cell("place", "a,b"), "line 3: expected 5 cells, as many columns as the first line names"),
         (cell("place", "").replace(",\n", "\n"), "line 3: expected 5 cells"),
         (PLAIN.replace("age", "alter"), "line 1, column age: expected a column 'age' in the first line"),
-        (PLAIN.replace("age", "Age"), "(is it 'Age'?)"),
+        ("age,size,event,grade,place,,\n1,61,12.5,1,I,Bonn,\n", "must name that column, too"),
+        ("age,size,event,grade,place,\n61,12.5,1,I,Bonn,x\n", "line 2: expected 5 cells"),
         (PLAIN.replace("size", "age"), "expected a column 'age' once"),
         (PLAIN.replace(",", ";"), "seem to be separated by ';' (format.separator in dataset.json)"),
         ("", "the names of the columns in the first line"),
         ("age,size,event,grade,place\n", "rows below the names of the columns"),
         ('age,size\n1,"2\n', "line 2: expected cells that end"),
         ("age\n1\0\n", "line 2: expected a text without NUL"),
+        (f"age,place\n1,{'x' * 140_000}\n", "line 2: expected cells of at most 131072 characters"),
+        (f'age,place\n1,x\n1,"x{"y,z" * 50_000}\n', "line 3: expected cells of at most 131072 characters"),
+        ("sep=;\n" + PLAIN, "line 1: expected ',' between cells, as dataset.json says"),
         (b"age\n\n\xfc\n", "line 3: expected text in utf-8; name the file's encoding"),
         (b"\xff\xfea\0", "its byte order mark says utf-16"),
     ],
@@ -99,6 +104,54 @@ def test_table_that_is_not_as_described_is_refused(tmp_path: Path, content: str 
     with pytest.raises(TableError) as caught:
         read(tmp_path, content)
     assert message in str(caught.value)
+
+
+def test_first_line_of_data_is_not_quoted_in_what_leaves_the_site(tmp_path: Path) -> None:
+    """A file without names has a person's values in its first line."""
+    for form in ({}, {"separator": ";"}):
+        with pytest.raises(TableError) as caught:
+            read(tmp_path, "Age,Erika Muster,1,I,Bonn\n62,Max Muster,1,I,Bonn\n", form)
+        assert not [word for word in ("Age", "Muster", "Bonn", "62") if word in str(caught.value)]
+    with pytest.raises(TableError) as caught:
+        read(tmp_path, "Age,Erika Muster,1,I,Bonn\n62,Max Muster,1,I,Bonn\n")
+    assert "expected a column 'age' in the first line (is it 'Age'?)" in next(caught.value.lines(private=True))
+
+
+HIDDEN = [
+    (cell("grade", "IV"), "t.csv, line 3: expected one of the categories that dataset.json names, or no value"),
+    (cell("event", "2"), "t.csv, line 3: expected a boolean, or no value"),
+    (cell("size", "x"), "t.csv, line 3: expected a number, or no value"),
+    (cell("age", "x"), "t.csv, line 3: expected a whole number, or no value"),
+    ("years,size\n1,2\n", "t.csv, line 1: expected each column that dataset.json names once in the first line"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), HIDDEN)
+def test_site_that_shows_no_columns_names_no_column_and_no_category_outside(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    with pytest.raises(TableError) as caught:
+        read(tmp_path, content, show_columns=False)
+    assert str(caught.value).splitlines()[0] == message
+    with pytest.raises(TableError) as shown:
+        read(tmp_path, content)
+    assert list(caught.value.lines(private=True)) == list(shown.value.lines(private=True))
+
+
+@pytest.mark.parametrize(
+    ("form", "good", "bad"),
+    [
+        ("%Y%m%d", ["20260131"], ["2026131", "202611", "2026 131", "20261301", "٢٠٢٦٠١٣١"]),
+        ("%d.%m.%Y", ["31.01.2026", "1.1.2026", "01.1.2026"], ["31.01.26", "31.01.2026 ", "٣١.٠١.٢٠٢٦"]),
+        ("%Y-%m-%dT%H%M", ["2026-01-31T0905"], ["2026-01-31T905", "2026-01-31T9:05"]),
+    ],
+)
+def test_date_has_all_the_digits_of_its_form(form: str, good: list[str], bad: list[str]) -> None:
+    for text in good:
+        assert date_of(text, form).year == 2026
+    for text in bad:
+        with pytest.raises(ValueError):
+            date_of(text, form)
 
 
 def test_cells_of_another_column_are_never_taken_for_those_of_one(tmp_path: Path) -> None:

@@ -8,14 +8,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 from fedproc.tables.description import SEPARATORS
-from fedproc.tables.records import MARKS
+from fedproc.tables.records import MARKS, separator_line
 
 SURELY_MISSING = frozenset({"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "#NV", "<NA>"})
 """These mean a missing value wherever they stand."""
 PERHAPS_MISSING = frozenset({"na", ".", "-", "--", "?", "None", "none", "k.A.", "unknown", "missing"})
 """These do where the other cells of the column are numbers, dates or booleans."""
 
-_SAYS_SEPARATOR = re.compile(r"sep=(.)\r?$", re.IGNORECASE)
 _LINES = 100
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?")
@@ -37,8 +36,8 @@ def encoding_of(raw: bytes) -> str:
 
 def separator_of(text: str) -> str:
     """What splits most lines into as many cells as the first, and the first into most; a comma if nothing does."""
-    if named := _SAYS_SEPARATOR.match(text.partition("\n")[0]):
-        return named[1]
+    if named := separator_line(text):
+        return named
     return max(SEPARATORS, key=lambda mark: _agreement(text, mark))
 
 

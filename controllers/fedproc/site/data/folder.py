@@ -150,7 +150,7 @@ class FolderDataApi:
         try:
             columns = await asyncio.to_thread(column_pages, offer, folder)
         except (TableError, OSError) as error:
-            reason = str(error)
+            reason = "\n".join(error.lines(private=True)) if isinstance(error, TableError) else str(error)
         if reason is not None and reason != self._undescribed.get(offer.id):
             log.warning("dataset.not_described", dataset=offer.id, reason=reason)
         self._undescribed[offer.id] = reason
