@@ -23,17 +23,21 @@ def describe(
     folder: Folder,
     write: Annotated[bool, typer.Option("--write", help="write it to dataset.json in the folder")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="also where columns are described already")] = False,
+    separator: Annotated[str, typer.Option(help="what stands between cells: , ; | or tab")] = "",
+    decimal: Annotated[str, typer.Option(help="the decimal mark: . or ,")] = "",
+    encoding: Annotated[str, typer.Option(help="the files' encoding, such as windows-1252")] = "",
 ) -> None:
     """Propose a dataset.json for the tables in FOLDER: columns, types, categories, and how the files are written.
 
-    Read it before you offer the dataset: you know what the columns mean, and researchers see what it says. Units,
-    descriptions, id and version that an earlier dataset.json gives are kept.
+    Read it before you offer the dataset: you know what the columns mean, and researchers see what it says. What an
+    earlier dataset.json gives is kept: id, version, descriptions, units, names beside a header, and a format that fits.
     """
     from fedproc.site.data.proposal import propose
     from fedproc.tables.problems import TableError
 
+    given = {"separator": "\t" if separator in {"tab", "\\t"} else separator, "decimal": decimal, "encoding": encoding}
     try:
-        proposal = propose(_dataset(folder))
+        proposal = propose(_dataset(folder), {key: value for key, value in given.items() if value})
     except TableError as error:
         raise _refusal(error, f"{folder} cannot be described") from error
     for note in proposal.notes:

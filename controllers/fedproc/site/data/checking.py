@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedproc.site.data.given import refuse_link_outside
 from fedproc.tables.description import Description, read_description
 from fedproc.tables.problems import Problem, Problems, TableError, quoted
 from fedproc.tables.reading import table_of
@@ -43,6 +44,7 @@ def check_dataset(folder: Path) -> list[Checked]:
 
 
 def _check(folder: Path, description: Description, table: str) -> Checked:
+    refuse_link_outside(folder / description.tables[table])
     records = read_records(folder / description.tables[table], description.format)
     read = table_of(records, list(description.columns.values()))
     return Checked(table, read.file, len(read.lines), read.empty, _undescribed(records, description))

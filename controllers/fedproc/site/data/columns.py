@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from fedproc.site.data.dialect import PERHAPS_MISSING, SURELY_MISSING, decimal_of, may_be_thousands
+from fedproc.site.data.personal import RARE, may_tell_of_persons
 from fedproc.tables.problems import quoted
-from fedproc.tables.values import plain_number
+from fedproc.tables.values import date_of, plain_number
 
-FEW = 5
+FEW = RARE
 """rows: a category that fewer have is noted, as the description is shown outside"""
 MOST_CATEGORIES = 20
 _ODD_SHARE = 0.2
@@ -29,6 +28,7 @@ _LETTERS = ({"y", "n"}, {"j", "n"}, {"s", "n"}, {"o", "n"}, {"t", "f"})
 """single letters are spellings only as a pair: f alone may be female"""
 _DATES = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d")
 _TIMES = ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S")
+_LIKE_DATE = re.compile(r"[0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4}")
 _UNIT = re.compile(r"[(\[]([^()\[\]]{1,20})[)\]]\s*$")
 
 
@@ -85,6 +85,8 @@ def _number(found: ProposedColumn, texts: Counter[str], usual: str) -> bool:
     _add_missing(found, missing)
     if odd:
         found.notes.append(f"{odd} of its texts are no numbers: fedproc data check says where")
+    if whole and all(re.fullmatch("[0-9]{8}", number) and _is_date(number, "%Y%m%d") for number in numbers):
+        found.notes.append('are these dates? Then it has "type": "date" and "format": "%Y%m%d"')
     if may_be_thousands(list(present), decimal):
         found.notes.append(f"is {decimal!r} in it the decimal mark, or does it mark thousands?")
     return True
@@ -97,20 +99,32 @@ def _is_code(texts: Iterable[str]) -> bool:
 
 def _date(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
     present, missing = _without_perhaps(texts)
-    formats = [day + time for day in _DATES for time in _TIMES if _all_dates(present, day + time)]
-    if not formats:
+    if sum(map(bool, map(_LIKE_DATE.match, present))) < (1 - _ODD_SHARE) * len(present):
         return False
+    fits = {form: sum(_is_date(text, form) for text in present) for day in _DATES for form in _with_times(day)}
+    odd = len(present) - max(fits.values())
+    if not present or odd > _ODD_SHARE * len(present):
+        return False
+    formats = [form for form, count in fits.items() if count == len(present) - odd]
     found.entry |= {"type": "date", "format": formats[0]}
     _add_missing(found, missing)
+    if odd:
+        found.notes.append(f"{odd} of its texts are no dates as {formats[0]} has them: fedproc data check says where")
     if len(formats) > 1:
         found.notes.append(f"its dates are {' or '.join(formats)}: nothing in them says which")
     return True
 
 
-def _all_dates(texts: Iterable[str], form: str) -> bool:
-    with suppress(ValueError):
-        return all(datetime.strptime(text, form) for text in texts)
-    return False
+def _with_times(day: str) -> list[str]:
+    return [day + time for time in _TIMES]
+
+
+def _is_date(text: str, form: str) -> bool:
+    try:
+        date_of(text, form)
+    except ValueError:
+        return False
+    return True
 
 
 def _category(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
@@ -118,6 +132,13 @@ def _category(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
     for text, _count in sorted(texts.items(), key=lambda item: (-item[1], item[0])):
         same[" ".join(text.casefold().split())].append(text)
     if len(same) > min(MOST_CATEGORIES, max(2, sum(texts.values()) // 2)):
+        return False
+    counts = {spelt[0]: sum(texts[text] for text in spelt) for spelt in same.values()}
+    if may_tell_of_persons(found.entry["name"], counts):
+        found.notes.append(
+            "its texts may tell of persons, so it is proposed as text: researchers see the categories of a description;"
+            ' if they may see these, give it "type": "category" and "values"'
+        )
         return False
     values = sorted(spelt[0] for spelt in same.values())
     found.entry |= {"type": "category", "values": values}
@@ -127,7 +148,7 @@ def _category(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
         found.notes += [
             f"{', '.join(map(quoted, more))} is taken for {quoted(value)}" for value, more in doubled.items()
         ]
-    _note_few(found, {value: sum(texts[text] for text in spelt) for spelt in same.values() for value in spelt[:1]})
+    _note_few(found, counts)
     return True
 
 

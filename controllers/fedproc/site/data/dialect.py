@@ -16,6 +16,7 @@ PERHAPS_MISSING = frozenset({"na", ".", "-", "--", "?", "None", "none", "k.A.", 
 """These do where the other cells of the column are numbers, dates or booleans."""
 
 _LINES = 100
+_MOST = 0.7
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?")
 
@@ -38,7 +39,18 @@ def separator_of(text: str) -> str:
     """What splits most lines into as many cells as the first, and the first into most; a comma if nothing does."""
     if named := separator_line(text):
         return named
-    return max(SEPARATORS, key=lambda mark: _agreement(text, mark))
+    return max(SEPARATORS, key=lambda mark: agreement(text, mark))
+
+
+def is_split_by(text: str, separator: str) -> bool:
+    """Whether most of its lines have as many cells as the first, which has several."""
+    return agreement(text, separator)[0] > _MOST
+
+
+def may_be_table(text: str) -> bool:
+    """Whether it has several lines that a separator splits alike."""
+    mark = separator_of(text)
+    return len(_first_rows(text, mark)) > 1 and is_split_by(text, mark)
 
 
 def decimal_of(texts: Iterable[str], usual: str = ".") -> str:
@@ -58,7 +70,8 @@ def may_be_thousands(texts: Sequence[str], decimal: str) -> bool:
     return bool(marked) and all(re.fullmatch(rf"[+-]?[1-9][0-9]{{0,2}}[{decimal}][0-9]{{3}}", text) for text in marked)
 
 
-def _agreement(text: str, separator: str) -> tuple[float, int]:
+def agreement(text: str, separator: str) -> tuple[float, int]:
+    """The share of the first lines that have as many cells as the first, and how many those are; 0.0 for one cell."""
     rows = _first_rows(text, separator)
     width = max((number for number, name in enumerate(rows[0] if rows else [], 1) if name.strip()), default=0)
     if width < 2:

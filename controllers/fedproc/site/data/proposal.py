@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from fedproc.site.data.columns import propose_column
-from fedproc.site.data.dialect import SURELY_MISSING, decimal_of, encoding_of, separator_of
+from fedproc.site.data.dialect import SURELY_MISSING, decimal_of
+from fedproc.site.data.given import Dialects, read_tables
+from fedproc.site.data.names import clean_names, header_of, is_named, named, seems_data
 from fedproc.tables.description import FILE, MISSING, read_json
 from fedproc.tables.problems import Problems, one, quoted, shown
-from fedproc.tables.records import LARGEST, Records, decoded, split
+from fedproc.tables.records import Records, split
 
-ENDINGS = frozenset({".csv", ".tsv", ".txt"})
 _CERTAIN = frozenset({"utf-8", "utf-16"})
 _ACCENTED = re.compile(r"\w*[^\W\x00-\x7f]\w*|[^\x00-\x7f]")
 _KEPT = ("id", "version", "description", "source", "show_columns")
@@ -33,67 +34,79 @@ class Proposal:
     notes: list[str] = field(default_factory=list)
 
 
-def propose(folder: Path) -> Proposal:
+def propose(folder: Path, given: Mapping[str, str] | None = None) -> Proposal:
     """A description of the tables in the folder; what an earlier ``dataset.json`` says beside it is kept.
 
-    Raises :class:`TableError` if there are none, or none that can be split into rows and cells.
+    ``given`` are ``separator``, ``decimal`` and ``encoding`` as a person knows them. Raises :class:`TableError` if
+    there are no tables, or none that can be split into rows and cells.
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())
-    if not files:
-        raise one(str(folder), f"a table: a file that ends in {', '.join(sorted(ENDINGS))}")
-    contents = {path.name: _raw(path) for path in files}
-    encoding = _common_encoding(contents)
-    texts = {name: decoded(raw, encoding, name) for name, raw in contents.items()}
-    separator = _common({name: separator_of(text) for name, text in texts.items()}, "separator")
+    earlier = read_json(folder / FILE) if (folder / FILE).exists() else {}
+    form = Dialects(given or {}, earlier.get("format"))
+    contents, others = read_tables(folder)
+    texts = form.decoded(contents)
+    separator = form.separator(texts)
     tables = [split(text, name, separator) for name, text in texts.items()]
     _refuse_problems(tables)
-    found = _proposal(folder, tables, encoding, separator)
-    if encoding not in _CERTAIN:
-        found.notes.append(f"the encoding is taken to be {encoding}: are these words right? {_words(texts.values())}")
+    found = _proposal(folder, tables, form, separator)
+    _keep_earlier(earlier, found.description)
+    found.notes += others
+    if form.encoding not in _CERTAIN:
+        accented = _words(texts.values())
+        found.notes.append(f"the encoding is taken to be {form.encoding}: are these words right? {accented}")
     return found
 
 
-def _proposal(folder: Path, tables: Sequence[Records], encoding: str, separator: str) -> Proposal:
+def _proposal(folder: Path, tables: Sequence[Records], form: Dialects, separator: str) -> Proposal:
     cells = _cells(tables)
-    decimal = decimal_of((text.strip() for column in cells.values() for text in column), _usual(cells, separator))
-    missing = sorted({text.strip() for column in cells.values() for text in column} & SURELY_MISSING)
+    decimal = form.decimal(cells, _usual(cells, separator))
+    missing = sorted({text.strip() for column in cells.values() for text in column} & SURELY_MISSING | form.missing)
     found = Proposal(_head(folder, tables))
     found.description["format"] = {
-        "encoding": encoding,
+        "encoding": form.encoding,
         "separator": separator,
         "decimal": decimal,
         "missing": ["", *sorted({*MISSING, *missing} - {""})],
     }
-    found.notes += _notes_on(tables)
+    if any(map(seems_data, tables)):
+        found.description["show_columns"] = False
+    found.notes += [*form.notes, *_notes_on(tables)]
     found.description["columns"] = list(_columns(found, cells, decimal, missing))
-    _keep_earlier(folder, found.description)
     return found
 
 
 def _columns(found: Proposal, cells: Mapping[str, list[str]], decimal: str, missing: list[str]) -> Iterable[Any]:
+    names = clean_names(cells)
     for header, texts in cells.items():
         proposed = propose_column(header, texts, decimal)
         if "missing" in proposed.entry:
             proposed.entry["missing"] = ["", *sorted({*MISSING, *missing, *proposed.entry["missing"]} - {""})]
         found.notes += [f"column {quoted(header)}: {note}" for note in proposed.notes]
-        yield proposed.entry
+        yield named(proposed.entry, names[header], header)
 
 
 def _head(folder: Path, tables: Sequence[Records]) -> dict[str, Any]:
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "dataset"
     only = len(tables) == 1
-    named = {_stem(table.file) if not only else "cohort": table.file for table in tables}
-    return {"id": name[:64], "version": "1", "description": "", "tables": named}
+    files = {"cohort": tables[0].file} if only else _by_stem(tables)
+    return {"id": name[:64], "version": "1", "description": "", "tables": files}
 
 
 def _words(texts: Iterable[str]) -> str:
     """Some that have other letters than those of ASCII."""
-    accented = dict.fromkeys(word for text in texts for word in _ACCENTED.findall(text))
-    return ", ".join(map(shown, list(accented)[:8]))
+    found = dict.fromkeys(word for text in texts for word in _ACCENTED.findall(text))
+    return ", ".join(map(shown, list(found)[:8]))
 
 
-def _stem(file: str) -> str:
-    return Path(file).stem.lower()
+def _by_stem(tables: Sequence[Records]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for table in tables:
+        stem = Path(table.file).stem.lower()
+        if stem in found:
+            raise one(
+                table.file, f"a name that differs from {shown(found[stem])} before its ending: rename one of them"
+            )
+        found[stem] = table.file
+    return found
 
 
 def _cells(tables: Sequence[Records]) -> dict[str, list[str]]:
@@ -102,7 +115,11 @@ def _cells(tables: Sequence[Records]) -> dict[str, list[str]]:
     for table in tables:
         names = [name for name in table.names if name]
         if doubled := sorted(name for name, count in Counter(names).items() if count > 1):
-            raise one(table.file, f"each name of a column once; {quoted(doubled[0])} stands there twice", 1)
+            raise one(
+                table.file,
+                f"each name of a column once; {quoted(doubled[0])} stands twice (or is the first line a row of data?)",
+                table.header_line,
+            )
         if set(names) != set(first):
             other = ", ".join(map(shown, sorted(set(names) ^ set(first))[:5]))
             raise one(table.file, f"the columns of {tables[0].file} (not in both: {other}); give it its own folder", 1)
@@ -122,36 +139,17 @@ def _notes_on(tables: Sequence[Records]) -> Iterable[str]:
             yield f"{table.file}: {table.empty} rows without any value are left out"
         if nameless := [n for n, name in enumerate(table.names) if not name and _has_text(table, n)]:
             yield f"{table.file}: column {nameless[0] + 1} has no name and is left out, though it has values"
+        if seems_data(table):
+            yield (
+                f"{table.file}: its first line looks like a row of data: put a line with the columns' names above it."
+                " Until then researchers see no columns (show_columns)"
+            )
         if not table.rows:
             yield f"{table.file}: there are no rows below the names of the columns"
 
 
 def _has_text(table: Records, place: int) -> bool:
     return any(cells[place].strip() for _, cells in table.rows)
-
-
-def _raw(path: Path) -> bytes:
-    if path.stat().st_size > LARGEST:
-        raise one(path.name, f"at most {LARGEST} bytes")
-    raw = path.read_bytes()
-    if b"\0" in raw and encoding_of(raw) != "utf-16":
-        raise one(path.name, "a text without NUL")
-    return raw
-
-
-def _common_encoding(contents: Mapping[str, bytes]) -> str:
-    """That of all the files; one of ASCII alone fits any."""
-    found = {name: encoding_of(raw) for name, raw in contents.items() if not raw.isascii()}
-    return _common(found or {"": "utf-8"}, "encoding")
-
-
-def _common(found: Mapping[str, str], what: str) -> str:
-    """What all files have. Raises :class:`TableError` if they do not, as one description is of all of them."""
-    (first, value), *others = found.items()
-    for name, other in others:
-        if other != value:
-            raise one(name, f"the {what} of {first}, {value!r}; this one seems to have {other!r}")
-    return value
 
 
 def _refuse_problems(tables: Sequence[Records]) -> None:
@@ -163,14 +161,17 @@ def _refuse_problems(tables: Sequence[Records]) -> None:
     all_of_them.raise_any()
 
 
-def _keep_earlier(folder: Path, description: dict[str, Any]) -> None:
-    if not (folder / FILE).exists():
-        return
-    earlier = read_json(folder / FILE)
+def _keep_earlier(earlier: Mapping[str, Any], description: dict[str, Any]) -> None:
+    """What a person wrote of the whole and of columns, which are known again by their headers."""
     description |= {key: earlier[key] for key in _KEPT if key in earlier}
-    columns = earlier.get("columns")
-    known = (
-        {entry.get("name"): entry for entry in columns if isinstance(entry, dict)} if isinstance(columns, list) else {}
-    )
-    for entry in description["columns"]:
-        entry |= {key: known[entry["name"]][key] for key in _KEPT_OF_COLUMNS if key in known.get(entry["name"], {})}
+    given = earlier.get("columns")
+    known = {header_of(entry): entry for entry in given if is_named(entry)} if isinstance(given, list) else {}
+    taken = Counter(entry["name"] for entry in description["columns"])
+    for number, entry in enumerate(description["columns"]):
+        header = header_of(entry)
+        before = known.get(header, {})
+        name = before.get("name", entry["name"])
+        taken[entry["name"]] -= 1
+        kept = named(entry, entry["name"] if taken[name] else name, header)
+        taken[kept["name"]] += 1
+        description["columns"][number] = kept | {key: before[key] for key in _KEPT_OF_COLUMNS if key in before}
