@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from .files import read_bytes
 from .problems import Problem, Problems, TableError, one, quoted
 
 FILE = "dataset.json"
@@ -27,6 +28,8 @@ FALSE = ("0", "0.0", "false", "no", "n")
 DATE_FORMAT = "%Y-%m-%d"
 LARGEST = 4 << 20
 """bytes of a description"""
+PROPOSED = "fedproc data describe FOLDER --write proposes one"
+_OUTSIDE = "a description that can be used; at the site, fedproc data check says what is wrong with it"
 
 _FORMAT_KEYS = frozenset({"separator", "decimal", "encoding", "missing"})
 _COLUMN_KEYS = frozenset({
@@ -73,6 +76,8 @@ class Column:
     false: frozenset[str] = frozenset(FALSE)
     decimal: str = "."
     format: str = DATE_FORMAT
+    public: bool = True
+    """whether the site shows its columns to researchers"""
 
     @property
     def numeric(self) -> bool:
@@ -89,12 +94,17 @@ class Description:
     tables: Mapping[str, str]
     format: Format
     columns: Mapping[str, Column]
+    public: bool = True
+    """whether the site shows the columns to researchers (``show_columns``)"""
 
     def column(self, name: str) -> Column:
         """Raises :class:`TableError` naming the columns that there are."""
         if name in self.columns:
             return self.columns[name]
-        raise one(FILE, f"a column {quoted(name)}{hint(name, self.columns)}, as it is asked for")
+        asked, there = f"a column {quoted(name)}", hint(name, self.columns)
+        if self.public:
+            raise one(FILE, f"{asked}{there}, as it is asked for")
+        raise one(FILE, f"{asked}, as it is asked for", detail=there)
 
     def table(self, name: str) -> str:
         """The file of a table. Raises :class:`TableError` naming the tables that there are."""
@@ -112,18 +122,17 @@ def read_description(folder: Path) -> Description:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; a byte order mark is no fault. Raises :class:`TableError`."""
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise one(path.name, f"a file that can be read ({error.strerror})") from error
-    if len(raw) > LARGEST:
-        raise one(path.name, f"at most {LARGEST} bytes", found=f"{len(raw)} bytes")
+        raw = read_bytes(path, LARGEST)
+    except FileNotFoundError as error:
+        raise one(path.name, f"a file that can be read ({error.strerror}); {PROPOSED}") from error
     try:
         value = json.loads(raw.decode(json.detect_encoding(raw)), object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise one(path.name, f"JSON ({error.msg})", line=error.lineno) from error
     except (ValueError, RecursionError) as error:
-        reason = error if isinstance(error, _RepeatedError) else "in UTF-8"
-        raise one(path.name, f"JSON ({reason})") from error
+        if isinstance(error, _RepeatedError):
+            raise one(path.name, "JSON in which no key of an object stands twice", detail=f" ({error} does)") from error
+        raise one(path.name, "JSON (in UTF-8)") from error
     if not isinstance(value, dict):
         raise one(path.name, "a JSON object")
     return value
@@ -131,16 +140,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def described(given: Mapping[str, Any]) -> Description:
     """The description that a JSON object gives. Raises :class:`TableError` with all that is wrong."""
-    reader = _Reader()
+    reader = _Reader(public=given.get("show_columns", True) is True)
     found = reader.description(given)
-    reader.problems.raise_any()
-    return found
-
-
-def column_from(given: Mapping[str, Any], form: Format) -> Column:
-    """One column's description. Raises :class:`TableError`."""
-    reader = _Reader()
-    found = reader.column(given, form, "columns")
     reader.problems.raise_any()
     return found
 
@@ -162,15 +163,16 @@ class _RepeatedError(ValueError):
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise _RepeatedError(f"{quoted(twice)} stands there twice")
+        raise _RepeatedError(quoted(twice))
     return dict(pairs)
 
 
 class _Reader:
     """Reads one description and collects what is wrong with it; what is wrong is read as if it were not there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, public: bool) -> None:
         self.problems = Problems()
+        self._public = public
 
     def description(self, given: Mapping[str, Any]) -> Description:
         form = self._format(given.get("format", {}))
@@ -183,6 +185,7 @@ class _Reader:
             tables=dict(self._tables(given.get("tables"))),
             format=form,
             columns={column.name: column for column in columns},
+            public=self._public,
         )
 
     def column(self, given: Any, form: Format, where: str) -> Column:
@@ -207,10 +210,11 @@ class _Reader:
             values=self._values(given, kind, where),
             spellings=dict(self._spellings(given.get("spellings", {}), where)),
             missing=self._missing(given, where) if "missing" in given else form.missing,
-            true=frozenset(map(str.casefold, self._texts(given, "true", where, TRUE))),
-            false=frozenset(map(str.casefold, self._texts(given, "false", where, FALSE))),
+            true=self._truths(given, "true", where, TRUE),
+            false=self._truths(given, "false", where, FALSE),
             decimal=self._choice(given, "decimal", DECIMALS, form.decimal, where),
             format=self._date_format(given, where),
+            public=self._public,
         )
         self._check_spellings(column, where)
         return column
@@ -229,7 +233,7 @@ class _Reader:
         columns = given.get("columns")
         if isinstance(columns, list) and columns:
             return columns
-        self._wrong("columns", "a list of {name, type, …}: fedproc data describe FOLDER proposes one")
+        self._wrong("columns", f"a list of {{name, type, …}}: {PROPOSED}")
         return []
 
     def _check_names(self, columns: Iterable[Column]) -> None:
@@ -278,6 +282,9 @@ class _Reader:
             if value not in column.values or text in column.values:
                 self._wrong(f"{where}.spellings", f"a category of {', '.join(column.values)}, spelt otherwise", text)
 
+    def _truths(self, given: Mapping[str, Any], key: str, where: str, usual: tuple[str, ...]) -> frozenset[str]:
+        return frozenset(text.strip().casefold() for text in self._texts(given, key, where, usual))
+
     def _missing(self, given: Mapping[str, Any], where: str) -> frozenset[str]:
         return frozenset(text.strip() for text in self._texts(given, "missing", where, ())) | {""}
 
@@ -318,13 +325,12 @@ class _Reader:
 
     def _wrong(self, where: str, expected: str, found: Any = None) -> None:
         text = None if found is None else (found if isinstance(found, str) else json.dumps(found, default=str))
-        self.problems.add(
-            Problem(FILE, f"{where}: {expected}" if found is None else f"{where} to be {expected}", found=text)
-        )
+        whole = f"{where}: {expected}" if found is None else f"{where} to be {expected}"
+        self.problems.add(Problem(FILE, whole, found=text, outside=None if self._public else _OUTSIDE))
 
 
 def _is_name(name: Any) -> bool:
     return isinstance(name, str) and 1 <= len(name.strip()) <= 200 and name.isprintable()
 
 
-__all__ = ["Column", "Description", "Format", "TableError", "column_from", "described", "read_description"]
+__all__ = ["Column", "Description", "Format", "TableError", "described", "read_description"]

@@ -50,8 +50,9 @@ class Dataset:
     def refuse(self, table: str, rows: pd.Series, expected: str) -> None:
         """Raise :class:`TableError` naming the lines where ``rows``, a truth by line of one column, is true."""
         problems = Problems()
+        outside = None if self.description.public else expected
         for line in rows.index[rows.to_numpy(dtype=bool, na_value=False)]:
-            problems.add(Problem(self.file(table), expected, int(line), str(rows.name)))
+            problems.add(Problem(self.file(table), expected, int(line), str(rows.name), outside=outside))
         problems.raise_any()
 
 

@@ -13,27 +13,39 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that cannot be used. ``found`` may be a person's value: it is for the site alone."""
+    """One thing that cannot be used.
+
+    ``found`` may be a person's value, and ``detail`` has what stands in the file beside it, such as the names in its
+    first line, which in a file without any are a person's values: both are for the site alone. Where the site shows
+    no columns, ``outside`` stands for ``expected`` and ``column`` in what leaves it.
+    """
 
     file: str
     expected: str
     line: int | None = None
     column: str | None = None
     found: str | None = None
+    detail: str = ""
+    outside: str | None = None
 
     @property
     def where(self) -> str:
-        parts = (self.file, self.line and f"line {self.line}", self.column and f"column {shown(self.column)}")
-        return ", ".join(part for part in parts if part)
+        return self._place(self.column)
 
     def public(self) -> str:
-        """Where, and what was expected: never a value of the table."""
+        """Where, and what was expected: never a value of the table, nor a name that only the table has."""
+        if self.outside is not None:
+            return f"{self._place(None)}: expected {self.outside}"
         return f"{self.where}: expected {self.expected}"
 
     def private(self) -> str:
         """The same with what was found, for the people of the site."""
         found = "" if self.found is None else f"found {quoted(self.found)}, "
-        return f"{self.where}: {found}expected {self.expected}"
+        return f"{self.where}: {found}expected {self.expected}{self.detail}"
+
+    def _place(self, column: str | None) -> str:
+        parts = (shown(self.file), self.line and f"line {self.line}", column and f"column {shown(column)}")
+        return ", ".join(part for part in parts if part)
 
 
 class TableError(Exception):
@@ -70,9 +82,9 @@ class Problems:
             raise TableError(self.kept, self.more)
 
 
-def one(file: str, expected: str, line: int | None = None, found: str | None = None) -> TableError:
+def one(file: str, expected: str, line: int | None = None, found: str | None = None, detail: str = "") -> TableError:
     """The error of a single problem."""
-    return TableError([Problem(file, expected, line, None, found)])
+    return TableError([Problem(file, expected, line, None, found, detail)])
 
 
 def shown(text: str) -> str:

@@ -50,18 +50,29 @@ def _place(records: Records, column: Column, problems: Problems) -> int:
     count = records.names.count(column.header)
     if count == 1:
         return records.names.index(column.header)
-    what = "once" if count else "in the first line" + _near(records, column.header)
-    text = f"a column {quoted(column.header)} {what}"
-    problems.add(Problem(records.file, text, records.header_line, column.name, f"{count} of them" if count else None))
+    what, found = ("once", f"{count} of them") if count else ("in the first line", None)
+    problems.add(
+        Problem(
+            records.file,
+            f"a column {quoted(column.header)} {what}" + _single(records),
+            records.header_line,
+            column.name,
+            found,
+            "" if count else hint(column.header, [name for name in records.names if name]),
+            None if column.public else "each column that dataset.json names once in the first line" + _single(records),
+        )
+    )
     return 0
 
 
-def _near(records: Records, header: str) -> str:
+def _single(records: Records) -> str:
     [single, *more] = records.names
     other = next((mark for mark in SEPARATORS if mark in single), None)
-    if not more and other:
-        return f"; its names seem to be separated by {other!r} (format.separator in dataset.json)"
-    return hint(header, [name for name in records.names if name])
+    return (
+        f"; its names seem to be separated by {other!r} (format.separator in dataset.json)"
+        if other and not more
+        else ""
+    )
 
 
 def _values(records: Records, column: Column, place: int, problems: Problems) -> list[Value]:
@@ -73,7 +84,8 @@ def _values(records: Records, column: Column, place: int, problems: Problems) ->
             try:
                 known[text] = read(text)
             except UnexpectedError:
-                problems.add(Problem(records.file, expected(column), line, column.name, text.strip()))
+                outside = None if column.public else expected(column, named=False)
+                problems.add(Problem(records.file, expected(column), line, column.name, text.strip(), outside=outside))
                 continue
         values.append(known[text])
     return values

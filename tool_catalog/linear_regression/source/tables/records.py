@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .description import Format
+from .files import read_bytes
 from .problems import Problem, Problems, TableError, one
 
 LARGEST = 2 << 30
 """bytes of a table's file"""
 MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_SAYS_SEPARATOR = "sep="
-"""how a first line for spreadsheets begins"""
+_SAYS_SEPARATOR = re.compile(r"sep=([^\r\n])(?=[\r\n]|\Z)", re.IGNORECASE)
+"""a first line for spreadsheets"""
+_LONGEST_CELL = csv.field_size_limit()
 
 
 @dataclass
@@ -46,15 +49,10 @@ def read_records(path: Path, form: Format) -> Records:
 def read_text(path: Path, encoding: str) -> str:
     """The file's text without byte order mark. Raises :class:`TableError`."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise one(path.name, f"at most {LARGEST} bytes")
-        raw = path.read_bytes()
-    except OSError as error:
+        raw = read_bytes(path, LARGEST)
+    except FileNotFoundError as error:
         raise one(path.name, f"a file that can be read ({error.strerror})") from error
-    text = decoded(raw, encoding, path.name)
-    if "\0" in text:
-        raise one(path.name, "a text without NUL", line=text.count("\n", 0, text.index("\0")) + 1)
-    return text
+    return decoded(raw, encoding, path.name)
 
 
 def decoded(raw: bytes, encoding: str, file: str) -> str:
@@ -70,18 +68,26 @@ def decoded(raw: bytes, encoding: str, file: str) -> str:
         raise one(file, f"text in {encoding}; name the file's encoding in dataset.json", line=line) from error
     if encoding not in {"utf-8", "utf-16"} and not raw.isascii() and _is_utf8(raw):
         raise one(file, f"text in {encoding}, as dataset.json says; the file is in utf-8")
+    if "\0" in text:
+        raise one(file, "a text without NUL", line=text.count("\n", 0, text.index("\0")) + 1)
     return text.removeprefix("\ufeff")
+
+
+def separator_line(text: str) -> str | None:
+    """What a first line ``sep=;`` says, if the text has one."""
+    named = _SAYS_SEPARATOR.match(text)
+    return named[1] if named else None
 
 
 def split(text: str, file: str, separator: str) -> Records:
     """The records of a text. Raises :class:`TableError`."""
     found = Records(file)
     rows = _numbered(text, file, separator)
-    line, header = next(rows, (1, []))
-    if (named := _named_separator(header, separator)) is not None:
+    if (named := separator_line(text)) is not None:
         if named != separator:
-            raise one(file, f"{separator!r} between cells, as dataset.json says; the first line says {named!r}", line)
-        line, header = next(rows, (line, []))
+            raise one(file, f"{separator!r} between cells, as dataset.json says", 1, f"a first line sep={named}")
+        next(rows, None)
+    line, header = next(rows, (1, []))
     found.names, found.header_line = [name.strip() for name in header], line
     if not any(found.names):
         raise one(file, "the names of the columns in the first line", line=line)
@@ -90,21 +96,25 @@ def split(text: str, file: str, separator: str) -> Records:
 
 
 def _take_rows(found: Records, rows: Iterator[tuple[int, list[str]]]) -> None:
-    """Cells beyond the last name may be left out, and are empty: spreadsheets write as many as they like."""
+    """Cells beyond the last name may be left out, and are empty: spreadsheets write as many as they like.
+
+    If one of them has a text, the row's cells may be shifted against the names.
+    """
     width = max(number for number, name in enumerate(found.names, 1) if name)
     whole = len(found.names)
     for line, cells in rows:
         if not any(map(str.strip, cells)):
             found.empty += 1
-        elif width <= len(cells) <= whole:
+        elif width <= len(cells) <= whole and not any(map(str.strip, cells[width:])):
             found.rows.append((line, cells + [""] * (whole - len(cells))))
         else:
-            found.problems.add(Problem(found.file, _counted(width, len(cells)), line, found=f"{len(cells)} cells"))
+            what = _counted(width, shifted=len(cells) == width + 1 or width < len(cells) <= whole)
+            found.problems.add(Problem(found.file, what, line, found=f"{len(cells)} cells"))
 
 
-def _counted(width: int, cells: int) -> str:
+def _counted(width: int, *, shifted: bool) -> str:
     why = "the first line names"
-    if cells == width + 1:
+    if shifted:
         why = "the first line names (a program that writes the rows' numbers must name that column, too)"
     return f"{width} cells, as many columns as {why}"
 
@@ -119,16 +129,10 @@ def _numbered(text: str, file: str, separator: str) -> Iterator[tuple[int, list[
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        raise one(file, f"cells that end; a quotation mark within one is written twice ({error})", line) from error
-
-
-def _named_separator(header: list[str], separator: str) -> str | None:
-    """What a first line ``sep=;`` says, if it is one: split at that separator, it is two cells."""
-    if len(header) == 2 and header[0].casefold() == _SAYS_SEPARATOR and not header[1]:
-        return separator
-    if len(header) == 1 and len(header[0]) == 5 and header[0].casefold().startswith(_SAYS_SEPARATOR):
-        return header[0][4]
-    return None
+        what = "cells that end; a quotation mark within one is written twice"
+        if "field limit" in str(error):
+            what = f"cells of at most {_LONGEST_CELL} characters; a quotation mark that stands alone makes one of many"
+        raise one(file, f"{what} ({error})", line) from error
 
 
 def _is_utf8(raw: bytes) -> bool:
@@ -139,4 +143,4 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
-__all__ = ["Records", "TableError", "decoded", "read_records", "read_text", "split"]
+__all__ = ["Records", "TableError", "decoded", "read_records", "read_text", "separator_line", "split"]

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 
 from .description import Column
 from .problems import shown
@@ -36,10 +37,19 @@ def value_of(column: Column) -> Callable[[str], Value]:
     return value
 
 
-def expected(column: Column) -> str:
-    """What a cell of the column may be, for people."""
+def expected(column: Column, *, named: bool = True) -> str:
+    """What a cell of the column may be, for people; not ``named``, without a word of what the description says."""
+    if not named:
+        return f"{_UNNAMED.get(column.type, f'a {column.type}')}, or no value"
     missing = ", ".join(sorted(column.missing - {""}))
     return f"{_WORDS[column.type](column)}, or no value (an empty cell{f', {missing}' if missing else ''})"
+
+
+def date_of(text: str, form: str) -> datetime:
+    """The date that a text is in that form, digit by digit. Raises ValueError if it is none."""
+    if _date_pattern(form).fullmatch(text) is None:
+        raise ValueError(form)
+    return datetime.strptime(text, form)
 
 
 def plain_number(text: str, decimal: str) -> str | None:
@@ -85,9 +95,26 @@ def _category(text: str, column: Column) -> str:
 
 def _date(text: str, column: Column) -> datetime:
     try:
-        return datetime.strptime(text, column.format)
+        return date_of(text, column.format)
     except ValueError as error:
         raise UnexpectedError from error
+
+
+@lru_cache(maxsize=64)
+def _date_pattern(form: str) -> re.Pattern[str]:
+    """Years have four digits; the rest has one or two, and two where another part follows at once, or precedes."""
+    parts = re.split(r"(%[A-Za-z])", form)
+    digits = {
+        number: "{4}" if part == "%Y" else "{2}" if _touches(parts, number) else "{1,2}"
+        for number, part in enumerate(parts)
+        if number % 2
+    }
+    return re.compile("".join(f"[0-9]{digits[n]}" if n in digits else re.escape(part) for n, part in enumerate(parts)))
+
+
+def _touches(parts: list[str], number: int) -> bool:
+    before, after = parts[number - 1], parts[number + 1]
+    return (not before and number > 1) or (not after and number + 2 < len(parts))
 
 
 def _text(text: str, _: Column) -> str:
@@ -109,6 +136,7 @@ def _named(texts: tuple[str, ...]) -> str:
     return ", ".join(map(shown, texts[:_MOST_NAMED])) + more
 
 
+_UNNAMED = {"integer": "a whole number", "category": "one of the categories that dataset.json names"}
 _WORDS: dict[str, Callable[[Column], str]] = {
     "integer": lambda column: "a whole number such as 12",
     "number": lambda column: f"a number such as 12{column.decimal}5",
