@@ -82,6 +82,7 @@ def moment(text: str | None, option: str) -> str | None:
     return text.replace(" ", "T").rstrip("Z")
 
 
+@audit.command()
 def verify(
     place: Annotated[Path, typer.Argument(help="a log's folder, or its entries.jsonl")],
     checkpoint: Annotated[
@@ -133,5 +134,4 @@ def _text(path: Path) -> str:
 
 def mount(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    audit.command("verify")(verify)
     app.add_typer(audit, name="audit")

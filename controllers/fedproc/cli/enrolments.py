@@ -20,6 +20,7 @@ Fingerprint = Annotated[
 ]
 
 
+@hosts.command()
 def code(host: str, hours: Hours = CODE_HOURS, json: AsJson = False) -> None:
     """Give out a single-use code for a host; an earlier one of it is void then."""
     try:
@@ -34,6 +35,7 @@ def code(host: str, hours: Hours = CODE_HOURS, json: AsJson = False) -> None:
     say(f"for {given.host}, until {clock(given.expires)}; it is shown this once")
 
 
+@hosts.command()
 def enrolments(json: AsJson = False) -> None:
     """Codes that were given out, and requests that wait for a certificate."""
     with signed_in(operator=True) as client:
@@ -50,6 +52,7 @@ def _state(entry: EnrolmentView) -> str:
     return "code void" if entry.void else f"code good until {clock(entry.expires)}"
 
 
+@hosts.command()
 def confirm(
     host: str,
     certificate: Annotated[Path, typer.Option(help="certificate of the host's request (PEM)")],
@@ -74,6 +77,7 @@ def confirm(
     as_json(found) if json else say(f"{host} is confirmed with the key {found.fingerprint}")
 
 
+@hosts.command()
 def reject(
     host: str, reason: Annotated[str, typer.Option(prompt=True, help="shown to the host")], json: AsJson = False
 ) -> None:
@@ -83,6 +87,7 @@ def reject(
     as_json(found) if json else say(f"{host} is refused; `fedproc hosts code {host}` lets it try again")
 
 
+@hosts.command()
 def revoke(
     host: str, reason: Annotated[str, typer.Option(prompt=True, help="kept in the audit")], json: AsJson = False
 ) -> None:
@@ -92,7 +97,5 @@ def revoke(
     as_json(found) if json else say(f"{host} is revoked; `fedproc hosts enrol {host}` lets it in again")
 
 
-def mount(app: typer.Typer) -> None:
-    """Add the commands to ``fedproc hosts``, which is in the application already."""
-    for command in (code, enrolments, confirm, reject, revoke):
-        hosts.command()(command)
+def mount(_app: typer.Typer) -> None:
+    """The commands are part of ``fedproc hosts``, which is in the application already."""

@@ -14,19 +14,36 @@ from fedproc.common.text import escaped
 
 _HELP = "Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave."
 _SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
-_ALONE = {("site", name): ("site.check",) for name in ("check", "diagnose", "profiles")} | {
-    ("site", name): ("site.check", "site.files") for name in ("policy", "settings")
+_MODULES = {
+    "account": {"login", "logout"},
+    "browse": {"hosts", "tools", "data"},
+    "datasets": {"data"},
+    "enrolments": {"hosts"},
+    "survey": {"hosts"},
+    "run": {"run", "follow"},
+    "experiments": {"experiments", "results"},
+    "retention": {"storage", "users"},
+    "catalog": {"catalog"},
+    "audit": {"audit"},
+    "site.check": {"site"},
+    "site.control": {"site"},
+    "site.storage": {"site"},
+    "site.enrol": {"site"},
+    "site.files": {"site"},
+    "site.tools": {"site"},
+    "site.accept": {"site"},
+    "site.audit": {"site"},
+    "services": _SERVICES,
 }
+"""the commands of each module by their first words, in the order in which help shows them"""
+_ALONE: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("site", name): ("site.check",) for name in ("check", "diagnose", "profiles")
+} | {("site", name): ("site.check", "site.files") for name in ("policy", "settings")}
 """what needs no more than these, as scripts call it"""
-_ALL = (
-    "account", "browse", "datasets", "enrolments", "survey", "run", "experiments", "retention", "catalog", "audit",
-    "site.check", "site.control", "site.storage", "site.enrol", "site.files", "site.tools", "site.accept", "site.audit",
-    "services",
-)  # fmt: skip
 
 
 def application(arguments: list[str]) -> typer.Typer:
-    """The application. For a service, or the host check, it alone is put in: so that it stays as light as it can be."""
+    """The application with what the first word needs, or all if it is no command: to build all takes longest of all."""
     app = typer.Typer(
         name="fedproc",
         no_args_is_help=True,
@@ -54,9 +71,10 @@ def _options(
 
 
 def _modules(arguments: list[str]) -> tuple[str, ...]:
-    if arguments and arguments[0] in _SERVICES:
-        return ("services",)
-    return _ALONE.get((arguments[0], arguments[1]), _ALL) if len(arguments) > 1 else _ALL
+    if alone := _ALONE.get(tuple(arguments[:2])):
+        return alone
+    named = tuple(module for module, commands in _MODULES.items() if commands & set(arguments[:1]))
+    return named or tuple(_MODULES)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from fedproc.common.errors import InvalidInputError
 from fedproc.onboarding.report import survey as reports
 
 
+@hosts.command()
 def survey(
     json: AsJson = False,
     html: Annotated[
@@ -39,6 +40,5 @@ def _write(path: Path, page: str) -> None:
         raise InvalidInputError(f"{path} cannot be written: {error.strerror}; choose another place") from error
 
 
-def mount(app: typer.Typer) -> None:
-    """Add the command to those of ``fedproc hosts``, which are part of the application already."""
-    hosts.command("survey")(survey)
+def mount(_app: typer.Typer) -> None:
+    """The command is part of ``fedproc hosts``, which is in the application already."""

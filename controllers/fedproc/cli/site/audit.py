@@ -14,6 +14,8 @@ from fedproc.cli.site.app import site
 from fedproc.common.tlog.selection import Reader, Selection
 
 audit = typer.Typer(help="What was done here with data: the host's transparency log.", invoke_without_command=True)
+audit.command("verify")(common.verify)
+site.add_typer(audit, name="audit")
 
 
 @audit.callback()
@@ -100,6 +102,4 @@ def _texts(pair: tuple[object, object]) -> tuple[str, str]:
 
 
 def mount(_app: typer.Typer) -> None:
-    """Add the command to those of a site."""
-    audit.command("verify")(common.verify)
-    site.add_typer(audit, name="audit")
+    """The commands are part of ``fedproc site``, which is in the application already."""

@@ -12,6 +12,8 @@ from fedproc.cli.site.app import INSTALLED, site
 
 policy = typer.Typer(help="The site's policy file.", no_args_is_help=True)
 settings = typer.Typer(help="The orchestrator's settings file.", no_args_is_help=True)
+site.add_typer(policy, name="policy")
+site.add_typer(settings, name="settings")
 
 File = Annotated[Path, typer.Argument(help="the file; /dev/stdin reads what is piped in")]
 
@@ -41,6 +43,4 @@ def check_settings(file: File = INSTALLED) -> None:
 
 
 def mount(_app: typer.Typer) -> None:
-    """Add the commands to those of a site."""
-    site.add_typer(policy, name="policy")
-    site.add_typer(settings, name="settings")
+    """The commands are part of ``fedproc site``, which is in the application already."""

@@ -11,6 +11,7 @@ from fedproc.cli.show import AsJson, as_json, notice, styled, table
 from fedproc.cli.site.app import INSTALLED, site
 
 tools = typer.Typer(help="Tools that this host has ready.", no_args_is_help=True)
+site.add_typer(tools, name="tools")
 
 Config = Annotated[
     Path, typer.Option("--config", envvar="FEDPROC_SITE_CONFIG", help="the orchestrator's settings file (host.toml)")
@@ -44,6 +45,5 @@ def fetch(
         raise typer.Exit(1)
 
 
-def mount(app: typer.Typer) -> None:
-    """Add the commands to those of a site."""
-    site.add_typer(tools, name="tools")
+def mount(_app: typer.Typer) -> None:
+    """The commands are part of ``fedproc site``, which is in the application already."""
