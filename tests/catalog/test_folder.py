@@ -69,6 +69,11 @@ def test_fault_is_told_with_its_line(folder: Path, before: str, after: str, plac
     assert first.startswith(f"{folder}/tool.yaml:{line_of(folder, place)}: "), first
 
 
+def test_fault_of_a_value_that_stands_in_the_place_of_a_merged_one_is_told_with_its_own_line(folder: Path) -> None:
+    told = said(folder, "version: 1.0.0", "<<: {version: 2.0.0}\nversion: one")
+    assert told.startswith(f"{folder}/tool.yaml:{line_of(folder, 'version: one')}: version: "), told
+
+
 @pytest.mark.parametrize(
     ("lock", "text"),
     [

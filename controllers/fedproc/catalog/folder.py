@@ -66,9 +66,10 @@ def version_key(version: str) -> tuple[tuple[int, ...], int, str]:
 def _parse(description: Path) -> tuple[Tool, yaml.Node | None]:
     try:
         text = read_regular(description).decode("utf-8-sig")
-        content = yaml.safe_load(text)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
         doubled = [f"{description}:{line}: {text}" for line, text in doubled_keys(root)]
+        content = loader.construct_document(root) if root else None  # puts what it merges (<<) first into its tables
     except OSError as error:
         raise InvalidInputError(f"{description}: cannot be read: {error.strerror}") from error
     except _NOT_YAML as error:
@@ -144,7 +145,7 @@ def _line(node: yaml.Node | None, where: _Where) -> int:
 
 def _child(node: Any, step: int | str) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == str(step)), None)
+        return next((value for key, value in reversed(node.value) if key.value == str(step)), None)
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
         return node.value[step]  # type: ignore[no-any-return]
     return None
