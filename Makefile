@@ -75,9 +75,12 @@ federation-test: $(VENV)/installed ## assert on the running federation: who may 
 # tests that share something costly go to one worker (tests/conftest.py), and what takes longest begins first
 workers = -n $(WORKERS) --no-loadscope-reorder
 
+# What they write goes to memory, where no disk is waited for. Each worker loads the programs anew: two are enough.
+memory = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
+
 .PHONY: unit
-unit: $(VENV)/installed ## the tests that start no process, with few random examples (20 s)
-	@FEDPROC_FEW_EXAMPLES=yes $(BIN)/pytest -m unit $(workers) $(ARGS)
+unit: $(VENV)/installed ## the quick tests that start no process, with few random examples (10 s)
+	@FEDPROC_FEW_EXAMPLES=yes $(memory) $(BIN)/pytest -m unit -n 2 --no-loadscope-reorder $(ARGS)
 
 .PHONY: test
 test: setup ## all tests but those of the next lines (RabbitMQ, PostgreSQL, end to end); WORKERS=4 at once

@@ -1,14 +1,16 @@
 """What a test needs is told by markers (pyproject.toml); most of them follow from its fixtures (``support/needs.py``).
 
-A test without any of them is a unit test (``make unit``): it may not start a process. Under ``pytest -n``, tests that
-share something costly share a worker, and those that take longest begin first.
+A test without any of them is a unit test (``make unit``): it may not start a process, and is quick. Under
+``pytest -n``, tests that share something costly share a worker, and those that take longest begin first.
 """
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,15 @@ import pytest
 from hypothesis import settings
 from tests.support.broker import running_broker
 from tests.support.browser import browser  # noqa: F401 (a fixture)
+from tests.support.examples import wanted
 from tests.support.needs import needs, needs_of
 
 from fedproc.demo.broker import BrokerPlan
 from fedproc.demo.data import SHARES, write_datasets
 from fedproc.demo.keys import Keyring
 
-settings.register_profile("patient", deadline=None)  # a busy machine is no fault of what is tested
+# a busy machine is no fault of what is tested
+settings.register_profile("patient", deadline=None, max_examples=wanted(100))
 settings.load_profile("patient")
 
 NEEDS = {
@@ -38,14 +42,29 @@ SHARED = {
     "broker": re.compile(r"tests/(common/amqp/|site/centre/test_(broker_access|egress)\.py)"),
 }
 """By their ids: tests that share something costly share a worker, as those of one file do."""
+UNIT_SECONDS = 0.3
+"""CPU time that a unit test takes at most in ``make unit``, where nothing else runs; what takes more is ``slow``."""
+PATIENCE = 10
+"""so many times that it is let pass with a warning: first uses, odd examples, a machine on which other things run"""
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """``-m unit`` does not even import a module without a unit test, which would take as long as they do."""
-    if config.option.markexpr == "unit" and collection_path.suffix == ".py":
-        return bool(WHOLE.search(collection_path.read_text())) or None
-    return None
+    if config.option.markexpr != "unit":
+        return None
+    modules = [collection_path] if collection_path.is_file() else list(collection_path.rglob("test_*.py"))
+    return (bool(modules) and all(WHOLE.search(module.read_text()) for module in modules)) or None
+
+
+def pytest_collection() -> None:
+    """Most of what is imported stays: to look through it again and again for garbage takes a tenth of ``make unit``."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -93,6 +112,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_teardown() -> None:
     """What the session has started for other tests may end with this one."""
     _running.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    began = time.process_time()
+    result = yield
+    taken = time.process_time() - began
+    if taken > UNIT_SECONDS and item.config.option.markexpr == "unit":
+        told = f"a unit test took {taken:.1f} s of CPU: mark {item.nodeid} with 'slow'"
+        if taken > UNIT_SECONDS * PATIENCE:
+            raise AssertionError(told)
+        item.warn(pytest.PytestWarning(told))
+    return result
 
 
 _running: list[pytest.Item] = []

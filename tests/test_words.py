@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from fedproc.central.db.schema import metadata
 
 ROOT = Path(__file__).parents[1]
@@ -78,6 +80,7 @@ def _is_log(call: ast.Call) -> bool:
 SOURCES = sorted(PROGRAM.rglob("*.py"))
 
 
+@pytest.mark.slow
 def test_modules_have_the_fields_words() -> None:
     assert [str(path.relative_to(PROGRAM)) for path in SOURCES if path.stem in MODULES] == []
     assert [found for path in SOURCES for found in private_names(path)] == []
@@ -88,6 +91,7 @@ def private_names(path: Path) -> list[str]:
     return [f"{path.relative_to(ROOT)}:{line}: {name}" for line, name in names(tree_of(path)) if name in private]
 
 
+@pytest.mark.slow
 def test_events_and_error_texts_have_the_fields_words() -> None:
     texts = [(path, *text) for path in SOURCES for text in spoken(tree_of(path))]
     assert len(texts) > len(SOURCES)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, Engine
 from tests.support.books import Books, settings_in
 from tests.support.needs import needs
 from tests.support.postgres import DATABASES, Postgres
@@ -58,25 +58,37 @@ def new_database(request: pytest.FixtureRequest, kind: str, folder: Path) -> str
     return cluster.new_database(request.getfixturevalue("postgres_schema"))
 
 
+@pytest.fixture(scope="session")
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """One for all tests, each with a new file below it: SQLAlchemy compiles a statement once for an engine."""
+    return connect(f"sqlite:///{tmp_path_factory.mktemp('central')}/central.db")
+
+
 @pytest.fixture(params=DATABASES)
 def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
     """Four hosts that were just heard of and every sample tool, on SQLite and on PostgreSQL."""
-    yield from _opened(new_database(request, request.param, tmp_path), tmp_path)
+    if request.param == "sqlite":
+        engine: Engine = request.getfixturevalue("sqlite_engine")
+        folder = Path(str(engine.url.database)).parent
+        for old in folder.iterdir():
+            old.unlink()
+        new_database(request, "sqlite", folder)
+    else:
+        engine = connect(new_database(request, request.param, tmp_path))
+    yield from _opened(engine, tmp_path)
 
 
 @pytest.fixture
 def pg_books(postgres: Postgres, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
     """The same on PostgreSQL alone, where writers do not exclude each other by themselves."""
-    yield from _opened(new_database(request, "postgresql", tmp_path), tmp_path)
+    yield from _opened(connect(new_database(request, "postgresql", tmp_path)), tmp_path)
 
 
-def _opened(url: str, folder: Path) -> Iterator[Books]:
-    settings, key = settings_in(folder, url)
-    engine = connect(url)
+def _opened(engine: Engine, folder: Path) -> Iterator[Books]:
+    settings, key = settings_in(folder, engine.url.render_as_string(hide_password=False))
     ledger = Books(engine, settings, key)
     ledger.enrol_everyone()
-    for tool in EVERY:
-        ledger.add_tool(tool)
+    ledger.add_tool(*EVERY)
     yield ledger
     engine.dispose()
 

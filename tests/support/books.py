@@ -107,22 +107,22 @@ class Books:
     # -- what the API does
 
     def enrol_everyone(self) -> None:
-        for host in HOSTS:
-            self.enrol(host)
-            self.beat(host)
+        self.enrol(*HOSTS)
+        self.take(*((host, self.hosts.seal(host, self.hosts.heartbeat(host))) for host in HOSTS))
 
-    def enrol(self, host: str) -> None:
-        enrolment = self.hosts.enrolment(host)
+    def enrol(self, *hosts: str) -> None:
         with write_transaction(self.engine) as connection:
-            host_store.enrol(connection, host, enrolment, enrolment.public_key, time.time())
+            for host in hosts:
+                enrolment = self.hosts.enrolment(host)
+                host_store.enrol(connection, host, enrolment, enrolment.public_key, time.time())
 
-    def add_tool(self, tool: Tool, key: ECKey | None = None) -> None:
-        manifest = Manifest(tool=tool, files=())
-        signed = sign_manifest(manifest, Signer(key or self.dispatch_key))
+    def add_tool(self, *tools: Tool, key: ECKey | None = None) -> None:
         with write_transaction(self.engine) as connection:
-            tool_store.add(
-                connection, tool, digest=tool_digest(manifest), signed=signed, bundle="0" * 64, now=time.time()
-            )
+            for tool in tools:
+                manifest = Manifest(tool=tool, files=())
+                signed = sign_manifest(manifest, Signer(key or self.dispatch_key))
+                digest = tool_digest(manifest)
+                tool_store.add(connection, tool, digest=digest, signed=signed, bundle="0" * 64, now=time.time())
 
     def submit(self, sub: str = "rosa", at: float | None = None, **request: Any) -> str:
         caller = Caller(sub, sub.title(), frozenset({"researcher"}), None, time.time() + 60)

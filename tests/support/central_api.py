@@ -26,7 +26,6 @@ from tests.support.issuer import TestIssuer
 from fedproc.catalog.bundle import pack
 from fedproc.catalog.folder import load_tool
 from fedproc.catalog.signing import sign_manifest
-from fedproc.central.api.app import create_app
 from fedproc.central.db import migrate
 from fedproc.central.db.engine import connect
 from fedproc.common.keys import Signer
@@ -57,6 +56,8 @@ class Federation:
         self._heard = 0.0
 
     def __enter__(self) -> Federation:
+        from fedproc.central.api.app import create_app  # takes half a second: for those only who start one
+
         migrate.migrate(self.engine)
         self.app = create_app(self.settings)
         self.books.changed = lambda: self.app.state.fedproc.notifier.publish("events")

@@ -10,9 +10,15 @@ from hypothesis import HealthCheck, settings
 
 def examples(count: int, **more: Any) -> settings:
     """``FEDPROC_EXAMPLES_TIMES=50`` tries fifty times as many as usual, other ones each time."""
-    times = int(os.environ.get("FEDPROC_EXAMPLES_TIMES", "1"))
-    few = os.environ.get("FEDPROC_FEW_EXAMPLES") == "yes"
-    wanted = max(5, count // 10) if few else count * times
-    if times > 1:
+    if _times() > 1:
         more = {"suppress_health_check": list(HealthCheck), **more}
-    return settings(max_examples=wanted, **more)
+    return settings(max_examples=wanted(count), **more)
+
+
+def wanted(count: int) -> int:
+    few = os.environ.get("FEDPROC_FEW_EXAMPLES") == "yes"
+    return max(5, count // 10) if few else count * _times()
+
+
+def _times() -> int:
+    return int(os.environ.get("FEDPROC_EXAMPLES_TIMES", "1"))

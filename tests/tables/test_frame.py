@@ -9,7 +9,8 @@ import pytest
 
 from fedproc.tables.problems import TableError
 
-pd = pytest.importorskip("pandas")
+pytestmark = pytest.mark.slow  # pandas takes a while to load
+pytest.importorskip("pandas")
 from fedproc.tables.frame import Dataset  # noqa: E402 (pandas first)
 
 

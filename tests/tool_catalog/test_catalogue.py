@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import re
 import runpy
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from fedproc.catalog.folder import load_catalogue
+from fedproc.contract.tool.tool import Manifest
 
 CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
 TOOLS = {"cohort-statistics", "flower-logistic", "host-acceptance", "linear-regression"}
-MANIFESTS = {name: versions[-1] for name, versions in load_catalogue(CATALOGUE).items()}
+
+
+@cache
+def manifests() -> dict[str, Manifest]:
+    return {name: versions[-1] for name, versions in load_catalogue(CATALOGUE).items()}
 
 
 def _folder(tool: str) -> Path:
@@ -21,12 +27,12 @@ def _folder(tool: str) -> Path:
 
 
 def test_the_catalogue_has_the_demos_tools() -> None:
-    assert MANIFESTS.keys() >= TOOLS
+    assert manifests().keys() >= TOOLS
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_what_runs_is_part_of_the_manifest_and_no_test_data_is(tool: str) -> None:
-    manifest = MANIFESTS[tool]
+    manifest = manifests()[tool]
     files = {file.path for file in manifest.files}
     for task in manifest.tool.tasks:
         script = next(part for part in task.command if part.startswith("{source}/"))
@@ -49,7 +55,7 @@ def test_locked_requirements_are_hashed_and_name_no_index(tool: str) -> None:
 def test_there_is_an_example_of_every_tasks_parameters(tool: str) -> None:
     from jsonschema import Draft202012Validator
 
-    manifest = MANIFESTS[tool].tool
+    manifest = manifests()[tool].tool
     for task in manifest.tasks:
         parameters = _folder(tool) / "test" / "example_input" / task.name / "parameters.json"
         if parameters.exists():

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tests.support.central_api import Federation
 
-from fedproc.central.api.documentation import swagger
+import fedproc
 
-ASSETS = Path(swagger.__file__).parent / "assets"
+ASSETS = Path(fedproc.__file__).parent / "central/api/documentation/assets"
 
 
 @pytest.mark.parametrize("package", json.loads((ASSETS / "vendored.json").read_text()), ids=lambda p: p["package"])

@@ -9,12 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from pydantic import BaseModel
 
-from fedproc.central.api.app import routed
-from fedproc.central.api.openapi import document_bytes
-from fedproc.central.api.routes.token import TokenForm
 from fedproc.contract.api.base import Request
 
 DOCUMENT = Path(__file__).parents[3] / "docs/openapi.json"
@@ -41,6 +37,11 @@ D61 = [
 
 @cache
 def served() -> str:
+    from fastapi import FastAPI
+
+    from fedproc.central.api.app import routed  # takes half a second: where it is used
+    from fedproc.central.api.openapi import document_bytes
+
     return document_bytes(routed(FastAPI(openapi_url=None))).decode()
 
 
@@ -68,6 +69,8 @@ def test_the_groups_have_an_order_and_none_is_left_out() -> None:
 
 
 def test_the_requests_that_a_person_makes_have_an_example_that_is_taken() -> None:
+    from fedproc.central.api.routes.token import TokenForm
+
     models = {model.__name__: model for model in _of(Request)} | {"TokenForm": TokenForm}
     shown = {name: s["examples"] for name, s in published()["components"]["schemas"].items() if "examples" in s}
     assert {"ExperimentRequest", "RunRequest", "NewFile", "TokenForm", "NewEnrolment", "HostEnrolment"} <= shown.keys()

@@ -117,6 +117,7 @@ def test_a_file_that_a_host_names_and_never_sent_is_a_fault_of_the_system(books:
     assert "f-000" in now.reason
 
 
+@pytest.mark.slow
 def test_ten_thousand_outputs_of_one_job_are_taken_over(books: Books, job: Row[Any]) -> None:
     named = [
         {"output": "x", "path": f"{n:05}" + "p" * 120, "file": new_id("f"), "sha256": "0" * 64, "size": 1}

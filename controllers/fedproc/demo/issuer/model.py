@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ REFRESH_SECONDS = 12 * 3600
 _REFRESH_TYPE = "refresh+jwt"
 
 
-_NO_PASSWORD = generate_password_hash(secrets.token_hex())
-"""what an unknown user's password is compared with, so that it takes as long as a known one's"""
+@cache
+def _no_password() -> str:
+    """What an unknown user's password is compared with, so that it takes as long as a known one's."""
+    return generate_password_hash(secrets.token_hex())
 
 
 class User(BaseModel):
@@ -120,7 +123,7 @@ class Issuer:
 
     def authenticate(self, name: str, password: str) -> User | None:
         user = self._users.get(name)
-        fits = check_password_hash(user.password_hash if user else _NO_PASSWORD, password)
+        fits = check_password_hash(user.password_hash if user else _no_password(), password)
         return user if fits else None
 
     def first_use(self, jti: str, until: float) -> bool:
