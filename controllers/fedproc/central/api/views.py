@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
@@ -196,8 +197,20 @@ def host_view(row: Row[Any], heartbeat_timeout: float) -> HostView:
         reached_by=_reached_by(row),
         last_heartbeat=None if row.heard is None else moment(row.heard),
         datasets=[f"{row.id}:{offered['id']}" for offered in heartbeat.get("datasets", [])],
+        certificate_expires=_certificate_expires(row.report),
         **{name: heartbeat[name] for name in names if name in heartbeat},
     )
+
+
+def _certificate_expires(report: Any) -> datetime | None:
+    """A host may write what it likes into its report, so nothing in it is taken for granted."""
+    for key in ("report", "facts", "credentials", "certificate", "not_after"):
+        report = report.get(key) if isinstance(report, dict) else None
+    try:
+        found = datetime.fromisoformat(report) if isinstance(report, str) else None
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None
 
 
 def host_report_view(row: Row[Any]) -> HostReportView:

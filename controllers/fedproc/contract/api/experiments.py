@@ -103,13 +103,14 @@ class ExperimentView(View):
 
 
 class Page(View):
-    """A page of experiments, newest first, without their jobs.
+    """A page of experiments, newest first unless sorted, without their jobs.
 
     ``next`` is the value for ``cursor`` of the following page.
     """
 
     items: list[ExperimentView]
     next: str | None = None
+    total: int | None = Field(None, description="how many there are in all, if that was asked for (count)")
 
 
 class EventView(View):

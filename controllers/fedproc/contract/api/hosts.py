@@ -54,6 +54,9 @@ class HostView(View):
     datasets: list[str] = []
     open_jobs: int = 0
     check: dict[str, Any] | None = None
+    certificate_expires: AwareDatetime | None = Field(
+        None, description="as the host's last whole check found its certificate"
+    )
 
 
 class HostReportView(View):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Header, Query, Request
 from pydantic import TypeAdapter
@@ -78,18 +78,31 @@ def list_experiments(
     label: Annotated[Line | None, Query(max_length=200)] = None,
     owner: Annotated[Line | None, Query(max_length=255, description="for operators: only this user's")] = None,
     mine: Annotated[bool, Query(description="for operators: only their own")] = False,
+    tool: Annotated[str | None, Query(max_length=64, description="only of this tool")] = None,
+    text: Annotated[Line | None, Query(max_length=200, description="in label or tool, or the id")] = None,
+    count: Annotated[bool, Query(description="also count them all: total")] = False,
+    sort: Annotated[
+        Literal["created", "-created", "ended", "-ended", "tool", "-tool", "state", "-state", "label", "-label"] | None,
+        Query(description="with - downwards; pages then follow by offset, not by cursor"),
+    ] = None,
+    offset: Annotated[int, Query(ge=0, le=2**31, description="with sort: how many are passed over")] = 0,
     cursor: Annotated[str | None, Query(pattern=EXPERIMENT_PATTERN)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
-    """One's own experiments, an operator's everybody's; newest first, without their jobs."""
+    """One's own experiments, an operator's everybody's; newest first unless sorted, without their jobs."""
     app = app_state(request)
     whose = owner if caller.operates and not mine else caller.sub
-    states = [s.value for s in state or []]
+    wanted = experiments.Wanted(whose, [s.value for s in state or []], label, tool, text)
     with read_transaction(app.engine) as connection:
-        rows = experiments.page(connection, whose, states, label, cursor, limit + 1)
+        if sort is None:
+            rows = experiments.page(connection, wanted, cursor, limit + 1)
+        else:
+            rows = experiments.sorted_page(connection, wanted, sort, offset, limit + 1)
         without = experiments.succeeded_without(connection, [row.id for row in rows if row.state == "succeeded"])
+        total = experiments.count(connection, wanted) if count else None
     items = [experiment_view(row, (), app.heartbeat_timeout, without.get(row.id, ())) for row in rows[:limit]]
-    return answer(Page(items=items, next=items[-1].id if len(rows) > limit else None))
+    more = items[-1].id if sort is None and len(rows) > limit else None
+    return answer(Page(items=items, next=more, total=total))
 
 
 @routes.get("/experiments/{experiment_id}", response_model=ExperimentView)

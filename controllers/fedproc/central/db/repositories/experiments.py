@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
 
 from fedproc.central.db.schema import events, experiments, hosts, jobs
 from fedproc.common.errors import NotFoundError
@@ -49,6 +50,8 @@ _NOT_THERE = ("queued", *sorted(TERMINAL))
 _OPEN = select(func.count()).where(
     experiments.c.owner == bindparam("owner"), experiments.c.state.in_(("queued", "running"))
 )
+_ID = experiments.c.id
+SORTED_BY: Mapping[str, str] = {"created": "id", "ended": "ended", "tool": "tool", "state": "state", "label": "label"}
 _ADD, _ADD_JOBS = insert(experiments), insert(jobs)
 
 
@@ -80,20 +83,47 @@ def by_key(connection: Connection, owner: str, key: str) -> Row[Any] | None:
     return connection.execute(_BY_KEY, {"owner": owner, "key": key}).one_or_none()
 
 
-def page(
-    connection: Connection, owner: str | None, states: Sequence[str], label: str | None, cursor: str | None, most: int
-) -> Sequence[Row[Any]]:
+@dataclass(frozen=True)
+class Wanted:
+    """Which experiments are listed; ``text`` is in the label or the tool's id, or is the id."""
+
+    owner: str | None = None
+    states: Sequence[str] = ()
+    label: str | None = None
+    tool: str | None = None
+    text: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """What their rows have in common."""
+        equal = ((experiments.c.owner, self.owner), (experiments.c.label, self.label), (experiments.c.tool, self.tool))
+        found: list[ColumnElement[bool]] = [column == value for column, value in equal if value is not None]
+        if self.states:
+            found.append(experiments.c.state.in_(self.states))
+        if self.text:
+            fits: list[ColumnElement[bool]] = [experiments.c.id == self.text]
+            fits += [each.icontains(self.text, autoescape=True) for each in (experiments.c.label, experiments.c.tool)]
+            found.append(or_(*fits))
+        return found
+
+
+def page(connection: Connection, wanted: Wanted, cursor: str | None, most: int) -> Sequence[Row[Any]]:
     """Newest first, from before ``cursor`` on."""
-    query = select(experiments).order_by(experiments.c.id.desc()).limit(most)
-    if owner is not None:
-        query = query.where(experiments.c.owner == owner)
-    if states:
-        query = query.where(experiments.c.state.in_(states))
-    if label is not None:
-        query = query.where(experiments.c.label == label)
-    if cursor is not None:
-        query = query.where(experiments.c.id < cursor)
-    return connection.execute(query).all()
+    query = select(experiments).where(*wanted.conditions()).order_by(_ID.desc()).limit(most)
+    return connection.execute(query if cursor is None else query.where(cursor > _ID)).all()
+
+
+def sorted_page(connection: Connection, wanted: Wanted, sort: str, offset: int, most: int) -> Sequence[Row[Any]]:
+    """In the order of a column, downwards if ``sort`` begins with ``-``; equal ones newest first."""
+    column = experiments.c[SORTED_BY[sort.removeprefix("-")]]
+    order = (column.desc() if sort.startswith("-") else column).nulls_last()
+    query = select(experiments).where(*wanted.conditions()).order_by(order, _ID.desc())
+    return connection.execute(query.offset(offset).limit(most)).all()
+
+
+def count(connection: Connection, wanted: Wanted) -> int:
+    """How many there are."""
+    query = select(func.count()).select_from(experiments).where(*wanted.conditions())
+    return int(connection.execute(query).scalar_one())
 
 
 def succeeded_without(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
