@@ -97,7 +97,8 @@ def _up(console: Console) -> None:
     url = env["FEDPROC_URL"]
     console.print(
         f"""
-The federation is up. The API is at [bold]{url}[/], its documentation at [bold]{url}/docs[/].
+The federation is up. Open [bold]{url}/dashboard[/] in a browser, and sign in as researcher or operator:
+their passwords are in {folder}/env. The API's documentation is at [bold]{url}/docs[/].
 By hand:
   source {folder}/env                 # address, user and password, for the command line and for curl
   .venv/bin/fedproc hosts             # who is there
@@ -134,7 +135,7 @@ def _status(console: Console) -> None:
         last_seen = host.last_heartbeat.strftime("%H:%M:%S UTC") if host.last_heartbeat else "never"
         hosts.add_row(host.id, last_seen, f"{host.condition} {host.condition_text}", str(host.open_jobs))
     console.print(hosts)
-    console.print(f"API {client.url}, its documentation {client.url}/docs")
+    console.print(f"dashboard {client.url}/dashboard, API {client.url}, its documentation {client.url}/docs")
 
 
 def _down(console: Console) -> None:

@@ -15,7 +15,7 @@ from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.tool.tool import Manifest
 from fedproc.contract.wire.routing import host_scopes, relay_scopes
 from fedproc.demo.broker import BrokerPlan, other_root, write_configuration
-from fedproc.demo.issuer.model import DEVICE_GRANT, IssuerSettings, User
+from fedproc.demo.issuer.model import CODE_GRANT, DEVICE_GRANT, IssuerSettings, User
 from fedproc.demo.issuer.model import Client as OidcClient
 from fedproc.demo.keys import Keyring
 
@@ -104,6 +104,11 @@ class Configuration:
         )
         api = OidcClient(client_id="fedproc-api", public_key=self.jwk("api"), grants=("password", "refresh_token"))
         cli = OidcClient(client_id="fedproc-cli", grants=(DEVICE_GRANT, "refresh_token"))
+        dashboard = OidcClient(
+            client_id="fedproc-dashboard",
+            grants=(CODE_GRANT, "refresh_token"),
+            redirect_uris=(f"{self.api_url}/dashboard/sign-in/back",),
+        )
         users = [
             User(name=name, password_hash=generate_password_hash(self.passwords[name]), roles=roles)
             for name, roles in USERS.items()
@@ -113,7 +118,7 @@ class Configuration:
             port=self.ports.issuer,
             key=self.keys.key("issuer", rsa_bits=2048).private,
             users=tuple(users),
-            clients=(*machines, relay, api, cli),
+            clients=(*machines, relay, api, cli, dashboard),
         )
         _write_secret(self.folder / "issuer.json", settings.model_dump_json(indent=1))
 

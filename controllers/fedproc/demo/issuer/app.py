@@ -1,6 +1,7 @@
 """The issuer as an application, built on Authlib: ``python -m fedproc.demo.issuer --config FILE``.
 
-Grants: password, refresh_token, device code (RFC 8628) and client credentials with ``private_key_jwt`` (RFC 7523).
+Grants: password, refresh_token, authorisation code with PKCE (RFC 7636), device code (RFC 8628) and client credentials
+with ``private_key_jwt`` (RFC 7523).
 """
 
 from __future__ import annotations
@@ -10,12 +11,21 @@ from pathlib import Path
 
 import waitress
 from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.oauth2.rfc6749 import OAuth2Error
+from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint
-from flask import Flask, Response, jsonify, render_template_string, request
+from flask import Flask, Response, jsonify, redirect, render_template_string, request
+from werkzeug.wrappers import Response as AnyResponse
 
 from fedproc.common.errors import InvalidInputError
-from fedproc.demo.issuer.grants import client_assertion_method, device_endpoint, grant_types, token_generator
-from fedproc.demo.issuer.model import DEVICE_GRANT, Issuer, IssuerSettings
+from fedproc.demo.issuer.grants import (
+    client_assertion_method,
+    code_grant,
+    device_endpoint,
+    grant_types,
+    token_generator,
+)
+from fedproc.demo.issuer.model import CODE_GRANT, DEVICE_GRANT, Issuer, IssuerSettings
 
 
 def create_app(settings: IssuerSettings) -> Flask:
@@ -27,8 +37,10 @@ def create_app(settings: IssuerSettings) -> Flask:
     server.register_client_auth_method("private_key_jwt", client_assertion_method(issuer))
     for grant in grant_types(issuer):
         server.register_grant(grant)
+    server.register_grant(code_grant(issuer), [CodeChallenge(required=True)])
     server.register_endpoint(device_endpoint(issuer))
     _routes(app, issuer, server)
+    _browser_routes(app, issuer, server)
     return app
 
 
@@ -40,11 +52,14 @@ button{font:inherit;margin-top:1.2rem;padding:.5rem 1.2rem}p[role=alert]{
  border-left:4px solid #a40000;padding-left:.7rem}
 </style><h1>Sign in to fedproc</h1>
 {% if error %}<p role="alert">{{ error }}</p>{% endif %}
-{% if not done %}<form method="post"><label for="c">Code that your terminal shows</label>
-<input id="c" name="user_code" value="{{ code }}" required autocomplete="off"><label for="u">User name</label>
+{% if not done %}<form method="post">{% if code is not none %}<label for="c">Code that your terminal shows</label>
+<input id="c" name="user_code" value="{{ code }}" required autocomplete="off">{% endif %}
+<label for="u">User name</label>
 <input id="u" name="username" required autocomplete="username"><label for="p">Password</label>
 <input id="p" name="password" type="password" required autocomplete="current-password">
-<button>Sign in</button></form>{% else %}<p>You are signed in. Go back to your terminal.</p>{% endif %}</html>"""
+<button>Sign in</button></form>{% else %}<p>
+{% if code is none %}Go back to the dashboard.{% else %}You are signed in. Go back to your terminal.{% endif %}</p>
+{% endif %}</html>"""
 
 
 def _routes(app: Flask, issuer: Issuer, server: AuthorizationServer) -> None:
@@ -55,12 +70,21 @@ def _routes(app: Flask, issuer: Issuer, server: AuthorizationServer) -> None:
         return jsonify(
             issuer=url,
             jwks_uri=f"{url}/jwks",
+            authorization_endpoint=f"{url}/authorize",
+            end_session_endpoint=f"{url}/end-session",
             token_endpoint=f"{url}/token",
             device_authorization_endpoint=f"{url}/device_authorization",
-            grant_types_supported=["password", "refresh_token", "client_credentials", DEVICE_GRANT],
+            grant_types_supported=[
+                CODE_GRANT,
+                "password",
+                "refresh_token",
+                "client_credentials",
+                DEVICE_GRANT,
+            ],
             token_endpoint_auth_methods_supported=["private_key_jwt", "none"],
             id_token_signing_alg_values_supported=["RS256"],
-            response_types_supported=[],
+            response_types_supported=["code"],
+            code_challenge_methods_supported=["S256"],
             subject_types_supported=["public"],
         )
 
@@ -85,6 +109,30 @@ def _routes(app: Flask, issuer: Issuer, server: AuthorizationServer) -> None:
             issuer, code.strip().upper(), request.form.get("username", ""), request.form.get("password", "")
         )
         return render_template_string(_PAGE, code=code, error=error, done=not error)
+
+
+def _browser_routes(app: Flask, issuer: Issuer, server: AuthorizationServer) -> None:
+    @app.route("/authorize", methods=["GET", "POST"])
+    def authorize() -> AnyResponse | str | tuple[str, int]:
+        try:
+            grant = server.get_consent_grant()
+        except OAuth2Error as error:
+            said = f"The dashboard asks wrongly: {error.description or error.error}."
+            return render_template_string(_PAGE, code=None, error=said, done=True), 400
+        if request.method == "GET":
+            return render_template_string(_PAGE, code=None, error="", done=False)
+        user = issuer.authenticate(request.form.get("username", ""), request.form.get("password", ""))
+        if user is None:
+            return render_template_string(_PAGE, code=None, error="User name or password is not right.", done=False)
+        return server.create_authorization_response(grant_user=user, grant=grant)  # type: ignore[no-any-return]
+
+    @app.get("/end-session")
+    def end_session() -> AnyResponse | str:
+        """There is no session here to be ended, as each sign-in asks for the password."""
+        target = request.args.get("post_logout_redirect_uri", "")
+        client = issuer.client(request.args.get("client_id", ""))
+        origins = {uri.partition("/dashboard/")[0] for uri in client.redirect_uris} if client else set()
+        return redirect(target) if target.partition("/dashboard")[0] in origins else "You are signed out."
 
 
 def _approve(issuer: Issuer, code: str, name: str, password: str) -> str:

@@ -13,7 +13,9 @@ from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from joserfc.jwk import ECKey, KeySet
 
 from fedproc.demo.broker import SCOPE_CLAIM
-from fedproc.demo.issuer.model import Client, DeviceRequest, Issuer, User
+from fedproc.demo.issuer.model import AuthorizationCode, Client, DeviceRequest, Issuer, User
+
+CODE_SECONDS = 60
 
 
 def token_generator(issuer: Issuer) -> JWTBearerTokenGenerator:
@@ -106,6 +108,34 @@ def grant_types(issuer: Issuer) -> list[type]:
             return credential.asked - before < 0.5
 
     return [Password, Refresh, Machine, Device]
+
+
+def code_grant(issuer: Issuer) -> type:
+    """The code that a browser brings back (RFC 6749 section 4.1): good once, for a minute, and only with PKCE."""
+
+    class Code(grants.AuthorizationCodeGrant):  # type: ignore[misc]
+        TOKEN_ENDPOINT_AUTH_METHODS = ("none",)
+
+        def save_authorization_code(self, code: str, request: Any) -> None:
+            now, data = time.time(), request.payload.data
+            issuer.codes = {key: kept for key, kept in issuer.codes.items() if kept.expires > now}
+            issuer.codes[code] = AuthorizationCode(
+                code, request.client.client_id, data.get("redirect_uri"), data.get("scope", ""), request.user,
+                now + CODE_SECONDS, data.get("code_challenge"), data.get("code_challenge_method"),
+            )  # fmt: skip
+
+        def query_authorization_code(self, code: str, client: Client) -> AuthorizationCode | None:
+            kept = issuer.codes.get(code)
+            good = kept is not None and kept.client_id == client.client_id and kept.expires > time.time()
+            return kept if good else None
+
+        def delete_authorization_code(self, authorization_code: AuthorizationCode) -> None:
+            issuer.codes.pop(authorization_code.code, None)
+
+        def authenticate_user(self, authorization_code: AuthorizationCode) -> User:
+            return authorization_code.user
+
+    return Code
 
 
 class _Credential:

@@ -15,6 +15,7 @@ from joserfc.jwk import RSAKey
 from pydantic import BaseModel, ConfigDict
 from werkzeug.security import check_password_hash, generate_password_hash
 
+CODE_GRANT = "authorization_code"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
@@ -52,6 +53,7 @@ class Client(BaseModel):
     audience: tuple[str, ...] = ("fedproc-api",)
     host: str | None = None
     broker_scopes: str | None = None
+    redirect_uris: tuple[str, ...] = ()
 
     def get_client_id(self) -> str:
         return self.client_id
@@ -64,6 +66,15 @@ class Client(BaseModel):
 
     def check_grant_type(self, grant_type: str) -> bool:
         return grant_type in self.grants
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code"
+
+    def get_default_redirect_uri(self) -> str | None:
+        return None
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        return redirect_uri in self.redirect_uris
 
 
 class IssuerSettings(BaseModel):
@@ -103,6 +114,26 @@ class DeviceRequest:
         return time.time() > self.expires
 
 
+@dataclass
+class AuthorizationCode:
+    """A code that a browser carries to the dashboard; the methods are those that Authlib asks."""
+
+    code: str
+    client_id: str
+    redirect_uri: str | None
+    scope: str
+    user: User
+    expires: float
+    code_challenge: str | None
+    code_challenge_method: str | None
+
+    def get_redirect_uri(self) -> str | None:
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        return self.scope
+
+
 class Issuer:
     """The issuer's state and its answers to Authlib's questions."""
 
@@ -113,6 +144,7 @@ class Issuer:
         self._users = {user.name: user for user in settings.users}
         self._clients = {client.client_id: client for client in settings.clients}
         self.devices: dict[str, DeviceRequest] = {}
+        self.codes: dict[str, AuthorizationCode] = {}
         self._used: dict[str, float] = {}
 
     def client(self, client_id: str) -> Client | None:
