@@ -42,8 +42,9 @@ _numbers = iter(range(1_000_000))
 class Federation:
     """Started on entry, ended on exit; everything it writes is in ``folder``."""
 
-    def __init__(self, database: str, folder: Path, issuer: TestIssuer, **settings: Any) -> None:
+    def __init__(self, database: str, folder: Path, issuer: TestIssuer, port: int = 0, **settings: Any) -> None:
         self.folder = folder
+        self._port = port
         self.issuer = issuer
         self.catalogue_key = ECKey.generate_key("P-256")
         (folder / "catalogue.pem").write_bytes(self.catalogue_key.as_pem(private=False))
@@ -64,7 +65,7 @@ class Federation:
         config = uvicorn.Config(
             self.app,
             host="127.0.0.1",
-            port=0,
+            port=self._port,
             log_config=None,
             access_log=False,
             lifespan="on",
@@ -138,8 +139,9 @@ class Federation:
 
     def local(self, uri: str) -> str:
         """The same address at the port where the API listens here."""
-        assert uri.startswith(PUBLIC), uri
-        return self.url + uri.removeprefix(PUBLIC)
+        public = self.settings.public_url
+        assert uri.startswith(public), uri
+        return self.url + uri.removeprefix(public)
 
     def new_file(self, client: httpx.Client, data: bytes, path: str = "") -> tuple[dict[str, Any], str]:
         """A new entry of the caller's for these bytes, and where they go."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import secrets
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
@@ -28,6 +31,13 @@ class TestIssuer:
         self.asked: list[dict[str, str]] = []
         self.key_fetches = 0
         self.takes = 0.0
+        self.signs_in: tuple[str, ...] | None = ("rosa", "researcher")
+        """who is signed in there with a browser, and the roles; None: who comes is refused"""
+        self.sessions: dict[str, tuple[str, ...]] = {}
+        """by refresh token"""
+        self.lives = 600
+        """seconds of an access token for a browser"""
+        self.codes: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
         self._signing_in: dict[str, threading.Lock] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -62,6 +72,8 @@ class TestIssuer:
             return 200, {
                 "issuer": self.url,
                 "jwks_uri": f"{self.url}/keys",
+                "authorization_endpoint": f"{self.url}/authorize",
+                "end_session_endpoint": f"{self.url}/end",
                 "token_endpoint": f"{self.url}/token",
                 "device_authorization_endpoint": f"{self.url}/device",
                 "grant_types_supported": self.grant_types,
@@ -71,10 +83,43 @@ class TestIssuer:
             return 200, {"keys": [key.as_dict(private=False) for key in self.keys]}
         if path == "/token" and method == "POST":
             return self._grant(form)
+        if path.startswith("/authorize?"):
+            return self._authorize(dict(parse_qsl(path.partition("?")[2])))
+        if path.startswith("/end?"):
+            return 303, {"location": dict(parse_qsl(path.partition("?")[2]))["post_logout_redirect_uri"]}
         return 404, {}
+
+    def _authorize(self, asked: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """A browser that is signed in here is led back at once."""
+        self.asked.append(asked)
+        answer = {"state": asked["state"], "iss": self.url}
+        if self.signs_in is None:
+            answer["error"] = "access_denied"
+        else:
+            answer["code"] = secrets.token_hex(8)
+            self.codes[answer["code"]] = self.signs_in, asked
+        return 303, {"location": f"{asked['redirect_uri']}?{urlencode(answer)}"}
+
+    def _redeem(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        who, asked = self.codes.pop(form["code"], ((), {}))
+        proof = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).decode().rstrip("=")
+        same = form["redirect_uri"] == asked.get("redirect_uri") and form["client_id"] == asked.get("client_id")
+        if not who or proof != asked["code_challenge"] or not same:
+            return 400, {"error": "invalid_grant"}
+        refresh = secrets.token_hex(8)
+        self.sessions[refresh] = who
+        return 200, self._tokens(who, refresh)
+
+    def _tokens(self, who: tuple[str, ...], refresh: str) -> dict[str, Any]:
+        token = self.token(*who, exp=int(time.time()) + self.lives)
+        return {"access_token": token, "token_type": "Bearer", "expires_in": self.lives, "refresh_token": refresh}
 
     def _grant(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         self.asked.append(form)
+        if form["grant_type"] == "authorization_code":
+            return self._redeem(form)
+        if form.get("refresh_token") in self.sessions:
+            return 200, self._tokens(self.sessions[form["refresh_token"]], form["refresh_token"])
         user = form.get("username", "")
         if form["grant_type"] == "password" and self._another_signs_in(user):
             return 400, {"error": "invalid_grant", "error_description": "as Keycloak does with sign-ins at once"}
@@ -102,6 +147,8 @@ class TestIssuer:
                 status, body = issuer.answer(self.command, self.path, form)
                 content = json.dumps(body).encode()
                 self.send_response(status)
+                if status == 303:
+                    self.send_header("Location", body["location"])
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()

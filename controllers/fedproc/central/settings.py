@@ -106,6 +106,7 @@ class CentralSettings(Section):
     quota: QuotaSettings = Field(QuotaSettings(), description="of every user")
     quotas: dict[str, UserQuotaSettings] = Field({}, description="of single users, by the subject of their tokens")
     metrics_port: int | None = Field(None, description="relay: loopback port of /metrics")
+    session_hours: float = Field(12, gt=0, le=720, description="how long a sign-in at the dashboard lasts at most")
     health_seconds: float = Field(3, description="how long an answer of /hosts/health/ is kept")
     log_level: str = "INFO"
     retention: RetentionSettings = RetentionSettings()

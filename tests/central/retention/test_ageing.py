@@ -54,6 +54,7 @@ BOUNDED = {
     "relays": "a relay that was not seen for an hour goes with the next one's sign of life",
     "deletions": "gone when the deletion is complete",
     "discards": "gone with the bytes",
+    "sessions": "those that are over go at the next sign-in",
     "kept": "one row for each kind",
 }
 """tables that no rule is for, and why they do not grow for ever"""

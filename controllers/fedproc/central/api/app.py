@@ -17,6 +17,12 @@ from fedproc.central.api.audit import AuditLog
 from fedproc.central.api.deps import AppState
 from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.middleware import RequestMiddleware
+from fedproc.central.api.pages import assets, nowhere, sign_in
+from fedproc.central.api.pages import experiments as experiments_page
+from fedproc.central.api.pages import files as files_page
+from fedproc.central.api.pages import home as home_page
+from fedproc.central.api.pages import hosts as hosts_page
+from fedproc.central.api.pages import live as live_page
 from fedproc.central.api.rates import Rates
 from fedproc.central.api.recent import Recent
 from fedproc.central.api.routes import (
@@ -36,6 +42,7 @@ from fedproc.central.api.routes import (
 )
 from fedproc.central.api.streams import Streams
 from fedproc.central.auth.issuer import Issuer
+from fedproc.central.auth.sessions import Sessions
 from fedproc.central.auth.tokens import Verifier
 from fedproc.central.db import migrate
 from fedproc.central.db.engine import connect
@@ -57,6 +64,7 @@ _GRACE_SECONDS = 20
 _MODULES = (
     tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, registry, token, retention, system,
 )  # fmt: skip
+_PAGES = (assets, sign_in, home_page, hosts_page, experiments_page, live_page, files_page, nowhere)
 
 
 def create_app(settings: CentralSettings) -> FastAPI:
@@ -77,7 +85,7 @@ def create_app(settings: CentralSettings) -> FastAPI:
 
 def routed(app: FastAPI) -> FastAPI:
     """Put the endpoints on the application: directly, since a router inside is matched twice for each request."""
-    for module in _MODULES:
+    for module in (*_MODULES, *_PAGES):
         app.router.routes.extend(module.routes.routes)
     return app
 
@@ -86,13 +94,13 @@ def _app_state(settings: CentralSettings) -> AppState:
     engine = connect(settings.database)
     migrate.ready(engine)
     notifier, metrics, issuer = notifier_for(engine, settings.runtime), Metrics(), Issuer(settings.issuer)
-    blobs, quotas = Blobs(settings.files), Quotas(settings)
+    blobs, quotas, verifier = Blobs(settings.files), Quotas(settings), Verifier(issuer)
     return AppState(
         settings=settings,
         engine=engine,
         notifier=notifier,
         issuer=issuer,
-        verifier=Verifier(issuer),
+        verifier=verifier,
         blobs=blobs,
         uploads=Uploads(engine, blobs, settings.max_upload_mb, quotas),
         inputs=Inputs(engine, blobs, notifier, quotas),
@@ -101,6 +109,7 @@ def _app_state(settings: CentralSettings) -> AppState:
         rates=Rates(lambda user: settings.quota_of(user).requests_per_minute),
         metrics=metrics,
         streams=Streams(notifier, metrics, engine),
+        sessions=Sessions(engine, issuer, verifier, settings.session_hours),
         health=Recent(settings.health_seconds),
         catalogue_keys=read_keys(settings.catalogue_keys, "catalogue_keys"),
     )

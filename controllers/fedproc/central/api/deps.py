@@ -21,6 +21,7 @@ from fedproc.central.api.rates import Rates
 from fedproc.central.api.recent import Recent
 from fedproc.central.api.streams import Streams
 from fedproc.central.auth.issuer import Issuer
+from fedproc.central.auth.sessions import Sessions
 from fedproc.central.auth.tokens import Caller, Verifier, invalid_token
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import hosts
@@ -54,6 +55,7 @@ class AppState:
     rates: Rates
     metrics: Metrics
     streams: Streams
+    sessions: Sessions
     health: Recent[tuple[Health, Health]]
     """the last check of the centre, as operators see it, and as everybody does"""
     catalogue_keys: Mapping[str, ECKey]

@@ -1,1 +1,1 @@
-"""Who calls: the issuer's tokens and keys."""
+"""Who calls: the issuer's tokens and keys, and sign-ins with a browser."""

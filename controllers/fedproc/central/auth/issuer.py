@@ -103,11 +103,26 @@ class Issuer:
 
     async def grant(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Hand a token request on, with our client's authentication; the status and body of the answer."""
+        endpoint = await self._token_endpoint()
+        async with self._one_at_a_time(form.get("username")):
+            return await self._ask(endpoint, {**form, **self._authentication(endpoint)})
+
+    async def grant_to_browser(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """The same for the dashboard's client, which is a public one: PKCE stands in for its authentication."""
+        return await self._ask(await self._token_endpoint(), {**form, "client_id": self.settings.dashboard_client_id})
+
+    async def browser_address(self, endpoint: str) -> str | None:
+        """Where a browser is sent: the ``authorization_endpoint`` or ``end_session_endpoint``, if there is one."""
         document = self._document or await self.discover()
-        endpoint = str(document.get("token_endpoint"))
+        return document.get(endpoint)
+
+    async def _token_endpoint(self) -> str:
+        document = self._document or await self.discover()
+        return str(document.get("token_endpoint"))
+
+    async def _ask(self, endpoint: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         try:
-            async with self._one_at_a_time(form.get("username")):
-                answer = await self._http.post(endpoint, data={**form, **self._authentication(endpoint)})
+            answer = await self._http.post(endpoint, data=form)
             body = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise _unavailable(endpoint, error) from error

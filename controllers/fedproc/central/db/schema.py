@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -25,17 +24,13 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from fedproc.central.db.metadata import BigId, metadata
+from fedproc.central.db.sign_ins import sessions
 
-BigId = BigInteger().with_variant(Integer, "sqlite")
+__all__ = [
+    "audit", "dataset_columns", "dead_letters", "deletions", "discards", "enrolments", "events", "experiments", "files",
+    "hosts", "jobs", "kept", "metadata", "outbox", "records", "relays", "sessions", "shared", "tools",
+]  # fmt: skip
 
 hosts = Table(
     "hosts",

@@ -117,8 +117,8 @@ def _browser_routes(app: Flask, issuer: Issuer, server: AuthorizationServer) -> 
         try:
             grant = server.get_consent_grant()
         except OAuth2Error as error:
-            said = f"The dashboard asks wrongly: {error.description or error.error}."
-            return render_template_string(_PAGE, code=None, error=said, done=True), 400
+            wrong = f"The dashboard asks wrongly: {error.description or error.error}."
+            return render_template_string(_PAGE, code=None, error=wrong, done=True), 400
         if request.method == "GET":
             return render_template_string(_PAGE, code=None, error="", done=False)
         user = issuer.authenticate(request.form.get("username", ""), request.form.get("password", ""))

@@ -1,0 +1,119 @@
+"""Around every page: who asks, that a form is ours, and what a person is told when something cannot be done."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from fedproc.central.api.deps import AppState, app_state, audit_event
+from fedproc.central.api.pages.backend import ApiError, Backend
+from fedproc.central.api.pages.rendering import page
+from fedproc.central.api.problems import status_of, title_of
+from fedproc.central.auth.sessions import Session, signed_out
+from fedproc.common.errors import FedprocError, ForbiddenError, NotAuthenticatedError
+
+_FORM_FIELDS = 10_000
+
+
+class PageRoute(APIRoute):
+    """A page's fault is a page, and its act is written down by the endpoint of the API that does it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            audit_event(request).is_action = False
+            try:
+                return await handle(request)
+            except (FedprocError, RequestValidationError, HTTPException) as error:
+                return error_page(request, error)
+
+        return answered
+
+
+def pages() -> APIRouter:
+    """A router for pages."""
+    return APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def cookie_name(app: AppState) -> str:
+    """Over TLS one that only this very host can have set (RFC 6265bis, ``__Host-``)."""
+    return "__Host-fedproc" if app.settings.public_url.startswith("https:") else "fedproc"
+
+
+async def optional_session(request: Request) -> Session | None:
+    """Who is signed in, if anybody is."""
+    app = app_state(request)
+    cookie = request.cookies.get(cookie_name(app))
+    if cookie is None:
+        return None
+    try:
+        session = await app.sessions.find(cookie)
+    except NotAuthenticatedError:
+        return None
+    request.state.session = session
+    audit_event(request).actor = session.subject
+    return session
+
+
+async def signed_in(request: Request) -> Session:
+    """Raises :class:`NotAuthenticatedError`."""
+    session = await optional_session(request)
+    if session is None:
+        raise signed_out()
+    return session
+
+
+async def backend(request: Request, session: Annotated[Session, Depends(signed_in)]) -> Backend:
+    """The API as who is signed in."""
+    return Backend(request.app, session.tokens.access)
+
+
+async def checked_form(request: Request, session: Annotated[Session, Depends(signed_in)]) -> AsyncIterator[FormData]:
+    """A form that one of this session's pages sent. Raises :class:`ForbiddenError` for any other."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        raise _foreign_form()
+    async with request.form(max_files=0, max_fields=_FORM_FIELDS) as form:
+        token = str(form.get("form_token", ""))
+        if not hmac.compare_digest(token.encode(), session.form_token.encode()):
+            raise _foreign_form()
+        yield form
+
+
+def _foreign_form() -> ForbiddenError:
+    text = "this form is not of your present sign-in, so nothing was done: open the page again, and send it from there"
+    return ForbiddenError(text, code="forbidden.form")
+
+
+Api = Annotated[Backend, Depends(backend)]
+SignedIn = Annotated[Session, Depends(signed_in)]
+MaybeSignedIn = Annotated[Session | None, Depends(optional_session)]
+Form = Annotated[FormData, Depends(checked_form)]
+
+
+def error_page(request: Request, error: Exception) -> Response:
+    """What went wrong, as a page; who is not signed in is led to sign in, and comes back."""
+    status, text = _told(error)
+    if status == 401 and request.method == "GET" and request.headers.get("sec-fetch-dest", "document") == "document":
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse("/dashboard/sign-in?" + urlencode({"next": target}), 303)
+    return page(request, "fault.html", {"status": status, "title": title_of(status), "text": text}, status)
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    if isinstance(error, ApiError):
+        return error.status, error.message
+    if isinstance(error, FedprocError):
+        return status_of(error), error.message
+    if isinstance(error, HTTPException):
+        return error.status_code, error.detail
+    return 422, "the address of this page, or what was sent to it, is not as the page takes it: begin at the start page"

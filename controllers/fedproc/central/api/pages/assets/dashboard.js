@@ -1,0 +1,56 @@
+// The few lines that htmx has not: how the stream is, what is said aloud, copying, times in the reader's zone.
+"use strict";
+(() => {
+  const stream = document.getElementById("stream");
+  const clock = () => new Date().toLocaleTimeString();
+  let heard = clock();
+
+  const say = (state, text) => {
+    if (!stream || stream.textContent === text) return;
+    stream.dataset.state = state;
+    stream.textContent = text;
+  };
+
+  const localTimes = (root) => {
+    for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+      time.title = time.textContent;
+      time.textContent = new Date(time.dateTime).toLocaleString();
+    }
+  };
+
+  const lost = () => say("lost", `Connection lost: what you see is of ${heard}. Trying again…`);
+  const live = () => { heard = clock(); say("live", "Live: changes appear by themselves."); };
+
+  document.addEventListener("htmx:after:swap", () => localTimes(document));
+  document.addEventListener("htmx:sse:after:connection", live);
+  document.addEventListener("htmx:sse:after:message", () => { heard = clock(); });
+  document.addEventListener("htmx:sse:before:connection", (event) => { if (event.detail.connection.attempt > 0) lost(); });
+  document.addEventListener("htmx:sse:error", (event) => {
+    if (event.detail.status === 401) say("lost", "Your sign-in has ended: reload this page to sign in again.");
+    else lost();
+  });
+  document.addEventListener("htmx:sse:close", (event) => {
+    if (event.detail.reason === "message") say("ended", "It has ended: nothing changes any more.");
+  });
+  document.addEventListener("news", (event) => { document.getElementById("news").textContent = event.detail.data; });
+  document.addEventListener("unavailable", (event) => say("lost", event.detail.data));
+  document.addEventListener("htmx:error", lost);
+  document.addEventListener("htmx:response:error", (event) => {
+    const status = event.detail.ctx.response.status;
+    if (status === 401) say("lost", "Your sign-in has ended: reload this page to sign in again.");
+    else lost();
+  });
+  document.addEventListener("htmx:after:request", (event) => {
+    if (stream && stream.dataset.poll && event.detail.ctx.response.status === 200) {
+      heard = clock();
+      say("live", `Looked at again every ${stream.dataset.poll} seconds.`);
+    }
+  });
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    await navigator.clipboard.writeText(new URL(button.dataset.copy, location.href).href);
+    button.textContent = "Copied";
+  });
+  localTimes(document);
+})();

@@ -1,0 +1,81 @@
+"""The API as who is signed in: a page asks the endpoints of this same application, within the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import httpx
+from fastapi import FastAPI
+from pydantic import BaseModel, TypeAdapter
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from fedproc.common.errors import FedprocError
+from fedproc.common.http import problem_of
+
+M = TypeVar("M", bound=BaseModel)
+Query = Mapping[str, Any]
+
+
+class ApiError(FedprocError):
+    """The API refused; ``status`` is its answer's, ``errors`` has each fault of the input with its place."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("detail") or f"HTTP {status}"), code=str(problem.get("code") or "error"))
+        self.status = status
+        self.errors: list[dict[str, Any]] = list(problem.get("errors") or [])
+
+
+class Backend:
+    """Asks as the holder of ``token``. Everything it raises is :class:`ApiError`."""
+
+    def __init__(self, app: FastAPI, token: str) -> None:
+        self._app = app
+        self._token = token
+
+    async def one(self, model: type[M], path: str, **query: Any) -> M:
+        return model.model_validate_json((await self.send("GET", path, query=query)).content)
+
+    async def many(self, model: type[M], path: str, **query: Any) -> list[M]:
+        content = (await self.send("GET", path, query=query)).content
+        return TypeAdapter(list[model]).validate_json(content)  # type: ignore[valid-type]
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        given = {name: value for name, value in (query or {}).items() if value not in (None, "", [], ())}
+        authorization = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+        answer = await _client(self._app).request(method, path, params=given, json=body, headers=authorization)
+        if answer.status_code >= 400:
+            raise ApiError(answer.status_code, problem_of(answer))
+        return answer
+
+    def passed_on(self, path: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
+        """The API's answer as it comes, for bytes that are not to be held in memory."""
+        return _PassedOn(self._app, path, [*headers, (b"authorization", f"Bearer {self._token}".encode())])
+
+
+def _client(app: FastAPI) -> httpx.AsyncClient:
+    if not hasattr(app.state, "backend"):
+        transport = httpx.ASGITransport(app=app)
+        app.state.backend = httpx.AsyncClient(transport=transport, base_url="http://api", trust_env=False)
+    client: httpx.AsyncClient = app.state.backend
+    return client
+
+
+class _PassedOn(Response):
+    def __init__(self, app: FastAPI, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        super().__init__()
+        self._inner_app, self._path, self._asked_headers = app, path, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kept = {name: scope[name] for name in ("type", "asgi", "http_version", "scheme", "client", "server")}
+        asked = {"method": "GET", "path": self._path, "raw_path": self._path.encode(), "query_string": b""}
+        await self._inner_app({**kept, **asked, "root_path": "", "headers": self._asked_headers}, receive, send)

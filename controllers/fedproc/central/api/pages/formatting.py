@@ -1,0 +1,76 @@
+"""How pages say times, sizes and states."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup
+
+from fedproc.contract.states import TERMINAL
+
+_UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_SIZES = ("B", "kB", "MB", "GB", "TB")
+
+MARKS = {
+    "queued": "○", "dispatched": "○", "accepted": "◔", "materialising": "◔", "prepared": "◑", "running": "▶",
+    "collecting": "◕", "awaiting_release": "⏸", "succeeded": "✓", "warnings": "⚠", "failed": "✗", "error": "✗",
+    "refused": "⊘", "cancelled": "■", "expired": "⌛", "lost": "?",
+}  # fmt: skip
+"""beside the word, so that a state is not told by its colour alone"""
+
+STATE_WORDS = {"awaiting_release": "awaiting release", "warnings": "finished with warnings"}
+
+
+def moment(value: datetime | None) -> Markup:
+    """A time for people and programs; the script of the pages says it in the reader's own zone beside it."""
+    if value is None:
+        return Markup("–")
+    utc = value.astimezone(UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S}")
+
+
+def ago(value: datetime | None) -> str:
+    """How long ago, in the largest unit."""
+    if value is None:
+        return "never"
+    return f"{duration((datetime.now(UTC) - value).total_seconds())} ago"
+
+
+def duration(seconds: float | None) -> str:
+    """A span in its two largest units; ``1 hour 5 minutes``."""
+    if seconds is None:
+        return "–"
+    rest, parts = max(0, round(seconds)), []
+    for length, unit in _UNITS:
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
+    return " ".join(parts[:2]) or "0 seconds"
+
+
+def size(count: float | None) -> str:
+    """Bytes in the unit that fits (powers of ten)."""
+    if count is None:
+        return "–"
+    unit = 0
+    while count >= 1000 and unit < len(_SIZES) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.0f} {_SIZES[unit]}" if unit == 0 or count >= 100 else f"{count:.1f} {_SIZES[unit]}"
+
+
+def state_of(experiment: Any) -> str:
+    """The mark of an experiment: one that succeeded without a host has its own."""
+    return "warnings" if experiment.state == "succeeded" and experiment.succeeded_without else str(experiment.state)
+
+
+def is_over(state: str) -> bool:
+    """Whether it stays in this state."""
+    return state in {one.value for one in TERMINAL} or state == "warnings"
+
+
+def badge(state: str) -> Markup:
+    """A state as mark and word."""
+    word = STATE_WORDS.get(state, state)
+    html = Markup('<span class="badge state-{}"><span aria-hidden="true">{}</span> {}</span>')
+    return html.format(state, MARKS.get(state, "·"), word)

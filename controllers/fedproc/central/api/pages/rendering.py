@@ -1,0 +1,79 @@
+"""From a template to an answer: the environment of all pages, and the headers under which a browser shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from fastapi import Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from fedproc.central.api.deps import AppState, app_state
+from fedproc.central.api.pages import assets, formatting
+from fedproc.central.auth.sessions import Session
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+PLACES = [("/dashboard/experiments", "Experiments"), ("/dashboard/hosts", "Hosts")]
+
+
+@cache
+def environment() -> Environment:
+    """Everything is escaped, and a name that is not there is an error."""
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters |= {
+        "moment": formatting.moment, "ago": formatting.ago, "duration": formatting.duration, "size": formatting.size,
+        "badge": formatting.badge, "state_of": formatting.state_of, "is_over": formatting.is_over, "segment": segment,
+    }  # fmt: skip
+    made.globals |= {"asset": assets.address_of, "query": query}
+    return made
+
+
+def segment(text: str) -> str:
+    """One segment of a path, whatever characters it has."""
+    return quote(text, safe="")
+
+
+def query(**values: Any) -> str:
+    """A query of what is not empty; a list names its key several times."""
+    pairs = [(key, value) for key, value in values.items() if value not in (None, "", [], ())]
+    return urlencode(pairs, doseq=True)
+
+
+def policy(app: AppState) -> str:
+    """No inline script or style, nothing from elsewhere; signing out leads a form to the issuer."""
+    issuer = urlsplit(app.settings.issuer.url)
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        f"form-action 'self' {issuer.scheme}://{issuer.netloc}; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def page(request: Request, template: str, values: Mapping[str, Any] | None = None, status: int = 200) -> HTMLResponse:
+    """A whole page; its header knows who is signed in."""
+    headers = {**_HEADERS, "Content-Security-Policy": policy(app_state(request))}
+    return HTMLResponse(fragment(request, template, values or {}), status, headers)
+
+
+def fragment(request: Request, template: str, values: Mapping[str, Any]) -> str:
+    """A template's text; ``session`` is None for who is not signed in."""
+    session = getattr(request.state, "session", None)
+    own = {"session": session, "path": request.url.path, "places": places(session)}
+    return environment().get_template(template).render(**own, **values)
+
+
+def places(session: Session | None) -> list[tuple[str, str]]:
+    """What the header of each page leads to."""
+    return PLACES if session is not None and session.roles else []

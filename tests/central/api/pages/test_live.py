@@ -1,0 +1,126 @@
+"""What happens in an experiment appears in its page by itself, and what was missed is caught up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.central.api.pages.conftest import Tab, dispatch
+from tests.support.central_api import Federation
+
+pytestmark = pytest.mark.needs_browser
+
+
+@pytest.fixture
+def started(dashboard: Federation) -> str:
+    """An experiment that its hosts have been sent."""
+    with dashboard.user() as rosa:
+        experiment: str = dashboard.start(rosa, label="first look")["id"]
+    dispatch(dashboard)
+    return experiment
+
+
+def row(page: Any, host: str) -> Any:
+    return page.locator("#jobs tbody tr", has=page.get_by_role("rowheader", name=host))
+
+
+def test_states_reasons_and_the_end_appear(tab: Tab, dashboard: Federation, started: str) -> None:
+    tab.sign_in()
+    page = tab.open(f"/dashboard/experiments/{started}")
+    page.get_by_text("Live: changes appear").wait_for()
+    books = dashboard.books
+    job, other = books.job_on(started, "UB"), books.job_on(started, "BSC")
+    books.report(job.id, "accepted", waiting_for="2 free CPUs: 4 of 4 are taken")
+    row(page, "UB").get_by_text("2 free CPUs").wait_for()
+    books.report(job.id, "running")
+    row(page, "UB").get_by_text("running").wait_for()
+    page.locator("#news").get_by_text("UB local: running").wait_for(state="attached")
+    books.report(other.id, "refused", code="policy.tool", reason="the site admits no version of count")
+    row(page, "BSC").get_by_text("the site admits no version of count").wait_for()
+    tab.shot("experiment-running")
+    books.report(job.id, "failed", code="exit", reason="exit code 3")
+    page.get_by_text("It has ended").wait_for()
+    assert page.locator("#summary .badge").inner_text().endswith("failed")
+
+
+def test_measures_become_curves_and_a_table(tab: Tab, dashboard: Federation) -> None:
+    with dashboard.user() as rosa:
+        learning = dashboard.start(rosa, tool="learn", parameters={"target": "malignant"}, label="learning")["id"]
+    dispatch(dashboard)
+    tab.sign_in()
+    books = dashboard.books
+    books.bring(learning, "running")
+    jobs = [books.job_on(learning, host) for host in ("UB", "BSC")]
+    for number in (1, 2, 3):
+        for job in jobs:
+            books.say(job.id, "metrics", number, metrics={"round": number, "loss": 1 / number, "seconds": 0.25})
+    page = tab.open(f"/dashboard/experiments/{learning}")
+    figure = page.locator("#curves figure", has_text="Numbers of loss")
+    figure.locator("canvas").wait_for()
+    assert page.locator("#curves figure").count() == 2  # rounds are what the others are drawn over
+    books.say(jobs[0].id, "metrics", 4, metrics={"round": 4, "loss": 0.1875, "other": 9})
+    figure.locator("summary").click()
+    figure.get_by_role("cell", name="0.1875").wait_for()
+    tab.shot("experiment-curves")
+
+
+def test_a_lost_stream_says_so_and_catches_up(tab: Tab, dashboard: Federation, started: str) -> None:
+    tab.sign_in()
+    page = tab.open(f"/dashboard/experiments/{started}")
+    page.get_by_text("Live: changes appear").wait_for()
+    page.context.set_offline(True)
+    dashboard.app.state.fedproc.streams._wake([started])
+    job = dashboard.books.job_on(started, "UB")
+    dashboard.app.state.fedproc.streams.ending = True
+    dashboard.app.state.fedproc.streams._wake([started])
+    page.get_by_text("Connection lost: what you see is of").wait_for()
+    dashboard.app.state.fedproc.streams.ending = False
+    dashboard.books.report(job.id, "running")
+    assert not row(page, "UB").get_by_text("running").is_visible()
+    page.context.set_offline(False)
+    row(page, "UB").get_by_text("running").wait_for()
+    page.get_by_text("Live: changes appear").wait_for()
+    tab.complaints[:] = [text for text in tab.complaints if "ERR_INTERNET_DISCONNECTED" not in text]
+
+
+@pytest.fixture
+def rosa(dashboard: Federation) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=dashboard.url, follow_redirects=True, timeout=30, trust_env=False) as client:
+        client.get("/dashboard/sign-in")
+        yield client
+
+
+def test_who_comes_back_gets_what_came_since(dashboard: Federation, rosa: httpx.Client, started: str) -> None:
+    path = f"/dashboard/experiments/{started}/live"
+    dashboard.books.bring(started, "running", "succeeded", task="local")
+    dispatch(dashboard)
+    dashboard.books.bring(started, "running", "succeeded", task="total")
+    whole = rosa.get(path).text
+    assert whole.rstrip().endswith("data: ended\n\n".rstrip()) or "event: ended" in whole
+    last = max(int(line.removeprefix("id: ")) for line in whole.splitlines() if line.startswith("id: "))
+    rest = rosa.get(path, headers={"Last-Event-ID": str(last)}).text
+    assert "hx-swap-oob" not in rest
+    assert "event: ended" in rest
+
+
+def test_another_persons_experiment_is_not_followed(dashboard: Federation, rosa: httpx.Client) -> None:
+    with dashboard.user("ruth") as ruth:
+        experiment = dashboard.start(ruth)["id"]
+    assert rosa.get(f"/dashboard/experiments/{experiment}/live").status_code == 404
+    assert rosa.get(f"/dashboard/experiments/{experiment}").status_code == 404
+
+
+def test_a_result_is_fetched_and_nobody_elses(dashboard: Federation, rosa: httpx.Client, started: str) -> None:
+    job = dashboard.books.job_on(started, "UB")
+    dashboard.books.report(job.id, "running")
+    file = dashboard.upload_output(job, "counts", "counts.json", b'{"rows": 12}')["id"]
+    assert f"/dashboard/files/{file}/content" in rosa.get(f"/dashboard/experiments/{started}").text
+    got = rosa.get(f"/dashboard/files/{file}/content", headers={"Range": "bytes=0-6"})
+    assert (got.status_code, got.content) == (206, b'{"rows"')
+    assert got.headers["content-disposition"].startswith("attachment")
+    dashboard.issuer.signs_in = ("ruth", "researcher")
+    with httpx.Client(base_url=dashboard.url, follow_redirects=True, timeout=30, trust_env=False) as ruth:
+        ruth.get("/dashboard/sign-in")
+        assert ruth.get(f"/dashboard/files/{file}/content").status_code == 404

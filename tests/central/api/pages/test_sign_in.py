@@ -1,0 +1,181 @@
+"""Signing in and out: the code, the cookie, the tokens behind it, and forms that only our own pages can send."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+from tests.support.central_api import Federation
+from tests.support.issuer import TestIssuer
+
+from fedproc.central.db.engine import read_transaction, write_transaction
+from fedproc.central.db.schema import audit, sessions
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def visitor(dashboard: Federation) -> Iterator[httpx.Client]:
+    """A browser as far as HTTP goes: it keeps cookies, and is led where answers lead it."""
+    with httpx.Client(base_url=dashboard.url, follow_redirects=True, timeout=30, trust_env=False) as client:
+        yield client
+
+
+def form_token(page: httpx.Response) -> str:
+    found = re.search(r'name="form_token" value="([0-9a-f]{64})"', page.text)
+    assert found, page.text
+    return found[1]
+
+
+def test_a_stranger_is_told_what_this_is_and_where_to_sign_in(visitor: httpx.Client) -> None:
+    assert visitor.get("/").headers["content-type"] == "application/problem+json"
+    page = visitor.get("/", headers={"Accept": "text/html"})
+    assert page.url.path == "/dashboard"
+    assert "/dashboard/sign-in" in page.text
+    assert page.headers["cache-control"] == "no-store"
+    assert "unsafe" not in page.headers["content-security-policy"]
+
+
+def test_a_page_leads_to_the_sign_in_and_back(visitor: httpx.Client, issuer: TestIssuer) -> None:
+    page = visitor.get("/dashboard/experiments?text=mine")
+    assert (page.status_code, page.url.path, page.url.query) == (200, "/dashboard/experiments", b"text=mine")
+    asked = next(one for one in reversed(issuer.asked) if "code_challenge" in one)
+    assert (asked["code_challenge_method"], asked["client_id"]) == ("S256", "fedproc-dashboard")
+    assert asked["redirect_uri"].endswith("/dashboard/sign-in/back")
+
+
+def test_the_cookie_is_for_this_host_and_no_script(visitor: httpx.Client) -> None:
+    back = visitor.get("/dashboard/sign-in").history[-1]
+    cookie = next(line for line in back.headers.get_list("set-cookie") if line.startswith("fedproc="))
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Path=/" in cookie
+
+
+@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "/\\evil.example", "/tools"])
+def test_nobody_is_led_elsewhere(visitor: httpx.Client, target: str) -> None:
+    assert visitor.get("/dashboard/sign-in", params={"next": target}).url.path == "/dashboard"
+
+
+def test_a_code_that_another_browser_asked_for_signs_nobody_in(dashboard: Federation, visitor: httpx.Client) -> None:
+    begun = visitor.get("/dashboard/sign-in", follow_redirects=False)
+    back = httpx.get(begun.headers["location"], trust_env=False).headers["location"]
+    with httpx.Client(base_url=dashboard.url, trust_env=False) as other:
+        answer = other.get(back)
+    assert answer.status_code == 401
+    assert "another browser" in answer.text
+    assert "fedproc=" not in answer.headers.get("set-cookie", "")
+
+
+def test_a_refused_sign_in_says_what_to_do(visitor: httpx.Client, issuer: TestIssuer) -> None:
+    issuer.signs_in = None
+    page = visitor.get("/dashboard/hosts")
+    assert page.status_code == 401
+    assert "ask the federation&#39;s operator for an account" in page.text.replace("\n", " ")
+
+
+def test_who_has_no_role_is_told_so(visitor: httpx.Client, issuer: TestIssuer) -> None:
+    issuer.signs_in = ("nobody-yet",)
+    page = visitor.get("/dashboard/sign-in")
+    assert page.status_code == 403
+    assert "nobody-yet" in page.text
+    assert visitor.get("/dashboard/hosts").status_code == 403
+
+
+def test_tokens_are_renewed_and_new_roles_count(visitor: httpx.Client, issuer: TestIssuer) -> None:
+    issuer.lives = 10  # less than the time before its end at which a token is renewed
+    visitor.get("/dashboard/sign-in")
+    assert visitor.get("/dashboard/experiments?whose=all").text.count("everybody") == 0
+    for refresh, who in issuer.sessions.items():
+        issuer.sessions[refresh] = (who[0], "operator")
+    assert "everybody" in visitor.get("/dashboard/experiments").text
+
+
+def test_who_is_signed_out_at_the_issuer_is_signed_out_here(visitor: httpx.Client, issuer: TestIssuer) -> None:
+    issuer.lives = 10
+    visitor.get("/dashboard/sign-in")
+    issuer.sessions.clear()
+    stream = visitor.get("/dashboard/hosts/table", headers={"Sec-Fetch-Dest": "empty"}, follow_redirects=False)
+    assert stream.status_code == 401
+    assert "Sign out" not in visitor.get("/dashboard").text
+
+
+def test_a_session_ends_in_time(dashboard: Federation, visitor: httpx.Client) -> None:
+    visitor.get("/dashboard/sign-in")
+    with write_transaction(dashboard.engine) as connection:
+        connection.execute(update(sessions).values(expires=1.0))
+    answer = visitor.get("/dashboard/hosts", follow_redirects=False)
+    assert answer.headers["location"].startswith("/dashboard/sign-in?next=%2Fdashboard%2Fhosts")
+
+
+def test_the_database_alone_opens_no_session(dashboard: Federation, visitor: httpx.Client) -> None:
+    visitor.get("/dashboard/sign-in")
+    cookie = visitor.cookies["fedproc"]
+    with read_transaction(dashboard.engine) as connection:
+        rows = connection.execute(select(sessions)).all()
+    kept = repr([tuple(row) for row in rows])
+    assert cookie not in kept
+    assert "eyJ" not in kept  # no JWT in the clear
+    with httpx.Client(base_url=dashboard.url, cookies={"fedproc": rows[-1].id}, trust_env=False) as thief:
+        assert thief.get("/dashboard/hosts").status_code == 303
+
+
+def test_signing_out_ends_the_session_for_whoever_has_the_cookie(dashboard: Federation, visitor: httpx.Client) -> None:
+    page = visitor.get("/dashboard/sign-in")
+    cookie = visitor.cookies["fedproc"]
+    out = visitor.post("/dashboard/sign-out", data={"form_token": form_token(page)})
+    assert (out.status_code, out.url.path) == (200, "/dashboard")
+    assert out.history[0].headers["location"].startswith(dashboard.issuer.url)
+    with httpx.Client(base_url=dashboard.url, cookies={"fedproc": cookie}, trust_env=False) as thief:
+        assert thief.get("/dashboard/hosts").status_code == 303
+
+
+def test_a_form_of_another_site_does_nothing(dashboard: Federation, visitor: httpx.Client) -> None:
+    page = visitor.get("/dashboard/sign-in")
+    token = form_token(page)
+    refused = (
+        visitor.post("/dashboard/sign-out", data={"form_token": "0" * 64}),
+        visitor.post("/dashboard/sign-out"),
+        visitor.post("/dashboard/sign-out", data={"form_token": token}, headers={"Sec-Fetch-Site": "cross-site"}),
+    )
+    assert [answer.status_code for answer in refused] == [403, 403, 403]
+    assert "nothing was done" in refused[0].text
+    assert "Sign out" in visitor.get("/dashboard").text
+
+
+def test_a_token_of_another_session_does_not_count(dashboard: Federation, visitor: httpx.Client) -> None:
+    token = form_token(visitor.get("/dashboard/sign-in"))
+    with httpx.Client(base_url=dashboard.url, follow_redirects=True, trust_env=False) as other:
+        other.get("/dashboard/sign-in")
+        assert other.post("/dashboard/sign-out", data={"form_token": token}).status_code == 403
+
+
+def test_the_audit_names_who_signed_in(dashboard: Federation, visitor: httpx.Client, issuer: TestIssuer) -> None:
+    issuer.signs_in = ("ruth", "researcher")
+    visitor.get("/dashboard/sign-in")
+    with read_transaction(dashboard.engine) as connection:
+        acts = connection.execute(select(audit.c.action).where(audit.c.actor == "ruth")).scalars().all()
+    assert acts == ["end_sign_in"]
+
+
+def test_an_issuer_that_is_away_is_told_as_a_page(
+    dashboard: Federation, visitor: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = dashboard.app.state.fedproc.issuer
+    monkeypatch.setattr(away, "_document", {})
+    monkeypatch.setattr(away, "_discovery", "http://127.0.0.1:9/nobody")
+    page = visitor.get("/dashboard/sign-in")
+    assert page.status_code == 503
+    assert "the issuer does not answer" in page.text
+    assert page.headers["content-type"].startswith("text/html")
+
+
+def test_an_address_without_a_page_is_told_as_a_page(visitor: httpx.Client) -> None:
+    visitor.get("/dashboard/sign-in")
+    page = visitor.get("/dashboard/no/such/page")
+    assert page.status_code == 404
+    assert "there is no page at this address" in page.text
+    assert visitor.get("/dashboard/experiments/e-00000000000000000000000000").status_code == 404
