@@ -142,9 +142,10 @@ def test_a_misspelt_key_of_the_policy_is_refused_by_its_name(written, case, said
 
 def test_settings_of_a_host_arrive_whole(written):
     settings = site_settings.load(written("host"))
-    found = {name: dataset.model_dump(mode="json", exclude_none=True) for name, dataset in settings.datasets.items()}
+    found = {name: given.model_dump(mode="json", exclude_defaults=True) for name, given in settings.datasets.items()}
     assert found == {**DATASETS, "breast.cohort-1_a": {**DATASETS["breast.cohort-1_a"], "description": READ}}
     assert (settings.capacity.cpus, settings.capacity.gpus) == (2.5, ("GPU-1",))
+    assert settings.dataset_reread_days == 30
     assert settings.check.profile == "d6.1-cpu"
     assert settings.sandbox.pip_arguments == ("--index-url", READ)
     assert [key.name for key in settings.centre.dispatch_keys] == ["dispatch.pub"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -145,11 +145,13 @@ class _Tools:
         self._wanted = {"memory_mb": 100, "disk_mb": 100} | ({"gpu": {"vram_gb": 1}} if with_gpu else {})
         self.want()
 
-    def want(self, *, prepare: tuple[tuple[str, ...], ...] = (), **resources: Any) -> None:
-        """Have the tool ask for this, too, and have these steps before its command."""
+    def want(
+        self, *, prepare: tuple[tuple[str, ...], ...] = (), of_task: Mapping[str, Any] | None = None, **resources: Any
+    ) -> None:
+        """Have the tool ask for this, too, and have these steps before its command; ``of_task`` is more of its task."""
         wanted = self._wanted | resources
         values = {"name": "local", "placement": "client", "runtime": {"requirements": "r.lock"}, "command": ["true"]}
-        task = Task.model_validate(values | {"prepare": prepare, "resources": wanted})
+        task = Task.model_validate(values | {"prepare": prepare, "resources": wanted, **(of_task or {})})
         tool = SimpleNamespace(id="km", task=lambda name: task)
         self._installed = InstalledTool(cast(Any, SimpleNamespace(tool=tool)), self._folder, "sha256:1")
 

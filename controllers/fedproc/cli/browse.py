@@ -9,7 +9,21 @@ import typer
 from pydantic import ValidationError
 
 from fedproc.cli.finding import nearest
-from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, flowing, line, say, say_lines, size, styled, table
+from fedproc.cli.show import (
+    AsJson,
+    agreed,
+    as_json,
+    bold,
+    clock,
+    flowing,
+    line,
+    say,
+    say_lines,
+    size,
+    styled,
+    table,
+    version_text,
+)
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.faults import faults_of
@@ -185,9 +199,10 @@ def list_datasets(json: AsJson = False) -> None:
     if json:
         return as_json(found)
     rows = [
-        (entry.id, entry.version, size(entry.size), "" if entry.available else "not now", flowing(entry.description))
+        (entry.id, version_text(entry.version, entry.label), size(entry.size), "" if entry.available else "not now",
+         flowing(entry.description))
         for entry in found
-    ]
+    ]  # fmt: skip
     table(("dataset", "version", "size", "", "what it is"), rows, none="no host offers a dataset")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fedproc.cli.browse import data
-from fedproc.cli.show import AsJson, as_json, flowing, notice, say, say_lines, size, table
+from fedproc.cli.show import AsJson, as_json, flowing, notice, say, say_lines, size, table, version_text
 from fedproc.cli.site.app import INSTALLED
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
@@ -75,7 +75,7 @@ def show(dataset: Annotated[str, typer.Argument(help="HOST:ID")], json: AsJson =
     if json:
         return as_json(found)
     here = "" if found.available else "  (its host cannot be reached now)"
-    say(f"{found.id}  version {found.version}  {size(found.size)}{here}")
+    say(f"{found.id}  version {version_text(found.version, found.label)}  {size(found.size)}{here}")
     say_lines(found.description)
     rows = [
         (column.name, column.type, column.unit, _values(column), flowing(column.description))

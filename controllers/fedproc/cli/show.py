@@ -122,6 +122,12 @@ def size(count: int | None) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def version_text(version: str, label: str | None = None) -> str:
+    """A dataset's version for people: what its site calls it, and as much of its hash as tells it from others."""
+    short = version[:19] if version.startswith("sha256:") else version
+    return f"{label} ({short})" if label else short
+
+
 def clock(moment: datetime | None) -> str:
     """A moment in the reader's time zone."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else "-"

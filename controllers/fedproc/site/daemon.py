@@ -26,6 +26,7 @@ from fedproc.site.centre.identity import Identity
 from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.centre.signals import Signals
 from fedproc.site.connections.hub import Connections
+from fedproc.site.data.api import DataApi
 from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.executors.base import Executor
 from fedproc.site.jobs.holds import Holds
@@ -91,12 +92,17 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
         tool_cache=ToolCache(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
         runtimes=make_runtimes(loaded, make_registry(loaded, identity)),
         executor=_executor(loaded),
-        data=FolderDataApi(loaded.datasets, loaded.dataset_seconds),
+        data=_data_api(loaded),
         transfer=transfer,
         policy=rules.load(loaded.policy),
         tlog=HostLog(loaded.tlog_folder, loaded.tlog_origin),
         connections=Connections(ends, loaded.key, egress) if ends else None,
     )
+
+
+def _data_api(loaded: SiteSettings) -> DataApi:
+    indexes = loaded.state / "datasets"
+    return FolderDataApi(loaded.datasets, indexes, loaded.dataset_seconds, loaded.dataset_reread_days)
 
 
 def _executor(loaded: SiteSettings) -> Executor:

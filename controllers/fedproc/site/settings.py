@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -74,8 +75,11 @@ class DatasetSettings(Section):
     """One dataset of a host whose Data API is folders; ``dataset.json`` in it may give version and description."""
 
     path: Path
-    version: str | None = None
+    version: str | None = Field(None, description="what people call its version; the real one follows from its content")
     description: str | None = None
+    verify: Literal["stat", "content"] = Field(
+        "stat", description="before and after each job: names, lengths, times and inodes, or all bytes, too"
+    )
 
 
 class SandboxSettings(Section):
@@ -126,6 +130,9 @@ class SiteSettings(Section):
     retention: RetentionSettings = RetentionSettings()
     datasets: dict[DatasetId, DatasetSettings] = {}
     dataset_seconds: float = Field(60, ge=1, description="between two looks at a dataset, which walk all its files")
+    dataset_reread_days: float = Field(
+        30, ge=0, description="after as many, the bytes of all files of a dataset are read again; 0: never"
+    )
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
     metrics_port: int | None = Field(None, description="loopback port of /metrics")

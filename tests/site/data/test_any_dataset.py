@@ -13,7 +13,8 @@ from tests.support.anything import BYTES, TREES, as_json, bent, plant
 from tests.support.examples import examples
 
 from fedproc.contract.wire.messages import DatasetUse, OfferedDataset
-from fedproc.site.data.folder import DatasetError, FolderDataApi
+from fedproc.site.data.api import DatasetError
+from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.settings import DatasetSettings
 
 DESCRIBED = {"version": "2", "description": "x", "tables": [{"file": "a.csv", "columns": [{"name": "a"}]}]}
@@ -22,11 +23,12 @@ DESCRIBED = {"version": "2", "description": "x", "tables": [{"file": "a.csv", "c
 async def offered(folder: Path) -> tuple[OfferedDataset, ...]:
     good = folder.with_name(folder.name + "-good")
     good.mkdir()
-    api = FolderDataApi({"any": DatasetSettings(path=folder), "good": DatasetSettings(path=good)})
+    settings = {"any": DatasetSettings(path=folder), "good": DatasetSettings(path=good)}
+    api = FolderDataApi(settings, folder.with_name(folder.name + "-indexes"))
     offers = await api.offers()
     for use in (DatasetUse(id="any"), DatasetUse(id="any", version="2")):
         try:
-            await api.materialise(use, "j-1")
+            await api.materialise(use, "j-1", lambda _: None)
         except DatasetError as error:
             error.message.encode()
             assert str(folder) not in error.message
@@ -39,7 +41,7 @@ def test_any_folder_is_offered_or_told(
     tmp_path_factory: pytest.TempPathFactory, tree: Any, described: bytes | None
 ) -> None:
     folder = tmp_path_factory.mktemp("dataset")
-    plant(folder, tree)
+    plant(folder, [(name, "file" if kind == "sparse" else kind, *more) for name, kind, *more in tree])  # it is read
     if described is not None:
         (folder / "dataset.json").write_bytes(described)
     offers = asyncio.run(offered(folder))

@@ -48,15 +48,15 @@ def test_site_may_hide_columns_or_have_none(tmp_path: Path) -> None:
 
 async def test_description_that_cannot_be_used_hides_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text('{"version": "3", "columns": [{"name": "x", "type": "blob"}]}')
-    data = FolderDataApi({"cohort": DatasetSettings(path=tmp_path)}, seconds=0.0)
+    data = FolderDataApi({"cohort": DatasetSettings(path=tmp_path)}, tmp_path.with_name("indexes"), 0.0)
     with capture_logs() as logs:
-        assert [(offer.id, offer.version) for offer in await data.offers()] == [("cohort", "3")]
+        assert [(offer.id, offer.label) for offer in await data.offers()] == [("cohort", "3")]
     assert data.columns() == ()
     assert [line["dataset"] for line in logs if line["event"] == "dataset.not_described"] == ["cohort"]
 
 
 async def test_description_that_cannot_be_used_is_told_once_and_again_when_it_changes(tmp_path: Path) -> None:
-    data = FolderDataApi({"cohort": DatasetSettings(path=tmp_path)}, seconds=0.0)
+    data = FolderDataApi({"cohort": DatasetSettings(path=tmp_path)}, tmp_path.with_name("indexes"), 0.0)
     with capture_logs() as logs:
         for kind in ("blob", "blob", "number", "other", "blob"):
             given = {"tables": {"t": "t.csv"}, "columns": [{"name": "x", "type": kind}]}

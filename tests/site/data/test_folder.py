@@ -6,15 +6,19 @@ import asyncio
 import json
 import os
 import shlex
+import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tests.site.data.dicom_files import image, put
 
+from fedproc.contract.wire.messages import DatasetUse
 from fedproc.site.data import folder as module
+from fedproc.site.data import walking
+from fedproc.site.data.api import DatasetError
 from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.settings import DatasetSettings
 
@@ -28,7 +32,8 @@ def good(tmp_path: Path) -> Path:
 
 
 def api(seconds: float = 0.0, **paths: Path) -> FolderDataApi:
-    return FolderDataApi({name: DatasetSettings(path=path) for name, path in paths.items()}, seconds)
+    indexes = next(iter(paths.values())).parent / "indexes"
+    return FolderDataApi({name: DatasetSettings(path=path) for name, path in paths.items()}, indexes, seconds)
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000, b'{"version": "\\ud800"}'])
@@ -39,7 +44,7 @@ async def test_one_bad_description_hides_no_other_dataset_and_is_told_once(
     (tmp_path / "bad" / "dataset.json").write_bytes(content)
     data = api(bad=tmp_path / "bad", good=good)
     with capture_logs() as logs:
-        assert [(one.id, one.version) for one in await data.offers()] == [("good", "3")]
+        assert [(one.id, one.label) for one in await data.offers()] == [("good", "3")]
         await data.offers()
     assert [line["dataset"] for line in logs if line["event"] == "dataset.unreadable"] == ["bad"]
 
@@ -48,7 +53,7 @@ async def test_one_bad_description_hides_no_other_dataset_and_is_told_once(
 async def test_byte_order_mark_of_a_description_is_no_part_of_it(good: Path, encoding: str) -> None:
     (good / "dataset.json").write_bytes('{"version": "4", "description": "Größe"}'.encode(encoding))
     [offer] = await api(good=good).offers()
-    assert (offer.version, offer.description) == ("4", "Größe")
+    assert (offer.label, offer.description) == ("4", "Größe")
 
 
 async def test_folder_that_has_gone_is_not_offered(good: Path, tmp_path: Path) -> None:
@@ -123,26 +128,141 @@ async def test_look_that_nobody_waits_for_walks_no_further(good: Path, monkeypat
     for number in range(50):
         (good / f"{number}").mkdir()
     begun, go_on, walked = threading.Event(), threading.Event(), []
-    real = os.walk
+    real = os.scandir
 
-    def slowly(folder: Path) -> Iterator[Any]:
-        for entry in real(folder):
-            begun.set()
-            go_on.wait(10)
-            walked.append(entry)
-            yield entry
+    def slowly(folder: bytes) -> Any:
+        begun.set()
+        go_on.wait(10)
+        walked.append(folder)
+        return real(folder)
 
-    monkeypatch.setattr(module.os, "walk", slowly)
+    monkeypatch.setattr(walking.os, "scandir", slowly)
     data = api(good=good)
     looking = asyncio.create_task(data._looked_at("good", DatasetSettings(path=good)))
     await asyncio.to_thread(begun.wait, 10)
     looking.cancel()
-    asyncio.get_running_loop().call_later(0.05, go_on.set)
     with pytest.raises(asyncio.CancelledError):
         await looking
+    go_on.set()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "folder_state"]:
+        await asyncio.to_thread(thread.join, 10)
     assert len(walked) == 1
 
 
 async def test_byte_order_mark_before_a_description_does_not_matter(good: Path) -> None:
     (good / "dataset.json").write_bytes(b'\xef\xbb\xbf{"version": "4"}')
-    assert [offer.version for offer in await api(good=good).offers()] == ["4"]
+    assert [offer.label for offer in await api(good=good).offers()] == ["4"]
+
+
+# -- versions, and what a job is given ---------------------------------------------------------------
+
+
+def quiet(_: str | None) -> None:
+    """Nobody is told what a job waits for."""
+
+
+async def refused(data: FolderDataApi, **use: Any) -> DatasetError:
+    with pytest.raises(DatasetError) as raised:
+        await data.materialise(DatasetUse(**use), "j-1", quiet)
+    return raised.value
+
+
+async def test_version_follows_from_content_and_what_the_site_wrote_is_a_label(good: Path) -> None:
+    data = api(good=good)
+    [first] = await data.offers()
+    assert first.version.startswith("sha256:")
+    assert first.label == "3"
+    (good / "image").write_bytes(b"1")
+    [second] = await data.offers()
+    assert second.version != first.version
+    assert second.label == "3"
+
+
+async def test_job_is_given_the_version_that_was_chosen_or_none(good: Path) -> None:
+    data = api(good=good)
+    [offer] = await data.offers()
+    given = await data.materialise(DatasetUse(id="good", version=offer.version), "j-1", quiet)
+    assert (given.path, given.version) == (good, offer.version)
+    (good / "image").write_bytes(b"1")
+    assert (await refused(data, id="good", version=offer.version)).code == "data.version"
+    assert (await refused(data, id="other")).code == "data.unknown"
+
+
+async def test_order_of_a_centre_that_knows_the_label_alone_is_taken(good: Path) -> None:
+    data = api(good=good)
+    assert (await data.materialise(DatasetUse(id="good", version="3"), "j-1", quiet)).path == good
+    assert (await refused(data, id="good", version="2")).code == "data.version"
+
+
+async def test_change_while_a_job_runs_is_noticed_at_its_end(good: Path) -> None:
+    data = api(good=good)
+    given = await data.materialise(DatasetUse(id="good"), "j-1", quiet)
+    await data.confirm("good", given.version, "j-1")
+    (good / "dataset.json").touch()
+    await data.confirm("good", given.version, "j-1")
+    (good / "more").touch()
+    with pytest.raises(DatasetError) as raised:
+        await data.confirm("good", given.version, "j-1")
+    assert raised.value.code == "data.changed"
+    shutil.rmtree(good)
+    with pytest.raises(DatasetError) as raised:
+        await data.confirm("good", given.version, "j-1")
+    assert raised.value.code == "data.unreadable"
+
+
+@pytest.mark.parametrize(("verify", "noticed"), [("stat", False), ("content", True)])
+async def test_bytes_that_changed_behind_their_time_are_noticed_where_the_site_asks_for_it(
+    good: Path, tmp_path: Path, verify: Any, noticed: bool
+) -> None:
+    image = good / "image"
+    image.write_bytes(b"one")
+    os.utime(image, (1_600_000_000, 1_600_000_000))
+    data = FolderDataApi({"good": DatasetSettings(path=good, verify=verify)}, tmp_path / "indexes")
+    given = await data.materialise(DatasetUse(id="good"), "j-1", quiet)
+    image.write_bytes(b"two")
+    os.utime(image, (1_600_000_000, 1_600_000_000))
+    if not noticed:
+        return await data.confirm("good", given.version, "j-1")
+    with pytest.raises(DatasetError) as raised:
+        await data.confirm("good", given.version, "j-1")
+    assert raised.value.code == "data.changed"
+
+
+async def test_bytes_are_read_again_after_as_many_days_as_the_site_says(good: Path, tmp_path: Path) -> None:
+    (good / "image").write_bytes(b"one")
+    os.utime(good / "image", (1_600_000_000, 1_600_000_000))
+    settings, indexes = {"good": DatasetSettings(path=good)}, tmp_path / "indexes"
+    [before] = await FolderDataApi(settings, indexes, 0.0).offers()
+    (good / "image").write_bytes(b"two")
+    os.utime(good / "image", (1_600_000_000, 1_600_000_000))
+    [seldom] = await FolderDataApi(settings, indexes, 0.0, reread_days=30).offers()
+    [often] = await FolderDataApi(settings, indexes, 0.0, reread_days=1e-9).offers()
+    assert (seldom.version == before.version, often.version == before.version) == (True, False)
+
+
+# -- who a person is ---------------------------------------------------------------------------------
+
+
+async def test_dataset_that_may_tell_who_persons_are_is_not_offered_until_its_site_says_so(good: Path) -> None:
+    put(good / "1.dcm", image(PatientName="Doe^Jane", PatientBirthDate="19700101"))
+    data = api(good=good)
+    assert await data.offers() == ()
+    [found] = data.conditions()
+    assert found.problem == "it may tell who persons are: patient_name (1 files), birth_date (1 files)"
+    assert 'dataset.json: {"identifying_accepted": ["patient_name", "birth_date"]}' in str(found.cure)
+    error = await refused(data, id="good")
+    assert error.code == "data.identifying"
+    assert "Jane" not in error.message + str(found)
+
+    (good / "dataset.json").write_text(json.dumps({"identifying_accepted": ["patient_name"]}))
+    assert await data.offers() == ()
+    (good / "dataset.json").write_text(json.dumps({"identifying_accepted": ["patient_name", "birth_date"]}))
+    [offer] = await data.offers()
+    assert offer.files == 2
+
+
+@pytest.mark.parametrize("accepted", [True, "patient_name", {"patient_name": 1}, [["patient_name"]], None])
+async def test_what_is_accepted_is_a_list_of_names_or_nothing(good: Path, accepted: Any) -> None:
+    put(good / "1.dcm", image(PatientName="Doe^Jane"))
+    (good / "dataset.json").write_text(json.dumps({"identifying_accepted": accepted}))
+    assert await api(good=good).offers() == ()

@@ -87,9 +87,9 @@ def test_path_of_the_host_stays_there(tmp_path: Path) -> None:
 
 async def test_folder_of_a_dataset_stays_at_the_host(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("[")
-    offered = FolderDataApi({"cohort": DatasetSettings(path=tmp_path)})
+    offered = FolderDataApi({"cohort": DatasetSettings(path=tmp_path)}, tmp_path.with_name("indexes"))
     with pytest.raises(FedprocError) as raised:
-        await offered.materialise(DatasetUse(id="cohort"), "j-1")
+        await offered.materialise(DatasetUse(id="cohort"), "j-1", lambda _: None)
     left, kept = reason_and_log(raised.value)
     assert str(tmp_path) not in left
     assert str(tmp_path) in kept

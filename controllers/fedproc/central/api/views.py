@@ -230,6 +230,7 @@ def dataset_views(row: Row[Any], heartbeat_timeout: float) -> list[DatasetView]:
             id=f"{row.id}:{offered['id']}",
             host=row.id,
             version=offered["version"],
+            label=offered.get("label", ""),
             description=offered.get("description", ""),
             files=offered.get("files"),
             size=offered.get("size"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
-from fedproc.cli.show import AsJson, as_json, say, size, table
+from fedproc.cli.show import AsJson, as_json, say, size, table, version_text
 from fedproc.cli.site.app import site
 from fedproc.cli.site.control import Socket, ask
 
@@ -16,14 +18,20 @@ def datasets(socket: Socket, json: AsJson = False) -> None:
     if json:
         return as_json(found)
     rows = [
-        (entry["id"], entry["version"] or "", entry["files"] or "", size(entry["bytes"]) if entry["version"] else "",
-         entry["path"], entry["problem"] or ("" if entry["version"] else "is being looked at"))
+        (entry["id"], version_text(entry["version"] or "", entry.get("label")), entry["files"] or "",
+         size(entry["bytes"]) if entry["version"] else "", entry["path"], entry["problem"] or _state(entry))
         for entry in found
     ]  # fmt: skip
     table(("dataset", "version", "files", "size", "folder", "problem"), rows, none="no dataset is set up")
     for entry in found:
         if entry["cure"]:
             say(f"{entry['id']}: {entry['cure']}")
+
+
+def _state(entry: dict[str, Any]) -> str:
+    going = "" if entry["version"] else "is being looked at"
+    found = ", ".join(f"{count} {code}" for code, count in (entry.get("found") or {}).items())
+    return entry.get("progress") or going or found
 
 
 @site.command()

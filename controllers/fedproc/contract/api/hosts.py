@@ -20,7 +20,8 @@ OPEN_JOBS = 40_000
 class DatasetView(View):
     id: DatasetRef
     host: HostId
-    version: str
+    version: str = Field(description="follows from its content")
+    label: str = Field("", description="what its site calls this version")
     description: str = ""
     files: int | None = None
     size: int | None = None

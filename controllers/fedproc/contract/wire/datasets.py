@@ -30,7 +30,8 @@ class Offer(BaseModel):
 
 class OfferedDataset(Offer):
     id: DatasetId
-    version: str
+    version: str = Field(description="follows from its content: another one means that a name or a byte is another")
+    label: str = Field("", description="what the site itself calls this version")
     description: str = ""
     files: int | None = None
     size: int | None = Field(None, description="bytes")

@@ -1,29 +1,26 @@
-"""How datasets reach a job: the interface to a site's Data API (D6.1 "Requirements", "Global design", step 1').
-
-Paths stay within the host: the centre knows a dataset as ``HOST:id`` and version only.
-"""
+"""Datasets that are folders named in the host's settings; jobs see the folders themselves, read-only."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
-import stat
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from fedproc.common.errors import SystemFaultError
 from fedproc.common.files import read_regular
 from fedproc.common.log import get_logger
-from fedproc.common.tasks import StopFlag, stoppable, watched
+from fedproc.common.tasks import watched
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
+from fedproc.site.data.api import DatasetCondition, DatasetError, Materialised, OnWait
 from fedproc.site.data.columns_offered import column_pages
+from fedproc.site.data.identifying import KINDS
+from fedproc.site.data.index import Known
+from fedproc.site.data.indexer import Indexer
 from fedproc.site.settings import DatasetSettings
 from fedproc.tables.problems import TableError
 
@@ -31,147 +28,153 @@ log = get_logger(__name__)
 
 _FIRST_SECONDS = 1.0
 """that whoever asks waits for looks which go on: most datasets are small"""
+_DAY = 86_400.0
 
 
-class DatasetError(SystemFaultError):
-    """A dataset cannot be materialised."""
+@dataclass
+class _Seen:
+    """What the last look at a dataset found."""
 
-    code = "data"
-
-
-@dataclass(frozen=True)
-class Materialised:
-    """A dataset that was materialised for one job: a folder that the job sees read-only."""
-
-    id: str
-    version: str
-    path: Path
-
-
-@dataclass(frozen=True)
-class DatasetCondition:
-    """How a dataset stands here, for the site's operator alone: it has a path."""
-
-    id: str
-    path: Path
-    offer: OfferedDataset | None = None
-    """None as long as it was not looked at, or cannot be read"""
-    problem: str | None = None
-    cure: str | None = None
-
-
-class DataApi(Protocol):
-    """What a site's Data API must offer to the orchestrator."""
-
-    async def offers(self) -> tuple[OfferedDataset, ...]:
-        """The datasets that this host offers, without any path."""
-        ...
-
-    def conditions(self) -> tuple[DatasetCondition, ...]:
-        """Each dataset as it was found last."""
-        ...
-
-    def columns(self) -> tuple[DatasetColumns, ...]:
-        """The columns of all offered datasets, in pages, as their descriptions have them."""
-        ...
-
-    async def materialise(self, use: DatasetUse, job: str) -> Materialised:
-        """Materialise the dataset for the job. Safe to repeat.
-
-        Raises :class:`DatasetError` with code ``data.unknown``, ``data.version`` or ``data.unreadable``.
-        """
-        ...
-
-    async def discard(self, job: str) -> None:
-        """Remove what was materialised for the job."""
-        ...
+    condition: DatasetCondition
+    columns: tuple[DatasetColumns, ...] = ()
+    undescribed: str | None = None
+    """why it is offered without columns"""
+    task: asyncio.Task[None] | None = None
+    next: float = 0.0
 
 
 class FolderDataApi:
-    """Datasets that are folders named in the host's settings; jobs see the folders themselves, read-only.
+    """The adapter for folders. ``indexes`` is the folder of its indexes.
 
-    ``seconds`` lie between two looks at one dataset, which walk all its files.
+    ``seconds`` lie between two looks at one dataset, which walk all its files; after ``reread_days`` the bytes of all
+    are read again, whatever their times say (0: never).
     """
 
-    def __init__(self, datasets: Mapping[str, DatasetSettings], seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        datasets: Mapping[str, DatasetSettings],
+        indexes: Path,
+        seconds: float = 60.0,
+        reread_days: float = 0.0,
+    ) -> None:
         self._datasets = datasets
         self._seconds = seconds
-        self._offers: dict[str, OfferedDataset | None] = dict.fromkeys(datasets)
-        self._problems: dict[str, tuple[str, str] | None] = {}
-        self._undescribed: dict[str, str | None] = {}
-        self._columns: dict[str, tuple[DatasetColumns, ...]] = {}
-        self._looking: dict[str, asyncio.Task[None]] = {}
-        self._next: dict[str, float] = {}
+        self._reread_days = reread_days
+        self._indexer = Indexer(indexes)
+        self._seen = {name: _Seen(DatasetCondition(name, entry.path)) for name, entry in datasets.items()}
 
     async def offers(self) -> tuple[OfferedDataset, ...]:
         """As they were when each was looked at last; one that cannot be read is not offered, and logged once."""
         for name, entry in self._datasets.items():
             self._look(name, entry)
-        looking = [task for task in self._looking.values() if not task.done()]
+        looking = [seen.task for seen in self._seen.values() if seen.task is not None and not seen.task.done()]
         if looking:
             await asyncio.wait(looking, timeout=_FIRST_SECONDS)
-        return tuple(offer for offer in self._offers.values() if offer is not None)
+        return tuple(offer for seen in self._seen.values() if (offer := seen.condition.offer) is not None)
 
     def conditions(self) -> tuple[DatasetCondition, ...]:
         return tuple(
-            DatasetCondition(name, entry.path, self._offers[name], *(self._problems.get(name) or (None, None)))
-            for name, entry in self._datasets.items()
+            replace(seen.condition, progress=_looking(self._indexer.progress(name)))
+            for name, seen in self._seen.items()
         )
 
     def columns(self) -> tuple[DatasetColumns, ...]:
-        return tuple(page for name in self._datasets for page in self._columns.get(name, ()))
+        return tuple(page for seen in self._seen.values() for page in seen.columns)
 
     def _look(self, name: str, entry: DatasetSettings) -> None:
         """Have it looked at in the background, not again before some time, and not while that goes on."""
-        task = self._looking.get(name)
-        if task is not None and (not task.done() or time.monotonic() < self._next.get(name, 0.0)):
+        seen = self._seen[name]
+        if seen.task is not None and (not seen.task.done() or time.monotonic() < seen.next):
             return
-        looking = asyncio.create_task(self._looked_at(name, entry))
-        self._looking[name] = watched(looking, "dataset.not_looked_at", dataset=name)
+        seen.task = watched(asyncio.create_task(self._looked_at(name, entry)), "dataset.not_looked_at", dataset=name)
 
     async def _looked_at(self, name: str, entry: DatasetSettings) -> None:
-        offer, problem = None, None
-        columns: tuple[DatasetColumns, ...] = ()
+        seen, columns = self._seen[name], tuple[DatasetColumns, ...]()
+        condition = DatasetCondition(name, entry.path)
         try:
-            offer = await stoppable(_offer, name, entry)
-            columns = await self._columns_of(offer, entry.path)
+            known = await self._indexer.current(name, entry.path, older_than=self._older_than())
+            described = await asyncio.to_thread(_described, entry)
+            condition = replace(condition, found=known.found)
+            _check_identifying(name, described, known.found)
+            offer = _offer(name, entry, described, known)
+            columns = await self._columns_of(seen, offer, entry.path)
+            condition = replace(condition, offer=offer)
         except (DatasetError, OSError, ValueError) as error:
             text = str(getattr(error, "detail", {}).get("at_host", error))
-            problem = text, _cure(name, entry, error)
-        if problem is not None and problem != self._problems.get(name):
-            log.error("dataset.unreadable", dataset=name, reason=problem[0], cure=problem[1])
-        self._offers[name], self._problems[name], self._columns[name] = offer, problem, columns
-        self._next[name] = time.monotonic() + self._seconds
+            condition = replace(condition, problem=text, cure=_cure(name, entry, error))
+        self._tell(seen, condition)
+        seen.condition, seen.columns = condition, columns
+        seen.next = time.monotonic() + self._seconds
 
-    async def _columns_of(self, offer: OfferedDataset, folder: Path) -> tuple[DatasetColumns, ...]:
+    def _tell(self, seen: _Seen, condition: DatasetCondition) -> None:
+        if condition.problem is not None and condition.problem != seen.condition.problem:
+            log.error("dataset.unreadable", dataset=condition.id, reason=condition.problem, cure=condition.cure)
+
+    async def _columns_of(self, seen: _Seen, offer: OfferedDataset, folder: Path) -> tuple[DatasetColumns, ...]:
         """A description that cannot be used hides no dataset: it is offered without columns, and the log says why."""
-        columns: tuple[DatasetColumns, ...] = ()
-        reason = None
+        columns, reason = tuple[DatasetColumns, ...](), None
         try:
             columns = await asyncio.to_thread(column_pages, offer, folder)
         except (TableError, OSError) as error:
             reason = "\n".join(error.lines(private=True)) if isinstance(error, TableError) else str(error)
-        if reason is not None and reason != self._undescribed.get(offer.id):
+        if reason is not None and reason != seen.undescribed:
             log.warning("dataset.not_described", dataset=offer.id, reason=reason)
-        self._undescribed[offer.id] = reason
+        seen.undescribed = reason
         return columns
 
-    async def materialise(self, use: DatasetUse, job: str) -> Materialised:
+    def _older_than(self) -> float:
+        return time.time() - self._reread_days * _DAY if self._reread_days else 0.0
+
+    async def materialise(self, use: DatasetUse, job: str, on_wait: OnWait) -> Materialised:
         entry = self._datasets.get(use.id)
         if entry is None:
             raise DatasetError(f"this host has no dataset {use.id!r}", code="data.unknown")
-        version = await asyncio.to_thread(_version, entry)
-        if use.version is not None and use.version != version:
+        known = await self._current(use.id, entry, on_wait)
+        described = await asyncio.to_thread(_described, entry)
+        label = _label(entry, described) or "1"
+        if use.version not in {None, known.version, label}:  # a centre of the release before knows the label alone
             raise DatasetError(
-                f"dataset {use.id!r} is at version {version} now, not {use.version}; choose it again",
+                f"dataset {use.id!r} is at version {known.version} now, not {use.version}; choose it again",
                 code="data.version",
             )
-        if not entry.path.is_dir():
-            raise DatasetError(f"the folder of dataset {use.id!r} is not there; tell the site", code="data.unreadable")
-        return Materialised(use.id, version, entry.path)
+        _check_identifying(use.id, described, known.found)
+        return Materialised(use.id, known.version, entry.path)
+
+    async def confirm(self, dataset: str, version: str, job: str) -> None:
+        entry = self._datasets.get(dataset)
+        if entry is None:
+            raise DatasetError(f"this host has no dataset {dataset!r} any more", code="data.changed")
+        if (await self._current(dataset, entry)).version != version:
+            raise DatasetError(
+                f"dataset {dataset!r} was changed while the job used it: nothing of its results is released; "
+                "start the experiment again",
+                code="data.changed",
+            )
+
+    async def _current(self, dataset: str, entry: DatasetSettings, on_wait: OnWait = lambda _: None) -> Known:
+        """What it is now, as closely as its settings ask for; ``on_wait`` is told how far that has come."""
+
+        def note(looked_at: int, files: int) -> None:
+            on_wait(f"materialising {looked_at:,}/{files:,} files")
+
+        older_than = time.time() if entry.verify == "content" else self._older_than()
+        try:
+            return await self._indexer.current(dataset, entry.path, note, older_than=older_than)
+        except OSError as error:
+            raise DatasetError(
+                f"dataset {dataset!r} cannot be read; tell the site",
+                code="data.unreadable",
+                at_host=f"{entry.path}: {error}",
+            ) from error
+        finally:
+            on_wait(None)
 
     async def discard(self, job: str) -> None:
         """Nothing was copied, so nothing is to be removed."""
+
+
+def _looking(progress: tuple[int, int] | None) -> str | None:
+    return None if progress is None else f"looking at its files: {progress[0]:,}/{progress[1]:,}"
 
 
 def _described(entry: DatasetSettings) -> dict[str, Any]:
@@ -188,12 +191,36 @@ def _described(entry: DatasetSettings) -> dict[str, Any]:
     return described if isinstance(described, dict) else {}
 
 
-def _version(entry: DatasetSettings) -> str:
-    return entry.version or str(_described(entry).get("version", "1"))
+def _label(entry: DatasetSettings, described: Mapping[str, Any]) -> str:
+    return entry.version or str(described.get("version", ""))
+
+
+def _accepted(described: Mapping[str, Any]) -> frozenset[str]:
+    given = described.get("identifying_accepted", [])
+    return frozenset(kind for kind in given if isinstance(kind, str)) if isinstance(given, list) else frozenset()
+
+
+def identifying_left(described: Mapping[str, Any], found: Mapping[str, int]) -> dict[str, int]:
+    """How many files may tell who a person is, by the kinds that the site has not accepted in ``dataset.json``."""
+    accepted = _accepted(described)
+    return {kind: found[kind] for kind in KINDS if kind in found and kind not in accepted}
+
+
+def _check_identifying(name: str, described: Mapping[str, Any], found: Mapping[str, int]) -> None:
+    if left := identifying_left(described, found):
+        listed = ", ".join(f"{kind} ({count:,} files)" for kind, count in left.items())
+        raise DatasetError(
+            f"dataset {name!r} is not offered: its site has not said that it is de-identified",
+            code="data.identifying",
+            at_host=f"it may tell who persons are: {listed}",
+            kinds=list(left),
+        )
 
 
 def _cure(name: str, entry: DatasetSettings, error: Exception) -> str:
     match error:
+        case DatasetError(code="data.identifying"):
+            return _identifying_cure(entry.path, error.detail["kinds"])
         case PermissionError():
             readable = f"setfacl -R -m u:fedproc:rX {shlex.quote(str(entry.path))}"
             return f"let the orchestrator's user read it, and pass the folders above: {readable}"
@@ -205,22 +232,19 @@ def _cure(name: str, entry: DatasetSettings, error: Exception) -> str:
             return f"mend {entry.path / 'dataset.json'}: a JSON object with version and description, both text in UTF-8"
 
 
-def _offer(name: str, entry: DatasetSettings, flag: StopFlag) -> OfferedDataset:
-    """Raises OSError, ValueError or :class:`DatasetError` if the folder, or its ``dataset.json``, cannot be read."""
-    next(entry.path.iterdir(), None)
-    sizes = list(_sizes(entry.path, flag))
-    description = entry.description or str(_described(entry).get("description", ""))
-    offer = OfferedDataset(id=name, version=_version(entry), description=description, files=len(sizes), size=sum(sizes))
-    offer.model_dump_json()  # raises ValueError for what no message can carry
+def _identifying_cure(path: Path, kinds: Iterable[str]) -> str:
+    return (
+        f"fedproc data check {path} says which files; de-identify them, or, if they tell of nobody, say so "
+        f"in {path / 'dataset.json'}: " + json.dumps({"identifying_accepted": list(kinds)})
+    )
+
+
+def _offer(name: str, entry: DatasetSettings, described: Mapping[str, Any], known: Known) -> OfferedDataset:
+    """Raises ValueError for what no message can carry."""
+    description = entry.description or str(described.get("description", ""))
+    label = _label(entry, described)
+    offer = OfferedDataset(
+        id=name, version=known.version, label=label, description=description, files=known.files, size=known.size
+    )
+    offer.model_dump_json()
     return offer
-
-
-def _sizes(folder: Path, flag: StopFlag) -> Iterator[int]:
-    """Of its files; what goes, or cannot be read, while it is walked is not counted."""
-    for below, _, names in os.walk(folder):
-        flag.check()
-        for name in names:
-            with suppress(OSError):
-                found = Path(below, name).stat()
-                if stat.S_ISREG(found.st_mode):
-                    yield found.st_size

@@ -29,7 +29,7 @@ from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.shares import Share
-from fedproc.site.jobs.stage_in import Prepared, create_layout, fetch_artefacts, materialise
+from fedproc.site.jobs.stage_in import Prepared, confirm_datasets, create_layout, fetch_artefacts, materialise
 from fedproc.site.jobs.stage_out import AWAITED, finish_artefacts, publish_artefacts, release, take_decision
 from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
@@ -167,6 +167,7 @@ class JobRun:
             with self._by(deadlines.end_by, "it had not ended by its deadline"):
                 if record.state in (*_BEFORE_RUN, JobState.running):
                     await self._run(installed, task, rule)
+                    await confirm_datasets(self._services, record)
                     record.enter(JobState.collecting)
                     self.save()
                     self._services.pool.keep_disk_alone(record.job, _seconds_until(deadlines.release_by))
@@ -198,7 +199,7 @@ class JobRun:
                 return await self._stage_in_fresh(installed, task)
         share = Share.from_json(record.share or {})  # adopted before this run began
         runtime = await self._services.runtimes.ready(installed, task)
-        datasets = await materialise(self._services, record, task, self._workspace)
+        datasets = await materialise(self._services, record, task, self._workspace, self._writer.wait_for)
         return Prepared(task, installed, runtime, self._workspace, datasets, share, self._services.settings.host)
 
     async def _stage_in_fresh(self, installed: InstalledTool, task: Task) -> Prepared:
@@ -208,10 +209,12 @@ class JobRun:
         runtime = await self._services.runtimes.ready(installed, task)
         self._services.tool_cache.note_ready(installed, task.name, runtime.label)
         await create_layout(self._services, record, self._workspace, self._writer.wait_for)
-        datasets = await materialise(self._services, record, task, self._workspace)
+        datasets = await materialise(self._services, record, task, self._workspace, self._writer.wait_for)
         if record.state is JobState.materialising:
             record.enter(JobState.prepared)
             self.save()
+            if record.versions:  # a daemon after this one must know what the processes were given
+                await self._writer.written()
         if record.order.gang:
             await self._wait_for_start()
         return Prepared(task, installed, runtime, self._workspace, datasets, share, self._services.settings.host)

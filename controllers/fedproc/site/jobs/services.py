@@ -8,7 +8,7 @@ from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.identity import Identity
 from fedproc.site.centre.signals import Signals
 from fedproc.site.connections.hub import Connections
-from fedproc.site.data.folder import DataApi
+from fedproc.site.data.api import DataApi
 from fedproc.site.executors.base import Executor
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.resources import Pool

@@ -62,12 +62,26 @@ def _make_folders(workspace: Workspace, order: JobOrder) -> bool:
     return not order.inputs
 
 
-async def materialise(services: Services, record: JobRecord, task: Task, workspace: Workspace) -> tuple[Mount, ...]:
-    """Have the Data API materialise the job's datasets; returns where the job sees them. Safe to repeat."""
+async def materialise(
+    services: Services, record: JobRecord, task: Task, workspace: Workspace, on_wait: OnWait
+) -> tuple[Mount, ...]:
+    """Have the Data API materialise the job's datasets; returns where the job sees them. Safe to repeat.
+
+    The record has their versions from then on: those that the job was given first.
+    """
     mounts: list[Mount] = []
     for declared in (entry for entry in task.inputs if entry.kind == "dataset"):
-        mounts += await _datasets(services, record, declared, workspace)
+        mounts += await _datasets(services, record, declared, workspace, on_wait)
     return tuple(mounts)
+
+
+async def confirm_datasets(services: Services, record: JobRecord) -> None:
+    """Whether the datasets are still what the job was given: nothing that comes of others is released.
+
+    Raises :class:`SystemFaultError` with code ``data.changed``.
+    """
+    for dataset, version in record.versions.items():
+        await services.data.confirm(dataset, version, record.job)
 
 
 async def fetch(services: Services, ref: FileRef, folder: Path, on_wait: OnWait) -> None:
@@ -94,13 +108,15 @@ def hosts_at_start(placed: Mapping[str, Sequence[str]], peers: Iterable[Peer]) -
     return {**{task: list(hosts) for task, hosts in placed.items()}, **found}
 
 
-async def _datasets(services: Services, record: JobRecord, declared: InputDecl, workspace: Workspace) -> list[Mount]:
+async def _datasets(
+    services: Services, record: JobRecord, declared: InputDecl, workspace: Workspace, on_wait: OnWait
+) -> list[Mount]:
     if not record.order.datasets and not declared.optional:
         raise SystemFaultError(f"input {declared.name} needs a dataset, and the order names none", code="data.missing")
     mounts = []
     for use in record.order.datasets:
-        mounted = await services.data.materialise(use, record.job)
-        record.versions[use.id] = mounted.version
+        mounted = await services.data.materialise(use, record.job, on_wait)
+        record.versions.setdefault(use.id, mounted.version)
         await asyncio.to_thread((workspace.input / declared.name / use.id).mkdir, parents=True, exist_ok=True)
         mounts.append(Mount(mounted.path, INPUT / declared.name / use.id))
     return mounts

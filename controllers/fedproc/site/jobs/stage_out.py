@@ -21,6 +21,7 @@ from fedproc.site.jobs import artefacts
 from fedproc.site.jobs.known_values import known_of
 from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
+from fedproc.site.jobs.stage_in import confirm_datasets
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.disclosure import findings
 from fedproc.site.policy.engine.findings import Finding, Result, verdict
@@ -124,6 +125,7 @@ async def publish_artefacts(
     """What the peers of a service need of it leaves now, when it is ready. Safe to repeat: the same bytes go again."""
     if not any(output.artefact_for for output in task.outputs):
         return
+    await confirm_datasets(services, record)
     hashes, folder = await stoppable(artefacts.seal_once, task, workspace), artefacts.folder_of(workspace)
     if await check(services, record, task, folder):
         raise RefusedError("an artefact may not leave this site by itself", code="release.artefact")

@@ -89,10 +89,13 @@ def _datasets(services: Services) -> list[dict[str, Any]]:
             "id": found.id,
             "path": str(found.path),
             "version": found.offer.version if found.offer else None,
+            "label": found.offer.label if found.offer else None,
             "files": found.offer.files if found.offer else None,
             "bytes": found.offer.size if found.offer else None,
             "problem": found.problem,
             "cure": found.cure,
+            "progress": found.progress,
+            "found": dict(found.found),
         }
         for found in services.data.conditions()
     ]

@@ -1,0 +1,109 @@
+"""Indexes are kept up to date: large ones by a process of their own, one pass at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from fedproc.site.data import indexer as module
+from fedproc.site.data.indexer import Indexer
+
+LONG_AGO = 1_600_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "dataset"
+    made.mkdir()
+    for number in range(30):
+        path = made / f"{number}"
+        path.write_bytes(b"%d" % number)
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    return made
+
+
+@pytest.mark.process
+async def test_pass_over_a_large_dataset_has_a_process_of_its_own(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = await Indexer(tmp_path / "here").current("d", folder)
+    monkeypatch.setattr(module, "_OWN_PROCESS_FILES", 10)
+    monkeypatch.setattr(module, "_update", None)
+    indexer = Indexer(tmp_path / "there")
+    there = await indexer.current("d", folder)
+    assert (there.version, there.fingerprint) == (here.version, here.fingerprint)
+    assert indexer.progress("d") is None
+
+
+@pytest.mark.process
+async def test_faults_of_a_process_of_its_own_are_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_OWN_PROCESS_FILES", 10)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file") as raised:
+        await Indexer(tmp_path / "file").current("d", folder)
+    assert not isinstance(raised.value, AssertionError)
+
+
+@pytest.mark.process
+async def test_pass_that_nobody_waits_for_ends_with_its_process(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_OWN_PROCESS_FILES", 10)
+    started: list[asyncio.subprocess.Process] = []
+    real = asyncio.create_subprocess_exec
+
+    async def noted(*_: object, **named: object) -> asyncio.subprocess.Process:
+        started.append(await real("sleep", "1000", **named))  # type: ignore[arg-type]
+        return started[0]
+
+    monkeypatch.setattr(module.asyncio, "create_subprocess_exec", noted)
+    looking = asyncio.create_task(Indexer(tmp_path / "indexes").current("d", folder))
+    async with asyncio.timeout(10):
+        while not started:
+            await asyncio.sleep(0.01)
+        looking.cancel()
+        await started[0].wait()
+    assert started[0].returncode == -9
+
+
+async def test_who_waits_is_told_how_far_it_has_come(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TELL_SECONDS", 0.01)
+    told: list[tuple[int, int]] = []
+    go_on = asyncio.Event()
+    real = Indexer._pass
+
+    async def slowly(self: Indexer, *arguments: object) -> object:
+        self._progress["d"] = (10, 30)
+        await go_on.wait()
+        return await real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Indexer, "_pass", slowly)
+
+    def tell(looked_at: int, files: int) -> None:
+        told.append((looked_at, files))
+        go_on.set()
+
+    await Indexer(tmp_path / "indexes").current("d", folder, tell)
+    assert told[0] == (10, 30)
+
+
+async def test_two_who_ask_have_one_pass_made(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[object] = []
+    real = Indexer._pass
+
+    async def counted(self: Indexer, *arguments: object) -> object:
+        passes.append(arguments)
+        return await real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Indexer, "_pass", counted)
+    indexer = Indexer(tmp_path / "indexes")
+    first, second = await asyncio.gather(indexer.current("d", folder), indexer.current("d", folder))
+    assert first == second
+    assert len(passes) == 1
