@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from fedproc.common.errors import InvalidInputError
+from fedproc.common.garbage import keep_what_is_loaded
 from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
 from fedproc.common.tls import client_context
@@ -69,6 +70,7 @@ async def _serve(loaded: SiteSettings, path: Path) -> None:
     context, egress = client_context(loaded.centre.ca_file), ProxyConnector.from_settings(loaded.centre)
     async with egress.http_client(context, httpx.Timeout(30, connect=10)) as http:
         services = await _services(loaded, http, egress)
+        keep_what_is_loaded()
         try:
             await _run(_Daemon.of(services, path, egress), ended)
         finally:

@@ -54,6 +54,7 @@ from fedproc.central.files.signed_urls import SignedUrls
 from fedproc.central.files.uploads import Uploads
 from fedproc.central.notify import notifier_for
 from fedproc.central.settings import CentralSettings, load
+from fedproc.common.garbage import keep_what_is_loaded
 from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
 from fedproc.common.tasks import watched
@@ -152,5 +153,6 @@ def serve(path: Path) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+    keep_what_is_loaded()
     log.info("api.started", address=f"{settings.listen_host}:{settings.listen_port}")
     _Server(config).run()

@@ -15,6 +15,7 @@ from fedproc.central.notify import notifier_for
 from fedproc.central.relay.metrics import MetricsCollector
 from fedproc.central.relay.service import Relay
 from fedproc.central.settings import CentralSettings
+from fedproc.common.garbage import keep_what_is_loaded
 from fedproc.common.keys import signer_for
 from fedproc.common.log import get_logger, log_json
 
@@ -39,6 +40,7 @@ async def _run(loaded: CentralSettings) -> None:
     task = asyncio.create_task(relay.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    keep_what_is_loaded()
     log.info("relay.started")
     try:
         await task
