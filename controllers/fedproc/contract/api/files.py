@@ -35,6 +35,14 @@ class FileView(View):
     content: str | None = Field(None, description="where its owner gets the bytes, when complete")
 
 
+class FilePage(View):
+    """``GET /data/entries``: a part of one's own complete files, newest first; ``total`` and ``bytes`` are of all."""
+
+    items: list[FileView]
+    total: int
+    bytes: int
+
+
 class Access(View):
     """``GET /data/file/{file_id}/access/``: a URI that gives the bytes without a token until ``expires``."""
 

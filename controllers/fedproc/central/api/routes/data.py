@@ -20,7 +20,8 @@ from fedproc.central.files.access import may_fetch
 from fedproc.central.files.download import FileDownload
 from fedproc.central.files.signed_urls import UrlGrant
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
-from fedproc.contract.api.files import Access, FileView, NewFile
+from fedproc.contract.api.base import Line
+from fedproc.contract.api.files import Access, FilePage, FileView, NewFile
 from fedproc.contract.ids import FILE_PATTERN, HOST_PATTERN, is_safe_path
 from fedproc.contract.times import moment
 
@@ -43,6 +44,21 @@ def list_files(
     more = app.url(f"/data/files/?limit={limit}&cursor={ids[limit - 1]}") if len(ids) > limit else None
     headers = {"Link": f'<{more}>; rel="next"'} if more else None
     return answer_list(_URIS, [app.url(f"/data/file/{file}") for file in ids[:limit]], headers)
+
+
+@routes.get("/data/entries", response_model=FilePage)
+def list_entries(
+    request: Request,
+    caller: Researcher,
+    text: Annotated[Line | None, Query(max_length=200, description="in the path")] = None,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """One's own complete files, results included, with what is known of each; newest first."""
+    app = app_state(request)
+    with read_transaction(app.engine) as connection:
+        rows, total, size = files.page_of_owner(connection, caller.sub, text, offset, limit)
+    return answer(FilePage(items=[file_view(app, row) for row in rows], total=total, bytes=size))
 
 
 @routes.get("/data/file/{file_id}", response_model=FileView)

@@ -43,6 +43,19 @@ def of_owner(connection: Connection, owner: str, after: str, most: int) -> Seque
     return connection.execute(query).scalars().all()
 
 
+def page_of_owner(
+    connection: Connection, owner: str, text: str | None, offset: int, most: int
+) -> tuple[Sequence[Row[Any]], int, int]:
+    """The owner's complete files whose path has ``text``, newest first; how many there are of them, and their bytes."""
+    own = [files.c.owner == owner, files.c.state == "complete", files.c.recipient.is_(None)]
+    if text:
+        own.append(files.c.path.icontains(text, autoescape=True))
+    rows = connection.execute(select(files).where(*own).order_by(files.c.id.desc()).offset(offset).limit(most)).all()
+    total = select(func.count(), func.coalesce(func.sum(files.c.size), 0)).select_from(files).where(*own)
+    count, size = connection.execute(total).one()
+    return rows, int(count), int(size)
+
+
 def outputs(
     connection: Connection,
     *,
