@@ -17,12 +17,15 @@ from fedproc.central.api.audit import AuditLog
 from fedproc.central.api.deps import AppState
 from fedproc.central.api.metrics import Metrics
 from fedproc.central.api.middleware import RequestMiddleware
-from fedproc.central.api.pages import assets, nowhere, sign_in
+from fedproc.central.api.pages import assets, nowhere, sign_in, wizard
+from fedproc.central.api.pages import datasets as datasets_page
 from fedproc.central.api.pages import experiments as experiments_page
 from fedproc.central.api.pages import files as files_page
 from fedproc.central.api.pages import home as home_page
 from fedproc.central.api.pages import hosts as hosts_page
 from fedproc.central.api.pages import live as live_page
+from fedproc.central.api.pages import operate as operate_page
+from fedproc.central.api.pages import tools as tools_page
 from fedproc.central.api.rates import Rates
 from fedproc.central.api.recent import Recent
 from fedproc.central.api.routes import (
@@ -65,7 +68,9 @@ _GRACE_SECONDS = 20
 _MODULES = (
     tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, registry, token, retention, system,
 )  # fmt: skip
-_PAGES = (assets, sign_in, home_page, hosts_page, experiments_page, live_page, files_page, nowhere)
+_PAGES = (assets, sign_in, home_page, hosts_page, experiments_page, live_page, datasets_page,
+    tools_page, wizard, files_page, operate_page, nowhere,
+)  # fmt: skip
 
 
 def create_app(settings: CentralSettings) -> FastAPI:

@@ -49,11 +49,13 @@ class Backend:
         query: Query | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
+        accept: frozenset[int] = frozenset(),
     ) -> httpx.Response:
+        """Raises for every status from 400 on, but for those in ``accept``."""
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", [], ())}
         authorization = {"Authorization": f"Bearer {self._token}", **(headers or {})}
         answer = await _client(self._app).request(method, path, params=given, json=body, headers=authorization)
-        if answer.status_code >= 400:
+        if answer.status_code >= 400 and answer.status_code not in accept:
             raise ApiError(answer.status_code, problem_of(answer))
         return answer
 

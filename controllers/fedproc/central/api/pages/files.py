@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from fastapi import Request
-from starlette.responses import Response
+from typing import Annotated
 
-from fedproc.central.api.pages.access import Api, pages
-from fedproc.central.api.pages.rendering import segment
-from fedproc.contract.api.files import FileView
+from fastapi import Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from fedproc.central.api.pages.access import Api, Form, pages
+from fedproc.central.api.pages.paging import Paging
+from fedproc.central.api.pages.rendering import page, segment
+from fedproc.contract.api.files import FilePage, FileView
 
 routes = pages()
 
+_PART = 100
 _HANDED_ON = frozenset({b"range", b"if-range"})
+_TUS = {"Tus-Resumable": "1.0.0"}
+
+
+@routes.get("/dashboard/files")
+async def show_files(
+    request: Request,
+    api: Api,
+    text: Annotated[str, Query(max_length=200)] = "",
+    part: Annotated[int, Query(alias="page", ge=1, le=100_000)] = 1,
+) -> Response:
+    """Newest first."""
+    found = await api.one(FilePage, "/data/entries", text=text, offset=(part - 1) * _PART or None, limit=_PART)
+    paging = Paging(part, _PART, found.total, "/dashboard/files", {"text": text})
+    return page(request, "files.html", {"files": found.items, "paging": paging, "bytes": found.bytes, "text": text})
 
 
 @routes.get("/dashboard/files/{file}/content")
@@ -20,3 +38,10 @@ async def get_bytes(request: Request, file: str, api: Api) -> Response:
     found = await api.one(FileView, f"/data/file/{segment(file)}")  # a fault of which is told as a page
     headers = [(name, value) for name, value in request.headers.raw if name in _HANDED_ON]
     return api.passed_on(f"/data/file/{found.id}/content", headers)
+
+
+@routes.post("/dashboard/files/{file}/delete")
+async def delete_file(file: str, api: Api, form: Form) -> Response:
+    """Forget a file that one has put there oneself."""
+    await api.send("DELETE", f"/uploads/{segment(file)}", headers=_TUS)
+    return RedirectResponse("/dashboard/files", 303)

@@ -23,7 +23,15 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
-PLACES = [("/dashboard/experiments", "Experiments"), ("/dashboard/hosts", "Hosts")]
+PLACES = [
+    ("/dashboard/new", "New experiment"),
+    ("/dashboard/experiments", "Experiments"),
+    ("/dashboard/datasets", "Datasets"),
+    ("/dashboard/tools", "Tools"),
+    ("/dashboard/hosts", "Hosts"),
+    ("/dashboard/files", "My files"),
+]
+OPERATE = ("/dashboard/operate", "Operate")
 
 
 @cache
@@ -76,4 +84,6 @@ def fragment(request: Request, template: str, values: Mapping[str, Any]) -> str:
 
 def places(session: Session | None) -> list[tuple[str, str]]:
     """What the header of each page leads to."""
-    return PLACES if session is not None and session.roles else []
+    if session is None or not session.roles:
+        return []
+    return [*PLACES, OPERATE] if session.operates else PLACES

@@ -55,6 +55,11 @@ class Picture:
     def height(self) -> int:
         return len(self.lanes) * ROW + 24
 
+    @property
+    def states(self) -> list[str]:
+        """Those that are drawn, in the order of a job's life."""
+        return sorted({bar.state for lane in self.lanes for bar in lane.bars}, key=lambda state: _ORDER.get(state, 0))
+
 
 def of(experiment: ExperimentView, now: datetime | None = None) -> Picture:
     """The picture of an experiment with its jobs, as things stand ``now``."""

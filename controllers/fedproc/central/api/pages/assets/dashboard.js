@@ -53,4 +53,12 @@
     button.textContent = "Copied";
   });
   localTimes(document);
+  document.querySelector("[data-focus]")?.focus();
+  for (const form of document.querySelectorAll("form[method=post]")) {
+    form.addEventListener("submit", (event) => {
+      if (form.dataset.sent) event.preventDefault();
+      form.dataset.sent = "yes";
+    });
+  }
+  addEventListener("pageshow", () => { for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent; });
 })();

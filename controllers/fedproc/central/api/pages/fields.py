@@ -1,0 +1,150 @@
+"""A form made from a tool's JSON Schema (2020-12), and the values that come back from it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedproc.contract.tool.values import expected, shown_example, written
+
+_SCALARS = frozenset({"string", "integer", "number"})
+
+
+@dataclass(frozen=True)
+class Field:
+    """One parameter as it is asked for; ``kind``: select, number, text, lines or json."""
+
+    name: str
+    kind: str
+    label: str
+    description: str
+    hint: str
+    value: str
+    required: bool
+    options: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+    """of a select: what each option stands for"""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    item: str = "string"
+    """of a list: the type of its entries"""
+
+
+def fields(schema: Mapping[str, Any], given: Mapping[str, str], by_host: bool | None = None) -> list[Field]:
+    """Every parameter, or those that may (not) differ by host; ``given`` are texts by name, as they were typed."""
+    wanted = schema.get("properties", {}).items()
+    return [
+        _field(name, each, schema, given.get(name))
+        for name, each in wanted
+        if isinstance(each, Mapping) and by_host in {None, each.get("x-scope") == "host"}
+    ]
+
+
+def _field(name: str, schema: Mapping[str, Any], root: Mapping[str, Any], given: str | None) -> Field:
+    kind, values = _kind(schema)
+    default = schema.get("default")
+    return Field(
+        name=name,
+        kind=kind,
+        label=str(schema.get("title") or name),
+        description=str(schema.get("description", "")),
+        hint=_hint(schema, root),
+        value=shown_in(kind, default) if given is None else given,
+        required=name in root.get("required", ()) and default is None,
+        options=tuple(map(written, values)),
+        values=values,
+        attributes=_attributes(schema) if kind == "number" else {},
+        item=str(_mapping(schema.get("items")).get("type", "string")),
+    )
+
+
+def _kind(schema: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    if "enum" in schema:
+        return "select", tuple(schema["enum"])
+    kind = schema.get("type")
+    if kind == "boolean":
+        return "select", (True, False)
+    if kind in ("integer", "number"):
+        return "number", ()
+    if kind == "array" and _mapping(schema.get("items")).get("type") in _SCALARS:
+        return "lines", ()
+    return ("text" if kind == "string" else "json"), ()
+
+
+def _hint(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    example = shown_example(schema, root)
+    text = expected(schema, root)
+    return f"{text[:1].upper()}{text[1:]}" + (f"; for example {example}" if example and len(example) < 80 else "")
+
+
+def _attributes(schema: Mapping[str, Any]) -> dict[str, str]:
+    """What a browser knows of a number."""
+    found = {short: str(schema[long]) for short, long in (("min", "minimum"), ("max", "maximum")) if long in schema}
+    return {**found, "step": "1" if schema.get("type") == "integer" else "any"}
+
+
+def shown_in(kind: str, value: Any) -> str:
+    """A value as it stands in a field of that kind."""
+    if value is None:
+        return ""
+    if kind == "lines" and isinstance(value, list):
+        return "\n".join(map(str, value))
+    if kind == "json":
+        return json.dumps(value, ensure_ascii=False)
+    return written(value) if value != "" else ""
+
+
+def texts(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str]:
+    """Values of an earlier experiment as they stand in the form."""
+    return {each.name: shown_in(each.kind, values[each.name]) for each in fields(schema, {}) if each.name in values}
+
+
+def read(schema: Mapping[str, Any], given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values that were typed, and what is wrong, by name. What is left empty is not sent: the default counts.
+
+    What is no value of its kind is sent as it was typed, since the API says best what it should be.
+    """
+    values, wrong = dict[str, Any](), dict[str, str]()
+    for each in fields(schema, {}):
+        text = given.get(each.name, "")
+        if not text.strip() or text == each.value:
+            continue
+        try:
+            values[each.name] = _value(each, text)
+        except ValueError as error:
+            wrong[each.name] = f"is not JSON: {error}"
+    for name in given.keys() - {each.name for each in fields(schema, {})}:
+        values[name] = given[name]
+    return values, wrong
+
+
+def _value(of: Field, text: str) -> Any:
+    if of.kind == "json":
+        return json.loads(text)
+    if of.kind == "lines":
+        return [_number(line) if of.item != "string" else line for line in _lines(text)]
+    if of.kind == "number":
+        return _number(text)
+    if of.kind == "select" and text in of.options:
+        return of.values[of.options.index(text)]
+    return text
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (line.strip() for line in text.splitlines() if line.strip())
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

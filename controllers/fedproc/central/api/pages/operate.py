@@ -1,0 +1,87 @@
+"""What operators do and see: enrolments, revoking, jobs of dead hosts, unread messages, who did what."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
+from fedproc.central.api.pages.backend import Backend
+from fedproc.central.api.pages.rendering import page, segment
+from fedproc.contract.api.enrolments import EnrolmentCode, EnrolmentView
+from fedproc.contract.api.hosts import HostView
+from fedproc.contract.api.operations import AuditPage, DeadLetterPage, Health
+from fedproc.contract.api.retention import StorageView
+
+routes = pages()
+
+_ENTRIES = 100
+
+
+@routes.get("/dashboard/operate")
+async def show_operations(request: Request, api: Api) -> Response:
+    """How the federation stands, who asks to be admitted, what could not be read."""
+    return await _operations(request, api)
+
+
+async def _operations(request: Request, api: Backend, code: EnrolmentCode | None = None) -> Response:
+    enrolments = await api.many(EnrolmentView, "/enrolments")  # first, as it says what role this needs
+    health = await api.send("GET", "/hosts/health/", accept=frozenset({503}))
+    values = {
+        "health": Health.model_validate_json(health.content),
+        "hosts": await api.many(HostView, "/hosts/", all=True),
+        "enrolments": enrolments,
+        "unread": (await api.one(DeadLetterPage, "/dead-letters", limit=20)).items,
+        "storage": await api.one(StorageView, "/storage"),
+        "code": code,
+    }
+    return page(request, "operate.html", values)
+
+
+@routes.post("/dashboard/operate/codes")
+async def give_code(request: Request, api: Api, form: Form) -> Response:
+    """A single-use code for a new host; this page shows it once."""
+    answer = await api.send("POST", "/enrolments", body={"host": str(form.get("host", ""))})
+    return await _operations(request, api, EnrolmentCode.model_validate_json(answer.content))
+
+
+@routes.post("/dashboard/operate/refusals")
+async def refuse(api: Api, form: Form) -> Response:
+    """Refuse a host's request."""
+    path = f"/enrolments/{segment(str(form.get('host', '')))}/refusal"
+    await api.send("POST", path, body={"reason": str(form.get("reason", ""))})
+    return RedirectResponse("/dashboard/operate", 303)
+
+
+@routes.post("/dashboard/operate/revocations")
+async def revoke(api: Api, form: Form) -> Response:
+    """Revoke a host: its id has to be typed, so that it is not done by a slip."""
+    host = str(form.get("host", ""))
+    await api.send("POST", f"/hosts/{segment(host)}/revocation", body={"reason": str(form.get("reason", ""))})
+    return RedirectResponse("/dashboard/operate", 303)
+
+
+@routes.post("/dashboard/experiments/{experiment}/lost")
+async def end_as_lost(experiment: str, api: Api, session: SignedIn, form: Form) -> Response:
+    """End jobs whose host does not come back."""
+    jobs = [str(job) for job in form.getlist("job")]
+    body = {"reason": str(form.get("reason", "")), "jobs": jobs}
+    await api.send("POST", f"/experiments/{segment(experiment)}/lost", body=body)
+    return RedirectResponse(f"/dashboard/experiments/{segment(experiment)}", 303)
+
+
+@routes.get("/dashboard/operate/audit")
+async def show_audit(
+    request: Request,
+    api: Api,
+    actor: Annotated[str, Query(max_length=255)] = "",
+    action: Annotated[str, Query(max_length=64)] = "",
+    target: Annotated[str, Query(max_length=255)] = "",
+    cursor: Annotated[int, Query(ge=0, le=2**62)] = 0,
+) -> Response:
+    """Who did what, newest first."""
+    filters = {"actor": actor, "action": action, "target": target}
+    found = await api.one(AuditPage, "/audit", **filters, cursor=cursor or None, limit=_ENTRIES)
+    return page(request, "audit.html", {"entries": found.items, "next": found.next, "filters": filters})

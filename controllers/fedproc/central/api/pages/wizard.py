@@ -1,0 +1,227 @@
+"""A new experiment: one form with tool, hosts and data, parameters; what is wrong stands beside its field.
+
+An address fills the form (``/new?tool=…&dataset=…&p.rounds=10``) and never starts anything. Each form carries a key by
+which sending it twice makes one experiment.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import FormData, QueryParams
+from starlette.responses import RedirectResponse, Response
+
+from fedproc.central.api.deps import app_state
+from fedproc.central.api.pages import fields
+from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
+from fedproc.central.api.pages.backend import ApiError, Backend
+from fedproc.central.api.pages.choices import Federation, Selector, selectors
+from fedproc.central.api.pages.rendering import page, segment
+from fedproc.central.auth.sessions import Session
+from fedproc.contract.api.experiments import ExperimentView, Page
+from fedproc.contract.api.hosts import DatasetView, HostView
+from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
+
+routes = pages()
+
+_TEXTS = ("label", "project", "permit", "purpose")
+_FEW = 12
+"""hosts for which the form asks what may differ there before they are chosen"""
+_MISSING = re.compile(r"^'([^']+)' is missing")
+_KEY = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a form holds; ``parameters`` and ``host_parameters`` as they were typed."""
+
+    tool: str = ""
+    version: str = ""
+    datasets: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    host_parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+
+
+def draft_of(given: FormData | QueryParams) -> Draft:
+    """From an address or a form: ``tool``, ``dataset`` and ``host`` (several), ``p.NAME``, ``hp.HOST.NAME``."""
+    pairs = [(name, str(value)) for name, value in given.multi_items()]
+    by_host: dict[str, dict[str, str]] = {}
+    for name, value in pairs:
+        if name.startswith("hp.") and name.count(".") >= 2 and value.strip():
+            host, parameter = name.removeprefix("hp.").split(".", 1)
+            by_host.setdefault(host, {})[parameter] = value
+    single = dict(pairs)
+    return Draft(
+        tool=single.get("tool", "")[:64],
+        version=single.get("version", "")[:64],
+        datasets=_each(pairs, "dataset"),
+        hosts=_each(pairs, "host"),
+        parameters={name.removeprefix("p."): value for name, value in pairs if name.startswith("p.")},
+        host_parameters=by_host,
+        texts={name: single.get(name, "") for name in _TEXTS},
+        key=single.get("key", "") if _KEY.match(single.get("key", "")) else secrets.token_urlsafe(24),
+    )
+
+
+def _each(pairs: Iterable[tuple[str, str]], wanted: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for name, value in pairs if name == wanted and value))
+
+
+@routes.get("/new")
+async def lead_to_form(request: Request) -> Response:
+    """The short address of the form, for links from elsewhere."""
+    return RedirectResponse(f"/dashboard/new?{request.url.query}", 307)
+
+
+@routes.get("/dashboard/new")
+async def show_form(request: Request, api: Api, session: SignedIn) -> Response:
+    """The form, filled by its address or by an earlier experiment (``from``)."""
+    draft = draft_of(request.query_params)
+    if earlier := request.query_params.get("from"):
+        draft = await _again(api, earlier, draft.key)
+    return await _form(request, api, session, draft)
+
+
+async def _again(api: Backend, experiment: str, key: str) -> Draft:
+    before = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
+    schema = (await api.one(ToolView, f"/tools/{before.tool}", version=before.version)).parameters
+    hosts = {job.host for job in before.jobs} - {dataset.partition(":")[0] for dataset in before.datasets}
+    by_host = {host: fields.texts(schema, values) for host, values in before.host_parameters.items()}
+    texts = {name: getattr(before, name) or "" for name in _TEXTS}
+    return Draft(
+        before.tool, before.version, tuple(before.datasets), tuple(sorted(hosts)),
+        fields.texts(schema, before.parameters), by_host, texts, key,
+    )  # fmt: skip
+
+
+@routes.post("/dashboard/new")
+async def start(request: Request, api: Api, session: SignedIn, form: Form) -> Response:
+    """Start it; sent again, the same form leads to the same experiment."""
+    draft = draft_of(form)
+    tool = await api.one(ToolView, f"/tools/{segment(draft.tool)}", version=draft.version)
+    body, wrong = _request(tool, draft)
+    if wrong:
+        return await _form(request, api, session, draft, wrong, 422)
+    try:
+        answer = await api.send("POST", "/experiments", body=body, headers={"Idempotency-Key": draft.key})
+    except ApiError as error:
+        if error.status == 401:
+            raise
+        return await _form(request, api, session, draft, _placed(error, tool), error.status)
+    return RedirectResponse(f"/dashboard/experiments/{answer.json()['id']}", 303)
+
+
+def _request(tool: ToolView, draft: Draft) -> tuple[dict[str, Any], dict[str, str]]:
+    """The body of ``POST /experiments``, and what is wrong by field."""
+    parameters, wrong = fields.read(tool.parameters, draft.parameters)
+    problems = {f"p.{name}": text for name, text in wrong.items()}
+    by_host: dict[str, dict[str, Any]] = {}
+    for host, given in draft.host_parameters.items():
+        by_host[host], wrong = fields.read(tool.parameters, given)
+        problems |= {f"hp.{host}.{name}": text for name, text in wrong.items()}
+    hosts = list(dict.fromkeys([*draft.hosts, *(dataset.partition(":")[0] for dataset in draft.datasets)]))
+    texts = {name: text.strip() for name, text in draft.texts.items() if text.strip()}
+    body = {
+        "tool": tool.id,
+        "version": tool.version,
+        "datasets": list(draft.datasets),
+        "hosts": hosts if draft.hosts else [],
+        "parameters": parameters,
+        "host_parameters": {host: values for host, values in by_host.items() if values},
+        **texts,
+    }
+    return body, problems
+
+
+def _placed(error: ApiError, tool: ToolView) -> dict[str, str]:
+    """Each fault at its field; what has none stands at the top (the empty name)."""
+    found: dict[str, list[str]] = {}
+    for entry in error.errors:
+        where, what = str(entry.get("where", "")), str(entry.get("what", ""))
+        place = _place(where.removeprefix("body."), what, tool)
+        cure = "" if place.startswith(("p.", "hp.")) else str(entry.get("cure", ""))
+        found.setdefault(place, []).append(f"{what} ({cure})" if cure else what)
+    if not found:
+        found[""] = [error.message]
+    return {place: "; ".join(texts) for place, texts in found.items()}
+
+
+def _place(where: str, what: str, tool: ToolView) -> str:
+    top, _, rest = where.partition(".")
+    missing, properties = _MISSING.match(what), tool.parameters.get("properties", {})
+    if top == "parameters":
+        name = missing[1] if missing and not rest else rest.partition(".")[0]
+        return f"p.{name}" if name in properties else ""
+    if top == "host_parameters":
+        host, _, inner = rest.partition(".")
+        name = inner.partition(".")[0] or (missing[1] if missing else "")
+        own = properties.get(name, {}).get("x-scope") == "host"
+        return f"hp.{host}.{name}" if own else f"p.{name}" if name in properties else ""
+    return {"hosts": "where", "datasets": "where"}.get(top, top if top in {"tool", *_TEXTS} else "")
+
+
+async def _form(
+    request: Request,
+    api: Backend,
+    session: Session,
+    draft: Draft,
+    wrong: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> Response:
+    settings = app_state(request).settings
+    values: dict[str, Any] = {"draft": draft, "wrong": dict(wrong or {}), "tool": None}
+    values["tools"] = await api.many(ToolSummary, "/tools")
+    opened = await api.one(Page, "/experiments", state=["queued", "running"], mine=True, count=True, limit=1)
+    most = settings.quota_of(session.subject).open_experiments
+    values["spent"] = (opened.total, most) if (opened.total or 0) >= most else None
+    if draft.tool:
+        values |= await _of_tool(api, draft, values["wrong"], settings.aggregator)
+    return page(request, "new.html", values, status)
+
+
+async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator: str) -> dict[str, Any]:
+    """What the form asks once the tool is known; a tool that there is not is a fault of its field."""
+    try:
+        tool = await api.one(ToolView, f"/tools/{segment(draft.tool)}", version=draft.version)
+    except ApiError as error:
+        wrong["tool"] = error.message
+        return {}
+    tasks = await api.many(TaskView, "/tools/tasks", tool=tool.id, version=tool.version)
+    there = Federation(await api.many(HostView, "/hosts/"), await api.many(DatasetView, "/datasets"), aggregator)
+    found = selectors(tool, tasks, there, draft.hosts, draft.datasets)
+    able = [choice for each in found if each.takes != "nothing" for choice in each.choices if not choice.obstacle]
+    shown = [choice.host for choice in able if choice.chosen or len(able) <= _FEW]
+    return {
+        "tool": tool,
+        "selectors": found,
+        "fields": fields.fields(tool.parameters, draft.parameters),
+        "host_fields": {
+            host: fields.fields(_without_defaults(tool.parameters), draft.host_parameters.get(host, {}), by_host=True)
+            for host in shown
+        },
+        "left_out": sorted({*draft.datasets, *draft.hosts} - _able(found)),
+    }
+
+
+def _able(found: Iterable[Selector]) -> set[str]:
+    """All hosts and datasets that can be chosen."""
+    able = [choice for each in found for choice in each.choices if not choice.obstacle]
+    return {choice.host for choice in able} | {dataset.id for choice in able for dataset, _ in choice.datasets}
+
+
+def _without_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """For what may differ by host: left empty, it is as for all hosts."""
+    properties = {
+        name: {key: value for key, value in each.items() if key != "default"}
+        for name, each in schema.get("properties", {}).items()
+        if isinstance(each, Mapping)
+    }
+    return {**schema, "properties": properties, "required": []}

@@ -1,0 +1,100 @@
+"""A form is made from a tool's schema, and what is typed into it becomes values of the schema's kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fedproc.central.api.pages import fields
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["target"],
+    "properties": {
+        "target": {"type": "string", "description": "column to predict"},
+        "rounds": {"type": "integer", "minimum": 1, "maximum": 9, "default": 5},
+        "rate": {"type": "number", "default": 0.1},
+        "deep": {"type": "boolean", "default": True},
+        "missing": {"enum": ["refuse", 7, None]},
+        "features": {"type": "array", "items": {"type": "string"}},
+        "sizes": {"type": "array", "items": {"type": "integer"}},
+        "options": {"type": "object", "properties": {"note": {"type": "string"}}},
+        "threads": {"type": "integer", "x-scope": "host"},
+    },
+}
+
+
+def field(name: str, **given: str) -> fields.Field:
+    return next(each for each in fields.fields(SCHEMA, given) if each.name == name)
+
+
+def test_each_kind_of_schema_has_its_kind_of_field() -> None:
+    assert {each.name: each.kind for each in fields.fields(SCHEMA, {})} == {
+        "target": "text", "rounds": "number", "rate": "number", "deep": "select", "missing": "select",
+        "features": "lines", "sizes": "lines", "options": "json", "threads": "number",
+    }  # fmt: skip
+
+
+def test_a_field_says_what_is_valid_and_begins_with_the_default() -> None:
+    rounds = field("rounds")
+    assert rounds.value == "5"
+    assert "from 1 to 9" in rounds.hint
+    assert (rounds.attributes["min"], rounds.attributes["max"], rounds.attributes["step"]) == ("1", "9", "1")
+    assert field("target").required
+    assert field("deep").options == ("true", "false")
+
+
+def test_what_was_typed_stays() -> None:
+    assert field("rounds", rounds="many").value == "many"
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "value"),
+    [
+        ("rounds", "7", 7),
+        ("rounds", "many", "many"),
+        ("rate", "1e-3", 0.001),
+        ("deep", "false", False),
+        ("missing", "7", 7),
+        ("missing", "null", None),
+        ("missing", "refuse", "refuse"),
+        ("features", "age\n\n size \r\n", ["age", "size"]),
+        ("sizes", "1\n2\nx", [1, 2, "x"]),
+        ("options", '{"note": "a"}', {"note": "a"}),
+        ("target", " with blanks ", " with blanks "),
+    ],
+)
+def test_texts_become_values(name: str, typed: str, value: object) -> None:
+    assert fields.read(SCHEMA, {name: typed}) == ({name: value}, {})
+
+
+def test_what_is_empty_or_as_the_default_is_not_sent() -> None:
+    assert fields.read(SCHEMA, {"target": "  ", "rounds": "5", "deep": "true"}) == ({}, {})
+
+
+def test_what_is_no_json_is_told() -> None:
+    values, wrong = fields.read(SCHEMA, {"options": "{note"})
+    assert values == {}
+    assert wrong["options"].startswith("is not JSON")
+
+
+def test_names_that_the_schema_has_not_are_sent_for_the_api_to_refuse() -> None:
+    assert fields.read(SCHEMA, {"round": "5"})[0] == {"round": "5"}
+
+
+def test_values_of_an_earlier_experiment_come_back_as_they_were() -> None:
+    values = {"target": "t", "rounds": 7, "deep": False, "features": ["a", "b"], "options": {"note": "ü"}, "sizes": [1]}
+    assert fields.read(SCHEMA, fields.texts(SCHEMA, values)) == (values, {})
+
+
+def test_what_may_differ_by_host_is_asked_apart() -> None:
+    assert [each.name for each in fields.fields(SCHEMA, {}, by_host=True)] == ["threads"]
+
+
+def test_an_odd_schema_gives_a_form_all_the_same() -> None:
+    odd: dict[str, Any] = {
+        "type": "object",
+        "properties": {"a": True, "b": {"$ref": "#/$defs/x"}, "c": {"type": ["string", "null"]}},
+    }
+    assert [each.kind for each in fields.fields(odd, {})] == ["json", "json"]

@@ -1,0 +1,94 @@
+"""What operators do in their pages is done by the API as them, and nobody else comes there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from tests.support.central_api import Federation
+from tests.support.issuer import TestIssuer
+
+pytestmark = pytest.mark.server
+
+SignIn = Callable[..., httpx.Client]
+
+
+@pytest.fixture
+def sign_in(dashboard: Federation, issuer: TestIssuer) -> Iterator[SignIn]:
+    opened: list[httpx.Client] = []
+
+    def begin(*who: str) -> httpx.Client:
+        issuer.signs_in = who
+        opened.append(httpx.Client(base_url=dashboard.url, follow_redirects=True, timeout=30, trust_env=False))
+        opened[-1].get("/dashboard/sign-in")
+        return opened[-1]
+
+    yield begin
+    for client in opened:
+        client.close()
+
+
+def token_of(client: httpx.Client) -> str:
+    return re.findall(r'name="form_token" value="([0-9a-f]{64})"', client.get("/dashboard").text)[0]
+
+
+def test_researchers_have_no_operators_pages(sign_in: SignIn) -> None:
+    rosa = sign_in("rosa", "researcher")
+    assert "/dashboard/operate" not in rosa.get("/dashboard").text
+    for path in ("/dashboard/operate", "/dashboard/operate/audit"):
+        answer = rosa.get(path)
+        assert (answer.status_code, "role operator" in answer.text) == (403, True)
+    form = {"form_token": token_of(rosa), "host": "UB", "reason": "because"}
+    assert rosa.post("/dashboard/operate/revocations", data=form).status_code == 403
+    assert rosa.get("/dashboard/hosts/UB").status_code == 200
+
+
+def test_a_code_is_shown_once(sign_in: SignIn) -> None:
+    olga = sign_in("olga", "operator")
+    given = olga.post("/dashboard/operate/codes", data={"form_token": token_of(olga), "host": "PISA"})
+    code = re.findall(r'<code class="code">([^<]+)</code>', given.text)[0]
+    again = olga.get("/dashboard/operate").text
+    assert "PISA" in again
+    assert code not in again
+
+
+def test_a_host_is_revoked_with_its_reason(dashboard: Federation, sign_in: SignIn) -> None:
+    olga = sign_in("olga", "operator")
+    form = {"form_token": token_of(olga), "host": "FORTH", "reason": "its disk was stolen"}
+    assert "Revoked: FORTH." in olga.post("/dashboard/operate/revocations", data=form).text
+    audit = olga.get("/dashboard/operate/audit?action=revoke_host").text
+    assert "its disk was stolen" in audit
+    with dashboard.operator() as client:
+        enrolment = dashboard.books.hosts.enrolment("FORTH").model_dump(mode="json")
+        assert client.put("/hosts/FORTH", json=enrolment).status_code == 200
+
+
+def test_jobs_of_a_dead_host_are_ended(dashboard: Federation, sign_in: SignIn) -> None:
+    with dashboard.user() as rosa:
+        experiment = dashboard.start(rosa)["id"]
+    dashboard.books.dispatch()
+    olga = sign_in("olga", "operator")
+    page = olga.get(f"/dashboard/experiments/{experiment}").text
+    assert "End jobs of a host that does not come back" in page
+    job = dashboard.books.job_on(experiment, "UB").id
+    form = {"form_token": token_of(olga), "job": job, "reason": "UB was shut down"}
+    olga.post(f"/dashboard/experiments/{experiment}/lost", data=form)
+    assert dashboard.books.job(job).state == "lost"
+
+
+def test_an_operator_sees_others_experiments_and_not_their_bytes(dashboard: Federation, sign_in: SignIn) -> None:
+    with dashboard.user() as rosa:
+        experiment = dashboard.start(rosa, label="of rosa")["id"]
+    dashboard.books.dispatch()
+    job = dashboard.books.job_on(experiment, "UB")
+    dashboard.books.report(job.id, "running")
+    file = dashboard.upload_output(job, "counts", "counts.json", b"{}")["id"]
+    olga = sign_in("olga", "operator")
+    assert "of rosa" not in olga.get("/dashboard/experiments").text
+    assert "of rosa" in olga.get("/dashboard/experiments?whose=all&text=of+rosa").text
+    page = olga.get(f"/dashboard/experiments/{experiment}").text
+    assert "counts.json" in page
+    assert f"/dashboard/files/{file}/content" not in page
+    assert olga.get(f"/dashboard/files/{file}/content").status_code == 404

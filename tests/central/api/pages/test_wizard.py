@@ -1,0 +1,172 @@
+"""The form for a new experiment: filled by an address, corrected beside its fields, started once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+from tests.central.api.pages.conftest import Tab
+from tests.support.central_api import Federation
+
+from fedproc.central.db.engine import read_transaction
+from fedproc.central.db.repositories import tools
+from fedproc.central.db.schema import audit, experiments
+from fedproc.central.settings import UserQuotaSettings
+
+pytestmark = pytest.mark.server
+
+LINK = "/new?tool=learn&dataset=UB:cohort&dataset=BSC:cohort&p.target=malignant&p.rounds=7&label=first+look"
+BODY = {"tool": "learn", "version": "2.1.0", "dataset": ["UB:cohort", "BSC:cohort"], "p.target": "malignant"}
+
+
+@pytest.fixture(autouse=True)
+def _sites_admit_learn(dashboard: Federation) -> None:
+    with read_transaction(dashboard.engine) as connection:
+        digest = tools.find(connection, "learn").digest
+    for host in ("UB", "BSC", "FORTH"):
+        dashboard.books.beat(host, tools=({"id": "learn", "digest": digest},))
+
+
+@pytest.fixture
+def rosa(dashboard: Federation) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=dashboard.url, follow_redirects=True, timeout=30, trust_env=False) as client:
+        client.get("/dashboard/sign-in")
+        yield client
+
+
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, page
+    return found[1]
+
+
+def send(client: httpx.Client, **changed: Any) -> httpx.Response:
+    page = client.get(LINK).text
+    form = {name: hidden(page, name) for name in ("form_token", "key")}
+    return client.post("/dashboard/new", data={**form, **BODY, **changed})
+
+
+def started(dashboard: Federation) -> int:
+    with read_transaction(dashboard.engine) as connection:
+        return len(connection.execute(select(experiments.c.id)).all())
+
+
+def test_an_address_fills_the_form_and_starts_nothing(dashboard: Federation, rosa: httpx.Client) -> None:
+    before = started(dashboard)
+    page = rosa.get(LINK)
+    assert page.url.path == "/dashboard/new"
+    assert len(re.findall(r'name="dataset" value="(UB|BSC):cohort" checked', page.text)) == 2
+    assert re.search(r'name="p.rounds" value="7"', page.text)
+    assert re.search(r'name="label" value="first look"', page.text)
+    assert started(dashboard) == before
+
+
+def test_the_form_starts_what_it_says(dashboard: Federation, rosa: httpx.Client) -> None:
+    answer = send(rosa, **{"p.rounds": "7", "p.missing": "leave_out", "hp.UB.threads": "4", "label": "by form"})
+    assert answer.status_code == 200, answer.text
+    assert answer.url.path.startswith("/dashboard/experiments/e-")
+    row = dashboard.books.experiment(answer.url.path.rpartition("/")[2])
+    assert row.request["parameters"] | {"rounds": 7, "missing": "leave_out"} == row.request["parameters"]
+    assert row.request["host_parameters"] == {"UB": {"threads": 4}}
+    assert (row.label, row.owner) == ("by form", "rosa")
+
+
+def test_the_audit_has_the_endpoint_that_acted_and_no_other(dashboard: Federation, rosa: httpx.Client) -> None:
+    experiment = send(rosa).url.path.rpartition("/")[2]
+    with read_transaction(dashboard.engine) as connection:
+        acts = connection.execute(select(audit.c.action, audit.c.actor).where(audit.c.target == experiment)).all()
+    assert acts == [("create_experiment", "rosa")]
+
+
+def test_a_form_that_is_sent_twice_makes_one_experiment(dashboard: Federation, rosa: httpx.Client) -> None:
+    page = rosa.get(LINK).text
+    form = {**{name: hidden(page, name) for name in ("form_token", "key")}, **BODY}
+    before = started(dashboard)
+    first, second = rosa.post("/dashboard/new", data=form), rosa.post("/dashboard/new", data=form)
+    assert first.url == second.url
+    assert started(dashboard) == before + 1
+    changed = rosa.post("/dashboard/new", data={**form, "label": "another"})
+    assert changed.status_code == 409
+    assert "was used for another request" in changed.text
+
+
+def test_what_is_wrong_stands_beside_its_field(rosa: httpx.Client) -> None:
+    answer = send(rosa, **{"p.rounds": "many", "p.target": "", "hp.UB.threads": "99", "dataset": ["UB:none"]})
+    assert answer.status_code == 422
+    beside = dict(re.findall(r'<p class="wrong" id="wrong-([^"]+)">([^<]+)</p>', answer.text))
+    assert beside.keys() == {"p.rounds", "p.target", "hp.UB.threads", "where"}
+    assert "whole number from 1 to 100" in beside["p.rounds"]
+    assert "is missing" in beside["p.target"]
+    assert "offers no dataset" in beside["where"]
+    assert 'name="p.rounds" value="many" autocomplete="off" inputmode="decimal" aria-invalid="true"' in answer.text
+
+
+def test_a_tool_that_there_is_not_is_told_at_its_field(rosa: httpx.Client) -> None:
+    page = rosa.get("/dashboard/new?tool=leam")
+    assert "did you mean learn" in page.text
+
+
+def test_a_host_that_cannot_be_chosen_says_why(dashboard: Federation, rosa: httpx.Client) -> None:
+    dashboard.books.beat("FORTH", tools=())
+    page = rosa.get("/dashboard/new?tool=learn&dataset=FORTH:cohort&dataset=UB:cohort").text
+    assert "are left out: FORTH:cohort." in page
+    assert "cannot be chosen: its site does not admit learn" in page
+    assert re.search(r'value="FORTH:cohort" disabled', page)
+
+
+def test_who_has_as_many_as_is_allowed_is_told_before(
+    dashboard: Federation, rosa: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(rosa)
+    monkeypatch.setitem(dashboard.app.state.fedproc.settings.quotas, "rosa", UserQuotaSettings(open_experiments=1))
+    page = rosa.get("/dashboard/new?tool=learn").text
+    assert "1 may be open at once" in page
+    assert re.search(r'<button type="submit" disabled>Start', page)
+
+
+def test_run_again_takes_all_of_an_earlier_one(dashboard: Federation, rosa: httpx.Client) -> None:
+    earlier = send(rosa, **{"p.rounds": "9", "hp.BSC.threads": "2", "purpose": "a look"}).url.path.rpartition("/")[2]
+    page = rosa.get(f"/dashboard/new?from={earlier}").text
+    assert re.search(r'name="p.rounds" value="9"', page)
+    assert re.search(r'name="hp.BSC.threads" value="2"', page)
+    assert re.search(r'name="purpose" value="a look"', page)
+    assert len(re.findall(r'name="dataset" value="(UB|BSC):cohort" checked', page)) == 2
+
+
+def test_a_form_without_our_token_starts_nothing(dashboard: Federation, rosa: httpx.Client) -> None:
+    before = started(dashboard)
+    assert rosa.post("/dashboard/new", data=BODY).status_code == 403
+    assert started(dashboard) == before
+
+
+def test_odd_texts_stay_texts(rosa: httpx.Client) -> None:
+    odd = '"><script>alert(1)</script>{{ 7*7 }}'
+    page = rosa.get("/dashboard/new", params={"tool": "learn", "p.target": odd, "label": odd, "dataset": odd})
+    assert page.status_code == 200
+    assert "<script>alert" not in page.text
+    assert "49" not in page.text.replace("&#39;", "")
+    assert rosa.get("/dashboard/new?tool=" + "%00x").status_code == 200
+
+
+@pytest.mark.needs_browser
+def test_an_experiment_is_chosen_and_started_by_keyboard(tab: Tab, dashboard: Federation) -> None:
+    tab.sign_in()
+    page = tab.open("/dashboard/new?tool=learn")
+    page.get_by_label("UB:cohort").focus()
+    page.keyboard.press("Space")
+    page.get_by_label("target").fill("")
+    page.get_by_label("target").press("Enter")
+    page.locator("#faults").wait_for()
+    assert page.evaluate("document.activeElement.id") == "faults"
+    page.locator("#faults").get_by_role("link").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "p.target"
+    page.keyboard.type("malignant")
+    tab.shot("new")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/dashboard/experiments/e-*")
+    tab.complaints[:] = [text for text in tab.complaints if "status of 422" not in text]
