@@ -9,6 +9,7 @@ import pytest
 
 from fedproc.cli import arguments
 from fedproc.common.errors import InvalidInputError
+from fedproc.contract.wire.selection import Selection
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,22 @@ def test_input_is_a_file_that_is_there(tmp_path: Path) -> None:
     for given in (f"table={tmp_path}/tabel.csv", f"table={tmp_path}", "table"):
         with pytest.raises(InvalidInputError, match="NAME=FILE"):
             arguments.files([given])
+
+
+def test_selection_is_of_all_datasets_or_of_one(tmp_path: Path) -> None:
+    (tmp_path / "persons").write_text("P1\nP2\n\n")
+    given = ["modality=CT,MR", "age=18..65", "UB:ct.v1.patient=@" + str(tmp_path / "persons"), "UB:ct.v1.patient=P3"]
+    everywhere, single = arguments.selections([*given, "date=2020-01-01..", "sex=F", "segmentations=no"])
+    assert everywhere == {
+        "modality": ["CT", "MR"], "age_from": "18", "age_to": "65", "date_from": "2020-01-01", "sex": ["F"],
+        "segmentations": False,
+    }  # fmt: skip
+    assert single == {"UB:ct.v1": {"patient": ["P1", "P2", "P3"]}}
+    assert Selection.model_validate(everywhere).age_to == 65
+    assert arguments.selections([]) == (None, {})
+
+
+@pytest.mark.parametrize("given", ["modality", "modality=", "=CT", "colour=red", "ct.modality=CT", "patient=@/nothing"])
+def test_selection_that_says_nothing_is_refused_as_it_was_given(given: str) -> None:
+    with pytest.raises(InvalidInputError, match=given.partition("=")[0]):
+        arguments.selections([given])

@@ -25,7 +25,7 @@ VALUES = {
     "_keycloak_home": "/opt/keycloak",
     "item": {"name": "api", "description": "API"}, "central_api_files": "/var/lib/fedproc/files",
     "_central_api_keys": ["api", "dispatch"], "orchestrator_host": "UB", "orchestrator_executor": "sandbox",
-    "_orchestrator_capabilities": ["CAP_DAC_OVERRIDE", "CAP_FOWNER"],
+    "_orchestrator_capabilities": ["CAP_DAC_OVERRIDE", "CAP_FOWNER"], "orchestrator_datasets": {},
 }  # fmt: skip
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 

@@ -1,4 +1,4 @@
-"""``NAME=VALUE`` arguments of ``fedproc run``."""
+"""``NAME=VALUE`` arguments of ``fedproc run``, and what it selects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedproc.common.errors import InvalidInputError
+from fedproc.contract.wire.selection import LISTS, RANGES
 
 
 def parameters(file: Path | None, given: Iterable[str]) -> dict[str, Any]:
@@ -36,6 +37,41 @@ def files(given: Iterable[str]) -> dict[str, Path]:
             raise InvalidInputError(f"{text!r}: give it as NAME=FILE, with a file that is there")
         found[name] = Path(path)
     return found
+
+
+def selections(given: Iterable[str]) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]]]:
+    """From ``ATTRIBUTE=VALUE,VALUE``, ``ATTRIBUTE=FROM..TO`` or ``ATTRIBUTE=@FILE``, ``HOST:ID.`` before it or not.
+
+    What is selected of all datasets, None if nothing is, and what of single ones. Raises :class:`InvalidInputError`.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        dataset, _, attribute = name.rpartition(".")
+        if not equals or not value or (dataset and ":" not in dataset):
+            raise InvalidInputError(f"{text!r}: give it as ATTRIBUTE=VALUE, for example modality=CT,MR or age=18..65")
+        of_dataset = found.setdefault(dataset, {})
+        for key, values in _selected(attribute, value, text).items():
+            of_dataset[key] = [*of_dataset.get(key, []), *values] if isinstance(values, list) else values
+    return found.pop("", None), found
+
+
+def _selected(attribute: str, value: str, text: str) -> dict[str, Any]:
+    if attribute == "segmentations":
+        return {attribute: {"yes": True, "no": False}.get(value, value)}
+    if attribute in RANGES:
+        low, dots, high = value.partition("..")
+        ends = {f"{attribute}_from": low, f"{attribute}_to": high if dots else low}
+        return {key: end for key, end in ends.items() if end}
+    if attribute not in LISTS:
+        known = ", ".join([*LISTS, *RANGES])
+        raise InvalidInputError(f"{text!r}: nothing is selected by {attribute!r}; there are {known}")
+    if not value.startswith("@"):
+        return {attribute: value.split(",")}
+    try:
+        return {attribute: [line.strip() for line in Path(value[1:]).read_text().splitlines() if line.strip()]}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{text!r}: {getattr(error, 'strerror', None) or 'no text'}") from error
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ from fedproc.cli.show import AsJson, as_json, flowing, notice, say, say_lines, s
 from fedproc.cli.site.app import INSTALLED
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
-from fedproc.contract.wire.datasets import DatasetColumn
+from fedproc.contract.wire.datasets import DatasetColumn, ImagingCounts, ImagingSummary
 
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
 
@@ -54,12 +54,20 @@ def check(
     folder: Folder,
     site: Annotated[str, typer.Option(help="the host's id, for the messages; that of host.toml unless given")] = "",
 ) -> None:
-    """Hold the tables in FOLDER to its dataset.json: what tools would refuse is told here first, all at once."""
+    """Hold the tables in FOLDER to its dataset.json: what tools would refuse is told here first, all at once.
+
+    Of images, each file is told with what is wrong, and whether it may tell who a person is.
+    """
+    from fedproc.cli.images import check_images
     from fedproc.site.data.checking import check_dataset
+    from fedproc.tables.description import FILE, read_json
     from fedproc.tables.problems import TableError
 
     try:
-        checked = check_dataset(_dataset(folder))
+        given = read_json(_dataset(folder) / FILE) if (folder / FILE).exists() else {}
+        if check_images(folder, given) and "tables" not in given:
+            return
+        checked = check_dataset(folder)
     except TableError as error:
         what = f"{folder} cannot be used as its dataset.json describes it"
         raise _refusal(error, what, site or _this_host()) from error
@@ -77,6 +85,10 @@ def show(dataset: Annotated[str, typer.Argument(help="HOST:ID")], json: AsJson =
     here = "" if found.available else "  (its host cannot be reached now)"
     say(f"{found.id}  version {version_text(found.version, found.label)}  {size(found.size)}{here}")
     say_lines(found.description)
+    if found.imaging is not None:
+        _show_imaging(found.imaging)
+        if not found.columns:
+            return
     rows = [
         (column.name, column.type, column.unit, _values(column), flowing(column.description))
         for column in found.columns
@@ -84,6 +96,20 @@ def show(dataset: Annotated[str, typer.Argument(help="HOST:ID")], json: AsJson =
     table(("column", "type", "unit", "categories", "what it is"), rows, none="its host does not describe its columns")
     if not found.complete:
         say("more columns follow: the host has not sent all of them yet")
+
+
+def _show_imaging(found: ImagingSummary) -> None:
+    """Numbers are multiples of the floor, and what fewer persons have is not there."""
+    if found.persons is None:
+        return say(f"images of fewer than {found.floor} persons")
+    say(f"images of about {found.persons} persons, {found.studies} studies, {found.series} series")
+    rows = [(name, _counts(getattr(found, name))) for name in ("modality", "body_part", "manufacturer", "sex", "age")]
+    table(("", f"persons by it, in multiples of {found.floor}"), rows, none="")
+
+
+def _counts(found: ImagingCounts) -> str:
+    named = [f"{value} {count}" for value, count in found.persons.items()]
+    return ", ".join([*named, *(["others"] if found.more else [])])
 
 
 def _values(column: DatasetColumn) -> str:

@@ -22,7 +22,8 @@ from fedproc.contract.ids import EXPERIMENT_PATTERN
 Experiment = Annotated[str, typer.Argument(help="its id, or its label if no other of yours has it")]
 
 _LATEST = 200
-_OPTIONS = {"hosts": "--host", "datasets": "--data", "host_parameters": "--host-parameter"}
+_OPTIONS = {"hosts": "--host", "datasets": "--data", "host_parameters": "--host-parameter",
+            "selection": "--select", "dataset_selections": "--select"}  # fmt: skip
 _NAMES: Mapping[str, Callable[[Client], Iterable[str]]] = {
     "tool": lambda client: (tool.id for tool in client.tools()),
     "hosts": lambda client: (host.id for host in client.hosts()),

@@ -35,6 +35,10 @@ def run(
     tool: Annotated[str, typer.Argument(help="the tool's id (fedproc tools)")],
     host: Annotated[list[str] | None, typer.Option(help="a host to run at; repeat it")] = None,
     data: Annotated[list[str] | None, typer.Option(help="a dataset, HOST:ID; repeat it (fedproc data)")] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(help="of images: modality=CT,MR or age=18..65; repeat it (docs/datasets.md)"),
+    ] = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", help="NAME=VALUE; repeat it")] = None,
     parameters: Annotated[Path | None, typer.Option(help="file with parameters, a JSON object")] = None,
     host_parameter: Annotated[list[str] | None, typer.Option(help="HOST.NAME=VALUE; repeat it")] = None,
@@ -54,7 +58,9 @@ def run(
     3 ended otherwise, 1 an error, 130 interrupted.
     """
     files = arguments.files(upload or [])
+    selection, dataset_selections = arguments.selections(select or [])
     values = {
+        "selection": selection, "dataset_selections": dataset_selections,
         "tool": tool, "version": version, "hosts": host or [], "datasets": data or [], "label": label,
         "purpose": purpose, "lost_after": lost_after, "parameters": arguments.parameters(parameters, parameter or []),
         "host_parameters": arguments.host_parameters(host_parameter or []),

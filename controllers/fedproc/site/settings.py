@@ -80,6 +80,9 @@ class DatasetSettings(Section):
     verify: Literal["stat", "content"] = Field(
         "stat", description="before and after each job: names, lengths, times and inodes, or all bytes, too"
     )
+    links: Path | None = Field(
+        None, description="a folder on the same file system, for what is selected of it: hard links instead of copies"
+    )
 
 
 class SandboxSettings(Section):

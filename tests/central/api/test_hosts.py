@@ -65,7 +65,7 @@ def test_datasets_are_named_never_by_path(rosa: httpx.Client) -> None:
         "BSC:cohort", "BSC:images", "FORTH:cohort", "FORTH:images", "UB:cohort", "UB:images",
     ]  # fmt: skip
     assert datasets[0] == {
-        "id": "BSC:cohort", "host": "BSC", "version": "1", "description": "cohort of BSC", "files": None,
+        "id": "BSC:cohort", "host": "BSC", "version": "1", "label": "", "description": "cohort of BSC", "files": None,
         "size": None, "available": True,
     }  # fmt: skip
     assert {d["host"] for d in rosa.get("/datasets?host=UB").json()} == {"UB"}
@@ -321,6 +321,20 @@ def test_the_columns_of_a_dataset_come_page_by_page_with_heartbeats(lone: Federa
         assert whole["columns"][0]["values"] == ["I", "II"]
         assert "columns" not in rosa.get("/hosts/UB").json()
         assert "columns" not in rosa.get("/datasets").json()[0]
+
+
+def test_what_images_are_comes_with_the_first_page_and_stays_until_it_changes(lone: Federation) -> None:
+    with lone.user() as rosa:
+        page = {"dataset": "cohort", "version": "1", "page": 0, "pages": 1, "columns": []}
+        imaging = {"floor": 10, "persons": 50, "modality": {"persons": {"CT": 50}}}
+        lone.books.beat("UB", columns={**page, "imaging": imaging})
+        found = rosa.get("/datasets/UB:cohort").json()
+        assert (found["imaging"]["persons"], found["imaging"]["modality"]["persons"]) == (50, {"CT": 50})
+        assert (found["columns"], found["complete"]) == ([], True)
+        lone.books.beat("UB", columns={**page, "imaging": {**imaging, "persons": 60}})
+        assert rosa.get("/datasets/UB:cohort").json()["imaging"]["persons"] == 60
+        lone.books.beat("UB", columns=page)
+        assert rosa.get("/datasets/UB:cohort").json()["imaging"] is None
 
 
 def test_columns_of_another_version_or_of_a_dataset_that_is_offered_no_more_are_forgotten(lone: Federation) -> None:

@@ -40,6 +40,26 @@ def test_each_kind_of_task_has_its_hosts() -> None:
     assert _plan(mixed, with_compute, hosts=["UB", "GPU"]) == [("a", "UB"), ("b", "UB"), ("b", "GPU"), ("c", "EUCAIM")]
 
 
+def test_selection_is_of_all_datasets_unless_one_has_its_own() -> None:
+    reading = tool("reading", task("a", "client", inputs=[DATASET]), task("b", "client"))
+    chosen = {"selection": {"modality": ["CT"]}, "dataset_selections": {"UB:cohort": {"patient": ["P1"]}}}
+    request = ExperimentRequest(tool="reading", datasets=["BSC:cohort", "UB:cohort"], **chosen)
+    placed = plan(request, reading, KNOWN, "EUCAIM")
+    assert [(job.host, {name: one.as_json() for name, one in job.selections.items()}) for job in placed.jobs] == [
+        ("BSC", {"cohort": {"modality": ["CT"]}}), ("UB", {"cohort": {"patient": ["P1"]}}), ("BSC", {}), ("UB", {}),
+    ]  # fmt: skip
+
+
+def test_selection_of_what_is_not_chosen_is_refused() -> None:
+    reading = tool("reading", task("a", "client", inputs=[DATASET]))
+    selections = {"FORTH:cohort": {"modality": ["CT"]}}
+    faults = _faults(reading, datasets=["UB:cohort"], dataset_selections=selections)
+    assert faults == [("dataset_selections.FORTH:cohort", "FORTH:cohort is not among the chosen datasets")]
+    assert ("selection", "no dataset is chosen of which it could select") in _faults(
+        reading, hosts=["UB"], selection={"modality": ["CT"]}
+    )
+
+
 def test_a_host_that_would_have_nothing_to_do_is_refused() -> None:
     with_compute = {**KNOWN, "GPU": HostFacts("GPU", True, frozenset({"compute"}), {})}
     ((where, what),) = _faults(tool("clients", task("a", "client")), with_compute, hosts=["UB", "GPU"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.books import Belt, Books, kinds
+from tests.support.sample_tools import task, tool
 
 from fedproc.central.db.engine import read_transaction, serialized_transaction
 from fedproc.central.experiments import deadlines, reconcile
@@ -40,6 +41,25 @@ def test_a_message_is_signed_for_its_host_and_expires_with_the_job(books: Books)
     (row,) = books.outbox()
     assert (row.sent, row.sha256) == (now, hashlib.sha256(raw).hexdigest())
     assert (job.state, job.dispatched) == ("dispatched", now)
+
+
+def test_order_that_selects_is_refused_by_a_host_that_does_not_know_selections(books: Books) -> None:
+    """It would give the job the whole dataset."""
+    reading = tool("reading", task("a", "client", inputs=[{"name": "table", "kind": "dataset"}]))
+    books.add_tool(reading)
+    chosen = {"tool": "reading", "datasets": ["UB:cohort", "BSC:cohort"]}
+    books.submit(**chosen, dataset_selections={"UB:cohort": {"modality": ["CT"], "age_from": 18}})
+    belt = Belt()
+    asyncio.run(books.publisher().publish_all(belt, time.time()))  # type: ignore[arg-type]
+    key, found = books.dispatch_key, {}
+    for host, raw in belt.carried:
+        envelope, order = unseal(raw, {key.thumbprint(): key}, aud=host)
+        assert isinstance(order, JobOrder)
+        found[host] = envelope.crit, {name: one.as_json() for name, one in order.selections.items()}
+    assert found == {
+        "UB": (("selections",), {"cohort": {"modality": ["CT"], "age_from": 18.0}}),
+        "BSC": ((), {}),
+    }
 
 
 def test_an_order_that_its_host_could_not_read_ends_its_job_and_is_never_sent(

@@ -51,7 +51,7 @@ async def test_description_that_cannot_be_used_hides_no_dataset(tmp_path: Path) 
     data = FolderDataApi({"cohort": DatasetSettings(path=tmp_path)}, tmp_path.with_name("indexes"), 0.0)
     with capture_logs() as logs:
         assert [(offer.id, offer.label) for offer in await data.offers()] == [("cohort", "3")]
-    assert data.columns() == ()
+    assert data.columns(10) == ()
     assert [line["dataset"] for line in logs if line["event"] == "dataset.not_described"] == ["cohort"]
 
 
@@ -63,7 +63,7 @@ async def test_description_that_cannot_be_used_is_told_once_and_again_when_it_ch
             (tmp_path / "dataset.json").write_text(json.dumps(given))
             for _ in range(2):
                 await data.offers()
-                assert data.columns() if kind == "number" else data.columns() == ()
+                assert data.columns(10) if kind == "number" else data.columns(10) == ()
     assert len([line for line in logs if line["event"] == "dataset.not_described"]) == 3
 
 

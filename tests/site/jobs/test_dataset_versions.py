@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.site.data.dicom_files import image, put, uid
 from tests.support.orchestrator import Host, S, order
 
 from fedproc.contract.wire.messages import DatasetUse
+from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.record import JobRecord
@@ -94,3 +96,40 @@ async def test_change_is_noticed_after_a_restart_too(host: Host, images: Path) -
     await host.orchestrator.resume()
     found = await exits(host, job)
     assert (found.state, found.code) == (S.error, "data.changed")
+
+
+# -- what is selected --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def persons(images: Path) -> Path:
+    for person in range(12):
+        ids = {"PatientID": f"P{person}", "PatientName": f"P{person}", "SeriesInstanceUID": uid(f"{person}")}
+        put(images / f"{person}.dcm", image(**ids, SOPInstanceUID=uid(f"i{person}"), Modality="MR" if person else "CT"))
+    return images
+
+
+async def ordered_with(host: Host, **selection: Any) -> str:
+    given = {"datasets": (DatasetUse(id="images"),), "selections": {"images": Selection(**selection)}}
+    ordered = order().model_copy(update=given)
+    await host.orchestrator.accept(ordered)
+    return ordered.job
+
+
+async def test_job_is_given_what_it_selects_and_nothing_of_it_stays(host: Host, persons: Path, tmp_path: Path) -> None:
+    host.services.policy = host.services.policy.model_copy(update={"floor": 5})
+    job = await ordered_with(host, patient=[f"P{number}" for number in range(6)])
+    await host.runs(job)
+    laid_out = tmp_path / "indexes" / "cohorts" / job / "images"
+    assert sorted(path.name for path in laid_out.iterdir()) == [f"{number}.dcm" for number in range(6)]
+    (persons / "11.dcm").unlink()
+    found = await exits(host, job)
+    assert found.state is S.succeeded
+    assert not laid_out.parent.exists()
+
+
+async def test_selection_of_fewer_persons_than_the_sites_floor_is_refused(host: Host, persons: Path) -> None:
+    found = await host.ended(await ordered_with(host, modality=["CT"]))
+    assert (found.state, found.code) == (S.refused, "policy.selection")
+    assert "10 persons" in str(found.reason)
+    assert host.executor.started == []

@@ -90,7 +90,9 @@ def experiment_view(
     )
 
 
-_OF_REQUEST = ("parameters", "host_parameters", "datasets", "project", "permit", "purpose")
+_OF_REQUEST = (
+    "parameters", "host_parameters", "datasets", "selection", "dataset_selections", "project", "permit", "purpose"
+)  # fmt: skip
 
 
 def event_view(row: Row[Any]) -> EventView:
@@ -244,7 +246,8 @@ def dataset_detail(view: DatasetView, pages: Sequence[Row[Any]]) -> DatasetDetai
     """A dataset with the pages of its columns that have come."""
     columns = [column for page in pages for column in page.columns]
     complete = not pages or len(pages) == pages[0].pages
-    return DatasetDetail(**view.model_dump(), columns=columns, complete=complete)
+    imaging = next((page.imaging for page in pages if page.imaging is not None), None)
+    return DatasetDetail(**view.model_dump(), columns=columns, complete=complete, imaging=imaging)
 
 
 def tool_summary(app: AppState, row: Row[Any], tool: Tool) -> ToolSummary:

@@ -68,6 +68,7 @@ dataset_columns = Table(
     Column("pages", Integer, nullable=False),
     Column("version", Text, nullable=False),
     Column("columns", JSON, nullable=False),
+    Column("imaging", JSON),
 )
 """Pages of what the descriptions of a host's datasets say of columns, as its heartbeats bring them one by one."""
 

@@ -47,6 +47,7 @@ class OrderJson(TypedDict):
     permit: NotRequired[str]
     purpose: NotRequired[str]
     datasets: NotRequired[list[dict[str, Any]]]
+    selections: NotRequired[dict[str, dict[str, object]]]
     parameters: NotRequired[dict[str, Any]]
     inputs: NotRequired[list[dict[str, Any]]]
     deadlines: DeadlinesJson
@@ -80,6 +81,8 @@ class Drafts:
             order["parameters"] = {name: job.parameters[name] for name in own}
         if job.datasets:
             order["datasets"] = [use.model_dump(mode="json", exclude_defaults=True) for use in job.datasets]
+        if job.selections:
+            order["selections"] = {name: selection.as_json() for name, selection in job.selections.items()}
         return order
 
     def _common(self, any_job: str, task: str) -> OrderJson:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedproc.central.experiments.gangs import gang_tasks
@@ -14,6 +14,7 @@ from fedproc.contract.api.experiments import ExperimentRequest, RunRequest
 from fedproc.contract.tool.task import Condition, Placement, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.messages import DatasetUse
+from fedproc.contract.wire.selection import Selection
 
 _TOLD = 10
 """so many faults are told in the error's text; its detail has all"""
@@ -43,6 +44,7 @@ class Placed:
     task: Task
     parameters: dict[str, Any]
     datasets: tuple[DatasetUse, ...]
+    selections: Mapping[str, Selection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class _Placing:
         for task in self._tool.tasks:
             for host in self._hosts_of(task):
                 uses = tuple(self._uses(host)) if _takes_datasets(task) else ()
-                yield Placed(host, task, self.parameters.of(host), uses)
+                yield Placed(host, task, self.parameters.of(host), uses, self._selections(host) if uses else {})
 
     def _hosts_of(self, task: Task) -> list[str]:
         if task.placement is Placement.server:
@@ -126,6 +128,11 @@ class _Placing:
             name = dataset.partition(":")[2]
             yield DatasetUse(id=name, version=offered.get(name))
 
+    def _selections(self, host: str) -> dict[str, Selection]:
+        chosen = {dataset: self._request.dataset_selections.get(dataset, self._request.selection)
+                  for dataset in self._datasets[host]}  # fmt: skip
+        return {dataset.partition(":")[2]: found for dataset, found in chosen.items() if found is not None}
+
     def _has_role(self, host: str, role: str) -> bool:
         return host in self._hosts and role in self._hosts[host].roles
 
@@ -136,6 +143,7 @@ class _Placing:
         yield from self._empty_tasks()
         yield from self._wrong_datasets()
         yield from self._missing_datasets()
+        yield from self._idle_selections()
         yield from self._wrong_parameters()
 
     def _unusable_hosts(self) -> Iterator[FieldError]:
@@ -199,6 +207,14 @@ class _Placing:
                 if not self._datasets.get(host):
                     yield field_error("datasets", f"task {task.name} needs a dataset, and none of {host} is chosen",
                                 f"add one of {host}'s (fedproc data), or leave {host} out")  # fmt: skip
+
+    def _idle_selections(self) -> Iterator[FieldError]:
+        for dataset in self._request.dataset_selections:
+            if dataset not in self._request.datasets:
+                yield field_error(f"dataset_selections.{dataset}", f"{dataset} is not among the chosen datasets",
+                            "add it to datasets, or leave the selection out")  # fmt: skip
+        if self._request.selection is not None and not self._request.datasets:
+            yield field_error("selection", "no dataset is chosen of which it could select", "choose datasets")
 
     def _wrong_parameters(self) -> Iterator[FieldError]:
         at_work = list(dict.fromkeys(host for task in self._tool.tasks for host in self._hosts_of(task)))

@@ -32,12 +32,15 @@ class Quotas:
         self.check_room(connection, user, 1)
 
     def check_size(self, user: str, plan: Plan) -> None:
-        """Whether the parameters of all jobs together are not too large. Raises :class:`TooLargeError`."""
+        """Whether parameters and selections of all jobs together are not too large. Raises :class:`TooLargeError`."""
         most, sizes = self._settings.quota_of(user).submission_mb * MB, dict[int, int]()
         for job in plan.jobs:  # hosts with nothing of their own have the same object
             if id(job.parameters) not in sizes:
                 sizes[id(job.parameters)] = len(canonical(job.parameters))
-        total = sum(sizes[id(job.parameters)] for job in plan.jobs)
+            for selection in job.selections.values():
+                if id(selection) not in sizes:
+                    sizes[id(selection)] = len(canonical(selection.as_json()))
+        total = sum(sizes[id(part)] for job in plan.jobs for part in (job.parameters, *job.selections.values()))
         if total > most:
             raise TooLargeError(
                 f"the parameters of the {len(plan.jobs)} jobs have {total} bytes together; {most} may be sent at once: "

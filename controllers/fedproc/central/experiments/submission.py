@@ -31,6 +31,7 @@ Answer = Callable[[Connection, str, bool], T]
 """is given the experiment's id, and whether it was there already, in the transaction that started it"""
 
 _DAY = 86_400.0
+_NEWER = ("lost_after", "selection", "dataset_selections")
 
 
 class Submissions:
@@ -62,7 +63,7 @@ class Submissions:
 
 def fingerprint(request: ExperimentRequest) -> str:
     """The same for requests that ask for the same."""
-    newer = {"lost_after"} if request.lost_after is None else set()  # a release that did not know it left it out
+    newer = {name for name in _NEWER if not getattr(request, name)}  # a release that did not know it left it out
     return hashlib.sha256(canonical(request.model_dump(mode="json", exclude=newer))).hexdigest()
 
 

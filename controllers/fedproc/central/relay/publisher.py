@@ -30,6 +30,7 @@ from fedproc.common.log import get_logger
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState
 from fedproc.contract.wire import limits, routing
 from fedproc.contract.wire.jws import CENTRAL, seal_body
+from fedproc.contract.wire.messages import CRITICAL
 
 log = get_logger(__name__)
 
@@ -131,7 +132,8 @@ class Publisher:
         What is larger than its host can read is never sent: it ends its job.
         """
         try:
-            raw = seal_body(row.kind, row.body, self._signer, iss=CENTRAL, aud=row.host, exp=row.expires)
+            critical = tuple(name for name in CRITICAL.get(row.kind, ()) if row.body.get(name))
+            raw = seal_body(row.kind, row.body, self._signer, iss=CENTRAL, aud=row.host, exp=row.expires, crit=critical)
         except TooLargeError as error:
             await asyncio.to_thread(self._give_up, row, error, now)
             return None

@@ -10,6 +10,7 @@ from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.ids import DatasetRef, ExperimentId, HostId, JobId, ToolId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import ExperimentState, JobState
+from fedproc.contract.wire.selection import Selection
 
 
 class RunRequest(Request):
@@ -20,6 +21,8 @@ class RunRequest(Request):
     version: str | None = Field(None, max_length=64, description="the newest approved one unless given")
     hosts: list[HostId] = Field(default_factory=list, max_length=2000)
     datasets: list[DatasetRef] = Field(default_factory=list, max_length=5000)
+    selection: Selection | None = Field(None, description="of all datasets: these images alone; all unless given")
+    dataset_selections: dict[DatasetRef, Selection] = Field({}, max_length=5000, description="of one, instead")
     parameters: PlainJson = {}
     host_parameters: dict[HostId, PlainJson] = {}
     label: Line | None = Field(None, max_length=200)
@@ -92,6 +95,8 @@ class ExperimentView(View):
     parameters: dict[str, Any] = {}
     host_parameters: dict[str, dict[str, Any]] = {}
     datasets: list[str] = []
+    selection: dict[str, Any] | None = None
+    dataset_selections: dict[str, dict[str, Any]] = {}
     project: str | None = None
     permit: str | None = None
     purpose: str | None = None

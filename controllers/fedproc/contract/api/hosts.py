@@ -10,7 +10,7 @@ from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.api.experiments import ExperimentView
 from fedproc.contract.ids import DatasetRef, HostId, JobId
 from fedproc.contract.plain import PlainJson
-from fedproc.contract.wire.datasets import DatasetColumn
+from fedproc.contract.wire.datasets import DatasetColumn, ImagingSummary
 from fedproc.contract.wire.messages import AdmittedTool, Capacity, OpenJob, ReadyTool
 
 OPEN_JOBS = 40_000
@@ -33,6 +33,7 @@ class DatasetDetail(DatasetView):
 
     columns: list[DatasetColumn] = []
     complete: bool = Field(True, description="false: the host has not sent all its columns yet")
+    imaging: ImagingSummary | None = Field(None, description="what its images are, in numbers that the host rounded")
 
 
 class HostView(View):

@@ -48,6 +48,27 @@ class DatasetColumn(Offer):
     more_values: int = Field(0, ge=0, description="categories that are not named here")
 
 
+class ImagingCounts(Offer):
+    """How many persons have a value: a multiple of the site's floor. What fewer persons have is left out."""
+
+    persons: dict[Short, int] = Field({}, max_length=MOST_VALUES)
+    more: bool = Field(False, description="there are others, of fewer persons than the floor or too many to be named")
+
+
+class ImagingSummary(Offer):
+    """What the images of one version of a dataset are. No number is exact, and none below ``floor`` is there."""
+
+    floor: int = Field(ge=1, description="the site's least number of persons; all numbers are multiples of it")
+    persons: int | None = Field(None, description="None: fewer than the floor; then nothing else is said, either")
+    studies: int | None = None
+    series: int | None = None
+    modality: ImagingCounts = ImagingCounts()
+    body_part: ImagingCounts = ImagingCounts()
+    manufacturer: ImagingCounts = ImagingCounts()
+    sex: ImagingCounts = ImagingCounts()
+    age: ImagingCounts = Field(ImagingCounts(), description="in classes of ten years, such as 40-49")
+
+
 class DatasetColumns(Offer):
     """One page of the columns of one version of a dataset; pages count from 0."""
 
@@ -56,3 +77,4 @@ class DatasetColumns(Offer):
     page: int = Field(ge=0, lt=MOST_PAGES)
     pages: int = Field(ge=1, le=MOST_PAGES)
     columns: tuple[DatasetColumn, ...] = Field(max_length=PAGE_COLUMNS)
+    imaging: ImagingSummary | None = Field(None, description="of its images, if it has any; with the first page")

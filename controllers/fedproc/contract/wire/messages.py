@@ -15,6 +15,7 @@ from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
+from fedproc.contract.wire.selection import Selection
 
 VERSION = 1
 VERSIONS_READ = (1,)
@@ -92,6 +93,7 @@ class JobOrder(Wire):
     permit: str | None = None
     purpose: str | None = None
     datasets: tuple[DatasetUse, ...] = ()
+    selections: dict[DatasetId, Selection] = Field({}, description="what is selected of a dataset; critical if given")
     parameters: dict[str, Any] = {}
     inputs: tuple[FileRef, ...] = ()
     deadlines: Deadlines
@@ -321,6 +323,9 @@ TYPES: dict[str, type[Wire]] = {
     "report": HostReport,
     "unread": DeadLetterReason,
 }
+
+CRITICAL: dict[str, tuple[str, ...]] = {"job": ("selections",)}
+"""fields of a kind that its reader must know if they are there (``crit``): without them it would do something else"""
 
 TYPE_OF = {model: name for name, model in TYPES.items()}
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
+from fedproc.contract.wire.selection import Selection
 
 OnWait = Callable[[str | None], None]
 """is told what a job waits for, in words"""
@@ -63,12 +64,23 @@ class DataApi(Protocol):
         """Each dataset as it was found last."""
         ...
 
-    def columns(self) -> tuple[DatasetColumns, ...]:
-        """The columns of all offered datasets, in pages, as their descriptions have them."""
+    def columns(self, floor: int) -> tuple[DatasetColumns, ...]:
+        """The columns of all offered datasets, in pages, as their descriptions have them.
+
+        The first page has what the dataset's images are, if it has any, in numbers rounded by ``floor``, persons.
+        """
+        ...
+
+    async def freeze(self, use: DatasetUse, selection: Selection, job: str, floor: int) -> None:
+        """Freeze for the job what is selected of the dataset: it is what the job is given. Safe to repeat.
+
+        Raises :class:`DatasetError` as :meth:`materialise` does, and with code ``data.selection``; RefusedError with
+        code ``policy.selection`` if fewer than ``floor`` persons are in it, or left out of it.
+        """
         ...
 
     async def materialise(self, use: DatasetUse, job: str, on_wait: OnWait) -> Materialised:
-        """Materialise the dataset for the job. Safe to repeat.
+        """Materialise the dataset for the job, or what was frozen of it. Safe to repeat.
 
         Raises :class:`DatasetError` with code ``data.unknown``, ``data.version``, ``data.identifying`` or
         ``data.unreadable``.

@@ -16,9 +16,12 @@ from fedproc.common.log import get_logger
 from fedproc.common.tasks import watched
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
+from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.api import DatasetCondition, DatasetError, Materialised, OnWait
 from fedproc.site.data.columns_offered import column_pages
+from fedproc.site.data.frozen import FrozenCohorts, check_persons
 from fedproc.site.data.identifying import KINDS
+from fedproc.site.data.imaging import Images, rounded
 from fedproc.site.data.index import Known
 from fedproc.site.data.indexer import Indexer
 from fedproc.site.settings import DatasetSettings
@@ -37,6 +40,7 @@ class _Seen:
 
     condition: DatasetCondition
     columns: tuple[DatasetColumns, ...] = ()
+    images: Images | None = None
     undescribed: str | None = None
     """why it is offered without columns"""
     task: asyncio.Task[None] | None = None
@@ -61,6 +65,7 @@ class FolderDataApi:
         self._seconds = seconds
         self._reread_days = reread_days
         self._indexer = Indexer(indexes)
+        self._frozen = FrozenCohorts(indexes / "cohorts")
         self._seen = {name: _Seen(DatasetCondition(name, entry.path)) for name, entry in datasets.items()}
 
     async def offers(self) -> tuple[OfferedDataset, ...]:
@@ -78,8 +83,8 @@ class FolderDataApi:
             for name, seen in self._seen.items()
         )
 
-    def columns(self) -> tuple[DatasetColumns, ...]:
-        return tuple(page for seen in self._seen.values() for page in seen.columns)
+    def columns(self, floor: int) -> tuple[DatasetColumns, ...]:
+        return tuple(page for seen in self._seen.values() for page in _pages(seen, floor))
 
     def _look(self, name: str, entry: DatasetSettings) -> None:
         """Have it looked at in the background, not again before some time, and not while that goes on."""
@@ -98,6 +103,7 @@ class FolderDataApi:
             _check_identifying(name, described, known.found)
             offer = _offer(name, entry, described, known)
             columns = await self._columns_of(seen, offer, entry.path)
+            seen.images = await asyncio.to_thread(self._indexer.images, name) if known.images else None
             condition = replace(condition, offer=offer)
         except (DatasetError, OSError, ValueError) as error:
             text = str(getattr(error, "detail", {}).get("at_host", error))
@@ -125,10 +131,24 @@ class FolderDataApi:
     def _older_than(self) -> float:
         return time.time() - self._reread_days * _DAY if self._reread_days else 0.0
 
+    async def freeze(self, use: DatasetUse, selection: Selection, job: str, floor: int) -> None:
+        cohort = await asyncio.to_thread(self._frozen.known, job, use.id)
+        if cohort is None:
+            known = await self._chosen(use, lambda _: None)
+            cohort = await self._frozen.freeze(job, self._indexer.index(use.id), use.id, known, selection)
+        check_persons(cohort, floor)
+
     async def materialise(self, use: DatasetUse, job: str, on_wait: OnWait) -> Materialised:
-        entry = self._datasets.get(use.id)
-        if entry is None:
-            raise DatasetError(f"this host has no dataset {use.id!r}", code="data.unknown")
+        cohort = await asyncio.to_thread(self._frozen.known, job, use.id)
+        if cohort is None:
+            known = await self._chosen(use, on_wait)
+            return Materialised(use.id, known.version, self._entry(use.id).path)
+        place = await self._frozen.materialise(job, use.id, self._entry(use.id), cohort, on_wait)
+        return Materialised(use.id, cohort.version, place)
+
+    async def _chosen(self, use: DatasetUse, on_wait: OnWait) -> Known:
+        """The dataset as it is now, if it may be used, and is what was chosen."""
+        entry = self._entry(use.id)
         known = await self._current(use.id, entry, on_wait)
         described = await asyncio.to_thread(_described, entry)
         label = _label(entry, described) or "1"
@@ -138,12 +158,17 @@ class FolderDataApi:
                 code="data.version",
             )
         _check_identifying(use.id, described, known.found)
-        return Materialised(use.id, known.version, entry.path)
+        return known
+
+    def _entry(self, dataset: str) -> DatasetSettings:
+        if (entry := self._datasets.get(dataset)) is None:
+            raise DatasetError(f"this host has no dataset {dataset!r}", code="data.unknown")
+        return entry
 
     async def confirm(self, dataset: str, version: str, job: str) -> None:
-        entry = self._datasets.get(dataset)
-        if entry is None:
-            raise DatasetError(f"this host has no dataset {dataset!r} any more", code="data.changed")
+        entry = self._entry(dataset)
+        if await asyncio.to_thread(self._frozen.known, job, dataset) is not None:
+            return await self._frozen.confirm(job, dataset, entry)
         if (await self._current(dataset, entry)).version != version:
             raise DatasetError(
                 f"dataset {dataset!r} was changed while the job used it: nothing of its results is released; "
@@ -170,7 +195,17 @@ class FolderDataApi:
             on_wait(None)
 
     async def discard(self, job: str) -> None:
-        """Nothing was copied, so nothing is to be removed."""
+        """Of a whole dataset nothing was made."""
+        await asyncio.to_thread(self._frozen.discard, job, {entry.links for entry in self._datasets.values()})
+
+
+def _pages(seen: _Seen, floor: int) -> tuple[DatasetColumns, ...]:
+    offer = seen.condition.offer
+    if offer is None or seen.images is None:
+        return seen.columns
+    nothing = DatasetColumns(dataset=offer.id, version=offer.version, page=0, pages=1, columns=())
+    first, *others = seen.columns or (nothing,)
+    return first.model_copy(update={"imaging": rounded(seen.images, floor)}), *others
 
 
 def _looking(progress: tuple[int, int] | None) -> str | None:

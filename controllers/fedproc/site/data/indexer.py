@@ -10,13 +10,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from fedproc.common.tasks import StopFlag, in_own_thread
+from fedproc.common.tasks import StopFlag
+from fedproc.site.data.imaging import Images, images_in
 from fedproc.site.data.index import DatasetIndex, Known
+from fedproc.site.data.running import in_thread
 from fedproc.site.data.walking import FolderState, folder_state
 
-T = TypeVar("T")
 OnProgress = Callable[[int, int], None]
 """is told how many files of how many were looked at"""
 
@@ -42,6 +43,15 @@ class Indexer:
         """The index of one dataset."""
         return DatasetIndex(self._folder / f"{dataset}.sqlite")
 
+    def images(self, dataset: str) -> Images | None:
+        """What its images are, in exact numbers; None if there are none. Blocks. Raises :class:`IndexingError`."""
+        index = self.index(dataset)
+        try:
+            with index.readonly() as db:
+                return images_in(db)
+        except sqlite3.Error as error:
+            raise IndexingError(None, f"{index.path}: {error}") from error
+
     def progress(self, dataset: str) -> tuple[int, int] | None:
         """How many files of how many the pass that goes on has looked at; None while none does."""
         return self._progress.get(dataset)
@@ -64,7 +74,7 @@ class Indexer:
 
     async def _current(self, dataset: str, path: Path, older_than: float) -> Known:
         async with self._locks[dataset]:
-            stands = await _in_thread(folder_state, path)
+            stands = await in_thread(folder_state, path)
             known = await asyncio.to_thread(self.index(dataset).known)
             if known is not None and known.fingerprint == stands.fingerprint and known.oldest >= older_than:
                 return known
@@ -79,7 +89,7 @@ class Indexer:
 
         try:
             if stands.files < _OWN_PROCESS_FILES and stands.size < _OWN_PROCESS_BYTES:
-                return await _in_thread(_update, index, path, note, older_than)
+                return await in_thread(_update, index, path, note, older_than)
             await _in_process(index, path, note, older_than)
         finally:
             self._progress.pop(dataset, None)
@@ -94,15 +104,6 @@ def _update(index: DatasetIndex, path: Path, note: Callable[[int], None], older_
         return index.update(path, flag, note, older_than=older_than)
     except sqlite3.Error as error:
         raise IndexingError(None, f"{index.path}: {error}") from error
-
-
-async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """From a thread of its own, as a share may hang; it stops soon after nobody waits any more."""
-    flag = StopFlag()
-    try:
-        return await in_own_thread(work, *arguments, flag)
-    finally:
-        flag.set()
 
 
 async def _in_process(index: DatasetIndex, path: Path, note: Callable[[int], None], older_than: float) -> None:

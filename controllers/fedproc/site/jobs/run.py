@@ -22,14 +22,21 @@ from fedproc.contract.wire.messages import Cancel, Start
 from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.carrying import Meter
-from fedproc.site.executors.base import Phase
+from fedproc.site.executors.base import Executor, Phase
 from fedproc.site.jobs import logged
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.shares import Share
-from fedproc.site.jobs.stage_in import Prepared, confirm_datasets, create_layout, fetch_artefacts, materialise
+from fedproc.site.jobs.stage_in import (
+    Prepared,
+    confirm_datasets,
+    create_layout,
+    fetch_artefacts,
+    freeze_cohorts,
+    materialise,
+)
 from fedproc.site.jobs.stage_out import AWAITED, finish_artefacts, publish_artefacts, release, take_decision
 from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
@@ -160,6 +167,7 @@ class JobRun:
         record, deadlines = self.record, self.record.order.deadlines
         with self._by(deadlines.release_by, "its outputs were not released in time"):
             rule = self._services.policy.rule(record.order)
+            await freeze_cohorts(self._services, record)
             installed = await self._services.tool_cache.get(record.order.tool, self._writer.wait_for)
             task = _task_of(installed, record.order.task)
             self._services.policy.check_task(rule, task)
@@ -281,7 +289,7 @@ class JobRun:
     async def _stop_processes(self) -> None:
         record, executor = self.record, self._services.executor
         if record.handle is None and (self._recovered or self._execution is not None):
-            await self._discard_unknown()
+            await _discard_unknown(executor, record)
         if record.handle is None or (self._execution is not None and self._execution.over):
             return
         if (await executor.poll(record.handle)).phase is not Phase.running:
@@ -295,10 +303,11 @@ class JobRun:
         if self._execution is not None:
             await self._execution.finish_streams(record.handle)
 
-    async def _discard_unknown(self) -> None:
-        """A step may have been started that the journal does not know of: by a daemon that was lost, or half."""
-        for name in (self.record.job, f"{self.record.job}-{self.record.step}"):
-            await self._services.executor.discard({"job": name})
+
+async def _discard_unknown(executor: Executor, record: JobRecord) -> None:
+    """A step may have been started that the journal does not know of: by a daemon that was lost, or half."""
+    for name in (record.job, f"{record.job}-{record.step}"):
+        await executor.discard({"job": name})
 
 
 def _seconds_until(moment: datetime) -> float:

@@ -23,6 +23,7 @@ from fedproc.site.jobs.workspace import SPEC, Workspace, placeholders
 from fedproc.site.tools.cache import InstalledTool, Runtime
 
 _ARTEFACTS = "artefacts"
+_BEFORE_DATA = (JobState.accepted, JobState.materialising)
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,16 @@ async def materialise(
     for declared in (entry for entry in task.inputs if entry.kind == "dataset"):
         mounts += await _datasets(services, record, declared, workspace, on_wait)
     return tuple(mounts)
+
+
+async def freeze_cohorts(services: Services, record: JobRecord) -> None:
+    """Freeze what the order selects of its datasets, before the job waits for anything: once, however often called.
+
+    Raises :class:`SystemFaultError`, or :class:`RefusedError` where the site's floor of persons forbids it.
+    """
+    for use in record.order.datasets:
+        if (selection := record.order.selections.get(use.id)) is not None and record.state in _BEFORE_DATA:
+            await services.data.freeze(use, selection, record.job, services.policy.least_count)
 
 
 async def confirm_datasets(services: Services, record: JobRecord) -> None:

@@ -81,7 +81,7 @@ class HeartbeatSender:
             tools=self._services.policy.admitted(),
             tools_ready=await asyncio.to_thread(self._services.tool_cache.ready),
             datasets=await self._datasets(),
-            columns=self._columns.next(self._services.data.columns()),
+            columns=self._columns.next(self._services.data.columns(self._services.policy.least_count)),
             open_jobs=len(self._reconciliation.open_jobs()),
             open_jobs_digest=self._reconciliation.digest(),
             check=self._check.shown(),

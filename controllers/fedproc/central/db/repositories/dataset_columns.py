@@ -26,14 +26,14 @@ def keep(connection: Connection, host: str, page: DatasetColumns, offered: Seque
     if page.dataset not in offered or page.page >= page.pages:
         return
     own = (_TABLE.host == host) & (_TABLE.dataset == page.dataset) & (_TABLE.page == page.page)
-    columns = page.model_dump(mode="json")["columns"]
-    known = connection.execute(select(_TABLE.columns).where(own)).scalar()
-    if known == columns:
+    content = page.model_dump(mode="json", include={"columns", "imaging"})
+    known = connection.execute(select(_TABLE.columns, _TABLE.imaging).where(own)).first()
+    if known is not None and known._asdict() == content:
         return
     connection.execute(delete(dataset_columns).where(own))
     if connection.execute(select(func.count()).where(_TABLE.host == host)).scalar_one() < MOST_PAGES:
         row = {"host": host, "dataset": page.dataset, "page": page.page, "pages": page.pages, "version": page.version}
-        connection.execute(insert(dataset_columns).values(**row, columns=columns))
+        connection.execute(insert(dataset_columns).values(**row, **content))
 
 
 def of_dataset(connection: Connection, host: str, dataset: str, version: str) -> Sequence[Row[Any]]:

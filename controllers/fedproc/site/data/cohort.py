@@ -1,0 +1,112 @@
+"""Which files of a dataset a selection comes to, frozen for one job: what is added later does not join it.
+
+A cohort is kept as lines of JSON in a file of its own: what it is, then one line a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fedproc.common.files import replacing
+from fedproc.contract.wire.selection import LISTS, RANGES, Selection
+from fedproc.site.data.merkle import Leaf, version_of
+
+_DESCRIPTION = b"dataset.json"
+_IDS = frozenset({"patient", "study", "series"})
+
+
+class CohortFile(NamedTuple):
+    """One file of a cohort, as it stood when the cohort was frozen."""
+
+    path: bytes
+    size: int
+    mtime: int
+    inode: int
+    sha256: bytes
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A frozen selection of a dataset. ``version`` is that of its files alone (:mod:`fedproc.site.data.merkle`).
+
+    ``persons`` are those who are in it, ``others`` those who are not.
+    """
+
+    dataset: str
+    dataset_version: str
+    version: str
+    files: int
+    size: int
+    persons: int
+    others: int
+
+
+def choose(db: sqlite3.Connection, dataset: str, dataset_version: str, selection: Selection, target: Path) -> Cohort:
+    """Find the cohort in an index, and keep it in ``target``, whole or not at all."""
+    where, values = _conditions(selection)
+    db.execute(f"CREATE TEMP TABLE chosen AS SELECT series, patient FROM series WHERE {where}", values)  # noqa: S608
+    persons = db.execute("SELECT COUNT(DISTINCT patient) FROM chosen").fetchone()[0]
+    everybody = db.execute("SELECT COUNT(DISTINCT patient) FROM series").fetchone()[0]
+    if selection.segmentations:
+        db.execute(_SEGMENTATIONS)
+    rows = [*db.execute(_FILES, (_DESCRIPTION,))]
+    version = version_of(Leaf(path, "file", size, sha256) for path, size, _, _, sha256 in rows)
+    size = sum(row[1] for row in rows)
+    cohort = Cohort(dataset, dataset_version, version, len(rows), size, persons, everybody - persons)
+    _keep(target, cohort, (CohortFile(*row) for row in rows))
+    return cohort
+
+
+_SEGMENTATIONS = """
+INSERT INTO chosen SELECT DISTINCT f.series, f.patient FROM refers r JOIN files f ON f.path = r.path
+WHERE r.series IN (SELECT series FROM chosen) AND f.series NOT IN (SELECT series FROM chosen)"""
+_FILES = """
+SELECT path, size, mtime, inode, sha256 FROM files
+WHERE kind = 'file' AND (series IN (SELECT series FROM chosen) OR path = ?) ORDER BY path"""
+
+
+def _conditions(selection: Selection) -> tuple[str, list[Any]]:
+    """SQL over the table of series, with its values; names of columns are ours, values never stand in the text."""
+    parts, values = [], list[Any]()
+    for name in LISTS:
+        if given := getattr(selection, name):
+            column = name if name in _IDS else f"{name} COLLATE NOCASE"
+            parts.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 (a column of ours)
+            values.append(json.dumps(list(given)))
+    for name in RANGES:
+        for end, comparison in (("from", ">="), ("to", "<=")):
+            if (limit := getattr(selection, f"{name}_{end}")) is not None:
+                parts.append(f"{name} {comparison} ?")
+                values.append(limit if name == "age" else limit.isoformat())
+    return " AND ".join(parts), values
+
+
+def _keep(target: Path, cohort: Cohort, files: Iterable[CohortFile]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with replacing(target) as partial, partial.open("w") as lines:
+        lines.write(json.dumps(asdict(cohort)) + "\n")
+        for file in files:
+            lines.write(json.dumps([os.fsdecode(file.path), *file[1:4], file.sha256.hex()]) + "\n")
+        lines.flush()
+        os.fsync(lines.fileno())
+
+
+def read_cohort(source: Path) -> Cohort:
+    """Raises FileNotFoundError where none was frozen."""
+    with source.open() as lines:
+        return Cohort(**json.loads(lines.readline()))
+
+
+def files_of(source: Path) -> Iterator[CohortFile]:
+    """The files of a kept cohort, in the order of their paths."""
+    with source.open() as lines:
+        lines.readline()
+        for line in lines:
+            path, size, mtime, inode, digest = json.loads(line)
+            yield CohortFile(os.fsencode(path), size, mtime, inode, bytes.fromhex(digest))

@@ -1,0 +1,80 @@
+"""What a dataset's images are, in numbers that the host lets out: of persons, rounded by the site's floor."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedproc.contract.wire.datasets import NAME_LENGTH, ImagingCounts, ImagingSummary
+
+_MOST = 30
+"""values of an attribute that are named"""
+_ATTRIBUTES = ("modality", "body_part", "manufacturer", "sex")
+_CLASS_YEARS = 10
+
+
+@dataclass(frozen=True)
+class Images:
+    """The exact numbers, which stay at the host: ``by`` attribute and value, how many persons have it."""
+
+    persons: int
+    studies: int
+    series: int
+    by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+def images_in(db: sqlite3.Connection) -> Images | None:
+    """Those of an index; None if there are none. A series without PatientID is a person of its own."""
+    persons, studies, series = db.execute(
+        "SELECT COUNT(DISTINCT COALESCE(patient, series)), COUNT(DISTINCT study), COUNT(*) FROM series"
+    ).fetchone()
+    if not series:
+        return None
+    by = {name: dict(db.execute(_BY.format(value=f"COALESCE(NULLIF({name}, ''), '?')"))) for name in _ATTRIBUTES}
+    by["age"] = _classes(db)
+    return Images(persons, studies, series, by)
+
+
+_BY = "SELECT {value} AS value, COUNT(DISTINCT COALESCE(patient, series)) FROM series GROUP BY 1"
+
+
+def _classes(db: sqlite3.Connection) -> dict[str, int]:
+    """Persons by age: of one who was imaged at several ages, each class counts."""
+    rows = db.execute(_BY.format(value=f"CAST(age / {_CLASS_YEARS} AS INTEGER)"))
+    found: Counter[str] = Counter()
+    for number, persons in rows:
+        found[age_class(number)] += persons
+    return dict(found)
+
+
+def age_class(number: int | None) -> str:
+    """The name of a class of ten years."""
+    if number is None:
+        return "?"
+    low = number * _CLASS_YEARS
+    return "90+" if low >= 90 else f"{low}-{low + _CLASS_YEARS - 1}"
+
+
+def rounded(images: Images, floor: int) -> ImagingSummary:
+    """What leaves the host: each number is the nearest multiple of ``floor``; what fewer persons have is left out."""
+    if images.persons < floor:
+        return ImagingSummary(floor=floor)
+    return ImagingSummary(
+        floor=floor,
+        persons=_nearest(images.persons, floor),
+        studies=_nearest(images.studies, floor),
+        series=_nearest(images.series, floor),
+        **{name: _counts(values, floor) for name, values in images.by.items()},
+    )
+
+
+def _counts(values: Mapping[str, int], floor: int) -> ImagingCounts:
+    most = sorted((item for item in values.items() if item[1] >= floor), key=lambda item: (-item[1], item[0]))
+    named = {value[:NAME_LENGTH]: _nearest(persons, floor) for value, persons in most[:_MOST]}
+    return ImagingCounts(persons=named, more=len(named) < len(values))
+
+
+def _nearest(number: int, floor: int) -> int:
+    return (number + floor // 2) // floor * floor
