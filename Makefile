@@ -36,7 +36,7 @@ setup: system $(VENV)/installed
 # -- the federation on one machine
 
 .PHONY: demo
-demo: setup ## run two experiments in a federation of four hosts on this machine, then end it
+demo: setup ## run three experiments in a federation of four hosts on this machine, then end it
 	@$(BIN)/python -m fedproc.demo run
 
 .PHONY: demo-up

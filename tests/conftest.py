@@ -24,6 +24,7 @@ from tests.support.needs import needs, needs_of
 
 from fedproc.demo.broker import BrokerPlan
 from fedproc.demo.data import SHARES, write_datasets
+from fedproc.demo.imaging import write_images
 from fedproc.demo.keys import Keyring
 
 # a busy machine is no fault of what is tested
@@ -160,7 +161,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's datasets, laid out as a host lays them out: ``HOST/INPUT/DATASET``."""
     made, root = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("data")
     write_datasets(made)
+    write_images(made)
     for host in SHARES:
-        for dataset in ("breast-cohort", "wisconsin"):
+        for dataset in ("breast-cohort", "wisconsin", "synthetic-lesions"):
             shutil.copytree(made / host / dataset, root / host / dataset / dataset)
     return root

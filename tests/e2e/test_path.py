@@ -100,7 +100,7 @@ def test_what_a_host_tells_of_itself(running):
     assert host.capacity.cpus == 4
     assert host.executors == ["sandbox"]
     assert {tool.id for tool in host.tools} >= {"cohort-statistics", "flower-logistic", "host-acceptance"}
-    assert set(host.datasets) == {"UB:breast-cohort", "UB:wisconsin"}
+    assert set(host.datasets) == {"UB:breast-cohort", "UB:wisconsin", "UB:synthetic-lesions"}
 
 
 def test_health_names_each_part(running):

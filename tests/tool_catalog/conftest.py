@@ -61,6 +61,13 @@ def linear() -> ToolProgram:
     return _program("linear_regression")
 
 
+@pytest.fixture(scope="session")
+@needs("process")
+def images() -> ToolProgram:
+    """``dicom-summary`` in an environment built from its lock file, kept between test runs."""
+    return _program("dicom_summary")
+
+
 @pytest.fixture
 def by_host(data: Path) -> dict[str, Path]:
     """The folders of the demo's breast cohorts by host, as a task gets them."""

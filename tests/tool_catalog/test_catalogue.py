@@ -14,7 +14,7 @@ from fedproc.catalog.folder import load_catalogue
 from fedproc.contract.tool.tool import Manifest
 
 CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
-TOOLS = {"cohort-statistics", "flower-logistic", "host-acceptance", "linear-regression"}
+TOOLS = {"cohort-statistics", "dicom-summary", "flower-logistic", "host-acceptance", "linear-regression"}
 
 
 @cache

@@ -62,8 +62,9 @@ def _run(console: Console) -> None:
     with _ended_after(federation):
         _start(federation, console)
         client = federation.client("researcher")
-        console.print(f"==> a researcher signs in at {client.url} (POST /token) and runs two experiments")
+        console.print(f"==> a researcher signs in at {client.url} (POST /token) and runs three experiments")
         scenario.run(client, results, console)
+        scenario.run_imaging(client, results, console)
         client.close()
         console.print("\n==> ending the federation")
     console.print(f"==> done in {time.monotonic() - begun:.0f} s; nothing is left running")

@@ -25,6 +25,8 @@ from fedproc.demo.polling import free_ports, wait_until
 from fedproc.demo.supervision import Program, Supervisor
 
 Say = Callable[[str], None]
+_COMPLETE = "complete-2"
+"""the mark of made data; another one where other data is made"""
 
 
 class Federation:
@@ -59,7 +61,7 @@ class Federation:
             self.folder, self._cache, self._executor, self._engine_socket, Ports(*free_ports(6)),
             Keyring(self.folder / "keys"), self.passwords,
         )  # fmt: skip
-        say("making the data: two public cancer data sets, split over UB, BSC and FORTH")
+        say("making the data: two public cancer data sets, and synthetic lesions in images, over UB, BSC and FORTH")
         self._make_data()
         say("making keys and settings of every program")
         broker = self._settings.write_all(tools)
@@ -150,12 +152,14 @@ class Federation:
 
     def _make_data(self) -> None:
         made = self._cache / "data"
-        if not (made / "complete").exists():
+        if not (made / _COMPLETE).exists():
             from fedproc.demo.data import write_datasets
+            from fedproc.demo.imaging import write_images
 
             shutil.rmtree(made, ignore_errors=True)
             write_datasets(made)
-            (made / "complete").touch()
+            write_images(made)
+            (made / _COMPLETE).touch()
         shutil.copytree(made, self.folder / "data")
 
     # -- programs --------------------------------------------------------------------------------

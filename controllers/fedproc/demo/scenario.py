@@ -1,4 +1,4 @@
-"""What the demo shows: two experiments by a researcher, through the public API, and what they prove."""
+"""What the demo shows: three experiments by a researcher, through the public API, and what they prove."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fedproc.common.errors import FedprocError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.demo.configuration import AGGREGATOR, DATA_HOSTS
 from fedproc.demo.data import COHORT_PARAMETERS, YEAR, differences, exact_distance
+from fedproc.demo.imaging import FOLDER, pooled_images
 
 TOLERANCE = 1e-9
 
@@ -26,6 +27,28 @@ def run(client: Client, results: Path, console: Console) -> None:
     """
     _cohort_statistics(client, results / "cohort-statistics", console)
     _flower_logistic(client, results / "flower-logistic", console)
+
+
+def run_imaging(client: Client, results: Path, console: Console) -> None:
+    """Run the experiment over images, where the hosts offer them. Raises as :func:`run` does."""
+    console.print("\n[bold]3. dicom-summary[/]: what images there are, over CT and MR with synthetic lesions;")
+    console.print("   each site reads its files by their content and sends counts, EUCAIM adds them")
+    request = ExperimentRequest(
+        tool="dicom-summary", datasets=[f"{host}:{FOLDER}" for host in DATA_HOSTS], parameters={}, label="demo"
+    )
+    folder = _run(client, request, results / "dicom-summary", console)
+    result = json.loads((folder / AGGREGATOR / "result.json").read_bytes())["together"]
+    console.print(f"   {result['persons']} persons, {result['studies']} studies, {result['series']} series")
+    for name in ("modality", "body_part", "sex", "age"):
+        counts = "   ".join(f"{count['value']} {count['persons']}" for count in result[name])
+        console.print(f"   {name:<12} {counts}", highlight=False)
+    expected = pooled_images()
+    found = {name: {count["value"]: count["persons"] for count in result[name]} for name in expected}
+    if found != expected:
+        raise FedprocError(f"the federated counts differ from those of all images in one place: {found}, {expected}")
+    console.print(
+        "   [green]equal to the counts of all images in one place[/], by modality, body part, maker, sex and age"
+    )
 
 
 def _cohort_statistics(client: Client, folder: Path, console: Console) -> None:
