@@ -18,7 +18,17 @@ from fedproc.common.keys import signer_for
 from fedproc.contract.api.hosts import HostEnrolment, HostView
 from fedproc.contract.tool.tool import Manifest
 from fedproc.demo.broker import BrokerPlan, wait_for
-from fedproc.demo.configuration import AGGREGATOR, DOMAIN, HOSTS, LOCATIONS, USERS, Configuration, Ports
+from fedproc.demo.configuration import (
+    AGGREGATOR,
+    DATA_HOSTS,
+    DATASETS,
+    DOMAIN,
+    HOSTS,
+    LOCATIONS,
+    USERS,
+    Configuration,
+    Ports,
+)
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports, wait_until
@@ -235,4 +245,8 @@ def _not_working(operator: Client) -> list[str]:
 def _why_not(host: HostView | None) -> str | None:
     if host is None or not host.alive:
         return "does not report"
-    return None if host.condition == "accepting" else f"is {host.condition}: {host.condition_text}"
+    if host.condition != "accepting":
+        return f"is {host.condition}: {host.condition_text}"
+    offered = {dataset.partition(":")[2] for dataset in host.datasets}
+    missing = [name for name in DATASETS if name not in offered] if host.id in DATA_HOSTS else []
+    return f"does not offer {', '.join(missing)} yet" if missing else None

@@ -94,7 +94,7 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
         tool_cache=ToolCache(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
         runtimes=make_runtimes(loaded, make_registry(loaded, identity)),
         executor=_executor(loaded),
-        data=_data_api(loaded),
+        data=_data_api(loaded, signals),
         transfer=transfer,
         policy=rules.load(loaded.policy),
         tlog=HostLog(loaded.tlog_folder, loaded.tlog_origin),
@@ -102,9 +102,9 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
     )
 
 
-def _data_api(loaded: SiteSettings) -> DataApi:
-    indexes = loaded.state / "datasets"
-    return FolderDataApi(loaded.datasets, indexes, loaded.dataset_seconds, loaded.dataset_reread_days)
+def _data_api(loaded: SiteSettings, signals: Signals) -> DataApi:
+    indexes, changed = loaded.state / "datasets", signals.heartbeat.set
+    return FolderDataApi(loaded.datasets, indexes, loaded.dataset_seconds, loaded.dataset_reread_days, changed)
 
 
 def _executor(loaded: SiteSettings) -> Executor:

@@ -154,6 +154,18 @@ async def test_byte_order_mark_before_a_description_does_not_matter(good: Path) 
     assert [offer.label for offer in await api(good=good).offers()] == ["4"]
 
 
+async def test_centre_is_told_at_once_when_another_thing_is_offered(good: Path, tmp_path: Path) -> None:
+    told: list[None] = []
+    settings = {"good": DatasetSettings(path=good)}
+    data = FolderDataApi(settings, tmp_path / "indexes", 0.0, on_change=lambda: told.append(None))
+    for _ in range(3):
+        await data.offers()
+    assert len(told) == 1
+    (good / "more").touch()
+    await data.offers()
+    assert len(told) == 2
+
+
 # -- versions, and what a job is given ---------------------------------------------------------------
 
 

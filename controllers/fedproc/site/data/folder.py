@@ -6,7 +6,7 @@ import asyncio
 import json
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class FolderDataApi:
     """The adapter for folders. ``indexes`` is the folder of its indexes.
 
     ``seconds`` lie between two looks at one dataset, which walk all its files; after ``reread_days`` the bytes of all
-    are read again, whatever their times say (0: never).
+    are read again, whatever their times say (0: never). ``on_change`` is called when another thing is offered.
     """
 
     def __init__(
@@ -60,7 +60,9 @@ class FolderDataApi:
         indexes: Path,
         seconds: float = 60.0,
         reread_days: float = 0.0,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_change = on_change
         self._datasets = datasets
         self._seconds = seconds
         self._reread_days = reread_days
@@ -109,7 +111,10 @@ class FolderDataApi:
             text = str(getattr(error, "detail", {}).get("at_host", error))
             condition = replace(condition, problem=text, cure=_cure(name, entry, error))
         self._tell(seen, condition)
+        changed = condition.offer != seen.condition.offer
         seen.condition, seen.columns = condition, columns
+        if changed:
+            self._on_change()
         seen.next = time.monotonic() + self._seconds
 
     def _tell(self, seen: _Seen, condition: DatasetCondition) -> None:
