@@ -33,7 +33,9 @@ _AGES = {"045Y": "40-49", "052Y": "50-59", "064Y": "60-69"}
 _ATTRIBUTES = ("modality", "body_part", "manufacturer", "sex", "age")
 _KEPT = ("SOPClassUID", "Modality", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
          "SamplesPerPixel", "PhotometricInterpretation", "PixelSpacing", "ImagePositionPatient",
-         "ImageOrientationPatient", "SliceThickness", "PatientPosition", "KVP", "MagneticFieldStrength")  # fmt: skip
+         "ImageOrientationPatient", "SliceThickness", "PatientPosition", "KVP", "MagneticFieldStrength",
+         "RescaleIntercept", "RescaleSlope", "ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType",
+         "RepetitionTime", "EchoTime", "EchoTrainLength")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def make_image(person: Person) -> tuple[FileDataset, np.ndarray]:
     for word in _KEPT:
         if word in base:
             setattr(made, word, base[word].value)
+    made.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if made.Modality == "CT" else "OTHER"]
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.BodyPartExamined = _BODY_PARTS[made.Modality]
     made.Manufacturer = base.get("Manufacturer") or _UNSTATED
@@ -159,6 +162,7 @@ def _elements(person: Person) -> Iterator[tuple[str, str]]:
     yield from (("PatientSex", "FM"[half % 2]), ("PatientAge", list(_AGES)[half % 3]), ("PatientBirthDate", ""))
     yield from (("StudyDate", "20260101"), ("AcquisitionDate", "20260101"), ("StudyTime", ""), ("StudyID", "1"))
     yield from (("SeriesNumber", "1"), ("InstanceNumber", "1"), ("AccessionNumber", ""), ("ReferringPhysicianName", ""))
+    yield from (("PositionReferenceIndicator", ""), ("AcquisitionNumber", ""))
     yield "BurnedInAnnotation", "NO"
     for kind in ("Study", "Series", "FrameOfReference"):
         yield f"{kind}InstanceUID" if kind != "FrameOfReference" else f"{kind}UID", uid(person.id, kind)

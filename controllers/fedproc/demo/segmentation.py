@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 _TAKEN = ("PatientID", "PatientName", "PatientIdentityRemoved", "DeidentificationMethod", "PatientSex", "PatientAge",
           "PatientBirthDate", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
-          "ReferringPhysicianName", "AcquisitionDate", "FrameOfReferenceUID", "BodyPartExamined", "Manufacturer",
+          "ReferringPhysicianName", "AcquisitionDate", "FrameOfReferenceUID", "PositionReferenceIndicator",
+          "BodyPartExamined", "Manufacturer",
           "BurnedInAnnotation", "Rows", "Columns")  # fmt: skip
 _SEGMENT_NUMBER, _SEGMENT_IDENTIFICATION = 0x0062000B, 0x0062000A
 _FIXED: dict[str, Any] = {
@@ -54,8 +55,7 @@ def _packed(lesion: np.ndarray) -> bytes:
 
 
 def _refer(made: FileDataset, image: FileDataset) -> None:
-    instance = _item(ReferencedSOPClassUID=image.SOPClassUID, ReferencedSOPInstanceUID=image.SOPInstanceUID)
-    series = _item(SeriesInstanceUID=image.SeriesInstanceUID, ReferencedInstanceSequence=[instance])
+    series = _item(SeriesInstanceUID=image.SeriesInstanceUID, ReferencedInstanceSequence=[_instance(image)])
     made.ReferencedSeriesSequence = [series]
     made.SegmentSequence = [
         _item(
@@ -86,14 +86,25 @@ def _frame(image: FileDataset) -> Dataset:
     groups: dict[str, Any] = {
         "SegmentIdentificationSequence": [_item(ReferencedSegmentNumber=1)],
         "FrameContentSequence": [_item(DimensionIndexValues=[1])],
+        "DerivationImageSequence": [_derivation(image)],
     }
     if "ImagePositionPatient" in image:
         groups["PlanePositionSequence"] = [_item(ImagePositionPatient=image.ImagePositionPatient)]
     return _item(**groups)
 
 
-def _code(value: str, meaning: str) -> Dataset:
-    return _item(CodeValue=value, CodingSchemeDesignator="SCT", CodeMeaning=meaning)
+def _derivation(image: FileDataset) -> Dataset:
+    source = _instance(image)
+    source.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation", "DCM")]
+    return _item(SourceImageSequence=[source], DerivationCodeSequence=[_code("113076", "Segmentation", "DCM")])
+
+
+def _instance(image: FileDataset) -> Dataset:
+    return _item(ReferencedSOPClassUID=image.SOPClassUID, ReferencedSOPInstanceUID=image.SOPInstanceUID)
+
+
+def _code(value: str, meaning: str, scheme: str = "SCT") -> Dataset:
+    return _item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
 def _item(**values: Any) -> Dataset:

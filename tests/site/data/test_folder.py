@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.site.data.dicom_files import image, put
+from tests.site.data.dicom_files import image, put, uid
 
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.site.data import folder as module
@@ -250,6 +250,33 @@ async def test_bytes_are_read_again_after_as_many_days_as_the_site_says(good: Pa
     [seldom] = await FolderDataApi(settings, indexes, 0.0, reread_days=30).offers()
     [often] = await FolderDataApi(settings, indexes, 0.0, reread_days=1e-9).offers()
     assert (seldom.version == before.version, often.version == before.version) == (True, False)
+
+
+# -- what images there are ---------------------------------------------------------------------------
+
+
+async def test_what_images_are_goes_with_the_first_page_and_is_counted_once_a_version(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        ids = {"PatientID": f"P{number}", "PatientName": f"P{number}", "SeriesInstanceUID": uid(f"{number}")}
+        put(good / f"{number}", image(SOPInstanceUID=uid(f"i{number}"), **ids))
+    data, counted = api(good=good), list[str]()
+    real = data._indexer.images
+    monkeypatch.setattr(data._indexer, "images", lambda name: (counted.append(name), real(name))[1])
+    for _ in range(2):
+        [offer] = await data.offers()
+    [page] = data.columns(10)
+    assert (page.dataset, page.version, page.columns) == ("good", offer.version, ())
+    assert page.imaging is not None
+    assert page.imaging.modality.persons == {"CT": 10}
+    [few] = data.columns(11)
+    assert few.imaging is not None
+    assert few.imaging.persons is None
+    assert counted == ["good"]
+    (good / "0").unlink()
+    await data.offers()
+    assert counted == ["good", "good"]
 
 
 # -- who a person is ---------------------------------------------------------------------------------

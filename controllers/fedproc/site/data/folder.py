@@ -105,7 +105,7 @@ class FolderDataApi:
             _check_identifying(name, described, known.found)
             offer = _offer(name, entry, described, known)
             columns = await self._columns_of(seen, offer, entry.path)
-            seen.images = await asyncio.to_thread(self._indexer.images, name) if known.images else None
+            await self._count_images(seen, offer, known)
             condition = replace(condition, offer=offer)
         except (DatasetError, OSError, ValueError) as error:
             text = str(getattr(error, "detail", {}).get("at_host", error))
@@ -120,6 +120,14 @@ class FolderDataApi:
     def _tell(self, seen: _Seen, condition: DatasetCondition) -> None:
         if condition.problem is not None and condition.problem != seen.condition.problem:
             log.error("dataset.unreadable", dataset=condition.id, reason=condition.problem, cure=condition.cure)
+
+    async def _count_images(self, seen: _Seen, offer: OfferedDataset, known: Known) -> None:
+        """Of another version alone: of a million series it takes seconds."""
+        before = seen.condition.offer
+        if not known.images:
+            seen.images = None
+        elif seen.images is None or before is None or before.version != offer.version:
+            seen.images = await asyncio.to_thread(self._indexer.images, offer.id)
 
     async def _columns_of(self, seen: _Seen, offer: OfferedDataset, folder: Path) -> tuple[DatasetColumns, ...]:
         """A description that cannot be used hides no dataset: it is offered without columns, and the log says why."""
