@@ -169,6 +169,15 @@ def test_text_by_a_pattern_may_be_longer_where_it_says_nothing_of_persons() -> N
     assert declaring(schema, disclosure="aggregate")
 
 
+def test_texts_by_patterns_are_few_in_all() -> None:
+    code = {**TEXT, "pattern": "^[a-z]*$", "maxLength": 20}
+    for most, fits in ((100, True), (101, False)):
+        listed = closed(codes={"type": "array", "maxItems": most, "items": closed(code=code)})
+        keyed = {**closed(), "additionalProperties": {"type": "null"}, "propertyNames": code, "maxProperties": most}
+        assert (declaring(listed) == ()) is fits
+        assert (declaring(keyed) == ()) is fits
+
+
 def test_number_of_a_statistic_is_accounted_for_and_an_absent_field_is_found() -> None:
     rows = {"type": "array", "maxItems": 9, "items": closed(n={"type": "integer"}, mean={"type": "number"})}
     told = {"statistic": "linear_aggregation", "at": "rows[]", "persons": "n", "mean": "mean"}

@@ -19,7 +19,14 @@ def inconsistencies(tasks: Sequence[Task], parameters: Iterable[str]) -> list[st
 
 def hints(tasks: Sequence[Task]) -> list[str]:
     """What a tool may do, and its provider will hardly mean."""
-    return [
+    undeclared = [
+        f"task {task.name}: output {output.name} does not say what it holds ('content', 'statistics'): a person at each"
+        " site looks at it before it leaves"
+        for task in tasks
+        for output in task.outputs
+        if output.content is None
+    ]
+    return undeclared + [
         f"task {task.name}: writes {{metrics}} and declares no 'metrics': none of them is shown to anybody"
         for task in tasks
         if "metrics" in task.placeholders() and not task.metrics

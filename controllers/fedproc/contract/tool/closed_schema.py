@@ -15,6 +15,7 @@ from fedproc.contract.tool.statistics import StatisticDecl
 
 SOURCES = {
     "parameters": "what the experiment's parameters hold",
+    "steps": "multiples, up to a thousand, of numbers in the parameters",
     "dataset": "names, versions, columns, units and categories of the datasets",
     "order": "ids of the job, its experiment, its hosts, its tool",
     "inputs": "what released outputs of other tasks hold",
@@ -22,6 +23,8 @@ SOURCES = {
 """Where a value may be taken from that is known before the tool runs: ``x-from`` of a schema's text or number."""
 SHORT, LONG = 20, 80
 """characters of a text that a pattern admits, and of one that is declared letter by letter"""
+MOST_LETTERS = {SHORT: 2_000, LONG: 32_000}
+"""characters that one document may have by patterns in all: what a lying tool can write there (docs/security.md)"""
 _DEPTH = 24
 _SPAN = 1_000
 """how many whole numbers one that is no statistic may range over"""
@@ -33,7 +36,7 @@ _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _INTRICATE = re.compile(r"\)[*+{?]|\(\?|\\[1-9]")
 _REPEATS = re.compile(r"[*+{]")
 _MOST_REPEATS = 4
-_OF_NUMBERS = ("parameters", "order")
+_OF_NUMBERS = ("parameters", "steps")
 """what else holds numbers holds so many that nearly each is among them"""
 
 
@@ -43,10 +46,26 @@ class Place:
 
     path: str
     node: Mapping[str, Any]
+    times: int = 1
+    """how often, at most"""
 
     @property
     def shown(self) -> str:
         return self.path or "the document"
+
+    def inner(self, step: str, node: Any, times: int = 1) -> Place:
+        """What stands in it, so many times."""
+        return Place(f"{self.path}{step}".lstrip("."), _as_node(node), self.times * times)
+
+    def of(self, node: Any) -> Place:
+        """The same place with another word on what may stand there."""
+        return Place(self.path, _as_node(node), self.times)
+
+    @property
+    def letters(self) -> int:
+        """How many characters of its own choice may be there in all, by a pattern."""
+        declared = {"enum", "const", "x-from"} & self.node.keys()
+        return 0 if declared or self.node.get("type") != "string" else int(self.node.get("maxLength", 0)) * self.times
 
 
 def problems(schema: Any, statistics: Sequence[StatisticDecl], longest: int = SHORT) -> list[str]:
@@ -54,12 +73,16 @@ def problems(schema: Any, statistics: Sequence[StatisticDecl], longest: int = SH
     counted = {f"{s.at}.{name}".lstrip(".") for s in statistics for name in s.fields()}
     below = tuple(f"{s.at}.{name}".lstrip(".") for s in statistics for name in s.values)
     found: list[str] = []
+    letters = 0
     try:
         for place in _Walk(schema).leaves(Place("", _as_node(schema)), _DEPTH):
+            letters += place.letters
             is_counted = place.path in counted or any(_is_below(place.path, value) for value in below)
             found += [f"{place.shown}: {text}" for text in _of_leaf(place.node, longest, is_counted)]
     except _NotClosedError as error:
         found.append(str(error))
+    if letters > (most := MOST_LETTERS[longest]):
+        found.append(f"texts by patterns may have {letters} characters in all; at most {most}: fewer, or shorter ones")
     return list(dict.fromkeys(found))
 
 
@@ -97,12 +120,12 @@ class _Walk:
             raise _NotClosedError(f"{place.shown}: the schema is too large, or leads back to itself")
         node = place.node
         if "$ref" in node:
-            yield from self.leaves(Place(place.path, self._resolved(node["$ref"], place)), depth - 1)
+            yield from self.leaves(place.of(self._resolved(node["$ref"], place)), depth - 1)
         elif several := next((key for key in _SEVERAL if key in node), None):
             if beside := node.keys() - _BESIDE - {several}:
                 raise _NotClosedError(f"{place.shown}: {several} beside {min(beside)}; put that into each of its ways")
             for way in node[several]:
-                yield from self.leaves(Place(place.path, _as_node(way)), depth - 1)
+                yield from self.leaves(place.of(way), depth - 1)
         elif "enum" in node or "const" in node:
             yield place
         else:
@@ -118,14 +141,14 @@ class _Walk:
             elif kind == "array":
                 yield from self._of_list(place, depth)
             else:
-                yield Place(place.path, {**place.node, "type": kind})
+                yield place.of({**place.node, "type": kind})
 
     def _of_object(self, place: Place, depth: int) -> Iterator[Place]:
         node = place.node
         for name, inner in node.get("properties", {}).items():
             if not _FIELD.fullmatch(name):
                 raise _NotClosedError(f"{place.shown}: {name!r} does not do as a name; letters, digits, _ and - do")
-            yield from self.leaves(Place(f"{place.path}.{name}".lstrip("."), _as_node(inner)), depth - 1)
+            yield from self.leaves(place.inner(f".{name}", inner), depth - 1)
         if node.get("patternProperties"):
             raise _NotClosedError(f"{place.shown}: patternProperties are not taken; use propertyNames")
         others = node.get("additionalProperties", True)
@@ -136,18 +159,18 @@ class _Walk:
                 f"{place.shown}: takes any key; say additionalProperties: false, or a schema there with propertyNames"
                 f" and maxProperties (at most {MOST_ROWS})"
             )
-        yield Place(f"{place.path} (a key)", {"type": "string", **_as_node(node["propertyNames"])})
-        yield from self.leaves(Place(f"{place.path}{{}}", _as_node(others)), depth - 1)
+        yield place.inner(" (a key)", {"type": "string", **_as_node(node["propertyNames"])}, node["maxProperties"])
+        yield from self.leaves(place.inner("{}", others, node["maxProperties"]), depth - 1)
 
     def _of_list(self, place: Place, depth: int) -> Iterator[Place]:
         node = place.node
         for inner in node.get("prefixItems", ()):
-            yield from self.leaves(Place(f"{place.path}[]", _as_node(inner)), depth - 1)
+            yield from self.leaves(place.inner("[]", inner), depth - 1)
         if node.get("items", True) is False:
             return
         if not 0 <= node.get("maxItems", MOST_ROWS + 1) <= MOST_ROWS:
             raise _NotClosedError(f"{place.shown}: a list of any length; say maxItems (at most {MOST_ROWS})")
-        yield from self.leaves(Place(f"{place.path}[]", _as_node(node.get("items", True))), depth - 1)
+        yield from self.leaves(place.inner("[]", node.get("items", True), node["maxItems"]), depth - 1)
 
     def _resolved(self, reference: Any, place: Place) -> Mapping[str, Any]:
         found = self._root
@@ -164,10 +187,12 @@ class _Walk:
 def _of_leaf(node: Mapping[str, Any], longest: int, is_counted: bool) -> Iterator[str]:
     if "x-from" in node:
         yield from _of_sources(node["x-from"], SOURCES if node.get("type") == "string" else _OF_NUMBERS)
-    elif "enum" in node or "const" in node:
-        values = node["enum"] if "enum" in node else [node["const"]]
-        if any(isinstance(value, dict | list) or (isinstance(value, str) and len(value) > LONG) for value in values):
-            yield f"a declared value is a list, an object, or longer than {LONG} characters"
+    elif "const" in node:
+        if isinstance(node["const"], dict | list):
+            yield "a declared value is a list or an object"
+    elif "enum" in node:
+        if any(isinstance(value, dict | list) or len(str(value)) > LONG for value in node["enum"]):
+            yield f"a declared value is a list, an object, or longer than {LONG} characters; give long ones as const"
     elif node["type"] == "string":
         yield from _of_text(node, longest)
     elif node["type"] in ("integer", "number") and not is_counted and not _is_small(node):

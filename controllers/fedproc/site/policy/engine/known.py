@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 Source = Callable[[], Iterable[Any]]
+
+
+_MULTIPLES = 1_000
+
+
+def multiples(values: Iterable[Any]) -> Iterator[float]:
+    """Of each number, as a grid that begins at 0 has them."""
+    for value in values:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield from (float(value) * n for n in range(_MULTIPLES + 1))
 
 
 @dataclass
@@ -17,8 +27,8 @@ class Known:
     _found: dict[str, frozenset[Any]] = field(default_factory=dict)
 
     def holds(self, names: Iterable[str], value: Any) -> bool:
-        """Whether one of these sources has the value; 1 and 1.0 are the same number."""
-        return any(value in self._of(name) for name in names)
+        """Whether one of these sources has the value; 1 and 1.0 are the same number, and an empty text says nothing."""
+        return value == "" or any(value in self._of(name) for name in names)
 
     def _of(self, name: str) -> frozenset[Any]:
         if name not in self._found:
