@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from fedproc.contract.tool.declared import problems_of
 from fedproc.contract.tool.task import Placement, Task
 from fedproc.contract.tool.tool import Manifest, Tool
 
@@ -186,4 +187,12 @@ def _media_types(tool: Tool) -> Iterator[Defect]:
                 yield Defect(where, f"output {source.name} of task {entry.task} is {source.media_type}")
 
 
-_CHECKS: tuple[Callable[[Tool], Iterator[Defect]], ...] = (_parameters, _mode, _media_types)
+def _declarations(tool: Tool) -> Iterator[Defect]:
+    """What an output declares leaves no room for what it does not."""
+    for number, task in enumerate(tool.tasks):
+        for place, output in enumerate(task.outputs):
+            where = ("tasks", number, "outputs", place, "content")
+            yield from (Defect(where, f"output {output.name}: {text}") for text in problems_of(output))
+
+
+_CHECKS: tuple[Callable[[Tool], Iterator[Defect]], ...] = (_parameters, _mode, _media_types, _declarations)

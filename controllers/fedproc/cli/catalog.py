@@ -25,18 +25,25 @@ Folder = Annotated[Path, typer.Argument(help="the tool's folder, with its tool.y
 
 @catalog.command()
 def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")], json: AsJson = False) -> None:
-    """Check tools: what is wrong is named with file, line and key."""
+    """Check tools: what is wrong is named with file, line and key; and what a site would do with their examples.
+
+    A site with the default policy would look at the files below test/example_output as it is said.
+    """
     from fedproc.catalog import load_tool, tool_digest
+    from fedproc.cli.example_release import release_of, show_release
     from fedproc.contract.tool.checks import hints
 
     found = [(load_tool(each), each) for each in folder]
     hinted = [f"{each}: {hint}" for m, each in found for hint in hints(m.tool.tasks)]
     for hint in hinted:
         notice(hint)
+    told = {m.tool.id: release_of(m, each) for m, each in found}
     if json:
-        return as_json([{"id": m.tool.id, "version": m.tool.version, "digest": tool_digest(m)} for m, _ in found])
-    rows = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m, _ in found]
-    table(("tool", "version", "digest", "files"), rows, none="")
+        rows = [{"id": m.tool.id, "version": m.tool.version, "digest": tool_digest(m)} for m, _ in found]
+        return as_json([row | {"release": told[row["id"]]} for row in rows])
+    lines = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m, _ in found]
+    table(("tool", "version", "digest", "files"), lines, none="")
+    show_release(told)
 
 
 @catalog.command()

@@ -69,7 +69,7 @@ def _run(console: Console) -> None:
         console.print("\n==> ending the federation")
     console.print(f"==> done in {time.monotonic() - begun:.0f} s; nothing is left running")
     console.print(f"""
-The results are files in [bold]{_short(results)}[/]; open cohort-statistics/EUCAIM/survival.svg in a browser.
+The results are files in [bold]{_short(results)}[/]; open cohort-statistics/EUCAIM/survival.png.
 Next: [bold]make demo-up[/] starts this federation and leaves it running, so that you can try it by hand;
       docs/tools.md shows how to write a tool of your own, and TOOLS=folder offers it there.""")
 

@@ -1,0 +1,88 @@
+"""A tool's example outputs against the rules, as a site with the default policy would look at them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedproc.contract.ids import EXPERIMENT_PATTERN, HOST_PATTERN, JOB_PATTERN
+from fedproc.contract.tool.task import OutputDecl, Task
+from fedproc.contract.tool.tool import Tool
+from fedproc.site.policy.disclosure import findings
+from fedproc.site.policy.engine.findings import Finding, Result, verdict
+from fedproc.site.policy.engine.known import Known, multiples
+from fedproc.site.policy.engine.strict_json import scalars
+from fedproc.site.policy.rules import Policy, ToolRule
+
+_IDS = re.compile("|".join(pattern.strip("^$") for pattern in (HOST_PATTERN, JOB_PATTERN, EXPERIMENT_PATTERN)))
+
+
+@dataclass(frozen=True)
+class Example:
+    """What would become of one output: with no ``findings`` it would leave by itself; None is without an example."""
+
+    task: str
+    output: OutputDecl
+    findings: tuple[Finding, ...] | None
+
+    @property
+    def result(self) -> Result:
+        return verdict(self.findings or ())
+
+
+def examples_of(tool: Tool, folder: Path) -> Iterator[Example]:
+    """Of each output of each task, by ``folder``/test/example_output/TASK and what test/example_input/TASK says."""
+    for task in tool.tasks:
+        written = folder / "test" / "example_output" / task.name
+        for output in task.outputs:
+            there = (written / output.path).exists()
+            yield Example(task.name, output, tuple(_findings(tool, task, output, folder)) if there else None)
+
+
+def _findings(tool: Tool, task: Task, output: OutputDecl, folder: Path) -> list[Finding]:
+    alone = task.model_copy(update={"outputs": (output,)})
+    terms = Policy().terms(ToolRule(id=tool.id, digest="*"), alone)
+    source = folder / "test" / "example_output" / task.name / output.path
+    with tempfile.TemporaryDirectory() as sealed:
+        target = Path(sealed, output.name, output.path)
+        target.parent.mkdir(parents=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
+        return findings(terms, alone, Path(sealed), _known(tool, task, folder / "test" / "example_input" / task.name))
+
+
+def _known(tool: Tool, task: Task, given: Path) -> Known:
+    properties: dict[str, Any] = tool.parameters.get("properties", {})
+    defaults = {name: entry["default"] for name, entry in properties.items() if "default" in entry}
+    parameters = [defaults, _read(given / "parameters.json")]
+    described = [_read(path) for path in given.glob("input/**/dataset.json")]
+    folders = [path.parent.name for path in given.glob("input/**/dataset.json")]
+    inputs = [_read(path) for path in given.glob("input/**/*.json") if path.name != "dataset.json"]
+    return _ExampleKnown(
+        {
+            "parameters": lambda: scalars(parameters),
+            "steps": lambda: multiples(scalars(parameters)),
+            "dataset": lambda: scalars([described, folders]),
+            "inputs": lambda: scalars(inputs),
+        }
+    )
+
+
+class _ExampleKnown(Known):
+    """Of an example no order is there: whatever looks like an id is one."""
+
+    def holds(self, names: Any, value: Any) -> bool:
+        is_id = "order" in names and isinstance(value, str) and _IDS.fullmatch(value) is not None
+        return is_id or super().holds(names, value)
+
+
+def _read(path: Path) -> Any:
+    with suppress(OSError, ValueError, RecursionError):
+        return json.loads(path.read_bytes())
+    return None

@@ -1,0 +1,66 @@
+"""What ``fedproc catalog check`` says would become of a tool's example outputs at a site."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedproc.catalog.folder import load_tool
+from fedproc.cli.catalog import catalog
+from fedproc.cli.example_release import release_of
+from fedproc.common.errors import InvalidInputError
+
+ROOT = Path(__file__).parents[2]
+CATALOGUE = sorted(path.parent for path in (ROOT / "tool_catalog").glob("*/tool.yaml"))
+EXAMPLE = ROOT / "docs/examples/row_count"
+
+
+@pytest.mark.parametrize("folder", [*CATALOGUE, EXAMPLE], ids=lambda path: path.name)
+def test_examples_of_our_tools_have_nothing_against_them_but_what_people_look_at(folder: Path) -> None:
+    for entry in release_of(load_tool(folder), folder):
+        assert entry["result"] is not None, entry
+        assert {found["rule"] for found in entry["findings"]} <= {"policy.release", "look.person"}, entry
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "row_count"))
+
+
+def checked(tool: Path, *more: str) -> str:
+    done = CliRunner().invoke(catalog, ["check", str(tool), *more], env={"COLUMNS": "300"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_small_count_of_an_example_is_told_with_its_rule(tool: Path) -> None:
+    (tool / "test/example_output/count/count.json").write_text('{"rows": 9}')
+    told = json.loads(checked(tool, "--json"))[0]["release"]
+    assert [entry["result"] for entry in told] == ["refuse", "review"]
+    found = {entry["rule"]: entry for entry in told[0]["findings"]}["persons.floor"]
+    assert (found["version"], found["threshold"], found["result"]) == (1, 10, "refuse")
+    assert "never leaves" in checked(tool)
+
+
+def test_output_without_an_example_or_a_declaration_is_told(tool: Path) -> None:
+    (tool / "test/example_output/add/total.json").unlink()
+    text = (tool / "tool.yaml").read_text()
+    (tool / "tool.yaml").write_text(text.replace("        content: *rows\n        statistics: *counts\n", ""))
+    told = " ".join(checked(tool).split())
+    assert "task add: output total does not say what it holds" in told
+    assert "test/example_output/add" in told
+
+
+def test_declaration_with_room_for_free_text_is_refused_with_its_line(tool: Path) -> None:
+    text = (tool / "tool.yaml").read_text()
+    (tool / "tool.yaml").write_text(
+        text.replace("rows: {type: integer}", "rows: {type: integer}, note: {type: string}")
+    )
+    with pytest.raises(
+        InvalidInputError, match=r"tool.yaml:\d+: tasks.0.outputs.0.content: output count: note: free text"
+    ):
+        load_tool(tool)
