@@ -6,7 +6,6 @@ import csv
 import filecmp
 import json
 import shutil
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,18 +123,15 @@ def test_no_value_of_a_single_person_leaves_a_site(answered: tuple[Federation, P
     assert {row["to"] for row in answer["survival"]["rows"]} <= set(answer["request"]["grid"])
 
 
-def test_the_curve_is_there_as_csv_and_as_a_picture_without_scripts(answered: tuple[Federation, Path]) -> None:
+def test_the_curve_is_there_as_csv_and_as_a_picture(answered: tuple[Federation, Path]) -> None:
     federation, _ = answered
     with (federation.output / "survival.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     result = json.loads((federation.output / "result.json").read_text())
     assert [float(row["survival"]) for row in rows] == [point["survival"] for point in result["curve"]]
-    picture = ET.parse(federation.output / "survival.svg").getroot()
-    names = {element.tag.rpartition("}")[2] for element in picture.iter()}
-    assert {"svg", "path"} <= names
-    assert not names & {"script", "image", "foreignObject", "a"}
-    links = [value for element in picture.iter() for name, value in element.attrib.items() if "href" in name]
-    assert all(link.startswith("#") for link in links)
+    picture = (federation.output / "survival.png").read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(picture) > 20_000
 
 
 def test_the_result_says_its_method_and_how_far_the_exact_estimate_can_be(answered: tuple[Federation, Path]) -> None:
@@ -166,8 +162,9 @@ def test_a_grid_so_fine_that_it_destroys_the_curve_is_told(federation: Federatio
     assert ended.returncode == 0, ended.stderr
     result = json.loads((federation.output / "result.json").read_text())
     kept = len(result["grid"])
-    assert f"{90 - kept} of 90 time points were joined with their neighbours" in result["warnings"][0]
-    assert "Ask for a coarser time_grid" in ended.stderr
+    assert "were joined with their neighbours" in result["warnings"][0]
+    assert f"({90 - kept} of 90 time points; the longest bin has " in ended.stderr
+    assert "ask for a coarser time_grid" in ended.stderr
 
 
 def test_units_that_differ_are_not_pooled(answered: tuple[Federation, Path]) -> None:
@@ -210,7 +207,7 @@ def test_the_example_gives_the_example_output(statistics: ToolProgram, tmp_path:
     expected = statistics.folder / "test" / "example_output" / task
     names = sorted(path.name for path in expected.iterdir())
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    exact = [name for name in names if not name.endswith(".svg")]
+    exact = [name for name in names if not name.endswith(".png")]
     _, different, missing = filecmp.cmpfiles(expected, tmp_path, exact, shallow=False)
     assert not different
     assert not missing

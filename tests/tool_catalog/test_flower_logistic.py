@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import shutil
@@ -133,9 +132,7 @@ def test_the_model_is_scaled_and_measured_as_on_the_pooled_rows(
     _all_join(training, data, parameters)
     assert training.ended()[0] == 0
 
-    content = (training.output / "model.npz").read_bytes()
-    told = training.result()["model"]
-    assert told == {"file": "model.npz", "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    assert training.result()["model"] == {"file": "model.npz"}
     model = np.load(training.output / "model.npz", allow_pickle=False)
     train, test = _features(data, "train"), _features(data, "test")
     np.testing.assert_allclose(model["mean"], train[:, :-1].mean(axis=0), rtol=1e-12)

@@ -53,6 +53,7 @@ class Answer:
     host: str
     persons: int
     dataset: str
+    version: str
     time_unit: str
     rows: tuple[Row, ...]
     kinds: dict[str, str]
@@ -88,7 +89,8 @@ class _Reader:
         return Answer(
             host=self._host,
             persons=rows[0].at_risk if rows else after,
-            dataset=self._dataset(given),
+            dataset=self._text(self._object(given, "dataset"), "id"),
+            version=self._text(self._object(given, "dataset"), "version"),
             time_unit=self._text(survival, "time_unit"),
             rows=rows,
             kinds={name: self._kind(entry) for name, entry in found.items()},
@@ -99,10 +101,6 @@ class _Reader:
             },
             withheld={name: self._text(entry, "withheld") for name, entry in found.items() if "withheld" in entry},
         )
-
-    def _dataset(self, given: dict[str, Any]) -> str:
-        dataset = self._object(given, "dataset")
-        return f"{self._text(dataset, 'id')} {self._text(dataset, 'version')}"
 
     def _row(self, entry: dict[str, Any]) -> Row:
         bounds = self._number(entry, "from"), self._number(entry, "to")

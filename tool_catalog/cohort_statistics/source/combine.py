@@ -21,12 +21,21 @@ from survival import METHOD, Point, life_table, median
 COLUMNS = (
     "time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "exact_lowest", "exact_highest",
 )  # fmt: skip
+JOINED = (
+    "time points (merged_points) were joined with their neighbours, because smaller counts than min_cell never leave a "
+    "site: ask for a coarser time_grid, which keeps more points"
+)
+ENDS = "the curve ends before the end of the time_grid"
+DISTANT = (
+    "the Kaplan-Meier estimate of the exact times may be largest_distance_to_exact from the curve, as many persons are "
+    "censored in one bin"
+)
 FAR = 0.05
 """a distance to the exact estimate that is warned of"""
 
 
 def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
-    """Write ``result.json``, ``survival.csv`` and ``survival.svg`` into ``output``.
+    """Write ``result.json``, ``survival.csv`` and ``survival.png`` into ``output``.
 
     ``sites`` holds one folder per host with its ``statistics.json``; ``hosts`` is the experiment's list of hosts
     by task. Raises :class:`Fault` if a host is missing, one too many is there, or an answer cannot be used.
@@ -41,10 +50,10 @@ def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
     write_object(output / "result.json", result)
     _write_csv(output / "survival.csv", points)
     names = [answer.host for answer in answers]
-    write_plot(output / "survival.svg", points, median(points), names, unit, request.event_column)
+    write_plot(output / "survival.png", points, median(points), names, unit, request.event_column)
     print(f"{len(answers)} sites, {points[0].bin.at_risk} persons, {len(points)} of {len(request.grid)} time points")
-    for warning in result["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
+    for warning, told in _warnings(points, request):
+        print(f"warning: {warning} ({told})", file=sys.stderr)
 
 
 def _expected(sites: Path, hosts: Path) -> list[str]:
@@ -68,42 +77,36 @@ def _unit(answers: Sequence[Answer]) -> str:
 
 def _result(answers: Sequence[Answer], points: Sequence[Point], request: Request, unit: str) -> dict[str, Any]:
     grid = [point.bin.time for point in points]
+    persons = sum(answer.persons for answer in answers)
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "status": "ok",
-        "warnings": list(_warnings(points, request)),
-        "hosts": [{"host": a.host, "dataset": a.dataset, "persons": a.persons} for a in answers],
-        "persons": sum(answer.persons for answer in answers),
+        "warnings": [warning for warning, _ in _warnings(points, request)],
+        "hosts": [{"host": a.host, "dataset": a.dataset, "version": a.version, "persons": a.persons} for a in answers],
+        "persons": persons,
         "request": request.as_json(),
         "method": METHOD,
         "time_unit": unit,
         "grid": grid,
         "merged_points": [point for point in request.grid if point not in grid],
         "largest_distance_to_exact": max(point.distance for point in points),
-        "median_survival": asdict(median(points)),
+        "median_survival": {"share": 0.5, "persons": persons, **asdict(median(points))},
         "curve": [dict(zip(COLUMNS, _cells(point), strict=True)) for point in points],
         "variables": [variable(wanted.name, answers) for wanted in request.variables],
     }
 
 
-def _warnings(points: Sequence[Point], request: Request) -> Iterator[str]:
-    """What a reader of the curve must know before it is used."""
+def _warnings(points: Sequence[Point], request: Request) -> Iterator[tuple[str, str]]:
+    """What a reader of the curve must know before it is used, in words of tool.yaml; and with its numbers."""
     kept, asked = len(points), len(request.grid)
     if kept < asked:
         longest = max(end - start for start, end in pairwise((0.0, *(point.bin.time for point in points))))
-        yield (
-            f"{asked - kept} of {asked} time points were joined with their neighbours, because counts of fewer than "
-            f"{request.min_cell} persons never leave a site; the longest bin has {longest:g}. Ask for a coarser "
-            "time_grid, which keeps more points"
-        )
+        yield JOINED, f"{asked - kept} of {asked} time points; the longest bin has {longest:g}"
     if points[-1].bin.time < request.grid[-1]:
-        yield f"the curve ends at {points[-1].bin.time:g}, though {request.grid[-1]:g} was asked for"
+        yield ENDS, f"at {points[-1].bin.time:g}; {request.grid[-1]:g} was asked for"
     far = max(points, key=lambda point: point.distance)
     if far.distance > FAR:
-        yield (
-            f"the Kaplan-Meier estimate of the exact times may be {far.distance:.3f} from the curve (at "
-            f"{far.bin.time:g}), as many persons are censored in one bin"
-        )
+        yield DISTANT, f"{far.distance:.3f} at {far.bin.time:g}"
 
 
 def _write_csv(path: Path, points: Sequence[Point]) -> None:

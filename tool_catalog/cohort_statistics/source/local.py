@@ -124,7 +124,7 @@ def _shown(
     """The variable's numbers, or why none are given: a small number without value shows by subtraction too."""
     for count, what in ((len(present), "a value"), (persons - len(present), "no value")):
         if not showable(count, least):
-            return {**head, "withheld": f"fewer than {least} persons have {what}"}
+            return {**head, "withheld": f"fewer than min_cell persons have {what}"}
     return {**head, "n": len(present), "missing": persons - len(present), **summary()}
 
 

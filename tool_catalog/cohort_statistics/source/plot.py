@@ -1,4 +1,4 @@
-"""The survival curve as one SVG file, drawn by matplotlib: no script in it, and nothing that is fetched."""
+"""The survival curve as one PNG file, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 from survival import Median, Point
 
-mpl.use("svg")
-mpl.rcParams.update({"svg.hashsalt": "cohort-statistics", "svg.fonttype": "path", "font.size": 10})
+mpl.use("agg")
+mpl.rcParams.update({"font.size": 10, "savefig.dpi": 150})
 from matplotlib.axes import Axes  # noqa: E402 (the back end first)
 from matplotlib.figure import Figure  # noqa: E402
 
@@ -30,7 +30,7 @@ def write_plot(
     title = f"Survival (until {event}): {points[0].bin.at_risk} persons at {', '.join(hosts)}"
     figure.suptitle(title, fontsize=11, wrap=True)
     _draw_counts(counts, points, unit)
-    figure.savefig(path, metadata={"Date": None, "Title": "Survival, life-table estimate", "Creator": None})
+    figure.savefig(path, metadata={"Software": None})
 
 
 def _draw_curve(axes: Axes, points: Sequence[Point], middle: Median, unit: str) -> None:

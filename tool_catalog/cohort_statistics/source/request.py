@@ -55,7 +55,7 @@ def read_request(path: Path) -> Request:
         time_column=_column(given.get("time_column", "time"), "time_column"),
         event_column=_column(given.get("event_column", "event"), "event_column"),
         variables=_variables(given.get("variables", [])),
-        min_cell=_min_cell(given.get("min_cell", 5)),
+        min_cell=_min_cell(given.get("min_cell", 10)),
     )
 
 

@@ -6,7 +6,6 @@ failure of the whole, with its name in the result.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -80,8 +79,7 @@ def _write_model(path: Path, strategy: HostsAveraging) -> dict[str, Any]:
         mean=model.mean,
         scale=model.scale,
     )
-    content = path.read_bytes()
-    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    return {"file": path.name}
 
 
 def _write_result(
@@ -89,10 +87,13 @@ def _write_result(
 ) -> None:
     failures = [{"round": r.number, "host": host} for r in strategy.rounds for host in r.failed]
     result = {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": status,
         "error": error,
-        "rounds": [{"round": r.number, **r.metrics, "replied": r.replied} for r in strategy.rounds],
+        "rounds": [
+            {"round": r.number, "train_rows": r.train_rows, "test_rows": r.test_rows, **r.metrics, "replied": r.replied}
+            for r in strategy.rounds
+        ],
         "failures": failures,
         "model": model,
     }

@@ -40,6 +40,8 @@ class Round:
     replied: tuple[str, ...]
     failed: tuple[str, ...]
     metrics: dict[str, float] = field(default_factory=dict)
+    train_rows: int = 0
+    test_rows: int = 0
 
 
 class HostsAveraging(FedAvg):
@@ -108,7 +110,8 @@ class HostsAveraging(FedAvg):
         replied = self._trained & set(told)
         seconds = time.monotonic() - self._began
         metrics = {**_weighted(list(told.values())), "hosts": len(replied), "seconds": round(seconds, 3)}
-        done = Round(server_round, tuple(sorted(replied)), tuple(sorted(set(self.hosts) - replied)), metrics)
+        rows = sum(entry.train_rows for entry in told.values()), sum(entry.test_rows for entry in told.values())
+        done = Round(server_round, tuple(sorted(replied)), tuple(sorted(set(self.hosts) - replied)), metrics, *rows)
         self.rounds.append(done)
         self._report(done)
         return metrics["loss"], {}

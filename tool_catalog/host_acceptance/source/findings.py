@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+LONGEST = 80
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ def run(checks: Iterable[Check], job: Job) -> Iterator[Finding]:
             yield from check(job)
         except (OSError, ValueError) as fault:
             yield Finding(check.__name__, "the check can be made", f"{type(fault).__name__}: {fault}", ok=False)
+
+
+def short(value: Any) -> Any:
+    """A text as tool.yaml declares them: printable ASCII, of at most :data:`LONGEST` characters; all else as it is."""
+    if not isinstance(value, str):
+        return value
+    text = "".join(letter if " " <= letter <= "~" else "?" for letter in value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def told(check: str, found: str) -> Finding:

@@ -23,7 +23,7 @@ import files
 import machine
 import network
 import privileges
-from findings import Finding, Job, run
+from findings import Finding, Job, run, short
 
 CHECKS = (*privileges.CHECKS, *files.CHECKS, *network.CHECKS, *machine.CHECKS)
 ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}$")
@@ -87,8 +87,8 @@ def _parameters(path: Path) -> Asked:
 
 
 def _addresses(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > 100:
-        raise BadParameters("probe_addresses: must be a list of at most 100 texts host:port")
+    if not isinstance(value, list) or len(value) > 50:
+        raise BadParameters("probe_addresses: must be a list of at most 50 texts host:port")
     for entry in value:
         if not isinstance(entry, str) or not ADDRESS.match(entry) or int(entry.rpartition(":")[2]) > 65_535:
             raise BadParameters("probe_addresses: each must be a text host:port")
@@ -102,13 +102,13 @@ def _is_number(value: Any) -> bool:
 def _write(path: Path, host: str, job: Job, findings: list[Finding]) -> None:
     failed = [finding.check for finding in findings if not finding.ok]
     report = {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": "findings" if failed else "ok",
         "host": host,
         "job": job.id,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "failed": failed,
-        "findings": [asdict(finding) for finding in findings],
+        "failed": [short(check) for check in failed],
+        "findings": [{name: short(value) for name, value in asdict(finding).items()} for finding in findings],
     }
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
