@@ -40,8 +40,9 @@ COHORT_PARAMETERS: Mapping[str, Any] = {
         {"name": "hormone_therapy"},
         {"name": "grade"},
     ],
+    "min_cell": 5,
 }
-"""What the demo asks ``cohort-statistics`` for."""
+"""What the demo asks ``cohort-statistics`` for; ``min_cell`` is the floor of its sites."""
 
 CURVES = ("survival", "variance", "lower", "upper", "exact_lowest", "exact_highest")
 """The quantities that a result has at every time point."""

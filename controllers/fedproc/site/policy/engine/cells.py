@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from math import prod
 from typing import Any
 
@@ -48,6 +48,14 @@ class Table:
         for whole in self._totals():
             for name in sorted(set(self.dimensions) - {name for name, _ in whole}):
                 yield whole, tuple(whole | {(name, level)} for level in levels[name])
+
+    def sums(self) -> Iterator[tuple[Cell, tuple[Cell, ...]]]:
+        """Each total, published or not, with all the inner cells that it adds up."""
+        levels = {name: [(name, level) for level in self.levels(name)] for name in self.dimensions}
+        for whole in self._totals():
+            known = {name for name, _ in whole}
+            added = product(*(levels[name] for name in self.dimensions if name not in known))
+            yield whole, tuple(whole | set(more) for more in added)
 
     def levels(self, dimension: str) -> list[Any]:
         """The categories of a dimension, in their order."""
@@ -184,9 +192,17 @@ def _of_hidden(linked: Sequence[Table], floor: int) -> Iterator[Against]:
                 yield to_review(rules.TOTAL, f"{_named(table)} contradicts another table of the same persons")
             values[key] = value if value is not None else values.get(key)
         protected |= {_key(table, cell) for cell in table.hidden()}
-        equations += [Equation(_key(table, w), tuple(_key(table, p) for p in parts)) for w, parts in table.lines()]
+        equations += _equations(table, linked)
     answer = solve(values, equations, {key for key in protected if values.get(key) is None}, floor)
     yield from _told(answer, _named(linked[0]), floor)
+
+
+def _equations(table: Table, linked: Sequence[Table]) -> Iterator[Equation]:
+    """A total that is not published says nothing, unless another table has the same one."""
+    others = {cell for other in linked if other is not table for cell in (*other.cells, *(w for w, _ in other.sums()))}
+    for whole, parts in table.sums():
+        if table.value(whole) is not None or whole in table.cells or whole in others:
+            yield Equation(_key(table, whole), tuple(_key(table, part) for part in parts))
 
 
 def _key(table: Table, cell: Cell) -> Hashable:
