@@ -299,7 +299,8 @@ def test_a_small_number_with_or_without_a_value_withholds_the_variable(
         for row in rows[1 : 1 + missing]:
             row[0] = ""
 
-    parameters = write_json("parameters.json", {"time_grid": {"points": [YEAR]}, "variables": [{"name": "age"}]})
+    asked = {"time_grid": {"points": [YEAR]}, "variables": [{"name": "age"}], "min_cell": 5}
+    parameters = write_json("parameters.json", asked)
     ended = _local(statistics, _spoiled(data, cohort, edit), parameters, tmp_path)
     assert ended.returncode == 0, ended.stderr
     answer = json.loads((tmp_path / "statistics.json").read_text())
