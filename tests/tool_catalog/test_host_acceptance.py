@@ -149,7 +149,7 @@ def test_on_the_bare_machine_a_neighbour_is_reached(job: Job, listener: str) -> 
         "ok": False,
     }
     found = findings["loopback_ports"]["found"]
-    assert listener.rpartition(":")[2] in found or found.endswith((" more", "...")), "the machine's first twenty are named"
+    assert listener.rpartition(":")[2] in found or found.endswith((" more", "...")), "its first twenty are named"
     assert not findings["no_new_privileges"]["ok"]
 
 
