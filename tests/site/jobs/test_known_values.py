@@ -40,7 +40,7 @@ ORDER = {
     "datasets": [{"id": "cohort", "version": "2"}],
     "hosts": {"local": ["BSC"]},
 }
-DESCRIBED = {"version": "2", "notes": "Dr X", "columns": [{"name": "stage", "unit": "", "values": ["I", "II"]}, 3]}
+DESCRIBED = {"version": 7, "notes": "Dr X", "columns": [{"name": "stage", "unit": "", "values": ["I", "II"]}, 3]}
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def known(tmp_path):
         ("order", "UB", True), ("order", "BSC", True), ("order", ORDER["job"], True), ("order", "rosa", False),
         ("dataset", "cohort", True), ("dataset", "stage", True), ("dataset", "II", True), ("dataset", "Dr X", False),
         ("inputs", "of sites", True), ("inputs", "of letter", False), ("elsewhere", "age", False),
-        ("dataset", "", True),
+        ("dataset", "", True), ("dataset", "2", True), ("dataset", "7", True),
     ],
 )  # fmt: skip
 def test_source_has_what_was_known_and_nothing_else(known, source, value, is_known):

@@ -49,11 +49,11 @@ def _of_datasets(services: Services, record: JobRecord) -> Iterator[Any]:
 
 
 def _described(path: Path) -> Iterator[Any]:
-    """Version, and of each column name, unit and categories."""
+    """Id and version, and of each column name, unit and categories."""
     described = _read(path)
     if not isinstance(described, dict):
         return
-    yield from scalars(described.get("version"))
+    yield from (str(described.get(key, "")) for key in ("id", "version"))
     columns = described.get("columns")
     for column in columns if isinstance(columns, list) else []:
         if isinstance(column, dict):
