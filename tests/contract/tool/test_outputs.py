@@ -131,6 +131,8 @@ NUMBERS = {"type": "array", "items": {"type": "number"}, "maxItems": 5}
         ({**closed(), "patternProperties": {".*": TEXT}}, "patternProperties"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "leads back to itself"),
         ({"$ref": "https://example.org/schema"}, "leads nowhere"),
+        ({**closed(), "not": {"$ref": "https://example.org/schema"}}, "not is not taken"),
+        ({**closed(), "uniqueItems": True}, "uniqueItems is not taken"),
         ({**closed(a=TEXT), "anyOf": [closed(b={"enum": [1]})]}, "anyOf beside"),
         ({"anyOf": [closed(b={"enum": [1]}), closed(a=TEXT)]}, "free text"),
     ],

@@ -32,6 +32,11 @@ _STEPS = 10_000
 _SEVERAL = ("anyOf", "oneOf")
 _BESIDE = frozenset({"title", "description", "examples", "default", "$comment", "$defs", "$schema"})
 """what may stand beside a choice; all else would hold together with it"""
+_NOT_TAKEN = frozenset({
+    "patternProperties", "allOf", "not", "if", "then", "else", "contains", "dependentSchemas", "unevaluatedItems",
+    "unevaluatedProperties", "uniqueItems", "$dynamicRef", "$id", "$anchor",
+})  # fmt: skip
+"""what would take long to check, or lead elsewhere"""
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _INTRICATE = re.compile(r"\)[*+{?]|\(\?|\\[1-9]")
 _REPEATS = re.compile(r"[*+{]")
@@ -119,6 +124,8 @@ class _Walk:
         if depth == 0 or self._steps > _STEPS:
             raise _NotClosedError(f"{place.shown}: the schema is too large, or leads back to itself")
         node = place.node
+        if odd := node.keys() & _NOT_TAKEN:
+            raise _NotClosedError(f"{place.shown}: {min(odd)} is not taken")
         if "$ref" in node:
             yield from self.leaves(place.of(self._resolved(node["$ref"], place)), depth - 1)
         elif several := next((key for key in _SEVERAL if key in node), None):
@@ -149,8 +156,6 @@ class _Walk:
             if not _FIELD.fullmatch(name):
                 raise _NotClosedError(f"{place.shown}: {name!r} does not do as a name; letters, digits, _ and - do")
             yield from self.leaves(place.inner(f".{name}", inner), depth - 1)
-        if node.get("patternProperties"):
-            raise _NotClosedError(f"{place.shown}: patternProperties are not taken; use propertyNames")
         others = node.get("additionalProperties", True)
         if others is False:
             return
@@ -159,7 +164,8 @@ class _Walk:
                 f"{place.shown}: takes any key; say additionalProperties: false, or a schema there with propertyNames"
                 f" and maxProperties (at most {MOST_ROWS})"
             )
-        yield place.inner(" (a key)", {"type": "string", **_as_node(node["propertyNames"])}, node["maxProperties"])
+        keys = place.inner(" (a key)", {"type": "string", **_as_node(node["propertyNames"])}, node["maxProperties"])
+        yield from self.leaves(keys, depth - 1)
         yield from self.leaves(place.inner("{}", others, node["maxProperties"]), depth - 1)
 
     def _of_list(self, place: Place, depth: int) -> Iterator[Place]:

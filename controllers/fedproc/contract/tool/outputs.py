@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from fedproc.contract.plain import plain_json
 from fedproc.contract.tool.description import Model
 from fedproc.contract.tool.statistics import FieldName
 
@@ -59,6 +60,7 @@ class ContentDecl(Model):
     @field_validator("json_schema")
     @classmethod
     def _schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        plain_json(value)
         try:
             Draft202012Validator.check_schema(value or {})
         except SchemaError as error:

@@ -68,7 +68,7 @@ def _of_file(output: OutputDecl, path: Path, floor: int, known: Known) -> Iterat
     if kind in IMAGES_OF_PATIENTS:
         result = Result.review if output.disclosure is Disclosure.individual else Result.refuse
         yield Against(rules.KIND, result, "a file is an image of a patient (DICOM, NIfTI)")
-    declared = output.content.type if output.content else None
+    declared = output.content.type if output.content and not problems_of(output) else None
     if path.stat().st_size > _LARGEST and declared != "model":
         yield to_review(rules.BYTES, f"a file is larger than {_LARGEST >> 20} MiB")
     elif declared in ("json", "csv"):
