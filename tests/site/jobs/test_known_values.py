@@ -8,7 +8,6 @@ from typing import cast
 
 import pytest
 
-from fedproc.contract.ids import new_id
 from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import JobOrder
 from fedproc.site.jobs.known_values import known_of
@@ -30,8 +29,8 @@ TASK = Task.model_validate(
     }
 )
 ORDER = {
-    "job": new_id("j"),
-    "experiment": new_id("e"),
+    "job": "j-" + "0" * 26,
+    "experiment": "e-" + "0" * 26,
     "task": "combine",
     "tool": {"id": "km", "version": "1.0.0", "digest": "sha256:" + "0" * 64},
     "user": {"sub": "rosa"},
