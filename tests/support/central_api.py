@@ -42,7 +42,7 @@ _numbers = iter(range(1_000_000))
 class Federation:
     """Started on entry, ended on exit; everything it writes is in ``folder``."""
 
-    def __init__(self, database: str, folder: Path, issuer: TestIssuer, port: int = 0, **settings: Any) -> None:
+    def __init__(self, database: str, folder: Path, issuer: TestIssuer, /, port: int = 0, **settings: Any) -> None:
         self.folder = folder
         self._port = port
         self.issuer = issuer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import secrets
 import threading
@@ -16,6 +17,8 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 AUDIENCE = "fedproc-api"
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_HELD = "held"
 
 
 class TestIssuer:
@@ -28,6 +31,10 @@ class TestIssuer:
         self.keys = [self.key]
         self.grant_types = ["password", "refresh_token", "client_credentials"]
         self.passwords = {"rosa": "correct horse"}
+        self.sessions_ended: set[str] = set()
+        """subjects whose sessions are over"""
+        self.exchanged: dict[str, Any] = {}
+        """what an exchanged token has instead of what it should"""
         self.asked: list[dict[str, str]] = []
         self.key_fetches = 0
         self.takes = 0.0
@@ -38,6 +45,7 @@ class TestIssuer:
         self.lives = 600
         """seconds of an access token for a browser"""
         self.codes: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
+        self._numbers = itertools.count()
         self._signing_in: dict[str, threading.Lock] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -120,6 +128,10 @@ class TestIssuer:
             return self._redeem(form)
         if form.get("refresh_token") in self.sessions:
             return 200, self._tokens(self.sessions[form["refresh_token"]], form["refresh_token"])
+        if form["grant_type"] == EXCHANGE:
+            return self._exchange(form)
+        if form.get("refresh_token", "").startswith(_HELD):
+            return self._session(form["refresh_token"].split(":")[1])
         user = form.get("username", "")
         if form["grant_type"] == "password" and self._another_signs_in(user):
             return 400, {"error": "invalid_grant", "error_description": "as Keycloak does with sign-ins at once"}
@@ -128,6 +140,22 @@ class TestIssuer:
             token = self.token(user or "rosa", "researcher")
             return 200, {"access_token": token, "token_type": "Bearer", "expires_in": 600, "refresh_token": "again"}
         return 400, {"error": "invalid_grant", "error_description": "Invalid user credentials"}
+
+    def _exchange(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """RFC 8693, as Keycloak does it within one realm."""
+        claims = jwt.decode(form["subject_token"], self.key, algorithms=["RS256"]).claims
+        if claims["sub"] in self.sessions_ended:
+            return 400, {"error": "invalid_request", "error_description": "Invalid token"}
+        if form.get("requested_token_type", "").endswith(":refresh_token"):
+            return self._session(claims["sub"])
+        own = {"aud": [form["audience"]], "exp": int(time.time()) + 300, "realm_access": None, **self.exchanged}
+        return 200, {"access_token": self.token(own.pop("sub", claims["sub"]), **own), "token_type": "Bearer"}
+
+    def _session(self, sub: str) -> tuple[int, dict[str, Any]]:
+        if sub in self.sessions_ended:
+            return 400, {"error": "invalid_grant", "error_description": "Session not active"}
+        refresh = f"{_HELD}:{sub}:{next(self._numbers)}"
+        return 200, {"access_token": self.token(sub, "researcher"), "token_type": "Bearer", "refresh_token": refresh}
 
     def _another_signs_in(self, user: str) -> bool:
         turn = self._signing_in.setdefault(user, threading.Lock())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from fedproc.common.toml_settings import Section, load_toml
 
 Role = Literal["researcher", "operator", "admin"]
+OPEN = "open"
+"""the provider that grants everybody"""
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
 
 
@@ -81,6 +83,84 @@ class UserQuotaSettings(Section):
     requests_per_minute: int | None = Field(None, ge=1)
 
 
+class ProviderSettings(Section):
+    """What every provider of grants has."""
+
+    ask_at: str = Field("", description="where a user asks for access: an address or a sentence, told with a refusal")
+    audience: str | None = Field(
+        None, description="a client at the issuer: the provider gets a token for it alone, not the user's own"
+    )
+    ca_file: Path | None = None
+    seconds: float = Field(10, gt=0, le=60, description="one answer of it may take")
+
+
+class NegotiatorSettings(ProviderSettings):
+    """EUCAIM's adapter of the Negotiator (user-negotiations-info)."""
+
+    kind: Literal["negotiator"]
+    url: Url = Field(description="of the adapter, without /api/v1/negotiations")
+
+
+class VisaIssuerSettings(Section):
+    """One whose visas count."""
+
+    iss: Url
+    jku: Url = Field(description="the only one that its visas may name; nothing is fetched there")
+    keys: Path = Field(description="its JWK set, in a file: what no key in it has signed does not count")
+    subjects_of: Url | None = Field(None, description="the issuer whose subjects its visas name, if not itself")
+    types: tuple[Literal["ControlledAccessGrants", "LinkedIdentities"], ...] = ("ControlledAccessGrants",)
+    sources: tuple[str, ...] | None = Field(None, description="on whose word it may give access; all unless given")
+
+
+class PassportSettings(ProviderSettings):
+    """GA4GH visas, as a broker's userinfo gives them."""
+
+    kind: Literal["passport"]
+    userinfo_url: Url
+    issuers: tuple[VisaIssuerSettings, ...] = Field(min_length=1)
+    asserted_days: float = Field(180, gt=0, description="what a visa says was asserted at most so long ago")
+    identity_claims: dict[str, Url] = Field({}, description="claim of the userinfo: of which issuer a subject it is")
+
+
+class DatasetGrantSettings(Section):
+    """Who is asked about one dataset, instead of who is asked about its host's others."""
+
+    provider: str | None = None
+    resource: str | None = Field(None, description="what the provider calls it, if not HOST:id")
+
+
+AnyProvider = Annotated[NegotiatorSettings | PassportSettings, Field(discriminator="kind")]
+
+
+class GrantSettings(Section):
+    """Who is asked who may use a dataset. The provider ``open`` is there by itself, and grants everybody."""
+
+    default: str = "open"
+    providers: dict[str, AnyProvider] = {}
+    hosts: dict[str, str] = Field({}, description="by host: the provider that is asked about its datasets")
+    datasets: dict[str, DatasetGrantSettings] = Field({}, description="by HOST:id")
+
+    @model_validator(mode="after")
+    def _providers_are_there(self) -> Self:
+        """A misspelt one must not become an open door."""
+        named = {self.default, *self.hosts.values(), *(d.provider for d in self.datasets.values())} - {None, OPEN}
+        if OPEN in self.providers or (missing := sorted(str(name) for name in named - self.providers.keys())):
+            what = "is there by itself" if OPEN in self.providers else f"has no {', '.join(missing)}"
+            raise ValueError(f"providers {what}: name one of them, or {OPEN}")
+        return self
+
+    def provider_of(self, dataset: str) -> str:
+        """The name of the provider that is asked about ``HOST:id``."""
+        entry = self.datasets.get(dataset)
+        own = None if entry is None else entry.provider
+        return own or self.hosts.get(dataset.partition(":")[0]) or self.default
+
+    def resource_of(self, dataset: str) -> str:
+        """What the provider calls ``HOST:id``."""
+        entry = self.datasets.get(dataset)
+        return dataset if entry is None or entry.resource is None else entry.resource
+
+
 class CentralSettings(Section):
     """All of the centre. The API and the relay read the same file."""
 
@@ -110,6 +190,7 @@ class CentralSettings(Section):
     health_seconds: float = Field(3, description="how long an answer of /hosts/health/ is kept")
     log_level: str = "INFO"
     retention: RetentionSettings = RetentionSettings()
+    grants: GrantSettings = GrantSettings()
 
     def quota_of(self, user: str) -> QuotaSettings:
         """What a user may have, by the subject of the token."""

@@ -52,6 +52,7 @@ BOUNDED = {
     "dataset_columns": "what a host offers now, a thousand pages of each",
     "tools": "one row for each version that was published; hosts may ask for any of them",
     "relays": "a relay that was not seen for an hour goes with the next one's sign of life",
+    "delegations": "gone when its experiment has ended",
     "deletions": "gone when the deletion is complete",
     "discards": "gone with the bytes",
     "sessions": "those that are over go at the next sign-in",

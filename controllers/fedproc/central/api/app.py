@@ -34,6 +34,7 @@ from fedproc.central.api.routes import (
     enrolments,
     events,
     experiments,
+    grants,
     hosts,
     registry,
     retention,
@@ -55,6 +56,9 @@ from fedproc.central.files.blobs import Blobs
 from fedproc.central.files.inputs import Inputs
 from fedproc.central.files.signed_urls import SignedUrls
 from fedproc.central.files.uploads import Uploads
+from fedproc.central.grants.checks import GrantChecks
+from fedproc.central.grants.delegations import Delegations
+from fedproc.central.grants.service import Grants
 from fedproc.central.notify import notifier_for
 from fedproc.central.settings import CentralSettings, load
 from fedproc.common.garbage import keep_what_is_loaded
@@ -66,7 +70,8 @@ log = get_logger(__name__)
 
 _GRACE_SECONDS = 20
 _MODULES = (
-    tasks, experiments, events, uploads, data, hosts, acceptance, enrolments, tools, registry, token, retention, system,
+    tasks, experiments, events, uploads, data, hosts, grants, acceptance, enrolments, tools, registry, token, retention,
+    system,
 )  # fmt: skip
 _PAGES = (assets, sign_in, home_page, hosts_page, experiments_page, live_page, datasets_page,
     tools_page, wizard, files_page, operate_page, nowhere,
@@ -111,6 +116,7 @@ def _app_state(settings: CentralSettings) -> AppState:
         uploads=Uploads(engine, blobs, settings.max_upload_mb, quotas),
         inputs=Inputs(engine, blobs, notifier, quotas),
         submissions=Submissions(engine, settings, notifier),
+        grant_checks=GrantChecks(Grants(settings.grants), Delegations(engine, issuer), settings.issuer.url),
         signed_urls=SignedUrls(blobs.folder),
         rates=Rates(lambda user: settings.quota_of(user).requests_per_minute),
         metrics=metrics,
@@ -130,6 +136,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
+        await state.grant_checks.close()
         await state.issuer.close()
         state.engine.dispose()
 

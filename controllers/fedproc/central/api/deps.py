@@ -30,6 +30,7 @@ from fedproc.central.files.blobs import Blobs
 from fedproc.central.files.inputs import Inputs
 from fedproc.central.files.signed_urls import SignedUrls
 from fedproc.central.files.uploads import Uploads
+from fedproc.central.grants.checks import GrantChecks
 from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings, Role
 from fedproc.common.errors import ForbiddenError, NotAuthenticatedError, TooManyRequestsError, UnavailableError
@@ -51,6 +52,7 @@ class AppState:
     uploads: Uploads
     inputs: Inputs
     submissions: Submissions
+    grant_checks: GrantChecks
     signed_urls: SignedUrls
     rates: Rates
     metrics: Metrics
@@ -94,7 +96,7 @@ class Bearer(SecurityBase):
         self.model = OAuth2(flows=OAuthFlows(password=OAuthFlowPassword(tokenUrl="token")))
         self.scheme_name = "oauth2"
         self._who = who
-        self._read = read or _token
+        self._read = read or bearer_token
 
     async def __call__(self, request: Request) -> Caller:
         caller = await app_state(request).verifier.verify(self._read(request))
@@ -124,7 +126,7 @@ class Bearer(SecurityBase):
 async def asked_by_operator(request: Request) -> bool:
     """Of what everybody may ask: whether an operator does. A token that does not count is as good as none."""
     try:
-        caller = await app_state(request).verifier.verify(_token(request))
+        caller = await app_state(request).verifier.verify(bearer_token(request))
     except (NotAuthenticatedError, UnavailableError):
         return False
     return caller.operates
@@ -148,14 +150,15 @@ def token_or_password(request: Request) -> str:
     """A token, sent as one or as the password of HTTP Basic: container engines and pip know no other way."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic" or len(value) > 2 * _LONGEST_TOKEN:
-        return _token(request)
+        return bearer_token(request)
     try:
         return base64.b64decode(value.strip(), validate=True).decode("ascii").partition(":")[2]
     except ValueError as error:
         raise invalid_token("the header must be 'Authorization: Basic …' with a token as the password") from error
 
 
-def _token(request: Request) -> str:
+def bearer_token(request: Request) -> str:
+    """The one token of the request. Raises :class:`NotAuthenticatedError`."""
     values = request.headers.getlist("authorization")
     if not values:
         raise NotAuthenticatedError("this needs a token: POST /token gives one, send it as 'Authorization: Bearer …'")

@@ -1,8 +1,8 @@
-"""The table of sign-ins at the dashboard; it belongs to :mod:`fedproc.central.db.schema`."""
+"""Tables of the dashboard's sign-ins and of sessions held for experiments, for :mod:`fedproc.central.db.schema`."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, LargeBinary, String, Table
+from sqlalchemy import Column, Float, Index, LargeBinary, String, Table, Text
 
 from fedproc.central.db.metadata import metadata
 
@@ -19,3 +19,13 @@ sessions = Table(
 )
 """Sign-ins at the dashboard. ``id`` is a hash of the browser's cookie, and ``sealed`` holds the tokens, encrypted by a
 key that follows from the cookie: who reads this table can use none of them."""
+
+delegations = Table(
+    "delegations",
+    metadata,
+    Column("experiment", String(28), primary_key=True),
+    Column("sealed", Text, nullable=False),
+    Column("kept", Float, nullable=False),
+)
+"""The session of an open experiment's user at the issuer, by which providers of grants are asked again: a refresh
+token, encrypted by a key that comes from the API's own (:mod:`fedproc.central.grants.delegations`)."""

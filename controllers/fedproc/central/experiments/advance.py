@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from fedproc.central.db.repositories import events, shared, tools
+from fedproc.central.db.repositories import delegations, events, shared, tools
 from fedproc.central.db.repositories.shared import Part
 from fedproc.central.db.schema import experiments, jobs, outbox
 from fedproc.central.experiments import orders
@@ -255,5 +255,7 @@ class _Advancing:
             return
         ended = None if state in _OPEN else self._now
         self._connection.execute(_WHOLE, {"row": self._id, "new_state": state, "at": ended})
+        if ended is not None:
+            delegations.forget(self._connection, self._id)
         data = {"state": state.value, "code": None, "reason": self._without(state)}
         events.add(self._connection, "state", data, experiment=self._id, now=self._now)

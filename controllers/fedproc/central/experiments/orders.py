@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, NotRequired, TypedDict, cast
 
 from fedproc.central.db.repositories.shared import Part, part
+from fedproc.central.experiments.granted import Granted
 from fedproc.central.experiments.placement import Placed, Window
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.times import moment
@@ -48,6 +49,7 @@ class OrderJson(TypedDict):
     purpose: NotRequired[str]
     datasets: NotRequired[list[dict[str, Any]]]
     selections: NotRequired[dict[str, dict[str, object]]]
+    grants: NotRequired[list[dict[str, Any]]]
     parameters: NotRequired[dict[str, Any]]
     inputs: NotRequired[list[dict[str, Any]]]
     deadlines: DeadlinesJson
@@ -69,6 +71,7 @@ class Drafts:
     request: ExperimentRequest
     windows: Mapping[str, Window]
     gang: frozenset[str]
+    granted: Granted = field(default_factory=Granted)
     parts: dict[str, Part] = field(default_factory=dict)
     """by task: what is common to the orders drafted so far"""
 
@@ -83,6 +86,9 @@ class Drafts:
             order["datasets"] = [use.model_dump(mode="json", exclude_defaults=True) for use in job.datasets]
         if job.selections:
             order["selections"] = {name: selection.as_json() for name, selection in job.selections.items()}
+        if grants := self.granted.of_job(job):
+            order["grants"] = [grant.model_dump(mode="json", exclude_defaults=True) for grant in grants]
+            order |= cast(OrderJson, {name: value for name, value in self.granted.terms_of_job(job).items() if value})
         return order
 
     def _common(self, any_job: str, task: str) -> OrderJson:

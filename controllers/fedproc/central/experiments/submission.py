@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Row
 
 from fedproc.central.auth.tokens import Caller
-from fedproc.central.db.engine import retry_on_conflict, serialized_transaction
-from fedproc.central.db.repositories import experiments, hosts, shared, tools
+from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
+from fedproc.central.db.repositories import delegations, experiments, hosts, shared, tools
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.gangs import gang_tasks
+from fedproc.central.experiments.granted import Granted, by_grants, check_terms
 from fedproc.central.experiments.orders import Drafts
 from fedproc.central.experiments.placement import HostFacts, Placed, Plan, named_hosts, plan, windows
 from fedproc.central.experiments.quotas import Quotas
@@ -32,6 +34,7 @@ Answer = Callable[[Connection, str, bool], T]
 
 _DAY = 86_400.0
 _NEWER = ("lost_after", "selection", "dataset_selections")
+_NOTHING = Granted()
 
 
 class Submissions:
@@ -42,22 +45,43 @@ class Submissions:
         self._settings = settings
         self._notifier = notifier
 
-    def start(self, caller: Caller, request: ExperimentRequest, key: str | None, answer: Answer[T]) -> T:
+    def is_new(self, caller: Caller, request: ExperimentRequest, key: str | None) -> bool:
+        """Whether :meth:`start` would start it now, as far as can be told before its grants are asked for.
+
+        Raises as :meth:`start` does.
+        """
+        with read_transaction(self._engine) as connection:
+            if key is not None and earlier(connection, caller, key, request) is not None:
+                return False
+            Quotas(self._settings).check_start(connection, caller.sub)
+            _placed(connection, self._settings, _tool(connection, request), request, acceptance=False)
+        return True
+
+    def start(
+        self,
+        caller: Caller,
+        request: ExperimentRequest,
+        key: str | None,
+        answer: Answer[T],
+        granted: Granted = _NOTHING,
+    ) -> T:
         """Start an experiment, or find the one that the caller has started by the same request under ``key``.
 
         What ``answer`` makes of it. Raises as :func:`earlier`, :meth:`Quotas.check_start` and :func:`submit` do.
         """
-        made = retry_on_conflict(lambda: self._write(caller, request, key, answer))
+        made = retry_on_conflict(lambda: self._write(caller, request, key, answer, granted))
         self._notifier.publish("outbox")
         self._notifier.publish("events")
         return made
 
-    def _write(self, caller: Caller, request: ExperimentRequest, key: str | None, answer: Answer[T]) -> T:
+    def _write(
+        self, caller: Caller, request: ExperimentRequest, key: str | None, answer: Answer[T], granted: Granted
+    ) -> T:
         with serialized_transaction(self._engine) as connection:
             known = None if key is None else earlier(connection, caller, key, request)
             if known is None:
                 Quotas(self._settings).check_start(connection, caller.sub)
-            experiment = known or submit(connection, self._settings, caller, request, key, time.time())
+            experiment = known or submit(connection, self._settings, caller, request, key, time.time(), granted=granted)
             return answer(connection, experiment, known is not None)
 
 
@@ -92,20 +116,20 @@ def submit(
     now: float,
     *,
     acceptance: bool = False,
+    granted: Granted = _NOTHING,
 ) -> str:
     """Place the request and write experiment, jobs and what may go at once; the experiment's id.
 
-    ``acceptance``: it may go to hosts that are not accepted yet.
+    ``acceptance``: it may go to hosts that are not accepted yet. ``granted``: what providers were asked and said.
 
     Raises :class:`InvalidInputError` that names every fault, :class:`TooLargeError`.
     """
     row = _tool(connection, request)
     tool = tools.of_digest(connection, row.digest)
-    known = _hosts(connection, named_hosts(request, settings.aggregator))
-    placed = plan(
-        request, tool, known, settings.aggregator, acceptance=acceptance, names=lambda: hosts.active_ids(connection)
-    )
+    placed = _placed(connection, settings, row, request, acceptance=acceptance)
     Quotas(settings).check_size(caller.sub, placed)
+    check_terms(granted, placed)
+    placed = replace(placed, request=by_grants(granted, placed.request, placed))
     experiment = new_id("e")
     values = {**_experiment(placed, row, caller, now), "id": experiment}
     if request.lost_after is None:
@@ -119,10 +143,13 @@ def submit(
         placed.request,
         windows(tool, now, placed.request.start_within, settings.hold_seconds, settings.release_days * _DAY),
         gang_tasks(tool),
+        granted,
     )
     rows = _jobs(experiment, placed, drafts)
     shared.keep(connection, experiment, drafts.parts.values())
     experiments.add(connection, values, rows)
+    if granted.session is not None:
+        delegations.keep(connection, experiment, granted.session, now)
     advance(connection, experiment, now)
     return experiment
 
@@ -134,6 +161,16 @@ def _tool(connection: Connection, request: ExperimentRequest) -> Row[Any]:
         where, cure = error.detail.get("where", "tool"), "fedproc tools lists them"
         errors = [{"where": where, "what": error.message, "cure": cure}]
         raise InvalidInputError(error.message, code="placement", errors=errors) from error
+
+
+def _placed(
+    connection: Connection, settings: CentralSettings, row: Row[Any], request: ExperimentRequest, *, acceptance: bool
+) -> Plan:
+    tool = tools.of_digest(connection, row.digest)
+    known = _hosts(connection, named_hosts(request, settings.aggregator))
+    return plan(
+        request, tool, known, settings.aggregator, acceptance=acceptance, names=lambda: hosts.active_ids(connection)
+    )
 
 
 def _hosts(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:

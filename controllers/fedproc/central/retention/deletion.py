@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
+from fedproc.central.db.repositories import delegations
 from fedproc.central.db.repositories import experiments as rows
 from fedproc.central.db.schema import (
     dead_letters,
@@ -100,6 +101,7 @@ def _remove_whole(connection: Connection, deleted: Deleted, now: float) -> None:
     connection.execute(delete(outbox).where(outbox.c.job.in_(own), *waiting))
     connection.execute(insert(deletions).values(experiment=deleted.experiment, jobs=list(deleted.jobs), begun=now))
     connection.execute(delete(jobs).where(jobs.c.experiment == deleted.experiment))
+    delegations.forget(connection, deleted.experiment)
     connection.execute(delete(experiments).where(experiments.c.id == deleted.experiment))
 
 

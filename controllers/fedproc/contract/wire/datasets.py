@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from fedproc.contract.ids import DatasetId
 
@@ -78,3 +78,17 @@ class DatasetColumns(Offer):
     pages: int = Field(ge=1, le=MOST_PAGES)
     columns: tuple[DatasetColumn, ...] = Field(max_length=PAGE_COLUMNS)
     imaging: ImagingSummary | None = Field(None, description="of its images, if it has any; with the first page")
+
+
+class DatasetGrant(Offer):
+    """That a provider at the centre has said yes for the order's user, when the experiment was started.
+
+    The host asks the API again before it materialises the dataset, and while the job runs (docs/identity.md).
+    """
+
+    dataset: DatasetId
+    provider: str
+    project: str | None = None
+    permit: str | None = None
+    purpose: str | None = None
+    until: AwareDatetime | None = None

@@ -14,7 +14,7 @@ from fedproc.contract.ids import DatasetId, Digest, ExperimentId, FileId, HostId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import ToolRef
-from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
+from fedproc.contract.wire.datasets import DatasetColumns, DatasetGrant, OfferedDataset
 from fedproc.contract.wire.selection import Selection
 
 VERSION = 1
@@ -94,6 +94,7 @@ class JobOrder(Wire):
     purpose: str | None = None
     datasets: tuple[DatasetUse, ...] = ()
     selections: dict[DatasetId, Selection] = Field({}, description="what is selected of a dataset; critical if given")
+    grants: tuple[DatasetGrant, ...] = Field((), description="of those datasets whose use a provider is asked about")
     parameters: dict[str, Any] = {}
     inputs: tuple[FileRef, ...] = ()
     deadlines: Deadlines

@@ -21,6 +21,7 @@ from fedproc.common.log import get_logger
 from fedproc.common.retry import persistently
 from fedproc.common.validation import lines_of
 from fedproc.contract.api.files import Access, FileView, NewUpload
+from fedproc.contract.api.grants import JobGrants
 from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.api.tools import ToolSummary
 from fedproc.contract.tool.tool import ToolRef
@@ -118,6 +119,10 @@ class Transfer:
         """Report all open jobs to the centre; returns what to do with each. Raises :class:`UnavailableError`."""
         answer = await self._send("POST", f"/hosts/{host}/inventory", json=report.model_dump(mode="json"))
         return _read(OpenJobsAnswer, answer)
+
+    async def grants(self, host: str, job: str) -> JobGrants:
+        """What providers say now of the job's datasets. Raises :class:`UnavailableError`, :class:`TransferError`."""
+        return _read(JobGrants, await self._send("POST", f"/hosts/{host}/jobs/{job}/grants"))
 
     async def _send_bytes(self, entry: FileView, source: Path) -> None:
         url = entry.upload or f"{self._api}/uploads/{entry.id}"

@@ -81,6 +81,8 @@ class JobRecord(BaseModel):
     """the handle of the step before, until the executor has forgotten it"""
     versions: dict[str, str] = {}
     """by dataset: the version that was laid out for it"""
+    granted: datetime | None = None
+    """when the centre last said that its user may use its datasets"""
     terms: Terms | None = None
     """what the site's policy said of its outputs when it was admitted"""
     sealed: dict[str, str] | None = None

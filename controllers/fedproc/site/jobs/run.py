@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from functools import partial
 
 from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
 from fedproc.common.log import get_logger
@@ -23,7 +24,7 @@ from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.carrying import Meter
 from fedproc.site.executors.base import Executor, Phase
-from fedproc.site.jobs import logged
+from fedproc.site.jobs import grants, logged
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.record import JobRecord
@@ -188,15 +189,15 @@ class JobRun:
         prepared = await self._stage_in(installed, task)
         await fetch_artefacts(self._services, self.record, self._workspace, self._writer.wait_for)
         await self._wiring.open(task, rule)
-        execution = Execution(
-            self._services, self.record, prepared, self._writer, lambda: publish_artefacts(*self._outgoing(task))
-        )
+        publish = partial(publish_artefacts, *self._outgoing(task))
+        execution = Execution(self._services, self.record, prepared, self._writer, publish)
         if self.record.finish:
             execution.finish.set()
         self._execution = execution
         if self.record.state is not JobState.running:
             await logged.note_start(self._services, self.record, execution.streams, self._writer.wait_for)
-        await execution.run()
+        async with grants.asked_again(self._services, self.record, self.save, self.stop):
+            await execution.run()
 
     # -- before it runs --------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from fedproc.contract.tool.task import InputDecl, Task
 from fedproc.contract.wire.messages import FileRef, JobOrder, Peer
 from fedproc.site.centre.api import OnWait
 from fedproc.site.executors.base import ALIAS_DOMAIN, INPUT, SOURCE, Forward, Limits, Mount, Port, Spec, Stop
+from fedproc.site.jobs.grants import ask_first
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.shares import Share
@@ -40,11 +41,12 @@ class Prepared:
 
 
 async def create_layout(services: Services, record: JobRecord, workspace: Workspace, on_wait: OnWait) -> None:
-    """Make the job's folders and fetch its input files.
+    """Ask whether its user may use its datasets, make the job's folders and fetch its input files.
 
     What is whole already stays: the daemon may have been lost after it had started the job and before its journal
     knew, and the job may be writing there.
     """
+    await ask_first(services, record, on_wait)
     order = record.order
     if await asyncio.to_thread(_make_folders, workspace, order):
         return

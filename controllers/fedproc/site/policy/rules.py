@@ -95,6 +95,19 @@ class Terms(BaseModel):
         )
 
 
+class GrantRule(Section):
+    """What is asked of the centre about those who use this site's datasets, and what follows (docs/identity.md)."""
+
+    required: bool = Field(False, description="a job whose order names no grant for a dataset of it is refused")
+    again_seconds: float = Field(900, ge=5, description="while a job runs: between two questions whether it still may")
+    patience_seconds: float = Field(
+        1800, ge=0, description="how long it counts what was granted last, while nobody can be asked"
+    )
+    session_ended: Literal["wait", "fail", "go_on"] = Field(
+        "wait", description="the user is signed out: wait as long as patience lasts, end the job, or go on"
+    )
+
+
 class Policy(Section):
     """The whole file."""
 
@@ -115,6 +128,7 @@ class Policy(Section):
     metrics_per_minute: int = Field(60, ge=1, description="lines of metrics of one job that leave in a minute at most")
     metrics_per_job: int = Field(2_000, ge=0, le=20_000, description="and as long as it runs")
     logs: bool = Field(False, description="lines of tool output go to the researcher")
+    grants: GrantRule = GrantRule()
     log_subjects: bool = Field(
         False, description="the transparency log names users by the subject of their tokens, not by a keyed hash of it"
     )

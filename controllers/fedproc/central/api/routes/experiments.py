@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import Annotated, Literal
 
+from anyio import from_thread
 from fastapi import Header, Query, Request
 from pydantic import TypeAdapter
 from sqlalchemy import Connection
 from starlette.responses import PlainTextResponse, Response
 
-from fedproc.central.api.deps import AppState, Operator, Researcher, app_state, audit_event
+from fedproc.central.api.deps import AppState, Operator, Researcher, app_state, audit_event, bearer_token
 from fedproc.central.api.routes.common import (
     ExperimentPath,
     JobPath,
@@ -26,6 +27,7 @@ from fedproc.central.db.engine import read_transaction, serialized_transaction
 from fedproc.central.db.repositories import experiments, files
 from fedproc.central.experiments import lost
 from fedproc.central.experiments.advance import advance
+from fedproc.central.experiments.granted import Granted
 from fedproc.common.errors import ConflictError, NotFoundError
 from fedproc.contract.api.base import Line
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, JobView, Logs, Loss, Page, Report
@@ -61,8 +63,16 @@ def start(request: Request, body: ExperimentRequest, caller: Caller, key: str | 
         audit_event(request).record(connection, 201, experiment, "repeated" if known else None)
         return _view(connection, app, experiment, None)
 
-    view = app.submissions.start(caller, body, key, shown)
+    view = app.submissions.start(caller, body, key, shown, _granted(request, app, body, caller, key))
     return answer(view, 201, {"Location": app.url(f"/experiments/{view.id}")})
+
+
+def _granted(request: Request, app: AppState, body: ExperimentRequest, caller: Caller, key: str | None) -> Granted:
+    """Ask who may use its datasets, unless it is there already or would not be placed. Raises as ``at_start`` does."""
+    guarded = app.grant_checks.guarded(body.datasets)
+    if not guarded or not app.submissions.is_new(caller, body, key):
+        return Granted()
+    return Granted(*from_thread.run(app.grant_checks.at_start, caller.sub, bearer_token(request), guarded))
 
 
 def _view(connection: Connection, app: AppState, experiment: str, owner: str | None) -> ExperimentView:
@@ -129,7 +139,7 @@ async def get_job_of_experiment(
 def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
     """Ask for an end: jobs that were not dispatched end at once, the others when their hosts have stopped them.
 
-    Asking again changes nothing; an experiment that has ended cannot be cancelled (409).
+    GrantChecks again changes nothing; an experiment that has ended cannot be cancelled (409).
     """
     app = app_state(request)
     with serialized_transaction(app.engine) as connection:

@@ -2,10 +2,12 @@
 
 from alembic import context
 
-from fedproc.central.db.schema import metadata
+from fedproc.central.db import schema
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=metadata, render_as_batch=connection.dialect.name == "sqlite")
+context.configure(
+    connection=connection, target_metadata=schema.metadata, render_as_batch=connection.dialect.name == "sqlite"
+)
 if connection.dialect.name == "postgresql":
     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7203391)")
 context.run_migrations()

@@ -1,0 +1,90 @@
+"""When is asked: before an experiment starts, and again for the job of one host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fedproc.central.grants.delegations import Delegations
+from fedproc.central.grants.exchange import HostToken
+from fedproc.central.grants.findings import Finding, NotAskedError, Person, SessionEndedError
+from fedproc.central.grants.service import Grants, check
+from fedproc.common.errors import InvalidTokenError, UnavailableError
+from fedproc.common.log import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Again:
+    """What is found of one job. ``ended``: why the user's session is over; then nobody was asked.
+
+    ``not_exchanged``: why the host gets no token though the session goes on.
+    """
+
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    ended: str | None = None
+    not_exchanged: str | None = None
+    token: HostToken | None = None
+
+
+class GrantChecks:
+    """Asks the providers in the name of the user; ``issuer`` is the address of the one whose subjects users are."""
+
+    def __init__(self, grants: Grants, delegations: Delegations, issuer: str) -> None:
+        self._grants = grants
+        self._delegations = delegations
+        self._issuer = issuer
+
+    async def close(self) -> None:
+        await self._grants.close()
+
+    def guarded(self, datasets: Sequence[str]) -> list[str]:
+        """Those of which a provider is to be asked."""
+        return self._grants.guarded(datasets)
+
+    async def at_start(self, sub: str, token: str, datasets: Sequence[str]) -> tuple[dict[str, Finding], str | None]:
+        """The grants of the user, whose own token this is; and the user's session, to be kept with the experiment.
+
+        Raises as :func:`check` does, and :class:`InvalidTokenError` for a session that has ended.
+        """
+        try:
+            findings = await self._grants.ask(self._person(sub, token), datasets)
+            check(findings)
+            return findings, await self._delegations.begin(token)
+        except SessionEndedError as error:
+            raise InvalidTokenError(error.message) from error
+        except NotAskedError as error:
+            raise UnavailableError(f"{error.message}; nothing was started", code=error.code) from error
+
+    async def again(self, experiment: str, sub: str, datasets: Sequence[str], audience: str) -> Again:
+        """Ask once more in the name of the user, and exchange a token for that one audience if all is granted."""
+        if not self._grants.guarded(datasets):
+            return Again()
+        try:
+            token = await self._delegations.access(experiment)
+            findings = await self._grants.ask(self._person(sub, token), datasets)
+        except SessionEndedError as error:
+            return Again(ended=error.message)
+        except NotAskedError as error:
+            return Again({name: Finding("issuer", "not_asked", error.message) for name in datasets})
+        if any(finding.answer != "granted" for finding in findings.values()):
+            return Again(findings)
+        return await self._exchanged(findings, token, audience, sub)
+
+    async def _exchanged(self, findings: Mapping[str, Finding], token: str, audience: str, sub: str) -> Again:
+        try:
+            return Again(findings, token=await self._delegations.exchange.for_audience(token, audience, sub))
+        except SessionEndedError as error:
+            return Again(ended=error.message)
+        except NotAskedError as error:
+            log.warning("grant.no_token", audience=audience, reason=error.message)
+            return Again(findings, not_exchanged=error.message)
+
+    def _person(self, sub: str, token: str) -> Person:
+        async def of_audience(audience: str | None) -> str:
+            if audience is None:
+                return token
+            return (await self._delegations.exchange.for_audience(token, audience, sub)).token
+
+        return Person(sub, self._issuer, of_audience)

@@ -1,0 +1,272 @@
+"""Who may use a dataset, as a user meets it when an experiment is started, and as orders say it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from joserfc.jwk import ECKey
+from sqlalchemy import select
+from tests.central.conftest import new_database
+from tests.support.central_api import COUNT, Federation, problem
+from tests.support.issuer import EXCHANGE, TestIssuer
+from tests.support.providers import Adapter
+
+from fedproc.central.db.engine import read_transaction
+from fedproc.central.db.schema import experiments
+from fedproc.central.db.sign_ins import delegations
+from fedproc.contract.wire.messages import JobOrder
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def adapter() -> Iterator[Adapter]:
+    with Adapter() as running:
+        yield running
+
+
+@pytest.fixture
+def exchanging(request: pytest.FixtureRequest) -> Iterator[TestIssuer]:
+    """One that exchanges tokens, unless a test says False."""
+    with TestIssuer() as running:
+        if getattr(request, "param", True):
+            running.grant_types.append(EXCHANGE)
+        yield running
+
+
+@pytest.fixture
+def guarded(
+    request: pytest.FixtureRequest, tmp_path: Path, exchanging: TestIssuer, adapter: Adapter
+) -> Iterator[Federation]:
+    """An API that asks the adapter about UB's datasets, and about no others'."""
+    (tmp_path / "api.key").write_bytes(ECKey.generate_key("P-256").as_pem(private=True))
+    asked = {
+        "providers": {"eucaim": {"kind": "negotiator", "url": adapter.url, "ask_at": "https://ask.test"}},
+        "hosts": {"UB": "eucaim"},
+    }
+    issuer = {"url": exchanging.url, "client_key": tmp_path / "api.key"}
+    database = new_database(request, "sqlite", tmp_path)
+    with Federation(database, tmp_path, exchanging, grants=asked, issuer=issuer) as running:
+        running.enrol_everyone()
+        yield running
+
+
+@pytest.fixture
+def rosa(guarded: Federation) -> Iterator[httpx.Client]:
+    with guarded.user() as client:
+        yield client
+
+
+def kept(guarded: Federation) -> list[Any]:
+    with read_transaction(guarded.engine) as connection:
+        return list(connection.execute(select(delegations)))
+
+
+def count(guarded: Federation) -> int:
+    with read_transaction(guarded.engine) as connection:
+        return len(connection.execute(select(experiments.c.id)).all())
+
+
+def test_user_without_a_grant_is_told_which_dataset_and_where_to_ask(guarded: Federation, rosa: httpx.Client) -> None:
+    found = problem(rosa.post("/experiments", json=COUNT), 403, "grant.not_granted")
+    assert "UB:cohort" in found["detail"]
+    assert "https://ask.test" in found["detail"]
+    assert "BSC" not in found["detail"]
+    assert [entry["where"] for entry in found["errors"]] == ["datasets.UB:cohort"]
+    assert count(guarded) == 0
+    assert kept(guarded) == []
+
+
+def test_every_way_to_start_one_asks(guarded: Federation, rosa: httpx.Client) -> None:
+    values = {name: value for name, value in COUNT.items() if name != "tool"}
+    problem(rosa.post("/tools/job/count", json=values), 403, "grant.not_granted")
+    by_get = rosa.get("/tools/job/count", params={"datasets": "UB:cohort", "parameters": '{"column": "age"}'})
+    problem(by_get, 403, "grant.not_granted")
+
+
+def test_nobody_is_asked_about_datasets_that_are_open(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter
+) -> None:
+    guarded.start(rosa, datasets=["BSC:cohort"])
+    assert adapter.asked == []
+    assert kept(guarded) == []
+    assert all(order.grants == () for _, order in guarded.books.dispatch() if isinstance(order, JobOrder))
+
+
+def test_user_with_a_grant_starts_it_and_the_order_says_by_which(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter
+) -> None:
+    permit = adapter.make_available("UB:cohort")
+    view = guarded.start(rosa, permit="what I wrote", project="mine")
+    orders = {host: order for host, order in guarded.books.dispatch() if isinstance(order, JobOrder)}
+    (grant,) = orders["UB"].grants
+    assert (grant.dataset, grant.provider, grant.permit) == ("cohort", "eucaim", permit)
+    assert orders["BSC"].grants == ()
+    assert orders["UB"].permit == permit
+    assert view["permit"] == permit
+    assert orders["UB"].project == "mine"
+    assert {token for _, _, token in adapter.asked} == {rosa.headers["authorization"]}
+
+
+def test_an_adapter_that_is_away_starts_nothing(guarded: Federation, rosa: httpx.Client, adapter: Adapter) -> None:
+    adapter.make_available("UB:cohort")
+    adapter.status = 502
+    found = problem(rosa.post("/experiments", json=COUNT), 503, "grant.not_asked")
+    assert "502" in found["detail"]
+    assert count(guarded) == 0
+
+
+def test_what_cannot_be_placed_is_told_before_anybody_is_asked(rosa: httpx.Client, adapter: Adapter) -> None:
+    problem(rosa.post("/experiments", json={**COUNT, "datasets": ["UB:cohrt"]}), 422, "placement")
+    assert adapter.asked == []
+
+
+def test_request_that_is_repeated_finds_its_experiment_though_the_grant_is_gone(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter
+) -> None:
+    adapter.make_available("UB:cohort")
+    key = {"Idempotency-Key": "one"}
+    first = rosa.post("/experiments", json=COUNT, headers=key)
+    adapter.concluded.clear()
+    again = rosa.post("/experiments", json=COUNT, headers=key)
+    assert (first.status_code, again.json()["id"]) == (201, first.json()["id"])
+    problem(rosa.post("/experiments", json=COUNT), 403, "grant.not_granted")
+
+
+def test_the_session_is_kept_encrypted_until_the_experiment_ends(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter
+) -> None:
+    adapter.make_available("UB:cohort")
+    view = guarded.start(rosa)
+    (row,) = kept(guarded)
+    assert row.experiment == view["id"]
+    assert "held" not in row.sealed
+    assert rosa.post(f"/experiments/{view['id']}/cancel").status_code == 202
+    assert kept(guarded) == []
+
+
+def test_user_whose_session_ended_meanwhile_starts_nothing(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter, exchanging: TestIssuer
+) -> None:
+    adapter.make_available("UB:cohort")
+    exchanging.sessions_ended.add("rosa")
+    assert rosa.post("/experiments", json=COUNT).status_code in {401, 503}
+    assert count(guarded) == 0
+
+
+# -- asked again, by the host of a job
+
+
+@pytest.fixture
+def job(guarded: Federation, rosa: httpx.Client, adapter: Adapter) -> Any:
+    """A job of rosa's on UB, which was dispatched with its grant."""
+    adapter.make_available("UB:cohort")
+    view = guarded.start(rosa)
+    guarded.books.dispatch()
+    return guarded.books.job_on(view["id"], "UB")
+
+
+def ask(guarded: Federation, job: Any, host: str = "UB", path_host: str = "UB") -> httpx.Response:
+    with guarded.host(host) as client:
+        return client.post(f"/hosts/{path_host}/jobs/{job.id}/grants")
+
+
+def claims(token: str) -> dict[str, Any]:
+    return dict(json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")))
+
+
+def test_host_gets_the_users_token_for_itself_alone(guarded: Federation, job: Any, adapter: Adapter) -> None:
+    asked = len(adapter.asked)
+    answer = ask(guarded, job)
+    body = answer.json()
+    assert (answer.status_code, body["answer"]) == (200, "granted"), answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    given = claims(body["token"])
+    assert (given["aud"], given["sub"]) == (["host-UB"], "rosa")
+    assert given["exp"] - given["iat"] <= 300
+    assert len(adapter.asked) > asked
+    assert "held" not in answer.text
+
+
+def test_grant_that_was_withdrawn_is_told_with_its_dataset(guarded: Federation, job: Any, adapter: Adapter) -> None:
+    adapter.concluded.clear()
+    body = ask(guarded, job).json()
+    assert (body["answer"], body.get("token")) == ("not_granted", None)
+    assert "UB:cohort" in body["reason"]
+    assert [entry["answer"] for entry in body["datasets"]] == ["not_granted"]
+
+
+def test_adapter_that_is_away_is_no_withdrawal(guarded: Federation, job: Any, adapter: Adapter) -> None:
+    adapter.status = 500
+    body = ask(guarded, job).json()
+    assert (body["answer"], body.get("token")) == ("not_asked", None)
+
+
+def test_session_that_has_ended_is_a_state_of_its_own(
+    guarded: Federation, job: Any, adapter: Adapter, exchanging: TestIssuer
+) -> None:
+    exchanging.sessions_ended.add("rosa")
+    asked = len(adapter.asked)
+    body = ask(guarded, job).json()
+    assert (body["answer"], body.get("token")) == ("session_ended", None)
+    assert len(adapter.asked) == asked
+
+
+def test_job_is_asked_about_again_and_again_by_the_newest_refresh_token(guarded: Federation, job: Any) -> None:
+    before = kept(guarded)[0].sealed
+    assert [ask(guarded, job).json()["answer"] for _ in range(3)] == ["granted"] * 3
+    assert kept(guarded)[0].sealed != before
+
+
+@pytest.mark.parametrize("own", ["UB", "BSC"])
+def test_a_host_asks_for_its_own_jobs_alone(guarded: Federation, job: Any, rosa: httpx.Client, own: str) -> None:
+    other = ask(guarded, job, host="BSC", path_host=own)
+    assert other.status_code == (403 if own == "UB" else 404)
+    problem(rosa.post(f"/hosts/UB/jobs/{job.id}/grants"), 403)
+    assert "token" not in other.json()
+
+
+def test_no_token_is_given_for_a_job_that_has_ended(guarded: Federation, job: Any, rosa: httpx.Client) -> None:
+    guarded.books.report(job.id, "running")
+    guarded.books.report(job.id, "failed", code="tool_fault.exit")
+    problem(ask(guarded, job), 409, "conflict.ended")
+
+
+EXCHANGED: dict[str, dict[str, Any]] = {
+    "for another host": {"aud": ["host-BSC"]},
+    "for the API": {"aud": ["fedproc-api"]},
+    "for two": {"aud": ["host-UB", "fedproc-api"]},
+    "for nobody": {"aud": None},
+    "of another user": {"sub": "mallory"},
+    "of an hour": {"exp": int(time.time()) + 3600},
+    "without an end": {"exp": None},
+}
+
+
+@pytest.mark.parametrize("wrong", EXCHANGED)
+def test_exchanged_token_that_is_not_as_it_should_be_reaches_no_host(
+    guarded: Federation, job: Any, exchanging: TestIssuer, wrong: str
+) -> None:
+    exchanging.exchanged = EXCHANGED[wrong]
+    body = ask(guarded, job).json()
+    assert body.get("token") is None
+    assert body["answer"] == "granted"
+    assert body["reason"]
+
+
+@pytest.mark.parametrize("exchanging", [False], indirect=True)
+def test_issuer_that_exchanges_nothing_leaves_no_session_to_ask_by(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter
+) -> None:
+    adapter.make_available("UB:cohort")
+    view = guarded.start(rosa)
+    guarded.books.dispatch()
+    assert kept(guarded) == []
+    assert ask(guarded, guarded.books.job_on(view["id"], "UB")).json()["answer"] == "session_ended"
