@@ -20,6 +20,9 @@ from fedproc.site.settings import CapacitySettings, CheckSettings
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
 OPEN = {
+    "central_api.central_api_grants.datasets": "by HOST:id; tasks/settings.yml has the program read its file",
+    "central_api.central_api_grants.hosts": "by host; the same",
+    "central_api.central_api_grants.providers": "by any name; the same, and a name that none has is refused",
     "central_api.central_api_quotas": "by subject; tasks/settings.yml has the program read its file",
     "container_engine.container_engine_options": "the engine's own; refused by dockerd, or by tasks/podman_check.yml",
     "enrolment.enrolment_fingerprints": "by host; tasks/main.yml refuses what is no host",

@@ -75,6 +75,10 @@ CASES: dict[str, Case] = {
             "central_api_settings": {"release_days": 7, "acceptance_tool": HARD},
             "central_api_roles": {"researcher": [HARD], "operator": []},
             "central_api_retention": {"events": 30, "audit": 0},
+            "central_api_grants": {
+                "providers": {"eucaim": {"kind": "negotiator", "url": "https://n.test", "ask_at": HARD}},
+                "datasets": {"UB:a.b": {"provider": "eucaim"}},
+            },
         },
     ),
     "podman": (
@@ -167,6 +171,8 @@ def test_settings_of_the_centre_arrive_whole(written):
     assert found["issuer"]["roles"] == {"researcher": [READ], "operator": []}
     assert found["issuer"]["url"] == "https://auth.x.org/realms/fedproc"
     assert found["retention"] == {"events": 30, "audit": 0}
+    assert found["grants"]["providers"]["eucaim"]["ask_at"] == READ
+    assert found["grants"]["datasets"] == {"UB:a.b": {"provider": "eucaim"}}
 
 
 def test_settings_of_podman_arrive_whole(written):
