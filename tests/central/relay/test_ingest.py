@@ -117,6 +117,20 @@ def test_a_file_that_a_host_names_and_never_sent_is_a_fault_of_the_system(books:
     assert "f-000" in now.reason
 
 
+@pytest.mark.parametrize(("state", "left"), [("refused", 0), ("failed", 2)])
+def test_what_a_refused_job_had_sent_is_no_result(books: Books, job: Row[Any], state: str, left: int) -> None:
+    with write_transaction(books.engine) as connection:
+        for at in ("complete", "pending"):
+            row = {"id": new_id("f"), "owner": "rosa", "media_type": "text/plain", "size": 1, "sha256": "0" * 64,
+                   "job": job.id, "state": at, "created": 0.0, "output": "x", "path": at}  # fmt: skip
+            connection.execute(insert(schema.files), row)
+    books.report(job.id, state, code="policy.tool_unknown")
+    with read_transaction(books.engine) as connection:
+        kept = connection.execute(select(schema.files.c.id).where(schema.files.c.job == job.id)).all()
+        noted = connection.execute(select(schema.discards.c.name)).all()
+    assert (len(kept), len(noted)) == (left, 2 - left)
+
+
 @pytest.mark.slow
 def test_ten_thousand_outputs_of_one_job_are_taken_over(books: Books, job: Row[Any]) -> None:
     named = [

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Connection, Engine, Row, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fedproc.central.db.engine import is_sqlite, read_transaction, write_transaction
@@ -29,6 +30,15 @@ def note(connection: Connection, names: Collection[str], due: float) -> None:
     dialect = sqlite if is_sqlite(connection.engine) else postgresql
     if noted := [{"name": name, "due": due} for name in sorted(names)]:  # so no two programs wait for each other
         connection.execute(dialect.insert(discards).on_conflict_do_nothing(), noted)
+
+
+def withdraw_outputs(connection: Connection, job: Row[Any], now: float) -> None:
+    """Remove what a job has sent whose site refuses it: a policy may change, or a program die, between two files."""
+    sent = connection.execute(select(files.c.id).where(files.c.job == job.id, files.c.output.is_not(None)))
+    if ids := sent.scalars().all():
+        log.warning("outputs.withdrawn", job=job.id, host=job.host, files=len(ids))
+        note(connection, ids, now)
+        connection.execute(delete(files).where(files.c.id.in_(ids)))
 
 
 def named(connection: Connection, names: Collection[str]) -> set[str]:

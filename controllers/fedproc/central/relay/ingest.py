@@ -17,6 +17,7 @@ from fedproc.central.db.repositories import dataset_columns, events
 from fedproc.central.db.schema import files, hosts, jobs, records
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
+from fedproc.central.files import discards
 from fedproc.central.relay import dead_letters, epochs, host_keys, record_limits
 from fedproc.central.relay.dead_letters import printable
 from fedproc.central.relay.epochs import Epochs
@@ -242,9 +243,7 @@ class Ingestion:
         state, code, reason = snapshot.state, printable(snapshot.code), printable(snapshot.reason)
         if missing := self._missing(snapshot):
             state, code = JobState.error, "system_fault.output_lost"
-            reason = (
-                f"file {missing}, an output, is not here as its host released it: it was lost or changed on its way"
-            )
+            reason = f"file {missing}, an output, is not here as its host released it: lost or changed on its way"
         values: dict[str, Any] = {
             "state": state,
             "code": code,
@@ -256,6 +255,8 @@ class Ingestion:
             "ended": self._now if state in TERMINAL else None,
             "missing_since": None,
         }
+        if state is JobState.refused:
+            discards.withdraw_outputs(self._connection, job, self._now)
         self._reported[job.id] = {"row": job.id} | {f"new_{name}": value for name, value in values.items()}
         if state != job.state:
             self._events.append(events.state_of_job(job, state, code, reason, self._now))
