@@ -20,6 +20,20 @@ def test_parameter_is_json_or_text(given: str, value: object) -> None:
     assert arguments.parameters(None, [given]) == {"a": value}
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ('a={"step": 365, "end": 1825', "a: this is no JSON: Expecting ',' delimiter at its end, after"),
+        ("a=[1, 2,, 3]", "at character 7, after '[1, 2,'"),
+    ],
+)
+def test_json_that_is_broken_is_no_text(given: str, told: str) -> None:
+    with pytest.raises(InvalidInputError) as error:
+        arguments.parameters(None, [given])
+    assert told in error.value.message
+    assert arguments.parameters(None, ['a="[text]"']) == {"a": "[text]"}
+
+
 def test_parameters_on_the_command_line_go_before_those_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "parameters.json"
     file.write_text(json.dumps({"a": 1, "b": 2}))

@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_written_or_read_is_named_and_nothing_ran_before(f
 
 
 def test_fault_of_the_system_without_a_file_is_told(fedproc: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(*_: object) -> None:
+    def breaks(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(session, "address", breaks)
@@ -200,7 +200,54 @@ def test_a_tool_shows_what_each_parameter_wants(rosa: Call) -> None:
     assert '{"deep": true or false (optional), "note": text (optional)}' in shown
 
 
+def test_unknown_experiment_is_told_alike_by_id_and_by_label(rosa: Call) -> None:
+    unknown = "e-" + "0" * 26
+    for words in ("experiments show", "experiments report", "experiments logs", "experiments cancel", "follow"):
+        told = rosa(*words.split(), unknown).err
+        assert told == f"fedproc: no experiment of yours has the id {unknown!r}; fedproc experiments lists them\n", (
+            words
+        )
+
+
+def test_error_of_several_lines_is_one_block(rosa: Call) -> None:
+    first, *rest = rosa("run", "count", "--host", "ub", "--data", "x").err.splitlines()
+    assert first.startswith("fedproc: ")
+    assert rest
+    assert all(line.startswith(" " * len("fedproc: ")) for line in rest)
+
+
+def test_login_without_an_address_does_not_name_itself(fedproc: Call) -> None:
+    assert "fedproc login" not in fedproc("login", "--username", "rosa").err
+    assert "--url URL" in fedproc("login", "--username", "rosa").err
+    assert "run fedproc login --url URL" in fedproc("hosts").err
+
+
 # -- results
+
+
+def test_run_that_fails_leaves_its_report_and_says_what_to_do(
+    federation: Federation, rosa: Call, tmp_path: Path
+) -> None:
+    with federation.user() as client:
+        started = federation.start(client)["id"]
+    federation.books.dispatch()
+    for row in federation.books.jobs(started):
+        federation.books.report(row.id, "failed", code="x", reason="a column is missing")
+    said = rosa("follow", started, "--to", str(tmp_path / "out"))
+    assert said.code == 3
+    assert "next: mend the parameters (fedproc tools show count)" in said.out
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["state"] == "failed"
+    text = (tmp_path / "out" / "report.txt").read_text()
+    assert "Files" not in text
+    assert "a column is missing" in text
+
+
+def test_results_onto_a_file_are_told_in_one_line(federation: Federation, rosa: Call, tmp_path: Path) -> None:
+    with federation.user() as client:
+        started = federation.start(client)["id"]
+    (tmp_path / "file").write_text("mine")
+    said = rosa("results", started, "--to", str(tmp_path / "file"))
+    assert said.err == f"fedproc: results cannot go to {tmp_path}/file: {tmp_path}/file is a file; name a folder\n"
 
 
 def test_a_success_without_a_host_is_told_everywhere(federation: Federation, rosa: Call, tmp_path: Path) -> None:
@@ -233,6 +280,8 @@ def test_the_report_has_what_one_needs_to_publish_results(federation: Federation
     assert (report["experiment"], report["label"], report["purpose"]) == (started, "cohort 7", "a study")
     assert report["tool"]["id"] == "count"
     assert report["tool"]["digest"].startswith("sha256:")
+    assert report["citation"].startswith(f"count 1.2.0 ({report['tool']['digest']}) on ")
+    assert f"federated experiment {started} at {federation.url}" in report["citation"]
     assert report["parameters"] == {"column": "age", "limit": 10, "delimiter": ","}
     assert {each["id"]: each["version"] for each in report["datasets"]} == {"UB:cohort": "1", "BSC:cohort": "1"}
     assert {each["host"] for each in report["jobs"]} == {"UB", "BSC", "EUCAIM"}
@@ -243,8 +292,9 @@ def test_the_report_has_what_one_needs_to_publish_results(federation: Federation
         started,
         "count 1.2.0",
         report["tool"]["digest"],
-        'column = "age"',
-        "UB:cohort  version 1",
+        'column     = "age"',
+        "UB:cohort   version 1",
+        f"To cite: {report['citation']}",
         file["sha256"],
     ):
         assert part in text
@@ -290,11 +340,17 @@ def test_fetching_what_cannot_be_written_says_that_it_is_kept(
     job = federation.books.job_on(started, "UB")
     federation.books.report(job.id, "running")
     federation.upload_output(job, "counts", "counts.json", b"{}")
-    (tmp_path / "out").mkdir()
+    _begun(tmp_path / "out", started)
     (tmp_path / "out" / "UB").write_text("a file where a host's folder goes")
     said = rosa("results", started, "--to", str(tmp_path / "out"))
     assert said.code == 1
     assert f"fedproc results {started} --to FOLDER fetches them" in said.err
+
+
+def _begun(folder: Path, experiment: str) -> None:
+    """A folder as a fetch that was cut leaves it."""
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps({"experiment": experiment}))
 
 
 @pytest.mark.parametrize("partial", [b'{"rows": 1}', b'{"rows": 1}and more', b'{"rows": 7}', b'{"rows"'])
@@ -308,7 +364,8 @@ def test_what_a_fetch_left_is_finished_or_fetched_again(
     job = federation.books.job_on(started, "UB")
     federation.books.report(job.id, "running")
     federation.upload_output(job, "counts", "counts.json", b'{"rows": 1}')
-    (tmp_path / "out" / "UB").mkdir(parents=True)
+    _begun(tmp_path / "out", started)
+    (tmp_path / "out" / "UB").mkdir()
     (tmp_path / "out" / "UB" / "counts.json.part").write_bytes(partial)
     said = rosa("results", started, "--to", str(tmp_path / "out"))
     assert said.code == 3, said.err
@@ -331,14 +388,34 @@ def test_fetch_that_is_interrupted_says_how_it_goes_on(
     assert f"fedproc results {started} --to '{tmp_path}/my results' goes on where it was cut" in said.err
 
 
-@pytest.mark.parametrize("inputs", [["weights={}/large"], ["weights={}/small", "msak={}/small"]])
-def test_experiment_whose_inputs_are_not_sent_is_cancelled(
-    federation: Federation, rosa: Call, tmp_path: Path, inputs: list[str]
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("count --data UB:cohort --input weights={}", ["count takes no files", "--input weights: there is no such"]),
+        ("count --data UB:cohort --input DATASET={}", ["count takes no files", "--data HOST:ID"]),
+        (
+            "train --host UB --input weights={} --input msak={}",
+            ["train takes the files weights, mask, note", "did you mean mask?"],
+        ),
+        ("trian --host UB --input weights={}", ["there is no tool 'trian'; did you mean train?"]),
+    ],
+)
+def test_file_that_a_tool_does_not_take_is_refused_before_anything_starts(
+    federation: Federation, rosa: Call, tmp_path: Path, words: str, told: list[str]
 ) -> None:
     (tmp_path / "small").write_bytes(b"x")
+    given = words.replace("{}", f"{tmp_path}/small").replace("DATASET", "table")
+    said = rosa("run", *given.split(), "-p", "column=age", "--to", str(tmp_path / "out"))
+    assert said.code == 1
+    assert all(each in said.err for each in told), said.err
+    assert not (tmp_path / "out").exists()
+    with federation.user() as client:
+        assert client.get("/experiments").json()["items"] == []
+
+
+def test_experiment_whose_inputs_are_not_sent_is_cancelled(federation: Federation, rosa: Call, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"x" * 1_000_001)
-    given = [word for each in inputs for word in ("--input", each.format(tmp_path))]
-    said = rosa("run", "train", "--host", "UB", *given)
+    said = rosa("run", "train", "--host", "UB", "--input", f"weights={tmp_path}/large")
     assert said.code == 1
     with federation.user() as client:
         (experiment,) = client.get("/experiments").json()["items"]

@@ -21,10 +21,12 @@ def _refused(folder: Path, experiment: str | None = None) -> str:
     return error.value.message
 
 
-def test_a_new_or_empty_folder_is_taken_and_made(tmp_path: Path) -> None:
+def test_a_new_or_empty_folder_is_taken_and_nothing_is_left_of_it(tmp_path: Path) -> None:
     check_folder(tmp_path / "a" / "b")
     check_folder(tmp_path / "a" / "b", ONE)
-    assert (tmp_path / "a" / "b").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    check_folder(tmp_path, ONE)
+    assert tmp_path.is_dir()
 
 
 def test_a_file_in_its_place_or_above_it(tmp_path: Path) -> None:
@@ -34,9 +36,17 @@ def test_a_file_in_its_place_or_above_it(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_new_experiment_wants_an_empty_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("experiment", [None, ONE])
+def test_folder_of_something_else_is_refused_to_new_and_to_old_experiments(
+    tmp_path: Path, experiment: str | None
+) -> None:
     (tmp_path / "thesis.docx").write_text("mine")
-    assert "it holds thesis.docx; choose an empty or a new folder" in _refused(tmp_path)
+    assert "it holds thesis.docx; choose an empty or a new folder" in _refused(tmp_path, experiment)
+
+
+def test_notes_beside_an_experiments_own_report_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "report.json").write_text(json.dumps({"experiment": ONE}))
     check_folder(tmp_path, ONE)
 
 
@@ -58,7 +68,7 @@ def test_results_of_two_experiments_do_not_mix(tmp_path: Path) -> None:
 )
 def test_report_of_somebody_else_is_not_overwritten(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
-    assert f"{tmp_path / name} is there already with other content" in _refused(tmp_path, ONE)
+    assert f"it holds {name}; choose an empty or a new folder" in _refused(tmp_path, ONE)
     assert (tmp_path / name).read_text() == content
 
 

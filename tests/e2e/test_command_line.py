@@ -232,7 +232,7 @@ def test_what_is_deleted_is_gone_and_asks_first(fedproc, running, tmp_path):
     started = json.loads(fedproc("run", "host-acceptance", "--host", "UB", "--no-wait", "--json"))["id"]
     fedproc("experiments", "follow", started)
     assert "is deleted: 1 jobs, 1 files" in fedproc("experiments", "delete", started, "--yes")
-    assert "there is no experiment" in fedproc("experiments", "show", started, code=1)
+    assert "no experiment of yours has the id" in fedproc("experiments", "show", started, code=1)
     without = {"FEDPROC_OPERATOR_USERNAME": "", "FEDPROC_OPERATOR_PASSWORD": ""}
     assert "needs the role operator" in fedproc("storage", code=1, **without)
     wait_until(lambda: json.loads(fedproc("storage", "--json"))["counted"], 60, "the relay does not count what is kept")

@@ -22,7 +22,7 @@ def login(
     ca: Annotated[str | None, typer.Option(help="CA certificates for the API, if not the system's")] = None,
 ) -> None:
     """Sign in; tokens are kept, the password is not."""
-    place = session.address(url)
+    place = session.address(url, cure="or give --url URL, as your federation's operator names it")
     authority = ca or os.environ.get("FEDPROC_CA")
     name = None if device else username or os.environ.get("FEDPROC_USERNAME") or typer.prompt("user name")
     token = _by_browser(issuer, authority) if name is None else _by_password(place, name, authority)

@@ -10,6 +10,9 @@ from typing import Any
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.wire.selection import LISTS, RANGES
 
+_SHOWN = 30
+"""characters before a fault of JSON that are shown with it"""
+
 
 def parameters(file: Path | None, given: Iterable[str]) -> dict[str, Any]:
     """Parameters from a JSON file, then those ``given`` as ``NAME=VALUE`` (JSON; a text where it is no JSON)."""
@@ -80,8 +83,21 @@ def _pair(text: str) -> tuple[str, Any]:
         raise InvalidInputError(f"{text!r}: give it as NAME=VALUE, for example rounds=10")
     try:
         return name, json.loads(value)
-    except ValueError:
+    except ValueError as error:
+        if value.lstrip().startswith(("{", "[")):
+            raise InvalidInputError(_broken(name, value, error)) from error
         return name, value
+
+
+def _broken(name: str, value: str, error: ValueError) -> str:
+    """Where JSON is broken; what begins like JSON is hardly meant as text."""
+    at = min(error.pos, len(value)) if isinstance(error, json.JSONDecodeError) else 0
+    where = "at its end" if at == len(value) else f"at character {at + 1}"
+    what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    return (
+        f"{name}: this is no JSON: {what} {where}, after {value[max(0, at - _SHOWN) : at]!r}; a text that begins with "
+        f"{value.lstrip()[0]} stands in quotes, '{name}=\"…\"'"
+    )
 
 
 def _object(file: Path | None) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def show_tool(tool: str, json: AsJson = False) -> None:
     """One tool: parameters, tasks, what it takes and gives."""
     with signed_in() as client, nearest(client, "tool", tool):
         found = client.tool(tool)
-        tasks = [task for task in client.tasks() if task.tool == tool and task.version == found.version]
+        tasks = client.tasks(tool, found.version)
     if json:
         return as_json(found)
     say(bold(found.name), f" ({found.id} {found.version}, {found.mode})")

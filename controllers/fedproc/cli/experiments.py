@@ -9,7 +9,7 @@ import typer
 from fedproc.cli.finding import Experiment, experiment_id
 from fedproc.cli.run import Results, fetch, follow_one, leave, outcome
 from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, coloured, line, notice, say, size, styled, table
-from fedproc.client.results import places
+from fedproc.client.results import check_folder, places
 from fedproc.client.session import signed_in
 
 experiments = typer.Typer(help="Your experiments.", invoke_without_command=True)
@@ -146,6 +146,8 @@ def results(experiment: Experiment, to: Results = None, json: AsJson = False) ->
     """
     with signed_in() as client:
         view = client.experiment(experiment_id(client, experiment))
+        if to is not None:
+            check_folder(to, view.id)
         found = client.results(view.id)
         if to is not None:
             fetch(client, view, to)

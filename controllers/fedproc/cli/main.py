@@ -92,5 +92,6 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    sys.stderr.write("\n".join(map(escaped, f"fedproc: {message}".split("\n"))) + "\n")
+    label = "fedproc: "
+    sys.stderr.write(label + f"\n{' ' * len(label)}".join(map(escaped, message.split("\n"))) + "\n")
     sys.exit(1)

@@ -13,12 +13,12 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from fedproc.cli import arguments
+from fedproc.cli import arguments, inputs
 from fedproc.cli.finding import Experiment, experiment_id, explain
 from fedproc.cli.follow import follow
 from fedproc.cli.show import AsJson, as_json, bold, coloured, console, notice, one_json, say
 from fedproc.client.api import Client
-from fedproc.client.results import check_folder, fetch_results
+from fedproc.client.results import check_folder, fetch_results, write_report
 from fedproc.client.session import signed_in
 from fedproc.common.errors import FedprocError, InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
@@ -26,8 +26,17 @@ from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
 NOT_SUCCEEDED = 3
 WITHOUT_SOME = 4
 _INTERRUPTED = 130
+_AGAIN = "run it again, or without the hosts that ended it (fedproc experiments show {id})"
+_CURES = {
+    "failed": "mend the parameters (fedproc tools show {tool}) or choose other data (fedproc data), and run it again; "
+    "where no line says why, ask the site by the job's id (fedproc experiments show {id})",
+    "refused": "ask the site that refused (fedproc experiments show {id}), or ask for less",
+    "cancelled": "run it again whenever you like; fedproc experiments show {id} says who ended it",
+}
+"""what helps by the state that an experiment ended in (docs/researchers.md)"""
 
-Results = Annotated[Path | None, typer.Option("--to", help="folder for the results; nothing is fetched without it")]
+_TO = "folder for results and report: a new or empty one, or one with what was fetched of this experiment before"
+Results = Annotated[Path | None, typer.Option("--to", help=f"{_TO}; nothing is fetched without it")]
 Logs = Annotated[bool, typer.Option("--logs", help="also show log lines, as far as the hosts let them out")]
 
 
@@ -68,9 +77,11 @@ def run(
     if to is not None:
         check_folder(to)
     with signed_in() as client:
-        experiment = client.run(_checked(client, values), key=str(uuid.uuid4()))
+        request = _checked(client, values)
+        inputs.check(client, request, files)
+        experiment = client.run(request, key=str(uuid.uuid4()))
         with _cancelled_unless_sent(client, experiment.id):
-            _upload(client, experiment, files)
+            inputs.send(client, experiment, files)
         with _interruptible(client, experiment.id):
             if not json:
                 say("experiment ", bold(experiment.id))
@@ -85,22 +96,6 @@ def _checked(client: Client, values: Mapping[str, object]) -> ExperimentRequest:
         return ExperimentRequest.model_validate(values)
     except ValidationError as error:
         raise InvalidInputError(explain(client, error, values)) from error
-
-
-def _upload(client: Client, experiment: ExperimentView, files: dict[str, Path]) -> None:
-    if not files:
-        return
-    takes = {
-        task.name: {entry["name"] for entry in task.inputs if entry["kind"] == "upload"}
-        for task in client.tasks()
-        if (task.tool, task.version) == (experiment.tool, experiment.version)
-    }
-    wanted = set().union(*takes.values()) if takes else set()
-    if unknown := set(files) - wanted:
-        raise InvalidInputError(f"no task takes the input {', '.join(unknown)}; uploads: {', '.join(wanted) or 'none'}")
-    for job in experiment.jobs:
-        for name in takes.get(job.task, set()) & set(files):
-            client.put_input(job.id, name, files[name])
 
 
 @contextmanager
@@ -136,15 +131,23 @@ def follow_one(experiment: Experiment, to: Results = None, logs: Logs = False, j
 
 
 def _follow(client: Client, experiment: str, to: Path | None, *, logs: bool, json: bool) -> None:
+    if to is not None:
+        with suppress(FedprocError, OSError):  # whoever waits must not lose sight of the experiment for it
+            write_report(client, experiment, to)
     _until_end(client, experiment, logs=logs, json=json)
     found = client.experiment(experiment)
-    fetched = to is not None and found.state == "succeeded"
-    if to is not None and fetched:
+    if to is not None:
         fetch(client, found, to)
     if not json:
-        hint = "results {} --to FOLDER" if found.state == "succeeded" else "experiments logs {}"
-        say(outcome(found), "" if fetched else f"; next: fedproc {hint.format(experiment)}")
+        say(outcome(found), _next(found, fetched=to is not None))
     leave(found)
+
+
+def _next(found: ExperimentView, *, fetched: bool) -> str:
+    """What a person does next, by how it ended."""
+    if found.state == "succeeded":
+        return "" if fetched else f"; next: fedproc results {found.id} --to FOLDER"
+    return f"; next: {_CURES.get(found.state, _AGAIN).format(id=found.id, tool=found.tool)}"
 
 
 def fetch(client: Client, experiment: ExperimentView, to: Path) -> None:

@@ -92,8 +92,11 @@ class Client(FileCalls):
         """The packed source of one version."""
         return self._send("GET", at("tools", tool, "bundle"), params={"version": version}).content
 
-    def tasks(self) -> list[TaskView]:
-        return self._list(TaskView, "/tools/tasks")
+    def tasks(self, tool: str | None = None, version: str | None = None) -> list[TaskView]:
+        """Those of one version of a tool, or of the newest of each."""
+        params = {"tool": tool, "version": version} if tool else {}
+        given = {name: value for name, value in params.items() if value is not None}
+        return self._list(TaskView, "/tools/tasks", params=given)
 
     def add_tool(self, manifest: str, bundle: bytes) -> ToolView:
         files = {"bundle": ("bundle.tar.gz", bundle, "application/gzip")}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ def report_of(client: Client, experiment: str, files: Iterable[tuple[FileView, P
     """The report of an experiment as far as it has come; ``files`` are its results, and where each was put."""
     view, report = client.experiment(experiment), client.report(experiment)
     reasons = {job.id: job.reason for job in view.jobs if job.reason}
-    return {
+    found = {
         "experiment": experiment,
         "centre": client.url,
         "tool": {"id": view.tool, "version": view.version, "digest": view.digest},
@@ -39,6 +41,21 @@ def report_of(client: Client, experiment: str, files: Iterable[tuple[FileView, P
         ],
         "files": [{"path": str(place), **entry.model_dump(mode="json", include=_OF_FILE)} for entry, place in files],
     }
+    return {**found, "citation": citation_of(found)}
+
+
+def citation_of(report: dict[str, Any]) -> str:
+    """One sentence by which others find exactly this: tool with its digest, datasets with versions, experiment, date.
+
+    After the parts that DataCite's schema and the software citation principles (Smith et al. 2016) ask for.
+    """
+    tool = report["tool"]
+    data = ", ".join(f"{each['id']} version {each['version'] or 'unknown'}" for each in report["datasets"])
+    ended = _second(report["ended"] or report["created"])
+    return (
+        f"{tool['id']} {tool['version']} ({tool['digest']}){f' on {data}' if data else ''}; federated experiment "
+        f"{report['experiment']} at {report['centre']}, {report['state']} {ended}"
+    )
 
 
 def _datasets(report: Report, offered: dict[str, DatasetView]) -> Iterator[dict[str, Any]]:
@@ -52,7 +69,9 @@ def _datasets(report: Report, offered: dict[str, DatasetView]) -> Iterator[dict[
 
 def text_of(report: dict[str, Any]) -> str:
     """The same for a person, short."""
-    return "\n".join([*_head(report), *_parameters(report), *_jobs(report), *_data(report), *_files(report), ""])
+    return "\n".join(
+        [*_head(report), *_parameters(report), *_jobs(report), *_data(report), *_files(report), *_cite(report)]
+    )
 
 
 def head_of(experiment: str) -> str:
@@ -73,40 +92,64 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
         "Digest": tool["digest"],
         "State": report["state"] + (f" without {', '.join(without)}" if without else ""),
         "User": report["owner_name"],
-        "Started": report["created"],
-        "Ended": report["ended"],
+        "Started": _second(report["created"]),
+        "Ended": _second(report["ended"]),
         "Purpose": report["purpose"],
         "Centre": report["centre"],
     }
     yield from (_row(name, value) for name, value in rows.items() if value)
 
 
+def _second(moment: str | None) -> str | None:
+    """ISO 8601 to the second, with its offset; whatever else it is, as it is."""
+    try:
+        return datetime.fromisoformat(moment).isoformat(timespec="seconds") if moment else None
+    except ValueError:
+        return moment
+
+
+def _block(title: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Aligned rows under their heading; nothing where there are none."""
+    found = list(rows)
+    if not found:
+        return
+    widths = [max(map(len, column)) for column in zip_longest(*found, fillvalue="")]
+    yield f"\n{title}:"
+    for row in found:
+        yield ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))).rstrip()
+
+
 def _parameters(report: dict[str, Any]) -> Iterator[str]:
-    yield "\nParameters:"
-    yield from (f"  {name} = {_json(value)}" for name, value in report["parameters"].items())
-    for host, values in report["host_parameters"].items():
-        yield from (f"  {host}.{name} = {_json(value)}" for name, value in values.items())
+    rows = list(report["parameters"].items())
+    rows += [(f"{host}.{name}", each) for host, own in report["host_parameters"].items() for name, each in own.items()]
+    return _block("Parameters", ((name, f"= {_json(value)}") for name, value in rows))
 
 
 def _jobs(report: dict[str, Any]) -> Iterator[str]:
-    yield "\nJobs:"
-    for job in report["jobs"]:
-        time = "" if job["seconds"] is None else f"  {job['seconds']:.1f} s"
-        why = f"  {_one_line(job['reason'])}" if job["reason"] else ""
-        yield f"  {job['task']}@{job['host']}  {job['state']}{time}{why}"
+    return _block("Jobs", map(_job, report["jobs"]))
+
+
+def _job(job: dict[str, Any]) -> tuple[str, str, str, str]:
+    time = "" if job["seconds"] is None else f"{job['seconds']:.1f} s"
+    return f"{job['task']}@{job['host']}", job["state"], time, _one_line(job["reason"] or "")
 
 
 def _data(report: dict[str, Any]) -> Iterator[str]:
-    yield "\nDatasets:"
-    for data in report["datasets"]:
-        known = [f"version {data['version'] or 'unknown'}"]
-        known += [f"{data[key]} {unit}" for key, unit in (("rows", "rows"), ("size", "bytes")) if data[key] is not None]
-        yield f"  {data['id']}  {', '.join(known)}"
+    return _block("Datasets", map(_dataset, report["datasets"]))
+
+
+def _dataset(data: dict[str, Any]) -> tuple[str, str]:
+    known = [f"version {data['version'] or 'unknown'}"]
+    known += [f"{data[key]} {unit}" for key, unit in (("rows", "rows"), ("size", "bytes")) if data[key] is not None]
+    return data["id"], ", ".join(known)
 
 
 def _files(report: dict[str, Any]) -> Iterator[str]:
-    yield "\nFiles (sha256):"
-    yield from (f"  {entry['sha256']}  {_one_line(entry['path'])}" for entry in report["files"])
+    return _block("Files (sha256)", ((entry["sha256"], _one_line(entry["path"])) for entry in report["files"]))
+
+
+def _cite(report: dict[str, Any]) -> Iterator[str]:
+    yield f"\nTo cite: {report['citation']}; hashes of the files: {REPORT}\n"
 
 
 def _json(value: Any) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from fedproc.client.api import Client
 from fedproc.client.report import REPORT, head_of, report_of, text_of
@@ -19,27 +21,37 @@ _TEXT = Path(REPORT).with_suffix(".txt").name
 
 
 def check_folder(folder: Path, experiment: str | None = None) -> None:
-    """Whether results can be fetched to ``folder``, before an experiment is started or waited for; it is made.
+    """Whether results can be fetched to ``folder``, before an experiment is started or waited for.
 
-    For a new experiment it must be empty; for one that there is, it may hold what was fetched of it before, and what
-    is not in the place of its report. Raises :class:`InvalidInputError` that says what to choose instead.
+    It must be new or empty, or hold the report of this experiment, as a fetch that was cut leaves it, whatever is
+    beside that. Nothing is left of a new one. Raises :class:`InvalidInputError` that says what to choose instead.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            there = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+        there = _names_in(folder)
     except (FileExistsError, NotADirectoryError) as error:
         raise InvalidInputError(f"results cannot go to {folder}: {error.filename} is a file; name a folder") from error
     except OSError as error:
         raise InvalidInputError(f"results cannot go to {folder}: {error.strerror}; choose another folder") from error
-    other = _experiment_in(folder)
-    if there and (experiment is None or other not in {None, experiment}):
+    reports = {name for name in (REPORT, _TEXT) if name in there}
+    own = experiment is not None and all(_is_report(folder / name, experiment) for name in reports)
+    if there and not (reports and own):
+        other = _experiment_in(folder)
         named = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "")
-        what = f"results of {other}" if other else named
+        what = f"results of {other}" if other not in {None, experiment} else named
         raise InvalidInputError(f"results cannot go to {folder}: it holds {what}; choose an empty or a new folder")
-    for name in (REPORT, _TEXT):
-        if name in there and not _is_report(folder / name, str(experiment)):
-            raise InvalidInputError(_other(folder / name))
+
+
+def _names_in(folder: Path) -> list[str]:
+    """What a folder holds that one may write into; it is made for that, and taken away if there was none."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    finally:
+        with suppress(OSError):
+            for path in made:
+                path.rmdir()
 
 
 def _is_report(path: Path, experiment: str) -> bool:
@@ -67,19 +79,33 @@ def fetch_results(client: Client, experiment: str, folder: Path) -> list[Path]:
     """Fetch all results to ``folder/HOST/PATH``, and put the experiment's report beside them.
 
     A file that is there already with the same content stays. Raises :class:`ConflictError` if another is in the place
-    of one of them; then nothing was fetched.
+    of one of them; then nothing was fetched but the report.
     """
-    check_folder(folder, experiment)
+    write_report(client, experiment, folder)
     entries = [entry for entry in client.results(experiment) if entry.state == "complete"]
     wanted = list(zip(entries, places(entries), strict=True))
     for entry, place in wanted:
         if (folder / place).exists() and sha256_of(folder / place) != entry.sha256:
             raise ConflictError(_other(folder / place))
     fetched = [client.fetch(entry, folder / place) for entry, place in wanted]
-    report = report_of(client, experiment, wanted)
+    _write(report_of(client, experiment, wanted), folder)
+    return fetched
+
+
+def write_report(client: Client, experiment: str, folder: Path) -> None:
+    """Write the experiment's report as far as it has come, so that the folder says whose it is.
+
+    Raises as :func:`check_folder` does.
+    """
+    check_folder(folder, experiment)
+    if _experiment_in(folder) is None:
+        _write(report_of(client, experiment, ()), folder)
+
+
+def _write(report: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode(), 0o644)
     write_atomically(folder / _TEXT, text_of(report).encode(), 0o644)
-    return fetched
 
 
 def places(entries: list[FileView]) -> list[Path]:

@@ -64,14 +64,12 @@ def forget() -> bool:
     return there
 
 
-def address(given: str | None = None) -> str:
-    """The API's address: given, ``FEDPROC_URL``, or that of the last login."""
+def address(given: str | None = None, *, cure: str = "or run fedproc login --url URL") -> str:
+    """The API's address: given, ``FEDPROC_URL``, or that of the last login; where there is none, ``cure`` ends why."""
     session = stored()
     url = given or os.environ.get("FEDPROC_URL") or (session.url if session else None)
     if not url:
-        raise InvalidInputError(
-            "which API? give --url, set FEDPROC_URL (in a demo: source .demo/env), or run fedproc login"
-        )
+        raise InvalidInputError(f"which API? set FEDPROC_URL (in a demo: source .demo/env), {cure}")
     return url
 
 

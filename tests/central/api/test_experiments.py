@@ -223,7 +223,7 @@ def test_other_users_see_nothing_and_an_operator_everything(federation: Federati
     with federation.user("sven") as sven, federation.operator() as olga:
         for place in places:
             hidden = problem(sven.get(place), 404)
-            assert hidden["detail"].replace(view["id"], "").replace(job, "").startswith("there is no ")
+            assert hidden["detail"].replace(view["id"], "").replace(job, "").startswith("no ")
         problem(sven.post(f"/experiments/{view['id']}/cancel"), 404)
         problem(sven.put(f"/tasks/{job}/input", content=b"x"), 404)
         assert sven.get("/experiments").json()["items"] == []

@@ -64,7 +64,7 @@ def add(connection: Connection, experiment: dict[str, Any], rows: list[dict[str,
 def find(connection: Connection, experiment: str, owner: str | None) -> Row[Any]:
     """One experiment, of that owner unless None. Raises :class:`NotFoundError`, the same for one of somebody else."""
     row = connection.execute(_ONE, {"id": experiment}).one_or_none()
-    return _owned(row, owner, f"experiment {experiment}")
+    return _owned(row, owner, "experiment", experiment)
 
 
 def count_open(connection: Connection, owner: str) -> int:
@@ -154,12 +154,12 @@ def job(connection: Connection, job_id: str, owner: str | None) -> Row[Any]:
     Raises :class:`NotFoundError`.
     """
     row = connection.execute(_JOB, {"id": job_id}).one_or_none()
-    return _owned(row, owner, f"job {job_id}")
+    return _owned(row, owner, "job", job_id)
 
 
 def locked_job(connection: Connection, job_id: str) -> Row[Any]:
     """One job, locked until the end of the transaction. Raises :class:`NotFoundError`."""
-    return _owned(connection.execute(_LOCKED_JOB, {"id": job_id}).one_or_none(), None, f"job {job_id}")
+    return _owned(connection.execute(_LOCKED_JOB, {"id": job_id}).one_or_none(), None, "job", job_id)
 
 
 def open_jobs_on(connection: Connection, experiment: str, host: str) -> Sequence[Row[Any]]:
@@ -191,7 +191,8 @@ def logs(
     return connection.execute(query.order_by(events.c.id).limit(most)).all()
 
 
-def _owned(row: Row[Any] | None, owner: str | None, what: str) -> Row[Any]:
+def _owned(row: Row[Any] | None, owner: str | None, kind: str, name: str) -> Row[Any]:
     if row is None or (owner is not None and row.owner != owner):
-        raise NotFoundError(f"there is no {what} that you may see; check its id")
+        whose = "" if owner is None else " of yours"
+        raise NotFoundError(f"no {kind}{whose} has the id {name!r}; fedproc experiments lists them")
     return row
