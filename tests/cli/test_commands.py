@@ -16,8 +16,10 @@ from tests.cli.conftest import Call
 from tests.support.central_api import TOOLS, Federation
 
 from fedproc.central.db.engine import write_transaction
+from fedproc.central.db.repositories import dataset_columns
 from fedproc.central.db.schema import experiments, jobs
 from fedproc.client import session
+from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns
 
 
 def test_the_version(fedproc: Call) -> None:
@@ -421,3 +423,15 @@ def test_experiment_whose_inputs_are_not_sent_is_cancelled(federation: Federatio
         (experiment,) = client.get("/experiments").json()["items"]
     assert experiment["state"] == "cancelled"
     assert f"{experiment['id']} is cancelled, as its inputs were not all sent" in said.err
+
+
+def test_misspelt_column_is_refused_before_anything_starts(federation: Federation, rosa: Call) -> None:
+    columns = tuple(DatasetColumn(name=name, type="integer") for name in ("age", "tumour_size"))
+    page = DatasetColumns(dataset="cohort", version="1", page=0, pages=1, columns=columns)
+    with write_transaction(federation.engine) as connection:
+        dataset_columns.keep(connection, "UB", page, ["cohort"])
+    said = rosa("run", "count", "--data", "UB:cohort", "-p", "column=tumor_size")
+    assert said.code == 1
+    assert "there is no column 'tumor_size' in UB:cohort; did you mean tumour_size?" in said.err
+    assert "fedproc data show UB:cohort" in said.err
+    assert rosa("run", "count", "--data", "UB:cohort", "-p", "column=tumour_size", "--no-wait").code == 0

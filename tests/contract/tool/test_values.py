@@ -33,7 +33,8 @@ GRID = {
         ({"const": 3}, "3", "3"),
         ({"type": "string", "minLength": 1, "maxLength": 9}, "text of 1 to 9 characters", "text"),
         ({"type": "string", "pattern": "^[0-9]+$"}, "text that matches ^[0-9]+$", ""),
-        ({"type": "string", "pattern": "^[0-9]+$", "examples": ["42"]}, "text that matches ^[0-9]+$", "42"),
+        ({"type": "string", "pattern": "^[0-9]+$", "examples": ["42"]}, 'text, such as "42"', "42"),
+        ({"type": "string", "pattern": "^[0-9]+$", "x-form": "digits"}, "text: digits", ""),
         ({"type": "array", "items": {"type": "integer"}}, "a list, each entry a whole number", "[1]"),
         (
             GRID,

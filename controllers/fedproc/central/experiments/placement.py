@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedproc.central.experiments.columns import AtHost, unknown_columns
 from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.parameters import FieldError, Parameters, field_error
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.text import did_you_mean
 from fedproc.contract.api.experiments import ExperimentRequest, RunRequest
+from fedproc.contract.tool.columns import names_columns
 from fedproc.contract.tool.task import Condition, Placement, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.messages import DatasetUse
@@ -34,6 +36,8 @@ class HostFacts:
     roles: frozenset[str]
     datasets: Mapping[str, str] | None
     accepted: bool = True
+    columns: Callable[[str], frozenset[str] | None] = lambda _: None
+    """the names of all columns of one of them; None where not all are known"""
 
 
 @dataclass(frozen=True)
@@ -225,10 +229,17 @@ class _Placing:
                 if (place := (entry["where"], entry["what"])) not in seen:
                     seen.add(place)
                     yield entry
+        if names_columns(self._tool.parameters):
+            yield from unknown_columns(self._tool.parameters, map(self._at_host, self._chosen))
         for host in self._request.host_parameters:
             if host not in at_work:
                 yield field_error(f"host_parameters.{host}", f"{host} runs no task of this experiment",
                             "leave it out, or add it to hosts")  # fmt: skip
+
+    def _at_host(self, host: str) -> AtHost:
+        facts = self._hosts.get(host)
+        chosen = {each: facts.columns(each.partition(":")[2]) if facts else None for each in self._datasets[host]}
+        return AtHost(self.parameters.of(host), chosen)
 
 
 def _takes_datasets(task: Task) -> bool:

@@ -18,6 +18,7 @@ from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.granted import Granted, by_grants, check_terms
 from fedproc.central.experiments.orders import Drafts
 from fedproc.central.experiments.placement import HostFacts, Placed, Plan, named_hosts, plan, windows
+from fedproc.central.experiments.placement_facts import facts_of
 from fedproc.central.experiments.quotas import Quotas
 from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings
@@ -174,12 +175,7 @@ def _placed(
 
 
 def _hosts(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:
-    return {row.id: _facts(row) for row in hosts.named(connection, ids)}
-
-
-def _facts(row: Row[Any]) -> HostFacts:
-    offered = None if row.heartbeat is None else {d["id"]: d["version"] for d in row.heartbeat.get("datasets", [])}
-    return HostFacts(row.id, row.active, frozenset(row.roles), offered, row.is_accepted)
+    return {row.id: facts_of(connection, row) for row in hosts.named(connection, ids)}
 
 
 def _experiment(placed: Plan, tool: Row[Any], caller: Caller, now: float) -> dict[str, Any]:

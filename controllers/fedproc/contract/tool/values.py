@@ -83,7 +83,13 @@ def _length(schema: Mapping[str, Any], unit: str) -> str:
 
 def _form(schema: Mapping[str, Any]) -> str:
     text = f" ({schema['format']})" if "format" in schema else ""
-    return text + (f" that matches {schema['pattern']}" if "pattern" in schema else "")
+    if "pattern" not in schema:
+        return text
+    if isinstance(schema.get("x-form"), str):
+        return f"{text}: {schema['x-form']}"
+    if isinstance(shown := schema.get("examples"), list) and shown:
+        return f"{text}, such as {short(shown[0])}"
+    return f"{text} that matches {schema['pattern']}"
 
 
 def _entries(schema: Mapping[str, Any], root: Any, depth: int) -> str:

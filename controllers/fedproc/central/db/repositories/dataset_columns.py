@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select
 
 from fedproc.central.db.schema import dataset_columns
+from fedproc.contract.wire import datasets
 from fedproc.contract.wire.datasets import DatasetColumns
 
 MOST_PAGES = 1000
@@ -40,3 +41,11 @@ def of_dataset(connection: Connection, host: str, dataset: str, version: str) ->
     """The pages of one version that have come, in their order."""
     own = (_TABLE.host == host) & (_TABLE.dataset == dataset) & (_TABLE.version == version)
     return connection.execute(select(dataset_columns).where(own).order_by(_TABLE.page)).all()
+
+
+def names_in(connection: Connection, host: str, dataset: str, version: str) -> frozenset[str] | None:
+    """The names of all columns of one version; None where not all are known, or more than a host tells may be there."""
+    pages = of_dataset(connection, host, dataset, version)
+    if not pages or len(pages) != pages[0].pages or pages[0].pages == datasets.MOST_PAGES:
+        return None
+    return frozenset(column["name"] for page in pages for column in page.columns)

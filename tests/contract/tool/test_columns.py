@@ -1,0 +1,69 @@
+"""Which columns a tool's parameters name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedproc.catalog.folder import load_tool
+from fedproc.contract.tool.columns import named_columns, names_columns
+from fedproc.contract.tool.values import example, expected
+
+NAME, FORMULA = {"type": "string", "x-columns": "name"}, {"type": "string", "x-columns": "formula"}
+VARIABLES = {"type": "array", "items": {"type": "object", "properties": {"name": NAME, "edges": {"type": "array"}}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "found"),
+    [
+        (NAME, "tumour size", [("", "tumour size")]),
+        (NAME, "", []),
+        (NAME, 3, []),
+        ({"type": "string"}, "age", []),
+        ({"type": "string", "x-columns": "of a later release"}, "age", []),
+        ({"type": "array", "items": NAME}, ["a", "b"], [(".0", "a"), (".1", "b")]),
+        (VARIABLES, [{"name": "age", "edges": [1]}, "odd", {}], [(".0.name", "age")]),
+        ({"properties": {"f": FORMULA, "x": True}}, {"f": "y ~ a", "x": "b"}, [(".f", "y"), (".f", "a")]),
+        (True, "age", []),
+        (None, {"a": 1}, []),
+    ],
+)  # fmt: skip
+def test_columns_are_found_where_the_schema_has_them(schema: Any, value: Any, found: list[tuple[str, str]]) -> None:
+    assert list(named_columns(schema, value)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("tumour_size ~ age + grade:age - 1", ["tumour_size", "age", "grade"]),
+        ("log(marker) ~ age * sex + I(age ** 2)", ["marker", "age", "sex"]),
+        ("`tumour size` ~ log2 (`a`) + log10", ["tumour size", "a", "log10"]),
+        ("größe~2", ["größe"]),
+        ("~ ( ` ~", []),
+    ],
+)
+def test_formula_names_its_columns_once_each(text: str, columns: list[str]) -> None:
+    assert [name for _, name in named_columns(FORMULA, text)] == columns
+
+
+def test_schema_names_columns_at_any_depth() -> None:
+    assert names_columns({"properties": {"variables": VARIABLES}})
+    assert not names_columns({"properties": {"a": {"type": "string"}, "b": True}})
+
+
+@pytest.mark.parametrize(
+    ("folder", "values"),
+    [
+        ("linear_regression", {"formula": "y ~ a"}),
+    ],
+)
+def test_tool_of_the_catalogue_says_which_parameters_name_columns(folder: str, values: dict[str, Any]) -> None:
+    schema = load_tool(Path(__file__).parents[3] / "tool_catalog" / folder).tool.parameters
+    found = {where.split(".")[1] for where, _ in named_columns(schema, values)}
+    assert found == values.keys()
+    for name, each in schema["properties"].items():
+        assert "^" not in expected(each, schema), name
+        assert example(each, schema) not in ({"step": 1, "end": 1}, [{"name": "text"}]), name
+        assert not each.get("examples") or example(each, schema) == each["examples"][0], name
