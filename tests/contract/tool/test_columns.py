@@ -56,6 +56,8 @@ def test_schema_names_columns_at_any_depth() -> None:
 @pytest.mark.parametrize(
     ("folder", "values"),
     [
+        ("cohort_statistics", {"time_column": "t", "event_column": "e", "variables": [{"name": "v"}]}),
+        ("flower_logistic", {"target": "t", "features": ["f"]}),
         ("linear_regression", {"formula": "y ~ a"}),
     ],
 )
