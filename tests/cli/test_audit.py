@@ -10,6 +10,7 @@ from tests.cli.conftest import Call
 
 from fedproc.common.tlog.folder import CHECKPOINT, ENTRIES
 from fedproc.common.tlog.log import Log
+from fedproc.common.tlog.pseudonyms import Pseudonyms
 from fedproc.site.tlog.entries import (
     DatasetUsed,
     FileLeaving,
@@ -22,7 +23,6 @@ from fedproc.site.tlog.entries import (
     ReleaseDecided,
     ToolUsed,
 )
-from fedproc.site.tlog.pseudonyms import Pseudonyms
 
 KM = ToolUsed(id="kaplan-meier", version="1.2.0", digest="sha256:" + "c0ffee" * 10 + "0000")
 ROWS = ToolUsed(id="row-count", version="1.0.0", digest="sha256:" + "b" * 64)
@@ -147,3 +147,23 @@ def test_checkpoint_that_is_none_is_named(fedproc: Call, folder: Path, tmp_path:
     said = fedproc("audit", "verify", str(folder), "--checkpoint", str(tmp_path / "c"))
     assert said.code in (1, 2)
     assert "Traceback" not in said.err
+
+
+def test_log_of_the_centre_is_read_by_the_same_options(fedproc: Call, tmp_path: Path) -> None:
+    log = Log(tmp_path / "tlog", "centre.example/centre")
+    names = Pseudonyms(log.folder)
+    for number, user in enumerate(("alice", "bob")):
+        used = [{"id": "UB:breast" if number else "BSC:lung", "version": "1"}]
+        job = {"job": ids(number)["job"], "host": "UB", "datasets": used}
+        data = {"experiment": ids(number)["experiment"], "user": names.of("user", user), "jobs": [job]}
+        log.append(
+            [("experiment.submitted", data), ("jobs.dispatched", {"experiment": data["experiment"], "jobs": []})]
+        )
+    for options, found in (
+        (["--user", "alice"], 2),
+        (["--dataset", "UB:breast"], 2),
+        (["--dataset", "lung"], 2),
+        ([], 4),
+    ):
+        said = fedproc("audit", "show", "--log", str(log.folder), "--json", *options)
+        assert len(json.loads(said.out)) == found, options

@@ -24,7 +24,8 @@ VALUES = {
     "ansible_managed": "a test", "keycloak_java_options": "", "keycloak_heap_mb": 512,
     "_keycloak_home": "/opt/keycloak",
     "item": {"name": "api", "description": "API"}, "central_api_files": "/var/lib/fedproc/files",
-    "_central_api_keys": ["api", "dispatch"], "orchestrator_host": "UB", "orchestrator_executor": "sandbox",
+    "_central_api_keys": ["api", "dispatch"], "_central_api_tlog": "/var/lib/fedproc/tlog",
+    "orchestrator_host": "UB", "orchestrator_executor": "sandbox",
     "_orchestrator_capabilities": ["CAP_DAC_OVERRIDE", "CAP_FOWNER"], "orchestrator_datasets": {},
 }  # fmt: skip
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

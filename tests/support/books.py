@@ -25,6 +25,7 @@ from fedproc.central.experiments.submission import submit
 from fedproc.central.relay.ingest import IngestResult, Message, ingest
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.settings import CentralSettings
+from fedproc.central.tlog.sequencer import Sequencer
 from fedproc.common.keys import Signer, public_jwk
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.api.hosts import HostEnrolment
@@ -101,6 +102,7 @@ class Books:
         self.settings = settings
         self.dispatch_key = dispatch_key
         self.hosts = Hosts()
+        self.sequencer = Sequencer(engine, settings)
         self.changed: Callable[[], None] = lambda: None
         """called after each change: wakes whoever listens"""
 
@@ -133,7 +135,7 @@ class Books:
     # -- what the relay does
 
     def publisher(self, name: str = "relay-one") -> Publisher:
-        return Publisher(self.engine, name, Signer(self.dispatch_key), self.settings.hold_seconds)
+        return Publisher(self.engine, name, Signer(self.dispatch_key), self.settings.hold_seconds, self.sequencer)
 
     def dispatch(self, at: float | None = None) -> list[tuple[str, Wire]]:
         """Publish all that waits: the messages that hosts get, verified, in order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -166,6 +167,7 @@ class CentralSettings(Section):
 
     database: str = Field(description="sqlite:///PATH or postgresql+psycopg://…")
     files: Path = Field(description="folder of the file store")
+    tlog: Path | None = Field(None, description="folder of the transparency log; tlog beside files unless given")
     runtime: Path = Field(description="folder for sockets by which the central programs wake each other")
     public_url: Url = Field(description="the API's address as users and hosts see it")
     listen_host: str = "127.0.0.1"
@@ -191,6 +193,15 @@ class CentralSettings(Section):
     log_level: str = "INFO"
     retention: RetentionSettings = RetentionSettings()
     grants: GrantSettings = GrantSettings()
+
+    @property
+    def tlog_folder(self) -> Path:
+        return self.tlog or self.files.parent / "tlog"
+
+    @property
+    def tlog_origin(self) -> str:
+        """The name of a new transparency log of this centre, as C2SP has it: unique, and with no space."""
+        return f"{urlsplit(self.public_url).hostname or 'fedproc'}/centre"
 
     def quota_of(self, user: str) -> QuotaSettings:
         """What a user may have, by the subject of the token."""

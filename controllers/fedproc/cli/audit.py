@@ -28,6 +28,46 @@ Until = Annotated[str | None, typer.Option(help="up to this moment (UTC), the da
 audit = typer.Typer(help="The centre's transparency log, and the proof of any log.", no_args_is_help=True)
 
 
+@audit.command("show")
+def show(
+    job: Job = None,
+    experiment: Experiment = None,
+    dataset: Dataset = None,
+    tool: ToolName = None,
+    user: User = None,
+    project: Project = None,
+    kind: Kind = None,
+    since: Since = None,
+    until: Until = None,
+    folder: Annotated[Path, typer.Option("--log", help="the log's folder")] = Path("/var/lib/fedproc/tlog"),
+    json: AsJson = False,
+) -> None:
+    """What was submitted, sent, received and deleted, on the centre's machine: the centre's transparency log."""
+    asked = Selection(
+        job, experiment, dataset, tool, named(folder, "user", user), named(folder, "project", project), kind,
+        moment(since, "--since"), moment(until, "--until"),
+    )  # fmt: skip
+    show_entries(reader(folder), asked, json)
+
+
+def reader(folder: Path) -> Reader:
+    """The entries of the log in a folder."""
+    from fedproc.common.tlog.folder import ENTRIES
+    from fedproc.common.tlog.verification import read_entries
+
+    return lambda: read_entries(folder / ENTRIES)
+
+
+def named(folder: Path, kind: str, text: str | None) -> str | None:
+    """As the log names it: by its pseudonym, where there is a key for that."""
+    from fedproc.common.tlog.pseudonyms import KEY, Pseudonyms
+
+    if text is None or text.startswith(f"{kind}:") or not (folder / KEY).exists():
+        return text
+    names = Pseudonyms(folder)
+    return names.of(kind, text) if kind == "user" else names.unless_id(kind, text)
+
+
 def show_entries(read: Reader, selection: Selection, json: bool) -> None:
     """Print the entries that were asked for."""
     found = selection.of(read)

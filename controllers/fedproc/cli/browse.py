@@ -23,6 +23,7 @@ from fedproc.cli.show import (
     styled,
     table,
     version_text,
+    witnessed,
 )
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
@@ -73,6 +74,7 @@ def show_host(host: str, json: AsJson = False) -> None:
     say(f"executors  {', '.join(found.executors) or '-'}")
     say(f"tools      {', '.join(f'{tool.id}' for tool in found.tools) or '-'}")
     say(f"datasets   {', '.join(found.datasets) or '-'}")
+    say("log        ", witnessed(found.log))
 
 
 @hosts.command("enrol")

@@ -21,6 +21,7 @@ _MODULES = {
     "images": {"data"},
     "enrolments": {"hosts"},
     "survey": {"hosts"},
+    "host_logs": {"hosts"},
     "run": {"run", "follow"},
     "experiments": {"experiments", "results"},
     "retention": {"storage", "users"},

@@ -21,6 +21,8 @@ from rich.text import Text
 
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.text import escaped
+from fedproc.contract.times import moment
+from fedproc.contract.wire.logs import WitnessedLog
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
 
@@ -108,6 +110,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -
         shown.add_row(*map(line, row))
     plain = Console(**{**_PLAIN, "soft_wrap": False}, width=None if console.is_terminal else _ENDLESS)
     plain.print(shown) if shown.row_count else say(none)
+
+
+def witnessed(log: WitnessedLog | None) -> Text:
+    """What a witness says of a transparency log."""
+    if log is None:
+        return line("none was seen yet")
+    if log.assessment == "consistent":
+        return line(styled("consistent", "green"), f", {log.size} entries, seen {clock(moment(log.at))}")
+    style = "yellow" if log.assessment == "unproven" else "red"
+    return line(styled(log.assessment, style), f": {log.text}")
 
 
 def size(count: int | None) -> str:

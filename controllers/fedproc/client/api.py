@@ -57,6 +57,9 @@ class Client(FileCalls):
     def revoke(self, host: str, reason: str) -> HostView:
         return self._one(HostView, "POST", at("hosts", host, "revocation"), json={"reason": reason})
 
+    def reset_witness(self, host: str, reason: str) -> HostView:
+        return self._one(HostView, "POST", at("hosts", host, "witness", "reset"), json={"reason": reason})
+
     def offer(self, new: NewEnrolment) -> EnrolmentCode:
         return self._one(EnrolmentCode, "POST", "/enrolments", json=new.model_dump(mode="json"))
 

@@ -18,6 +18,7 @@ from fedproc.common.errors import InvalidInputError
 from fedproc.common.garbage import keep_what_is_loaded
 from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
+from fedproc.common.tasks import watched
 from fedproc.common.tls import client_context
 from fedproc.site import settings
 from fedproc.site.centre.api import Transfer
@@ -26,6 +27,7 @@ from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity
 from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.centre.signals import Signals
+from fedproc.site.centre.witness import CentreWitness
 from fedproc.site.connections.hub import Connections
 from fedproc.site.data.api import DataApi
 from fedproc.site.data.folder import FolderDataApi
@@ -130,6 +132,7 @@ class _Daemon:
     heartbeat: HeartbeatSender
     control: ControlSocket
     retention: Retention
+    witness: CentreWitness
 
     @classmethod
     def of(cls, services: Services, path: Path, egress: ProxyConnector) -> _Daemon:
@@ -142,6 +145,7 @@ class _Daemon:
         inbox = Inbox(services, orchestrator, reconciliation, read_keys(loaded.centre.dispatch_keys))
         broker = Broker(loaded, services.identity, inbox, egress, signals.accept_jobs)
         check, retention = HostCheck(services, path), Retention(services, orchestrator)
+        witness = CentreWitness(loaded.host, services.tlog, services.transfer)
         return cls(
             services=services,
             orchestrator=orchestrator,
@@ -149,8 +153,9 @@ class _Daemon:
             outbox=OutboxPublisher(services.journal, broker, services.identity, signals.outbox),
             check=check,
             heartbeat=HeartbeatSender(services, reconciliation, broker, check),
-            control=ControlSocket(loaded.control_socket, routes_for(services, orchestrator, check, retention)),
+            control=ControlSocket(loaded.control_socket, routes_for(services, orchestrator, check, retention, witness)),
             retention=retention,
+            witness=witness,
         )
 
     async def until(self, ended: asyncio.Event) -> None:
@@ -162,6 +167,7 @@ class _Daemon:
             self.check.run(),
             self.control.run(),
             self.retention.run(),
+            self.witness.run(),
         ]
         tasks = [asyncio.create_task(one) for one in work]
         try:
@@ -224,6 +230,8 @@ def _show_metrics(daemon: _Daemon) -> Callable[[], None]:
             jobs=Counter(_stage(job) for job in jobs_of(daemon.orchestrator.runs.values())),
             capacity=services.pool.capacity(),
             kept=daemon.retention.kept,
+            log_writable=services.tlog.works,
+            log_broken=daemon.witness.is_broken,
         )
 
     try:
@@ -244,7 +252,9 @@ def _reload_on_hangup(services: Services) -> None:
         try:
             services.policy = rules.load(services.settings.policy)
             log.info("policy.reloaded")
-            tasks.add(asyncio.create_task(services.tlog.note_policy(services.settings.policy)))
+            noting = asyncio.create_task(services.tlog.note_policy(services.settings.policy))
+            tasks.add(watched(noting, "policy.not_noted"))
+            noting.add_done_callback(tasks.discard)
             services.signals.heartbeat.set()  # which tells the centre what is admitted now
         except InvalidInputError as error:
             log.error("policy.not_reloaded", reason=error.message)

@@ -48,6 +48,7 @@ def test_every_kind_has_its_setting_and_its_case() -> None:
 
 WITH_EXPERIMENTS = {"jobs", "shared"}
 BOUNDED = {
+    "log_queue": "the transparency log has it a moment later",
     "hosts": "one row for each host that there ever was",
     "dataset_columns": "what a host offers now, a thousand pages of each",
     "tools": "one row for each version that was published; hosts may ask for any of them",

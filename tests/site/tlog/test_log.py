@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 from tests.support.disks import Disk
 
+from fedproc.common.tlog import pseudonyms
 from fedproc.common.tlog.entries import Entry
 from fedproc.common.tlog.folder import ENTRIES, KEY
 from fedproc.common.tlog.log import Log
+from fedproc.common.tlog.pseudonyms import Pseudonyms
 from fedproc.common.tlog.verification import read_entries, verify
-from fedproc.site.tlog import pseudonyms
 from fedproc.site.tlog.entries import HostEntry, JobEnded, LogResumed, PolicyChanged
 from fedproc.site.tlog.log import WAITING, HostLog, HostLogError
-from fedproc.site.tlog.pseudonyms import Pseudonyms
 
 
 def entry(number: int) -> HostEntry:
@@ -133,6 +134,28 @@ def test_pseudonyms_are_the_same_again_and_say_nothing(tmp_path: Path) -> None:
     assert hashlib.sha256(b"alice").hexdigest()[:32] not in names.of("user", "alice")
     (tmp_path / pseudonyms.KEY).unlink()
     assert Pseudonyms(tmp_path).of("user", "alice") != names.of("user", "alice")
+
+
+def test_key_of_pseudonyms_that_is_none_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / pseudonyms.KEY).write_bytes(b"")
+    with pytest.raises(OSError, match="put it back from a backup"):
+        Pseudonyms(tmp_path)
+
+
+def test_key_of_pseudonyms_without_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            Pseudonyms(tmp_path)
+    assert Pseudonyms(tmp_path).of("user", "alice")
+
+
+async def test_key_of_pseudonyms_is_made_once_by_those_who_begin_together(log: HostLog) -> None:
+    names = await asyncio.gather(*(log.pseudonyms() for _ in range(8)))
+    assert len({one.of("user", "alice") for one in names}) == 1
 
 
 @pytest.mark.parametrize(("text", "kept"), [

@@ -61,6 +61,7 @@ from fedproc.central.grants.delegations import Delegations
 from fedproc.central.grants.service import Grants
 from fedproc.central.notify import notifier_for
 from fedproc.central.settings import CentralSettings, load
+from fedproc.central.tlog.witness import LogReader
 from fedproc.common.garbage import keep_what_is_loaded
 from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
@@ -122,6 +123,7 @@ def _app_state(settings: CentralSettings) -> AppState:
         metrics=metrics,
         streams=Streams(notifier, metrics, engine),
         sessions=Sessions(engine, issuer, verifier, settings.session_hours),
+        tlog=LogReader(settings),
         health=Recent(settings.health_seconds),
         catalogue_keys=read_keys(settings.catalogue_keys, "catalogue_keys"),
     )

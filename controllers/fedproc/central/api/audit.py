@@ -16,6 +16,7 @@ from starlette.types import Scope
 
 from fedproc.central.api.rates import Bucket
 from fedproc.central.db.engine import write_transaction
+from fedproc.central.db.repositories import audits
 from fedproc.central.db.schema import audit
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.log import get_logger
@@ -75,6 +76,7 @@ class AuditEvent:
             "target": _printable(self.target, 255) if self.target else None,
             "outcome": outcome,
             "detail": _printable(self.detail, 500) if self.detail else None,
+            **audits.to_be_logged(),
         }
 
 

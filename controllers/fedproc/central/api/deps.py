@@ -33,6 +33,7 @@ from fedproc.central.files.uploads import Uploads
 from fedproc.central.grants.checks import GrantChecks
 from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings, Role
+from fedproc.central.tlog.witness import LogReader
 from fedproc.common.errors import ForbiddenError, NotAuthenticatedError, TooManyRequestsError, UnavailableError
 from fedproc.contract.api.operations import Health
 
@@ -58,6 +59,7 @@ class AppState:
     metrics: Metrics
     streams: Streams
     sessions: Sessions
+    tlog: LogReader
     health: Recent[tuple[Health, Health]]
     """the last check of the centre, as operators see it, and as everybody does"""
     catalogue_keys: Mapping[str, ECKey]

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from fedproc.central.api.deps import AppState
+from fedproc.central.tlog import witness
 from fedproc.contract.api.experiments import EventView, ExperimentView, JobView, LogLines, Report, ReportJob
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetDetail, DatasetView, HostReportView, HostView
@@ -200,6 +201,7 @@ def host_view(row: Row[Any], heartbeat_timeout: float) -> HostView:
         last_heartbeat=None if row.heard is None else moment(row.heard),
         datasets=[f"{row.id}:{offered['id']}" for offered in heartbeat.get("datasets", [])],
         certificate_expires=_certificate_expires(row.report),
+        log=witness.view(row.log),
         **{name: heartbeat[name] for name in names if name in heartbeat},
     )
 

@@ -24,12 +24,13 @@ from sqlalchemy import (
     text,
 )
 
+from fedproc.central.db.log_tables import log_queue
 from fedproc.central.db.metadata import BigId, metadata
 from fedproc.central.db.sign_ins import sessions
 
 __all__ = [
     "audit", "dataset_columns", "dead_letters", "deletions", "discards", "enrolments", "events", "experiments", "files",
-    "hosts", "jobs", "kept", "metadata", "outbox", "records", "relays", "sessions", "shared", "tools",
+    "hosts", "jobs", "kept", "log_queue", "metadata", "outbox", "records", "relays", "sessions", "shared", "tools",
 ]  # fmt: skip
 
 hosts = Table(
@@ -51,11 +52,13 @@ hosts = Table(
     Column("heartbeat", JSON),
     Column("heard", Float),
     Column("report", JSON),
+    Column("log", JSON),
 )
 """A host as enrolled, its last heartbeat (``heard``: when the host was last alive) and its last :class:`HostReport`.
 
 ``epochs``: when the present ``epoch`` was first seen, and those before it (:mod:`fedproc.central.relay.epochs`).
 
+``log``: its transparency log as the centre has witnessed it (:class:`fedproc.common.tlog.witness.Witnessed`).
 ``acceptance`` is its newest acceptance experiment; a host that is not ``accepted`` becomes so when that succeeds.
 """
 
@@ -280,12 +283,15 @@ audit = Table(
     Column("target", Text),
     Column("outcome", Integer, nullable=False),
     Column("detail", Text),
+    Column("seal", String(32)),
+    Column("logged", Boolean),
+    Index("ix_audit_unlogged", "id", sqlite_where=text("logged = 0"), postgresql_where=text("logged = false")),
     Index("ix_audit_time", "time"),
     Index("ix_audit_actor_id", "actor", "id"),
     Index("ix_audit_target", "target"),
     sqlite_autoincrement=True,
 )
-"""Every act through the API: who, what, when, outcome."""
+"""Every act through the API. ``seal``: random, by which the transparency log commits to it; ``logged``: if it has."""
 
 dead_letters = Table(
     "dead_letters",

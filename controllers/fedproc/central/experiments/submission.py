@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, Row
 
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
-from fedproc.central.db.repositories import delegations, experiments, hosts, shared, tools
+from fedproc.central.db.repositories import delegations, experiments, hosts, log_queue, shared, tools
+from fedproc.central.db.repositories.log_queue import LogEntry
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.granted import Granted, by_grants, check_terms
@@ -22,6 +23,7 @@ from fedproc.central.experiments.placement_facts import facts_of
 from fedproc.central.experiments.quotas import Quotas
 from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings
+from fedproc.central.tlog.entries import SUBMITTED
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.ids import new_id
@@ -149,6 +151,7 @@ def submit(
     rows = _jobs(experiment, placed, drafts)
     shared.keep(connection, experiment, drafts.parts.values())
     experiments.add(connection, values, rows)
+    log_queue.add(connection, [LogEntry(SUBMITTED, {"experiment": experiment})])
     if granted.session is not None:
         delegations.keep(connection, experiment, granted.session, now)
     advance(connection, experiment, now)

@@ -13,14 +13,17 @@ from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, updat
 from sqlalchemy.exc import DataError
 
 from fedproc.central.db.engine import serialized_transaction
-from fedproc.central.db.repositories import dataset_columns, events
-from fedproc.central.db.schema import files, hosts, jobs, records
+from fedproc.central.db.repositories import dataset_columns, events, log_queue
+from fedproc.central.db.repositories.log_queue import LogEntry
+from fedproc.central.db.schema import hosts, jobs, records
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
 from fedproc.central.files import discards
 from fedproc.central.relay import dead_letters, epochs, host_keys, record_limits
 from fedproc.central.relay.dead_letters import printable
 from fedproc.central.relay.epochs import Epochs
+from fedproc.central.relay.outputs import missing_output
+from fedproc.central.tlog import entries, witness
 from fedproc.common.errors import UnreadableError
 from fedproc.common.log import get_logger
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
@@ -129,6 +132,7 @@ class Ingestion:
         self._hosts: dict[str, Row[Any] | None] = {}
         self._reported: dict[str, dict[str, Any]] = {}
         self._events: list[dict[str, Any]] = []
+        self._logged: list[LogEntry] = []
         self.result = IngestResult()
 
     def add(self, message: Message) -> None:
@@ -176,6 +180,8 @@ class Ingestion:
         if self._events:
             events.add_all(self._connection, self._events)
             self._events = []
+        log_queue.add(self._connection, self._logged)
+        self._logged.clear()
 
     def _apply(self, row: Row[Any], body: Wire, signed: float) -> None:
         if not isinstance(body, Snapshot):
@@ -241,7 +247,7 @@ class Ingestion:
 
     def _apply_snapshot(self, job: Row[Any], snapshot: Snapshot) -> None:
         state, code, reason = snapshot.state, printable(snapshot.code), printable(snapshot.reason)
-        if missing := self._missing(snapshot):
+        if missing := missing_output(self._connection, snapshot):
             state, code = JobState.error, "system_fault.output_lost"
             reason = f"file {missing}, an output, is not here as its host released it: lost or changed on its way"
         values: dict[str, Any] = {
@@ -258,6 +264,8 @@ class Ingestion:
         if state is JobState.refused:
             discards.withdraw_outputs(self._connection, job, self._now)
         self._reported[job.id] = {"row": job.id} | {f"new_{name}": value for name, value in values.items()}
+        if state in TERMINAL:
+            self._logged.append(entries.received(snapshot, state))
         if state != job.state:
             self._events.append(events.state_of_job(job, state, code, reason, self._now))
         waiting = printable(snapshot.waiting_for)
@@ -267,15 +275,6 @@ class Ingestion:
         if (state != job.state and not {state, job.state} <= _PASSING) or snapshot.ready != job.ready:
             self.result.experiments.add(job.experiment)
         self.result.events = True
-
-    def _missing(self, snapshot: Snapshot) -> str | None:
-        """A file that the snapshot names and the centre does not have, whole and with the hash that its host signed."""
-        named = {output.file: output.sha256 for output in (*snapshot.outputs, *snapshot.artefacts)}
-        if not named:
-            return None
-        query = select(files.c.id, files.c.sha256).where(files.c.job == snapshot.job, files.c.state == "complete")
-        here = {row.id: row.sha256 for row in self._connection.execute(query)}
-        return next((file for file, sha256 in named.items() if here.get(file) != sha256), None)
 
     def _end_with_journal(self, job: Row[Any]) -> None:
         if JobState(job.state) in TERMINAL:
@@ -324,8 +323,9 @@ class Ingestion:
         assert row is not None
         values = {
             "heard": epochs.last_seen(row.heard, signed, self._now),
-            "heartbeat": heartbeat.model_dump(mode="json", exclude={"columns"}),
+            "heartbeat": heartbeat.model_dump(mode="json", exclude={"columns", "log"}),
         }
+        values |= witness.column(row.id, row.log, heartbeat.log, self._now)
         if heartbeat.columns is not None:
             offered = [dataset.id for dataset in heartbeat.datasets]
             dataset_columns.keep(self._connection, heartbeat.host, heartbeat.columns, offered)

@@ -19,12 +19,15 @@ from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.schema import dead_letters, hosts, outbox
 from fedproc.central.retention import figures
 from fedproc.common.errors import UnavailableError
+from fedproc.common.tlog.witness import Witnessed
 
 _CONDITIONS = ("accepting", "holding", "stopped")
 _LONGEST_REASON = 160
 _UNSENT = select(func.count(), func.min(outbox.c.created)).where(outbox.c.sent.is_(None))
 _DEAD = select(func.count()).select_from(dead_letters)
-_HOSTS: Select[Any] = select(hosts.c.id, hosts.c.enrolled, hosts.c.heard, hosts.c.heartbeat).where(hosts.c.active)
+_HOSTS: Select[Any] = select(
+    hosts.c.id, hosts.c.enrolled, hosts.c.heard, hosts.c.heartbeat, hosts.c.log
+).where(hosts.c.active)  # fmt: skip
 
 
 class MetricsCollector(Collector):
@@ -91,7 +94,12 @@ def _of_hosts(rows: Iterable[Row[Any]]) -> Iterable[Metric]:
     )
     alarms = GaugeMetricFamily("fedproc_host_alarms", "What a host's own check has found wrong", labels=["host"])
     open_jobs = GaugeMetricFamily("fedproc_host_open_jobs", "Open jobs by the host's own books", labels=["host"])
+    log = GaugeMetricFamily(
+        "fedproc_host_log_broken", "1 if a host's transparency log is not what the centre witnessed", labels=["host"]
+    )
     for row in rows:
+        if row.log is not None:
+            log.add_metric([row.id], float(Witnessed.of_json(row.log).is_broken))
         last_seen.add_metric([row.id], row.enrolled if row.heard is None else row.heard)
         if row.heard is None or row.heartbeat is None:
             continue
@@ -102,7 +110,7 @@ def _of_hosts(rows: Iterable[Row[Any]]) -> Iterable[Metric]:
         skew.add_metric([row.id], datetime.fromisoformat(row.heartbeat["time"]).timestamp() - row.heard)
         alarms.add_metric([row.id], _alarms(row.heartbeat.get("check")))
         open_jobs.add_metric([row.id], row.heartbeat.get("open_jobs", 0))
-    return last_seen, condition, skew, alarms, open_jobs
+    return last_seen, condition, skew, alarms, open_jobs, log
 
 
 def _reason(heartbeat: dict[str, Any]) -> str:

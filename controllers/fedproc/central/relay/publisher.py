@@ -23,6 +23,8 @@ from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
 from fedproc.central.experiments.orders import OrderJson
 from fedproc.central.relay.window import ByteWindow
+from fedproc.central.tlog import entries
+from fedproc.central.tlog.sequencer import Sequencer
 from fedproc.common.amqp import BrokerError, NotTakenError, PublishingChannel, ReturnedError
 from fedproc.common.errors import TooLargeError
 from fedproc.common.keys import Signer
@@ -85,11 +87,12 @@ class Claimed:
 class Publisher:
     """Publishes for one relay. Methods that touch the database block; they run in threads."""
 
-    def __init__(self, engine: Engine, name: str, signer: Signer, hold_seconds: float) -> None:
+    def __init__(self, engine: Engine, name: str, signer: Signer, hold_seconds: float, sequencer: Sequencer) -> None:
         self._engine = engine
         self._name = name
         self._signer = signer
         self._hold = hold_seconds
+        self._sequencer = sequencer
         self.ended_jobs = False
         """whether jobs were ended since this was last asked: there is news for streams, and perhaps for the outbox"""
         self._full: dict[str, float] = {}
@@ -104,9 +107,12 @@ class Publisher:
                 connection.execute(update(outbox).where(outbox.c.sent.is_(None)).values(claimed_by=None))
 
     async def publish_all(self, channel: PublishingChannel, now: float) -> int:
-        """Publish all that waits; how many were sent. Raises what the broker's connection raises."""
+        """Publish all that waits; how many were sent. Raises what the broker's connection raises.
+
+        Raises :class:`LogError` while the transparency log cannot hold what would be sent; it is sent later.
+        """
         total, window = 0, ByteWindow(UNDER_WAY_BYTES)
-        while claimed := await asyncio.to_thread(self._claim, now):
+        while claimed := await asyncio.to_thread(self._claim_and_log, now):
             results = await asyncio.gather(
                 *(self._publish_within(window, channel, row, now) for row in claimed), return_exceptions=True
             )
@@ -161,6 +167,15 @@ class Publisher:
                 end_job(connection, job, JobState.error, "system_fault.too_large", error.message, now)
                 advance(connection, job.experiment, now)
         self.ended_jobs = True
+
+    def _claim_and_log(self, now: float) -> list[Claimed]:
+        """What is to be published. Orders stand in the transparency log, and before them what they follow from."""
+        self._sequencer.check()
+        claimed = self._claim(now)
+        orders = [(row.body["experiment"], row.body["job"], row.host) for row in claimed if row.kind == "job"]
+        if orders:
+            self._sequencer.flush(entries.dispatched(orders))
+        return claimed
 
     def _claim(self, now: float) -> list[Claimed]:
         with serialized_transaction(self._engine) as connection:

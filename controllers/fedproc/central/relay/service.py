@@ -25,12 +25,14 @@ from fedproc.central.relay.topology import Topology
 from fedproc.central.retention.keeper import Keeper
 from fedproc.central.retention.storage import Storage
 from fedproc.central.settings import CentralSettings
+from fedproc.central.tlog.sequencer import Sequencer
 from fedproc.common.amqp import BrokerAddress, Delivery, PublishingChannel, Session, keep_connected
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.http import text_of
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import run_together
+from fedproc.common.tlog.errors import LogError
 from fedproc.common.tls import client_context
 from fedproc.contract.wire import routing
 
@@ -55,7 +57,8 @@ class Relay:
         self._notifier = notifier
         self._dispatch_keys = signer.trusted
         self._name = f"relay-{uuid.uuid4().hex[:12]}"
-        self._publisher = Publisher(engine, self._name, signer, settings.hold_seconds)
+        self._sequencer = Sequencer(engine, settings)
+        self._publisher = Publisher(engine, self._name, signer, settings.hold_seconds, self._sequencer)
         broker = settings.broker
         client = {"client_id": broker.client_id, "client_key": broker.client_key}
         self._issuer = Issuer(settings.issuer.model_copy(update=client))
@@ -70,8 +73,8 @@ class Relay:
 
     @property
     def state(self) -> str:
-        """How it stands with the broker: ``ok``, or what is wrong."""
-        return self._state
+        """How it stands with the broker: ``ok``, or what is wrong: also with the log, before which nothing is sent."""
+        return self._sequencer.problem or self._state
 
     async def run(self) -> None:
         """Everything at once; a fault that no loop expects ends the program, and its supervisor starts it again."""
@@ -79,7 +82,8 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._notifier.keep_listening(self._on_topic))
-                for loop in (self._connect(), self._clock(), self._heartbeat(), self._keeper.run()):
+                loops = (self._connect(), self._clock(), self._heartbeat(), self._keeper.run(), self._keep_log())
+                for loop in loops:
                     group.create_task(loop)
         finally:
             self._deregister()
@@ -153,7 +157,11 @@ class Relay:
             self._outbox.clear()
             if self._state != _OK:
                 continue
-            sent = await self._publisher.publish_all(channel, time.time())
+            try:
+                sent = await self._publisher.publish_all(channel, time.time())
+            except LogError:
+                await asyncio.sleep(_TICK)
+                continue
             ended, self._publisher.ended_jobs = self._publisher.ended_jobs, False
             if ended:
                 self._outbox.set()
@@ -256,6 +264,15 @@ class Relay:
         with serialized_transaction(self._engine) as connection:
             return deadlines.pass_deadlines(connection, time.time(), self._listening)
 
+    async def _keep_log(self) -> None:
+        """What nothing is sent after comes into the transparency log soon, too."""
+        while True:
+            await asyncio.sleep(_TICK)
+            try:
+                await asyncio.to_thread(self._sequencer.keep_up)
+            except (UnavailableError, LogError) as error:
+                log.warning("tlog.waiting", reason=error.message)
+
     async def _heartbeat(self) -> None:
         while True:
             try:
@@ -266,7 +283,7 @@ class Relay:
 
     def _write_heartbeat(self) -> None:
         now = time.time()
-        values = {"seen": now, "broker": self._state}
+        values = {"seen": now, "broker": self.state}
         with write_transaction(self._engine) as connection:
             connection.execute(delete(relays).where(relays.c.seen < now - 3600))
             if connection.execute(update(relays).where(relays.c.id == self._name).values(**values)).rowcount == 0:

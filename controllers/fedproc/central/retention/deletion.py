@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
-from fedproc.central.db.repositories import delegations
+from fedproc.central.db.repositories import delegations, log_queue
 from fedproc.central.db.repositories import experiments as rows
 from fedproc.central.db.schema import (
     dead_letters,
@@ -29,6 +29,7 @@ from fedproc.central.db.schema import (
 )
 from fedproc.central.files import discards
 from fedproc.central.retention.storage import BATCH, Storage, delete_where
+from fedproc.central.tlog import entries
 from fedproc.common.errors import ConflictError
 from fedproc.contract.states import TERMINAL, ExperimentState
 
@@ -73,6 +74,7 @@ def delete_experiment(
         deleted = Deleted(experiment, ids, int(count), int(size))
         _keep_acceptance(connection, row)
         _remove_whole(connection, deleted, now)
+        log_queue.add(connection, [entries.deleted(experiment, len(ids), deleted.files)])
         record(connection, deleted)
     return deleted, _rest(storage, experiment, ids, now)
 

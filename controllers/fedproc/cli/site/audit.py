@@ -42,10 +42,10 @@ def show(
         return
     place = folder or _folder_of(config)
     asked = Selection(
-        job, experiment, dataset, tool, _named(place, "user", user), _named(place, "project", project), kind,
-        moment(since, "--since"), moment(until, "--until"),
+        job, experiment, dataset, tool, common.named(place, "user", user), common.named(place, "project", project),
+        kind, moment(since, "--since"), moment(until, "--until"),
     )  # fmt: skip
-    read = _reader(place)
+    read = common.reader(place)
     if uses:
         _show_uses(read, asked, json)
     else:
@@ -56,23 +56,6 @@ def _folder_of(config: Path) -> Path:
     from fedproc.site.settings import load
 
     return load(config).tlog_folder
-
-
-def _reader(folder: Path) -> Reader:
-    from fedproc.common.tlog.folder import ENTRIES
-    from fedproc.common.tlog.verification import read_entries
-
-    return lambda: read_entries(folder / ENTRIES)
-
-
-def _named(folder: Path, kind: str, text: str | None) -> str | None:
-    """As the log names it: by its pseudonym, where there is a key for that."""
-    from fedproc.site.tlog.pseudonyms import KEY, Pseudonyms
-
-    if text is None or text.startswith(f"{kind}:") or not (folder / KEY).exists():
-        return text
-    names = Pseudonyms(folder)
-    return names.of(kind, text) if kind == "user" else names.unless_id(kind, text)
 
 
 def _show_uses(read: Reader, asked: Selection, json: bool) -> None:

@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 import typer
 
-from fedproc.cli.show import AsJson, as_json, bold, coloured, say, styled, table
+from fedproc.cli.show import AsJson, as_json, bold, coloured, say, styled, table, witnessed
 from fedproc.cli.site.app import site
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.sockets import unix_address
+from fedproc.contract.wire.logs import WitnessedLog
 
 JOBS_LEFT = 3
 
@@ -47,8 +48,16 @@ def status(socket: Socket, json: AsJson = False) -> None:
         return as_json(found)
     taking = styled("stopped", "red") if found["stopped"] else found["held"] or styled("takes jobs", "green")
     say(bold(found["host"]), "  ", taking, f"  clock {found['clock_skew_seconds']} s off the centre's")
+    _show_log(found.get("log") or {})
     _show_problems(found)
     _show_jobs(found)
+
+
+def _show_log(log: dict[str, Any]) -> None:
+    """As the centre has witnessed it, and what this host has witnessed of the centre's."""
+    for name, key in (("its log, by the centre", "witnessed"), ("the centre's log", "centre")):
+        if found := log.get(key):
+            say(f"{name}: ", witnessed(WitnessedLog.model_validate(found)))
 
 
 def _show_problems(found: dict[str, Any]) -> None:

@@ -78,6 +78,8 @@ def assess(kept: Witnessed | None, shown: Shown, now: float) -> Witnessed:
     """
     if kept is not None and kept.is_broken:
         return kept
+    if kept is not None and kept.note == shown.note:
+        return replace(kept, at=now, assessment=Assessment.consistent, text="")
     try:
         if kept is None:
             opened(shown.note, NoteVerifier.parse(shown.verifier))

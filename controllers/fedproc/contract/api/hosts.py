@@ -11,6 +11,7 @@ from fedproc.contract.api.experiments import ExperimentView
 from fedproc.contract.ids import DatasetRef, HostId, JobId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.wire.datasets import DatasetColumn, ImagingSummary
+from fedproc.contract.wire.logs import WitnessedLog
 from fedproc.contract.wire.messages import AdmittedTool, Capacity, OpenJob, ReadyTool
 
 OPEN_JOBS = 40_000
@@ -56,6 +57,7 @@ class HostView(View):
     datasets: list[str] = []
     open_jobs: int = 0
     check: dict[str, Any] | None = None
+    log: WitnessedLog | None = Field(None, description="what the centre has witnessed of its transparency log")
     certificate_expires: AwareDatetime | None = Field(
         None, description="as the host's last whole check found its certificate"
     )

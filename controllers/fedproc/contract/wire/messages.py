@@ -15,6 +15,7 @@ from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.datasets import DatasetColumns, DatasetGrant, OfferedDataset
+from fedproc.contract.wire.logs import ShownLog
 from fedproc.contract.wire.selection import Selection
 
 VERSION = 1
@@ -281,11 +282,10 @@ class Heartbeat(Wire):
     tools_ready: tuple[ReadyTool, ...] = ()
     datasets: tuple[OfferedDataset, ...] = ()
     columns: DatasetColumns | None = Field(None, description="one page of one dataset's columns; the others follow")
+    log: ShownLog | None = Field(None, description="its transparency log, for the centre to witness")
     open_jobs: int = 0
     open_jobs_digest: str = Field("", description=":func:`open_jobs_digest` of the host's open jobs")
-    check: PlainJson | None = Field(
-        None, description="the last look at GPUs and disks, and the last whole check in short (docs/host-check.md)"
-    )
+    check: PlainJson | None = Field(None, description="GPUs, disks, and the last whole check (docs/host-check.md)")
 
 
 class HostReport(Wire):

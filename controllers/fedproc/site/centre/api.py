@@ -26,6 +26,7 @@ from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.api.tools import ToolSummary
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.artefacts import decrypt_file
+from fedproc.contract.wire.logs import WitnessExchange
 from fedproc.contract.wire.messages import FileRef
 from fedproc.site.centre.identity import Identity
 
@@ -119,6 +120,13 @@ class Transfer:
         """Report all open jobs to the centre; returns what to do with each. Raises :class:`UnavailableError`."""
         answer = await self._send("POST", f"/hosts/{host}/inventory", json=report.model_dump(mode="json"))
         return _read(OpenJobsAnswer, answer)
+
+    async def exchange_witness(self, host: str, since: int) -> WitnessExchange:
+        """The centre's transparency log from ``since`` entries on, and what it has of this host's.
+
+        Raises :class:`UnavailableError`, and :class:`TransferError` where the centre knows of no such thing.
+        """
+        return _read(WitnessExchange, await self._send("GET", f"/hosts/{host}/witness", params={"since": since}))
 
     async def grants(self, host: str, job: str) -> JobGrants:
         """What providers say now of the job's datasets. Raises :class:`UnavailableError`, :class:`TransferError`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from fedproc.common.errors import FedprocError
 from fedproc.common.tlog.entries import canonical
+from fedproc.common.tlog.pseudonyms import Pseudonyms
 from fedproc.contract.api.files import NewUpload
 from fedproc.contract.wire.messages import JobOrder
 from fedproc.site.centre.api import OnWait
@@ -26,7 +27,6 @@ from fedproc.site.tlog.entries import (
     ReleaseDecided,
     ToolUsed,
 )
-from fedproc.site.tlog.pseudonyms import Pseudonyms
 
 POLICY, PERSON = "policy", "person"
 _FILES_AT_ONCE = 1000
@@ -45,7 +45,7 @@ async def accepted(services: Services, order: JobOrder) -> JobAccepted:
         tool=_tool(order),
         datasets=tuple(_dataset(use.id, use.version) for use in order.datasets[:_DATASETS]),
         inputs=len(order.inputs),
-        user=f"subject:{order.user.sub}" if services.policy.log_subjects else names.of("user", order.user.sub),
+        user=f"subject:{order.user.sub[:255]}" if services.policy.log_subjects else names.of("user", order.user.sub),
         project=names.unless_id("project", order.project),
         purpose=_purpose(services, names, order.purpose),
     )

@@ -9,6 +9,7 @@ from typing import Literal
 
 from fedproc.common.errors import FedprocError, TooLargeError, UnavailableError
 from fedproc.common.log import get_logger
+from fedproc.common.tlog.checkpoints import unverified
 from fedproc.contract.times import now
 from fedproc.contract.wire.datasets import OfferedDataset
 from fedproc.contract.wire.jws import CENTRAL, seal
@@ -43,11 +44,18 @@ class HeartbeatSender:
             await self._services.holds.probe_journal()
             await self._services.tlog.probe()
             try:
-                await self._broker.publish("heartbeat", self._sealed(await self._heartbeat()))
+                message = await self._heartbeat()
+                await self._broker.publish("heartbeat", self._sealed(message))
+                self._note_shown(message)
             except UnavailableError as error:
                 log.warning("heartbeat.not_sent", reason=error.message)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), self._services.settings.heartbeat_seconds)
+
+    def _note_shown(self, message: Heartbeat) -> None:
+        """The broker has it, so that the centre will: the next proof begins there."""
+        if message.log is not None:
+            self._services.tlog.witnessed = unverified(message.log.note).size
 
     def _sealed(self, message: Heartbeat) -> bytes:
         """One that is too large goes without what makes it so: the host is alive all the same."""
@@ -82,6 +90,7 @@ class HeartbeatSender:
             tools_ready=await asyncio.to_thread(self._services.tool_cache.ready),
             datasets=await self._datasets(),
             columns=self._columns.next(self._services.data.columns(self._services.policy.least_count)),
+            log=await self._services.tlog.shown(),
             open_jobs=len(self._reconciliation.open_jobs()),
             open_jobs_digest=self._reconciliation.digest(),
             check=self._check.shown(),

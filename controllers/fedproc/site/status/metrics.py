@@ -28,6 +28,9 @@ class Gauges:
     jobs: Counter[str]
     """open ones by state"""
     capacity: Capacity
+    log_writable: bool = True
+    log_broken: bool = False
+    """the host's log, or the centre's, is not what its witness has seen"""
     kept: tuple[Kept, ...] = ()
     """what the last pass of the retention found"""
 
@@ -49,6 +52,8 @@ class MetricsCollector(Collector):
         yield _gauge("accepting", "1 while the host takes jobs", gauges.accepting)
         yield _gauge("broker_connected", "1 while it is connected to the broker", gauges.connected)
         yield _gauge("clock_skew_seconds", "Its clock less the centre's", gauges.clock_skew)
+        yield _gauge("log_writable", "1 while the transparency log can be written", gauges.log_writable)
+        yield _gauge("log_broken", "1 if a transparency log is not what its witness has seen", gauges.log_broken)
         jobs = GaugeMetricFamily("fedproc_site_open_jobs", "Open jobs by state", labels=["state"])
         for state, count in gauges.jobs.items():
             jobs.add_metric([state], count)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedproc.common.errors import InvalidInputError
+from fedproc.contract.wire.logs import WitnessedLog
+from fedproc.site.centre.witness import CentreWitness
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of, leftovers_of, releases_of
 from fedproc.site.jobs.services import Services
@@ -15,9 +17,15 @@ from fedproc.site.status.control import Route
 from fedproc.site.status.host_check import HostCheck
 
 
-def routes_for(services: Services, orchestrator: Orchestrator, check: HostCheck, retention: Retention) -> list[Route]:
+def routes_for(
+    services: Services,
+    orchestrator: Orchestrator,
+    check: HostCheck,
+    retention: Retention,
+    witness: CentreWitness,
+) -> list[Route]:
     """The routes of :class:`fedproc.site.status.control.ControlSocket`."""
-    routes = _Routes(services, orchestrator, check, retention)
+    routes = _Routes(services, orchestrator, check, retention, witness)
     return [
         ("POST", re.compile("/drain"), routes.drain),
         ("GET", re.compile("/status"), routes.status),
@@ -30,7 +38,15 @@ def routes_for(services: Services, orchestrator: Orchestrator, check: HostCheck,
 
 
 class _Routes:
-    def __init__(self, services: Services, orchestrator: Orchestrator, check: HostCheck, retention: Retention) -> None:
+    def __init__(
+        self,
+        services: Services,
+        orchestrator: Orchestrator,
+        check: HostCheck,
+        retention: Retention,
+        witness: CentreWitness,
+    ) -> None:
+        self._witness = witness
         self._retention = retention
         self._services = services
         self._orchestrator = orchestrator
@@ -51,6 +67,12 @@ class _Routes:
                 {"job": job, "reason": reason, "set_aside": datetime.fromtimestamp(at, UTC).isoformat()}
                 for job, reason, at in await services.journal.unreadable()
             ],
+            "log": {
+                "entries": services.tlog.size,
+                "works": services.tlog.works,
+                "witnessed": _json(self._witness.of_ours),
+                "centre": _json(self._witness.of_centre),
+            },
             "datasets": [dataset for dataset in _datasets(services) if dataset["problem"] is not None],
         }
 
@@ -81,6 +103,10 @@ class _Routes:
     async def drain(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
         self._services.holds.drain()
         return {"held": self._services.holds.held, "jobs": len(self._orchestrator.runs)}
+
+
+def _json(found: WitnessedLog | None) -> dict[str, Any] | None:
+    return None if found is None else found.model_dump()
 
 
 def _datasets(services: Services) -> list[dict[str, Any]]:

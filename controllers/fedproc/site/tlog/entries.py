@@ -56,7 +56,7 @@ class _OfJob(HostEntry):
 
 
 class JobAccepted(_OfJob):
-    """``user``, ``project`` and ``purpose`` as :class:`fedproc.site.tlog.pseudonyms.Pseudonyms` writes them.
+    """``user``, ``project`` and ``purpose`` as :class:`fedproc.common.tlog.pseudonyms.Pseudonyms` writes them.
 
     ``inputs`` counts the files that come from the centre.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,14 @@ from fedproc.common.log import get_logger
 from fedproc.common.retry import Backoff
 from fedproc.common.tasks import settle
 from fedproc.common.tlog.entries import moment_text
-from fedproc.common.tlog.errors import LogDamagedError
+from fedproc.common.tlog.errors import LogDamagedError, LogError
 from fedproc.common.tlog.folder import give_to_owner
 from fedproc.common.tlog.log import Log
+from fedproc.common.tlog.pseudonyms import Pseudonyms
+from fedproc.common.tlog.witness import encoded
+from fedproc.contract.wire.logs import ShownLog
 from fedproc.site.journal import JournalError
 from fedproc.site.tlog.entries import HostEntry, LogResumed, PolicyChanged
-from fedproc.site.tlog.pseudonyms import Pseudonyms
 
 log = get_logger(__name__)
 
@@ -46,12 +49,15 @@ class HostLog:
         self.folder = folder
         self._origin = origin
         self._log: Log | None = None
+        self._opening = threading.Lock()
         self._pseudonyms: Pseudonyms | None = None
         self._waiting: list[tuple[HostEntry, asyncio.Future[HostLogError | None]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._failing_since: str | None = None
         self._damaged: HostLogError | None = None
         self.on_condition: OnCondition = lambda _reason: None
+        self.witnessed = 0
+        """entries that the centre has witnessed, as far as is known here"""
         self.policy: str | None = None
         """sha256 of the policy file that counts now"""
 
@@ -109,6 +115,31 @@ class HostLog:
         except OSError as error:
             log.error("tlog.policy_not_kept", policy=digest, reason=str(error))
 
+    # -- for its witness -------------------------------------------------------------------------
+
+    async def shown(self) -> ShownLog | None:
+        """The log for the centre to witness, from what it has witnessed; None while there is none to show."""
+        try:
+            return await asyncio.to_thread(self._shown)
+        except (HostLogError, LogError) as error:
+            log.warning("tlog.not_shown", reason=error.message)
+            return None
+
+    def _shown(self) -> ShownLog:
+        opened, since = self._opened()[0], self.witnessed
+        note, proof = opened.consistency(since)
+        return ShownLog(note=note, verifier=opened.verifier, since=since, proof=encoded(proof))
+
+    @property
+    def works(self) -> bool:
+        """Whether it could be written when that was last tried."""
+        return self._failing_since is None
+
+    @property
+    def size(self) -> int | None:
+        """How many entries there are; None before it was opened."""
+        return None if self._log is None else self._log.size
+
     # -- who, as the log says it -----------------------------------------------------------------
 
     async def pseudonyms(self) -> Pseudonyms:
@@ -148,8 +179,12 @@ class HostLog:
     def _opened(self) -> tuple[Log, Pseudonyms]:
         if self._damaged is not None:
             raise self._damaged
-        if self._log is not None and self._pseudonyms is not None:
-            return self._log, self._pseudonyms
+        with self._opening:
+            if self._log is not None and self._pseudonyms is not None:
+                return self._log, self._pseudonyms
+            return self._open()
+
+    def _open(self) -> tuple[Log, Pseudonyms]:
         try:
             self._log = self._log or Log(self.folder, self._origin)
             self._pseudonyms = self._pseudonyms or Pseudonyms(self.folder)

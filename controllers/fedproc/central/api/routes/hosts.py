@@ -22,9 +22,11 @@ from fedproc.central.api.deps import (
 from fedproc.central.api.health import check_health
 from fedproc.central.api.routes.common import HostPath, add_alias, answer, answer_list, router
 from fedproc.central.api.views import dataset_detail, dataset_views, host_report_view, host_view
+from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
 from fedproc.central.db.repositories import dataset_columns, enrolments, hosts
 from fedproc.central.experiments import reconcile, revocation
+from fedproc.central.tlog import witness
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from fedproc.common.keys import load_key, public_jwk
 from fedproc.common.text import did_you_mean
@@ -40,6 +42,7 @@ from fedproc.contract.api.hosts import (
 )
 from fedproc.contract.api.operations import Health
 from fedproc.contract.ids import DATASET_PATTERN
+from fedproc.contract.wire.logs import WitnessExchange
 
 routes = router("hosts")
 
@@ -165,12 +168,44 @@ def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, calle
     return _changed(app, row)
 
 
+@routes.get("/hosts/{host_id}/witness", response_model=WitnessExchange)
+def exchange_witness(
+    request: Request,
+    host_id: HostPath,
+    caller: HostCaller,
+    since: Annotated[int, Query(ge=0, le=2**62, description="entries of the centre's log that it has witnessed")] = 0,
+) -> Response:
+    """For a host: the centre's transparency log to witness, and what the centre has witnessed of the host's own."""
+    app = app_state(request)
+    _check_own(caller, host_id)
+    with read_transaction(app.engine) as connection:
+        kept = hosts.enrolled(connection, host_id).log
+    return answer(WitnessExchange(centre=app.tlog.shown(since), witnessed=witness.view(kept)))
+
+
+@routes.post("/hosts/{host_id}/witness/reset", response_model=HostView)
+def reset_witness(request: Request, host_id: HostPath, body: HostRevocation, caller: Operator) -> Response:
+    """Take a host's transparency log as it is now: its site has explained why it is not what it was."""
+    app = app_state(request)
+    with serialized_transaction(app.engine) as connection:
+        hosts.enrolled(connection, host_id)
+        hosts.forget_log(connection, host_id)
+        audit_event(request).record(connection, 200, host_id, body.reason)
+        row = hosts.one(connection, host_id)
+        assert row is not None
+    return _changed(app, row)
+
+
+def _check_own(caller: Caller, host: str) -> None:
+    if caller.host != host:
+        raise ForbiddenError(f"the token is of host {caller.host}, not of {host}", code="forbidden.host")
+
+
 @routes.post("/hosts/{host_id}/inventory", response_model=OpenJobsAnswer, name="take_inventory")
 def report_open_jobs(request: Request, host_id: HostPath, body: OpenJobsReport, caller: HostCaller) -> Response:
     """A host tells all its open jobs, after its list and the centre's were found to differ."""
     app = app_state(request)
-    if caller.host != host_id:
-        raise ForbiddenError(f"the token is of host {caller.host}, not of {host_id}", code="forbidden.host")
+    _check_own(caller, host_id)
     with serialized_transaction(app.engine) as connection:
         result = reconcile.answer(connection, host_id, body)
         audit_event(request).record(connection, 200, host_id, f"epoch={body.epoch} jobs={len(body.jobs)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +49,8 @@ def dead_letter_page(connection: Connection, before: int | None, most: int) -> S
 def add(connection: Connection, actor: str, action: str, target: str | None, detail: str, now: float) -> int:
     """What a program did that no request asked for, or that is part of what one asked for; the entry's id."""
     entry = {"time": now, "actor": actor, "method": "", "path": "", "action": action, "target": target}
-    added = connection.execute(insert(audit).values(**entry, outcome=200, detail=detail[:LONGEST_DETAIL]))
+    values = {**entry, "outcome": 200, "detail": detail[:LONGEST_DETAIL], **to_be_logged()}
+    added = connection.execute(insert(audit).values(**values))
     assert added.inserted_primary_key is not None
     return int(added.inserted_primary_key[0])
 
@@ -56,3 +58,8 @@ def add(connection: Connection, actor: str, action: str, target: str | None, det
 def describe_again(connection: Connection, entry: int, detail: str) -> None:
     """Let an entry tell of what was done since it was added."""
     connection.execute(update(audit).where(audit.c.id == entry).values(detail=detail[:LONGEST_DETAIL]))
+
+
+def to_be_logged() -> dict[str, Any]:
+    """Of a new entry: that the transparency log does not have it yet, and what it commits to it with."""
+    return {"seal": secrets.token_hex(16), "logged": False}

@@ -51,6 +51,11 @@ def deactivate(connection: Connection, host: str) -> None:
     connection.execute(update(hosts).where(hosts.c.id == host).values(active=False))
 
 
+def forget_log(connection: Connection, host: str) -> None:
+    """The next checkpoint of its transparency log is taken as it comes."""
+    connection.execute(update(hosts).where(hosts.c.id == host).values(log=None))
+
+
 def listed(connection: Connection, *, everyone: bool) -> Sequence[Row[Any]]:
     """The active hosts, or all that were ever enrolled, by id."""
     query = select(hosts, _IS_ACCEPTED).order_by(hosts.c.id)
