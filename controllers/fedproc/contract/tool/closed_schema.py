@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedproc.contract.tool.keywords import REFERENCE, of_types, others_beside, redirections
 from fedproc.contract.tool.outputs import MOST_ROWS
 from fedproc.contract.tool.statistics import StatisticDecl
 
@@ -30,13 +31,6 @@ _SPAN = 1_000
 """how many whole numbers one that is no statistic may range over"""
 _STEPS = 10_000
 _SEVERAL = ("anyOf", "oneOf")
-_BESIDE = frozenset({"title", "description", "examples", "default", "$comment", "$defs", "$schema"})
-"""what may stand beside a choice; all else would hold together with it"""
-_NOT_TAKEN = frozenset({
-    "patternProperties", "allOf", "not", "if", "then", "else", "contains", "dependentSchemas", "unevaluatedItems",
-    "unevaluatedProperties", "uniqueItems", "$dynamicRef", "$id", "$anchor",
-})  # fmt: skip
-"""what would take long to check, or lead elsewhere"""
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _INTRICATE = re.compile(r"\)[*+{?]|\(\?|\\[1-9]")
 _REPEATS = re.compile(r"[*+{]")
@@ -77,7 +71,7 @@ def problems(schema: Any, statistics: Sequence[StatisticDecl], longest: int = SH
     """What keeps the schema from being closed, each with its place; ``longest`` is that of a text by a pattern."""
     counted = {f"{s.at}.{name}".lstrip(".") for s in statistics for name in s.fields()}
     below = tuple(f"{s.at}.{name}".lstrip(".") for s in statistics for name in s.values)
-    found: list[str] = []
+    found = list(redirections(schema))
     letters = 0
     try:
         for place in _Walk(schema).leaves(Place("", _as_node(schema)), _DEPTH):
@@ -103,6 +97,12 @@ class _NotClosedError(Exception):
     """Something in the schema takes any value."""
 
 
+def _as_text(schema: Any) -> Mapping[str, Any]:
+    """Of a key, which is a text without being said to be."""
+    node = _as_node(schema)
+    return node if {"$ref", *_SEVERAL, "enum", "const", "type"} & node.keys() else {"type": "string", **node}
+
+
 def _is_below(path: str, value: str) -> bool:
     return path.startswith((f"{value}[]", f"{value}{{}}", f"{value}."))
 
@@ -124,16 +124,15 @@ class _Walk:
         if depth == 0 or self._steps > _STEPS:
             raise _NotClosedError(f"{place.shown}: the schema is too large, or leads back to itself")
         node = place.node
-        if odd := node.keys() & _NOT_TAKEN:
-            raise _NotClosedError(f"{place.shown}: {min(odd)} is not taken")
         if "$ref" in node:
+            self._check(place, {"$ref"}, "$ref")
             yield from self.leaves(place.of(self._resolved(node["$ref"], place)), depth - 1)
         elif several := next((key for key in _SEVERAL if key in node), None):
-            if beside := node.keys() - _BESIDE - {several}:
-                raise _NotClosedError(f"{place.shown}: {several} beside {min(beside)}; put that into each of its ways")
+            self._check(place, {several}, several)
             for way in node[several]:
                 yield from self.leaves(place.of(way), depth - 1)
         elif "enum" in node or "const" in node:
+            self._check(place, {"enum", "const", "type"}, "enum or const")
             yield place
         else:
             yield from self._of_types(place, depth)
@@ -142,7 +141,9 @@ class _Walk:
         kinds = place.node.get("type")
         if not kinds:
             raise _NotClosedError(f"{place.shown}: takes any value; give type, enum, const, anyOf, oneOf or $ref")
-        for kind in [kinds] if isinstance(kinds, str) else kinds:
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        self._check(place, of_types(kinds), " or ".join(kinds))
+        for kind in kinds:
             if kind == "object":
                 yield from self._of_object(place, depth)
             elif kind == "array":
@@ -164,8 +165,8 @@ class _Walk:
                 f"{place.shown}: takes any key; say additionalProperties: false, or a schema there with propertyNames"
                 f" and maxProperties (at most {MOST_ROWS})"
             )
-        keys = place.inner(" (a key)", {"type": "string", **_as_node(node["propertyNames"])}, node["maxProperties"])
-        yield from self.leaves(keys, depth - 1)
+        names = place.inner(" (a key)", _as_text(node["propertyNames"]), node["maxProperties"])
+        yield from self.leaves(names, depth - 1)
         yield from self.leaves(place.inner("{}", others, node["maxProperties"]), depth - 1)
 
     def _of_list(self, place: Place, depth: int) -> Iterator[Place]:
@@ -178,12 +179,15 @@ class _Walk:
             raise _NotClosedError(f"{place.shown}: a list of any length; say maxItems (at most {MOST_ROWS})")
         yield from self.leaves(place.inner("[]", node.get("items", True), node["maxItems"]), depth - 1)
 
+    def _check(self, place: Place, allowed: Collection[str], of: str) -> None:
+        if others := others_beside(place.node, allowed, place.node is self._root):
+            raise _NotClosedError(f"{place.shown}: {of} beside {others[0]}, which is not taken here")
+
     def _resolved(self, reference: Any, place: Place) -> Mapping[str, Any]:
-        found = self._root
-        for step in str(reference).removeprefix("#").strip("/").split("/"):
-            found = found.get(step) if isinstance(found, Mapping) else None
-        if not str(reference).startswith("#/") or not isinstance(found, Mapping):
-            raise _NotClosedError(f"{place.shown}: $ref {reference!r} leads nowhere in this schema")
+        name = str(reference).rpartition("/")[2]
+        found = self._root.get("$defs", {}).get(name) if REFERENCE.fullmatch(str(reference)) else None
+        if not isinstance(found, Mapping):
+            raise _NotClosedError(f"{place.shown}: $ref {reference!r} leads nowhere; it is #/$defs/NAME")
         return found
 
 
