@@ -12,7 +12,7 @@ from fedproc.common.files import read_regular
 from fedproc.contract.tool.task import Task
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
-from fedproc.site.policy.engine.known import Known, multiples
+from fedproc.site.policy.engine.known import Known
 from fedproc.site.policy.engine.strict_json import scalars
 
 _LARGEST = 16 << 20
@@ -25,7 +25,7 @@ def known_of(services: Services, record: JobRecord, task: Task) -> Known:
     return Known(
         {
             "parameters": lambda: scalars(order.parameters),
-            "steps": lambda: multiples(scalars(order.parameters)),
+            "steps": lambda: scalars(order.parameters),
             "order": lambda: _of_order(services, record),
             "dataset": lambda: _of_datasets(services, record),
             "inputs": lambda: _of_inputs(services.workspace(order.job).input, task),

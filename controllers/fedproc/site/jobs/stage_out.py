@@ -23,7 +23,7 @@ from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import confirm_datasets
 from fedproc.site.jobs.workspace import Workspace
-from fedproc.site.policy.disclosure import findings
+from fedproc.site.policy.disclosure import findings_apart
 from fedproc.site.policy.engine.findings import Finding, Result, verdict
 from fedproc.site.policy.rules import Terms
 
@@ -87,7 +87,9 @@ async def check(services: Services, record: JobRecord, task: Task, sealed: Path)
     """
     if not task.outputs:
         return []
-    found = await stoppable(findings, terms_of(services, record, task), task, sealed, known_of(services, record, task))
+    found = await stoppable(
+        findings_apart, terms_of(services, record, task), task, sealed, known_of(services, record, task)
+    )
     for each in found:
         log.info("release.finding", job=record.job, output=each.output, **each.as_fields())
     if verdict(found) is Result.refuse:

@@ -5,12 +5,13 @@ What is looked at is the sealed copy; the decision names its hashes, and the upl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine.apart import inspect_apart
 from fedproc.site.policy.engine.engine import inspect
 from fedproc.site.policy.engine.findings import Finding, Result
 from fedproc.site.policy.engine.known import Known
@@ -24,13 +25,36 @@ def findings(
 
     Raises StoppedError between two files once ``flag`` is set.
     """
+    return _findings(_inspect_here, terms, task, sealed, known, flag)
+
+
+def findings_apart(
+    terms: Terms, task: Task, sealed: Path, known: Known | None = None, flag: StopFlag | None = None
+) -> list[Finding]:
+    """The same by a process of its own, with limits of time and memory: for a daemon, and anybody's tools."""
+    return _findings(inspect_apart, terms, task, sealed, known, flag)
+
+
+Inspect = Callable[[Sequence[OutputDecl], Path, int, Known, StopFlag], list[Finding]]
+
+
+def _inspect_here(
+    outputs: Sequence[OutputDecl], sealed: Path, floor: int, known: Known, flag: StopFlag
+) -> list[Finding]:
+    return [each for output in outputs for each in inspect(output, sealed / output.name, floor, known, flag)]
+
+
+def _findings(
+    inspect_all: Inspect, terms: Terms, task: Task, sealed: Path, known: Known | None, flag: StopFlag | None
+) -> list[Finding]:
     present = [output for output in task.outputs if (sealed / output.name).exists()]
+    found = inspect_all(present, sealed, terms.floor, known or Known(), flag or StopFlag())
     return [
         finding
         for output in present
         for finding in (
             *_of_policy(terms, output),
-            *_kept(terms, task, output, inspect(output, sealed / output.name, terms.floor, known or Known(), flag)),
+            *_kept(terms, task, output, [each for each in found if each.output == output.name]),
         )
     ]
 
@@ -46,9 +70,9 @@ def _of_policy(terms: Terms, output: OutputDecl) -> Iterator[Finding]:
 
 
 def _kept(terms: Terms, task: Task, output: OutputDecl, found: list[Finding]) -> list[Finding]:
-    """Without those that need no person: refusals stay, whatever the site's policy waives."""
+    """Without those that need no person: refusals stay, and what nobody could check, whatever the policy waives."""
     unseen = output.name in terms.without_review or _saw_nobody(task, output)
-    return [each for each in found if each.result is Result.refuse or not unseen]
+    return [each for each in found if each.result is Result.refuse or each.rule is rules.CHECKED or not unseen]
 
 
 def _saw_nobody(task: Task, output: OutputDecl) -> bool:

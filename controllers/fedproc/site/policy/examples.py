@@ -17,7 +17,7 @@ from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.site.policy.disclosure import findings
 from fedproc.site.policy.engine.findings import Finding, Result, verdict
-from fedproc.site.policy.engine.known import Known, multiples
+from fedproc.site.policy.engine.known import Known
 from fedproc.site.policy.engine.strict_json import scalars
 from fedproc.site.policy.rules import Policy, ToolRule
 
@@ -67,7 +67,7 @@ def _known(tool: Tool, task: Task, given: Path) -> Known:
     return _ExampleKnown(
         {
             "parameters": lambda: scalars(parameters),
-            "steps": lambda: multiples(scalars(parameters)),
+            "steps": lambda: scalars(parameters),
             "dataset": lambda: scalars([described, folders]),
             "inputs": lambda: scalars(inputs),
         }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fedproc.common.tasks import StopFlag
+from fedproc.common.log import get_logger
+from fedproc.common.tasks import StopFlag, StoppedError
 from fedproc.contract.tool.declared import problems_of
 from fedproc.contract.tool.task import Disclosure, OutputDecl
 from fedproc.site.policy.engine import rules
@@ -15,7 +17,7 @@ from fedproc.site.policy.engine.cells import of_tables, tables_of
 from fedproc.site.policy.engine.counts import TABLES, Against, of_subject, refused, to_review
 from fedproc.site.policy.engine.estimates import of_estimates
 from fedproc.site.policy.engine.findings import Finding, Result
-from fedproc.site.policy.engine.identifiers import identifies
+from fedproc.site.policy.engine.identifiers import identifies, names_patients
 from fedproc.site.policy.engine.kinds import HEAD, IMAGES_OF_PATIENTS, PICTURES, kind_of
 from fedproc.site.policy.engine.known import Known
 from fedproc.site.policy.engine.models import is_plain_model
@@ -24,6 +26,8 @@ from fedproc.site.policy.engine.schema import differs
 from fedproc.site.policy.engine.strict_json import strictly
 from fedproc.site.policy.engine.tables import rows_of
 from fedproc.site.policy.engine.undeclared import of_undeclared
+
+log = get_logger(__name__)
 
 _LARGEST = int(rules.BYTES.threshold or 0)
 
@@ -34,14 +38,30 @@ def inspect(output: OutputDecl, folder: Path, floor: int, known: Known, flag: St
     ``floor`` is the least number of persons; never below :data:`~fedproc.site.policy.engine.rules.LOWEST_FLOOR`.
     Raises StoppedError between two files once ``flag`` is set, and :class:`OSError`.
     """
-    flag = flag or StopFlag()
-    floor = max(floor, rules.LOWEST_FLOOR)
+    try:
+        found = _of_output(output, folder, max(floor, rules.LOWEST_FLOOR), known, flag or StopFlag())
+    except (StoppedError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person looks
+        log.error("release.not_checked", output=output.name, error=type(error).__name__, at=_last_line(error))
+        found = [to_review(rules.CHECKED, "it could not be checked: the rules have a fault with it")]
+    return [Finding(output.name, each.rule, each.result, each.text) for each in dict.fromkeys(found)]
+
+
+def _last_line(error: Exception) -> str:
+    """Where it was raised; its text may hold what the document does."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    frame, line = frames[-1]
+    return f"{frame.f_globals.get('__name__', '')}:{line}"
+
+
+def _of_output(output: OutputDecl, folder: Path, floor: int, known: Known, flag: StopFlag) -> list[Against]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     found = [*_of_declaration(output), *_of_names(output, [path.relative_to(folder).as_posix() for path in files])]
     for path in files:
         flag.check()
         found += _of_file(output, path, floor, known)
-    return [Finding(output.name, each.rule, each.result, each.text) for each in dict.fromkeys(found)]
+    return found
 
 
 def _of_declaration(output: OutputDecl) -> Iterator[Against]:
@@ -102,7 +122,7 @@ def _of_document(output: OutputDecl, raw: bytes, kind: str | None, floor: int, k
     except ValueError:
         yield refused(rules.STRICT, "a file cannot be read as strictly as its declared type has it")
         return
-    if identifies(raw.decode()):
+    if names_patients(document):
         yield refused(rules.IDENTIFIERS, "a name or a value in it stands for single patients")
     schema = output.content.schema_of_document() if output.content else None
     if schema is None or differs(document, schema, known):

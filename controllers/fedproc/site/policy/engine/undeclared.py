@@ -14,13 +14,14 @@ from fedproc.site.policy.engine.strict_json import strictly
 
 
 def of_undeclared(output: OutputDecl, raw: bytes, kind: str | None, floor: int) -> Iterator[Against]:
-    """Its kind, names of patients in a text, and the counts of the fields that the tool names (min_count_fields)."""
+    """Its kind, names of patients in a text, and the counts of the fields that the tool names, in whatever way."""
     if kind is not None:
         yield to_review(rules.KIND, f"a file is of kind {kind}")
     elif output.disclosure is not Disclosure.individual and identifies(raw.decode("utf-8", "replace")):
         yield refused(rules.IDENTIFIERS, "a name or a value in it stands for single patients")
-    if output.min_count_fields:
-        yield from _of_counts(set(output.min_count_fields), raw, floor)
+    named = {*output.min_count_fields, *(name for each in output.statistics for name in each.person_counts)}
+    if named:
+        yield from _of_counts(named, raw, floor)
 
 
 def _of_counts(fields: set[str], raw: bytes, floor: int) -> Iterator[Against]:

@@ -1,0 +1,101 @@
+"""The engine in a process of its own: no tool's output holds up, fills or ends the orchestrator with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from fedproc.common.log import get_logger
+from fedproc.common.tasks import StopFlag
+from fedproc.contract.tool.task import OutputDecl
+from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine.findings import Finding, Result
+from fedproc.site.policy.engine.known import Known
+
+log = get_logger(__name__)
+
+_RULES = {rule.id: rule for rule in rules.RULES}
+_PROGRAM = "fedproc.site.policy.engine.inspecting"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of the process that looks at all outputs of one job. What it has not come to by then waits for a person."""
+
+    cpu_seconds: int = 60
+    wall_seconds: float = 300.0
+    memory_bytes: int = 1 << 30
+
+
+def inspect_apart(
+    outputs: Sequence[OutputDecl], sealed: Path, floor: int, known: Known, flag: StopFlag, limits: Limits | None = None
+) -> list[Finding]:
+    """What the rules have against each output, whose files lie in ``sealed``/NAME; blocks.
+
+    An output that could not be looked at within the limits has a finding that says so. Raises StoppedError once
+    ``flag`` is set, and :class:`OSError`.
+    """
+    limits = limits or Limits()
+    if not outputs:
+        return []
+    asked = _asked(outputs, sealed, floor, known, limits)
+    with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as answer:
+        question.write(json.dumps(asked).encode() + b"\n")
+        question.seek(0)
+        code = _ran(question, answer, flag, limits.wall_seconds)
+        answer.seek(0)
+        told = _told(answer.read())
+    return [finding for output in outputs for finding in _of(output, told.get(output.name), code)]
+
+
+def _asked(outputs: Sequence[OutputDecl], sealed: Path, floor: int, known: Known, limits: Limits) -> dict[str, Any]:
+    declared = [output.model_dump(mode="json", by_alias=True) for output in outputs]
+    text = json.dumps(declared)
+    return {
+        "outputs": declared,
+        "sealed": str(sealed),
+        "floor": floor,
+        "known": {name: list(known.values(name)) for name in known.sources if json.dumps(name) in text},
+        "cpu_seconds": limits.cpu_seconds,
+        "memory_bytes": limits.memory_bytes,
+    }
+
+
+def _ran(question: IO[bytes], answer: IO[bytes], flag: StopFlag, seconds: float) -> int | None:
+    """The exit code; None if it took too long."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", _PROGRAM], stdin=question, stdout=answer, stderr=subprocess.DEVNULL
+    )
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            flag.check()
+            try:
+                return process.wait(0.2)
+            except subprocess.TimeoutExpired:
+                continue
+        return None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _told(raw: bytes) -> dict[str, list[list[str]]]:
+    """By output; a line that was not ended says nothing."""
+    lines = [json.loads(line) for line in raw.split(b"\n")[:-1]]
+    return {line["output"]: line["findings"] for line in lines}
+
+
+def _of(output: OutputDecl, told: list[list[str]] | None, code: int | None) -> list[Finding]:
+    if told is None:
+        log.error("release.not_checked", output=output.name, exit_code=code)
+        text = "it could not be checked: the rules ended, or took too long or too much memory, over these outputs"
+        return [Finding(output.name, rules.CHECKED, Result.review, text)]
+    return [Finding(output.name, _RULES[rule], Result(result), text) for rule, result, text in told]
