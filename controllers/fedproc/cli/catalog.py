@@ -37,13 +37,13 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
     hinted = [f"{each}: {hint}" for m, each in found for hint in hints(m.tool.tasks)]
     for hint in hinted:
         notice(hint)
-    told = {m.tool.id: release_of(m, each) for m, each in found}
+    findings = {m.tool.id: release_of(m, each) for m, each in found}
     if json:
         rows = [{"id": m.tool.id, "version": m.tool.version, "digest": tool_digest(m)} for m, _ in found]
-        return as_json([row | {"release": told[row["id"]]} for row in rows])
+        return as_json([row | {"release": findings[row["id"]]} for row in rows])
     lines = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m, _ in found]
     table(("tool", "version", "digest", "files"), lines, none="")
-    show_release(told)
+    show_release(findings)
 
 
 @catalog.command()

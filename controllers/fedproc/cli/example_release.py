@@ -30,9 +30,9 @@ def release_of(manifest: Manifest, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def show_release(told: dict[str, list[dict[str, Any]]]) -> None:
+def show_release(findings: dict[str, list[dict[str, Any]]]) -> None:
     """The same as a table, one line for each finding."""
-    rows = [row for tool, entries in told.items() for entry in entries for row in _rows(tool, entry)]
+    rows = [row for tool, entries in findings.items() for entry in entries for row in _rows(tool, entry)]
     if rows:
         table(("tool", "output", "at a site with the default policy", "rule", "because"), rows, none="")
 

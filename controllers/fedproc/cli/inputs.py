@@ -23,10 +23,10 @@ def check(client: Client, request: ExperimentRequest, files: Mapping[str, Path])
     with nearest(client, "tool", request.tool):
         tasks = client.tasks(request.tool, request.version)
     uploads = _named(tasks, "upload")
-    faults = [_fault(name, uploads, _named(tasks, "dataset")) for name in files if name not in uploads]
-    if faults:
+    problems = [_fault(name, uploads, _named(tasks, "dataset")) for name in files if name not in uploads]
+    if problems:
         takes = f"takes the files {', '.join(uploads)}" if uploads else "takes no files"
-        raise InvalidInputError("\n".join([f"nothing was started: {request.tool} {takes}", *faults]))
+        raise InvalidInputError("\n".join([f"nothing was started: {request.tool} {takes}", *problems]))
 
 
 def _fault(name: str, uploads: Mapping[str, None], datasets: Mapping[str, None]) -> str:

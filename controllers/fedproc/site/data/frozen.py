@@ -49,8 +49,8 @@ class FrozenCohorts:
         layout, loop = self._layout(job, dataset, entry), asyncio.get_running_loop()
 
         def note(count: int, how: str) -> None:
-            words = {"link": "", "clone": " by clones", "copy": " by copies"}[how]
-            loop.call_soon_threadsafe(wait, f"materialising {count:,}/{cohort.files:,} files{words}")
+            manner = {"link": "", "clone": " by clones", "copy": " by copies"}[how]
+            loop.call_soon_threadsafe(wait, f"materialising {count:,}/{cohort.files:,} files{manner}")
 
         try:
             how = await in_thread(layout.make, note)
