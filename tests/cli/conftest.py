@@ -23,6 +23,12 @@ class Said(NamedTuple):
 Call = Callable[..., Said]
 
 
+@pytest.fixture(autouse=True)
+def _endless_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest's workers have a width of their own, which tables keep to."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def fedproc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """Call the program as its entry point does, as nobody who is signed in."""

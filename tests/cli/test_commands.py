@@ -100,6 +100,7 @@ def test_description_of_several_lines_is_shown_line_by_line(federation: Federati
         assert federation.add_tool(folder, olga).status_code == 201
     assert "For a\nstudy:\nCounts the" in rosa("tools", "show", "lines").out
     assert "For a study: Counts the" in rosa("tools", "list").out
+    assert "* must be given" in rosa("tools", "show", "lines").out
 
 
 # -- signing in

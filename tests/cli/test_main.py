@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from tests.cli.conftest import Call
 from typer.main import get_command
 
 from fedproc.cli.main import application
@@ -37,3 +38,12 @@ def test_a_hosts_commands_load_nothing_of_the_users_ones() -> None:
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert "fedproc.cli.site.control" in loaded
     assert not {"fedproc.cli.run", "fedproc.client.api", "httpx"} & set(loaded)
+
+
+def test_help_has_each_exit_code_on_a_line_of_its_own(fedproc: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip() for line in fedproc("run", "--help").out.splitlines()]
+    assert "4    succeeded without some of its hosts, as the tool allows" in lines
+    assert "3    it has not succeeded (yet): there may be no results, or only some" in [
+        line.strip() for line in fedproc("results", "--help").out.splitlines()
+    ]

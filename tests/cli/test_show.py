@@ -63,3 +63,42 @@ def test_no_command_prints_by_itself() -> None:
     modules = [path for path in Path(show.__file__).parent.rglob("*.py") if path.name not in {"show.py", "follow.py"}]
     assert len(modules) > 15
     assert [path.name for path in modules if "console.print" in path.read_text() or "[/]" in path.read_text()] == []
+
+
+EXPERIMENTS = [
+    ("e-01k8jsvr1vm9u59pikbk0ouee6", "cohort-statistics 3.0.1", "succeeded", "2026-11-29 14:45:06", "trial 1"),
+    ("e-01k8jsvr1vm9u59pikbk0ouee7", "host-acceptance 2.0.0", "cancelled", "2026-11-29 14:45:06", ""),
+]
+
+
+def test_table_keeps_names_and_dates_whole_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    show.table(("experiment", "tool", "state", "started", "label"), EXPERIMENTS, none="")
+    show.table(("host", "what it is"), [("EUCAIM", "word " * 40)], none="")
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    for word in " ".join(" ".join(row) for row in EXPERIMENTS).split():
+        assert word in out.split(), word
+
+
+def test_table_that_has_no_room_for_its_words_folds_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    show.table(("experiment", "sha256"), [("e-1", "a" * 64)], none="")
+    out = capsys.readouterr().out
+    assert "a" * 64 in out.replace("\n", "").replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("Fits a model. It is exact.", "Fits a model."),
+        ("Counts the 3.5 kB\n of rows, e.g. of UB", "Counts the 3.5 kB of rows, e.g. of UB"),
+        ("", ""),
+    ],
+)
+def test_first_sentence_ends_where_another_begins(text: str, first: str) -> None:
+    assert show.first_sentence(text) == first

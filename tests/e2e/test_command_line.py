@@ -22,7 +22,7 @@ pytestmark = pytest.mark.needs_federation
 
 @pytest.fixture
 def environment(running, tmp_path):
-    return {**os.environ, **read_env(running.folder), "XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "120"}
+    return {**os.environ, **read_env(running.folder), "XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "1000"}
 
 
 @pytest.fixture

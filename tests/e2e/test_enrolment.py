@@ -19,7 +19,7 @@ pytestmark = pytest.mark.needs_federation
 
 @pytest.fixture
 def fedproc(running, tmp_path):
-    environment = {**os.environ, **read_env(running.folder), "XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "120"}
+    environment = {**os.environ, **read_env(running.folder), "XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "1000"}
 
     def call(*arguments: str, code: int = 0, **changed: str):
         command = [sys.executable, "-m", "fedproc.cli", *arguments]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.needs_federation
 def site(running: Running, *arguments: str) -> str:
     socket = running.folder / "hosts" / "UB" / "site.sock"
     command = [sys.executable, "-m", "fedproc.cli", "site", *arguments, "--socket", str(socket)]
-    environment = {**os.environ, "COLUMNS": "200"}
+    environment = {**os.environ, "COLUMNS": "1000"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=True).stdout
 
 

@@ -15,6 +15,7 @@ from fedproc.cli.show import (
     as_json,
     bold,
     clock,
+    first_sentence,
     flowing,
     line,
     say,
@@ -145,7 +146,7 @@ def list_tools(json: AsJson = False) -> None:
         found = client.tools()
     if json:
         return as_json(found)
-    rows = [(tool.id, tool.version, tool.mode, flowing(tool.description)) for tool in found]
+    rows = [(tool.id, tool.version, tool.mode, first_sentence(tool.description)) for tool in found]
     table(("tool", "version", "mode", "what it does"), rows, none="no tool is approved yet")
 
 
@@ -183,8 +184,10 @@ def _parameters(tool: ToolView) -> None:
         for name, inner in schema.get("properties", {}).items()
         if isinstance(inner, dict)
     ]
-    head = ("parameter", "value", "default", "for example", "* = must be given")
+    head = ("parameter", "value", "default", "for example", "description")
     table(head, rows, none="It takes no parameters.")
+    if required:
+        say("* must be given")
 
 
 @data.callback()

@@ -141,8 +141,11 @@ def _number(value: float | None, unit: str) -> str:
 def results(experiment: Experiment, to: Results = None, json: AsJson = False) -> None:
     """The results of an experiment: list them, or fetch them, and a report of the experiment, with --to.
 
-    Exit codes with --to: 0 fetched, 4 fetched, and it succeeded without some of its hosts, 3 it has not succeeded
-    (yet), so that there may be no results, or only some.
+    \b
+    Exit codes with --to:
+    0    fetched
+    4    fetched, and it succeeded without some of its hosts
+    3    it has not succeeded (yet): there may be no results, or only some
     """
     with signed_in() as client:
         view = client.experiment(experiment_id(client, experiment))

@@ -63,8 +63,13 @@ def run(
 ) -> None:
     """Run a tool at hosts, or where datasets are, and follow it to its end.
 
-    Exit codes: 0 succeeded (or started, with --no-wait), 4 succeeded without some of its hosts, as the tool allows,
-    3 ended otherwise, 1 an error, 130 interrupted.
+    \b
+    Exit codes:
+    0    succeeded (or started, with --no-wait)
+    4    succeeded without some of its hosts, as the tool allows
+    3    ended otherwise
+    1    an error
+    130  interrupted
     """
     files = arguments.files(upload or [])
     selection, dataset_selections = arguments.selections(select or [])

@@ -7,6 +7,7 @@ none of it reaches the terminal as a control character: whoever prints goes thro
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedproc.cli.widths import column_widths
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.text import escaped
 from fedproc.contract.times import moment
@@ -33,6 +35,7 @@ _PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True, "markup": False
 console = Console(**_PLAIN)
 errors = Console(stderr=True, **_PLAIN)
 
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-ZÀ-Þ])")
 _COLOURS = {"succeeded": "green", "cancelled": "yellow"} | dict.fromkeys(
     ("failed", "error", "refused", "expired", "lost"), "red"
 )
@@ -54,6 +57,11 @@ def say_lines(text: str) -> None:
 def flowing(text: str) -> str:
     """The same text as one line, for a cell of a table."""
     return " ".join(text.split())
+
+
+def first_sentence(text: str) -> str:
+    """What a description says first, which tells it from others in a list."""
+    return _SENTENCE.split(flowing(text), maxsplit=1)[0]
 
 
 def notice(*parts: object) -> None:
@@ -102,14 +110,24 @@ def agreed(question: str, *, yes: bool) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:
-    """A table without frames; ``none`` is printed where there are no rows."""
+    """A table without frames, in which words stay whole; ``none`` is printed where there are no rows."""
+    cells = [[line(cell) for cell in row] for row in rows]
+    if not cells:
+        return say(none)
+    plain = Console(**{**_PLAIN, "soft_wrap": False}, width=None if console.is_terminal else _width_of_pipe())
     shown = Table(box=None, header_style="bold", pad_edge=False)
-    for number, title in enumerate(head):
-        shown.add_column(line(title), no_wrap=number == 0, overflow="fold")
-    for row in rows:
-        shown.add_row(*map(line, row))
-    plain = Console(**{**_PLAIN, "soft_wrap": False}, width=None if console.is_terminal else _ENDLESS)
-    plain.print(shown) if shown.row_count else say(none)
+    titles = [line(title) for title in head]
+    for number, (title, width) in enumerate(zip(titles, column_widths([titles, *cells], plain.width), strict=True)):
+        shown.add_column(title, no_wrap=number == 0, overflow="fold", width=width)
+    for row in cells:
+        shown.add_row(*row)
+    plain.print(shown)
+
+
+def _width_of_pipe() -> int:
+    """Whoever sets ``COLUMNS`` wants that; else nothing is folded."""
+    given = os.environ.get("COLUMNS", "")
+    return int(given) if given.isdecimal() and int(given) > 0 else _ENDLESS
 
 
 def witnessed(log: WitnessedLog | None) -> Text:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import time
@@ -22,6 +23,13 @@ from fedproc.demo import scenario
 from fedproc.demo.federation import Federation, read_env
 
 _CATALOGUE = Path(__file__).parents[3] / "tool_catalog"
+_DEFAULT = ".demo"
+_BY_HAND = (
+    (".venv/bin/fedproc hosts", "who is there"),
+    (".venv/bin/fedproc data", "which datasets"),
+    (".venv/bin/fedproc tools", "which tools; tools show TOOL tells more"),
+    (".venv/bin/fedproc run host-acceptance --host UB", "a look from inside"),
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -44,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("DEMO_DIR") or ".demo")
+    return Path(os.environ.get("DEMO_DIR") or _DEFAULT)
 
 
 def _federation() -> Federation:
@@ -94,21 +102,21 @@ def _start(federation: Federation, console: Console) -> None:
 def _up(console: Console) -> None:
     federation = _federation()
     _start(federation, console)
-    env, folder = read_env(_folder()), _short(_folder())
-    url = env["FEDPROC_URL"]
-    console.print(
-        f"""
+    console.print(closing_lines(read_env(_folder())["FEDPROC_URL"], _short(_folder())))
+
+
+def closing_lines(url: str, folder: str) -> str:
+    """What one does next with a federation at ``url`` that lives in ``folder``."""
+    other = "" if folder == _DEFAULT else f" DEMO_DIR={shlex.quote(folder)}"
+    aligned = "\n".join(f"  {command:<47} # {why}" for command, why in _BY_HAND)
+    return f"""
 The federation is up. Open [bold]{url}/dashboard[/] in a browser, and sign in as researcher or operator:
 their passwords are in {folder}/env. The API's documentation is at [bold]{url}/docs[/].
 By hand:
-  source {folder}/env                 # address, user and password, for the command line and for curl
-  .venv/bin/fedproc hosts             # who is there
-  .venv/bin/fedproc data              # which datasets
-  .venv/bin/fedproc tools             # which tools; fedproc tools show cohort-statistics tells more
-  .venv/bin/fedproc run host-acceptance --host UB
+  {f"source {shlex.quote(folder)}/env":<47} # address, user and password
+{aligned}
   curl -s -d "username=$FEDPROC_USERNAME&password=$FEDPROC_PASSWORD" "$FEDPROC_URL/token"
-Logs are in {folder}/log. make demo-status shows the processes, make demo-down ends them."""
-    )
+Logs are in {folder}/log. make demo-status{other} shows the processes, make demo-down{other} ends them."""
 
 
 def _tools(console: Console) -> None:
