@@ -13,6 +13,7 @@ import pytest
 from tests.support.orchestrator import Host, S, order, record
 
 from fedproc.contract.wire.messages import Snapshot
+from fedproc.site.centre.witness import CentreWitness
 from fedproc.site.journal import Journal
 from fedproc.site.status.routes import routes_for
 
@@ -128,7 +129,8 @@ async def test_operator_sees_what_was_set_aside(host: Host) -> None:
     await spoil(host, job, "cut off")
     await host.orchestrator.resume()
     check: Any = cast(Any, type("Check", (), {"shown": lambda self: None})())
-    routes = routes_for(host.services, host.orchestrator, check, cast(Any, None))
+    witness = CentreWitness("UB", host.services.tlog, cast(Any, None))
+    routes = routes_for(host.services, host.orchestrator, check, cast(Any, None), witness)
     handler = next(handler for verb, pattern, handler in routes if verb == "GET" and pattern.fullmatch("/status"))
     shown = await handler(cast(re.Match[str], None), {})
     assert [entry["job"] for entry in shown["unreadable"]] == [job]
