@@ -32,8 +32,9 @@ def analysed(running, tmp_path):
 @pytest.fixture
 def pooled(running):
     """All rows of the three breast cohorts in one place."""
-    files = [running.folder / "data" / name.replace(":", "/") / "cohort.csv" for name in DATASETS]
-    return pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    hosts = [name.partition(":")[0] for name in DATASETS]
+    files = {host: running.folder / "data" / host / "breast-cohort" / "cohort.csv" for host in hosts}
+    return pd.concat([pd.read_csv(file).assign(host=host) for host, file in files.items()], ignore_index=True)
 
 
 def test_linear_regression_equals_the_pooled_one(analysed, pooled):
@@ -44,6 +45,24 @@ def test_linear_regression_equals_the_pooled_one(analysed, pooled):
     assert [entry["estimate"] for entry in (told["age"], told["grade[T.III]"])] == pytest.approx(
         [fit.params["age"], fit.params["grade[T.III]"]], rel=1e-9
     )
+
+
+def test_logistic_regression_equals_the_pooled_one(analysed, pooled):
+    from statsmodels.formula.api import logit
+
+    fit = logit("event ~ age + tumour_size", pooled).fit(disp=0, tol=1e-12)
+    told = analysed("logistic-regression", formula="event ~ age + tumour_size")["coefficients"]
+    assert [entry["estimate"] for entry in told.values()] == pytest.approx(fit.params.tolist(), rel=1e-8)
+    assert [entry["std_error"] for entry in told.values()] == pytest.approx(fit.bse.tolist(), rel=1e-8)
+
+
+def test_cox_regression_equals_the_pooled_one_with_the_host_as_stratum(analysed, pooled):
+    from lifelines import CoxPHFitter
+
+    columns = ["age", "tumour_size", "time", "event", "host"]
+    fit = CoxPHFitter().fit(pooled[columns], "time", "event", strata=["host"], fit_options={"precision": 1e-14})
+    told = analysed("cox-regression", formula="age + tumour_size")["coefficients"]
+    assert [entry["estimate"] for entry in told.values()] == pytest.approx(fit.params_.tolist(), rel=1e-7)
 
 
 def test_a_formula_that_picks_out_persons_is_refused_before_it_reaches_a_site(running):

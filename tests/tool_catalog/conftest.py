@@ -68,6 +68,20 @@ def images() -> ToolProgram:
     return _program("dicom_summary")
 
 
+@pytest.fixture(scope="session")
+@needs("process")
+def logistic() -> ToolProgram:
+    """``logistic-regression``, in the same environment."""
+    return _program("logistic_regression")
+
+
+@pytest.fixture(scope="session")
+@needs("process")
+def cox() -> ToolProgram:
+    """``cox-regression``, in the same environment."""
+    return _program("cox_regression")
+
+
 @pytest.fixture
 def by_host(data: Path) -> dict[str, Path]:
     """The folders of the demo's breast cohorts by host, as a task gets them."""

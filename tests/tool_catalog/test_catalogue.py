@@ -14,7 +14,10 @@ from fedproc.catalog.folder import load_catalogue
 from fedproc.contract.tool.tool import Manifest
 
 CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
-TOOLS = {"cohort-statistics", "dicom-summary", "flower-logistic", "host-acceptance", "linear-regression"}
+TOOLS = {
+    "cohort-statistics", "cox-regression", "dicom-summary", "flower-logistic", "host-acceptance", "kaplan-meier",
+    "linear-regression", "logistic-regression",
+}  # fmt: skip
 
 
 @cache

@@ -296,7 +296,7 @@ ROWS = [[float(row + column) for column in range(3)] for row in range(60)]
     ("edit", "message"),
     [
         (lambda a: a.update(host="BSC"), "host is not what was asked for"),
-        (lambda a: a["request"].update(formula="y ~ 1 + b"), "request is not what was asked for"),
+        (lambda a: a["request"].update(formula="y ~ b"), "request is not what was asked for"),
         (lambda a: a.update(rows=ROWS), "rows: missing, or more than was asked for"),
         (lambda a: a.update(products=ROWS), "products must be finite numbers, 3 by 3"),
         (lambda a: a.update(means=ROWS[0] * 2), "means must be finite numbers, 3"),

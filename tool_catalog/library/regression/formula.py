@@ -32,17 +32,16 @@ _HELP = (
 
 @dataclass(frozen=True)
 class Formula:
-    """``right`` is the right side as formulaic gets it; ``columns`` are the names of all columns, each once."""
+    """``given`` is the formula as it was written, ``right`` its right side as formulaic gets it.
 
+    ``columns`` are the names of all columns, each once.
+    """
+
+    given: str
     outcome: str
     right: str
     columns: tuple[str, ...]
     intercept: bool
-
-    @property
-    def text(self) -> str:
-        """The formula in one spelling: equal models have equal texts."""
-        return f"{self.outcome} ~ {self.right}" if self.outcome else f"~ {self.right}"
 
 
 def parse(formula: str, *, outcome: bool = True) -> Formula:
@@ -68,7 +67,7 @@ class _Parser:
         if self._tokens:
             raise self._wrong()
         right = " + ".join([("1" if intercept else "0"), *terms])
-        return Formula(left, right, tuple(self._columns), intercept)
+        return Formula(self._text, left, right, tuple(self._columns), intercept)
 
     def _terms(self) -> tuple[list[str], bool]:
         terms, intercept, sign = [], True, "+"

@@ -82,7 +82,7 @@ def _result(told: Sequence[Told], request: Request, sums: Sums, fit: Fit) -> dic
     return {
         "schema_version": 1,
         "status": "ok",
-        "formula": request.formula.text,
+        "formula": request.formula.given,
         "method": METHOD,
         "hosts": [{"host": entry.host, "dataset": entry.dataset, "n": entry.sums.n} for entry in told],
         "n": sums.n,

@@ -24,7 +24,7 @@ class Request:
     def as_json(self) -> dict[str, Any]:
         """The normalised request: equal requests give equal objects, by which sites' answers are compared."""
         return {
-            "formula": self.formula.text,
+            "formula": self.formula.given,
             "table": self.table,
             "missing": self.missing,
             "min_cell": self.min_cell,

@@ -43,6 +43,12 @@ def smallest_group(columns: Array, names: Sequence[str]) -> Group:
     return min((group for group in groups if group.persons), key=lambda group: group.persons)
 
 
+def effective(weights: Array) -> float:
+    """How many persons carry a sum with these weights: as many of equal weight as have the same variance (Kish)."""
+    squares = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
 def check_group(group: Group, least: int) -> None:
     """Raise :class:`Fault` if the sums speak of fewer than ``least`` persons."""
     if group.persons < least:
