@@ -77,6 +77,13 @@ def logistic() -> ToolProgram:
 
 @pytest.fixture(scope="session")
 @needs("process")
+def kaplan_meier() -> ToolProgram:
+    """``kaplan-meier``, in the same environment."""
+    return _program("kaplan_meier")
+
+
+@pytest.fixture(scope="session")
+@needs("process")
 def cox() -> ToolProgram:
     """``cox-regression``, in the same environment."""
     return _program("cox_regression")

@@ -37,12 +37,20 @@ class Answer:
             raise self.wrong(f"{key} must be an object")
         return Answer(self.host, value)
 
+    def holds(self, key: str, value: Any) -> bool:
+        """Whether it has this value under this key."""
+        return key in self._given and self._given[key] == value
+
+    def count(self, key: str) -> int:
+        """A count of persons, 0 too."""
+        value = self._given.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_PERSONS:
+            raise self.wrong(f"{key} must be a count of persons")
+        return value
+
     def persons(self, key: str, least: int) -> int:
         """A count of persons that may be shown."""
-        value = self._given.get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PERSONS:
-            raise self.wrong(f"{key} must be a count of persons")
-        if value < least:
+        if (value := self.count(key)) < least:
             raise self.wrong(f"{key} is a small count that should not have left the site")
         return value
 

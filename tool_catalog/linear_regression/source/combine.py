@@ -10,8 +10,7 @@ from typing import Any
 
 from fit import Fit, least_squares
 from regression.answers import Answer, same
-from regression.faults import Fault
-from regression.jsonfile import expected_hosts, read_object, write_object
+from regression.jsonfile import hosts_with_answers, read_object, write_object
 from regression.persons import check_pooled
 from request import Request
 from sums import Sums
@@ -41,7 +40,7 @@ def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
     ``sites`` holds one folder per host with its ``sums.json``; ``hosts`` is the experiment's list of hosts by task.
     Raises Fault if a host is missing, one too many is there, or an answer cannot be used.
     """
-    told = [_read(sites / host / "sums.json", host, request) for host in _expected(sites, hosts)]
+    told = [_read(sites / host / "sums.json", host, request) for host in hosts_with_answers(sites, hosts)]
     terms = same([(entry.host, entry.terms) for entry in told], "the terms")
     same([(entry.host, entry.columns) for entry in told], "types, units or categories of the columns")
     sums = reduce(Sums.__add__, (entry.sums for entry in told))
@@ -49,15 +48,6 @@ def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
     fit = least_squares(sums, terms, intercept=request.formula.intercept)
     write_object(output / "result.json", _result(told, request, sums, fit))
     print(f"{len(told)} sites, {sums.n} persons, R squared {fit.r_squared:.4f}")
-
-
-def _expected(sites: Path, hosts: Path) -> list[str]:
-    expected = expected_hosts(hosts, "local")
-    found = {path.name for path in sites.iterdir()} if sites.is_dir() else set()
-    if found != set(expected):
-        missing, unknown = sorted(set(expected) - found), sorted(found - set(expected))
-        raise Fault(f"answers do not match the hosts: missing {missing}, not expected {unknown}")
-    return expected
 
 
 def _read(path: Path, host: str, request: Request) -> Told:

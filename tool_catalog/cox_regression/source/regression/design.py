@@ -78,7 +78,7 @@ def outcome(dataset: Dataset, table: str, formula: Formula, frame: pd.DataFrame)
 def meaning(dataset: Dataset, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     """What sites must agree on before sums over their rows can be added."""
     described = [dataset.column(name) for name in columns]
-    return [{"name": c.name, "type": c.type, "unit": c.unit, "values": list(c.values)} for c in described]
+    return [{"name": c.name, "type": c.type, "unit": c.unit or None, "values": list(c.values)} for c in described]
 
 
 def _matrix(right: str, frame: pd.DataFrame) -> pd.DataFrame:

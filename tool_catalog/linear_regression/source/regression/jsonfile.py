@@ -50,6 +50,16 @@ def expected_hosts(path: Path, task: str) -> list[str]:
     return sorted(hosts)
 
 
+def hosts_with_answers(sites: Path, hosts: Path) -> list[str]:
+    """The hosts of the task ``local``, each of which has its folder in ``sites``, and nobody else. Raises Fault."""
+    expected = expected_hosts(hosts, "local")
+    found = {path.name for path in sites.iterdir()} if sites.is_dir() else set()
+    if found != set(expected):
+        missing, unknown = sorted(set(expected) - found), sorted(found - set(expected))
+        raise Fault(f"answers do not match the hosts: missing {missing}, not expected {unknown}")
+    return expected
+
+
 def check_known(given: dict[str, Any], known: Iterable[str]) -> None:
     """Raise :class:`Fault` for parameters of other names."""
     if unknown := sorted(given.keys() - set(known)):
