@@ -55,17 +55,17 @@ def _folder() -> Path:
     return Path(os.environ.get("DEMO_DIR") or _DEFAULT)
 
 
-def _federation() -> Federation:
+def _federation(only: frozenset[str] | None = None) -> Federation:
     more = os.environ.get("TOOLS")
     executor = os.environ.get("EXECUTOR") or "sandbox"
     if executor not in ("sandbox", "docker"):
         raise InvalidInputError(f"EXECUTOR={executor}: choose sandbox or docker")
     catalogues = [_CATALOGUE, *([Path(more)] if more else [])]
-    return Federation(_folder(), Path(os.environ.get("DEMO_CACHE") or ".cache"), catalogues, executor)
+    return Federation(_folder(), Path(os.environ.get("DEMO_CACHE") or ".cache"), catalogues, executor, only)
 
 
 def _run(console: Console) -> None:
-    federation, begun = _federation(), time.monotonic()
+    federation, begun = _federation(scenario.TOOLS), time.monotonic()
     results = federation.results / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     with _ended_after(federation):
         _start(federation, console)

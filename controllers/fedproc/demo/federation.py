@@ -40,14 +40,25 @@ _COMPLETE = "complete-2"
 
 
 class Federation:
-    """One federation below ``folder``; ``cache`` keeps what every start would have to make or download again."""
+    """One federation below ``folder``; ``cache`` keeps what every start would have to make or download again.
 
-    def __init__(self, folder: Path, cache: Path, catalogues: list[Path], executor: str = "sandbox") -> None:
+    It offers the tools of ``catalogues``, or ``only`` those of these ids: with Docker each has its image built first.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cache: Path,
+        catalogues: list[Path],
+        executor: str = "sandbox",
+        only: frozenset[str] | None = None,
+    ) -> None:
         self.folder = folder.resolve()
         self.results = self.folder / "results"
         self._cache = cache.resolve()
         self._catalogues = catalogues
         self._executor = executor
+        self._only = only
         self._engine = EnginePlan(self._cache / "engine", self.folder / "run") if executor == "docker" else None
         if self._engine is not None and answers(MACHINES_OWN):
             self._engine = None
@@ -154,7 +165,7 @@ class Federation:
                 raise InvalidInputError(f"{root} holds no tool: each tool is a folder with a tool.yaml")
             load_catalogue(root)
             found += [(folder, load_tool(folder)) for folder in sorted(folders)]
-        return found
+        return [each for each in found if self._only is None or each[1].tool.id in self._only]
 
     def _publish(self, operator: Client, folder: Path, manifest: Manifest) -> None:
         signer = signer_for(self._settings.keys.key("catalogue").private)

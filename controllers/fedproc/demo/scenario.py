@@ -18,6 +18,8 @@ from fedproc.demo.data import COHORT_PARAMETERS, YEAR, differences, exact_distan
 from fedproc.demo.imaging import FOLDER, pooled_images
 
 TOLERANCE = 1e-9
+TOOLS = frozenset({"cohort-statistics", "flower-logistic"})
+"""what it runs"""
 
 
 def run(client: Client, results: Path, console: Console) -> None:
