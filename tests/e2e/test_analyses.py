@@ -65,6 +65,19 @@ def test_cox_regression_equals_the_pooled_one_with_the_host_as_stratum(analysed,
     assert [entry["estimate"] for entry in told.values()] == pytest.approx(fit.params_.tolist(), rel=1e-7)
 
 
+def test_survival_curves_by_group_are_as_near_to_the_exact_ones_as_they_say(analysed, pooled):
+    from lifelines import KaplanMeierFitter
+
+    result = analysed("kaplan-meier", time_grid={"points": [800, 1600]}, group="menopause", min_cell=5)
+    assert [curve["group"] for curve in result["curves"]] == ["Pre", "Post"]
+    assert result["log_rank"]["hosts"] == ["BSC", "FORTH", "UB"]
+    for curve in result["curves"]:
+        members = pooled[pooled["menopause"] == curve["group"]]
+        exact = KaplanMeierFitter().fit(members["time"], members["event"])
+        for point in curve["curve"]:
+            assert point["exact_lowest"] <= exact.predict(point["time"]) <= point["exact_highest"]
+
+
 def test_a_formula_that_picks_out_persons_is_refused_before_it_reaches_a_site(running):
     with pytest.raises(FedprocError, match="formula"):
         running.start("linear-regression", datasets=DATASETS, formula="tumour_size ~ I(age > 93)")

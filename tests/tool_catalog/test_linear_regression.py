@@ -225,9 +225,8 @@ def test_sums_that_speak_of_a_few_persons_are_refused_at_the_site(
 def test_what_leaves_a_site_has_the_size_of_the_model_and_counts_for_its_floor(run: PoolingRun) -> None:
     run.answers(formula=FORMULA)
     answer = run.answer("UB")
-    size = len(answer["terms"]) + 1
-    assert np.shape(answer["products"]) == (size, size)
-    assert np.shape(answer["means"]) == (size,)
+    size = 9
+    assert (len(answer["terms"]), len(answer["pairs"])) == (size, size * (size - 1) / 2)
     assert 10 <= answer["smallest_group"] < answer["n"] == 288
 
 
@@ -298,17 +297,20 @@ ROWS = [[float(row + column) for column in range(3)] for row in range(60)]
         (lambda a: a.update(host="BSC"), "host is not what was asked for"),
         (lambda a: a["request"].update(formula="y ~ b"), "request is not what was asked for"),
         (lambda a: a.update(rows=ROWS), "rows: missing, or more than was asked for"),
-        (lambda a: a.update(products=ROWS), "products must be finite numbers, 3 by 3"),
-        (lambda a: a.update(means=ROWS[0] * 2), "means must be finite numbers, 3"),
-        (lambda a: a["means"].__setitem__(0, "1"), "means must be finite numbers"),
-        (lambda a: a["means"].__setitem__(0, 10**400), "means must be finite numbers"),
-        (lambda a: a["products"][0].__setitem__(1, 5.0), "products must be symmetric"),
-        (lambda a: a["products"][0].__setitem__(0, -5.0), "products cannot be a sum of products"),
+        (lambda a: a.update(terms=ROWS), "terms must be a list of at most 3 objects"),
+        (lambda a: a["terms"].pop(), "terms or pairs are not those of 3 terms"),
+        (lambda a: a["terms"][0].update(rows=ROWS), "rows: missing, or more than was asked for"),
+        (lambda a: a["terms"][0].update(mean="1"), "mean must be a finite number"),
+        (lambda a: a["terms"][0].update(mean=10**400), "mean must be a finite number"),
+        (lambda a: a["terms"][0].update(sum_of_squares=-5.0), "products cannot be sums of products"),
+        (lambda a: a["pairs"][0].update(product=1e9), "products cannot be sums of products"),
+        (lambda a: a["pairs"][0].update(first=2), "first is not what was asked for"),
+        (lambda a: a["pairs"][0].update(n=39), "n is not what was asked for"),
+        (lambda a: a["columns"].pop(), "columns are not those of the formula"),
+        (lambda a: a["columns"][0].pop("name"), "columns are not those of the formula"),
         (lambda a: a.update(n=3), "n is a small count"),
         (lambda a: a.update(smallest_group=1), "smallest_group is a small count"),
         (lambda a: a.update(n=True), "n must be a count of persons"),
-        (lambda a: a.update(terms=["a"] * 2000), "terms must be a list of at most"),
-        (lambda a: a.update(terms=["b", "a"]), "the terms of BSC and UB differ"),
         (lambda a: a["columns"][1].update(unit="mm"), "types, units or categories of the columns of BSC and UB differ"),
     ],
 )

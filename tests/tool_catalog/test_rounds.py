@@ -286,7 +286,7 @@ ROWS = [[float(row), 1.0, 52.0] for row in range(100)]
         ({}, {"gradient": ROWS}, "gradient must be finite numbers, 2"),
         ({}, {"information": ROWS}, "information must be finite numbers, 2 by 2"),
         ({}, {"information": [[25.0, 1.0], [2.0, 20.0]]}, "information must be symmetric"),
-        ({}, {"information": [[-25.0, 1.0], [1.0, 20.0]]}, "information cannot be a sum of products"),
+        ({}, {"information": [[-25.0, 1.0], [1.0, 20.0]]}, "information cannot be sums of products"),
         ({}, {"log_likelihood": "low"}, "log_likelihood must be a finite number"),
         ({}, {"rows": ROWS}, "rows: missing, or more than was asked for"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,17 @@ def outcome(dataset: Dataset, table: str, formula: Formula, frame: pd.DataFrame)
         raise Fault(f"parameters: formula: {formula.outcome} is a category, and the outcome must be a number")
     _refuse(dataset, table, values.iloc[:, 0].rename(formula.outcome))
     return np.asarray(values.iloc[:, 0].to_numpy(dtype=np.float64))
+
+
+def term_names(formula: Formula, columns: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The names of the design's columns, from what :func:`meaning` says of the formula's columns alone."""
+    cells = {
+        column["name"]: pd.Categorical(column["values"][:1], categories=column["values"])
+        if column["type"] == "category"
+        else [1.0]
+        for column in columns
+    }
+    return tuple(map(str, _matrix(formula.right, pd.DataFrame(cells)).drop(columns=INTERCEPT, errors="ignore").columns))
 
 
 def meaning(dataset: Dataset, columns: tuple[str, ...]) -> list[dict[str, Any]]:

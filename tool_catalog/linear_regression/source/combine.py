@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fit import Fit, least_squares
+from formulaic.errors import FormulaicError
 from regression.answers import Answer, same
+from regression.design import term_names
 from regression.jsonfile import hosts_with_answers, read_object, write_object
 from regression.persons import check_pooled
 from request import Request
@@ -19,8 +21,8 @@ METHOD = (
     "ordinary least squares over all persons of all hosts, exact from sums of products; p-values by Student's t and F "
     "with residual_df degrees of freedom"
 )
-MOST_TERMS = 1000
-KEYS = ("dataset", "columns", "terms", "n", "smallest_group", "means", "products")
+MOST_COLUMNS = 1000
+KEYS = ("dataset", "columns", "n", "smallest_group", "terms", "pairs")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,6 @@ class Told:
     host: str
     dataset: str
     columns: Any
-    terms: tuple[str, ...]
     sums: Sums
 
 
@@ -41,8 +42,8 @@ def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
     Raises Fault if a host is missing, one too many is there, or an answer cannot be used.
     """
     told = [_read(sites / host / "sums.json", host, request) for host in hosts_with_answers(sites, hosts)]
-    terms = same([(entry.host, entry.terms) for entry in told], "the terms")
-    same([(entry.host, entry.columns) for entry in told], "types, units or categories of the columns")
+    columns = same([(entry.host, entry.columns) for entry in told], "types, units or categories of the columns")
+    terms = term_names(request.formula, columns)
     sums = reduce(Sums.__add__, (entry.sums for entry in told))
     check_pooled(len(terms) + request.formula.intercept, sums.n)
     fit = least_squares(sums, terms, intercept=request.formula.intercept)
@@ -52,20 +53,24 @@ def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
 
 def _read(path: Path, host: str, request: Request) -> Told:
     answer = Answer(host, read_object(path, f"answer of {host}"))
-    answer.check(KEYS, schema_version=1, host=host, request=request.as_json())
+    answer.check(KEYS, schema_version=2, host=host, request=request.as_json())
     dataset = answer.part("dataset")
     dataset.check(("id", "version"))
-    terms = answer.texts("terms", MOST_TERMS)
     answer.persons("smallest_group", request.min_cell)
-    size = len(terms) + 1
-    n = answer.persons("n", request.min_cell)
+    columns = answer.objects("columns", MOST_COLUMNS)
     return Told(
         host=host,
         dataset=f"{dataset.text('id')} {dataset.text('version')}",
-        columns=answer.objects("columns", MOST_TERMS),
-        terms=terms,
-        sums=Sums(n, answer.vector("means", size), answer.matrix("products", size)),
+        columns=columns,
+        sums=Sums.read(answer, len(_terms(answer, columns, request)) + 1, request.min_cell),
     )
+
+
+def _terms(answer: Answer, columns: Sequence[dict[str, Any]], request: Request) -> tuple[str, ...]:
+    try:
+        return term_names(request.formula, columns)
+    except (LookupError, TypeError, ValueError, FormulaicError) as fault:
+        raise answer.wrong("columns are not those of the formula") from fault
 
 
 def _result(told: Sequence[Told], request: Request, sums: Sums, fit: Fit) -> dict[str, Any]:

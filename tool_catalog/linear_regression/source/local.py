@@ -25,7 +25,7 @@ def run(datasets: Path, request: Request, host: str, output: Path) -> None:
     """
     answer = summarise(Dataset.only(datasets), request, host)
     write_object(output / "sums.json", answer)
-    print(f"{host}: sums of {len(answer['terms'])} terms over {answer['n']} persons")
+    print(f"{host}: sums of {len(answer['terms'])} terms, the outcome among them, over {answer['n']} persons")
 
 
 def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
@@ -40,14 +40,12 @@ def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
     check_site(len(made.names) + formula.intercept, len(rows))
     sums = Sums.of(rows)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "host": host,
         "dataset": {"id": dataset.description.id, "version": dataset.description.version},
         "request": request.as_json(),
         "columns": meaning(dataset, formula.columns),
-        "terms": list(made.names),
         "n": sums.n,
         "smallest_group": group.persons,
-        "means": sums.means.tolist(),
-        "products": sums.products.tolist(),
+        **sums.as_json(),
     }

@@ -25,8 +25,6 @@ class Request:
         """The normalised request: equal requests give equal objects, by which sites' answers are compared."""
         return {
             "formula": self.formula.given,
-            "table": self.table,
-            "missing": self.missing,
             "min_cell": self.min_cell,
         }
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from regression.answers import Answer, check_products
 
 Array = npt.NDArray[np.float64]
 
@@ -23,6 +26,32 @@ class Sums:
     n: int
     means: Array
     products: Array
+
+    def as_json(self) -> dict[str, Any]:
+        """Each term, and each pair of terms, with the persons that it is a sum over."""
+        squares, pairs = np.diag(self.products).tolist(), combinations(range(len(self.means)), 2)
+        return {
+            "terms": [
+                {"n": self.n, "mean": mean, "sum_of_squares": square}
+                for mean, square in zip(self.means.tolist(), squares, strict=True)
+            ],
+            "pairs": [{"first": a, "second": b, "n": self.n, "product": float(self.products[a, b])} for a, b in pairs],
+        }
+
+    @staticmethod
+    def read(answer: Answer, size: int, least: int) -> Sums:
+        """What a host answered of ``size`` terms. Raises Fault naming host and field."""
+        n = answer.persons("n", least)
+        terms = [Answer(answer.host, term) for term in answer.objects("terms", size)]
+        pairs = [Answer(answer.host, pair) for pair in answer.objects("pairs", size * (size - 1) // 2)]
+        if len(terms) != size or len(pairs) != size * (size - 1) // 2:
+            raise answer.wrong(f"terms or pairs are not those of {size} terms")
+        products = np.diag([_term(term, n, "sum_of_squares") for term in terms])
+        for pair, (a, b) in zip(pairs, combinations(range(size), 2), strict=True):
+            pair.check(("product",), first=a, second=b, n=n)
+            products[a, b] = products[b, a] = pair.number("product")
+        check_products(products, answer)
+        return Sums(n, np.array([term.number("mean") for term in terms]), products)
 
     @staticmethod
     def of(rows: Array) -> Sums:
@@ -43,3 +72,8 @@ class Sums:
         if point is None:
             return self.products
         return self.products + self.n * np.outer(self.means, self.means)
+
+
+def _term(term: Answer, n: int, key: str) -> float:
+    term.check(("mean", "sum_of_squares"), n=n)
+    return term.number(key)

@@ -65,10 +65,7 @@ class Answer:
         matrix = self._array(key, (size, size))
         if not np.array_equal(matrix, matrix.T):
             raise self.wrong(f"{key} must be symmetric")
-        spread = np.sqrt(np.maximum(np.diag(matrix), 0))
-        scaled = matrix / np.outer(*[np.where(spread > 0, spread, 1.0)] * 2)
-        if size and np.linalg.eigvalsh(scaled).min() < -1e-9 * size:
-            raise self.wrong(f"{key} cannot be a sum of products")
+        check_products(matrix, self, key)
         return matrix
 
     def text(self, key: str, longest: int = 200) -> str:
@@ -98,6 +95,16 @@ class Answer:
             sizes = " by ".join(map(str, shape))
             raise self.wrong(f"{key} must be {f'finite numbers, {sizes}' if shape else 'a finite number'}")
         return np.array(value, dtype=np.float64).reshape(shape)
+
+
+def check_products(matrix: Array, answer: Answer, what: str = "products") -> None:
+    """Raise :class:`Fault` unless the symmetric matrix can be one of sums of products: without negative eigenvalues."""
+    diagonal = np.diag(matrix)
+    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    if (diagonal < 0).any() or np.linalg.eigvalsh(matrix / np.outer(scale, scale)).min(initial=0.0) < -1e-9 * len(
+        matrix
+    ):
+        raise answer.wrong(f"{what} cannot be sums of products")
 
 
 def same(answers: Iterable[tuple[str, Any]], what: str) -> Any:
