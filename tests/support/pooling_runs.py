@@ -79,8 +79,8 @@ def write_dataset(folder: Path, columns: Iterable[Mapping[str, Any]], rows: Iter
 
 def assert_same_json(found: Path, expected: Path, close: float = 1e-9) -> None:
     """Both folders have the same JSON files, numbers equal but for what another processor rounds."""
-    names = sorted(path.name for path in expected.iterdir())
-    assert sorted(path.name for path in found.iterdir()) == names
+    names = sorted(path.name for path in expected.glob("*.json"))
+    assert sorted(path.name for path in found.glob("*.json")) == names
     for name in names:
         _assert_close(json.loads((found / name).read_text()), json.loads((expected / name).read_text()), close)
 
