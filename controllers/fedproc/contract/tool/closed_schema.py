@@ -85,12 +85,12 @@ def problems(schema: Any, statistics: Sequence[StatisticDecl], longest: int = SH
     return list(dict.fromkeys(found))
 
 
-def places(schema: Any) -> set[str]:
-    """The paths of all values that a closed schema admits; empty for one that is not closed."""
+def leaves_of(schema: Any) -> tuple[Place, ...]:
+    """The places of all values that a closed schema admits; empty for one that is not closed."""
     try:
-        return {place.path for place in _Walk(schema).leaves(Place("", _as_node(schema)), _DEPTH)}
+        return tuple(_Walk(schema).leaves(Place("", _as_node(schema)), _DEPTH))
     except _NotClosedError:
-        return set()
+        return ()
 
 
 class _NotClosedError(Exception):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from fedproc.contract.tool.closed_schema import LONG, SHORT, SOURCES, places, problems
-from fedproc.contract.tool.statistics import StatisticDecl
+from fedproc.contract.tool.closed_schema import LONG, SHORT, SOURCES, Place, leaves_of, problems
+from fedproc.contract.tool.outputs import ContentDecl
+from fedproc.contract.tool.statistics import StatisticClass, StatisticDecl
 from fedproc.contract.tool.task import Disclosure, OutputDecl
 
+_OF_CELLS = (StatisticClass.frequencies, StatisticClass.histogram)
+_HIDDEN = re.compile(r"\*|-|<[1-9][0-9]?|NA|N/A|n/a|hidden|suppressed")
+_MOST_SPELLINGS = 2
+"""of a hidden number: which of more it is would say something of it"""
 _BY_TEXT = (Disclosure.public, Disclosure.report)
 """classes whose texts by a pattern may be longer: they say nothing of persons"""
 
@@ -30,18 +35,41 @@ def _found(output: OutputDecl) -> Iterator[str]:
     assert content is not None
     if output.folder != bool(content.files):
         yield "files: a folder, and only a folder, declares the names of its files"
-    for column in content.columns:
-        if column.type == "category" and bool(column.values) == bool(column.taken_from):
-            yield f"column {column.name}: a category declares either its values or where they are taken from"
-        if set(column.taken_from) - SOURCES.keys():
-            yield f"column {column.name}: taken_from is a list of {', '.join(SOURCES)}"
+    if any(name.count("#") > 1 for name in content.files):
+        yield "files: # stands once in a name"
+    yield from _of_columns(content)
     schema = content.schema_of_document()
     if schema is None:
         return
     statistics = [each.at_rows() for each in output.statistics] if content.type == "csv" else output.statistics
     yield from problems(schema, statistics, LONG if output.disclosure in _BY_TEXT else SHORT)
-    there = places(schema)
-    yield from (text for statistic in statistics for text in _absent(statistic, there) if there)
+    there = leaves_of(schema)
+    paths = {place.path for place in there}
+    for statistic in statistics if there else ():
+        yield from _absent(statistic, paths)
+        yield from _dimensions(statistic, there)
+
+
+def _of_columns(content: ContentDecl) -> Iterator[str]:
+    for column in content.columns:
+        if column.type == "category" and bool(column.values) == bool(column.taken_from):
+            yield f"column {column.name}: a category declares either its values or where they are taken from"
+        if set(column.taken_from) - SOURCES.keys():
+            yield f"column {column.name}: taken_from is a list of {', '.join(SOURCES)}"
+        if len(column.hidden) > _MOST_SPELLINGS or not all(_HIDDEN.fullmatch(each) for each in column.hidden):
+            yield f"column {column.name}: hidden is one or two of *, -, <10 (any number), NA, n/a, hidden, suppressed"
+
+
+def _dimensions(statistic: StatisticDecl, there: Sequence[Place]) -> Iterator[str]:
+    """A number that is free to be anything, named a dimension, would be a place for values of patients."""
+    if statistic.dimensions and statistic.statistic not in _OF_CELLS:
+        yield f"statistics: {statistic.statistic}: dimensions are those of frequencies and of a histogram alone"
+    paths = {f"{statistic.at}.{name}".lstrip(".") for name in statistic.dimensions}
+    for place in there:
+        if place.path in paths and not (
+            {"enum", "const", "x-from"} & place.node.keys() or place.node.get("type") == "null"
+        ):
+            yield f"statistics: {statistic.statistic}: the dimension {place.path} is an enum, a const or x-from"
 
 
 def _absent(statistic: StatisticDecl, there: set[str]) -> Iterator[str]:

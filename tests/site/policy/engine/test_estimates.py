@@ -69,6 +69,8 @@ QUANTILE = one("position", {"q": NUMBER, "value": NUMBER}, quantile="q", values=
     [
         (0.5, 40, []),
         (0.25, 40, []),
+        (0.9, 100, []),
+        (0.91, 100, [("position.tail", "refuse")]),
         (0.05, 40, [("position.tail", "refuse")]),
         (0.99, 40, [("position.tail", "refuse")]),
         (0, 4000, [("position.extreme", "refuse")]),
@@ -111,6 +113,8 @@ RATE = one("performance", {"accuracy": NUMBER}, rates=["accuracy"])
     ("rate", "found"),
     [
         (0.8, []),
+        (0.41, []),
+        (0.412345678901234, [("persons.rate", "review")]),
         (0.03, [("persons.rate", "refuse")]),
         (0.97, [("persons.rate", "refuse")]),
         (1.0, [("persons.rate", "review")]),

@@ -20,15 +20,18 @@ from fedproc.site.policy.engine.findings import Finding, Result
 from fedproc.site.policy.engine.identifiers import identifies, names_patients
 from fedproc.site.policy.engine.kinds import HEAD, IMAGES_OF_PATIENTS, PICTURES, kind_of
 from fedproc.site.policy.engine.known import Known
+from fedproc.site.policy.engine.layout import is_laid_out
 from fedproc.site.policy.engine.models import is_plain_model
 from fedproc.site.policy.engine.objects import concerns, subjects, unaccounted
-from fedproc.site.policy.engine.schema import differs
+from fedproc.site.policy.engine.room import chosen_bits
+from fedproc.site.policy.engine.schema import difference_of
 from fedproc.site.policy.engine.strict_json import strictly
 from fedproc.site.policy.engine.tables import rows_of
 from fedproc.site.policy.engine.undeclared import of_undeclared
 
 log = get_logger(__name__)
 
+_NUMBER = re.compile("[0-9]{1,4}")
 _LARGEST = int(rules.BYTES.threshold or 0)
 
 
@@ -77,9 +80,16 @@ def _of_names(output: OutputDecl, names: list[str]) -> Iterator[Against]:
     if len(names) > (rules.FILES.threshold or 0):
         yield to_review(rules.FILES, f"more than {rules.FILES.threshold:g} files")
     if output.folder and output.content is not None:
-        patterns = [re.escape(f"{output.path}/{name}").replace(r"\#", "[0-9]{1,4}") for name in output.content.files]
-        if not all(any(re.fullmatch(pattern, name) for pattern in patterns) for name in names):
+        patterns = [f"{output.path}/{name}".partition("#") for name in output.content.files]
+        if not all(any(_is_named(name, *pattern) for pattern in patterns) for name in names):
             yield refused(rules.NAMES, "a file has a name that is not declared")
+
+
+def _is_named(name: str, begin: str, number: str, end: str) -> bool:
+    if not number:
+        return name == begin
+    inner = name.removeprefix(begin).removesuffix(end)
+    return name == f"{begin}{inner}{end}" and _NUMBER.fullmatch(inner) is not None
 
 
 def _of_file(output: OutputDecl, path: Path, floor: int, known: Known) -> Iterator[Against]:
@@ -114,20 +124,27 @@ def _of_what_people_see(output: OutputDecl, path: Path, kind: str | None) -> Ite
 
 
 def _of_document(output: OutputDecl, raw: bytes, kind: str | None, floor: int, known: Known) -> Iterator[Against]:
+    declared = output.content.type if output.content else None
     if kind is not None:
-        yield refused(rules.KIND, f"a file is not of the declared type {output.content.type if output.content else ''}")
+        yield refused(rules.KIND, f"a file is not of the declared type {declared}")
         return
     try:
         document = _read(output, raw)
-    except ValueError:
-        yield refused(rules.STRICT, "a file cannot be read as strictly as its declared type has it")
+    except ValueError as error:
+        yield refused(rules.STRICT, f"a file cannot be read as strictly as its declared type has it: {error}")
         return
     if names_patients(document):
         yield refused(rules.IDENTIFIERS, "a name or a value in it stands for single patients")
     schema = output.content.schema_of_document() if output.content else None
-    if schema is None or differs(document, schema, known):
-        yield refused(rules.SCHEMA, "a file is otherwise than its declared schema says")
+    if schema is None or (difference := difference_of(document, schema, known)) is not None:
+        where = f", at {difference}" if schema and difference else ""
+        yield refused(rules.SCHEMA, f"a file is otherwise than its declared schema says{where}")
         return
+    if declared == "json" and not is_laid_out(raw.decode(), document):
+        yield to_review(rules.LAYOUT, "a file has blanks or escapes that no library writes: json.dumps would do")
+    statistics = [each.at_rows() for each in output.statistics] if isinstance(document, list) else output.statistics
+    if chosen_bits(document, schema, statistics, known) > (rules.ROOM.threshold or 0):
+        yield to_review(rules.ROOM, "a file has many values to choose from that no statistic accounts for")
     yield from of_statistics(output, document, floor)
 
 

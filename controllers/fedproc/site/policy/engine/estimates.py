@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from itertools import groupby, pairwise
 from math import isfinite, sqrt
 from typing import Any
 
 from fedproc.contract.tool.statistics import StatisticClass, StatisticDecl
 from fedproc.site.policy.engine import rules
-from fedproc.site.policy.engine.counts import Against, refused, to_review
+from fedproc.site.policy.engine.counts import TABLES, Against, refused, to_review
 from fedproc.site.policy.engine.objects import Subject
 from fedproc.site.policy.engine.strict_json import scalars
 
 _NOTHING = 1e-9
-_PARTS = 8
-"""numbers that one group of persons may be told by, in a statistic that is no model"""
+_PARTS = 10
+"""numbers, counts among them, that one group of persons may be told by in a statistic that is no model"""
+_PARAMETERS = 100
+"""of a model, whatever it says of its persons"""
+_MOST_STEPS = 100
+"""of curves, each of which has fewer persons at risk than the one before"""
 
 
 def of_estimates(statistic: StatisticDecl, subjects: Sequence[Subject], floor: int) -> Iterator[Against]:
     """What is against the estimates of these objects, whose counts are whole numbers."""
     check = _CHECKS.get(statistic.statistic)
+    if statistic.statistic not in TABLES and len(subjects) > _most_subjects(statistic):
+        yield to_review(rules.SUBJECTS, f"{_at(statistic)} has more than {_most_subjects(statistic)} groups")
     for subject in subjects:
         persons = subject.fields.get(statistic.persons)
         if isinstance(persons, int) and not isinstance(persons, bool):
@@ -33,12 +41,17 @@ def of_estimates(statistic: StatisticDecl, subjects: Sequence[Subject], floor: i
             yield from _of_steps(statistic, list(steps), floor)
 
 
+def _most_subjects(statistic: StatisticDecl) -> int:
+    return _MOST_STEPS if statistic.statistic is StatisticClass.survival else int(rules.SUBJECTS.threshold or 0)
+
+
 def _at(statistic: StatisticDecl) -> str:
     return f"{statistic.statistic} at {statistic.at or 'the document'}"
 
 
 def _numbers(statistic: StatisticDecl, subject: Subject) -> int:
-    return sum(len(list(scalars(subject.fields.get(name)))) for name in statistic.estimates)
+    """Of its estimates, and its further counts."""
+    return sum(len(list(scalars(subject.fields.get(name)))) for name in statistic.estimates) + len(statistic.counts)
 
 
 def _of_rates(statistic: StatisticDecl, subject: Subject, persons: int, floor: int) -> Iterator[Against]:
@@ -51,10 +64,18 @@ def _of_rates(statistic: StatisticDecl, subject: Subject, persons: int, floor: i
             yield refused(rules.RATE, f"{name} of {_at(statistic)} is no share between 0 and 1")
             continue
         part = round(share * persons)
+        if abs(share * persons - part) > persons * _rounding(share) + _NOTHING * persons:
+            yield to_review(rules.RATE, f"{name} of {_at(statistic)} is the share of no whole number of its persons")
         if 0 < part < floor or 0 < persons - part < floor:
             yield refused(rules.RATE, f"{name} of {_at(statistic)} is about fewer than {floor} persons")
         elif part in (0, persons):
             yield to_review(rules.RATE, f"{name} of {_at(statistic)} is none or all of its persons")
+
+
+def _rounding(value: float) -> float:
+    """Half of its last digit as it is written shortest."""
+    exponent = Decimal(repr(value)).as_tuple().exponent
+    return 0.5 * 10.0 ** int(exponent)
 
 
 # -- sums and means --------------------------------------------------------------------------------------
@@ -129,7 +150,7 @@ def _of_quantile(statistic: StatisticDecl, subject: Subject, persons: int, floor
     which = _number(subject.fields.get(statistic.quantile or ""))
     if which is None or not 0 < which < 1:
         yield refused(rules.EXTREME, f"{_at(statistic)} is no quantile between 0 and 1, without these two")
-    elif min(which, 1 - which) * persons < floor:
+    elif min(Fraction(repr(which)), 1 - Fraction(repr(which))) * persons < floor:
         yield refused(rules.TAIL, f"fewer than {floor} persons lie beyond a quantile of {_at(statistic)}")
 
 
@@ -139,6 +160,8 @@ def _of_extremes(statistic: StatisticDecl, _subject: Subject, _persons: int, _fl
 
 def _of_model(statistic: StatisticDecl, subject: Subject, persons: int, _floor: int) -> Iterator[Against]:
     parameters = _numbers(statistic, subject)
+    if parameters > _PARAMETERS:
+        yield to_review(rules.LEVELS, f"{_at(statistic)} has more than {_PARAMETERS} parameters")
     if persons - parameters < (rules.FREEDOM.threshold or 0):
         yield refused(rules.FREEDOM, f"{_at(statistic)} has too few degrees of freedom")
     if parameters > (rules.PARAMETERS.threshold or 0) * persons:

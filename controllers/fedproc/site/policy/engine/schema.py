@@ -14,11 +14,13 @@ from fedproc.contract.tool.closed_schema import LONG
 from fedproc.site.policy.engine.known import Known
 
 
-def differs(document: Any, schema: dict[str, Any], known: Known) -> bool:
-    """Whether the document is otherwise than ``schema`` says, or holds a control character."""
+def difference_of(document: Any, schema: dict[str, Any], known: Known) -> str | None:
+    """Where in ``schema`` it says what the document is not; empty for a control character; None if it is so."""
     if any(_is_odd(text) for text in _texts(document)):
-        return True
-    return not _validator(known)(schema, registry=Registry()).is_valid(document)
+        return ""
+    errors: Iterator[ValidationError] = _validator(known)(schema, registry=Registry()).iter_errors(document)
+    first = next(errors, None)
+    return None if first is None else "/".join(map(str, first.absolute_schema_path))
 
 
 def _texts(content: Any) -> Iterator[str]:

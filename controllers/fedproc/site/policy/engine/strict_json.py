@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fedproc.contract.plain import plain_json
+from fedproc.site.policy.engine.layout import check_numbers
 
 
 def strictly(raw: bytes) -> Any:
@@ -15,7 +16,9 @@ def strictly(raw: bytes) -> Any:
     Neither is anything taken that :func:`~fedproc.contract.plain.plain_json` refuses: deep nesting, huge integers.
     """
     try:
-        found = json.loads(raw.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_no_number)
+        text = raw.decode("utf-8")
+        found = json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
+        check_numbers(text)
         return plain_json(found)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
