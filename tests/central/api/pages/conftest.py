@@ -7,15 +7,17 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.central.conftest import new_database
-from tests.support.central_api import Federation
-from tests.support.issuer import TestIssuer
 from tests.support.needs import needs
 
 from fedproc.demo.polling import free_ports
+
+if TYPE_CHECKING:  # loading an API takes a second: only for those who start one
+    from tests.support.central_api import Federation
+    from tests.support.issuer import TestIssuer
 
 SHOTS = Path(os.environ.get("FEDPROC_SCREENSHOTS") or "")
 """where screenshots go, if they are wanted"""
@@ -26,7 +28,9 @@ SHOTS = Path(os.environ.get("FEDPROC_SCREENSHOTS") or "")
 def dashboard(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, issuer: TestIssuer
 ) -> Iterator[Federation]:
-    """A centre at an address that a browser reaches, with four hosts and two tools."""
+    """A centre at an address that a browser reaches, with four hosts and three tools."""
+    from tests.support.central_api import Federation
+
     folder, port = tmp_path_factory.mktemp("centre"), free_ports(1)[0]
     own = {"port": port, "public_url": f"http://127.0.0.1:{port}"}
     with Federation(new_database(request, "sqlite", folder), folder, issuer, **own) as running:
@@ -37,8 +41,10 @@ def dashboard(
 
 
 @pytest.fixture(autouse=True)
-def _rosa_signs_in(issuer: TestIssuer) -> None:
-    issuer.signs_in, issuer.lives = ("rosa", "researcher"), 600
+def _rosa_signs_in(request: pytest.FixtureRequest) -> None:
+    if "dashboard" in request.fixturenames:
+        issuer: TestIssuer = request.getfixturevalue("issuer")
+        issuer.signs_in, issuer.lives = ("rosa", "researcher"), 600
 
 
 class Tab:

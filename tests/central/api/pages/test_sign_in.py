@@ -178,4 +178,13 @@ def test_an_address_without_a_page_is_told_as_a_page(visitor: httpx.Client) -> N
     page = visitor.get("/dashboard/no/such/page")
     assert page.status_code == 404
     assert "there is no page at this address" in page.text
-    assert visitor.get("/dashboard/experiments/e-00000000000000000000000000").status_code == 404
+    odd = (
+        "experiments/e-00000000000000000000000000",
+        "hosts/%2E",
+        "hosts/%2E%2E",
+        "hosts/%252e",
+        "tools/a%00b",
+        "files/%2F",
+    )
+    for path in odd:
+        assert visitor.get(f"/dashboard/{path}").status_code == 404, path

@@ -148,7 +148,7 @@ def test_odd_texts_stay_texts(rosa: httpx.Client) -> None:
     page = rosa.get("/dashboard/new", params={"tool": "learn", "p.target": odd, "label": odd, "dataset": odd})
     assert page.status_code == 200
     assert "<script>alert" not in page.text
-    assert "49" not in page.text.replace("&#39;", "")
+    assert page.text.count("{{ 7*7 }}") >= 2
     assert rosa.get("/dashboard/new?tool=" + "%00x").status_code == 200
 
 

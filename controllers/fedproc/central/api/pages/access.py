@@ -78,15 +78,19 @@ async def backend(request: Request, session: Annotated[Session, Depends(signed_i
     return Backend(request.app, session.tokens.access)
 
 
-async def checked_form(request: Request, session: Annotated[Session, Depends(signed_in)]) -> AsyncIterator[FormData]:
-    """A form that one of this session's pages sent. Raises :class:`ForbiddenError` for any other."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-        raise _foreign_form()
-    async with request.form(max_files=0, max_fields=_FORM_FIELDS) as form:
-        token = str(form.get("form_token", ""))
-        if not hmac.compare_digest(token.encode(), session.form_token.encode()):
+def _checked_form(files: int) -> Callable[[Request, Session], AsyncIterator[FormData]]:
+    """A form that a page of this session sent, with so many files. Raises :class:`ForbiddenError` for any other."""
+
+    async def checked(request: Request, session: Annotated[Session, Depends(signed_in)]) -> AsyncIterator[FormData]:
+        if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             raise _foreign_form()
-        yield form
+        async with request.form(max_files=files, max_fields=_FORM_FIELDS) as form:
+            token = str(form.get("form_token", ""))
+            if not hmac.compare_digest(token.encode(), session.form_token.encode()):
+                raise _foreign_form()
+            yield form
+
+    return checked
 
 
 def _foreign_form() -> ForbiddenError:
@@ -97,7 +101,8 @@ def _foreign_form() -> ForbiddenError:
 Api = Annotated[Backend, Depends(backend)]
 SignedIn = Annotated[Session, Depends(signed_in)]
 MaybeSignedIn = Annotated[Session | None, Depends(optional_session)]
-Form = Annotated[FormData, Depends(checked_form)]
+Form = Annotated[FormData, Depends(_checked_form(0))]
+FormWithFile = Annotated[FormData, Depends(_checked_form(1))]
 
 
 def error_page(request: Request, error: Exception) -> Response:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
 from fastapi import FastAPI
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -15,6 +15,7 @@ from fedproc.common.errors import FedprocError
 from fedproc.common.http import problem_of
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 Query = Mapping[str, Any]
 
 
@@ -35,11 +36,10 @@ class Backend:
         self._token = token
 
     async def one(self, model: type[M], path: str, **query: Any) -> M:
-        return model.model_validate_json((await self.send("GET", path, query=query)).content)
+        return _read(TypeAdapter(model), await self.send("GET", path, query=query))
 
     async def many(self, model: type[M], path: str, **query: Any) -> list[M]:
-        content = (await self.send("GET", path, query=query)).content
-        return TypeAdapter(list[model]).validate_json(content)  # type: ignore[valid-type]
+        return _read(TypeAdapter(list[model]), await self.send("GET", path, query=query))  # type: ignore[valid-type]
 
     async def send(
         self,
@@ -48,13 +48,15 @@ class Backend:
         *,
         query: Query | None = None,
         body: Any = None,
+        content: AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         accept: frozenset[int] = frozenset(),
     ) -> httpx.Response:
         """Raises for every status from 400 on, but for those in ``accept``."""
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", [], ())}
         authorization = {"Authorization": f"Bearer {self._token}", **(headers or {})}
-        answer = await _client(self._app).request(method, path, params=given, json=body, headers=authorization)
+        client = _client(self._app)
+        answer = await client.request(method, path, params=given, json=body, content=content, headers=authorization)
         if answer.status_code >= 400 and answer.status_code not in accept:
             raise ApiError(answer.status_code, problem_of(answer))
         return answer
@@ -62,6 +64,14 @@ class Backend:
     def passed_on(self, path: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
         """The API's answer as it comes, for bytes that are not to be held in memory."""
         return _PassedOn(self._app, path, [*headers, (b"authorization", f"Bearer {self._token}".encode())])
+
+
+def _read(adapter: TypeAdapter[T], answer: httpx.Response) -> T:
+    """An id such as ``.`` may lead to another endpoint than it was made for."""
+    try:
+        return adapter.validate_json(answer.content)
+    except ValidationError as error:
+        raise ApiError(404, {"detail": "there is nothing of this name; check the address"}) from error
 
 
 def _client(app: FastAPI) -> httpx.AsyncClient:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Query, Request
+from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
+from fedproc.central.api.middleware import bounded_by
 from fedproc.central.api.pages import timeline
-from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
+from fedproc.central.api.pages.access import Api, Form, FormWithFile, SignedIn, pages
 from fedproc.central.api.pages.backend import ApiError, Backend
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
+from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.experiments import ExperimentView, Logs, Page
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.tools import TaskView
@@ -22,6 +26,9 @@ routes = pages()
 _PART = 50
 _LOG_LINES = 1000
 _RESULTS = 200
+_LARGEST = 1 << 30
+"""bytes of a form with a file; what is larger goes by the command line, which goes on after a break"""
+_CHUNK = 1 << 18
 _PICTURES = frozenset({"image/svg+xml", "image/png", "image/jpeg", "image/webp", "image/gif"})
 
 
@@ -58,24 +65,55 @@ async def show_experiment(request: Request, experiment: str, api: Api, session: 
 async def facts(api: Backend, experiment: ExperimentView, reader: str) -> dict[str, object]:
     """What an experiment's page shows."""
     results = await api.many(FileView, f"/experiments/{experiment.id}/results", limit=_RESULTS)
+    tasks = await _tasks(api, experiment)
     return {
         "experiment": experiment,
         "picture": timeline.of(experiment),
         "results": results,
         "pictures": [file for file in results if file.media_type in _PICTURES and file.state == "complete"],
-        "metrics": await declared_metrics(api, experiment),
+        "metrics": {task.name: task.metrics for task in tasks if task.metrics},
+        "uploads": {task.name: _uploads(task) for task in tasks},
         "own": experiment.owner == reader,
         "ended": experiment.ended is not None,
     }
 
 
-async def declared_metrics(api: Backend, experiment: ExperimentView) -> dict[str, list[dict[str, str]]]:
-    """By task, the numbers that it shows while it runs, as its tool declares them."""
+async def _tasks(api: Backend, experiment: ExperimentView) -> list[TaskView]:
+    """What its tool declares; nothing if the version was taken out of the catalogue."""
     try:
-        tasks = await api.many(TaskView, "/tools/tasks", tool=experiment.tool, version=experiment.version)
+        return await api.many(TaskView, "/tools/tasks", tool=experiment.tool, version=experiment.version)
     except ApiError:
-        return {}  # the version has been taken out of the catalogue
-    return {task.name: task.metrics for task in tasks if task.metrics}
+        return []
+
+
+def _uploads(task: TaskView) -> list[str]:
+    """Names of the inputs that its user sends."""
+    return [str(entry["name"]) for entry in task.inputs if entry["kind"] == "upload"]
+
+
+@routes.post("/dashboard/experiments/{experiment}/jobs/{job}/input/{name}")
+@bounded_by(_LARGEST)
+async def send_input(experiment: str, job: str, name: str, api: Api, form: FormWithFile) -> Response:
+    """Send a file that a job waits for."""
+    file = form.get("file")
+    if not isinstance(file, UploadFile) or not file.filename:
+        raise InvalidInputError("no file was chosen: go back, choose one, and send it again", code="form.file")
+    kind = file.content_type or "application/octet-stream"
+    path = f"/tasks/{segment(job)}/input"
+    await api.send("PUT", path, query={"input": name}, content=_chunks(file), headers={"Content-Type": kind})
+    return RedirectResponse(f"/dashboard/experiments/{segment(experiment)}", 303)
+
+
+async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await file.read(_CHUNK):
+        yield chunk
+
+
+@routes.get("/dashboard/experiments/{experiment}/report")
+async def get_report(experiment: str, api: Api) -> Response:
+    """What ran where, how long, with what, as the API tells it."""
+    found = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
+    return api.passed_on(f"/experiments/{found.id}/report")
 
 
 @routes.post("/dashboard/experiments/{experiment}/cancel")

@@ -60,7 +60,7 @@
       const axis = { stroke: ink, grid: { stroke: "#88888840" }, ticks: { stroke: "#88888840" } };
       chart.plot = new uPlot({
         width: chart.box.clientWidth || 300, height: 220, scales: { x: { time: false } },
-        series: [{ label: chart.x }, ...series], axes: [axis, { ...axis, size: 60 }],
+        series: [{ label: chart.x }, ...series], axes: [{ ...axis, ...(chart.x === "round" ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] } : {}) }, { ...axis, size: 60 }],
       }, data, chart.box);
     }
     fill(chart, data);
