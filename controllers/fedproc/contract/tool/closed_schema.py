@@ -61,7 +61,7 @@ class Place:
         return Place(self.path, _as_node(node), self.times)
 
     @property
-    def letters(self) -> int:
+    def characters(self) -> int:
         """How many characters of its own choice may be there in all, by a pattern."""
         declared = {"enum", "const", "x-from"} & self.node.keys()
         return 0 if declared or self.node.get("type") != "string" else int(self.node.get("maxLength", 0)) * self.times
@@ -72,16 +72,18 @@ def problems(schema: Any, statistics: Sequence[StatisticDecl], longest: int = SH
     counted = {f"{s.at}.{name}".lstrip(".") for s in statistics for name in s.fields()}
     below = tuple(f"{s.at}.{name}".lstrip(".") for s in statistics for name in s.values)
     found = list(redirections(schema))
-    letters = 0
+    characters = 0
     try:
         for place in _Walk(schema).leaves(Place("", _as_node(schema)), _DEPTH):
-            letters += place.letters
+            characters += place.characters
             is_counted = place.path in counted or any(_is_below(place.path, value) for value in below)
             found += [f"{place.shown}: {text}" for text in _of_leaf(place.node, longest, is_counted)]
     except _NotClosedError as error:
         found.append(str(error))
-    if letters > (most := MOST_LETTERS[longest]):
-        found.append(f"texts by patterns may have {letters} characters in all; at most {most}: fewer, or shorter ones")
+    if characters > (most := MOST_LETTERS[longest]):
+        found.append(
+            f"texts by patterns may have {characters} characters in all; at most {most}: fewer, or shorter ones"
+        )
     return list(dict.fromkeys(found))
 
 

@@ -51,8 +51,8 @@ def inspect_apart(
         question.seek(0)
         code = _ran(question, answer, flag, limits.wall_seconds)
         answer.seek(0)
-        told = _told(answer.read())
-    return [finding for output in outputs for finding in _of(output, told.get(output.name), code)]
+        entries = _told(answer.read())
+    return [finding for output in outputs for finding in _of(output, entries.get(output.name), code)]
 
 
 def _asked(outputs: Sequence[OutputDecl], sealed: Path, floor: int, known: Known, limits: Limits) -> dict[str, Any]:
@@ -93,9 +93,9 @@ def _told(raw: bytes) -> dict[str, list[list[str]]]:
     return {line["output"]: line["findings"] for line in lines}
 
 
-def _of(output: OutputDecl, told: list[list[str]] | None, code: int | None) -> list[Finding]:
-    if told is None:
+def _of(output: OutputDecl, entries: list[list[str]] | None, code: int | None) -> list[Finding]:
+    if entries is None:
         log.error("release.not_checked", output=output.name, exit_code=code)
         text = "it could not be checked: the rules ended, or took too long or too much memory, over these outputs"
         return [Finding(output.name, rules.CHECKED, Result.review, text)]
-    return [Finding(output.name, _RULES[rule], Result(result), text) for rule, result, text in told]
+    return [Finding(output.name, _RULES[rule], Result(result), text) for rule, result, text in entries]
