@@ -23,6 +23,7 @@ SCHEMA: dict[str, Any] = {
         "threads": {"type": "integer", "x-scope": "host"},
     },
 }
+ASKED = fields.fields(SCHEMA, {})
 
 
 def field(name: str, **given: str) -> fields.Field:
@@ -66,26 +67,26 @@ def test_what_was_typed_stays() -> None:
     ],
 )
 def test_texts_become_values(name: str, typed: str, value: object) -> None:
-    assert fields.read(SCHEMA, {name: typed}) == ({name: value}, {})
+    assert fields.read(ASKED, {name: typed}) == ({name: value}, {})
 
 
 def test_what_is_empty_or_as_the_default_is_not_sent() -> None:
-    assert fields.read(SCHEMA, {"target": "  ", "rounds": "5", "deep": "true"}) == ({}, {})
+    assert fields.read(ASKED, {"target": "  ", "rounds": "5", "deep": "true"}) == ({}, {})
 
 
 def test_what_is_no_json_is_told() -> None:
-    values, wrong = fields.read(SCHEMA, {"options": "{note"})
+    values, wrong = fields.read(ASKED, {"options": "{note"})
     assert values == {}
     assert wrong["options"].startswith("is not JSON")
 
 
 def test_names_that_the_schema_has_not_are_sent_for_the_api_to_refuse() -> None:
-    assert fields.read(SCHEMA, {"round": "5"})[0] == {"round": "5"}
+    assert fields.read(ASKED, {"round": "5"})[0] == {"round": "5"}
 
 
 def test_values_of_an_earlier_experiment_come_back_as_they_were() -> None:
     values = {"target": "t", "rounds": 7, "deep": False, "features": ["a", "b"], "options": {"note": "ü"}, "sizes": [1]}
-    assert fields.read(SCHEMA, fields.texts(SCHEMA, values)) == (values, {})
+    assert fields.read(ASKED, fields.texts(SCHEMA, values)) == (values, {})
 
 
 def test_what_may_differ_by_host_is_asked_apart() -> None:
@@ -98,3 +99,26 @@ def test_an_odd_schema_gives_a_form_all_the_same() -> None:
         "properties": {"a": True, "b": {"$ref": "#/$defs/x"}, "c": {"type": ["string", "null"]}},
     }
     assert [each.kind for each in fields.fields(odd, {})] == ["json", "json"]
+
+
+def test_by_host_the_default_is_a_value_as_any_other() -> None:
+    asked = fields.fields(fields.without_defaults(SCHEMA), {})
+    assert fields.read(asked, {"rounds": "5", "deep": "true", "rate": ""}) == ({"rounds": 5, "deep": True}, {})
+
+
+@pytest.mark.parametrize("typed", ["nan", "-inf", "Infinity", "1_0", "0x10", "\u0661"])
+def test_what_json_has_not_as_a_number_stays_a_text(typed: str) -> None:
+    assert fields.read(ASKED, {"rate": typed, "rounds": typed}) == ({"rate": typed, "rounds": typed}, {})
+
+
+@pytest.mark.parametrize(("name", "typed"), [("rate", "1e999"), ("rounds", "9" * 5000), ("sizes", "1\n1e999")])
+def test_a_number_without_end_is_wrong(name: str, typed: str) -> None:
+    assert "larger than any number" in fields.read(ASKED, {name: typed})[1][name]
+
+
+@pytest.mark.parametrize(
+    "typed", ["NaN", '{"a": -Infinity}', "[1e999]", "9" * 5000, '"\\ud800"', "[" * 50_000, "[" * 60 + "]" * 60]
+)
+def test_json_that_cannot_be_sent_is_wrong(typed: str) -> None:
+    values, wrong = fields.read(ASKED, {"options": typed})
+    assert (values, wrong["options"][:11]) == ({}, "is not JSON")

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from tests.central.api.pages.conftest import Tab
 from tests.support.central_api import Federation
 
+from fedproc.central.api.pages import wizard
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import tools
 from fedproc.central.db.schema import audit, experiments
@@ -150,6 +151,37 @@ def test_odd_texts_stay_texts(rosa: httpx.Client) -> None:
     assert "<script>alert" not in page.text
     assert page.text.count("{{ 7*7 }}") >= 2
     assert rosa.get("/dashboard/new?tool=" + "%00x").status_code == 200
+
+
+def test_a_hosts_own_value_counts_though_it_is_the_default(dashboard: Federation, rosa: httpx.Client) -> None:
+    first = send(rosa, **{"p.threads": "2", "hp.UB.threads": "1"}).url.path.rpartition("/")[2]
+    request = dashboard.books.experiment(first).request
+    assert request["parameters"]["threads"] == 2
+    assert request["host_parameters"] == {"UB": {"threads": 1}}
+    assert re.search(r'name="hp.UB.threads" value="1"', rosa.get(f"/dashboard/new?from={first}").text)
+
+
+def test_what_cannot_be_sent_is_told_beside_its_field(rosa: httpx.Client) -> None:
+    answer = send(rosa, **{"p.rate": "1e999", "p.rounds": "nan", "hp.UB.threads": "1e999"})
+    assert answer.status_code == 422
+    assert "larger than any number" in answer.text
+    beside = dict(re.findall(r'<p class="wrong" id="wrong-([^"]+)">([^<]+)</p>', answer.text))
+    assert beside.keys() == {"p.rate", "hp.UB.threads"}
+    assert "whole number" in send(rosa, **{"p.rounds": "nan"}).text
+
+
+def test_hosts_that_there_are_not_cost_nothing(rosa: httpx.Client) -> None:
+    answer = send(rosa, **{f"hp.X{number}.threads": "1" for number in range(500)})
+    assert answer.status_code == 422
+    assert "which is no host here" in answer.text
+    assert "max" in send(rosa, **{f"hp.X{number}.threads": "1" for number in range(4000)}).text.lower()
+
+
+def test_a_fault_of_ours_is_a_page_with_an_id(rosa: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wizard, "selectors", None)
+    page = rosa.get("/dashboard/new?tool=learn")
+    assert (page.status_code, page.headers["content-type"][:9]) == (500, "text/html")
+    assert re.search("[0-9a-f]{32}", page.text)
 
 
 @pytest.mark.needs_browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -20,8 +21,12 @@ from fedproc.central.api.pages.rendering import page
 from fedproc.central.api.problems import status_of, title_of
 from fedproc.central.auth.sessions import Session, signed_out
 from fedproc.common.errors import FedprocError, ForbiddenError, NotAuthenticatedError
+from fedproc.common.log import get_logger
 
-_FORM_FIELDS = 10_000
+log = get_logger(__name__)
+
+_FORM_FIELDS = 3_000
+"""what the largest form has: a hundred hosts with what may differ at each, and their datasets"""
 
 
 class PageRoute(APIRoute):
@@ -36,8 +41,17 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except (FedprocError, RequestValidationError, HTTPException) as error:
                 return error_page(request, error)
+            except Exception:
+                error_id = uuid.uuid4().hex
+                log.exception("page.failed", error_id=error_id, path=request.url.path)
+                return _own_fault(request, error_id)
 
         return answered
+
+
+def _own_fault(request: Request, error_id: str) -> Response:
+    text = f"This page failed; the API's log has the cause under {error_id}. Tell the federation's operator."
+    return page(request, "fault.html", {"status": 500, "title": title_of(500), "text": text}, 500)
 
 
 def pages() -> APIRouter:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedproc.contract.tool.values import expected, shown_example, written
 
 _SCALARS = frozenset({"string", "integer", "number"})
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|[+-]?\.[0-9]+([eE][+-]?[0-9]+)?")
+_DEEPEST = 50
+_LONGEST_INTEGER = 300
+"""digits; a longer one is no number that a program reads"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,21 @@ def fields(schema: Mapping[str, Any], given: Mapping[str, str], by_host: bool | 
         for name, each in wanted
         if isinstance(each, Mapping) and by_host in {None, each.get("x-scope") == "host"}
     ]
+
+
+def without_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """For what may differ by host: left empty, it is as for all hosts, and the default is a value like any other."""
+    properties = {
+        name: {key: value for key, value in each.items() if key != "default"}
+        for name, each in schema.get("properties", {}).items()
+        if isinstance(each, Mapping)
+    }
+    return {**schema, "properties": properties, "required": []}
+
+
+def filled(known: Sequence[Field], given: Mapping[str, str]) -> list[Field]:
+    """The same fields with other texts in them."""
+    return [replace(each, value=given.get(each.name, each.value)) for each in known]
 
 
 def _field(name: str, schema: Mapping[str, Any], root: Mapping[str, Any], given: str | None) -> Field:
@@ -100,28 +121,28 @@ def texts(schema: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str
     return {each.name: shown_in(each.kind, values[each.name]) for each in fields(schema, {}) if each.name in values}
 
 
-def read(schema: Mapping[str, Any], given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values that were typed, and what is wrong, by name. What is left empty is not sent: the default counts.
+def read(known: Sequence[Field], given: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values that were typed, and what is wrong, by name. What is left empty, or as the field began, is not sent.
 
     What is no value of its kind is sent as it was typed, since the API says best what it should be.
     """
     values, wrong = dict[str, Any](), dict[str, str]()
-    for each in fields(schema, {}):
+    for each in known:
         text = given.get(each.name, "")
         if not text.strip() or text == each.value:
             continue
         try:
             values[each.name] = _value(each, text)
         except ValueError as error:
-            wrong[each.name] = f"is not JSON: {error}"
-    for name in given.keys() - {each.name for each in fields(schema, {})}:
+            wrong[each.name] = str(error)
+    for name in given.keys() - {each.name for each in known}:
         values[name] = given[name]
     return values, wrong
 
 
 def _value(of: Field, text: str) -> Any:
     if of.kind == "json":
-        return json.loads(text)
+        return _json(text)
     if of.kind == "lines":
         return [_number(line) if of.item != "string" else line for line in _lines(text)]
     if of.kind == "number":
@@ -136,14 +157,50 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _number(text: str) -> Any:
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
+    """As JSON has numbers: what is none (``nan``, ``1_0``) stays a text, which the API refuses by the field's type."""
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
         return text
+    if not text.lstrip("+-").isdigit():
+        return _finite(text)
+    if len(text) > _LONGEST_INTEGER:
+        raise _too_large(text)
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _too_large(text)
+    return number
+
+
+def _too_large(text: str) -> ValueError:
+    return ValueError(f"{text[:20]} is larger than any number that can be sent")
+
+
+def _json(text: str) -> Any:
+    try:
+        value = json.loads(text, parse_float=_finite, parse_int=_number, parse_constant=_no_constant)
+        if _is_deeper(value, _DEEPEST):
+            raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError(f"is not JSON: it is nested deeper than {_DEEPEST} levels") from None
+    except UnicodeEncodeError:
+        raise ValueError("is not JSON: it has half a surrogate pair, which is no character") from None
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from error
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return most == 0 or any(_is_deeper(each, most - 1) for each in inner)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, QueryParams
 from starlette.responses import RedirectResponse, Response
 
@@ -107,7 +108,8 @@ async def start(request: Request, api: Api, session: SignedIn, form: Form) -> Re
     """Start it; sent again, the same form leads to the same experiment."""
     draft = draft_of(form)
     tool = await api.one(ToolView, f"/tools/{segment(draft.tool)}", version=draft.version)
-    body, wrong = _request(tool, draft)
+    known = {host.id for host in await api.many(HostView, "/hosts/")} if draft.host_parameters else set[str]()
+    body, wrong = await run_in_threadpool(_request, tool, draft, known)
     if wrong:
         return await _form(request, api, session, draft, wrong, 422)
     try:
@@ -119,15 +121,13 @@ async def start(request: Request, api: Api, session: SignedIn, form: Form) -> Re
     return RedirectResponse(f"/dashboard/experiments/{answer.json()['id']}", 303)
 
 
-def _request(tool: ToolView, draft: Draft) -> tuple[dict[str, Any], dict[str, str]]:
-    """The body of ``POST /experiments``, and what is wrong by field."""
-    parameters, wrong = fields.read(tool.parameters, draft.parameters)
+def _request(tool: ToolView, draft: Draft, known: Set[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The body of ``POST /experiments``, and what is wrong by field; ``known`` are the hosts that there are."""
+    parameters, wrong = fields.read(fields.fields(tool.parameters, {}), draft.parameters)
     problems = {f"p.{name}": text for name, text in wrong.items()}
-    by_host: dict[str, dict[str, Any]] = {}
-    for host, given in draft.host_parameters.items():
-        by_host[host], wrong = fields.read(tool.parameters, given)
-        problems |= {f"hp.{host}.{name}": text for name, text in wrong.items()}
+    by_host, wrong = _by_host(tool, draft, known)
     hosts = list(dict.fromkeys([*draft.hosts, *(dataset.partition(":")[0] for dataset in draft.datasets)]))
+    problems |= wrong
     texts = {name: text.strip() for name, text in draft.texts.items() if text.strip()}
     body = {
         "tool": tool.id,
@@ -139,6 +139,21 @@ def _request(tool: ToolView, draft: Draft) -> tuple[dict[str, Any], dict[str, st
         **texts,
     }
     return body, problems
+
+
+def _by_host(tool: ToolView, draft: Draft, known: Set[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What differs by host: there the default is a value as any other, since all hosts may have another."""
+    asked = fields.fields(fields.without_defaults(tool.parameters), {})
+    by_host: dict[str, dict[str, Any]] = {}
+    problems: dict[str, str] = {}
+    for host, given in draft.host_parameters.items():
+        if host not in known:
+            continue
+        by_host[host], wrong = fields.read(asked, given)
+        problems |= {f"hp.{host}.{name}": text for name, text in wrong.items()}
+    if unknown := sorted(draft.host_parameters.keys() - known):
+        problems["where"] = f"parameters are given for {', '.join(unknown[:5])[:200]}, which is no host here"
+    return by_host, problems
 
 
 def _placed(error: ApiError, tool: ToolView) -> dict[str, str]:
@@ -184,7 +199,7 @@ async def _form(
     values["spent"] = (opened.total, most) if (opened.total or 0) >= most else None
     if draft.tool:
         values |= await _of_tool(api, draft, values["wrong"], settings.aggregator)
-    return page(request, "new.html", values, status)
+    return await run_in_threadpool(page, request, "new.html", values, status)
 
 
 async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator: str) -> dict[str, Any]:
@@ -198,15 +213,13 @@ async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator
     there = Federation(await api.many(HostView, "/hosts/"), await api.many(DatasetView, "/datasets"), aggregator)
     found = selectors(tool, tasks, there, draft.hosts, draft.datasets)
     able = [choice for each in found if each.takes != "nothing" for choice in each.choices if not choice.obstacle]
+    asked = fields.fields(fields.without_defaults(tool.parameters), {}, by_host=True)
     shown = [choice.host for choice in able if choice.chosen or len(able) <= _FEW]
     return {
         "tool": tool,
         "selectors": found,
         "fields": fields.fields(tool.parameters, draft.parameters),
-        "host_fields": {
-            host: fields.fields(_without_defaults(tool.parameters), draft.host_parameters.get(host, {}), by_host=True)
-            for host in shown
-        },
+        "host_fields": {host: fields.filled(asked, draft.host_parameters.get(host, {})) for host in shown},
         "left_out": sorted({*draft.datasets, *draft.hosts} - _able(found)),
     }
 
@@ -215,13 +228,3 @@ def _able(found: Iterable[Selector]) -> set[str]:
     """All hosts and datasets that can be chosen."""
     able = [choice for each in found for choice in each.choices if not choice.obstacle]
     return {choice.host for choice in able} | {dataset.id for choice in able for dataset, _ in choice.datasets}
-
-
-def _without_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """For what may differ by host: left empty, it is as for all hosts."""
-    properties = {
-        name: {key: value for key, value in each.items() if key != "default"}
-        for name, each in schema.get("properties", {}).items()
-        if isinstance(each, Mapping)
-    }
-    return {**schema, "properties": properties, "required": []}
