@@ -182,15 +182,16 @@ def _too_large(text: str) -> ValueError:
 def _json(text: str) -> Any:
     try:
         value = json.loads(text, parse_float=_finite, parse_int=_number, parse_constant=_no_constant)
-        if _is_deeper(value, _DEEPEST):
-            raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
         json.dumps(value, ensure_ascii=False).encode()
+        too_deep = _is_deeper(value, _DEEPEST)
     except RecursionError:
-        raise ValueError(f"is not JSON: it is nested deeper than {_DEEPEST} levels") from None
+        too_deep = True
     except UnicodeEncodeError:
         raise ValueError("is not JSON: it has half a surrogate pair, which is no character") from None
     except ValueError as error:
         raise ValueError(f"is not JSON: {error}") from error
+    if too_deep:
+        raise ValueError(f"is not JSON that can be sent: it is nested deeper than {_DEEPEST} levels")
     return value
 
 
