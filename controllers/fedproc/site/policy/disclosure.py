@@ -12,7 +12,7 @@ from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.site.policy.engine import rules
 from fedproc.site.policy.engine.apart import inspect_apart
-from fedproc.site.policy.engine.engine import inspect
+from fedproc.site.policy.engine.engine import inspect_all
 from fedproc.site.policy.engine.findings import Finding, Result
 from fedproc.site.policy.engine.known import Known
 from fedproc.site.policy.rules import Terms
@@ -41,14 +41,14 @@ Inspect = Callable[[Sequence[OutputDecl], Path, int, Known, StopFlag], list[Find
 def _inspect_here(
     outputs: Sequence[OutputDecl], sealed: Path, floor: int, known: Known, flag: StopFlag
 ) -> list[Finding]:
-    return [each for output in outputs for each in inspect(output, sealed / output.name, floor, known, flag)]
+    return [each for _, found in inspect_all(outputs, sealed, floor, known, flag) for each in found]
 
 
 def _findings(
-    inspect_all: Inspect, terms: Terms, task: Task, sealed: Path, known: Known | None, flag: StopFlag | None
+    look: Inspect, terms: Terms, task: Task, sealed: Path, known: Known | None, flag: StopFlag | None
 ) -> list[Finding]:
     present = [output for output in task.outputs if (sealed / output.name).exists()]
-    found = inspect_all(present, sealed, terms.floor, known or Known(), flag or StopFlag())
+    found = look(present, sealed, terms.floor, known or Known(), flag or StopFlag())
     return [
         finding
         for output in present

@@ -120,3 +120,27 @@ def test_each_group_is_looked_at(tmp_path):
     assert against(GROUPS, tmp_path, {"groups": [{"n": 30, "mean": 1.5}] * 3}) == []
     found = against(GROUPS, tmp_path, {"groups": [{"n": 30, "mean": 1.5}, {"n": 3, "mean": 1.5}]})
     assert found == [("persons.floor", "refuse")]
+
+
+NESTED = json_output(
+    closed(n=COUNT, age=closed(n=COUNT, mean=NUMBER)),
+    {"statistic": "frequencies", "persons": "n"},
+    {"statistic": "association", "at": "age", "persons": "n", "values": ["mean"]},
+)
+
+
+@pytest.mark.parametrize(("inner", "found"), [(100, []), (95, [("persons.complement", "refuse")]), (90, []), (120, [])])
+def test_count_and_one_around_it_differ_by_nobody_or_enough(tmp_path, inner, found):
+    assert against(NESTED, tmp_path, {"n": 100, "age": {"n": inner, "mean": 1.5}}) == found
+
+
+ANSWERS = json_output(closed(n=COUNT, yes=COUNT, no=COUNT), CELL | {"counts": ["yes", "no"]})
+
+
+@pytest.mark.parametrize(("no", "found"), [(45, [("persons.complement", "review")]), (40, []), (50, [])])
+def test_what_several_counts_leave_of_the_whole_is_looked_at(tmp_path, no, found):
+    assert against(ANSWERS, tmp_path, {"n": 100, "yes": 50, "no": no}) == found
+
+
+def test_more_persons_than_any_site_has_wait_for_a_person(tmp_path):
+    assert against(ONE, tmp_path, {"n": 10**15}) == [("persons.many", "review")]

@@ -82,6 +82,38 @@ def test_quantile_has_enough_persons_on_both_sides(tmp_path, share, persons, fou
     assert against(QUANTILE, tmp_path, {"n": persons, "q": share, "value": 61.5}) == found
 
 
+QUANTILES = json_output(
+    closed(n=COUNT, quantiles=entries(q=NUMBER, value=NUMBER, n=COUNT)),
+    {"statistic": "frequencies", "persons": "n"},
+    {"statistic": "position", "at": "quantiles[]", "persons": "n", "quantile": "q", "values": ["value"]},
+)
+
+
+@pytest.mark.parametrize(("parts", "found"), [(10, []), (11, [("position.tail", "refuse")])])
+def test_quantiles_are_enough_persons_apart(tmp_path, parts, found):
+    which = [n / parts for n in range(2, parts - 1)]
+    document = {"n": 100, "quantiles": [{"q": q, "value": 3.5, "n": 100} for q in which]}
+    assert against(QUANTILES, tmp_path, document) == found
+
+
+@pytest.mark.parametrize(
+    ("mean", "m2", "result"),
+    [
+        (0.03, 100 * 0.03 * 0.97, "refuse"),
+        (0.03, 99 * 0.03 * 0.97, "refuse"),
+        (1.03, 100 * 0.03 * 0.97, "refuse"),
+        (0.03, 2.9, "review"),
+        (1.97, 2.9, "review"),
+    ],
+)
+def test_mean_of_two_values_is_a_count_however_it_is_coded(tmp_path, mean, m2, result):
+    assert ("persons.rate", result) in against(MEAN, tmp_path, {"n": 100, "mean": mean, "m2": m2})
+
+
+def test_mean_of_two_values_of_enough_persons_passes(tmp_path):
+    assert against(MEAN, tmp_path, {"n": 100, "mean": 1.4, "m2": 24.0}) == []
+
+
 def test_smallest_and_largest_values_are_refused(tmp_path):
     extremes = one("extreme_values", {"min": NUMBER, "max": NUMBER}, values=["min", "max"])
     assert against(extremes, tmp_path, {"n": 4000, "min": 18.0, "max": 99.0}) == [("position.extreme", "refuse")]

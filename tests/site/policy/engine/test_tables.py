@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -108,6 +109,43 @@ def test_another_table_of_the_same_persons_gives_a_hidden_cell_away(tmp_path):
     assert against(LINKED, tmp_path, linked([])) == []
     assert against(LINKED, tmp_path, linked([("F", 44), ("M", 60)])) == [("table.hidden", "refuse")]
     assert ("table.total", "review") in against(LINKED, tmp_path, linked([("F", 80), ("M", 61)]))
+
+
+BESIDE = json_output(
+    closed(totals=closed(n=COUNT), stages=entries(stage=STAGES, n=COUNT), sexes=entries(sex=SEXES, n=COUNT)),
+    {"at": "totals", **PERSONS},
+    {"at": "stages[]", "dimensions": ["stage"], **PERSONS},
+    {"at": "sexes[]", "dimensions": ["sex"], **PERSONS},
+)
+HIDING = [{"stage": "I", "n": 30}, {"stage": "II", "n": None}]
+REVIEW = [("table.hidden", "review")]
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        ({"stages": HIDING}, []),
+        ({"stages": HIDING, "totals": {"n": 34}}, REVIEW),
+        ({"stages": HIDING, "sexes": [{"sex": "F", "n": 14}, {"sex": "M", "n": 20}]}, REVIEW),
+        ({"stages": [{"stage": "I", "n": 30}, {"stage": "II", "n": 40}], "totals": {"n": 70}}, []),
+    ],
+)
+def test_hidden_cells_beside_counts_that_are_not_linked_wait_for_a_person(tmp_path, document, found):
+    assert against(BESIDE, tmp_path, document) == found
+
+
+def test_hidden_cells_beside_another_output_wait_for_a_person(tmp_path):
+    from fedproc.common.tasks import StopFlag
+    from fedproc.site.policy.engine.engine import inspect_all
+    from fedproc.site.policy.engine.known import Known
+
+    outputs = [BESIDE, BESIDE.model_copy(update={"name": "other"})]
+    for output, document in zip(outputs, ({"stages": HIDING}, {"totals": {"n": 34}}), strict=True):
+        (tmp_path / output.name).mkdir()
+        (tmp_path / output.name / "t.json").write_text(json.dumps(document))
+    found = {output.name: found for output, found in inspect_all(outputs, tmp_path, 10, Known(), StopFlag())}
+    assert [(each.rule.id, str(each.result)) for each in found["table"]] == REVIEW
+    assert found["other"] == []
 
 
 def test_many_categories_wait_for_a_person(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from math import prod
@@ -33,6 +33,8 @@ class Table:
     total: int | None = None
     around: frozenset[int] = frozenset()
     """further counts of persons of the objects around it"""
+    objects: set[int] = field(default_factory=set)
+    """by identity: its cells, and the objects around that say its total"""
 
     @property
     def dimensions(self) -> tuple[str, ...]:
@@ -97,6 +99,7 @@ def tables_of(
 
 def _enter(table: Table, subject: Subject, number: int) -> bool:
     statistic = table.statistic
+    table.objects |= {id(subject.fields), *(id(each) for each in subject.around if statistic.total in each)}
     cell = _cell(statistic, subject, number)
     if cell is None or cell in table.cells:
         return False
@@ -139,6 +142,18 @@ def of_tables(tables: Sequence[Table], floor: int) -> Iterator[Against]:
         yield from _of_what_is_around(table, floor)
     for linked in populations.values():
         yield from _of_hidden(linked, floor)
+
+
+def of_what_stands_beside(tables: Sequence[Table], counted: Collection[int], is_alone: bool) -> Iterator[Against]:
+    """Hidden cells with counts that nobody says to be of the same persons, or of others: they may be totals of these.
+
+    ``counted`` are all objects of the document that count persons; ``is_alone`` is whether nothing else leaves.
+    """
+    for table in tables:
+        near = [each.objects for each in tables if each.name == table.name or each.objects & table.objects]
+        linked: set[int] = set().union(*near)
+        if (not is_alone or set(counted) - linked) and table.hidden():
+            yield to_review(rules.HIDDEN, f"{_named(table)} hides cells, and other counts of persons stand beside it")
 
 
 def _is_too_large(table: Table) -> bool:

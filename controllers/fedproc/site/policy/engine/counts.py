@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from fedproc.site.policy.engine.rules import Rule
 
 TABLES = (StatisticClass.frequencies, StatisticClass.histogram)
 """whose cells may be hidden"""
+
+
+_MOST_PARTS = 10
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def _of_count(statistic: StatisticDecl, name: str, count: int | None, floor: int
         return
     if count == 0:
         yield to_review(rules.ZERO, f"{where} is 0: nobody is told of by it, and of all others what they are not")
+    elif count > (rules.MANY.threshold or 0):
+        yield to_review(rules.MANY, f"{where} is more than the persons of any site")
     elif count < floor:
         rule = rules.COMPLEMENT if name in statistic.complements else rules.FLOOR_RULE
         yield refused(rule, f"{where} is below {floor}")
@@ -92,3 +97,28 @@ def _of_parts(statistic: StatisticDecl, counts: Mapping[str, int | None], floor:
             )
         if part == whole or part >= rules.GROUP_MOST.threshold * whole:  # type: ignore[operator]
             yield to_review(rules.GROUP_MOST, f"{name} of {_place(statistic)} is nearly all of {statistic.persons}")
+    if whole is not None and statistic.statistic is not StatisticClass.survival:
+        parts = [part for name in statistic.counts if (part := counts[name])]
+        if any(0 < whole - total < floor for total in _sums_of_several(parts)):
+            text = f"{statistic.persons} without several counts of {_place(statistic)} may be below {floor}"
+            yield to_review(rules.COMPLEMENT, text)
+
+
+def _sums_of_several(parts: Sequence[int]) -> set[int]:
+    """Of any two or more of the first ten; with more a person looks anyhow."""
+    sums: set[tuple[int, int]] = {(0, 0)}
+    for part in parts[:_MOST_PARTS]:
+        sums |= {(total + part, min(2, many + 1)) for total, many in sums}
+    return {total for total, many in sums if many > 1}
+
+
+def of_nested(statistic: StatisticDecl, subject: Subject, counting: Iterable[str], floor: int) -> Iterator[Against]:
+    """A count of persons and one of an object around it, which may be all of whom these are some."""
+    inner = subject.fields.get(statistic.persons)
+    outer = [each.get(name) for each in subject.around for name in counting]
+    if not isinstance(inner, bool) and isinstance(inner, int) and any(0 < n - inner < floor for n in _whole(outer)):
+        yield refused(rules.COMPLEMENT, f"{_place(statistic)} and a count around it differ by less than {floor}")
+
+
+def _whole(values: Iterable[Any]) -> Iterator[int]:
+    return (value for value in values if isinstance(value, int) and not isinstance(value, bool))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import StopFlag, StoppedError
 from fedproc.contract.tool.declared import problems_of
+from fedproc.contract.tool.statistics import StatisticDecl
 from fedproc.contract.tool.task import Disclosure, OutputDecl
 from fedproc.site.policy.engine import rules
-from fedproc.site.policy.engine.cells import of_tables, tables_of
-from fedproc.site.policy.engine.counts import TABLES, Against, of_subject, refused, to_review
+from fedproc.site.policy.engine.cells import Table, of_tables, of_what_stands_beside, tables_of
+from fedproc.site.policy.engine.counts import TABLES, Against, of_nested, of_subject, refused, to_review
 from fedproc.site.policy.engine.estimates import of_estimates
 from fedproc.site.policy.engine.findings import Finding, Result
 from fedproc.site.policy.engine.identifiers import identifies, names_patients
@@ -35,14 +37,35 @@ _NUMBER = re.compile("[0-9]{1,4}")
 _LARGEST = int(rules.BYTES.threshold or 0)
 
 
-def inspect(output: OutputDecl, folder: Path, floor: int, known: Known, flag: StopFlag | None = None) -> list[Finding]:
+@dataclass(frozen=True)
+class _Given:
+    """By what one output is looked at."""
+
+    floor: int
+    known: Known
+    is_alone: bool
+
+
+def inspect_all(
+    outputs: Sequence[OutputDecl], sealed: Path, floor: int, known: Known, flag: StopFlag
+) -> Iterator[tuple[OutputDecl, list[Finding]]]:
+    """All outputs of one task, whose files lie in ``sealed``/NAME, as :func:`inspect` has each."""
+    for output in outputs:
+        is_alone = not any(each.statistics or each.content is None for each in outputs if each is not output)
+        yield output, inspect(output, sealed / output.name, floor, known, flag, is_alone=is_alone)
+
+
+def inspect(
+    output: OutputDecl, folder: Path, floor: int, known: Known, flag: StopFlag | None = None, *, is_alone: bool = True
+) -> list[Finding]:
     """All that the rules have against the sealed files in ``folder``, each thing once; blocks.
 
     ``floor`` is the least number of persons; never below :data:`~fedproc.site.policy.engine.rules.LOWEST_FLOOR`.
+    ``is_alone`` is whether no other output of the task can count persons.
     Raises StoppedError between two files once ``flag`` is set, and :class:`OSError`.
     """
     try:
-        found = _of_output(output, folder, max(floor, rules.LOWEST_FLOOR), known, flag or StopFlag())
+        found = _of_output(output, folder, _Given(max(floor, rules.LOWEST_FLOOR), known, is_alone), flag or StopFlag())
     except (StoppedError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, a person looks
@@ -58,12 +81,12 @@ def _last_line(error: Exception) -> str:
     return f"{frame.f_globals.get('__name__', '')}:{line}"
 
 
-def _of_output(output: OutputDecl, folder: Path, floor: int, known: Known, flag: StopFlag) -> list[Against]:
+def _of_output(output: OutputDecl, folder: Path, given: _Given, flag: StopFlag) -> list[Against]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     found = [*_of_declaration(output), *_of_names(output, [path.relative_to(folder).as_posix() for path in files])]
     for path in files:
         flag.check()
-        found += _of_file(output, path, floor, known)
+        found += _of_file(output, path, given if len(files) == 1 else replace(given, is_alone=False))
     return found
 
 
@@ -92,7 +115,7 @@ def _is_named(name: str, begin: str, number: str, end: str) -> bool:
     return name == f"{begin}{inner}{end}" and _NUMBER.fullmatch(inner) is not None
 
 
-def _of_file(output: OutputDecl, path: Path, floor: int, known: Known) -> Iterator[Against]:
+def _of_file(output: OutputDecl, path: Path, given: _Given) -> Iterator[Against]:
     with path.open("rb") as source:
         kind = kind_of(source.read(HEAD))
     if kind in IMAGES_OF_PATIENTS:
@@ -102,9 +125,9 @@ def _of_file(output: OutputDecl, path: Path, floor: int, known: Known) -> Iterat
     if path.stat().st_size > _LARGEST and declared != "model":
         yield to_review(rules.BYTES, f"a file is larger than {_LARGEST >> 20} MiB")
     elif declared in ("json", "csv"):
-        yield from _of_document(output, path.read_bytes(), kind, floor, known)
+        yield from _of_document(output, path.read_bytes(), kind, given)
     elif declared is None:
-        yield from of_undeclared(output, path.read_bytes(), kind, floor)
+        yield from of_undeclared(output, path.read_bytes(), kind, given.floor)
     else:
         yield from _of_what_people_see(output, path, kind)
 
@@ -123,7 +146,7 @@ def _of_what_people_see(output: OutputDecl, path: Path, kind: str | None) -> Ite
 # -- documents -------------------------------------------------------------------------------------------
 
 
-def _of_document(output: OutputDecl, raw: bytes, kind: str | None, floor: int, known: Known) -> Iterator[Against]:
+def _of_document(output: OutputDecl, raw: bytes, kind: str | None, given: _Given) -> Iterator[Against]:
     declared = output.content.type if output.content else None
     if kind is not None:
         yield refused(rules.KIND, f"a file is not of the declared type {declared}")
@@ -136,16 +159,16 @@ def _of_document(output: OutputDecl, raw: bytes, kind: str | None, floor: int, k
     if names_patients(document):
         yield refused(rules.IDENTIFIERS, "a name or a value in it stands for single patients")
     schema = output.content.schema_of_document() if output.content else None
-    if schema is None or (difference := difference_of(document, schema, known)) is not None:
+    if schema is None or (difference := difference_of(document, schema, given.known)) is not None:
         where = f", at {difference}" if schema and difference else ""
         yield refused(rules.SCHEMA, f"a file is otherwise than its declared schema says{where}")
         return
     if declared == "json" and not is_laid_out(raw.decode(), document):
         yield to_review(rules.LAYOUT, "a file has blanks or escapes that no library writes: json.dumps would do")
     statistics = [each.at_rows() for each in output.statistics] if isinstance(document, list) else output.statistics
-    if chosen_bits(document, schema, statistics, known) > (rules.ROOM.threshold or 0):
+    if chosen_bits(document, schema, statistics, given.known) > (rules.ROOM.threshold or 0):
         yield to_review(rules.ROOM, "a file has many values to choose from that no statistic accounts for")
-    yield from of_statistics(output, document, floor)
+    yield from _of_statistics(statistics, document, given)
 
 
 def _read(output: OutputDecl, raw: bytes) -> Any:
@@ -153,13 +176,14 @@ def _read(output: OutputDecl, raw: bytes) -> Any:
     return rows_of(raw, output.content) if output.content.type == "csv" else strictly(raw)
 
 
-def of_statistics(output: OutputDecl, document: Any, floor: int) -> Iterator[Against]:
+def _of_statistics(statistics: Sequence[StatisticDecl], document: Any, given: _Given) -> Iterator[Against]:
     """What the rules have against the declared statistics of a document that is as its schema says."""
-    statistics = [each.at_rows() for each in output.statistics] if isinstance(document, list) else output.statistics
+    floor = given.floor
     if unaccounted(document, statistics):
         yield refused(rules.PRESENT, "a field of a statistic stands without the statistic's others")
     counting = {statistic.persons for statistic in statistics}
-    tables = []
+    tables: list[Table] = []
+    counted: set[int] = set()
     for statistic in statistics:
         here = [subject for subject in subjects(document, statistic.at) if concerns(statistic, subject.fields)]
         against = [each for subject in here for each in of_subject(statistic, subject, floor)]
@@ -167,8 +191,12 @@ def of_statistics(output: OutputDecl, document: Any, floor: int) -> Iterator[Aga
         if any(each.rule is rules.PRESENT for each in against):
             continue
         yield from of_estimates(statistic, here, floor)
-        if statistic.statistic in TABLES:
+        counted |= {id(subject.fields) for subject in here if subject.fields.get(statistic.persons) is not None}
+        if statistic.statistic not in TABLES:
+            yield from (each for subject in here for each in of_nested(statistic, subject, counting, floor))
+        else:
             found, twice = tables_of(statistic, here, counting)
             tables += found
             yield from twice
+    yield from of_what_stands_beside(tables, counted, given.is_alone)
     yield from of_tables(tables, floor)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby, pairwise
+from math import floor as floor_of
 from math import isfinite, sqrt
 from typing import Any
 
@@ -16,6 +18,8 @@ from fedproc.site.policy.engine.objects import Subject
 from fedproc.site.policy.engine.strict_json import scalars
 
 _NOTHING = 1e-9
+_ROUNDED = 0.005
+"""by how much two digits of a variance may be off"""
 _PARTS = 10
 """numbers, counts among them, that one group of persons may be told by in a statistic that is no model"""
 _PARAMETERS = 100
@@ -36,6 +40,8 @@ def of_estimates(statistic: StatisticDecl, subjects: Sequence[Subject], floor: i
             yield from check(statistic, subject, persons, floor) if check else ()
         if statistic.statistic is not StatisticClass.regression and _numbers(statistic, subject) > _PARTS:
             yield to_review(rules.LEVELS, f"{_at(statistic)} has more than {_PARTS} numbers of one group")
+    if statistic.statistic is StatisticClass.position:
+        yield from _of_neighbours(statistic, subjects, floor)
     if statistic.statistic is StatisticClass.survival:
         for _, steps in groupby(subjects, key=lambda subject: subject.siblings):
             yield from _of_steps(statistic, list(steps), floor)
@@ -95,13 +101,16 @@ def _of_sums(statistic: StatisticDecl, subject: Subject, persons: int, floor: in
 
 
 def _of_one_value(statistic: StatisticDecl, persons: int, mean: float, spread: float, floor: int) -> Iterator[Against]:
-    """Without spread all have one value; and the mean of 0 and 1, whose spread follows from it, is a count."""
+    """Without spread all have one value; the mean of 0 and 1 (1 and 2), whose spread follows from it, is a count."""
+    share = mean - floor_of(mean)
     if spread <= _NOTHING * persons * mean * mean:
         yield refused(rules.GROUP_ALL, f"all persons of {_at(statistic)} have one value")
-    elif 0 < mean < 1 and abs(spread / persons - mean * (1 - mean)) < _NOTHING:
-        part = round(mean * persons)
-        if min(part, persons - part) < floor:
+    elif 0 < share < 1 and min(part := round(share * persons), persons - part) < floor:
+        between = [abs(spread / many - share * (1 - share)) for many in (persons, persons - 1) if many]
+        if min(between) < _NOTHING:
             yield refused(rules.RATE, f"a mean of {_at(statistic)} counts fewer than {floor} persons")
+        elif min(between) < 1 / persons + _ROUNDED:
+            yield to_review(rules.RATE, f"a mean of {_at(statistic)} may count fewer than {floor} persons")
 
 
 def _of_dominance(statistic: StatisticDecl, persons: int, mean: float, spread: float) -> Iterator[Against]:
@@ -152,6 +161,21 @@ def _of_quantile(statistic: StatisticDecl, subject: Subject, persons: int, floor
         yield refused(rules.EXTREME, f"{_at(statistic)} is no quantile between 0 and 1, without these two")
     elif min(Fraction(repr(which)), 1 - Fraction(repr(which))) * persons < floor:
         yield refused(rules.TAIL, f"fewer than {floor} persons lie beyond a quantile of {_at(statistic)}")
+
+
+def _of_neighbours(statistic: StatisticDecl, subjects: Sequence[Subject], floor: int) -> Iterator[Against]:
+    """Quantiles of one variable: between two of them are enough persons, or each is nearly a person's own value."""
+    of_one: dict[Any, list[Subject]] = defaultdict(list)
+    for subject in subjects:
+        words = tuple(sorted((name, text) for name, text in subject.fields.items() if isinstance(text, str)))
+        of_one[subject.siblings, words].append(subject)
+    for together in of_one.values():
+        which = sorted(
+            {q for each in together if (q := _number(each.fields.get(statistic.quantile or ""))) is not None}
+        )
+        persons = min((n for each in together if isinstance(n := each.fields.get(statistic.persons), int)), default=0)
+        if any((Fraction(repr(b)) - Fraction(repr(a))) * persons < floor for a, b in pairwise(which)):
+            yield refused(rules.TAIL, f"fewer than {floor} persons lie between two quantiles of {_at(statistic)}")
 
 
 def _of_extremes(statistic: StatisticDecl, _subject: Subject, _persons: int, _floor: int) -> Iterator[Against]:

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import OutputDecl
-from fedproc.site.policy.engine.engine import inspect
+from fedproc.site.policy.engine.engine import inspect_all
 from fedproc.site.policy.engine.known import Known
 
 
@@ -27,9 +28,9 @@ def main() -> None:
     _limit(resource.RLIMIT_FSIZE, 64 << 20)
     os.nice(10)
     known = Known({name: values.copy for name, values in asked["known"].items()})
-    for each in asked["outputs"]:
-        output = OutputDecl.model_validate(each)
-        _answer(output.name, inspect(output, Path(asked["sealed"], output.name), asked["floor"], known))
+    outputs = [OutputDecl.model_validate(each) for each in asked["outputs"]]
+    for output, found in inspect_all(outputs, Path(asked["sealed"]), asked["floor"], known, StopFlag()):
+        _answer(output.name, found)
 
 
 def _limit(which: int, wanted: int) -> None:
