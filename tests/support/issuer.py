@@ -44,6 +44,10 @@ class TestIssuer:
         """by refresh token"""
         self.lives = 600
         """seconds of an access token for a browser"""
+        self.rotates = False
+        """whether a refresh token counts once"""
+        self.refuses: tuple[int, dict[str, str]] | None = None
+        """what its token endpoint answers instead"""
         self.codes: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
         self._numbers = itertools.count()
         self._signing_in: dict[str, threading.Lock] = {}
@@ -116,18 +120,27 @@ class TestIssuer:
             return 400, {"error": "invalid_grant"}
         refresh = secrets.token_hex(8)
         self.sessions[refresh] = who
-        return 200, self._tokens(who, refresh)
+        return 200, self.tokens_for(who, refresh)
 
-    def _tokens(self, who: tuple[str, ...], refresh: str) -> dict[str, Any]:
+    def _renewed(self, refresh: str) -> dict[str, Any]:
+        if not self.rotates:
+            return self.tokens_for(self.sessions[refresh], refresh)
+        following = secrets.token_hex(8)
+        self.sessions[following] = self.sessions.pop(refresh)
+        return self.tokens_for(self.sessions[following], following)
+
+    def tokens_for(self, who: tuple[str, ...], refresh: str) -> dict[str, Any]:
         token = self.token(*who, exp=int(time.time()) + self.lives)
         return {"access_token": token, "token_type": "Bearer", "expires_in": self.lives, "refresh_token": refresh}
 
     def _grant(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         self.asked.append(form)
+        if self.refuses is not None:
+            return self.refuses
         if form["grant_type"] == "authorization_code":
             return self._redeem(form)
         if form.get("refresh_token") in self.sessions:
-            return 200, self._tokens(self.sessions[form["refresh_token"]], form["refresh_token"])
+            return 200, self._renewed(form["refresh_token"])
         if form["grant_type"] == EXCHANGE:
             return self._exchange(form)
         if form.get("refresh_token", "").startswith(_HELD):

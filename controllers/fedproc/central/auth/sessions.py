@@ -9,7 +9,7 @@ import hmac
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -22,13 +22,15 @@ from fedproc.central.auth.issuer import Issuer
 from fedproc.central.auth.tokens import Verifier
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import sessions
-from fedproc.common.errors import NotAuthenticatedError, UnavailableError
+from fedproc.common.errors import InvalidTokenError, NotAuthenticatedError, UnavailableError
 from fedproc.common.log import get_logger
 
 log = get_logger(__name__)
 
 _EARLY = 30.0
 """seconds before its end that an access token is renewed"""
+_LOOKS, _LOOK_SECONDS = 8, 0.1
+"""how long another process that has renewed a session may take to write it down"""
 _NONCE = 12
 _SECRET = 32
 
@@ -37,10 +39,10 @@ _SECRET = 32
 class Tokens:
     """What the issuer gave; ``until``: when the access token ends, in seconds since 1970."""
 
-    access: str
+    access: str = field(repr=False)
     until: float
-    refresh: str | None = None
-    identity: str | None = None
+    refresh: str | None = field(default=None, repr=False)
+    identity: str | None = field(default=None, repr=False)
     """the ID token, by which the issuer knows whom to sign out"""
 
 
@@ -48,12 +50,14 @@ class Tokens:
 class Session:
     """One sign-in; ``secret`` is the cookie's."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)
     subject: str
     name: str
     roles: frozenset[str]
     expires: float
     tokens: Tokens
+    sealed: bytes = field(default=b"", repr=False, compare=False)
+    """as the database had it when it was read"""
 
     @property
     def cookie(self) -> str:
@@ -79,11 +83,11 @@ def signed_out() -> NotAuthenticatedError:
     return NotAuthenticatedError(text, code="session.ended")
 
 
-def tokens_of(body: dict[str, Any], before: Tokens | None = None) -> Tokens:
+def _tokens(body: dict[str, Any], until: float, before: Tokens | None = None) -> Tokens:
     """The tokens in an answer of the issuer's; what it leaves out stays as it was before."""
     return Tokens(
         access=str(body["access_token"]),
-        until=time.time() + float(body.get("expires_in") or 60),
+        until=until,
         refresh=body.get("refresh_token") or (before.refresh if before else None),
         identity=body.get("id_token") or (before.identity if before else None),
     )
@@ -99,9 +103,10 @@ class Sessions:
         self._seconds = hours * 3600
         self._renewals: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def begin(self, tokens: Tokens) -> Session:
-        """Raises :class:`InvalidTokenError` for a token that does not count here."""
-        caller = await self._verifier.verify(tokens.access)
+    async def begin(self, body: dict[str, Any]) -> Session:
+        """From the issuer's answer. Raises :class:`InvalidTokenError` for a token that does not count here."""
+        caller = await self._verifier.verify(str(body["access_token"]))
+        tokens = _tokens(body, caller.expires)
         secret, now = secrets.token_bytes(_SECRET), time.time()
         session = Session(secret, caller.sub, caller.name, caller.roles, now + self._seconds, tokens)
         row = {"id": session.id, "subject": session.subject, "created": now, "expires": session.expires}
@@ -117,13 +122,26 @@ class Sessions:
 
         Raises :class:`NotAuthenticatedError` if there is none, or if the issuer has ended it.
         """
-        session = await self._read(_secret_of(cookie))
+        session = await self.read(cookie)
         if session.tokens.until - _EARLY > time.time():
             return session
+        try:
+            return await self.renew(session)
+        except UnavailableError:
+            if session.tokens.until <= time.time():
+                raise
+            return session
+
+    async def read(self, cookie: str) -> Session:
+        """The session of a cookie as it stands here; the issuer is not asked, and its token may be over."""
+        return await self._read(_secret_of(cookie))
+
+    async def renew(self, session: Session) -> Session:
+        """With another access token, which another request or process may have got already."""
         lock = self._renewals.setdefault(session.id, asyncio.Lock())
         async with lock:
-            session = await self._read(session.secret)
-            return session if session.tokens.until - _EARLY > time.time() else await self._renewed(session)
+            now = await self._read(session.secret)
+            return now if now.tokens.access != session.tokens.access else await self._renewed(now)
 
     async def _read(self, secret: bytes) -> Session:
         row = await run_in_threadpool(self._row, _derived(secret, b"id").hex())
@@ -138,32 +156,59 @@ class Sessions:
     async def _renewed(self, session: Session) -> Session:
         """The issuer may have given this person other roles, or none; then the new token says so."""
         if session.tokens.refresh is None:
-            await self.end(session)
-            raise signed_out()
+            return await self._over(session)
         form = {"grant_type": "refresh_token", "refresh_token": session.tokens.refresh}
         status, body = await self._issuer.grant_to_browser(form)
+        if status == 400 and body.get("error") == "invalid_grant":
+            return await self._refused(session)
         if status != 200 or "access_token" not in body:
-            log.info("session.not_renewed", subject=session.subject, reason=str(body.get("error")))
+            text = f"the issuer answers {status} ({body.get('error')}) when your sign-in is to be renewed; try again"
+            raise UnavailableError(text, code="unavailable.issuer")
+        return await self._kept(session, body)
+
+    async def _over(self, session: Session) -> Session:
+        """It cannot be renewed, and lives as long as its token."""
+        if session.tokens.until > time.time():
+            return session
+        await self.end(session)
+        raise signed_out()
+
+    async def _refused(self, session: Session) -> Session:
+        """A refresh token counts once where the issuer has it so: another process may have used it, and be writing."""
+        for _ in range(_LOOKS):
+            now = await self._read(session.secret)
+            if now.sealed != session.sealed:
+                return now
+            await asyncio.sleep(_LOOK_SECONDS)
+        log.info("session.not_renewed", subject=session.subject)
+        await run_in_threadpool(self._remove, session.id, session.sealed)
+        raise signed_out()
+
+    async def _kept(self, session: Session, body: dict[str, Any]) -> Session:
+        try:
+            caller = await self._verifier.verify(str(body["access_token"]))
+        except InvalidTokenError:
             await self.end(session)
-            raise signed_out()
-        tokens = tokens_of(body, session.tokens)
-        caller = await self._verifier.verify(tokens.access)
+            raise
         if caller.sub != session.subject:
             raise UnavailableError("the issuer renewed the token of another person; tell the operator")
+        tokens = _tokens(body, caller.expires, session.tokens)
         renewed = replace(session, tokens=tokens, name=caller.name, roles=caller.roles)
-        await run_in_threadpool(self._keep, renewed)
-        return renewed
+        sealed = _sealed(renewed)
+        if await run_in_threadpool(self._keep, session, sealed):
+            return replace(renewed, sealed=sealed)
+        return await self._read(session.secret)
 
-    def _keep(self, session: Session) -> None:
+    def _keep(self, before: Session, sealed: bytes) -> bool:
         with write_transaction(self._engine) as connection:
-            sessions.keep(connection, session.id, _sealed(session))
+            return sessions.keep(connection, before.id, before.sealed, sealed)
 
     async def end(self, session: Session) -> None:
         await run_in_threadpool(self._remove, session.id)
 
-    def _remove(self, session: str) -> None:
+    def _remove(self, session: str, before: bytes | None = None) -> None:
         with write_transaction(self._engine) as connection:
-            sessions.remove(connection, session)
+            sessions.remove(connection, session, before)
 
 
 def _secret_of(cookie: str) -> bytes:
@@ -200,4 +245,4 @@ def _opened(secret: bytes, row: Any) -> Session:
         raise signed_out() from error
     content = json.loads(raw)
     roles, tokens = frozenset(content["roles"]), Tokens(**content["tokens"])
-    return Session(secret, content["subject"], content["name"], roles, content["expires"], tokens)
+    return Session(secret, content["subject"], content["name"], roles, content["expires"], tokens, row.sealed)

@@ -45,6 +45,7 @@ def _rosa_signs_in(request: pytest.FixtureRequest) -> None:
     if "dashboard" in request.fixturenames:
         issuer: TestIssuer = request.getfixturevalue("issuer")
         issuer.signs_in, issuer.lives = ("rosa", "researcher"), 600
+        issuer.refuses, issuer.rotates = None, False
 
 
 class Tab:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -11,8 +13,13 @@ from sqlalchemy import select, update
 from tests.support.central_api import Federation
 from tests.support.issuer import TestIssuer
 
+from fedproc.central.auth.issuer import Issuer
+from fedproc.central.auth.sessions import Session, Sessions
+from fedproc.central.auth.tokens import Caller, Verifier
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.schema import audit, sessions
+from fedproc.common.errors import InvalidTokenError, NotAuthenticatedError
+from fedproc.demo.polling import wait_until
 
 pytestmark = pytest.mark.server
 
@@ -188,3 +195,114 @@ def test_an_address_without_a_page_is_told_as_a_page(visitor: httpx.Client) -> N
     )
     for path in odd:
         assert visitor.get(f"/dashboard/{path}").status_code == 404, path
+
+
+@pytest.mark.parametrize("refusal", [(429, {}), (401, {"error": "invalid_client"}), (400, {"error": "slow_down"})])
+def test_an_issuer_that_is_not_itself_ends_no_sign_in(
+    visitor: httpx.Client, issuer: TestIssuer, refusal: tuple[int, dict[str, str]]
+) -> None:
+    issuer.lives = 1
+    visitor.get("/dashboard/sign-in")
+    issuer.refuses = refusal
+    wait_until(lambda: visitor.get("/dashboard/hosts").status_code == 503, 20, "the token did not end")
+    issuer.refuses = None
+    assert visitor.get("/dashboard/hosts", follow_redirects=False).status_code == 200
+
+
+def test_who_cannot_be_renewed_now_is_signed_in_while_the_token_lives(
+    visitor: httpx.Client, issuer: TestIssuer
+) -> None:
+    issuer.lives = 20
+    visitor.get("/dashboard/sign-in")
+    issuer.refuses = 503, {}
+    assert visitor.get("/dashboard/hosts", follow_redirects=False).status_code == 200
+
+
+def test_signing_out_needs_no_issuer(dashboard: Federation, visitor: httpx.Client, issuer: TestIssuer) -> None:
+    issuer.lives = 1
+    token = form_token(visitor.get("/dashboard/sign-in"))
+    issuer.refuses = 503, {}
+    wait_until(lambda: visitor.get("/dashboard/hosts").status_code == 503, 20, "the token did not end")
+    assert "Sign out" in visitor.get("/dashboard/hosts").text
+    assert visitor.post("/dashboard/sign-out", data={"form_token": token}).url.path == "/dashboard"
+    assert "Sign out" not in visitor.get("/dashboard").text
+
+
+def test_failed_sign_ins_count_as_such(dashboard: Federation, visitor: httpx.Client, issuer: TestIssuer) -> None:
+    issuer.refuses = 400, {"error": "invalid_grant"}
+    assert visitor.get("/dashboard/sign-in").status_code == 401
+    with read_transaction(dashboard.engine) as connection:
+        found = connection.execute(select(audit.c.action, audit.c.outcome, audit.c.actor)).all()
+    assert found[-1] == ("end_sign_in", 401, "anonymous")
+
+
+def test_two_processes_renew_one_session(dashboard: Federation, issuer: TestIssuer) -> None:
+    issuer.lives, issuer.rotates = 10, True
+
+    async def renewed_by_both() -> tuple[Session, Session, Session]:
+        one, other = (sessions_of(dashboard) for _ in range(2))
+        issuer.sessions["first"] = ("rosa", "researcher")
+        begun = await one.begin(issuer.tokens_for(issuer.sessions["first"], "first"))
+        stale = await other.read(begun.cookie)
+        first, second = await asyncio.gather(one.renew(begun), other.renew(begun))
+        third = await other._renewed(stale)  # its refresh token was used up meanwhile
+        return first, second, third
+
+    first, second, third = asyncio.run(renewed_by_both())
+    assert first.tokens.refresh in issuer.sessions
+    assert first.tokens == second.tokens == third.tokens
+
+
+def sessions_of(dashboard: Federation) -> Sessions:
+    """As another process of the API has them."""
+    asked = Issuer(dashboard.settings.issuer)
+    return Sessions(dashboard.engine, asked, Verifier(asked), 1)
+
+
+def test_a_session_that_was_ended_meanwhile_is_not_kept(dashboard: Federation, issuer: TestIssuer) -> None:
+    async def renewed_after_its_end() -> None:
+        one = sessions_of(dashboard)
+        issuer.sessions["ended"] = ("rosa", "researcher")
+        begun = await one.begin(issuer.tokens_for(issuer.sessions["ended"], "ended"))
+        stale = await one.read(begun.cookie)
+        await one.end(begun)
+        await one._renewed(stale)
+
+    with pytest.raises(NotAuthenticatedError):
+        asyncio.run(renewed_after_its_end())
+
+
+def test_a_token_lives_as_long_as_it_says_itself(dashboard: Federation, issuer: TestIssuer) -> None:
+    async def begun() -> Session:
+        return await sessions_of(dashboard).begin(
+            {**issuer.tokens_for(("rosa", "researcher"), "r"), "expires_in": 9999}
+        )
+
+    session = asyncio.run(begun())
+    assert session.tokens.until < time.time() + 700
+    assert session.tokens.access not in repr(session)
+    assert repr(session.secret) not in repr(session)
+
+
+def test_a_token_that_the_api_takes_no_more_is_renewed_once(
+    dashboard: Federation, visitor: httpx.Client, issuer: TestIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.get("/dashboard/sign-in")
+    seen: list[str] = []
+    takes_any = True
+    verifier = dashboard.app.state.fedproc.verifier
+    check = verifier.verify
+
+    async def verify(token: str) -> Caller:
+        seen.append(token)
+        if token == seen[0] or not takes_any:
+            raise InvalidTokenError("the token does not count: the key is gone")
+        return await check(token)
+
+    monkeypatch.setattr(verifier, "verify", verify)
+    issuer.lives = 601
+    assert visitor.get("/dashboard/hosts", follow_redirects=False).status_code == 200
+    takes_any = False
+    led = visitor.get("/dashboard/hosts", follow_redirects=False)
+    assert led.headers["location"].startswith("/dashboard/sign-in?")
+    assert visitor.get(led.headers["location"], follow_redirects=False).headers["location"].startswith(issuer.url)

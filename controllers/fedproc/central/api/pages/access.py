@@ -19,7 +19,7 @@ from fedproc.central.api.deps import AppState, app_state, audit_event
 from fedproc.central.api.pages.backend import ApiError, Backend
 from fedproc.central.api.pages.rendering import page
 from fedproc.central.api.problems import status_of, title_of
-from fedproc.central.auth.sessions import Session, signed_out
+from fedproc.central.auth.sessions import Session
 from fedproc.common.errors import FedprocError, ForbiddenError, NotAuthenticatedError
 from fedproc.common.log import get_logger
 
@@ -40,6 +40,7 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except (FedprocError, RequestValidationError, HTTPException) as error:
+                await _end_refused(request, error)
                 return error_page(request, error)
             except Exception:
                 error_id = uuid.uuid4().hex
@@ -47,6 +48,14 @@ class PageRoute(APIRoute):
                 return _own_fault(request, error_id)
 
         return answered
+
+
+async def _end_refused(request: Request, error: Exception) -> None:
+    """A session whose tokens the API does not take would be led to the sign-in, and from there back, without end."""
+    session: Session | None = getattr(request.state, "session", None)
+    if isinstance(error, ApiError) and error.status == 401 and session is not None:
+        await app_state(request).sessions.end(session)
+        del request.state.session
 
 
 def _own_fault(request: Request, error_id: str) -> Response:
@@ -64,38 +73,52 @@ def cookie_name(app: AppState) -> str:
     return "__Host-fedproc" if app.settings.public_url.startswith("https:") else "fedproc"
 
 
-async def optional_session(request: Request) -> Session | None:
-    """Who is signed in, if anybody is."""
+async def known_session(request: Request) -> Session:
+    """Whose session the cookie opens, whether or not the issuer is there. Raises :class:`NotAuthenticatedError`."""
     app = app_state(request)
-    cookie = request.cookies.get(cookie_name(app))
-    if cookie is None:
-        return None
+    return _seen(request, await app.sessions.read(request.cookies.get(cookie_name(app), "")))
+
+
+async def optional_session(request: Request) -> Session | None:
+    """The same; None for who has none."""
     try:
-        session = await app.sessions.find(cookie)
+        return await known_session(request)
     except NotAuthenticatedError:
         return None
+
+
+async def signed_in(request: Request, known: Annotated[Session, Depends(known_session)]) -> Session:
+    """With an access token that is good for a while. Raises :class:`NotAuthenticatedError`."""
+    try:
+        return _seen(request, await app_state(request).sessions.find(known.cookie))
+    except NotAuthenticatedError:
+        del request.state.session
+        raise
+
+
+def _seen(request: Request, session: Session) -> Session:
     request.state.session = session
     audit_event(request).actor = session.subject
     return session
 
 
-async def signed_in(request: Request) -> Session:
-    """Raises :class:`NotAuthenticatedError`."""
-    session = await optional_session(request)
-    if session is None:
-        raise signed_out()
-    return session
+def as_user(request: Request, session: Session) -> Backend:
+    """The API as who is signed in; what it does not take any more is renewed once."""
+
+    async def renewed() -> str:
+        return _seen(request, await app_state(request).sessions.renew(session)).tokens.access
+
+    return Backend(request.app, session.tokens.access, renewed)
 
 
 async def backend(request: Request, session: Annotated[Session, Depends(signed_in)]) -> Backend:
-    """The API as who is signed in."""
-    return Backend(request.app, session.tokens.access)
+    return as_user(request, session)
 
 
 def _checked_form(files: int) -> Callable[[Request, Session], AsyncIterator[FormData]]:
     """A form that a page of this session sent, with so many files. Raises :class:`ForbiddenError` for any other."""
 
-    async def checked(request: Request, session: Annotated[Session, Depends(signed_in)]) -> AsyncIterator[FormData]:
+    async def checked(request: Request, session: Annotated[Session, Depends(known_session)]) -> AsyncIterator[FormData]:
         if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             raise _foreign_form()
         async with request.form(max_files=files, max_fields=_FORM_FIELDS) as form:
@@ -112,6 +135,7 @@ def _foreign_form() -> ForbiddenError:
     return ForbiddenError(text, code="forbidden.form")
 
 
+KnownSession = Annotated[Session, Depends(known_session)]
 Api = Annotated[Backend, Depends(backend)]
 SignedIn = Annotated[Session, Depends(signed_in)]
 MaybeSignedIn = Annotated[Session | None, Depends(optional_session)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -31,9 +31,11 @@ class ApiError(FedprocError):
 class Backend:
     """Asks as the holder of ``token``. Everything it raises is :class:`ApiError`."""
 
-    def __init__(self, app: FastAPI, token: str) -> None:
+    def __init__(self, app: FastAPI, token: str, renew: Callable[[], Awaitable[str]] | None = None) -> None:
+        """``renew`` gives another token, once, where the API does not take this one any more."""
         self._app = app
         self._token = token
+        self._renew = renew
 
     async def one(self, model: type[M], path: str, **query: Any) -> M:
         return _read(TypeAdapter(model), await self.send("GET", path, query=query))
@@ -54,12 +56,21 @@ class Backend:
     ) -> httpx.Response:
         """Raises for every status from 400 on, but for those in ``accept``."""
         given = {name: value for name, value in (query or {}).items() if value not in (None, "", [], ())}
-        authorization = {"Authorization": f"Bearer {self._token}", **(headers or {})}
-        client = _client(self._app)
-        answer = await client.request(method, path, params=given, json=body, content=content, headers=authorization)
+        asked = _client(self._app).build_request(
+            method, path, params=given, json=body, content=content, headers=headers
+        )
+        answer = await self._sent(asked)
+        if answer.status_code == 401 and self._renew is not None and content is None:
+            renew, self._renew = self._renew, None
+            self._token = await renew()
+            answer = await self._sent(asked)
         if answer.status_code >= 400 and answer.status_code not in accept:
             raise ApiError(answer.status_code, problem_of(answer))
         return answer
+
+    async def _sent(self, asked: httpx.Request) -> httpx.Response:
+        asked.headers["Authorization"] = f"Bearer {self._token}"
+        return await _client(self._app).send(asked)
 
     def passed_on(self, path: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
         """The API's answer as it comes, for bytes that are not to be held in memory."""

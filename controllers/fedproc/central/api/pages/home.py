@@ -5,11 +5,10 @@ from __future__ import annotations
 from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
-from fedproc.central.api.pages.access import MaybeSignedIn, pages
-from fedproc.central.api.pages.backend import Backend
+from fedproc.central.api.pages.access import MaybeSignedIn, as_user, pages, signed_in
 from fedproc.central.api.pages.rendering import page
 from fedproc.central.api.problems import from_error
-from fedproc.common.errors import NotFoundError
+from fedproc.common.errors import NotAuthenticatedError, NotFoundError
 from fedproc.contract.api.experiments import Page
 from fedproc.contract.api.hosts import DatasetView, HostView
 from fedproc.contract.api.tools import ToolSummary
@@ -32,9 +31,13 @@ async def show_home(request: Request, session: MaybeSignedIn) -> Response:
     """To a stranger what this is and how to sign in; else what is there, and one's last experiments."""
     if session is None:
         return page(request, "welcome.html")
+    try:
+        session = await signed_in(request, session)
+    except NotAuthenticatedError:
+        return page(request, "welcome.html")
     if not session.roles:
         return page(request, "no_role.html", status=403)
-    api = Backend(request.app, session.tokens.access)
+    api = as_user(request, session)
     values = {
         "hosts": await api.many(HostView, "/hosts/"),
         "datasets": await api.many(DatasetView, "/datasets"),

@@ -14,9 +14,9 @@ from fastapi import Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from fedproc.central.api.deps import AppState, app_state, audit_event
-from fedproc.central.api.pages.access import Form, MaybeSignedIn, SignedIn, cookie_name, optional_session, pages
+from fedproc.central.api.pages.access import Form, KnownSession, MaybeSignedIn, cookie_name, optional_session, pages
 from fedproc.central.api.pages.rendering import page
-from fedproc.central.auth.sessions import Session, tokens_of
+from fedproc.central.auth.sessions import Session
 from fedproc.common.errors import InvalidTokenError, UnavailableError
 from fedproc.common.log import get_logger
 
@@ -89,11 +89,14 @@ async def _signed_in(request: Request, proof: dict[str, str], target: str) -> Re
     app, audit = app_state(request), audit_event(request)
     form = {"grant_type": "authorization_code", "redirect_uri": app.url(_BACK), **proof}
     status, body = await app.issuer.grant_to_browser(form)
+    if status == 429:
+        raise UnavailableError("the issuer has too many sign-ins at once; try again", code="unavailable.issuer")
     if status != 200 or "access_token" not in body:
+        audit.is_action, audit.target = True, "dashboard"
         log.info("session.refused", reason=str(body.get("error")))
         return _not_signed_in(request, "The issuer does not take back its code, which lives for a minute. Try again.")
     try:
-        session = await app.sessions.begin(tokens_of(body))
+        session = await app.sessions.begin(body)
     except InvalidTokenError as error:
         log.warning("session.token_refused", reason=error.message)
         text = f"You are signed in at the issuer, but not for this API: {error.message}. Tell the operator."
@@ -110,7 +113,7 @@ def _not_signed_in(request: Request, text: str) -> Response:
 
 
 @routes.post("/dashboard/sign-out")
-async def sign_out(request: Request, session: SignedIn, form: Form) -> Response:
+async def sign_out(request: Request, session: KnownSession, form: Form) -> Response:
     """End the session here and at the issuer, which leads the browser back."""
     app = app_state(request)
     audit_event(request).is_action = True

@@ -23,13 +23,16 @@ def find(connection: Connection, session: str, now: float) -> Row[Any] | None:
     return connection.execute(_ONE, {"id": session, "now": now}).one_or_none()
 
 
-def keep(connection: Connection, session: str, sealed: bytes) -> None:
-    """Its renewed tokens."""
-    connection.execute(update(sessions).where(sessions.c.id == session).values(sealed=sealed))
+def keep(connection: Connection, session: str, before: bytes, sealed: bytes) -> bool:
+    """Its renewed tokens, unless another process has changed it, or ended it, since it was ``before``."""
+    same = (sessions.c.id == session) & (sessions.c.sealed == before)
+    return connection.execute(update(sessions).where(same).values(sealed=sealed)).rowcount > 0
 
 
-def remove(connection: Connection, session: str) -> None:
-    connection.execute(delete(sessions).where(sessions.c.id == session))
+def remove(connection: Connection, session: str, before: bytes | None = None) -> None:
+    """End it; with ``before`` only if it still is as it was then."""
+    ended = delete(sessions).where(sessions.c.id == session)
+    connection.execute(ended if before is None else ended.where(sessions.c.sealed == before))
 
 
 def remove_of(connection: Connection, subject: str) -> None:
