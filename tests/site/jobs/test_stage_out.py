@@ -61,6 +61,7 @@ async def refusal_of(folder, task: Task) -> RefusedError:
     return caught.value
 
 
+@pytest.mark.process
 async def test_refusal_says_the_same_whatever_was_found(tmp_path):
     people = {"name": "people", "disclosure": "individual"}
     counted = {"name": "table", "min_count_fields": ["rows"]}
@@ -72,6 +73,7 @@ async def test_refusal_says_the_same_whatever_was_found(tmp_path):
     assert not {"3", "40", "Dr", "rows", "table", "people"} & set(both.message.split())
 
 
+@pytest.mark.process
 async def test_rules_and_thresholds_are_told_to_the_hosts_log_alone(tmp_path, caplog):
     caplog.set_level("INFO")
     await refusal_of(tmp_path, task_writing({"name": "table", "min_count_fields": ["rows"]}))
@@ -196,6 +198,7 @@ class Turning(Transfer):
         return await super().upload(new, source, on_wait)
 
 
+@pytest.mark.process
 async def test_policy_that_is_changed_to_never_while_outputs_are_sent_stops_them(tmp_path):
     record, task = _job(tmp_path, "x", 3)
     transfer = Turning("never")
@@ -206,6 +209,7 @@ async def test_policy_that_is_changed_to_never_while_outputs_are_sent_stops_them
     assert len(transfer.sent) == 1
 
 
+@pytest.mark.process
 async def test_policy_that_is_changed_to_manual_while_outputs_are_sent_asks_a_person(tmp_path):
     record, task = _job(tmp_path, "x", 3)
     transfer = Turning("manual")
@@ -222,6 +226,7 @@ async def test_policy_that_is_changed_to_manual_while_outputs_are_sent_asks_a_pe
     assert (len(asked), len(transfer.sent)) == (1, 1)
 
 
+@pytest.mark.process
 async def test_policy_that_is_changed_to_never_while_a_person_thinks_outdoes_the_release(tmp_path):
     record, task = _job(tmp_path, "x", 1)
     transfer = Transfer()

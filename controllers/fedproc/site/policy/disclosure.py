@@ -45,10 +45,10 @@ def _inspect_here(
 
 
 def _findings(
-    look: Inspect, terms: Terms, task: Task, sealed: Path, known: Known | None, flag: StopFlag | None
+    inspection: Inspect, terms: Terms, task: Task, sealed: Path, known: Known | None, flag: StopFlag | None
 ) -> list[Finding]:
     present = [output for output in task.outputs if (sealed / output.name).exists()]
-    found = look(present, sealed, terms.floor, known or Known(), flag or StopFlag())
+    found = inspection(present, sealed, terms.floor, known or Known(), flag or StopFlag())
     return [
         finding
         for output in present

@@ -167,8 +167,8 @@ def _of_neighbours(statistic: StatisticDecl, subjects: Sequence[Subject], floor:
     """Quantiles of one variable: between two of them are enough persons, or each is nearly a person's own value."""
     of_one: dict[Any, list[Subject]] = defaultdict(list)
     for subject in subjects:
-        words = tuple(sorted((name, text) for name, text in subject.fields.items() if isinstance(text, str)))
-        of_one[subject.siblings, words].append(subject)
+        texts = tuple(sorted((name, text) for name, text in subject.fields.items() if isinstance(text, str)))
+        of_one[subject.siblings, texts].append(subject)
     for together in of_one.values():
         which = sorted(
             {q for each in together if (q := _number(each.fields.get(statistic.quantile or ""))) is not None}
