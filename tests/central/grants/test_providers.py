@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.providers import AVAILABLE, Adapter, Broker, VisaSigner, negotiation
 
-from fedproc.central.grants.findings import Finding, Person, SessionEndedError
+from fedproc.central.grants.answers import Finding, Person, SessionEndedError
 from fedproc.central.grants.service import Grants, check
 from fedproc.central.settings import GrantSettings
 from fedproc.common.errors import ForbiddenError, InvalidInputError, UnavailableError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fedproc.central.experiments.parameters import field_error
 from fedproc.central.experiments.placement import Placed, Plan
-from fedproc.central.grants.findings import Finding
+from fedproc.central.grants.answers import Finding
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.times import moment

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fedproc.central.grants.answers import Finding, NotAskedError, Person, SessionEndedError
 from fedproc.central.grants.delegations import Delegations
 from fedproc.central.grants.exchange import HostToken
-from fedproc.central.grants.findings import Finding, NotAskedError, Person, SessionEndedError
 from fedproc.central.grants.service import Grants, check
 from fedproc.common.errors import InvalidTokenError, UnavailableError
 from fedproc.common.log import get_logger

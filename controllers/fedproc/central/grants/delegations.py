@@ -20,8 +20,8 @@ from starlette.concurrency import run_in_threadpool
 from fedproc.central.auth.issuer import Issuer
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, write_transaction
 from fedproc.central.db.repositories import delegations
+from fedproc.central.grants.answers import SessionEndedError
 from fedproc.central.grants.exchange import Exchange
-from fedproc.central.grants.findings import SessionEndedError
 from fedproc.common.keys import read_key
 
 _HEADER = {"alg": "dir", "enc": "A256GCM"}

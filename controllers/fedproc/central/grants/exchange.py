@@ -14,7 +14,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 
 from fedproc.central.auth.issuer import Issuer
-from fedproc.central.grants.findings import NotAskedError, SessionEndedError
+from fedproc.central.grants.answers import NotAskedError, SessionEndedError
 from fedproc.common.errors import UnavailableError
 
 _GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"

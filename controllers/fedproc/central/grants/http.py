@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from fedproc.central.grants.findings import NotAskedError
+from fedproc.central.grants.answers import NotAskedError
 from fedproc.common.http import text_of
 
 _MOST_BYTES = 4 << 20

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 import httpx
 
-from fedproc.central.grants.findings import NotAskedError, Person, Terms
+from fedproc.central.grants.answers import NotAskedError, Person, Terms
 from fedproc.central.grants.http import json_of
 from fedproc.central.settings import NegotiatorSettings
 from fedproc.common.tls import client_context

@@ -12,7 +12,7 @@ import httpx
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
-from fedproc.central.grants.findings import NotAskedError, Person, Terms
+from fedproc.central.grants.answers import NotAskedError, Person, Terms
 from fedproc.central.grants.http import json_of
 from fedproc.central.grants.visas import Identity, Passport, VisaIssuer, passport
 from fedproc.central.settings import PassportSettings, VisaIssuerSettings

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from fedproc.central.grants.findings import Finding, NotAskedError, Person, Provider, Terms
+from fedproc.central.grants.answers import Finding, NotAskedError, Person, Provider, Terms
 from fedproc.central.grants.negotiator import Negotiator
 from fedproc.central.grants.passport import Passports
 from fedproc.central.settings import OPEN, AnyProvider, GrantSettings, NegotiatorSettings
