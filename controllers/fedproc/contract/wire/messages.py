@@ -325,7 +325,7 @@ TYPES: dict[str, type[Wire]] = {
     "unread": DeadLetterReason,
 }
 
-CRITICAL: dict[str, tuple[str, ...]] = {"job": ("selections",)}
+CRITICAL: dict[str, tuple[str, ...]] = {"job": ("selections", "grants")}
 """fields of a kind that its reader must know if they are there (``crit``): without them it would do something else"""
 
 TYPE_OF = {model: name for name, model in TYPES.items()}
