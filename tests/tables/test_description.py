@@ -171,3 +171,9 @@ def test_blanks_around_spellings_of_a_boolean_are_no_part_of_them() -> None:
 def test_byte_order_mark_of_a_description_is_no_part_of_it(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "dataset.json").write_bytes(json.dumps(GOOD).encode(encoding))
     assert read_description(tmp_path).version == "1"
+
+
+def test_schema_names_all_that_the_host_reads_of_a_description() -> None:
+    """What is not named there may be misspelt, or mistaken for what it is not."""
+    assert {"version", "identifying_accepted"} <= SCHEMA.schema["properties"].keys()
+    assert not SCHEMA.is_valid({"version": "1", "identifying_accepted": "private_tags"})
