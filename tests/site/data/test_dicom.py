@@ -133,6 +133,16 @@ def test_deflated_file_is_inflated_no_further_than_bearable(tmp_path: Path, monk
     assert codes(reading(tmp_path, content[:end] + packed.compress(bytes(64 << 20)) + packed.flush())) == {
         "unreadable_dicom"
     }
+    made.file_meta.PrivateInformationCreatorUID = uid("creator")
+    made.file_meta.PrivateInformation = bytes(8192)
+    long = io.BytesIO()
+    pydicom.dcmwrite(long, made, enforce_file_format=True)
+    content = long.getvalue()
+    end = 144 + int.from_bytes(content[140:144], "little")
+    packed = zlib.compressobj(wbits=-15)
+    assert codes(reading(tmp_path, content[:end] + packed.compress(bytes(64 << 20)) + packed.flush())) == {
+        "unreadable_dicom"
+    }
 
 
 def test_length_that_no_file_has_takes_no_memory(tmp_path: Path) -> None:

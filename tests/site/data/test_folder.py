@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tests.site.data.dicom_files import image, put, uid
+from tests.site.data.dicom_files import image, put, uid, written
 
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.site.data import folder as module
@@ -298,6 +298,16 @@ async def test_dataset_that_may_tell_who_persons_are_is_not_offered_until_its_si
     (good / "dataset.json").write_text(json.dumps({"identifying_accepted": ["patient_name", "birth_date"]}))
     [offer] = await data.offers()
     assert offer.files == 2
+
+
+async def test_what_cannot_be_looked_at_must_be_accepted_before_the_dataset_is_offered(good: Path) -> None:
+    (good / "1.dcm").write_bytes(written(image())[:132] + b"\xff" * 400)
+    data = api(good=good)
+    assert await data.offers() == ()
+    [found] = data.conditions()
+    assert found.problem == "it may tell who persons are: unreadable_dicom (1 files)"
+    (good / "dataset.json").write_text(json.dumps({"identifying_accepted": ["unreadable_dicom"]}))
+    assert len(await data.offers()) == 1
 
 
 @pytest.mark.parametrize("accepted", [True, "patient_name", {"patient_name": 1}, [["patient_name"]], None])

@@ -39,6 +39,22 @@ async def test_pass_over_a_large_dataset_has_a_process_of_its_own(
 
 
 @pytest.mark.process
+async def test_large_dataset_with_a_problem_is_known_and_not_read_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(500):
+        (folder / f"more{number}").write_bytes(b"%d" % number)
+        os.utime(folder / f"more{number}", (LONG_AGO, LONG_AGO))
+    (folder / "empty").touch()
+    os.utime(folder / "empty", (LONG_AGO, LONG_AGO))
+    indexer = Indexer(tmp_path / "indexes")
+    found = await indexer.current("d", folder)
+    assert found.found == {"empty": 1}
+    monkeypatch.setattr(Indexer, "_pass", None)
+    assert await indexer.current("d", folder) == found
+
+
+@pytest.mark.process
 async def test_faults_of_a_process_of_its_own_are_told(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

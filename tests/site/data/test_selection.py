@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -112,9 +113,8 @@ def test_selection_that_selects_by_nothing_or_by_what_is_not_known_is_refused(se
 
 @pytest.mark.parametrize("value", ["' OR 1=1 --", "P1' UNION SELECT 1", "%", "_1"])
 async def test_value_is_a_value_whatever_is_in_it(store: Path, value: str) -> None:
-    with pytest.raises(DatasetError) as raised:
+    with pytest.raises(RefusedError):
         await given(api(store), patient=[value])
-    assert raised.value.code == "data.selection"
 
 
 async def test_cohort_is_frozen_when_its_job_is_accepted(store: Path) -> None:
@@ -178,6 +178,48 @@ async def test_selection_of_few_or_of_all_but_few_is_refused(
     assert raised.value.code == "policy.selection"
     with pytest.raises(RefusedError):  # not by asking a second time, either
         await given(api(store), floor, **selection)
+
+
+async def test_nobody_and_few_persons_are_refused_alike_so_that_none_is_found_out(store: Path) -> None:
+    texts = set()
+    for persons in (["nobody"], ["P1"], ["P1", "P2"]):  # the last leaves one out
+        with pytest.raises(RefusedError) as raised:
+            await given(api(store), 2, patient=persons)
+        texts.add((raised.value.code, raised.value.message))
+        await api(store).discard(JOB)
+    assert len(texts) == 1
+    with pytest.raises(RefusedError):
+        await given(api(store), 0, patient=["nobody"])
+
+
+async def test_series_without_patient_may_all_be_one_persons(store: Path) -> None:
+    for number in range(5):
+        put(store / f"unknown{number}", image(PatientID=None, PatientName=None, SeriesInstanceUID=uid(f"{number}"),
+                                              Modality="XA", SOPInstanceUID=uid(f"unknown {number}")))  # fmt: skip
+    data = api(store)
+    with pytest.raises(RefusedError):
+        await given(data, 2, modality=["XA"])
+    with pytest.raises(RefusedError):  # one is left out, who has no name
+        await given(data, 2, patient=["P1", "P2", "P3"])
+    images = data._indexer.images("d")
+    assert images is not None
+    assert images.persons == 4
+    assert images.by["modality"]["XA"] == 1
+
+
+async def test_cohort_is_not_frozen_from_an_index_that_a_pass_is_changing(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, seen = api(store), list[bool]()
+    real = data._frozen.freeze
+
+    async def freeze(*arguments: Any) -> Any:
+        seen.append(data._indexer._locks["d"].locked())
+        return await real(*arguments)
+
+    monkeypatch.setattr(data._frozen, "freeze", freeze)
+    await given(data, modality=["CT"])
+    assert seen == [True]
 
 
 async def _is_given(store: Path, selection: Any, floor: int) -> None:
@@ -248,6 +290,20 @@ def test_layout_that_was_cut_goes_on(store: Path, tmp_path: Path, monkeypatch: p
     assert len(names(tmp_path / "seen")) == 2
     Layout(store, tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
     assert names(tmp_path / "seen") == of("P1", "P3") | {"P1/seg"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EROFS, errno.EPERM])
+async def test_names_of_any_length_are_copied_where_no_link_can_be(
+    store: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(layout_module.os, "link", refuse)
+    name = "n" * 255
+    (store / "P2" / "0").rename(store / "P2" / name)
+    found = await given(api(store), patient=["P2"])
+    assert names(found.path) == {"dataset.json", f"P2/{name}", "P2/1"}
 
 
 def test_names_that_are_no_utf8_are_laid_out(tmp_path: Path) -> None:

@@ -179,6 +179,59 @@ def test_pass_that_is_cut_goes_on_where_it_was(
     assert sorted(read) == [b"a/1", b"a/2"]
 
 
+def test_file_that_was_met_by_a_pass_that_was_cut_and_then_went_is_no_part(
+    folder: Path, index: DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version(folder, index)
+    flag = StopFlag()
+    monkeypatch.setattr(module, "_PROGRESS", 2)
+    write(folder / "0", b"new")
+    with pytest.raises(StoppedError):
+        index.update(folder, flag, lambda _: flag.set())
+    (folder / "0").unlink()
+    assert version(folder, index) == version(folder, DatasetIndex(tmp_path / "another.sqlite"))
+
+
+def test_problems_are_known_after_the_pass(folder: Path, index: DatasetIndex) -> None:
+    (folder / "empty").touch()
+    os.utime(folder / "empty", (LONG_AGO, LONG_AGO))
+    found = index.update(folder, StopFlag())
+    assert found.found == {"empty": 1}
+    assert index.known() == found
+
+
+def test_time_to_come_is_no_reason_to_read_at_each_look(folder: Path, index: DatasetIndex) -> None:
+    os.utime(folder / "b", (examining.time.time() + 1e8,) * 2)
+    assert index.update(folder, StopFlag()).fingerprint == folder_state(folder, StopFlag()).fingerprint
+
+
+def test_file_that_cannot_be_read_is_tried_rarely(
+    folder: Path, index: DatasetIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = version(folder, index)
+    closed, real = True, os.open
+
+    def opened(path: bytes, *more: int) -> int:
+        if closed and path.endswith(b"/b"):
+            raise PermissionError(13, "denied")
+        return real(path, *more)
+
+    monkeypatch.setattr(examining.os, "open", opened)
+    os.utime(folder / "b", (LONG_AGO + 1, LONG_AGO + 1))
+    found = index.update(folder, StopFlag())
+    assert found.found == {"unreadable": 1}
+    assert found.fingerprint == folder_state(folder, StopFlag()).fingerprint
+    assert not found.is_due()
+    read = reads(monkeypatch)
+    index.update(folder, StopFlag())
+    assert read == []
+    closed = False
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0.0)
+    assert found.is_due()
+    assert version(folder, index) == before
+    assert read == [b"b"]
+
+
 @pytest.mark.parametrize("content", [b"", b"no database at all, but long enough to be looked at" * 100])
 def test_index_that_is_damaged_is_made_again(folder: Path, index: DatasetIndex, content: bytes) -> None:
     before = version(folder, index)

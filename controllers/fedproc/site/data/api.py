@@ -74,8 +74,8 @@ class DataApi(Protocol):
     async def freeze(self, use: DatasetUse, selection: Selection, job: str, floor: int) -> None:
         """Freeze for the job what is selected of the dataset: it is what the job is given. Safe to repeat.
 
-        Raises :class:`DatasetError` as :meth:`materialise` does, and with code ``data.selection``; RefusedError with
-        code ``policy.selection`` if fewer than ``floor`` persons are in it, or left out of it.
+        Raises :class:`DatasetError` as :meth:`materialise` does, and RefusedError with code ``policy.selection`` if
+        fewer than ``floor`` persons (or nobody) are in it, or fewer but some are left out of it.
         """
         ...
 

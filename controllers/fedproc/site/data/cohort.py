@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from fedproc.common.files import replacing
 from fedproc.contract.wire.selection import LISTS, RANGES, Selection
+from fedproc.site.data.consistency import PERSON
 from fedproc.site.data.merkle import Leaf, version_of
 
 _DESCRIPTION = b"dataset.json"
@@ -51,8 +52,7 @@ def choose(db: sqlite3.Connection, dataset: str, dataset_version: str, selection
     """Find the cohort in an index, and keep it in ``target``, whole or not at all."""
     where, values = _conditions(selection)
     db.execute(f"CREATE TEMP TABLE chosen AS SELECT series, patient FROM series WHERE {where}", values)  # noqa: S608
-    persons = db.execute("SELECT COUNT(DISTINCT patient) FROM chosen").fetchone()[0]
-    everybody = db.execute("SELECT COUNT(DISTINCT patient) FROM series").fetchone()[0]
+    persons, everybody = (db.execute(_PERSONS.format(table=name)).fetchone()[0] for name in ("chosen", "series"))
     if selection.segmentations:
         db.execute(_SEGMENTATIONS)
     rows = [*db.execute(_FILES, (_DESCRIPTION,))]
@@ -63,6 +63,7 @@ def choose(db: sqlite3.Connection, dataset: str, dataset_version: str, selection
     return cohort
 
 
+_PERSONS = f"SELECT COUNT(DISTINCT {PERSON}) FROM {{table}}"  # noqa: S608 (an expression of ours)
 _SEGMENTATIONS = """
 INSERT INTO chosen SELECT DISTINCT f.series, f.patient FROM refers r JOIN files f ON f.path = r.path
 WHERE r.series IN (SELECT series FROM chosen) AND f.series NOT IN (SELECT series FROM chosen)"""

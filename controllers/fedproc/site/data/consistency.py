@@ -15,6 +15,9 @@ CREATE INDEX series_patient ON series (patient);
 CREATE INDEX series_study ON series (study);
 """
 
+PERSON = "COALESCE(patient, '')"
+"""whose a series is, in SQL: all without PatientID may be one person's, and count as one"""
+
 _SERIES = """
 INSERT INTO series
 SELECT series, MIN(study), MIN(patient), MIN(modality), MIN(body_part), MIN(manufacturer), MIN(sex), MIN(age),

@@ -100,13 +100,14 @@ def _read(found: Reading, content: BinaryIO, size: int) -> None:
     from pydicom.datadict import tag_for_keyword
     from pydicom.filereader import read_partial
 
-    if _inflates_too_far(content):
-        found.problems.append(("unreadable_dicom", f"is deflated, and comes to more than {_INFLATED >> 20} MiB"))
-        return
     seen, source = _Layout(), _Source(content, size)
     wanted = [tag for word in (*_MANDATORY, *_DATES, *_PLACE, *WORDS) if (tag := tag_for_keyword(word)) is not None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if _inflates_too_far(source):
+            found.problems.append(("unreadable_dicom", f"is deflated, and comes to more than {_INFLATED >> 20} MiB"))
+            return
+        source.seek(0)
         data = read_partial(source, stop_when=seen.stop, force=True, specific_tags=wanted)
         if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:
             return
@@ -236,12 +237,12 @@ def _wrong_syntax(data: Any, seen: _Layout) -> Iterator[tuple[str, str]]:
 
 def _inflates_too_far(content: BinaryIO) -> bool:
     """Whether it is deflated, and comes to more than what is read here."""
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+
     content.seek(0)
-    head = content.read(4096)
-    end = 144 + int.from_bytes(head[140:144], "little")
-    if _DEFLATED not in head or end > len(head):
+    read_preamble(content, force=True)
+    if str(_read_file_meta_info(content).get("TransferSyntaxUID", "")).encode() != _DEFLATED:
         return False
-    content.seek(end)
     inflating, left = zlib.decompressobj(-zlib.MAX_WBITS), _INFLATED
     while left > 0 and (chunk := inflating.unconsumed_tail or content.read(1 << 20)):
         left -= len(inflating.decompress(chunk, 1 << 20))

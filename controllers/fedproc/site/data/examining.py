@@ -15,11 +15,12 @@ from fedproc.site.data.dicom import Instance, read
 from fedproc.site.data.walking import FILE, LINK, OTHER, UNREADABLE, Entry, entry_of
 
 UNSETTLED = -1
-"""as its time: it was changed so shortly before it was read, or cannot be read, that it is read again next time"""
+"""as its time: it was changed so shortly before it was read that it is read again next time"""
 _CHUNK = 1 << 20
 _SETTLED_SECONDS = 2.0
 """a change within these may leave a file's time as it was"""
-_NO_HASH = bytes(32)
+NO_HASH = bytes(32)
+"""of what could not be read"""
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -28,7 +29,7 @@ class Examined:
     """``entry`` is how the file stood when it was read; ``sha256`` is of its bytes, or of a link's target."""
 
     entry: Entry
-    sha256: bytes = _NO_HASH
+    sha256: bytes = NO_HASH
     instance: Instance | None = None
     problems: list[tuple[str, str]] = field(default_factory=list)
 
@@ -71,7 +72,7 @@ def _note_odd(found: Examined) -> None:
 
 
 def _cannot_be_read(found: Examined, reason: str) -> None:
-    found.entry = found.entry._replace(mtime=UNSETTLED)
+    found.sha256 = NO_HASH
     found.problems.append(("unreadable", f"cannot be read ({reason}); let the orchestrator's user read it"))
 
 
@@ -98,7 +99,7 @@ def _examine_file(found: Examined, path: bytes, flag: StopFlag) -> None:
             found.instance = parsed.instance
             found.problems += parsed.problems
         after = entry_of(found.entry.path, os.fstat(content.fileno()))
-    if after != before or time.time() - after.mtime / 1e9 < _SETTLED_SECONDS:
+    if after != before or abs(time.time() - after.mtime / 1e9) < _SETTLED_SECONDS:
         found.entry = after._replace(mtime=UNSETTLED)
 
 

@@ -146,9 +146,11 @@ class FolderDataApi:
 
     async def freeze(self, use: DatasetUse, selection: Selection, job: str, floor: int) -> None:
         cohort = await asyncio.to_thread(self._frozen.known, job, use.id)
-        if cohort is None:
+        while cohort is None:
             known = await self._chosen(use, lambda _: None)
-            cohort = await self._frozen.freeze(job, self._indexer.index(use.id), use.id, known, selection)
+            async with self._indexer.held(use.id, known) as unchanged:
+                if unchanged:
+                    cohort = await self._frozen.freeze(job, self._indexer.index(use.id), use.id, known, selection)
         check_persons(cohort, floor)
 
     async def materialise(self, use: DatasetUse, job: str, on_wait: OnWait) -> Materialised:

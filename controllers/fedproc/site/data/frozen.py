@@ -33,16 +33,13 @@ class FrozenCohorts:
             return None
 
     async def freeze(self, job: str, index: DatasetIndex, dataset: str, known: Known, selection: Selection) -> Cohort:
-        """Find the selected files in the index, and keep them. Raises :class:`DatasetError` if there are none."""
+        """Find the selected files in the index, and keep them: also none, which :func:`check_persons` refuses."""
 
         def work() -> Cohort:
             with index.readonly() as db:
                 return choose(db, dataset, known.version, selection, self._file(job, dataset))
 
-        cohort = await asyncio.to_thread(work)
-        if cohort.persons == 0:
-            raise DatasetError(f"no image of dataset {dataset!r} is selected; select others", code="data.selection")
-        return cohort
+        return await asyncio.to_thread(work)
 
     async def materialise(self, job: str, dataset: str, entry: DatasetSettings, cohort: Cohort, wait: OnWait) -> Path:
         """The folder of a cohort, complete. Safe to repeat. Raises :class:`DatasetError` and OSError."""
@@ -96,9 +93,10 @@ _COPIED = (
 def check_persons(cohort: Cohort, floor: int) -> None:
     """Whether neither those in the cohort nor those left out are fewer than ``floor``. Raises :class:`RefusedError`.
 
-    Of two selections that differ by few persons the results would tell of these.
+    Of two selections that differ by few persons the results would tell of these. Nobody at all is told apart from a few
+    neither by code nor by text: whether a single person is there, and has what was asked for, would be answered by it.
     """
-    if cohort.persons < floor or 0 < cohort.others < floor:
+    if cohort.persons < max(1, floor) or 0 < cohort.others < floor:
         raise RefusedError(
             f"this site selects {floor} persons of {cohort.dataset!r} at the least, and leaves none or {floor} out; "
             "select otherwise",

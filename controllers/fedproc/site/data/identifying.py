@@ -14,6 +14,8 @@ KINDS = {
     "private_tags": "private elements are there, which may hold anything",
     "burned_in": "BurnedInAnnotation says that there is text in the pixels",
     "burned_in_unknown": "pixels of this kind often have text in them, and BurnedInAnnotation does not say NO",
+    "unreadable": "what cannot be read here cannot be looked at",
+    "unreadable_dicom": "DICOM that cannot be read here cannot be looked at",
 }
 """what a site may accept, in ``dataset.json``, with what it means"""
 

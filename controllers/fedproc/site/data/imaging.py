@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedproc.contract.wire.datasets import NAME_LENGTH, ImagingCounts, ImagingSummary
+from fedproc.site.data.consistency import PERSON
 
 _MOST = 30
 """values of an attribute that are named"""
@@ -26,9 +27,9 @@ class Images:
 
 
 def images_in(db: sqlite3.Connection) -> Images | None:
-    """Those of an index; None if there are none. A series without PatientID is a person of its own."""
+    """Those of an index; None if there are none. All series without PatientID are one person's."""
     persons, studies, series = db.execute(
-        "SELECT COUNT(DISTINCT COALESCE(patient, series)), COUNT(DISTINCT study), COUNT(*) FROM series"
+        f"SELECT COUNT(DISTINCT {PERSON}), COUNT(DISTINCT study), COUNT(*) FROM series"  # noqa: S608
     ).fetchone()
     if not series:
         return None
@@ -37,7 +38,7 @@ def images_in(db: sqlite3.Connection) -> Images | None:
     return Images(persons, studies, series, by)
 
 
-_BY = "SELECT {value} AS value, COUNT(DISTINCT COALESCE(patient, series)) FROM series GROUP BY 1"
+_BY = "SELECT {value} AS value, COUNT(DISTINCT " + PERSON + ") FROM series GROUP BY 1"  # noqa: S608
 
 
 def _classes(db: sqlite3.Connection) -> dict[str, int]:

@@ -19,17 +19,19 @@ from urllib.parse import quote
 from fedproc.common.tasks import StopFlag
 from fedproc.site.data import consistency
 from fedproc.site.data.dicom import Instance
-from fedproc.site.data.examining import UNSETTLED, Examined, examine
+from fedproc.site.data.examining import NO_HASH, UNSETTLED, Examined, examine
 from fedproc.site.data.merkle import Leaf, version_of
-from fedproc.site.data.walking import Entry, Fingerprint, shown, walk
+from fedproc.site.data.walking import OTHER, Entry, Fingerprint, shown, walk
 
 OnProgress = Callable[[int], None]
 """is told how many files were looked at"""
 
 ATTRIBUTES = ("patient", "study", "series", "instance", "sop_class", "modality", "body_part", "manufacturer", "sex",
               "age", "date")  # fmt: skip
-_FORMAT = 1
+_FORMAT = 2
 """an index of another format is made anew"""
+_RETRY_SECONDS = 600.0
+"""after which what could not be read is tried again: a permission that is given changes no time"""
 _BATCH_SECONDS = 1.0
 _PROGRESS = 200
 
@@ -54,7 +56,8 @@ PRAGMA user_version = {_FORMAT};
 @dataclass(frozen=True)
 class Known:
     """What the last whole pass found. ``images`` counts files that are DICOM; ``oldest`` is when the one was read that
-    was read longest ago (since 1970), ``found`` is how many files have each problem, by its code."""
+    was read longest ago (since 1970), ``found`` is how many files have each problem, by its code. ``unread`` is when
+    the one was tried that could not be read and was tried longest ago; None if all could."""
 
     version: str
     fingerprint: str
@@ -63,6 +66,12 @@ class Known:
     images: int
     oldest: float
     found: Mapping[str, int]
+    unread: float | None = None
+
+    def is_due(self, older_than: float = 0.0) -> bool:
+        """Whether a file was read before ``older_than``, or it is time to try again what could not be read."""
+        retry = self.unread is not None and self.unread + _RETRY_SECONDS <= time.time()
+        return retry or self.oldest < older_than
 
 
 class DatasetIndex:
@@ -98,6 +107,7 @@ class DatasetIndex:
         """
         with self._writing() as db:
             made = _Pass(db, folder, flag, on_progress, older_than)
+            made.begin()
             fingerprint = made.run()
             return _conclude(db, fingerprint, made.number)
 
@@ -150,6 +160,9 @@ def _check_format(found: int) -> None:
         raise sqlite3.DatabaseError("the index is of another release")
 
 
+_UNREAD = f"(kind <> '{OTHER}' AND sha256 = X'{NO_HASH.hex()}')"
+
+
 class _Pass:
     """One look at all files."""
 
@@ -161,7 +174,12 @@ class _Pass:
         self._flag = flag
         self._on_progress = on_progress
         self._older_than = older_than
+        self._retried = max(older_than, time.time() - _RETRY_SECONDS)
         self.number = 1 + int(_meta(db, "pass") or 0)
+
+    def begin(self) -> None:
+        """Take the number, for good: what a pass marked that was cut is not taken for what the next one met."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('pass', ?)", (str(self.number),))
 
     def run(self) -> str:
         """Bring the rows up to date; the fingerprint of what they say."""
@@ -187,9 +205,10 @@ class _Pass:
     def _look(self, entry: Entry) -> Entry | None:
         """The entry as it stands in the index from now on; None if it has gone."""
         row = self._db.execute(
-            "SELECT kind, size, mtime, inode, read_at FROM files WHERE path = ?", (entry.path,)
+            f"SELECT kind, size, mtime, inode, {_UNREAD}, read_at FROM files WHERE path = ?",  # noqa: S608
+            (entry.path,),
         ).fetchone()
-        if row is not None and row[:4] == entry[1:] and row[4] >= self._older_than:
+        if row is not None and row[:4] == entry[1:] and row[5] >= (self._retried if row[4] else self._older_than):
             self._db.execute("UPDATE files SET pass = ? WHERE path = ?", (self.number, entry.path))
             return entry
         self._flag.check()
@@ -221,7 +240,7 @@ def _conclude(db: sqlite3.Connection, fingerprint: str, number: int) -> Known:
             db.execute(f"DELETE FROM {table} WHERE path NOT IN (SELECT path FROM files)")  # noqa: S608
         consistency.look_across(db)
         known = _summed(db, fingerprint)
-        values = {**known.__dict__, "pass": number}
+        values = {**known.__dict__, "found": json.dumps(known.found), "unread": json.dumps(known.unread)}
         db.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in values.items()]
         )
@@ -240,14 +259,16 @@ def _summed(db: sqlite3.Connection, fingerprint: str) -> Known:
     ).fetchone()
     sql = "SELECT code, COUNT(*) FROM (SELECT code FROM problems UNION ALL SELECT code FROM across) GROUP BY code"
     found = dict(db.execute(sql).fetchall())
-    return Known(version, fingerprint, files, size, images, time.time() if oldest is None else oldest, found)
+    unread = db.execute(f"SELECT MIN(read_at) FROM files WHERE {_UNREAD}").fetchone()[0]  # noqa: S608
+    return Known(version, fingerprint, files, size, images, time.time() if oldest is None else oldest, found, unread)
 
 
 def _known(meta: Mapping[str, str]) -> Known:
-    numbers = {name: int(meta[name]) for name in ("files", "size", "images")}
-    return Known(
-        meta["version"], meta["fingerprint"], **numbers, oldest=float(meta["oldest"]), found=json.loads(meta["found"])
-    )
+    read: dict[str, Any] = {name: json.loads(meta[name]) for name in _NUMBERS}
+    return Known(meta["version"], meta["fingerprint"], **read)
+
+
+_NUMBERS = ("files", "size", "images", "oldest", "found", "unread")
 
 
 def _meta(db: sqlite3.Connection, key: str) -> Any:

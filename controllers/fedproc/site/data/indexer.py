@@ -8,7 +8,7 @@ import json
 import sqlite3
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,13 @@ class Indexer:
         except sqlite3.Error as error:
             raise IndexingError(None, f"{index.path}: {error}") from error
 
+    @contextlib.asynccontextmanager
+    async def held(self, dataset: str, known: Known) -> AsyncIterator[bool]:
+        """While the block runs no pass changes the index; False if one did since ``known`` was found."""
+        async with self._locks[dataset]:
+            now = await asyncio.to_thread(self.index(dataset).known)
+            yield now is not None and now.version == known.version
+
     def progress(self, dataset: str) -> tuple[int, int] | None:
         """How many files of how many the pass that goes on has looked at; None while none does."""
         return self._progress.get(dataset)
@@ -76,7 +83,7 @@ class Indexer:
         async with self._locks[dataset]:
             stands = await in_thread(folder_state, path)
             known = await asyncio.to_thread(self.index(dataset).known)
-            if known is not None and known.fingerprint == stands.fingerprint and known.oldest >= older_than:
+            if known is not None and known.fingerprint == stands.fingerprint and not known.is_due(older_than):
                 return known
             return await self._pass(dataset, path, stands, older_than)
 

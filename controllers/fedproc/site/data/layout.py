@@ -26,7 +26,8 @@ _FICLONE = 0x40049409
 _PROGRESS = 200
 _CHUNK = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP})
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP,
+                      errno.ENOSYS, errno.EROFS})  # fmt: skip
 
 
 class ChangedError(Exception):
@@ -96,7 +97,7 @@ class Layout:
 
     def _copied(self, file: CohortFile, source: bytes, target: bytes, flag: StopFlag) -> None:
         """What is written is checked by its hash: of a clone the store's file, which has the same blocks."""
-        partial = target + b".part"
+        partial = os.path.dirname(target) + b"/." + hashlib.sha256(target).hexdigest().encode() + b".part"  # noqa: PTH120
         with suppress(FileNotFoundError):
             os.unlink(partial)  # noqa: PTH108
         with os.fdopen(os.open(source, _OPEN), "rb") as given, open(partial, "xb") as made:  # noqa: PTH123
