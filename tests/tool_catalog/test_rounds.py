@@ -230,6 +230,18 @@ def test_a_host_that_does_not_come_is_named(start: Start) -> None:
     assert {run.ended(host)[0] for host in ("UB", "BSC")} == {3}
 
 
+def test_a_host_that_falls_silent_in_a_round_is_named_and_the_others_end(start: Start) -> None:
+    run = start("logistic")
+    run.ask(formula="event ~ age", round_seconds=5)
+    run.serve("BSC", "UB")
+    run.join("BSC")
+    assert _post(run, {"host": "UB", "round": 0, "answer": INTRODUCTION | {"columns": COLUMNS}})["round"] == 1
+    code, errors = run.ended()
+    assert code == 3
+    assert "round 1: no answer of UB within 5 s" in errors
+    assert run.ended("BSC")[0] == 3
+
+
 @pytest.mark.parametrize(
     ("tool", "parameters", "message"),
     [
@@ -271,6 +283,10 @@ INTRODUCTION = {
     "means": [50.0],
     "squares": [1000.0],
 }
+COLUMNS = [
+    {"name": "event", "type": "boolean", "unit": None, "values": []},
+    {"name": "age", "type": "integer", "unit": "a", "values": []},
+]
 ANSWER = {"log_likelihood": -60.0, "gradient": [1.0, 2.0], "information": [[25.0, 1.0], [1.0, 20.0]]}
 ROWS = [[float(row), 1.0, 52.0] for row in range(100)]
 
