@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 
 from fedproc.demo import scenario
@@ -21,3 +23,7 @@ def test_a_federation_that_is_left_running_offers_the_whole_catalogue(tmp_path: 
 
 def test_the_demos_own_offers_what_it_runs_and_makes_nothing_ready_beside(tmp_path: Path) -> None:
     assert _offered(tmp_path, scenario.TOOLS) == scenario.TOOLS
+
+
+def test_each_tool_that_the_demo_runs_is_offered() -> None:
+    assert set(re.findall(r'tool="([^"]+)"', inspect.getsource(scenario))) == scenario.TOOLS

@@ -225,7 +225,7 @@ def test_sums_that_speak_of_a_few_persons_are_refused_at_the_site(
 def test_what_leaves_a_site_has_the_size_of_the_model_and_counts_for_its_floor(run: PoolingRun) -> None:
     run.answers(formula=FORMULA)
     answer = run.answer("UB")
-    size = 9
+    size = 8
     assert (len(answer["terms"]), len(answer["pairs"])) == (size, size * (size - 1) / 2)
     assert 10 <= answer["smallest_group"] < answer["n"] == 288
 

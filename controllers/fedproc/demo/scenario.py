@@ -18,7 +18,7 @@ from fedproc.demo.data import COHORT_PARAMETERS, YEAR, differences, exact_distan
 from fedproc.demo.imaging import FOLDER, pooled_images
 
 TOLERANCE = 1e-9
-TOOLS = frozenset({"cohort-statistics", "flower-logistic"})
+TOOLS = frozenset({"cohort-statistics", "dicom-summary", "flower-logistic"})
 """what it runs"""
 
 
