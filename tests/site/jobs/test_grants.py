@@ -11,14 +11,15 @@ from typing import Any, cast
 import pytest
 from tests.support.orchestrator import SECONDS, Host, S, order, record
 
-from fedproc.common.errors import UnavailableError
+from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.contract.api.grants import JobGrants
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.wire.datasets import DatasetGrant
 from fedproc.contract.wire.messages import DatasetUse, JobOrder
 from fedproc.site.centre.api import TransferError
-from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs import grants
+from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.journal import Journal
 from fedproc.site.policy.rules import GrantRule
 
@@ -57,7 +58,7 @@ def centre(host: Host) -> Centre:
 
 def rule(host: Host, **grants: Any) -> None:
     """What the site's policy says; quick, unless a test says otherwise."""
-    usual = {"again_seconds": 0.05, "patience_seconds": 0.3, **grants}
+    usual = {"again_seconds": 0.5, "patience_seconds": 0.3, **grants}
     found = GrantRule.model_construct(**{**GrantRule().model_dump(), **usual})
     host.services.policy = host.services.policy.model_copy(update={"grants": found})
 
@@ -102,6 +103,39 @@ async def test_job_whose_grant_is_withdrawn_in_mid_run_is_stopped(host: Host) ->
     assert (found.state, found.code) == (S.refused, "grant.withdrawn")
     assert host.executor.cancelled == [job]
     assert "the centre says" in (found.reason or "")
+
+
+async def test_job_that_waited_for_long_is_asked_about_before_it_starts(host: Host) -> None:
+    rule(host, again_seconds=0.0)
+    centre(host).answers = ["granted", "not_granted"]
+    assert await end_of(host, granted_order()) == (S.refused, "grant.withdrawn")
+    assert host.executor.started == []
+
+
+@pytest.mark.parametrize(
+    ("decided", "answer", "rule_of_site", "code"),
+    [
+        (False, "not_granted", "go_on", "grant.withdrawn"),
+        (True, "not_granted", "go_on", "grant.withdrawn"),
+        (False, "session_ended", "wait", "grant.not_asked"),
+        (True, "session_ended", "wait", None),  # days may have passed
+        (True, "session_ended", "fail", "grant.session_ended"),
+        (True, AWAY, "wait", "grant.not_asked"),
+    ],
+)
+async def test_results_leave_only_while_their_datasets_may_be_used(
+    host: Host, decided: bool, answer: Any, rule_of_site: str, code: str | None
+) -> None:
+    rule(host, session_ended=rule_of_site)
+    centre(host).answers = [answer]
+    ended = record(S.awaiting_release)
+    ended.order = granted_order()
+    ended.decision = Decision(release=True, reason="fine", hashes={}) if decided else None
+    if code is None:
+        return await grants.ask_for_release(host.services, ended, lambda _: None)
+    with pytest.raises(FedprocError) as caught:
+        await grants.ask_for_release(host.services, ended, lambda _: None)
+    assert caught.value.code == code
 
 
 @pytest.mark.parametrize("fault", [AWAY, UNKNOWN, "not_asked", "session_ended"])

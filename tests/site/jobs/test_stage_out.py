@@ -12,9 +12,11 @@ from joserfc.jwk import ECKey
 
 from fedproc.common.errors import RefusedError, ToolFaultError
 from fedproc.common.keys import Signer
+from fedproc.contract.api.grants import JobGrants
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool.task import Task
 from fedproc.contract.wire import limits
+from fedproc.contract.wire.datasets import DatasetGrant
 from fedproc.contract.wire.jws import CENTRAL, seal, unseal
 from fedproc.contract.wire.messages import JobOrder
 from fedproc.site.jobs.record import Decision, JobRecord
@@ -238,4 +240,31 @@ async def test_policy_that_is_changed_to_never_while_a_person_thinks_outdoes_the
 
     with pytest.raises(RefusedError):
         await release(services, record, task, tmp_path, decided, lambda _: None)
+    assert transfer.sent == []
+
+
+class Withdrawn(Transfer):
+    """The grant is gone when the site has decided."""
+
+    async def grants(self, host: str, job: str) -> JobGrants:
+        return JobGrants(job=job, answer="not_granted", reason="it was withdrawn")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("how", ["automatic", "manual"])
+async def test_grant_that_is_withdrawn_after_the_run_lets_nothing_leave(tmp_path, how):
+    record, task = _job(tmp_path, "x", 1)
+    grant = DatasetGrant(dataset="cohort", provider="eucaim")
+    record.order = record.order.model_copy(update={"grants": (grant,)})
+    transfer = Withdrawn()
+    services = cast(
+        Services, SimpleNamespace(transfer=transfer, policy=policy(how), settings=SimpleNamespace(host="UB"))
+    )
+
+    async def decided(_: Any) -> None:
+        record.decision = Decision(release=True, reason="yes", hashes=record.sealed or {})
+
+    with pytest.raises(RefusedError) as caught:
+        await release(services, record, task, tmp_path, decided, lambda _: None)
+    assert caught.value.code == "grant.withdrawn"
     assert transfer.sent == []

@@ -1,4 +1,5 @@
-"""The centre is asked whether a job's user may use its datasets: before they are laid out, and while the job runs.
+"""The centre is asked whether a job's user may use its datasets: before they are laid out, while the job runs,
+and before its results leave.
 
 Only "granted" goes on. "Could not be asked" is waited for, no longer than the site's policy says, and then ends the
 job; a grant that was withdrawn ends it at once. An order of a centre that knows no grants names none, and none are
@@ -35,10 +36,33 @@ async def ask_first(services: Services, record: JobRecord, on_wait: OnWait) -> N
     :class:`SystemFaultError` with ``grant.not_asked``.
     """
     _check_required(services, record)
-    if not record.order.grants:
-        return
+    if record.order.grants:
+        await _until_granted(services, record, on_wait, "grant.not_granted")
+
+
+async def ask_if_due(services: Services, record: JobRecord, on_wait: OnWait) -> None:
+    """Ask again before the job starts, if it has waited for data or for others for too long since. Raises as
+    :func:`ask_for_release` does."""
+    again = timedelta(seconds=services.policy.grants.again_seconds)
+    if record.order.grants and (record.granted is None or now() >= record.granted + again):
+        await _until_granted(services, record, on_wait, "grant.withdrawn")
+
+
+async def ask_for_release(services: Services, record: JobRecord, on_wait: OnWait) -> None:
+    """Wait until the user may use the job's datasets, of which its results are.
+
+    Where a person at the site has decided, days may have passed: that the user is signed out matters only to a site
+    whose policy says ``fail``. Raises as :func:`ask_first` does, with ``grant.withdrawn``.
+    """
+    if record.order.grants:
+        await _until_granted(services, record, on_wait, "grant.withdrawn", decided=record.decision is not None)
+
+
+async def _until_granted(
+    services: Services, record: JobRecord, on_wait: OnWait, withdrawn: str, *, decided: bool = False
+) -> None:
     since, tries = now(), 0
-    while (reason := await _ask(services, record, "grant.not_granted")) is not None:
+    while (reason := await _ask(services, record, withdrawn, decided=decided)) is not None:
         _check_patience(services, since, reason)
         on_wait(f"whether its user may use the datasets: {reason}")
         await asyncio.sleep(_pause(services, tries, since))
@@ -99,7 +123,7 @@ async def _watch(
         save()
 
 
-async def _ask(services: Services, record: JobRecord, withdrawn: str) -> str | None:
+async def _ask(services: Services, record: JobRecord, withdrawn: str, *, decided: bool = False) -> str | None:
     """Ask once: None if it is granted, else why nobody could be asked.
 
     Raises :class:`RefusedError` with code ``withdrawn`` or ``grant.session_ended``.
@@ -108,11 +132,13 @@ async def _ask(services: Services, record: JobRecord, withdrawn: str) -> str | N
         found = await services.transfer.grants(services.settings.host, record.job)
     except (UnavailableError, TransferError) as error:
         return error.message
-    return _reason(services, record, found, withdrawn)
+    return _reason(services, record, found, withdrawn, decided=decided)
 
 
-def _reason(services: Services, record: JobRecord, found: JobGrants, withdrawn: str) -> str | None:
+def _reason(services: Services, record: JobRecord, found: JobGrants, withdrawn: str, *, decided: bool) -> str | None:
     rule = services.policy.grants.session_ended
+    if decided and rule == "wait":
+        rule = "go_on"
     if found.answer == "not_granted":
         raise RefusedError(f"its user may not use its data: {found.reason}", code=withdrawn)
     if found.answer == "session_ended" and rule == "fail":

@@ -226,6 +226,7 @@ class JobRun:
                 await self._writer.written()
         if record.order.gang:
             await self._wait_for_start()
+        await grants.ask_if_due(self._services, record, self._writer.wait_for)
         return Prepared(task, installed, runtime, self._workspace, datasets, share, self._services.settings.host)
 
     async def _take_share(self, task: Task) -> Share:

@@ -18,6 +18,7 @@ from fedproc.contract.wire import limits
 from fedproc.contract.wire.messages import Output
 from fedproc.site.centre.api import OnWait
 from fedproc.site.jobs import artefacts
+from fedproc.site.jobs.grants import ask_for_release
 from fedproc.site.jobs.known_values import known_of
 from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.jobs.services import Services
@@ -64,7 +65,7 @@ async def release(
     """Upload the sealed outputs as the site's policy lets them leave, whatever it says while they wait or go.
 
     ``decided`` returns when a person has decided about what keeps them. Raises as :func:`check`,
-    :func:`apply_decision` and :func:`upload` do.
+    :func:`apply_decision`, :func:`ask_for_release` and :func:`upload` do.
     """
     while True:
         found = await check(services, record, task, sealed)
@@ -73,6 +74,8 @@ async def release(
             continue
         if record.decision is not None:
             apply_decision(record.decision, record.sealed or {})
+        if task.outputs:
+            await ask_for_release(services, record, on_wait)
         try:
             return await upload(services, record, task, sealed, on_wait)
         except _DecisionNeededError:
