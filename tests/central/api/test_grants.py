@@ -21,6 +21,9 @@ from tests.support.providers import Adapter
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.schema import experiments
 from fedproc.central.db.sign_ins import delegations
+from fedproc.central.grants.answers import SessionEndedError
+from fedproc.central.grants.delegations import Delegations
+from fedproc.central.grants.exchange import Exchange, Session
 from fedproc.contract.wire.messages import JobOrder
 
 pytestmark = pytest.mark.server
@@ -262,11 +265,34 @@ def test_exchanged_token_that_is_not_as_it_should_be_reaches_no_host(
 
 
 @pytest.mark.parametrize("exchanging", [False], indirect=True)
-def test_issuer_that_exchanges_nothing_leaves_no_session_to_ask_by(
+def test_issuer_that_exchanges_nothing_starts_nothing_that_nobody_could_ask_about_again(
     guarded: Federation, rosa: httpx.Client, adapter: Adapter
 ) -> None:
     adapter.make_available("UB:cohort")
-    view = guarded.start(rosa)
-    guarded.books.dispatch()
-    assert kept(guarded) == []
-    assert ask(guarded, guarded.books.job_on(view["id"], "UB")).json()["answer"] == "session_ended"
+    problem(rosa.post("/experiments", json=COUNT), 503, "grant.no_session")
+    assert count(guarded) == 0
+    guarded.start(rosa, datasets=["BSC:cohort"])
+
+
+def test_session_that_another_process_has_renewed_has_not_ended(
+    guarded: Federation, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The issuer lets a refresh token count once; the other process keeps the new one a little later."""
+    renewed, before = Exchange.renew, kept(guarded)[0].sealed
+    used: list[str] = []
+
+    async def once(self: Exchange, refresh: str) -> Session:
+        if refresh in used:
+            raise SessionEndedError("it was used before")
+        used.append(refresh)
+        return await renewed(self, refresh)
+
+    monkeypatch.setattr(Exchange, "renew", once)
+    assert ask(guarded, job).json()["answer"] == "granted"
+    seen, looked_up = [before, before], Delegations._kept
+    monkeypatch.setattr(
+        Delegations, "_kept", lambda self, experiment: seen.pop() if seen else looked_up(self, experiment)
+    )
+    assert ask(guarded, job).json()["answer"] == "granted"
+    monkeypatch.setattr(Delegations, "_kept", lambda *_: before)
+    assert ask(guarded, job).json()["answer"] == "session_ended"

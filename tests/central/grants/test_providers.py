@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from tests.support.providers import AVAILABLE, Adapter, Broker, VisaSigner, negotiation
 
+from fedproc.central.grants import service
 from fedproc.central.grants.answers import Finding, Person, SessionEndedError
 from fedproc.central.grants.service import Grants, check
 from fedproc.central.settings import GrantSettings
@@ -155,6 +158,34 @@ async def test_a_slow_adapter_is_not_waited_for_longer_than_the_settings_say(ada
     finding = (await ask(negotiator(adapter, seconds=0.2), **NAMED))["UB:cohort"]
     assert finding.answer == "not_asked"
     assert "within 0.2 s" in finding.reason
+
+
+async def test_an_adapter_is_waited_for_no_longer_however_many_pages_it_has(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        adapter.make_available(f"other{number}")
+    adapter.takes = 0.2
+    monkeypatch.setattr(service, "_SECONDS", 0.5)
+    before = time.monotonic()
+    finding = (await ask(negotiator(adapter), **NAMED))["UB:cohort"]
+    assert time.monotonic() - before < 1.5
+    assert finding.answer == "not_asked"
+    assert "no whole answer within 0.5 s" in finding.reason
+
+
+async def test_a_provider_is_asked_a_few_things_at_once_and_who_waits_too_long_is_told(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter.takes = 0.4
+    monkeypatch.setattr(service, "_SECONDS", 1.0)
+    monkeypatch.setattr(service, "_AT_ONCE", 1)
+    grants = Grants(GrantSettings.model_validate({"providers": negotiator(adapter), "default": "eucaim"}))
+    try:
+        found = await asyncio.gather(*(grants.ask(person(), ["UB:cohort"]) for _ in range(3)))
+    finally:
+        await grants.close()
+    assert [each["UB:cohort"].answer for each in found].count("not_asked") == 2
 
 
 async def test_an_adapter_that_is_away_could_not_be_asked(adapter: Adapter) -> None:

@@ -14,6 +14,11 @@ from fedproc.common.log import get_logger
 
 log = get_logger(__name__)
 
+_NOT_HELD = (
+    "this centre cannot ask again whether you may use guarded datasets, so nothing was started: its issuer exchanges no "
+    "tokens for it; tell the operator (client_key, token exchange: docs/identity.md)"
+)
+
 
 @dataclass(frozen=True)
 class Again:
@@ -43,19 +48,23 @@ class GrantChecks:
         """Those of which a provider is to be asked."""
         return self._grants.guarded(datasets)
 
-    async def at_start(self, sub: str, token: str, datasets: Sequence[str]) -> tuple[dict[str, Finding], str | None]:
+    async def at_start(self, sub: str, token: str, datasets: Sequence[str]) -> tuple[dict[str, Finding], str]:
         """The grants of the user, whose own token this is; and the user's session, to be kept with the experiment.
 
-        Raises as :func:`check` does, and :class:`InvalidTokenError` for a session that has ended.
+        Raises as :func:`check` does, :class:`InvalidTokenError` for a session that has ended, and
+        :class:`UnavailableError` where none can be held: no host could ask again, and each would end its job.
         """
         try:
             findings = await self._grants.ask(self._person(sub, token), datasets)
             check(findings)
-            return findings, await self._delegations.begin(token)
+            session = await self._delegations.begin(token)
         except SessionEndedError as error:
             raise InvalidTokenError(error.message) from error
         except NotAskedError as error:
             raise UnavailableError(f"{error.message}; nothing was started", code=error.code) from error
+        if session is None:
+            raise UnavailableError(_NOT_HELD, code="grant.no_session")
+        return findings, session
 
     async def again(self, experiment: str, sub: str, datasets: Sequence[str], audience: str) -> Again:
         """Ask once more in the name of the user, and exchange a token for that one audience if all is granted."""

@@ -21,10 +21,12 @@ from fedproc.central.auth.issuer import Issuer
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, write_transaction
 from fedproc.central.db.repositories import delegations
 from fedproc.central.grants.answers import SessionEndedError
-from fedproc.central.grants.exchange import Exchange
+from fedproc.central.grants.exchange import Exchange, Session
 from fedproc.common.keys import read_key
 
 _HEADER = {"alg": "dir", "enc": "A256GCM"}
+_PAUSES = (0.0, 0.2, 0.5, 1.0)
+"""seconds before what is kept is looked at again: another program may have renewed it, and not yet kept it"""
 _PURPOSE = b"fedproc: users' sessions of open experiments"
 _NONE_KEPT = "no session of the user's is kept for this experiment; start it again"
 
@@ -55,10 +57,23 @@ class Delegations:
         """
         lock = self._locks.setdefault(experiment, asyncio.Lock())
         async with lock:
-            sealed = await run_in_threadpool(self._kept, experiment)
-            session = await self.exchange.renew(self._opened(sealed))
+            sealed, session = await self._renewed(experiment)
             await run_in_threadpool(self._keep, experiment, sealed, self._sealed(session.refresh))
         return session.access
+
+    async def _renewed(self, experiment: str) -> tuple[str, Session]:
+        """What was kept, and the session by it. Another program may renew it at once: what it keeps then counts."""
+        sealed, pauses = await run_in_threadpool(self._kept, experiment), iter(_PAUSES)
+        while True:
+            try:
+                return sealed, await self.exchange.renew(self._opened(sealed))
+            except SessionEndedError:
+                before = sealed
+                while sealed == before:
+                    if (pause := next(pauses, None)) is None:
+                        raise
+                    await asyncio.sleep(pause)
+                    sealed = await run_in_threadpool(self._kept, experiment)
 
     def _kept(self, experiment: str) -> str:
         with read_transaction(self._engine) as connection:

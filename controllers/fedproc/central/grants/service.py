@@ -16,12 +16,18 @@ from fedproc.common.log import get_logger
 
 log = get_logger(__name__)
 
+_SECONDS = 30.0
+"""that one provider is waited for as a whole, however many pages its answer has"""
+_AT_ONCE = 16
+"""questions to one provider; more wait, and no longer than that"""
+
 
 class Grants:
     """Asks the providers that the settings name. Raises :class:`InvalidInputError` for one that cannot be set up."""
 
     def __init__(self, settings: GrantSettings) -> None:
         self._settings = settings
+        self._at_once = {name: asyncio.Semaphore(_AT_ONCE) for name in settings.providers}
         self._providers: dict[str, Provider] = {name: _made(entry) for name, entry in settings.providers.items()}
 
     async def close(self) -> None:
@@ -46,11 +52,18 @@ class Grants:
     async def _of(self, name: str, person: Person, datasets: Sequence[str]) -> dict[str, Finding]:
         resources = {dataset: self._settings.resource_of(dataset) for dataset in datasets}
         try:
-            found = await self._providers[name].ask(person, sorted(set(resources.values())))
+            found = await self._within_time(name, person, sorted(set(resources.values())))
         except NotAskedError as error:
             log.warning("grant.not_asked", provider=name, reason=error.message)
             return dict.fromkeys(datasets, Finding(name, "not_asked", f"provider {name}: {error.message}"))
         return {dataset: self._finding(name, found[resource]) for dataset, resource in resources.items()}
+
+    async def _within_time(self, name: str, person: Person, resources: Sequence[str]) -> Mapping[str, Terms | str]:
+        try:
+            async with asyncio.timeout(_SECONDS), self._at_once[name]:
+                return await self._providers[name].ask(person, resources)
+        except TimeoutError as error:
+            raise NotAskedError(f"it gave no whole answer within {_SECONDS:g} s") from error
 
     def _finding(self, name: str, terms: Terms | str) -> Finding:
         where = self._settings.providers[name].ask_at

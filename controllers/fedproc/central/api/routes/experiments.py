@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Annotated, Literal
 
-from anyio import from_thread
 from fastapi import Header, Query, Request
 from pydantic import TypeAdapter
 from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 
 from fedproc.central.api.deps import AppState, Operator, Researcher, app_state, audit_event, bearer_token
@@ -48,31 +48,38 @@ _FILES = TypeAdapter(list[FileView])
 
 
 @routes.post("/experiments", status_code=201, response_model=ExperimentView)
-def create_experiment(
+async def create_experiment(
     request: Request, body: ExperimentRequest, caller: Researcher, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Start an experiment: its jobs are placed on the hosts and queued."""
-    return start(request, body, caller, idempotency_key)
+    return await start(request, body, caller, idempotency_key)
 
 
-def start(request: Request, body: ExperimentRequest, caller: Caller, key: str | None = None) -> Response:
-    """What every way to start an experiment does."""
+async def start(request: Request, body: ExperimentRequest, caller: Caller, key: str | None = None) -> Response:
+    """What every way to start an experiment does. No thread is held while providers are asked."""
+    granted = await _granted(request, app_state(request), body, caller, key)
+    return await run_in_threadpool(_started, request, body, caller, key, granted)
+
+
+def _started(request: Request, body: ExperimentRequest, caller: Caller, key: str | None, granted: Granted) -> Response:
     app = app_state(request)
 
     def shown(connection: Connection, experiment: str, known: bool) -> ExperimentView:
         audit_event(request).record(connection, 201, experiment, "repeated" if known else None)
         return _view(connection, app, experiment, None)
 
-    view = app.submissions.start(caller, body, key, shown, _granted(request, app, body, caller, key))
+    view = app.submissions.start(caller, body, key, shown, granted)
     return answer(view, 201, {"Location": app.url(f"/experiments/{view.id}")})
 
 
-def _granted(request: Request, app: AppState, body: ExperimentRequest, caller: Caller, key: str | None) -> Granted:
+async def _granted(
+    request: Request, app: AppState, body: ExperimentRequest, caller: Caller, key: str | None
+) -> Granted:
     """Ask who may use its datasets, unless it is there already or would not be placed. Raises as ``at_start`` does."""
     guarded = app.grant_checks.guarded(body.datasets)
-    if not guarded or not app.submissions.is_new(caller, body, key):
+    if not guarded or not await run_in_threadpool(app.submissions.is_new, caller, body, key):
         return Granted()
-    return Granted(*from_thread.run(app.grant_checks.at_start, caller.sub, bearer_token(request), guarded))
+    return Granted(*await app.grant_checks.at_start(caller.sub, bearer_token(request), guarded))
 
 
 def _view(connection: Connection, app: AppState, experiment: str, owner: str | None) -> ExperimentView:

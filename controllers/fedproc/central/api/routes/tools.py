@@ -95,7 +95,7 @@ JsonText = Annotated[
 
 
 @routes.get("/tools/job/{tool_name}", status_code=201, response_model=ExperimentView, deprecated=True)
-def run_tool_by_get(
+async def run_tool_by_get(
     request: Request,
     tool_name: ToolPath,
     caller: Researcher,
@@ -117,11 +117,11 @@ def run_tool_by_get(
         "version": version,
         "label": label,
     }
-    return _run(request, caller, values)
+    return await _run(request, caller, values)
 
 
 @routes.post("/tools/job/{tool_name}", status_code=201, response_model=ExperimentView)
-def run_tool(
+async def run_tool(
     request: Request,
     tool_name: ToolPath,
     caller: Researcher,
@@ -130,16 +130,20 @@ def run_tool(
 ) -> Response:
     """Start an experiment with this tool, as ``POST /experiments`` does."""
     values = {} if body is None else body.model_dump()
-    return _run(request, caller, {**values, "tool": tool_name}, idempotency_key)
+    return await _run(request, caller, {**values, "tool": tool_name}, idempotency_key)
 
 
-def _run(request: Request, caller: Researcher, values: dict[str, Any], key: str | None = None) -> Response:
-    with read_transaction(app_state(request).engine) as connection:
-        tools.find(connection, values["tool"])
+async def _run(request: Request, caller: Researcher, values: dict[str, Any], key: str | None = None) -> Response:
+    await run_in_threadpool(_check_known, request, values["tool"])
     try:
-        return start(request, ExperimentRequest.model_validate(values), caller, key)
+        return await start(request, ExperimentRequest.model_validate(values), caller, key)
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error
+
+
+def _check_known(request: Request, tool: str) -> None:
+    with read_transaction(app_state(request).engine) as connection:
+        tools.find(connection, tool)
 
 
 def _listed(values: list[str] | None) -> list[str]:
