@@ -15,8 +15,8 @@ from fedproc.common.log import get_logger
 log = get_logger(__name__)
 
 _NOT_HELD = (
-    "this centre cannot ask again whether you may use guarded datasets, so nothing was started: its issuer exchanges no "
-    "tokens for it; tell the operator (client_key, token exchange: docs/identity.md)"
+    "this centre cannot ask again whether you may use guarded datasets, so nothing was started: its issuer exchanges "
+    "no tokens for it; tell the operator (client_key, token exchange: docs/identity.md)"
 )
 
 
