@@ -6,6 +6,8 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -306,3 +308,66 @@ def test_a_token_that_the_api_takes_no_more_is_renewed_once(
     led = visitor.get("/dashboard/hosts", follow_redirects=False)
     assert led.headers["location"].startswith("/dashboard/sign-in?")
     assert visitor.get(led.headers["location"], follow_redirects=False).headers["location"].startswith(issuer.url)
+
+
+@pytest.fixture
+def over_tls(dashboard: Federation) -> Iterator[None]:
+    app = dashboard.app.state.fedproc
+    settings = app.settings.model_copy(update={"public_url": dashboard.url.replace("http:", "https:")})
+    dashboard.app.state.fedproc = replace(app, settings=settings)
+    yield
+    dashboard.app.state.fedproc = app
+
+
+@pytest.mark.usefixtures("over_tls")
+def test_a_sign_in_that_was_begun_is_of_this_very_host(dashboard: Federation) -> None:
+    with httpx.Client(base_url=dashboard.url, trust_env=False) as browser:
+        begun = browser.get("/dashboard/sign-in")
+        state = parse_qs(urlsplit(begun.headers["location"]).query)["state"][0]
+        cookie = begun.headers["set-cookie"]
+        assert cookie.startswith(f"__Host-fedproc-sign-in-{state[:8]}=")
+        assert "Secure" in cookie
+        assert "Domain" not in cookie
+        back = httpx.get(begun.headers["location"], trust_env=False).headers["location"]
+        tossed = {cookie.partition("=")[0].removeprefix("__Host-"): cookie.partition("=")[2].partition(";")[0]}
+        path = back.replace("https:", "http:")
+        with httpx.Client(cookies=tossed, trust_env=False) as victim:
+            assert victim.get(path).status_code == 401
+        ended = httpx.get(path, headers={"Cookie": cookie.partition(";")[0]}, trust_env=False)
+        gone = next(line for line in ended.headers.get_list("set-cookie") if "sign-in" in line)
+        assert "Max-Age=0" in gone
+        assert "Secure" in gone
+
+
+def test_two_tabs_sign_in_each_to_its_own_page(dashboard: Federation, visitor: httpx.Client) -> None:
+    tabs = [
+        visitor.get("/dashboard/sign-in", params={"next": f"/dashboard/{page}"}, follow_redirects=False)
+        for page in ("hosts", "tools")
+    ]
+    pages = [visitor.get(tab.headers["location"]).url.path for tab in tabs]
+    assert pages == ["/dashboard/hosts", "/dashboard/tools"]
+
+
+def test_few_sign_ins_wait_in_one_browser(visitor: httpx.Client) -> None:
+    for _ in range(12):
+        visitor.get("/dashboard/sign-in", follow_redirects=False)
+    assert len([name for name in visitor.cookies if "sign-in" in name]) == 5
+
+
+@pytest.mark.parametrize("target", ["/dashboard?text=" + "x" * 5000, "/dashboard/tools?text=" + "\u4e2d" * 1900])
+def test_a_page_with_too_long_an_address_leads_to_the_start(visitor: httpx.Client, target: str) -> None:
+    begun = visitor.get("/dashboard/sign-in", params={"next": target}, follow_redirects=False)
+    assert begun.status_code == 303
+    assert len(begun.headers["set-cookie"]) < 4096
+    ended = visitor.get(begun.headers["location"])
+    assert (ended.status_code, str(ended.url).partition("/dashboard")[2]) == (200, "")
+
+
+def test_a_long_address_is_come_back_to(visitor: httpx.Client) -> None:
+    target = "/dashboard/tools?text=" + "x" * 1900
+    begun = visitor.get("/dashboard/sign-in", params={"next": target}, follow_redirects=False)
+    assert len(begun.headers["set-cookie"]) < 4096
+    back = visitor.get(
+        visitor.get(begun.headers["location"], follow_redirects=False).headers["location"], follow_redirects=False
+    )
+    assert back.headers["location"] == target

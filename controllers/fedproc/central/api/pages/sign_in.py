@@ -24,9 +24,13 @@ log = get_logger(__name__)
 routes = pages()
 
 _BACK = "/dashboard/sign-in/back"
-_PENDING = "fedproc-sign-in"
+_PENDING = "fedproc-sign-in-"
 _PENDING_SECONDS = 600
+_MOST_PENDING = 5
+"""sign-ins that a browser may have begun and not ended, one in each tab"""
 _LONGEST = 2000
+_LONGEST_COOKIE = 3800
+"""bytes; browsers drop a cookie that has more than 4,096 with its name and attributes (RFC 6265 section 6.1)"""
 _REFUSED = {
     "access_denied": "The sign-in was refused or given up there. Try again, or ask the federation's operator for an "
     "account.",
@@ -38,7 +42,7 @@ _REFUSED = {
 async def begin_sign_in(
     request: Request,
     session: MaybeSignedIn,
-    target: Annotated[str, Query(alias="next", max_length=_LONGEST)] = "/dashboard",
+    target: Annotated[str, Query(alias="next")] = "/dashboard",
 ) -> Response:
     """Lead the browser to the issuer; ``next`` is the page to which it comes back."""
     target = _own_page(target)
@@ -59,7 +63,8 @@ async def begin_sign_in(
         "code_challenge_method": "S256",
     }
     answer = RedirectResponse(f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}", 303)
-    _set(answer, app, _PENDING, json.dumps([pending, target]).encode().hex(), _PENDING_SECONDS)
+    _forget(answer, request, app, _MOST_PENDING - 1)
+    _set(answer, app, _pending_name(app, asked["state"]), _packed(pending, target), _PENDING_SECONDS)
     return answer
 
 
@@ -73,7 +78,7 @@ async def end_sign_in(
 ) -> Response:
     """The browser comes back with a code: from here on it is signed in."""
     app = app_state(request)
-    pending, target = _pending(request)
+    pending, target = _pending(request, app, state)
     if not pending or not hmac.compare_digest(state.encode(), _derived(pending, "state").encode()):
         if await optional_session(request) is not None:
             return RedirectResponse(target, 303)  # the way back was gone twice
@@ -82,10 +87,10 @@ async def end_sign_in(
     if error is not None or not code or iss not in {None, app.settings.issuer.url}:
         log.info("session.refused", reason=str(error))
         return _not_signed_in(request, _REFUSED.get(str(error), "The issuer did not sign you in. Try again."))
-    return await _signed_in(request, {"code": code, "code_verifier": _derived(pending, "verifier")}, target)
+    return await _signed_in(request, {"code": code, "code_verifier": _derived(pending, "verifier")}, target, state)
 
 
-async def _signed_in(request: Request, proof: dict[str, str], target: str) -> Response:
+async def _signed_in(request: Request, proof: dict[str, str], target: str, state: str) -> Response:
     app, audit = app_state(request), audit_event(request)
     form = {"grant_type": "authorization_code", "redirect_uri": app.url(_BACK), **proof}
     status, body = await app.issuer.grant_to_browser(form)
@@ -104,7 +109,7 @@ async def _signed_in(request: Request, proof: dict[str, str], target: str) -> Re
     audit.is_action, audit.actor = True, session.subject
     answer = RedirectResponse(target, 303)
     _set(answer, app, cookie_name(app), session.cookie, None)
-    answer.delete_cookie(_PENDING, "/")
+    _delete(answer, app, _pending_name(app, state))
     return answer
 
 
@@ -119,7 +124,7 @@ async def sign_out(request: Request, session: KnownSession, form: Form) -> Respo
     audit_event(request).is_action = True
     await app.sessions.end(session)
     answer = RedirectResponse(await _issuers_end(app, session) or "/dashboard", 303)
-    answer.delete_cookie(cookie_name(app), "/", secure=_secure(app), httponly=True, samesite="lax")
+    _delete(answer, app, cookie_name(app))
     return answer
 
 
@@ -139,12 +144,38 @@ async def _issuers_end(app: AppState, session: Session) -> str | None:
 def _own_page(target: str) -> str:
     """A page of ours, so that nobody is led elsewhere by a link to the sign-in."""
     own = target.startswith(("/dashboard", "/new?")) and target.isprintable() and "\\" not in target
-    return target if own else "/dashboard"
+    return target if own and len(target) <= _LONGEST else "/dashboard"
 
 
-def _pending(request: Request) -> tuple[str, str]:
+def _pending_name(app: AppState, state: str) -> str:
+    """Each sign-in has its own, so that two tabs do not disturb each other; over TLS only this very host sets it."""
+    return f"{_prefix(app)}{''.join(filter(_is_of_base64url, state))[:8]}"
+
+
+def _is_of_base64url(character: str) -> bool:
+    return character.isascii() and (character.isalnum() or character in "-_")
+
+
+def _prefix(app: AppState) -> str:
+    return ("__Host-" if _secure(app) else "") + _PENDING
+
+
+def _forget(answer: Response, request: Request, app: AppState, most: int) -> None:
+    """All but so many of the sign-ins that were begun and not ended."""
+    begun = [name for name in request.cookies if name.startswith(_prefix(app))]
+    for name in begun[: max(0, len(begun) - most)]:
+        _delete(answer, app, name)
+
+
+def _packed(pending: str, target: str) -> str:
+    packed = _text(json.dumps([pending, target], ensure_ascii=False).encode())
+    return packed if len(packed) <= _LONGEST_COOKIE else _text(json.dumps([pending, "/dashboard"]).encode())
+
+
+def _pending(request: Request, app: AppState, state: str) -> tuple[str, str]:
+    packed = request.cookies.get(_pending_name(app, state), "")
     try:
-        pending, target = json.loads(bytes.fromhex(request.cookies.get(_PENDING, "")))
+        pending, target = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
     except (ValueError, TypeError):
         return "", "/dashboard"
     return str(pending), _own_page(str(target))
@@ -152,6 +183,10 @@ def _pending(request: Request) -> tuple[str, str]:
 
 def _set(answer: Response, app: AppState, name: str, value: str, seconds: int | None) -> None:
     answer.set_cookie(name, value, max_age=seconds, path="/", secure=_secure(app), httponly=True, samesite="lax")
+
+
+def _delete(answer: Response, app: AppState, name: str) -> None:
+    answer.delete_cookie(name, "/", secure=_secure(app), httponly=True, samesite="lax")
 
 
 def _secure(app: AppState) -> bool:
