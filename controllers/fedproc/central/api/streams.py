@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,8 @@ class Streams:
         self._open: dict[str, set[asyncio.Event]] = {}
         self._notified = asyncio.Event()
         self._last_event: int | None = None
+        self.followed = Counter[str]()
+        """how many pages each user has open that follow an experiment"""
         self.ending = False
 
     async def run(self) -> None:

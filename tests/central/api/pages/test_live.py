@@ -8,8 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete
 from tests.central.api.pages.conftest import Tab, dispatch
 from tests.support.central_api import Federation
+
+from fedproc.central.api.pages import live
+from fedproc.central.api.pages.backend import ApiError
+from fedproc.central.db.engine import write_transaction
+from fedproc.central.db.schema import sessions
+from fedproc.common.errors import UnavailableError
 
 pytestmark = pytest.mark.needs_browser
 
@@ -104,6 +111,54 @@ def test_who_comes_back_gets_what_came_since(dashboard: Federation, rosa: httpx.
     rest = rosa.get(path, headers={"Last-Event-ID": str(last)}).text
     assert "hx-swap-oob" not in rest
     assert "event: ended" in rest
+
+
+def test_parts_that_could_not_be_had_come_later(
+    dashboard: Federation, rosa: httpx.Client, started: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_AGAIN_SECONDS", 0.05)
+    dashboard.books.bring(started, "running", "succeeded", task="local")
+    dispatch(dashboard)
+    dashboard.books.bring(started, "running", "succeeded", task="total")
+    facts, failures = live.facts, [ApiError(503, {"detail": "the database is away"}), UnavailableError("gone")]
+
+    async def at_last(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await facts(*args)
+
+    monkeypatch.setattr(live, "facts", at_last)
+    messages = rosa.get(f"/dashboard/experiments/{started}/live").text.split("\n\n")
+    kinds = [
+        re.findall(r"^event: (.*)$", message, re.M) or ["html" if "hx-swap-oob" in message else ""]
+        for message in messages
+    ]
+    assert [kind for [kind] in kinds if kind] == ["unavailable", "unavailable", "html", "ended"]
+    ids = [int(found[0]) for message in messages if (found := re.findall(r"^id: (\d+)$", message, re.M))]
+    assert ids[:2] == [0, 0]
+    assert ids[2] == ids[3] > 0
+
+
+def test_a_stream_ends_with_the_sign_in(dashboard: Federation, rosa: httpx.Client, started: str) -> None:
+    with rosa.stream("GET", f"/dashboard/experiments/{started}/live") as stream:
+        lines = stream.iter_lines()
+        assert any("hx-swap-oob" in line for line in lines)
+        with write_transaction(dashboard.engine) as connection:
+            connection.execute(delete(sessions))
+        dashboard.app.state.fedproc.streams._wake([started])
+        assert "event: unavailable" in list(lines)
+
+
+def test_a_user_has_so_many_streams(
+    dashboard: Federation, rosa: httpx.Client, started: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_MOST_STREAMS", 1)
+    path = f"/dashboard/experiments/{started}/live"
+    with rosa.stream("GET", path) as stream:
+        lines = stream.iter_lines()  # kept, as the stream ends with it
+        assert any("hx-swap-oob" in line for line in lines)
+        assert rosa.get(path).status_code == 429
+        del lines
 
 
 def test_another_persons_experiment_is_not_followed(dashboard: Federation, rosa: httpx.Client) -> None:

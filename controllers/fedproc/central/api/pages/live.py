@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import Header, Request
@@ -20,8 +20,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from fedproc.central.api.deps import AppState, app_state
-from fedproc.central.api.pages.access import Api, SignedIn, pages
-from fedproc.central.api.pages.backend import ApiError, Backend
+from fedproc.central.api.pages.access import Api, SignedIn, as_user, pages
+from fedproc.central.api.pages.backend import ApiError
 from fedproc.central.api.pages.experiments import facts
 from fedproc.central.api.pages.formatting import STATE_WORDS
 from fedproc.central.api.pages.rendering import fragment, segment
@@ -29,14 +29,18 @@ from fedproc.central.api.streams import POLL_SECONDS
 from fedproc.central.auth.sessions import Session
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import experiments
-from fedproc.common.errors import NotAuthenticatedError, UnavailableError
+from fedproc.common.errors import NotAuthenticatedError, TooManyRequestsError, UnavailableError
 from fedproc.contract.api.experiments import ExperimentView
 
 routes = pages()
 
 _BATCH = 2000
-_CALM_SECONDS = 0.3
+_CALM_SECONDS = 1.0
 """between two looks, however much happens"""
+_AGAIN_SECONDS = 3.0
+"""after which parts of the page that could not be had are asked for again"""
+_MOST_STREAMS = 50
+"""of one user in one process"""
 _MOST_NEWS = 3
 
 
@@ -51,6 +55,9 @@ async def stream_experiment(
     """What has changed since ``Last-Event-ID``, and what changes from now on, until it has ended."""
     found = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
     follower = _Follower(request, session, found.id, int(last_event_id or 0))
+    if follower.is_one_too_many:
+        text = f"you follow {_MOST_STREAMS} experiments already: close a page that shows one"
+        raise TooManyRequestsError(text, code="rate.streams")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return EventSourceResponse(follower.messages(), headers=headers)
 
@@ -62,50 +69,82 @@ class _Follower:
         self._session = session
         self._experiment = experiment
         self._after = after
+        self._shown = after
+        """the last event that the page has, with all before it"""
+        self._is_dirty = False
         self._is_new = after == 0
 
+    @property
+    def is_one_too_many(self) -> bool:
+        return self._app.streams.followed[self._session.subject] >= _MOST_STREAMS
+
     async def messages(self) -> AsyncIterator[bytes]:
-        with self._app.streams.opened(self._experiment) as changed:
-            while not self._app.streams.ending:
-                changed.clear()
-                ended, rows = await run_in_threadpool(self._read)
-                more = len(rows) == _BATCH
-                if rows:
-                    self._after = rows[-1].id
-                if (points := _points(rows)) != "[]":
-                    yield self._message(points, "metrics")
-                if not more:
-                    if any(row.kind in {"state", "progress"} for row in rows):
-                        async for message in self._changes(rows):
-                            yield message
-                    if ended:
-                        yield self._message("ended", "ended")
-                        return
-                    yield KEEPALIVE_COMMENT
-                    await _wait(changed)
+        """Until the experiment or the sign-in has ended."""
+        followed = self._app.streams.followed
+        followed[self._session.subject] += 1
+        try:
+            with self._app.streams.opened(self._experiment) as changed:
+                async for message in self._rounds(changed):
+                    yield message
+        finally:
+            followed[self._session.subject] -= 1
+            if not followed[self._session.subject]:
+                del followed[self._session.subject]
+
+    async def _rounds(self, changed: asyncio.Event) -> AsyncIterator[bytes]:
+        while not self._app.streams.ending:
+            changed.clear()
+            ended, rows = await run_in_threadpool(self._read)
+            more = len(rows) == _BATCH
+            self._is_dirty |= any(row.kind in {"state", "progress"} for row in rows)
+            try:
+                session = await self._app.sessions.find(self._session.cookie)
+                html = await self._changes(session) if self._is_dirty and not more else ""
+            except (ApiError, UnavailableError) as error:
+                self._is_dirty = True
+                yield self._message(error.message, "unavailable")
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
+            except NotAuthenticatedError as error:
+                yield self._message(error.message, "unavailable")
+                return
+            for message in self._told(rows, html, more):
+                yield message
+            if more:
+                continue
+            if ended:
+                yield self._message("ended", "ended")
+                return
+            yield KEEPALIVE_COMMENT
+            await _wait(changed)
+
+    def _told(self, rows: Sequence[Row[Any]], html: str, more: bool) -> Iterator[bytes]:
+        """What was read, under an id that the page may come back with: changed parts are not lost with a stream."""
+        self._after = rows[-1].id if rows else self._after
+        self._is_dirty = self._is_dirty and more
+        if not self._is_dirty:
+            self._shown = self._after
+        if (points := _points(rows)) != "[]":
+            yield self._message(points, "metrics")
+        if html:
+            yield self._message(html)
+            if not self._is_new and (text := _news(rows)):
+                yield self._message(text, "news")
+            self._is_new = False
 
     def _read(self) -> tuple[bool, Sequence[Row[Any]]]:
         with read_transaction(self._app.engine) as connection:
             ended = experiments.has_ended(connection, self._experiment)
             return ended, experiments.events_after(connection, self._experiment, self._after, _BATCH)
 
-    async def _changes(self, rows: Sequence[Row[Any]]) -> AsyncIterator[bytes]:
-        """The changed parts of the page, as its reader may see them now; nothing once he is signed out."""
-        try:
-            session = await self._app.sessions.find(self._session.cookie)
-            api = Backend(self._request.app, session.tokens.access)
-            found = await api.one(ExperimentView, f"/experiments/{self._experiment}")
-            html = fragment(self._request, "experiment_live.html", await facts(api, found, session.subject))
-        except (ApiError, NotAuthenticatedError, UnavailableError) as error:
-            yield self._message(error.message, "unavailable")
-            return
-        yield self._message(html)
-        if not self._is_new and (text := _news(rows)):
-            yield self._message(text, "news")
-        self._is_new = False
+    async def _changes(self, session: Session) -> str:
+        """The changed parts of the page, as its reader may see them now."""
+        api = as_user(self._request, session)
+        found = await api.one(ExperimentView, f"/experiments/{self._experiment}")
+        return fragment(self._request, "experiment_live.html", await facts(api, found, session.subject))
 
     def _message(self, data: str, event: str | None = None) -> bytes:
-        return format_sse_event(data_str=data, event=event, id=str(self._after))
+        return format_sse_event(data_str=data, event=event, id=str(self._shown))
 
 
 async def _wait(changed: asyncio.Event) -> None:
@@ -122,11 +161,11 @@ def _points(rows: Sequence[Row[Any]]) -> str:
 
 def _news(rows: Sequence[Row[Any]]) -> str:
     """New states in words, the last ones if there are many."""
-    news = [_told(row) for row in rows if row.kind == "state"]
+    news = [_in_words(row) for row in rows if row.kind == "state"]
     left_out = f"{len(news) - _MOST_NEWS} more changes; " if len(news) > _MOST_NEWS else ""
     return left_out + "; ".join(news[-_MOST_NEWS:]) if news else ""
 
 
-def _told(row: Row[Any]) -> str:
+def _in_words(row: Row[Any]) -> str:
     state = STATE_WORDS.get(row.data["state"], row.data["state"])
     return f"{row.host} {row.task}: {state}" if row.job else f"the experiment: {state}"

@@ -21,7 +21,12 @@
   const lost = () => say("lost", `Connection lost: what you see is of ${heard}. Trying again…`);
   const live = () => { heard = clock(); say("live", "Live: changes appear by themselves."); };
 
-  document.addEventListener("htmx:after:swap", () => localTimes(document));
+  let unavailable = false;
+  document.addEventListener("htmx:after:swap", () => {
+    localTimes(document);
+    if (unavailable) live();
+    unavailable = false;
+  });
   document.addEventListener("htmx:sse:after:connection", live);
   document.addEventListener("htmx:sse:after:message", () => { heard = clock(); });
   document.addEventListener("htmx:sse:before:connection", (event) => { if (event.detail.connection.attempt > 0) lost(); });
@@ -33,7 +38,10 @@
     if (event.detail.reason === "message") say("ended", "It has ended: nothing changes any more.");
   });
   document.addEventListener("news", (event) => { document.getElementById("news").textContent = event.detail.data; });
-  document.addEventListener("unavailable", (event) => say("lost", event.detail.data));
+  document.addEventListener("unavailable", (event) => {
+    unavailable = true;
+    say("lost", event.detail.data);
+  });
   document.addEventListener("htmx:error", lost);
   document.addEventListener("htmx:response:error", (event) => {
     const status = event.detail.ctx.response.status;
