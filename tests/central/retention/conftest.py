@@ -12,7 +12,7 @@ from sqlalchemy import Table, func, select
 from tests.support.books import Books
 
 from fedproc.central.db.engine import read_transaction, write_transaction
-from fedproc.central.db.repositories import audits, enrolments, files
+from fedproc.central.db.repositories import audits, enrolments, files, log_queue
 from fedproc.central.db.schema import metadata
 from fedproc.central.files.blobs import Blobs
 from fedproc.central.retention.keeper import Keeper
@@ -72,7 +72,7 @@ class Kept:
 
     def audit(self, at: float) -> None:
         with write_transaction(self.storage.engine) as connection:
-            audits.add(connection, "rosa", "create_experiment", None, "", at)
+            log_queue.logged(connection, (), [audits.add(connection, "rosa", "create_experiment", None, "", at)])
 
     def enrolment(self, at: float, host: str = "NEW") -> None:
         with write_transaction(self.storage.engine) as connection:

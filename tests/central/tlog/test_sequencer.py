@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
-from tests.support.books import Books
+from tests.support.books import Belt, Books
 from tests.support.disks import Disk
 from tests.support.sample_tools import task, tool
 
 from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
-from fedproc.central.db.repositories import audits
+from fedproc.central.db.repositories import audits, experiments
 from fedproc.central.db.repositories import log_queue as queue
 from fedproc.central.db.repositories.log_queue import LogEntry
 from fedproc.central.db.schema import audit, jobs, log_queue
+from fedproc.central.experiments.advance import advance
 from fedproc.central.files.blobs import Blobs
+from fedproc.central.relay.publisher import LEASE_SECONDS
 from fedproc.central.retention.deletion import delete_experiment
-from fedproc.central.retention.storage import Storage
+from fedproc.central.retention.rules import RULES
+from fedproc.central.retention.storage import Span, Storage
+from fedproc.central.retention.trail import Trail
 from fedproc.central.tlog.entries import SUBMITTED, commitment
 from fedproc.central.tlog.sequencer import names_of
+from fedproc.common.amqp import NotTakenError
 from fedproc.common.tlog.entries import Entry
 from fedproc.common.tlog.errors import LogError
 from fedproc.common.tlog.folder import ENTRIES
@@ -89,6 +95,39 @@ def test_order_that_the_log_cannot_hold_is_not_sent_and_goes_when_there_is_room(
     assert len(books.dispatch(at=time.time() + 120)) == 2
     assert books.sequencer.problem is None
     assert "log.resumed" in kinds(books)
+
+
+def test_what_is_no_order_goes_while_the_log_cannot_be_written(books: Books, disk: Disk) -> None:
+    running = books.submit(tool="lone", hosts=["UB"])
+    books.dispatch()
+    (job,) = books.jobs(running)
+    books.report(job.id, "accepted")
+    disk.full = True
+    books.submit(tool="lone", hosts=["BSC"])
+    with serialized_transaction(books.engine) as connection:
+        experiments.request_cancel(connection, running)
+        advance(connection, running, time.time())
+    belt = Belt()
+    for at in (0, 60):
+        with pytest.raises(LogError):
+            asyncio.run(books.publisher().publish_all(belt, time.time() + at))  # type: ignore[arg-type]
+    assert [(host, type(books.opened(host, raw)).__name__) for host, raw in belt.carried] == [("UB", "Cancel")]
+    order = next(row for row in books.outbox() if row.host == "BSC")
+    assert (order.sent, order.claimed_by) == (None, None)
+    disk.full = False
+    assert [host for host, _ in books.dispatch(at=time.time() + 1)] == ["BSC"], "it waits for no lease"
+
+
+def test_order_that_its_host_does_not_take_is_logged_once(books: Books) -> None:
+    class Full(Belt):
+        async def publish(self, *_: Any, **__: Any) -> None:
+            raise NotTakenError("its queue is full")
+
+    books.submit(tool="lone", hosts=["UB"])
+    publisher, now = books.publisher(), time.time()
+    for attempt in range(4):
+        asyncio.run(publisher.publish_all(Full(), now + attempt * 2 * LEASE_SECONDS))  # type: ignore[arg-type]
+    assert kinds(books) == ["experiment.submitted", "jobs.dispatched"]
 
 
 def test_end_of_a_job_stands_there_with_the_hashes_of_what_came(books: Books) -> None:
@@ -185,6 +224,28 @@ def test_entries_of_a_release_before_are_not_waited_for(books: Books) -> None:
         connection.execute(insert(audit).values(**old))
     books.sequencer.keep_up()
     assert kinds(books) == []
+
+
+def test_entry_that_was_renamed_before_it_is_logged_gets_a_new_seal(books: Books) -> None:
+    number = act(books)
+    with write_transaction(books.engine) as connection:
+        connection.execute(update(audit).where(audit.c.id == number).values(actor="erased", seal=None))
+    books.sequencer.keep_up()
+    assert row(books, number).seal
+    assert commitments(books)[number] == commitment(row(books, number)._mapping)
+
+
+def test_retention_leaves_entries_that_are_not_logged(books: Books, tmp_path: Path) -> None:
+    logged = act(books)
+    books.sequencer.keep_up()
+    new = act(books)
+    (rule,) = (one for one in RULES if one.kind == "audit")
+    far = time.time() + 1000
+    list(rule.remove(Storage(books.engine, Blobs(tmp_path / "files")), Span(far, far), Trail("audit", 1, far)))
+    with read_transaction(books.engine) as connection:
+        left = connection.execute(select(audit.c.id)).scalars().all()
+    assert new in left
+    assert logged not in left
 
 
 def test_many_acts_share_few_flushes_of_the_disk(books: Books, disk: Disk) -> None:

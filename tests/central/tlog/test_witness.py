@@ -66,6 +66,18 @@ def test_backup_that_is_put_back_at_a_host_is_seen_and_alerted(
     assert 'fedproc_host_log_broken{host="UB"} 1.0' in generate_latest(registry).decode()
 
 
+def test_heartbeat_that_comes_late_is_no_log_that_has_shrunk(books: Books, tmp_path: Path) -> None:
+    log = grown(tmp_path / "UB", 3)
+    early = books.hosts.seal("UB", books.hosts.heartbeat("UB", log=shown(log)))
+    log.append([("b", {})] * 4)
+    books.beat("UB", log=shown(log))
+    books.take(("UB", early))
+    assert (kept(books)["assessment"], kept(books)["note"]) == ("consistent", log.checkpoint())
+    log.append([("c", {})])
+    books.beat("UB", log=shown(log, 7))
+    assert (kept(books)["assessment"], kept(books)["note"]) == ("consistent", log.checkpoint())
+
+
 def test_log_that_is_none_harms_only_its_host(books: Books) -> None:
     books.beat("UB", log=ShownLog(note="x", verifier="y"))
     books.beat("BSC")

@@ -22,7 +22,7 @@ from fedproc.common.tlog.entries import parse
 from fedproc.common.tlog.errors import LogDamagedError, LogError
 from fedproc.common.tlog.folder import CHECKPOINT, ENTRIES, HASHES, KEY, VERIFIER
 from fedproc.common.tlog.log import RECOVERED, Log, _last_line
-from fedproc.common.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
+from fedproc.common.tlog.merkle import leaf_hash, tree_root, verify_consistency, verify_inclusion
 from fedproc.common.tlog.notes import NoteVerifier
 
 ORIGIN = "centre.example/hosts/UB"
@@ -304,3 +304,55 @@ def test_checkpoint_lies_in_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / CHECKPOINT).read_text() == note
     assert opened(note, NoteVerifier.parse((tmp_path / VERIFIER).read_text())).size == 4
     assert all(json.loads(line) for line in lines(log))
+
+
+# -- its cache of hashes -------------------------------------------------------------------------
+
+
+def flip(folder: Path, at: int) -> None:
+    content = bytearray((folder / HASHES).read_bytes())
+    content[at * 32] ^= 1
+    (folder / HASHES).write_bytes(content)
+
+
+@pytest.mark.parametrize("at", range(16))
+def test_damaged_hashes_are_no_damaged_log(tmp_path: Path, at: int) -> None:
+    note = filled(tmp_path, 9).checkpoint()
+    flip(tmp_path, at)
+    log = Log(tmp_path, ORIGIN)
+    log.append([("b", {})])
+    shown, proof = log.consistency(9)
+    before, after = (opened(text, NoteVerifier.parse(log.verifier)) for text in (note, shown))
+    assert verify_consistency(9, 10, before.root, after.root, proof)
+
+
+@pytest.mark.parametrize("at", range(16))
+def test_hashes_that_are_damaged_while_the_log_is_open_prove_nothing_false(tmp_path: Path, at: int) -> None:
+    log = filled(tmp_path, 9)
+    roots = [log.root_at(size) for size in range(10)]
+    flip(tmp_path, at)
+    for old in range(1, 9):
+        shown, proof = log.consistency(old)
+        root = opened(shown, NoteVerifier.parse(log.verifier)).root
+        assert verify_consistency(old, 9, roots[old], root, proof)
+    assert Log(tmp_path, ORIGIN).checkpoint() == log.checkpoint()
+
+
+def test_hashes_of_before_a_power_cut_are_compared_with_the_entries(tmp_path: Path) -> None:
+    """A page of theirs may have come to the disk as zeros; its last hash is right."""
+    note = filled(tmp_path, 9).checkpoint()
+    flip(tmp_path, 3)
+    (tmp_path / "hashes.boot").write_text("an earlier one")
+    whole = Log(tmp_path, ORIGIN)
+    assert whole.checkpoint() == note
+    assert tree_root(5, lambda at: (tmp_path / HASHES).read_bytes()[at * 32 : at * 32 + 32]) == whole.root_at(5)
+
+
+def test_opening_that_fails_leaves_no_file_open(tmp_path: Path) -> None:
+    filled(tmp_path, 3).close()
+    cut(tmp_path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        with pytest.raises(LogDamagedError):
+            Log(tmp_path, ORIGIN)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

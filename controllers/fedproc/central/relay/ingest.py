@@ -325,7 +325,7 @@ class Ingestion:
             "heard": epochs.last_seen(row.heard, signed, self._now),
             "heartbeat": heartbeat.model_dump(mode="json", exclude={"columns", "log"}),
         }
-        values |= witness.column(row.id, row.log, heartbeat.log, self._now)
+        values |= witness.column(row.id, row.log, heartbeat.log, signed, self._now)
         if heartbeat.columns is not None:
             offered = [dataset.id for dataset in heartbeat.datasets]
             dataset_columns.keep(self._connection, heartbeat.host, heartbeat.columns, offered)

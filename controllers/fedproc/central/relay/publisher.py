@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -29,6 +29,7 @@ from fedproc.common.amqp import BrokerError, NotTakenError, PublishingChannel, R
 from fedproc.common.errors import TooLargeError
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
+from fedproc.common.tlog.errors import LogError
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState
 from fedproc.contract.wire import limits, routing
 from fedproc.contract.wire.jws import CENTRAL, seal_body
@@ -42,7 +43,13 @@ UNDER_WAY_BYTES = 32 * limits.MIB
 """of messages that are signed and not confirmed yet"""
 _FREE = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < bindparam("lapsed"))
 _WAITING = (
-    select(outbox).where(outbox.c.sent.is_(None), _FREE, outbox.c.host.not_in(bindparam("full", expanding=True)))
+    select(outbox)
+    .where(
+        outbox.c.sent.is_(None),
+        _FREE,
+        outbox.c.host.not_in(bindparam("full", expanding=True)),
+        outbox.c.kind.not_in(bindparam("held", expanding=True)),
+    )
     .order_by(outbox.c.id).limit(BATCH)
     .with_for_update(skip_locked=True)
 )  # fmt: skip
@@ -62,12 +69,14 @@ _BEGIN = (
     .values(state=ExperimentState.running)
     .returning(experiments.c.id)
 )
+_ORDER = "job"
 _GONE = sorted(TERMINAL - {JobState.succeeded})
 _PLACED = (
     select(jobs.c.experiment, jobs.c.task, jobs.c.host)
     .where(jobs.c.experiment.in_(_IDS), jobs.c.state.not_in(_GONE))
     .order_by(jobs.c.id)
 )
+_RELEASE = update(outbox).where(outbox.c.id.in_(_IDS), outbox.c.sent.is_(None)).values(claimed_by=None)
 _SENT = update(outbox).where(outbox.c.id == bindparam("row")).values(sent=bindparam("at"), sha256=bindparam("hash"))
 
 
@@ -93,6 +102,8 @@ class Publisher:
         self._signer = signer
         self._hold = hold_seconds
         self._sequencer = sequencer
+        self._logged: set[int] = set()
+        """rows with orders that stand in the transparency log and are not sent yet"""
         self.ended_jobs = False
         """whether jobs were ended since this was last asked: there is news for streams, and perhaps for the outbox"""
         self._full: dict[str, float] = {}
@@ -109,21 +120,29 @@ class Publisher:
     async def publish_all(self, channel: PublishingChannel, now: float) -> int:
         """Publish all that waits; how many were sent. Raises what the broker's connection raises.
 
-        Raises :class:`LogError` while the transparency log cannot hold what would be sent; it is sent later.
+        Raises :class:`LogError` when all else is sent and the transparency log cannot hold orders: they go later.
         """
         total, window = 0, ByteWindow(UNDER_WAY_BYTES)
-        while claimed := await asyncio.to_thread(self._claim_and_log, now):
+        failure = await asyncio.to_thread(self._log_failure)
+        while True:
+            try:
+                claimed = await asyncio.to_thread(self._claim_and_log, now, () if failure is None else (_ORDER,))
+            except LogError as error:
+                failure = error
+                continue
             results = await asyncio.gather(
                 *(self._publish_within(window, channel, row, now) for row in claimed), return_exceptions=True
             )
             sent = [(row.id, digest) for row, digest in zip(claimed, results, strict=True) if isinstance(digest, str)]
             await asyncio.to_thread(self._mark_sent, sent, now)
             total += len(sent)
-            for error in results:
-                if isinstance(error, BaseException):
-                    raise error
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
             if len(claimed) < BATCH:
                 break
+        if failure is not None:
+            raise failure
         return total
 
     async def _publish_within(
@@ -143,7 +162,7 @@ class Publisher:
         except TooLargeError as error:
             await asyncio.to_thread(self._give_up, row, error, now)
             return None
-        exchange = routing.JOBS if row.kind == "job" else routing.CONTROL
+        exchange = routing.JOBS if row.kind == _ORDER else routing.CONTROL
         try:
             await channel.publish(exchange, row.host, raw, content_type="application/jose")
         except ReturnedError as error:
@@ -160,6 +179,7 @@ class Publisher:
         return hashlib.sha256(raw).hexdigest()
 
     def _give_up(self, row: Claimed, error: TooLargeError, now: float) -> None:
+        self._logged.discard(row.id)
         log.error("message.too_large", host=row.host, kind=row.kind, reason=error.message)
         with serialized_transaction(self._engine) as connection:
             connection.execute(_SENT, {"row": row.id, "at": now, "hash": None})
@@ -168,26 +188,49 @@ class Publisher:
                 advance(connection, job.experiment, now)
         self.ended_jobs = True
 
-    def _claim_and_log(self, now: float) -> list[Claimed]:
-        """What is to be published. Orders stand in the transparency log, and before them what they follow from."""
-        self._sequencer.check()
-        claimed = self._claim(now)
-        orders = [(row.body["experiment"], row.body["job"], row.host) for row in claimed if row.kind == "job"]
+    def _log_failure(self) -> LogError | None:
+        try:
+            self._sequencer.check()
+        except LogError as error:
+            return error
+        return None
+
+    def _claim_and_log(self, now: float, held: Collection[str]) -> list[Claimed]:
+        """What is to be published, but for the kinds that are ``held``.
+
+        Orders stand in the transparency log, and before them what they follow from; each once, however often it is
+        published. Raises :class:`LogError`, and then nothing is claimed.
+        """
+        claimed = self._claim(now, held)
+        orders = [row for row in claimed if row.kind == _ORDER]
+        new = [row for row in orders if row.id not in self._logged]
         if orders:
-            self._sequencer.flush(entries.dispatched(orders))
+            try:
+                self._sequencer.flush(
+                    entries.dispatched((row.body["experiment"], row.body["job"], row.host) for row in new)
+                )
+            except LogError:
+                self._release([row.id for row in claimed])
+                raise
+            self._logged.update(row.id for row in new)
         return claimed
 
-    def _claim(self, now: float) -> list[Claimed]:
+    def _release(self, ids: list[int]) -> None:
+        with write_transaction(self._engine) as connection:
+            connection.execute(_RELEASE, {"ids": ids})
+
+    def _claim(self, now: float, held: Collection[str] = ()) -> list[Claimed]:
         with serialized_transaction(self._engine) as connection:
             self._full = {host: until for host, until in self._full.items() if until > now}
-            rows = connection.execute(_WAITING, {"lapsed": now - LEASE_SECONDS, "full": sorted(self._full)}).all()
+            free = {"lapsed": now - LEASE_SECONDS, "full": sorted(self._full), "held": sorted(held)}
+            rows = connection.execute(_WAITING, free).all()
             if rows:
                 ids = [row.id for row in rows]
                 connection.execute(_CLAIM, {"ids": ids, "at": now, "relay": self._name})
-            _dispatched(connection, [row.job for row in rows if row.kind == "job"], now)
+            _dispatched(connection, [row.job for row in rows if row.kind == _ORDER], now)
             claimed = _whole(connection, rows)
-            hosts = _hosts(connection, {one.body["experiment"] for one in claimed if one.kind == "job"})
-            return [self._stamped(one, hosts, now) if one.kind == "job" else one for one in claimed]
+            hosts = _hosts(connection, {one.body["experiment"] for one in claimed if one.kind == _ORDER})
+            return [self._stamped(one, hosts, now) if one.kind == _ORDER else one for one in claimed]
 
     def _stamped(self, one: Claimed, hosts: Mapping[str, dict[str, list[str]]], now: float) -> Claimed:
         # None are left where all jobs have ended: whoever gets the order again has it already
@@ -200,6 +243,7 @@ class Publisher:
             return
         with write_transaction(self._engine) as connection:
             connection.execute(_SENT, [{"row": row, "at": now, "hash": digest} for row, digest in sent])
+        self._logged.difference_update(row for row, _ in sent)
 
 
 def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Claimed]:

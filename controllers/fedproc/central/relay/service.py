@@ -157,18 +157,18 @@ class Relay:
             self._outbox.clear()
             if self._state != _OK:
                 continue
+            pause = _PACE
             try:
                 sent = await self._publisher.publish_all(channel, time.time())
-            except LogError:
-                await asyncio.sleep(_TICK)
-                continue
+            except LogError:  # what else there was is sent
+                sent, pause = 0, _TICK
             ended, self._publisher.ended_jobs = self._publisher.ended_jobs, False
             if ended:
                 self._outbox.set()
-            if sent or ended:
+            if sent or ended or pause == _TICK:
                 await self._notify_of_events()
             self._redeclare(topology)
-            await asyncio.sleep(_PACE)
+            await asyncio.sleep(pause)
 
     def _redeclare(self, topology: Topology) -> None:
         """The queues of hosts that have none: an operator may have deleted them."""

@@ -57,5 +57,5 @@ RULES = (
     Rule("outbox", outbox, rows_older(outbox, outbox.c.created, stays=_IS_NEEDED)),
     Rule("dead_letters", dead_letters, rows_older(dead_letters, dead_letters.c.time, stays=false())),
     Rule("enrolments", enrolments, ageing.decided_enrolments),
-    Rule("audit", audit, rows_older(audit, audit.c.time, stays=false())),
+    Rule("audit", audit, rows_older(audit, audit.c.time, stays=audit.c.logged.is_(False))),
 )

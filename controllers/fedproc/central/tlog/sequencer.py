@@ -18,6 +18,7 @@ from fedproc.common.log import get_logger
 from fedproc.common.tlog.entries import moment_text
 from fedproc.common.tlog.errors import LogError
 from fedproc.common.tlog.log import Log
+from fedproc.common.tlog.opening import Opening
 from fedproc.common.tlog.pseudonyms import Pseudonyms
 
 log = get_logger(__name__)
@@ -35,7 +36,7 @@ class Sequencer:
         self._engine = engine
         self._settings = settings
         self._mutex = threading.Lock()
-        self._log: Log | None = None
+        self._opening = Opening(settings.tlog_folder, settings.tlog_origin)
         self._names: Pseudonyms | None = None
         self._failing_since: str | None = None
         self.problem: str | None = None
@@ -90,10 +91,9 @@ class Sequencer:
             self._opened()[0].append(new)
 
     def _opened(self) -> tuple[Log, Pseudonyms]:
-        if self._log is None or self._names is None:
-            self._log = self._log or open_log(self._settings)
-            self._names = names_of(self._settings)
-        return self._log, self._names
+        opened = self._opening.log()
+        self._names = self._names or names_of(self._settings)
+        return opened, self._names
 
     def _fails(self, error: LogError) -> None:
         if self._failing_since is None:
@@ -106,11 +106,6 @@ class Sequencer:
         if self._failing_since is not None and wrote:
             log.warning("tlog.written_again", failing_since=self._failing_since)
             self._failing_since = self.problem = None
-
-
-def open_log(settings: CentralSettings) -> Log:
-    """The centre's log. Raises :class:`LogError`."""
-    return Log(settings.tlog_folder, settings.tlog_origin)
 
 
 def names_of(settings: CentralSettings) -> Pseudonyms:

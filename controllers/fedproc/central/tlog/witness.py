@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import UnavailableError
 from fedproc.common.log import get_logger
 from fedproc.common.tlog.errors import LogError
-from fedproc.common.tlog.log import Log
 from fedproc.common.tlog.notes import NoteError
+from fedproc.common.tlog.opening import Opening
 from fedproc.common.tlog.witness import Shown, Witnessed, assess, encoded
 from fedproc.contract.wire.logs import ShownLog, WitnessedLog
 
 log = get_logger(__name__)
+
+_SIGNED = "signed"
+"""beside what is kept: when the last heartbeat was signed that showed the log"""
 
 
 def assessed(host: str, kept: dict[str, Any] | None, shown: ShownLog, now: float) -> dict[str, Any]:
@@ -27,9 +29,15 @@ def assessed(host: str, kept: dict[str, Any] | None, shown: ShownLog, now: float
     return after.as_json()
 
 
-def column(host: str, kept: dict[str, Any] | None, shown: ShownLog | None, now: float) -> dict[str, Any]:
-    """The column ``log`` of a host after its heartbeat; nothing if that showed no log."""
-    return {} if shown is None else {"log": assessed(host, kept, shown, now)}
+def column(host: str, kept: dict[str, Any] | None, shown: ShownLog | None, signed: float, now: float) -> dict[str, Any]:
+    """The column ``log`` of a host after its heartbeat, which was ``signed`` then.
+
+    Nothing if that showed no log, or was signed no later than the last one that did: it came late, and its log was
+    shorter then.
+    """
+    if shown is None or (kept is not None and signed <= kept.get(_SIGNED, 0.0)):
+        return {}
+    return {"log": assessed(host, kept, shown, now) | {_SIGNED: signed}}
 
 
 def view(kept: dict[str, Any] | None) -> WitnessedLog | None:
@@ -48,16 +56,13 @@ class LogReader:
     """The centre's own log, for programs that only show it. Methods block."""
 
     def __init__(self, settings: CentralSettings) -> None:
-        self._settings = settings
-        self._mutex = threading.Lock()
-        self._log: Log | None = None
+        self._opening = Opening(settings.tlog_folder, settings.tlog_origin)
 
     def shown(self, since: int) -> ShownLog:
         """For whoever has witnessed ``since`` entries. Raises :class:`UnavailableError`."""
         try:
-            with self._mutex:
-                self._log = self._log or Log(self._settings.tlog_folder, self._settings.tlog_origin)
-            note, proof = self._log.consistency(since)
+            own = self._opening.log()
+            note, proof = own.consistency(since)
         except LogError as error:
             raise UnavailableError(error.message, code="unavailable.tlog") from error
-        return ShownLog(note=note, verifier=self._log.verifier, since=since, proof=encoded(proof))
+        return ShownLog(note=note, verifier=own.verifier, since=since, proof=encoded(proof))

@@ -12,19 +12,27 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fedproc.common.files import write_atomically
 from fedproc.common.log import get_logger
+from fedproc.common.tlog import hashes
 from fedproc.common.tlog.checkpoints import Checkpoint, opened
 from fedproc.common.tlog.entries import LONGEST_LINE, Entry, EntryError, beginning, following, link, moment_text, parse
 from fedproc.common.tlog.errors import LogDamagedError, LogError
 from fedproc.common.tlog.folder import CHECKPOINT, ENTRIES, HASHES, LOCK, give_to_owner, open_own, signer_in
 from fedproc.common.tlog.hashes import HashFile
-from fedproc.common.tlog.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash, position, tree_root
+from fedproc.common.tlog.merkle import (
+    Frontier,
+    leaf_hash,
+    position,
+    sound_consistency,
+    sound_inclusion,
+    tree_root,
+)
 from fedproc.common.tlog.notes import NoteError
 
 log = get_logger(__name__)
@@ -47,21 +55,27 @@ class Log:
         self._mutex = threading.Lock()
         self._recovered: list[NewEntry] = []
         self._noted: Checkpoint | None = None
-        with self._failing_closed():
+        self._frontier, self._end, self._previous = Frontier(), 0, ""
+        with self._failing_closed(), ExitStack() as opened:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = open_own(folder / LOCK)
+            opened.callback(os.close, self._lock)
             with self._locked():
-                self._open(origin)
+                self._open(origin, opened)
+            self._opened = opened.pop_all()
 
-    def _open(self, origin: str) -> None:
+    def _open(self, origin: str, opened: ExitStack) -> None:
         self._file = open_own(self.folder / ENTRIES, os.O_APPEND)
+        opened.callback(os.close, self._file)
         self._signer = signer_in(self.folder, origin, new=os.fstat(self._file).st_size == 0)
         _sync_folder(self.folder)
         self._hashes = HashFile(self.folder / HASHES)
-        self._frontier, self._end, self._previous = Frontier(), 0, beginning(self.origin)
-        if not self._take_up():
-            self._catch_up()
-        self._compare_with_noted()
+        opened.callback(self._hashes.close)
+        if not (hashes.are_of_this_boot(self.folder) and self._take_up() and self._unlike_noted() is None):
+            self._rebuild()
+            if (what := self._unlike_noted()) is not None:
+                raise self._damaged(what)
+            hashes.note_boot(self.folder)
         give_to_owner(self.folder)
 
     # -- what it is ------------------------------------------------------------------------------
@@ -90,13 +104,25 @@ class Log:
         Raises :class:`LogError`; ``old`` may be no larger than the log, and counts as 0 if it is.
         """
         with self._alone():
-            size = self._frontier.size
-            return self._checkpoint(), consistency_proof(old if old <= size else 0, size, self._hashes)
+            first = old if old <= self._frontier.size else 0
+            proof = self._proved(lambda: sound_consistency(first, self._frontier, self._hashes))
+            return self._checkpoint(), proof
 
     def inclusion(self, number: int) -> tuple[str, list[bytes]]:
         """The present checkpoint, and the proof that it covers entry ``number``. Raises :class:`LogError`."""
         with self._alone():
-            return self._checkpoint(), inclusion_proof(number, self._frontier.size, self._hashes)
+            proof = self._proved(lambda: sound_inclusion(number, self._frontier, self._hashes))
+            return self._checkpoint(), proof
+
+    def _proved(self, prove: Callable[[], list[bytes] | None]) -> list[bytes]:
+        """A proof that holds; if it does not, the hashes are damaged, and are made anew from the entries."""
+        if (proof := prove()) is None:
+            log.warning("tlog.hashes_damaged", folder=str(self.folder))
+            self._rebuild()
+            proof = prove()
+        if proof is None:
+            raise self._damaged("its entries are not those by which its checkpoint was made")
+        return proof
 
     def root_at(self, size: int) -> bytes:
         """The root of the first ``size`` entries. Raises :class:`LogError`."""
@@ -157,34 +183,37 @@ class Log:
         """Go on from the last entry, if the file of hashes ends with it; else all entries are to be read."""
         size, end = self._hashes.size, os.fstat(self._file).st_size
         last = _last_line(self._file, end)
-        if last is None or not size:
+        if last is None or not size or leaf_hash(last) != self._hashes(position(0, size - 1)):
             return False
-        found = self._parsed(last)
-        if found.number + 1 < size:
-            raise self._damaged(f"it ends with entry {found.number}, and there were {size}: its end was cut off")
-        if found.number + 1 > size:
-            return False
-        if leaf_hash(last) != self._hashes(position(0, found.number)):
-            raise self._damaged(f"entry {found.number} was changed after it had been written")
-        self._frontier, self._end, self._previous = Frontier.of(size, self._hashes), end, link(last)
-        return True
+        with suppress(EntryError):
+            if parse(last).number + 1 == size:
+                self._frontier, self._end, self._previous = Frontier.of(size, self._hashes), end, link(last)
+                return True
+        return False
 
-    def _compare_with_noted(self) -> None:
-        """With the checkpoint in the folder: the least that is known of how the log once was."""
+    def _rebuild(self) -> None:
+        """Read all entries, and put the hashes right by them: only entries can say that a log is damaged.
+
+        Hashes of more entries than there are say so, too, if those before them are right: an entry is on the disk
+        before its hashes are written.
+        """
+        self._frontier, self._end, self._previous = Frontier(), 0, beginning(self.origin)
+        self._catch_up()
+        size, there = self._frontier.size, self._hashes.size
+        if there > size:
+            raise self._damaged(f"it has {size} entries, and there were {there}: its end was cut off")
+
+    def _unlike_noted(self) -> str | None:
+        """How it differs from the checkpoint in the folder: the least that is known of how the log once was."""
         try:
             noted = opened((self.folder / CHECKPOINT).read_text(encoding="utf-8"), self._signer.verifier)
         except (FileNotFoundError, UnicodeDecodeError, NoteError):
-            return
+            return None
         if noted.size > self.size:
-            raise self._damaged(f"it has {self.size} entries, and had {noted.size} at its last checkpoint")
+            return f"it has {self.size} entries, and had {noted.size} at its last checkpoint"
         if tree_root(noted.size, self._hashes) != noted.root:
-            raise self._damaged(f"its first {noted.size} entries are not those of its last checkpoint")
-
-    def _parsed(self, line: bytes) -> Entry:
-        try:
-            return parse(line)
-        except EntryError as error:
-            raise self._damaged(f"its last line cannot be read: {error}") from error
+            return f"its first {noted.size} entries are not those of its last checkpoint"
+        return None
 
     def _catch_up(self) -> None:
         """Read what was appended by others. A last line without its end was never answered for: it is cut off."""
@@ -260,9 +289,7 @@ class Log:
 
     def close(self) -> None:
         """Nothing is lost without."""
-        for descriptor in (self._file, self._lock):
-            os.close(descriptor)
-        self._hashes.close()
+        self._opened.close()
 
 
 def _last_line(file: int, end: int) -> bytes | None:

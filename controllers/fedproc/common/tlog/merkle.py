@@ -130,6 +130,18 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
     return last == 0 and before == old_root and after == new_root
 
 
+def sound_consistency(old: int, now: Frontier, stored: Stored) -> list[bytes] | None:
+    """The proof up to ``now``; None if it does not hold, as what is stored was damaged."""
+    proof = consistency_proof(old, now.size, stored)
+    return proof if verify_consistency(old, now.size, tree_root(old, stored), now.root, proof) else None
+
+
+def sound_inclusion(index: int, now: Frontier, stored: Stored) -> list[bytes] | None:
+    """As :func:`sound_consistency`."""
+    proof, leaf = inclusion_proof(index, now.size, stored), stored(position(0, index))
+    return proof if verify_inclusion(leaf, index, now.size, now.root, proof) else None
+
+
 def _up(at: int, last: int) -> tuple[int, int]:
     """Past the levels at which a lone right edge has no neighbour."""
     while at and not at & 1:

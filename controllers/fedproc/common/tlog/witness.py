@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -68,7 +68,9 @@ class Witnessed:
 
     @classmethod
     def of_json(cls, kept: dict[str, Any]) -> Witnessed:
-        return cls(**{**kept, "assessment": Assessment(kept["assessment"])})
+        """What else is kept beside it is not of it."""
+        own = {field.name: kept[field.name] for field in fields(cls) if field.name in kept}
+        return cls(**{**own, "assessment": Assessment(kept["assessment"])})
 
 
 def assess(kept: Witnessed | None, shown: Shown, now: float) -> Witnessed:

@@ -125,7 +125,8 @@ class Termination:
             return
         with contextlib.suppress(JournalError):  # it is what fails, or will be seen to when its turn comes
             await self._tell()
-        if self._record.state is not JobState.succeeded and self._record.remaining == _FROM_REPORT:
+        verdict, remaining = self._record.verdict, self._record.remaining
+        if verdict is not None and verdict.state is not JobState.succeeded and remaining == _FROM_REPORT:
             await self._make_room()
 
     async def _make_room(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ _REMOVE = delete(log_queue).where(log_queue.c.id.in_(_IDS))
 _UNLOGGED = audit.c.logged.is_(False)
 _ACTS = select(audit).where(_UNLOGGED).order_by(audit.c.id).limit(bindparam("most")).with_for_update(skip_locked=True)
 _ANY_ACT = select(audit.c.id).where(_UNLOGGED).limit(1)
+_SEAL = update(audit).where(audit.c.id == bindparam("row")).values(seal=bindparam("fresh"))
 _LOGGED = update(audit).where(audit.c.id.in_(_IDS)).values(logged=True)
 _EXPERIMENTS = select(
     experiments.c.id, experiments.c.owner, experiments.c.tool, experiments.c.version, experiments.c.digest,
@@ -55,8 +57,12 @@ def waiting(connection: Connection, most: int) -> Sequence[Row[Any]]:
 
 
 def acts(connection: Connection, most: int) -> Sequence[Row[Any]]:
-    """Entries of the audit that the log does not know."""
-    return connection.execute(_ACTS, {"most": most}).all()
+    """Entries of the audit that the log does not know. One whose seal an erasure took away gets a new one."""
+    rows = connection.execute(_ACTS, {"most": most}).all()
+    if unsealed := [{"row": row.id, "fresh": secrets.token_hex(16)} for row in rows if row.seal is None]:
+        connection.execute(_SEAL, unsealed)
+        rows = connection.execute(_ACTS, {"most": most}).all()
+    return rows
 
 
 def logged(connection: Connection, rows: Collection[int], audits: Collection[int]) -> None:
