@@ -145,6 +145,19 @@ def test_deflated_file_is_inflated_no_further_than_bearable(tmp_path: Path, monk
     }
 
 
+def test_sequence_of_items_without_end_is_read_no_further_than_bearable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = written(image())
+    place = made.index(b"\x10\x00\x10\x00PN")
+    items = b"\xfe\xff\x00\xe0" + bytes(4)
+    sequence = b"\x09\x00\x10\x10SQ\0\0\xff\xff\xff\xff" + items * 5000 + b"\xfe\xff\xdd\xe0" + bytes(4)
+    content = made[:place] + sequence + made[place:]
+    assert "unreadable_dicom" not in codes(reading(tmp_path, content))
+    monkeypatch.setattr(dicom, "_MOST_READS", 2000)
+    assert codes(reading(tmp_path, content)) == {"unreadable_dicom"}
+
+
 def test_length_that_no_file_has_takes_no_memory(tmp_path: Path) -> None:
     import tracemalloc
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,20 @@ async def test_two_who_ask_have_one_pass_made(folder: Path, tmp_path: Path, monk
     first, second = await asyncio.gather(indexer.current("d", folder), indexer.current("d", folder))
     assert first == second
     assert len(passes) == 1
+
+
+@pytest.mark.process
+def test_process_of_its_own_has_no_more_memory_than_bearable() -> None:
+    code = "from fedproc.site.data.indexing import limit_memory; limit_memory(); bytearray(3 << 30)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.stderr.strip().endswith("MemoryError")
+
+
+@pytest.mark.process
+async def test_one_large_file_has_a_process_of_its_own(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its elements come to in memory must not be the orchestrator's."""
+    (folder / "large").write_bytes(bytes(2 << 20))
+    monkeypatch.setattr(module, "_update", None)
+    assert (await Indexer(tmp_path / "indexes").current("d", folder)).files == 31

@@ -26,6 +26,8 @@ _TAIL = 64 << 10
 """bytes before a file's end in which encapsulated pixels end; few have anything behind them"""
 _INFLATED = 256 << 20
 """bytes that a deflated file may come to"""
+_MOST_READS = 2_000_000
+"""of one file: sequences of undefined length are read item by item, and each item is held in memory"""
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _SEGMENTATIONS = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
@@ -147,9 +149,13 @@ class _Source(io.BufferedReader):
     def __init__(self, content: BinaryIO, size: int) -> None:
         super().__init__(os.fdopen(os.dup(content.fileno()), "rb", buffering=0), 64 << 10)
         self.size = size
+        self.left = _MOST_READS
         self.seek(0)
 
     def read(self, length: int | None = -1, /) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("it has more elements than are read")
         left = max(0, self.size - self.tell())
         return super().read(left if length is None or length < 0 else min(length, left))
 

@@ -22,8 +22,8 @@ OnProgress = Callable[[int, int], None]
 """is told how many files of how many were looked at"""
 
 _OWN_PROCESS_FILES = 500
-_OWN_PROCESS_BYTES = 256 << 20
-"""from as many on, a pass has a process of its own"""
+_OWN_PROCESS_BYTES = 1 << 20
+"""from as many on, a pass has a process of its own, whose memory has a limit"""
 _TELL_SECONDS = 0.5
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sqlite3
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 
 from fedproc.common.tasks import StopFlag
 from fedproc.site.data.index import DatasetIndex
+
+_MEMORY = 2 << 30
 
 
 def main() -> None:
@@ -26,6 +29,7 @@ def main() -> None:
     parser.add_argument("--older-than", type=float, default=0.0)
     given = parser.parse_args()
     os.nice(10)
+    limit_memory()
     try:
         DatasetIndex(given.index).update(
             given.folder, StopFlag(), lambda count: _say({"looked_at": count}), older_than=given.older_than
@@ -37,6 +41,13 @@ def main() -> None:
         _say({"error": [error.errno, ": ".join(map(str, filter(None, (error.strerror, error.filename))))]})
     except sqlite3.Error as error:
         _say({"error": [None, str(error)]})
+
+
+def limit_memory() -> None:
+    """A file that would take more is told as one that cannot be read, and the others are read."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = _MEMORY if most == resource.RLIM_INFINITY else min(_MEMORY, most)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
 
 
 def _say(line: dict[str, Any]) -> None:
