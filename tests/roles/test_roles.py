@@ -44,3 +44,11 @@ def test_single_use_code_is_good_for_as_long_wherever_it_is_told() -> None:
     ]
     assert len(told) == 3
     assert [line for line in told if f"{hours} hours" not in line] == []
+
+
+def test_a_browser_is_led_back_to_the_dashboards_own_address_alone() -> None:
+    told = read_yaml(ROOT / "roles/keycloak_realm/vars/main/main.yml")
+    clients = [one for value in told.values() if isinstance(value, list) for one in value if isinstance(one, dict)]
+    dashboard = next(one for one in clients if one.get("client_id") == "fedproc-dashboard")
+    addresses = [*dashboard["redirects"], dashboard["attributes"]["post.logout.redirect.uris"]]
+    assert [address.partition("}}")[2] for address in addresses] == ["/dashboard/sign-in/back", "/dashboard"]

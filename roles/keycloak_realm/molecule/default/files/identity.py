@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import jwt
 
-REDIRECT = "https://api.fedproc.test/callback"
+REDIRECT = "https://api.fedproc.test/dashboard/sign-in/back"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
