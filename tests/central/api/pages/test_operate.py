@@ -10,6 +10,8 @@ import pytest
 from tests.support.central_api import Federation
 from tests.support.issuer import TestIssuer
 
+from fedproc.central.api.pages import experiments
+
 pytestmark = pytest.mark.server
 
 SignIn = Callable[..., httpx.Client]
@@ -52,6 +54,14 @@ def test_a_code_is_shown_once(sign_in: SignIn) -> None:
     again = olga.get("/dashboard/operate").text
     assert "PISA" in again
     assert code not in again
+    assert "Loading this page again gives out another code" in given.text
+
+
+def test_the_host_that_is_revoked_is_typed(sign_in: SignIn) -> None:
+    page = sign_in("olga", "operator").get("/dashboard/operate").text
+    form = page.partition("/dashboard/operate/revocations")[2].partition("</form>")[0]
+    assert re.search('<input name="host" required', form)
+    assert "UB" not in form
 
 
 def test_a_host_is_revoked_with_its_reason(dashboard: Federation, sign_in: SignIn) -> None:
@@ -92,3 +102,34 @@ def test_an_operator_sees_others_experiments_and_not_their_bytes(dashboard: Fede
     assert "counts.json" in page
     assert f"/dashboard/files/{file}/content" not in page
     assert olga.get(f"/dashboard/files/{file}/content").status_code == 404
+
+
+def test_results_that_do_not_fit_are_led_to(
+    dashboard: Federation, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments, "_RESULTS", 1)
+    with dashboard.user() as rosa:
+        experiment = dashboard.start(rosa)["id"]
+    dashboard.books.dispatch()
+    sent = set()
+    for host in ("UB", "BSC"):
+        job = dashboard.books.job_on(experiment, host)
+        dashboard.books.report(job.id, "running")
+        sent.add(dashboard.upload_output(job, "counts", "counts.json", b"{}")["id"])
+    reader = sign_in("rosa", "researcher")
+    page = reader.get(f"/dashboard/experiments/{experiment}").text
+    assert "These are 1 of them" in page
+    rest = reader.get(re.findall(r'href="([^"]*/results[?]cursor=[^"]*)"', page)[0]).text
+    assert "of them" not in rest
+    on_first, on_rest = ({file for file in sent if f'id="{file}"' in text} for text in (page, rest))
+    assert (len(on_first), len(on_rest), on_first | on_rest) == (1, 1, sent)
+
+
+def test_no_answer_is_kept_by_a_browser(dashboard: Federation, sign_in: SignIn) -> None:
+    rosa = sign_in("rosa", "researcher")
+    for path in ("/dashboard/hosts", "/dashboard/hosts/table", "/new", "/dashboard/", "/dashboard/no/page"):
+        headers = rosa.get(path, follow_redirects=False).headers
+        assert headers["cache-control"] == "no-store", path
+        assert "default-src 'none'" in headers["content-security-policy"], path
+    style = re.findall(r'href="(/dashboard/assets/[^"]*css)"', rosa.get("/dashboard").text)[0]
+    assert "immutable" in rosa.get(style).headers["cache-control"]

@@ -95,6 +95,11 @@ def test_a_form_that_is_sent_twice_makes_one_experiment(dashboard: Federation, r
     assert "was used for another request" in changed.text
 
 
+def test_an_address_chooses_no_key(rosa: httpx.Client) -> None:
+    chosen = "k" * 24
+    assert chosen not in rosa.get(f"{LINK}&key={chosen}").text
+
+
 def test_what_is_wrong_stands_beside_its_field(rosa: httpx.Client) -> None:
     answer = send(rosa, **{"p.rounds": "many", "p.target": "", "hp.UB.threads": "99", "dataset": ["UB:none"]})
     assert answer.status_code == 422

@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from fedproc.central.api.deps import AppState, app_state, audit_event
 from fedproc.central.api.pages.backend import ApiError, Backend
-from fedproc.central.api.pages.rendering import page
+from fedproc.central.api.pages.rendering import guarded, page
 from fedproc.central.api.problems import status_of, title_of
 from fedproc.central.auth.sessions import Session
 from fedproc.common.errors import FedprocError, ForbiddenError, NotAuthenticatedError
@@ -38,10 +38,10 @@ class PageRoute(APIRoute):
         async def answered(request: Request) -> Response:
             audit_event(request).is_action = False
             try:
-                return await handle(request)
+                return guarded(request, await handle(request))
             except (FedprocError, RequestValidationError, HTTPException) as error:
                 await _end_refused(request, error)
-                return error_page(request, error)
+                return guarded(request, error_page(request, error))
             except Exception:
                 error_id = uuid.uuid4().hex
                 log.exception("page.failed", error_id=error_id, path=request.url.path)

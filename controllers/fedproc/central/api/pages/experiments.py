@@ -64,18 +64,40 @@ async def show_experiment(request: Request, experiment: str, api: Api, session: 
 
 async def facts(api: Backend, experiment: ExperimentView, reader: str) -> dict[str, object]:
     """What an experiment's page shows."""
-    results = await api.many(FileView, f"/experiments/{experiment.id}/results", limit=_RESULTS)
+    results, more = await _results(api, experiment.id)
     tasks = await _tasks(api, experiment)
     return {
         "experiment": experiment,
         "picture": timeline.of(experiment),
         "results": results,
+        "more": more,
         "pictures": [file for file in results if file.media_type in _PICTURES and file.state == "complete"],
         "metrics": {task.name: task.metrics for task in tasks if task.metrics},
         "uploads": {task.name: _uploads(task) for task in tasks},
         "own": experiment.owner == reader,
         "ended": experiment.ended is not None,
     }
+
+
+async def _results(api: Backend, experiment: str, cursor: str = "") -> tuple[list[FileView], str]:
+    """So many of them, and the last one's id if there are more."""
+    found = await api.many(FileView, f"/experiments/{experiment}/results", limit=_RESULTS + 1, cursor=cursor)
+    return found[:_RESULTS], found[_RESULTS - 1].id if len(found) > _RESULTS else ""
+
+
+@routes.get("/dashboard/experiments/{experiment}/results")
+async def show_results(
+    request: Request,
+    experiment: str,
+    api: Api,
+    session: SignedIn,
+    cursor: Annotated[str, Query(max_length=64)] = "",
+) -> Response:
+    """Its results after those that its own page shows."""
+    found = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
+    results, more = await _results(api, found.id, cursor)
+    facts = {"experiment": found, "results": results, "more": more, "pictures": [], "ended": found.ended is not None}
+    return page(request, "results.html", {**facts, "own": found.owner == session.subject})
 
 
 async def _tasks(api: Backend, experiment: ExperimentView) -> list[TaskView]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from fedproc.central.api.deps import AppState, app_state
 from fedproc.central.api.pages import assets, formatting
 from fedproc.central.auth.sessions import Session
+
+R = TypeVar("R", bound=Response)
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HEADERS = {
@@ -71,8 +73,14 @@ def policy(app: AppState) -> str:
 
 def page(request: Request, template: str, values: Mapping[str, Any] | None = None, status: int = 200) -> HTMLResponse:
     """A whole page; its header knows who is signed in."""
-    headers = {**_HEADERS, "Content-Security-Policy": policy(app_state(request))}
-    return HTMLResponse(fragment(request, template, values or {}), status, headers)
+    return guarded(request, HTMLResponse(fragment(request, template, values or {}), status))
+
+
+def guarded(request: Request, answer: R) -> R:
+    """With the headers that every answer of the dashboard has, unless it has its own: nothing is kept by a browser."""
+    for name, value in {**_HEADERS, "Content-Security-Policy": policy(app_state(request))}.items():
+        answer.headers.setdefault(name, value)
+    return answer
 
 
 def fragment(request: Request, template: str, values: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastapi import Request
@@ -68,8 +68,13 @@ def draft_of(given: FormData | QueryParams) -> Draft:
         parameters={name.removeprefix("p."): value for name, value in pairs if name.startswith("p.")},
         host_parameters=by_host,
         texts={name: single.get(name, "") for name in _TEXTS},
-        key=single.get("key", "") if _KEY.match(single.get("key", "")) else secrets.token_urlsafe(24),
+        key=single.get("key", "") if _KEY.match(single.get("key", "")) else _new_key(),
     )
+
+
+def _new_key() -> str:
+    """An address brings none: whoever made a link would choose which experiment its form leads to."""
+    return secrets.token_urlsafe(24)
 
 
 def _each(pairs: Iterable[tuple[str, str]], wanted: str) -> tuple[str, ...]:
@@ -85,7 +90,7 @@ async def lead_to_form(request: Request) -> Response:
 @routes.get("/dashboard/new")
 async def show_form(request: Request, api: Api, session: SignedIn) -> Response:
     """The form, filled by its address or by an earlier experiment (``from``)."""
-    draft = draft_of(request.query_params)
+    draft = replace(draft_of(request.query_params), key=_new_key())
     if earlier := request.query_params.get("from"):
         draft = await _again(api, earlier, draft.key)
     return await _form(request, api, session, draft)
