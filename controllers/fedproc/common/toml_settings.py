@@ -23,10 +23,16 @@ class Section(BaseModel):
 
 def load_toml(path: Path, model: type[M]) -> M:
     """Read a TOML file into ``model``. Raises :class:`InvalidInputError` naming file, key and fault."""
+    return load_toml_with_content(path, model)[0]
+
+
+def load_toml_with_content(path: Path, model: type[M]) -> tuple[M, bytes]:
+    """As :func:`load_toml`, and the bytes that were read for it."""
     values: dict[str, Any] = {}
     try:
-        values = tomllib.loads(read_regular(path).decode("utf-8-sig"))  # editors put a byte order mark before it
-        return model.model_validate(values)
+        content = read_regular(path)
+        values = tomllib.loads(content.decode("utf-8-sig"))  # editors put a byte order mark before it
+        return model.model_validate(values), content
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -49,13 +48,16 @@ from fedproc.site.status.heartbeat import HeartbeatSender
 from fedproc.site.status.host_check import HostCheck
 from fedproc.site.status.routes import routes_for
 from fedproc.site.tlog.entries import HostStarted
-from fedproc.site.tlog.log import HostLog, HostLogError
+from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import ToolCache
 from fedproc.site.tools.logged import tool_installed
 from fedproc.site.tools.registry import make_registry
 from fedproc.site.tools.runtimes import make_runtimes
 
 log = get_logger(__name__)
+
+_LOG_SECONDS = 2.0
+"""that the beginning waits for the transparency log"""
 
 
 def serve(path: Path) -> None:
@@ -183,7 +185,7 @@ class _Daemon:
 
 async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:
     services = daemon.services
-    await _begin_log(services)
+    beginning = await _begin_log(services)
     _reload_on_hangup(services)
     if services.connections is not None:
         await services.connections.listen()
@@ -194,6 +196,7 @@ async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:
     try:
         await daemon.until(ended)
     finally:
+        beginning.cancel()
         await asyncio.to_thread(hide)
         await daemon.orchestrator.close()
         if services.connections is not None:
@@ -201,9 +204,19 @@ async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:
     log.info("orchestrator.ended")
 
 
-async def _begin_log(services: Services) -> None:
-    """A host whose log cannot be written begins all the same: what waits for it is held, and is shown."""
-    await services.tlog.note_policy(services.settings.policy)
+async def _begin_log(services: Services) -> asyncio.Task[None]:
+    """A host whose log cannot be written begins all the same: what waits for it is held, and is shown.
+
+    Its beginning is logged as soon as it can be, by the task that this gives.
+    """
+    services.policy, content = rules.read(services.settings.policy)
+    task = watched(asyncio.create_task(_note_beginning(services, content)), "tlog.beginning_not_noted")
+    await asyncio.wait({task}, timeout=_LOG_SECONDS)
+    return task
+
+
+async def _note_beginning(services: Services, content: bytes) -> None:
+    await services.tlog.note_policy(content)
     entry = HostStarted(
         host=services.settings.host,
         software=version("fedproc"),
@@ -211,8 +224,7 @@ async def _begin_log(services: Services) -> None:
         epoch=services.journal.epoch,
         policy=services.tlog.policy,
     )
-    with contextlib.suppress(HostLogError):
-        await services.tlog.append(entry)
+    await services.tlog.append_persistently(entry, lambda _reason: None)
 
 
 def _show_metrics(daemon: _Daemon) -> Callable[[], None]:
@@ -247,16 +259,25 @@ def _stage(job: dict[str, Any]) -> str:
 def _reload_on_hangup(services: Services) -> None:
     """SIGHUP: read the policy file again. A file with a fault changes nothing."""
     tasks: set[asyncio.Task[None]] = set()
+    alone = asyncio.Lock()
 
     def reload() -> None:
-        try:
-            services.policy = rules.load(services.settings.policy)
-            log.info("policy.reloaded")
-            noting = asyncio.create_task(services.tlog.note_policy(services.settings.policy))
-            tasks.add(watched(noting, "policy.not_noted"))
-            noting.add_done_callback(tasks.discard)
-            services.signals.heartbeat.set()  # which tells the centre what is admitted now
-        except InvalidInputError as error:
-            log.error("policy.not_reloaded", reason=error.message)
+        task = watched(asyncio.create_task(_reload(services, alone)), "policy.not_noted")
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+async def _reload(services: Services, alone: asyncio.Lock) -> None:
+    """The policy counts when the transparency log has it."""
+    async with alone:
+        try:
+            policy, content = rules.read(services.settings.policy)
+        except InvalidInputError as error:
+            log.error("policy.not_reloaded", reason=error.message)
+            return
+        await services.tlog.note_policy(content)
+        services.policy = policy
+        log.info("policy.reloaded")
+        services.signals.heartbeat.set()  # which tells the centre what is admitted now

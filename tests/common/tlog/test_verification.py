@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedproc.common.errors import InvalidInputError
-from fedproc.common.tlog.entries import link, parse
+from fedproc.common.tlog.entries import LONGEST_LINE, link, parse
 from fedproc.common.tlog.folder import CHECKPOINT, ENTRIES, VERIFIER
 from fedproc.common.tlog.log import Log
-from fedproc.common.tlog.verification import Findings, Kept, read_entries, verify
+from fedproc.common.tlog.verification import Findings, Kept, read_entries, read_lines, verify
 
 
 def made(folder: Path, count: int = 6) -> str:
@@ -174,3 +174,19 @@ def test_entry_names_the_hash_of_the_whole_line_before(tmp_path: Path) -> None:
     made(tmp_path)
     found = [line.strip() for line in lines(tmp_path)]
     assert [parse(line).previous for line in found[1:]] == [link(line) for line in found[:-1]]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_line_with_what_is_no_number_is_named(tmp_path: Path, number: str) -> None:
+    line = '{"at":"x","data":{"x":1},"kind":"a","n":0,"prev":"' + "0" * 64 + '"}\n'
+    (tmp_path / ENTRIES).write_text(line.replace('"x":1', f'"x":{number}'))
+    assert any("line 1: it is no JSON" in problem for problem in verify(tmp_path).problems)
+
+
+def test_line_without_an_end_is_not_read_as_a_whole(tmp_path: Path) -> None:
+    with (tmp_path / ENTRIES).open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(0, 2)
+        file.write(b"\nx\n")
+    assert [len(line) for line in read_lines(tmp_path / ENTRIES)] == [LONGEST_LINE + 2, 1]
+    assert any("more than any entry" in problem for problem in verify(tmp_path).problems)

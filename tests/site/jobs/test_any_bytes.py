@@ -42,7 +42,7 @@ def streams_of(folder: Path, printed: bytes = b"", *, metrics: bool = False) -> 
         executor=SimpleNamespace(logs=logs),
     )
     order = SimpleNamespace(experiment="e-" + "0" * 26)
-    record: Any = SimpleNamespace(job="j-" + "0" * 26, order=order, tails={})
+    record: Any = SimpleNamespace(job="j-" + "0" * 26, order=order, tails={}, streams=None)
     saved: list[tuple[str, str]] = []
     declared = [MetricDecl(name=name) for name in ("loss", "step", "n", "b")]
     return Streams(services, record, Workspace(folder, "job"), saved.extend, declared), saved

@@ -31,6 +31,8 @@ from fedproc.site.journal import Journal
 from fedproc.site.tlog import log as log_module
 from fedproc.site.tlog.log import WAITING, HostLogError
 from fedproc.site.tlog.uses import uses
+from fedproc.site.tools.cache import InstalledTool
+from fedproc.site.tools.logged import tool_installed
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +169,52 @@ async def test_job_that_waits_for_the_log_can_be_stopped(host: Host, disk: Disk)
     assert (await host.ended(asked.job)).state is S.cancelled
     assert host.executor.started == []
     assert kinds(host)[-1] == "job.ended"
+
+
+async def test_streams_are_those_that_the_log_has_since_the_start(host: Host) -> None:
+    host.services.policy = host.services.policy.model_copy(update={"logs": True})
+    asked = asking()
+    await host.orchestrator.accept(asked)
+    await host.runs(asked.job)
+    assert tuple(entries(host)[-1].data["streams"]) == ("stdout", "stderr")
+    assert host.orchestrator.runs[asked.job].record.streams == ("stdout", "stderr")
+
+
+async def test_job_that_has_succeeded_keeps_its_folder_while_its_end_cannot_be_logged(
+    host: Host, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(termination, "_PATIENCE", 0.0)
+    asked = asking()
+    await host.orchestrator.accept(asked)
+    await host.runs(asked.job)
+    run = host.orchestrator.runs[asked.job]
+    made_room = list[bool]()
+
+    async def note_room(_self: termination.Termination) -> None:
+        made_room.append(True)
+
+    monkeypatch.setattr(termination.Termination, "_make_room", note_room)
+    disk.full = True
+    host.executor.exit_code = 0
+    host.executor.running[asked.job].set()
+    await until(lambda: (run.obstacle or "").startswith("report: the transparency log"))
+    failed = disk.flushes
+    disk.full = False
+    assert (await host.ended(asked.job)).state is S.succeeded
+    assert made_room == []
+    assert disk.flushes > failed
+
+
+async def test_tool_waits_until_the_log_can_have_it(host: Host, disk: Disk) -> None:
+    manifest: Any = SimpleNamespace(tool=SimpleNamespace(id="t", version="1"))
+    note, waits = tool_installed(host.services.tlog), asyncio.Queue[str | None]()
+    disk.full = True
+    digest = "sha256:" + "a" * 64
+    task = asyncio.create_task(note(InstalledTool(manifest, Path(), digest), waits.put_nowait))
+    assert await waits.get() == WAITING
+    disk.full = False
+    await task
+    assert kinds(host)[-1] == "tool.installed"
 
 
 # -- what leaves ---------------------------------------------------------------------------------

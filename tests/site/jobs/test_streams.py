@@ -40,11 +40,18 @@ def streams_of(executor: Any, workspace: Any = None, *, metrics: bool = False) -
     settings, journal = SimpleNamespace(host="UB"), SimpleNamespace(epoch="one")
     services: Any = SimpleNamespace(policy=policy, settings=settings, journal=journal, executor=executor)
     order = SimpleNamespace(experiment="e-" + "0" * 26)
-    record: Any = SimpleNamespace(job="j-" + "0" * 26, order=order, tails={})
+    record: Any = SimpleNamespace(job="j-" + "0" * 26, order=order, tails={}, streams=None)
     sent: list[Any] = []
     declared = [MetricDecl(name=name) for name in DECLARED]
     save = lambda saved: sent.extend(json.loads(body) for _, body in saved)  # noqa: E731
     return Streams(services, record, workspace, save, declared), sent
+
+
+async def test_only_streams_leave_that_the_log_has() -> None:
+    streams, _ = streams_of(Executor())
+    assert streams.names == ("stdout", "stderr")
+    streams._record.streams = ("stdout", "metrics")
+    assert streams.names == ("stdout",), "a policy that allows more since adds none, one that allows less takes away"
 
 
 async def test_what_was_read_when_the_reading_was_ended_is_sent_and_sent_once() -> None:
@@ -159,5 +166,7 @@ async def test_what_is_kept_back_is_told_at_the_host_once(tmp_path: Path) -> Non
 
 async def test_a_task_that_declares_no_metrics_sends_none(tmp_path: Path) -> None:
     services: Any = SimpleNamespace(policy=Policy(), settings=SimpleNamespace(host="UB"))
-    streams = Streams(services, SimpleNamespace(job="j-1", tails={}), Workspace(tmp_path, "j-1"), lambda _: None)  # type: ignore[arg-type]
+    streams = Streams(
+        services, SimpleNamespace(job="j-1", tails={}, streams=None), Workspace(tmp_path, "j-1"), lambda _: None
+    )  # type: ignore[arg-type]
     assert "metrics" not in streams.names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from fedproc.common.tlog.folder import ENTRIES, KEY
 from fedproc.common.tlog.log import Log
 from fedproc.common.tlog.pseudonyms import Pseudonyms
 from fedproc.common.tlog.verification import read_entries, verify
+from fedproc.site.tlog import log as log_module
 from fedproc.site.tlog.entries import HostEntry, JobEnded, LogResumed, PolicyChanged
 from fedproc.site.tlog.log import WAITING, HostLog, HostLogError
 
@@ -112,19 +114,56 @@ async def test_programs_beside_the_orchestrator_write_the_same_log(log: HostLog)
     assert len(entries(log)) == 10
 
 
-async def test_policy_is_kept_by_its_hash_and_its_change_noted(log: HostLog, tmp_path: Path) -> None:
-    policy = tmp_path / "policy.toml"
-    policy.write_text("logs = false\n")
-    await log.note_policy(policy)
+async def test_policy_is_kept_by_its_hash_and_its_change_noted(log: HostLog) -> None:
+    await log.note_policy(b"logs = false\n")
     first = log.policy
-    policy.write_text("logs = true\n")
-    await log.note_policy(policy)
-    await log.note_policy(policy)
+    await log.note_policy(b"logs = true\n")
+    await log.note_policy(b"logs = true\n")
     assert [(found.kind, dict(found.data)) for found in entries(log)] == [
         (PolicyChanged.kind, {"policy": log.policy, "before": first})
     ]
     assert (log.folder / "policies" / f"{log.policy}.toml").read_text() == "logs = true\n"
     assert first == hashlib.sha256(b"logs = false\n").hexdigest()
+
+
+async def test_policy_that_changed_while_no_program_ran_is_noted(log: HostLog) -> None:
+    await log.note_policy(b"logs = false\n")
+    again = HostLog(log.folder, "x")
+    await again.note_policy(b"logs = true\n")
+    assert [dict(found.data) for found in entries(log)] == [{"policy": again.policy, "before": log.policy}]
+
+
+async def test_policy_counts_when_the_log_has_it(log: HostLog, disk: Disk) -> None:
+    await log.note_policy(b"logs = false\n")
+    first, failing = log.policy, asyncio.Event()
+    log.on_condition = lambda reason: failing.set() if reason else None
+    disk.full = True
+    task = asyncio.create_task(log.note_policy(b"logs = true\n"))
+    await failing.wait()
+    assert log.policy == first
+    disk.full = False
+    await task
+    assert log.policy != first
+
+
+async def test_disk_that_does_not_answer_silences_no_heartbeat(log: HostLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "_PATIENCE", 0.05)
+    answers, asked = threading.Event(), list[int]()
+
+    def hangs(_self: Log, since: int) -> tuple[str, list[bytes]]:
+        asked.append(since)
+        answers.wait(20)
+        return "note", []
+
+    await log.append(entry(0))
+    with monkeypatch.context() as patched:
+        patched.setattr(Log, "consistency", hangs)
+        assert await log.shown() is None
+        assert await log.shown() is None
+        assert len(asked) == 1, "one thread hangs, not one for each heartbeat"
+        answers.set()
+        monkeypatch.setattr(log_module, "_PATIENCE", 20)
+        assert (await log.shown()) is not None
 
 
 def test_pseudonyms_are_the_same_again_and_say_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def parse(line: bytes) -> Entry:
     if len(line) > LONGEST_LINE:
         raise EntryError(f"it has {len(line)} bytes, more than any entry")
     try:
-        found = json.loads(line)
+        found = json.loads(line, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise EntryError("it is no JSON") from error
     if not isinstance(found, dict) or found.keys() != _FIELDS or not _has_types(found):
@@ -73,6 +74,14 @@ def parse(line: bytes) -> Entry:
     if entry.line != line:
         raise EntryError("it is not written as entries are")
     return entry
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    return found if math.isfinite(found := float(text)) else _no_number(text)
 
 
 def _has_types(found: dict[str, Any]) -> bool:

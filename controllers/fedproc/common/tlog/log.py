@@ -307,6 +307,8 @@ def _new_lines(file: int, start: int) -> Iterator[tuple[list[bytes], bytes]]:
     while content := os.pread(file, _CHUNK * 16, at):
         at += len(content)
         *lines, rest = (rest + content).split(b"\n")
+        if len(rest) > LONGEST_LINE:  # no entry is so long: whoever looks at it says so
+            lines.append(rest)
         yield lines, b""
     yield [], rest
 

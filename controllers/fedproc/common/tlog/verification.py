@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.tlog.checkpoints import Checkpoint, opened, unverified
-from fedproc.common.tlog.entries import Entry, EntryError, beginning, following, link, parse
+from fedproc.common.tlog.entries import LONGEST_LINE, Entry, EntryError, beginning, following, link, parse
 from fedproc.common.tlog.folder import CHECKPOINT, ENTRIES, VERIFIER
 from fedproc.common.tlog.merkle import Frontier, leaf_hash
 from fedproc.common.tlog.notes import NoteError, NoteVerifier
@@ -63,9 +63,15 @@ def verify(place: Path, kept: Sequence[Kept] = (), key: str | None = None) -> Fi
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a log's file, each without its end; a last one without its end is among them."""
+    """The lines of a log's file, each without its end; a last one without its end is among them.
+
+    Of a line that is longer than any entry comes its beginning, which is longer, too.
+    """
     with path.open("rb") as content:
-        for line in content:
+        while line := content.readline(LONGEST_LINE + 2):
+            rest = line
+            while len(rest) > LONGEST_LINE + 1 and not rest.endswith(b"\n"):
+                rest = content.readline(LONGEST_LINE + 2)
             yield line.removesuffix(b"\n")
 
 

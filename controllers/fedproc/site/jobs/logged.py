@@ -53,12 +53,13 @@ async def accepted(services: Services, order: JobOrder) -> JobAccepted:
 
 async def note_start(services: Services, record: JobRecord, streams: Iterable[str], on_wait: OnWait) -> None:
     """``streams``: what leaves of it while it runs. Waits while the log cannot be written, as all that follow."""
+    record.streams = tuple(streams)
     entry = JobStarted(
         **_of(record.order),
         tool=_tool(record.order),
         datasets=tuple(_dataset(*used) for used in list(record.versions.items())[:_DATASETS]),
         executor=services.executor.name,
-        streams=tuple(streams),
+        streams=record.streams,
         policy=services.tlog.policy,
     )
     await services.tlog.append_persistently(entry, on_wait)

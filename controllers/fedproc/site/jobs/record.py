@@ -89,6 +89,8 @@ class JobRecord(BaseModel):
     tails: dict[str, tuple[int, int]] = {}
     """by stream: how many bytes of it were sent, in how many records"""
     decision: Decision | None = None
+    streams: tuple[str, ...] | None = None
+    """what leaves while it runs, as the transparency log has it since its start"""
     noted: str | None = None
     """a hash of the release that the transparency log has noted last"""
     verdict: Verdict | None = None

@@ -52,10 +52,11 @@ class Streams:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The streams that the site's policy lets leave."""
-        policy = self._services.policy
+        """The streams that the site's policy lets leave: of those that the log has, once the job has started."""
+        policy, logged = self._services.policy, self._record.streams
         shown = policy.metrics and self._metrics is not None
-        return (("metrics",) if shown else ()) + (("stdout", "stderr") if policy.logs else ())
+        allowed = (("metrics",) if shown else ()) + (("stdout", "stderr") if policy.logs else ())
+        return tuple(stream for stream in allowed if logged is None or stream in logged)
 
     async def follow(self, handle: dict[str, Any]) -> None:
         """Send what comes, until cancelled. Growing files give no event that works everywhere, so they are polled."""

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedproc.common.errors import InvalidInputError, RefusedError
-from fedproc.common.toml_settings import Section, load_toml
+from fedproc.common.toml_settings import Section, load_toml_with_content
 from fedproc.contract.ids import Name
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import AdmittedTool, JobOrder, User
@@ -244,7 +244,12 @@ def connection_budget(rule: ToolRule, task: str) -> int:
 
 def load(path: Path) -> Policy:
     """Read the policy file. Raises :class:`fedproc.common.errors.InvalidInputError` naming key and fault."""
-    return load_toml(path, Policy)
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[Policy, bytes]:
+    """The policy, and the bytes of the file that say it. Raises as :func:`load` does."""
+    return load_toml_with_content(path, Policy)
 
 
 def check_order(path: Path, policy: Policy) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from fedproc.common.errors import FedprocError
 from fedproc.common.files import write_atomically
@@ -25,9 +28,14 @@ from fedproc.site.journal import JournalError
 from fedproc.site.tlog.entries import HostEntry, LogResumed, PolicyChanged
 
 log = get_logger(__name__)
+T = TypeVar("T")
 
 FOLDER = "tlog"
 _POLICIES = "policies"
+_LAST = "last"
+_SHA256 = re.compile(rb"[0-9a-f]{64}")
+_PATIENCE = 10.0
+"""seconds that a heartbeat waits for a disk that does not answer"""
 WAITING = "this host's transparency log, which cannot be written; its site must see to its disk"
 """what leaves the host of why a job waits"""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
@@ -53,6 +61,7 @@ class HostLog:
         self._pseudonyms: Pseudonyms | None = None
         self._waiting: list[tuple[HostEntry, asyncio.Future[HostLogError | None]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._under_way: dict[str, asyncio.Task[Any]] = {}
         self._failing_since: str | None = None
         self._damaged: HostLogError | None = None
         self.on_condition: OnCondition = lambda _reason: None
@@ -91,34 +100,64 @@ class HostLog:
     async def probe(self) -> None:
         """While the log fails: try to write, so that what waits for it goes on when the cause is gone."""
         if (since := self._failing_since) is not None and self._damaged is None:
-            try:
-                await self.append(LogResumed(since=since))
-            except HostLogError:
-                return
+            await self._within("probe", self._resume(since))
 
-    async def note_policy(self, file: Path) -> None:
-        """The policy of this file counts from now on; the file is kept in the log's folder under its hash."""
-        content = await asyncio.to_thread(file.read_bytes)
+    async def _resume(self, since: str) -> None:
+        with suppress(HostLogError):
+            await self.append(LogResumed(since=since))
+
+    async def _within(self, what: str, work: Coroutine[Any, Any, T]) -> T | None:
+        """What comes of it; None if that takes too long. It goes on then, and is not begun again meanwhile."""
+        if what in self._under_way:
+            work.close()
+        else:
+            self._under_way[what] = asyncio.create_task(work, name=f"tlog-{what}")
+        done, _ = await asyncio.wait({self._under_way[what]}, timeout=_PATIENCE)
+        if not done:
+            log.error("tlog.disk_does_not_answer", folder=str(self.folder), what=what)
+            return None
+        found: T = self._under_way.pop(what).result()
+        return found
+
+    async def note_policy(self, content: bytes) -> None:
+        """The policy of these bytes counts when this returns; they are kept in the log's folder under their hash.
+
+        A change stands in the log before that: this waits for it. The first policy of a program counts at once; if it
+        is not that of the program before, that is a change, too.
+        """
         digest, before = hashlib.sha256(content).hexdigest(), self.policy
-        self.policy = digest
-        await asyncio.to_thread(self._keep_policy, digest, content)
+        if before is None:
+            self.policy, before = digest, await asyncio.to_thread(self._last_policy)
+        await asyncio.to_thread(self._keep_policy, f"{digest}.toml", content)
         if before not in (None, digest):
             await self.append_persistently(PolicyChanged(policy=digest, before=before), lambda _reason: None)
+        self.policy = digest
+        await asyncio.to_thread(self._keep_policy, _LAST, digest.encode())
 
-    def _keep_policy(self, digest: str, content: bytes) -> None:
+    def _last_policy(self) -> str | None:
+        try:
+            found = (self.folder / _POLICIES / _LAST).read_bytes()
+        except OSError:
+            return None
+        return found.decode() if _SHA256.fullmatch(found) else None
+
+    def _keep_policy(self, name: str, content: bytes) -> None:
         """A copy that cannot be kept keeps nothing else: its hash stands in the log."""
-        path = self.folder / _POLICIES / f"{digest}.toml"
+        path = self.folder / _POLICIES / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not path.exists():
+            if name == _LAST or not path.exists():
                 write_atomically(path, content, 0o600)
         except OSError as error:
-            log.error("tlog.policy_not_kept", policy=digest, reason=str(error))
+            log.error("tlog.policy_not_kept", policy=name, reason=str(error))
 
     # -- for its witness -------------------------------------------------------------------------
 
     async def shown(self) -> ShownLog | None:
         """The log for the centre to witness, from what it has witnessed; None while there is none to show."""
+        return await self._within("shown", self._show())
+
+    async def _show(self) -> ShownLog | None:
         try:
             return await asyncio.to_thread(self._shown)
         except (HostLogError, LogError) as error:

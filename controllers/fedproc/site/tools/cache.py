@@ -25,7 +25,7 @@ from fedproc.site.centre.api import OnWait, Transfer
 
 log = get_logger(__name__)
 
-OnInstall = Callable[["InstalledTool"], Awaitable[None]]
+OnInstall = Callable[["InstalledTool", OnWait], Awaitable[None]]
 
 _LOST_SECONDS = 86400.0
 """after which nobody is unpacking any more"""
@@ -126,10 +126,10 @@ class ToolCache:
         """Whether the tool of this digest is here."""
         return (self._home(digest) / "manifest.jws").exists()
 
-    async def announce(self, installed: InstalledTool) -> None:
+    async def announce(self, installed: InstalledTool, on_wait: OnWait) -> None:
         """A tool that was not here comes now."""
         if self.on_install is not None:
-            await self.on_install(installed)
+            await self.on_install(installed, on_wait)
 
     def ingest(self, signed: str, packed: bytes) -> None:
         """Take in a tool that came another way.
@@ -228,7 +228,7 @@ class ToolCache:
         text = await self._transfer.manifest(tool, on_wait)
         installed = self._verified(tool, text, home)
         bundle = await self._transfer.bundle(tool, on_wait)
-        await self.announce(installed)
+        await self.announce(installed, on_wait)
         await asyncio.to_thread(_unpack_into, home, text, bundle, installed.manifest)
         return installed
 

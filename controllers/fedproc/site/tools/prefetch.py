@@ -174,7 +174,7 @@ class _ArchiveSource(_Source):
 
     async def installed(self, tool: str, digest: str) -> InstalledTool:
         if not self.tool_cache.has(digest):
-            await self.tool_cache.announce(InstalledTool(self.offered[digest][0], Path(), digest))
+            await self.tool_cache.announce(InstalledTool(self.offered[digest][0], Path(), digest), self.on_wait)
             await asyncio.to_thread(self.tool_cache.ingest, self.offered[digest][1], self.archive.source(digest))
         return await super().installed(tool, digest)
 
@@ -211,7 +211,7 @@ async def _services(settings: SiteSettings) -> AsyncIterator[tuple[ToolCache, Tr
         identity = Identity(settings, http)
         transfer = Transfer(settings.centre.api_url, identity, http)
         tool_cache = ToolCache(settings.state / "tools", read_keys(settings.centre.catalogue_keys), transfer)
-        tool_cache.on_install = tool_installed(HostLog(settings.tlog_folder, settings.tlog_origin))
+        tool_cache.on_install = tool_installed(HostLog(settings.tlog_folder, settings.tlog_origin), patient=False)
         yield tool_cache, transfer, make_registry(settings, identity)
 
 
