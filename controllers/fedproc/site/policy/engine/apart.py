@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,11 +16,14 @@ from fedproc.contract.tool.task import OutputDecl
 from fedproc.site.policy.engine import rules
 from fedproc.site.policy.engine.findings import Finding, Result
 from fedproc.site.policy.engine.known import Known
+from fedproc.site.policy.engine.warm import ForkServer, ServerGoneError
 
 log = get_logger(__name__)
 
 _RULES = {rule.id: rule for rule in rules.RULES}
-_PROGRAM = "fedproc.site.policy.engine.inspecting"
+_ATTEMPTS = 3
+SERVER = ForkServer()
+"""of this process; starts nothing before the first output"""
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,9 @@ def inspect_apart(
     limits = limits or Limits()
     if not outputs:
         return []
-    asked = _asked(outputs, sealed, floor, known, limits)
-    with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as answer:
-        question.write(json.dumps(asked).encode() + b"\n")
-        question.seek(0)
-        code = _ran(question, answer, flag, limits.wall_seconds)
-        answer.seek(0)
-        entries = _told(answer.read())
+    asked = json.dumps(_asked(outputs, sealed, floor, known, limits)).encode() + b"\n"
+    code, raw = _ran(asked, flag, time.monotonic() + limits.wall_seconds)
+    entries = _told(raw)
     return [finding for output in outputs for finding in _of(output, entries.get(output.name), code)]
 
 
@@ -68,23 +65,28 @@ def _asked(outputs: Sequence[OutputDecl], sealed: Path, floor: int, known: Known
     }
 
 
-def _ran(question: IO[bytes], answer: IO[bytes], flag: StopFlag, seconds: float) -> int | None:
-    """The exit code; None if it took too long."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", _PROGRAM], stdin=question, stdout=answer, stderr=subprocess.DEVNULL
-    )
-    end = time.monotonic() + seconds
-    try:
-        while time.monotonic() < end:
-            flag.check()
+def _ran(asked: bytes, flag: StopFlag, end: float) -> tuple[int | None, bytes]:
+    """The exit code, None if it took too long, and the answer as far as it came.
+
+    Whoever ended the fork server meant another job, or nobody: the question is asked again, but not for ever.
+    """
+    answered: tuple[int | None, bytes] = None, b""
+    for _ in range(_ATTEMPTS):
+        with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as answer:
+            question.write(asked)
+            question.seek(0)
             try:
-                return process.wait(0.2)
-            except subprocess.TimeoutExpired:
-                continue
-        return None
-    finally:
-        process.kill()
-        process.wait()
+                code = SERVER.run(question, answer, flag, end)
+                return code, _whole(answer)
+            except ServerGoneError as error:
+                log.warning("release.checker_gone", reason=str(error))
+                answered = None, _whole(answer)
+    return answered
+
+
+def _whole(answer: IO[bytes]) -> bytes:
+    answer.seek(0)
+    return answer.read()
 
 
 def _told(raw: bytes) -> dict[str, list[list[str]]]:

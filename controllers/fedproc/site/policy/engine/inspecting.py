@@ -1,6 +1,6 @@
-"""``python -m fedproc.site.policy.engine.inspecting``: outputs against the rules, in a process of its own with limits.
+"""Outputs against the rules, in a process of its own with limits, which it sets for itself.
 
-It reads one line of JSON from :mod:`fedproc.site.policy.engine.apart`, which starts it, and writes one for each output:
+It reads one line of JSON from :mod:`fedproc.site.policy.engine.apart` and writes one for each output:
 ``{"output": name, "findings": [[rule, result, text], ...]}``.
 """
 
@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import resource
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import OutputDecl
@@ -19,9 +18,9 @@ from fedproc.site.policy.engine.engine import inspect_all
 from fedproc.site.policy.engine.known import Known
 
 
-def main() -> None:
-    """Answer what standard input asks."""
-    asked = json.loads(sys.stdin.buffer.readline())
+def inspect(question: BinaryIO, answer: BinaryIO) -> None:
+    """Answer the question. The limits stay: the process is of no use for anything else afterwards."""
+    asked = json.loads(question.readline())
     _limit(resource.RLIMIT_CPU, asked["cpu_seconds"])
     _limit(resource.RLIMIT_AS, asked["memory_bytes"])
     _limit(resource.RLIMIT_CORE, 0)
@@ -30,7 +29,7 @@ def main() -> None:
     known = Known({name: values.copy for name, values in asked["known"].items()})
     outputs = [OutputDecl.model_validate(each) for each in asked["outputs"]]
     for output, found in inspect_all(outputs, Path(asked["sealed"]), asked["floor"], known, StopFlag()):
-        _answer(output.name, found)
+        _write(answer, output.name, found)
 
 
 def _limit(which: int, wanted: int) -> None:
@@ -39,11 +38,7 @@ def _limit(which: int, wanted: int) -> None:
     resource.setrlimit(which, (value, value))
 
 
-def _answer(output: str, found: Any) -> None:
+def _write(answer: BinaryIO, output: str, found: Any) -> None:
     findings = [[each.rule.id, str(each.result), each.text] for each in found]
-    sys.stdout.write(json.dumps({"output": output, "findings": findings}) + "\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+    answer.write(json.dumps({"output": output, "findings": findings}).encode() + b"\n")
+    answer.flush()
