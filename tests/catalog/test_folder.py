@@ -38,6 +38,11 @@ def line_of(folder: Path, piece: str) -> int:
     return next(number for number, line in enumerate(lines, 1) if piece in line)
 
 
+def test_half_of_a_character_is_told_with_its_line(folder: Path) -> None:
+    told = said(folder, "default: true", 'default: true, description: "\\uD800"')
+    assert f"{folder}/tool.yaml:{line_of(folder, 'uD800')}: holds half of a character" in told
+
+
 CASES = [
     ("{source}/count.py", "{source}/cuont.py", "cuont.py", "{source}/cuont.py is not in the folder"),
     ("requirements.lock", "requirements.txt", "requirements.txt", "requirements.txt is not in the folder"),

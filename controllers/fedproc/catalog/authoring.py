@@ -25,6 +25,8 @@ Where = tuple[int | str, ...]
 _SOURCE = re.compile(r"\{source\}/([^\s{}:;,'\"]+)")
 _HARMLESS = re.compile(r"--prefer-binary|--only-binary[\s=]+(?!.*:none:).*")
 """options that pip-compile writes into a lock, that lead nowhere else, and by which no package is built"""
+_ESCAPED = re.compile(r"\\[uU]")
+_HALF = re.compile("[\ud800-\udfff]")
 _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 _CURE_OF_LOCKS = "pin each package with its hashes: pip-compile --generate-hashes"
 
@@ -65,6 +67,15 @@ def doubled_keys(root: yaml.Node | None, seen: set[int] | None = None) -> Iterat
             yield line, f"{name}: stands in line {first[name]} already; keep one of them"
         first.setdefault(name, line)
         yield from doubled_keys(value, seen)
+
+
+def half_characters(text: str) -> Iterator[tuple[int, str]]:
+    """Lines of scalars with half of a surrogate pair (\\ud800 to \\udfff), which YAML can write and UTF-8 cannot."""
+    if not _ESCAPED.search(text):
+        return
+    for token in yaml.scan(text, yaml.SafeLoader):
+        if isinstance(token, yaml.ScalarToken) and _HALF.search(token.value):
+            yield token.start_mark.line + 1, "holds half of a character (\\ud800 to \\udfff); write the whole one"
 
 
 # -- files -------------------------------------------------------------------------------------------

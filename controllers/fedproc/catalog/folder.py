@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fedproc.catalog.authoring import defects_of, doubled_keys
+from fedproc.catalog.authoring import defects_of, doubled_keys, half_characters
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.files import read_regular, sha256_of
 from fedproc.contract.ids import is_safe_path
@@ -68,14 +68,14 @@ def _parse(description: Path) -> tuple[Tool, yaml.Node | None]:
         text = read_regular(description).decode("utf-8-sig")
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        doubled = [f"{description}:{line}: {text}" for line, text in doubled_keys(root)]
+        defects = [f"{description}:{line}: {what}" for line, what in (*doubled_keys(root), *half_characters(text))]
         content = loader.construct_document(root) if root else None  # puts what it merges (<<) first into its tables
     except OSError as error:
         raise InvalidInputError(f"{description}: cannot be read: {error.strerror}") from error
     except _NOT_YAML as error:
         raise InvalidInputError(f"{description}: not YAML: {error}") from error
-    if doubled:
-        raise InvalidInputError("\n".join(doubled))
+    if defects:
+        raise InvalidInputError("\n".join(defects))
     try:
         return Tool.model_validate(content), root
     except ValidationError as error:
