@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -63,6 +64,7 @@ class Log:
             with self._locked():
                 self._open(origin, opened)
             self._opened = opened.pop_all()
+        weakref.finalize(self, self._opened.close)  # whoever forgets a log leaves none of its files open
 
     def _open(self, origin: str, opened: ExitStack) -> None:
         self._file = open_own(self.folder / ENTRIES, os.O_APPEND)
