@@ -116,7 +116,7 @@ class Client(FileCalls):
 
     def run(self, request: ExperimentRequest, *, key: str | None = None) -> ExperimentView:
         headers = {"Idempotency-Key": key} if key else {}
-        body = request.model_dump(mode="json", exclude_none=True)
+        body = request.model_dump(mode="json", exclude_defaults=True)  # an API of before refuses keys it does not know
         return self._one(ExperimentView, "POST", "/experiments", json=body, headers=headers)
 
     def experiment(self, experiment: str) -> ExperimentView:
