@@ -92,11 +92,3 @@ def test_each_copy_of_a_shared_package_is_among_those_that_are_renewed() -> None
     shared = {"tables", *(path.name for path in (CATALOGUE / "library").iterdir())}
     found = {(path.parts[-3], path.name) for path in CATALOGUE.glob("*/source/*") if path.name in shared}
     assert found == set(PAIRS)
-
-
-@pytest.mark.parametrize("tool", sorted(COPIES["MODULES"]))
-def test_its_copies_of_another_tools_modules_are_those_modules(tool: str) -> None:
-    for module, other in COPIES["MODULES"][tool].items():
-        assert (CATALOGUE / tool / "source" / module).read_bytes() == (
-            CATALOGUE / other / "source" / module
-        ).read_bytes()

@@ -16,8 +16,8 @@ LEAST = 4
 
 @pytest.fixture(scope="module")
 def cells() -> ModuleType:
-    path = Path(__file__).parents[2] / "tool_catalog" / "cohort_statistics" / "source" / "cells.py"
-    spec = importlib.util.spec_from_file_location("cohort_statistics_cells", path)
+    path = Path(__file__).parents[2] / "tool_catalog/library/life_tables/cells.py"
+    spec = importlib.util.spec_from_file_location("life_tables_cells", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

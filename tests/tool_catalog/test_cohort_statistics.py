@@ -182,7 +182,7 @@ def test_every_order_of_events_and_censorings_lies_between_the_bounds(statistics
 
     sys.path.insert(0, str(statistics.folder / "source"))
     try:
-        from survival import Bin, life_table
+        from life_tables.survival import Bin, life_table
     finally:
         sys.path.pop(0)
     chance = np.random.default_rng(1)

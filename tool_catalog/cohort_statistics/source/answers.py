@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cells import showable
 from faults import Fault
 from jsonfile import read_object
+from life_tables.cells import showable
 from request import Request, Variable
 
 

@@ -13,10 +13,10 @@ from typing import Any
 from answers import Answer, read_answer
 from faults import Fault
 from jsonfile import read_object, write_object
+from life_tables.survival import METHOD, Point, life_table, median
 from plot import write_plot
 from pooling import common_bins, variable
 from request import Request
-from survival import METHOD, Point, life_table, median
 
 COLUMNS = (
     "time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "exact_lowest", "exact_highest",

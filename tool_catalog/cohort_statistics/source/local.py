@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cells import boundaries, groups, showable
 from faults import Fault
 from jsonfile import write_object
+from life_tables.cells import boundaries, groups, showable
 from request import Request, Variable
 from tables.description import Column
 from tables.frame import Dataset

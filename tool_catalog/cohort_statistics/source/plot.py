@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from survival import Median, Point
+from life_tables.survival import Median, Point
 
 mpl.use("agg")
 mpl.rcParams.update({"font.size": 10, "savefig.dpi": 150})

@@ -9,7 +9,7 @@ from typing import Any
 
 from answers import Answer, Group, Row, Summary
 from faults import Fault
-from survival import Bin
+from life_tables.survival import Bin
 
 
 def common_bins(tables: Sequence[Sequence[Row]]) -> list[Bin]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import showable
+from life_tables.cells import showable
 from log_rank import Excess
 from regression.answers import Answer
 from regression.jsonfile import read_object

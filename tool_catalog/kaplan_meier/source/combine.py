@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from answers import Row, Told, read_answer
+from life_tables.survival import METHOD, Bin, Point, life_table, median
 from log_rank import log_rank
 from regression.answers import same
 from regression.faults import Fault
 from regression.jsonfile import hosts_with_answers, write_object
 from request import Request
-from survival import METHOD, Bin, Point, life_table, median
 
 COLUMNS = (
     "time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "exact_lowest", "exact_highest",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from cells import boundaries
+from life_tables.cells import boundaries
 from log_rank import Excess
 from regression.design import meaning, only_table, read_frame
 from regression.faults import Fault
