@@ -118,7 +118,8 @@ def code_grant(issuer: Issuer) -> type:
 
         def save_authorization_code(self, code: str, request: Any) -> None:
             now, data = time.time(), request.payload.data
-            issuer.codes = {key: kept for key, kept in issuer.codes.items() if kept.expires > now}
+            for key in [key for key, kept in list(issuer.codes.items()) if kept.expires <= now]:
+                issuer.codes.pop(key, None)  # in place: another thread may keep a code meanwhile
             issuer.codes[code] = AuthorizationCode(
                 code, request.client.client_id, data.get("redirect_uri"), data.get("scope", ""), request.user,
                 now + CODE_SECONDS, data.get("code_challenge"), data.get("code_challenge_method"),
