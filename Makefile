@@ -79,7 +79,7 @@ workers = -n $(WORKERS) --no-loadscope-reorder
 memory = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
 .PHONY: unit
-unit: $(VENV)/installed ## the quick tests that start no process, with few random examples (10 s)
+unit: $(VENV)/installed ## the quick tests that start no process, with few random examples (half a minute)
 	@FEDPROC_FEW_EXAMPLES=yes $(memory) $(BIN)/pytest -m unit -n 2 --no-loadscope-reorder $(ARGS)
 
 .PHONY: test
