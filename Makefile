@@ -79,7 +79,7 @@ workers = -n $(WORKERS) --no-loadscope-reorder
 memory = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
 .PHONY: unit
-unit: $(VENV)/installed ## the quick tests that start no process, with few random examples (half a minute)
+unit: $(VENV)/installed ## the quick tests without a process or a database, with few random examples (ten seconds)
 	@FEDPROC_FEW_EXAMPLES=yes $(memory) $(BIN)/pytest -m unit -n 2 --no-loadscope-reorder $(ARGS)
 
 .PHONY: test

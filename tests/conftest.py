@@ -32,8 +32,8 @@ settings.register_profile("patient", deadline=None, max_examples=wanted(100))
 settings.load_profile("patient")
 
 NEEDS = {
-    "process", "server", "needs_root", "needs_broker", "needs_postgres", "needs_engine", "needs_federation",
-    "needs_browser", "slow",
+    "process", "server", "needs_root", "needs_broker", "needs_database", "needs_postgres", "needs_engine",
+    "needs_federation", "needs_browser", "slow",
 }  # fmt: skip
 WHOLE = re.compile(r"^pytestmark = .*pytest\.mark\.(" + "|".join(sorted(NEEDS)) + ")", re.MULTILINE)
 """in a module of which every test needs something"""
@@ -43,7 +43,7 @@ SHARED = {
     "broker": re.compile(r"tests/(common/amqp/|site/centre/test_(broker_access|egress)\.py)"),
 }
 """By their ids: tests that share something costly share a worker, as those of one file do."""
-UNIT_SECONDS = 0.3
+UNIT_SECONDS = 0.1
 """CPU time that a unit test takes at most in ``make unit``, where nothing else runs; what takes more is ``slow``."""
 PATIENCE = 10
 """so many times that it is let pass with a warning: first uses, odd examples, a machine on which other things run"""

@@ -59,6 +59,7 @@ def test_whole_example_is_a_tool(tmp_path: Path) -> None:
     assert load_tool(tmp_path).tool == Tool.model_validate(WHOLE)
 
 
+@pytest.mark.slow
 @examples(200)
 @given(text=TEXTS)
 def test_description_of_any_bytes_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: bytes) -> None:
@@ -72,6 +73,7 @@ def test_description_of_any_bytes_is_read_or_refused(tmp_path_factory: pytest.Te
         assert str(folder / "tool.yaml") in error.message
 
 
+@pytest.mark.slow
 @examples(100)
 @given(tree=TREES)
 def test_any_files_beside_it_are_packed_or_refused(tmp_path_factory: pytest.TempPathFactory, tree: Any) -> None:
@@ -118,6 +120,7 @@ def test_description_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> No
         load_tool(place.parent)
 
 
+@pytest.mark.slow
 @examples(60)
 @given(st.lists(st.tuples(st.text(max_size=20), JSON), max_size=3), BYTES)
 def test_bundle_of_any_bytes_is_unpacked_or_refused(

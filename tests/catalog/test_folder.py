@@ -140,6 +140,7 @@ def test_reference_inside_the_tool_is_told_too(folder: Path) -> None:
     assert "write out what it refers to" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted([*ROOT.glob("tool_catalog/*/tool.yaml"), EXAMPLE / "tool.yaml"]), ids=str)
 def test_tools_that_are_here_are_right(path: Path) -> None:
     load_tool(path.parent)

@@ -37,6 +37,7 @@ def postgres_schema(postgres: Postgres) -> str:
 
 
 @pytest.fixture(scope="session")
+@needs("needs_database")
 def sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with the present schema, to be copied."""
     return Path(str(_migrated(f"sqlite:///{tmp_path_factory.mktemp('schema')}/central.db").database))
@@ -65,6 +66,7 @@ def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 @pytest.fixture(params=DATABASES)
+@needs("needs_database")
 def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
     """Four hosts that were just heard of and every sample tool, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
@@ -79,6 +81,7 @@ def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
 
 
 @pytest.fixture
+@needs("needs_database")
 def pg_books(postgres: Postgres, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
     """The same on PostgreSQL alone, where writers do not exclude each other by themselves."""
     yield from _opened(connect(new_database(request, "postgresql", tmp_path)), tmp_path)

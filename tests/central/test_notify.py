@@ -32,6 +32,7 @@ def test_a_socket_that_cannot_be_sent_to_does_not_end_who_notifies(tmp_path: Pat
     notifier.publish("events")
 
 
+@pytest.mark.slow
 async def test_a_listener_that_breaks_is_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     heard: list[str] = []
     notifier = SocketNotifier(tmp_path)

@@ -38,6 +38,7 @@ def events_of(text: str, value: Any) -> list[EventView]:
     return [*views, end]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terminal", [True, False])
 @examples(60)
 @given(text=TEXTS, value=JSON)

@@ -19,6 +19,7 @@ CATALOGUE = [ROOT / "tool_catalog" / name for name in ("cohort_statistics", "flo
 EXAMPLE = ROOT / "docs/examples/row_count"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [*CATALOGUE, EXAMPLE], ids=lambda path: path.name)
 def test_examples_of_our_tools_have_nothing_against_them_but_what_people_look_at(folder: Path) -> None:
     for entry in release_of(load_tool(folder), folder):

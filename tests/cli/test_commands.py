@@ -22,11 +22,13 @@ from fedproc.client import session
 from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns
 
 
+@pytest.mark.slow
 def test_the_version(fedproc: Call) -> None:
     assert fedproc("--version").out == f"fedproc {version('fedproc')}\n"
     assert "analysis travels" in fedproc("--help").out
 
 
+@pytest.mark.slow
 def test_every_command_shows_its_help(fedproc: Call) -> None:
     for words in ("run", "follow", "results", "experiments list", "hosts show", "data put", "site status", "login"):
         assert fedproc(*words.split(), "--help").code == 0

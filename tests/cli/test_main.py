@@ -25,6 +25,7 @@ def test_a_command_has_all_that_is_below_it_when_it_is_asked_for_alone(word: str
     assert names(getattr(alone, "commands", {word: alone})[word]) == names(ALL[word])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["nonsense"]])
 def test_whoever_asks_for_no_command_is_shown_all(arguments: list[str]) -> None:
     assert names(get_command(application(arguments))) == names(get_command(application([])))
@@ -40,6 +41,7 @@ def test_a_hosts_commands_load_nothing_of_the_users_ones() -> None:
     assert not {"fedproc.cli.run", "fedproc.client.api", "httpx"} & set(loaded)
 
 
+@pytest.mark.slow
 def test_help_has_each_exit_code_on_a_line_of_its_own(fedproc: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = [line.strip() for line in fedproc("run", "--help").out.splitlines()]

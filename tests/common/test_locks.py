@@ -8,9 +8,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from fedproc.common.locks import async_file_locked, file_locked
 
 
+@pytest.mark.slow
 def test_who_waited_for_a_lock_whose_file_was_removed_waits_for_the_new_one(tmp_path: Path) -> None:
     path, inside = tmp_path / "x.lock", threading.Event()
 
@@ -30,6 +33,7 @@ def test_who_waited_for_a_lock_whose_file_was_removed_waits_for_the_new_one(tmp_
     waiter.join()
 
 
+@pytest.mark.slow
 async def test_the_waiter_in_a_loop_does_as_well(tmp_path: Path) -> None:
     path, inside = tmp_path / "x.lock", asyncio.Event()
 
@@ -49,6 +53,7 @@ async def test_the_waiter_in_a_loop_does_as_well(tmp_path: Path) -> None:
         await waiter
 
 
+@pytest.mark.slow
 async def test_a_wait_for_a_lock_may_be_given_up(tmp_path: Path) -> None:
     async def wait() -> None:
         async with async_file_locked(tmp_path / "x.lock"):

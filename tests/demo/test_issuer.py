@@ -58,6 +58,7 @@ def redeem(browser: FlaskClient, code: str, **changed: str) -> Any:
     return browser.post("/token", data={**form, "code": code, **changed})
 
 
+@pytest.mark.slow
 def test_a_code_is_exchanged_once(browser: FlaskClient) -> None:
     code = code_of(browser)
     first = redeem(browser, code)
@@ -66,6 +67,7 @@ def test_a_code_is_exchanged_once(browser: FlaskClient) -> None:
     assert redeem(browser, code).json["error"] == "invalid_grant"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed", [{"code_verifier": "w" * 43}, {"client_id": "another"}, {"redirect_uri": "http://127.0.0.1/other"}]
 )
@@ -73,6 +75,7 @@ def test_a_code_is_for_whom_it_was_given(browser: FlaskClient, changed: dict[str
     assert redeem(browser, code_of(browser), **changed).status_code == 400
 
 
+@pytest.mark.slow
 def test_a_sign_in_without_pkce_gives_no_token(browser: FlaskClient) -> None:
     asked = {name: value for name, value in ASKED.items() if not name.startswith("code_")}
     for query in (asked, ASKED):
@@ -88,6 +91,7 @@ def test_nobody_is_led_to_an_address_that_is_not_the_dashboards(browser: FlaskCl
     assert browser.get("/end-session", query_string=out).headers["location"] == out["post_logout_redirect_uri"]
 
 
+@pytest.mark.slow
 def test_a_wrong_password_is_told_in_the_form(browser: FlaskClient) -> None:
     answer = browser.post("/authorize", query_string=ASKED, data={**ROSA, "password": "wrong"})
     assert "is not right" in answer.text

@@ -6,6 +6,8 @@ import inspect
 import re
 from pathlib import Path
 
+import pytest
+
 from fedproc.demo import scenario
 from fedproc.demo.federation import Federation
 
@@ -17,10 +19,12 @@ def _offered(tmp_path: Path, only: frozenset[str] | None) -> set[str]:
     return {manifest.tool.id for _, manifest in federation._tools()}
 
 
+@pytest.mark.slow
 def test_a_federation_that_is_left_running_offers_the_whole_catalogue(tmp_path: Path) -> None:
     assert _offered(tmp_path, None) > {*scenario.TOOLS, "linear-regression", "logistic-regression", "cox-regression"}
 
 
+@pytest.mark.slow
 def test_the_demos_own_offers_what_it_runs_and_makes_nothing_ready_beside(tmp_path: Path) -> None:
     assert _offered(tmp_path, scenario.TOOLS) == scenario.TOOLS
 

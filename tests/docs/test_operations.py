@@ -37,6 +37,7 @@ def symptoms(page: Path) -> list[str]:
     return [piece.strip(" :;,?()") for message in bare for piece in message.split("…")]
 
 
+@pytest.mark.slow
 @by_page
 def test_messages_are_those_of_the_code(page: Path) -> None:
     pieces = [piece for piece in symptoms(page) if len(piece) > 12]

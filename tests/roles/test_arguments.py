@@ -65,6 +65,7 @@ def open_dictionaries(known: dict[str, Any], place: str) -> Iterator[str]:
             yield f"{place}.{name}"
 
 
+@pytest.mark.slow
 def test_every_dictionary_of_a_role_says_its_keys_or_who_refuses_them() -> None:
     roles = sorted(path.parents[1].name for path in ROLES.glob("*/meta/argument_specs.yml"))
     assert {place for role in roles for place in open_dictionaries(options(role), role)} == set(OPEN)

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -164,6 +165,7 @@ def _encoded(value: Any, dialect: Dialect) -> Any:
     return value.encode(dialect.encoding, "replace").decode(dialect.encoding) if isinstance(value, str) else value
 
 
+@pytest.mark.slow
 @given(tables())
 def test_table_in_an_odd_dialect_is_read_as_what_was_written_or_refused(table: tuple[Dialect, list[Made]]) -> None:
     dialect, made = table
@@ -185,6 +187,7 @@ def _known(value: Any, missing: list[str]) -> Any:
     return None if isinstance(value, str) and value.strip() in {"", *missing} else value
 
 
+@pytest.mark.slow
 @given(tables())
 def test_proposal_for_an_odd_dialect_reads_what_was_written_or_notes_what_it_took(
     table: tuple[Dialect, list[Made]],

@@ -29,6 +29,7 @@ def _folder(tool: str) -> Path:
     return CATALOGUE / tool.replace("-", "_")
 
 
+@pytest.mark.slow
 def test_the_catalogue_has_the_demos_tools() -> None:
     assert manifests().keys() >= TOOLS
 

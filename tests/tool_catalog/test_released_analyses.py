@@ -53,6 +53,7 @@ def _found(tool: str, answer: dict[str, Any], folder: Path, floor: int = 10) -> 
     return {each.rule.id: each.result.value for each in inspect(_declared(tool), folder, floor, Known(known))}
 
 
+@pytest.mark.slow
 def test_sums_pass_the_rules_of_the_host_by_what_they_declare(tmp_path: Path) -> None:
     assert _found("linear_regression", _example("linear_regression"), tmp_path) == {}
 
@@ -82,6 +83,7 @@ def test_rows_in_the_place_of_sums_are_refused_by_the_host(
     assert "refuse" in _found("linear_regression", answer, tmp_path).values()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edit",
     [

@@ -51,6 +51,7 @@ def published() -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_the_document_in_docs_is_current() -> None:
     assert DOCUMENT.read_text() == served(), "run `make docs` and commit docs/openapi.json"
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from tests.support.books import Books
 
 from fedproc.central.api.metrics import Metrics
@@ -31,6 +32,7 @@ async def _woken(news: asyncio.Event) -> None:
     news.clear()
 
 
+@pytest.mark.slow
 async def test_only_the_streams_of_an_experiment_with_news_are_woken(books: Books) -> None:
     one, two = (books.submit(tool="lone", hosts=["UB"]) for _ in range(2))
     await asyncio.to_thread(books.dispatch)

@@ -25,6 +25,7 @@ def silent() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing_is_given_up(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine_module.CONNECT_SECONDS <= 15
     monkeypatch.setattr(engine_module, "CONNECT_SECONDS", 2)
@@ -38,6 +39,7 @@ def test_a_server_that_says_nothing_is_given_up(silent: int, monkeypatch: pytest
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 def test_what_the_url_says_of_a_limit_counts(silent: int) -> None:
     began = time.monotonic()
     with (

@@ -35,6 +35,7 @@ def _to(engine: Engine, revision: str, verb: Any = command.upgrade) -> None:
         verb(config, revision)
 
 
+@pytest.mark.slow
 def test_the_migrations_make_what_the_programs_work_with(engine: Engine) -> None:
     migrate.migrate(engine)
     migrate.migrate(engine)
@@ -43,6 +44,7 @@ def test_the_migrations_make_what_the_programs_work_with(engine: Engine) -> None
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
+@pytest.mark.slow
 def test_every_step_can_be_taken_back(engine: Engine) -> None:
     migrate.migrate(engine)
     _to(engine, "base", command.downgrade)
@@ -51,6 +53,7 @@ def test_every_step_can_be_taken_back(engine: Engine) -> None:
     assert migrate.revision(engine) == migrate.head()
 
 
+@pytest.mark.slow
 def test_jobs_of_gangs_are_known_as_such_after_an_update(engine: Engine) -> None:
     _to(engine, "0002")
     with write_transaction(engine) as connection:
@@ -72,6 +75,7 @@ def test_jobs_of_gangs_are_known_as_such_after_an_update(engine: Engine) -> None
     assert [(row.id, bool(row.gang)) for row in rows] == [("a", True), ("b", False), ("c", False)]
 
 
+@pytest.mark.slow
 def test_a_program_with_an_old_database_says_what_to_run(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         migrate.ready(engine)

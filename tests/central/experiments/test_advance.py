@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
 from sqlalchemy import insert
 from tests.support.books import Books, kinds
 from tests.support.sample_tools import need, task, tool
@@ -130,6 +131,7 @@ def test_a_cancel_of_what_was_claimed_goes_to_the_host(books: Books) -> None:
 # -- gangs that want the same hosts
 
 
+@pytest.mark.slow
 def test_gangs_go_one_after_the_other_the_first_first(books: Books) -> None:
     one, two, three = (books.submit(tool="gang", hosts=["UB", "BSC"]) for _ in range(3))
     assert {order.experiment for _, order in books.dispatch() if isinstance(order, JobOrder)} == {one}
@@ -164,6 +166,7 @@ def test_a_gang_that_waits_keeps_its_hosts_from_later_ones(books: Books) -> None
     assert set(books.states(third).values()) == {"queued"}
 
 
+@pytest.mark.slow
 def test_whatever_becomes_of_the_first_gang_the_next_one_goes(books: Books) -> None:
     for end in ("failed", "error", "refused", "expired"):
         one, two = (books.submit(tool="gang", hosts=["UB"]) for _ in range(2))

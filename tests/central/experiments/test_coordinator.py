@@ -234,6 +234,7 @@ def _circular(waits: dict[Any, set[Any]]) -> bool:
     return bool(waits)
 
 
+@pytest.mark.slow
 @examples(400)
 @given(tools(), st.integers(1, 4), st.data())
 def test_whatever_happens_every_job_ends_once_and_the_experiment_with_the_last(
@@ -257,6 +258,7 @@ def test_whatever_happens_every_job_ends_once_and_the_experiment_with_the_last(
     assert all(count == 1 for count in play.ends.values())
 
 
+@pytest.mark.slow
 @examples(300)
 @given(tools().filter(lambda t: not _waits_for_itself(t)), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_if_nothing_goes_wrong_it_succeeds(tool: Tool, hosts: int, random: Any) -> None:
@@ -270,6 +272,7 @@ def test_if_nothing_goes_wrong_it_succeeds(tool: Tool, hosts: int, random: Any) 
     assert not [made for made in play.decisions if made.kind == "cancel"]
 
 
+@pytest.mark.slow
 @examples(200)
 @given(tools(), st.integers(1, 3), st.data())
 def test_a_cancelled_experiment_ends_whatever_its_jobs_are_doing(tool: Tool, hosts: int, data: st.DataObject) -> None:

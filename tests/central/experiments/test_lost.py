@@ -46,6 +46,7 @@ def test_an_operator_ends_what_is_open_and_its_host_is_told_when_it_comes_back(b
     assert books.states(experiment)["local@UB"] == "lost", "what it says later is kept beside it"
 
 
+@pytest.mark.slow
 def test_one_job_is_ended_and_the_tool_says_what_becomes_of_the_rest(books: Books) -> None:
     books.add_tool(SPARING)
     experiment = running_gang(books, "sparing", "UB", "BSC", "FORTH")
@@ -68,6 +69,7 @@ def test_what_has_ended_cannot_be_lost(books: Books) -> None:
         lose(books, experiment)
 
 
+@pytest.mark.slow
 def test_a_silent_host_is_lost_after_what_the_experiment_says_and_the_others_go_on(books: Books) -> None:
     books.add_tool(SPARING)
     now = time.time()

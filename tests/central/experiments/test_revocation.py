@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from sqlalchemy import insert, select
 from tests.support.books import Books, kinds
 from tests.support.sample_tools import DIAL, PORT, need, task, tool
@@ -122,6 +123,7 @@ def test_a_job_that_no_broker_has_yet_is_not_sent(books: Books) -> None:
     assert not [m for _, m in later if isinstance(m, JobOrder)]
 
 
+@pytest.mark.slow
 def test_the_rest_of_the_experiment_goes_as_its_tool_says(books: Books) -> None:
     failing = running_gang(books, "gang", "UB", "BSC", "FORTH")
     change(books, "BSC", active=False)

@@ -112,6 +112,7 @@ def as_before(books: Books) -> None:
         connection.execute(shared.delete())
 
 
+@pytest.mark.slow
 def test_rows_of_the_release_before_still_go_out(books: Books) -> None:
     books.add_tool(WIDE)
     parameters = {"model": "m" * 3_000, "column": "age"}

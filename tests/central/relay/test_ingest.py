@@ -88,6 +88,7 @@ def test_a_terminal_state_absorbs_and_what_comes_after_is_kept_beside_it(books: 
     assert _told(books, job.experiment).count((None, "failed")) == 1
 
 
+@pytest.mark.slow
 @examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_however_often_and_in_whatever_order_messages_come_a_job_ends_once(books: Books, data: st.DataObject) -> None:
@@ -588,6 +589,7 @@ def test_no_kind_is_read_as_another_that_may_be_larger(
     assert "are read of a record" in kept.reason
 
 
+@pytest.mark.slow
 def test_texts_of_a_host_are_kept_up_to_a_length(books: Books, job: Row[Any]) -> None:
     long = "r" * 100_000
     books.report(job.id, "accepted", waiting_for=long)

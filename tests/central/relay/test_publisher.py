@@ -170,6 +170,7 @@ def test_what_no_queue_takes_is_not_sent_and_keeps_nothing_else_from_being_sent(
     assert kinds(books.dispatch(at=now + LEASE_SECONDS + 1)) == [("JobOrder", "BSC")]
 
 
+@pytest.mark.slow
 def test_more_than_one_batch(books: Books) -> None:
     for _ in range(BATCH // 4 + 5):
         books.submit(tool="lone", hosts=["UB", "BSC", "FORTH", "EUCAIM"])

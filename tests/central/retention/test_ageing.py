@@ -107,6 +107,7 @@ def test_what_was_deleted_stands_in_the_audit_once(kept: Any, kind: str) -> None
     assert [(row.action, row.detail.split()[1:4]) for row in found] == [(f"expire_{kind}", ["after", "10", "days,"])]
 
 
+@pytest.mark.slow
 def test_an_experiment_goes_with_all_that_belongs_to_it(kept: Any) -> None:
     gone, stays = kept.experiment(kept.start - 20 * DAY, records=3), kept.experiment(kept.start)
     files_of = [kept.result(gone, kept.start), kept.result(gone, kept.start), kept.result(stays, kept.start)]
@@ -163,6 +164,7 @@ def test_a_message_that_waits_for_a_host_goes_only_with_the_host(kept: Any) -> N
     assert kept.count(outbox) == 0
 
 
+@pytest.mark.slow
 def test_a_clock_that_was_ahead_keeps_nothing_behind_it(kept: Any) -> None:
     kept.audit(kept.start + 300 * DAY)
     for _ in range(BATCH):

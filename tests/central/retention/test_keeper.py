@@ -65,6 +65,7 @@ def test_a_year_of_submissions_leaves_rows_and_bytes_flat(kept: Any) -> None:
     assert (kinds["experiments"].rows, kinds["experiments"].bytes) == (rows[-1]["experiments"], 10 * rows[-1]["jobs"])
 
 
+@pytest.mark.slow
 def test_who_dies_in_the_middle_of_it_leaves_nothing_for_ever(kept: Any) -> None:
     old = [kept.experiment(kept.start - 20 * DAY, records=2) for _ in range(3)]
     for experiment in old:
@@ -134,6 +135,7 @@ def test_what_somebody_else_put_into_the_file_store_stays_and_is_told(
     assert "notes.txt" in caplog.text
 
 
+@pytest.mark.slow
 def test_bytes_that_cannot_be_removed_hold_up_no_others_and_are_tried_a_day_later(
     kept: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -248,6 +248,7 @@ def test_retention_leaves_entries_that_are_not_logged(books: Books, tmp_path: Pa
     assert logged not in left
 
 
+@pytest.mark.slow
 def test_many_acts_share_few_flushes_of_the_disk(books: Books, disk: Disk) -> None:
     with serialized_transaction(books.engine) as connection:
         for _ in range(1200):
@@ -257,6 +258,7 @@ def test_many_acts_share_few_flushes_of_the_disk(books: Books, disk: Disk) -> No
     assert disk.flushes <= 4
 
 
+@pytest.mark.slow
 def test_experiment_of_very_many_datasets_has_several_entries(books: Books) -> None:
     """One that the log could not hold in a line would keep every order of the centre from going."""
     experiment = books.submit(tool="lone", hosts=["UB", "BSC", "FORTH"])

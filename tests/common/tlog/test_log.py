@@ -74,6 +74,7 @@ def test_file_of_hashes_may_be_lost_or_cut(tmp_path: Path, leave: int) -> None:
     assert Log(tmp_path, ORIGIN).root_at(9) == root
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(st.data())
 def test_proofs_of_a_log_hold_whatever_was_appended_together(

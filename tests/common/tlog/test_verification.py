@@ -149,6 +149,7 @@ def test_place_without_a_log_is_named(tmp_path: Path) -> None:
         verify(tmp_path)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=400))
 def test_any_file_is_verified_without_an_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
@@ -158,6 +159,7 @@ def test_any_file_is_verified_without_an_error(tmp_path_factory: pytest.TempPath
     assert list(read_entries(path)) == []
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_any_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
@@ -183,6 +185,7 @@ def test_line_with_what_is_no_number_is_named(tmp_path: Path, number: str) -> No
     assert any("line 1: it is no JSON" in problem for problem in verify(tmp_path).problems)
 
 
+@pytest.mark.slow
 def test_line_without_an_end_is_not_read_as_a_whole(tmp_path: Path) -> None:
     with (tmp_path / ENTRIES).open("wb") as file:
         file.truncate(64 << 20)

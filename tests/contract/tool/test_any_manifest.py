@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey
@@ -34,6 +35,7 @@ WHOLE: dict[str, Any] = sample_tools.tool(
 ).model_dump(mode="json", by_alias=True)  # fmt: skip
 
 
+@pytest.mark.slow
 @examples(200)
 @given(bent(WHOLE))
 def test_description_of_any_content_is_a_tool_or_refused(content: Any) -> None:

@@ -53,6 +53,7 @@ def test_schema_names_columns_at_any_depth() -> None:
     assert not names_columns({"properties": {"a": {"type": "string"}, "b": True}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "values"),
     [

@@ -168,6 +168,7 @@ def test_schema_with_room_for_more_than_it_says_is_found(schema: Any, problem: s
     assert any(problem in each for each in declaring(schema)), declaring(schema)
 
 
+@pytest.mark.slow
 def test_schema_that_multiplies_is_given_up() -> None:
     steps = {f"s{i}": {"anyOf": [{"$ref": f"#/$defs/s{i + 1}"}] * 2} for i in range(40)}
     (problem,) = declaring({"$ref": "#/$defs/s0", "$defs": {**steps, "s40": closed()}})

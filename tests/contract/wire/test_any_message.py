@@ -142,6 +142,7 @@ def read(raw: bytes) -> None:
         assert type(body) in m.TYPE_OF
 
 
+@pytest.mark.slow
 @examples(200)
 @given(st.data())
 def test_signed_message_with_any_body_is_read_or_refused(data: st.DataObject) -> None:
@@ -162,6 +163,7 @@ def test_bytes_that_nobody_signed_are_refused(raw: bytes) -> None:
         unseal(raw, KEYS, aud=CENTRAL)
 
 
+@pytest.mark.slow
 @examples(150)
 @given(st.data())
 def test_token_that_was_cut_or_joined_is_refused(data: st.DataObject) -> None:

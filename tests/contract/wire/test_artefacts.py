@@ -71,6 +71,7 @@ def test_what_was_changed_on_the_way_is_not_read(tmp_path: Path, harm: str) -> N
         decrypt_file(target, tmp_path / "read", KEY)
 
 
+@pytest.mark.slow
 def test_what_is_encrypted_as_a_whole_is_in_memory_up_to_a_bound(tmp_path: Path) -> None:
     with (tmp_path / "sealed").open("wb") as sealed:
         sealed.truncate((64 << 20) + 1)

@@ -51,6 +51,7 @@ def test_names_are_found_in_expressions() -> None:
     assert names(asked) == {"a_seconds", "c_total", "d"}
 
 
+@pytest.mark.slow
 def test_what_is_asked_of_our_programs_is_what_they_show(tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path}/central.db")
     migrate(engine)

@@ -76,6 +76,7 @@ GRANTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @examples(150)
 @given(discovery=st.one_of(st.just(as_json(ISSUER)), BYTES, bent(ISSUER).map(as_json)), grant=GRANTS)
 def test_any_answer_of_the_issuer_is_a_token_or_waited_for(key: Path, discovery: bytes, grant: bytes) -> None:
@@ -114,6 +115,7 @@ ANY = st.tuples(
 )
 
 
+@pytest.mark.slow
 @examples(100)
 @given(answers=st.lists(ANY, min_size=1, max_size=6))
 def test_any_answer_of_the_api_ends_in_an_error_of_ours(

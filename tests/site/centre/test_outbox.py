@@ -72,6 +72,7 @@ async def ran(journal: Journal, broker: Broker, *awaited: str, left: int = 0) ->
     await asyncio.gather(running, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_of_a_jobs_snapshots_that_wait_only_the_newest_goes_and_every_record_does() -> None:
     messages = (
         snapshot("a", 1, "accepted"),
@@ -88,6 +89,7 @@ async def test_of_a_jobs_snapshots_that_wait_only_the_newest_goes_and_every_reco
     assert journal.kept == []
 
 
+@pytest.mark.slow
 async def test_what_the_broker_does_not_take_is_kept_with_all_that_it_stands_for() -> None:
     messages = (snapshot("a", 1, "accepted"), record("a", 1), snapshot("b", 1, "accepted"), snapshot("a", 2, "running"))
     journal, broker = Journal(*messages), Broker(refused="running")
@@ -96,6 +98,7 @@ async def test_what_the_broker_does_not_take_is_kept_with_all_that_it_stands_for
     assert [entry.id for entry in journal.kept] == [1, 4]
 
 
+@pytest.mark.slow
 async def test_what_somebody_waits_for_goes_at_once_and_jobs_that_go_on_wait_for_more() -> None:
     messages = (
         snapshot("a", 1, "running"),
@@ -117,6 +120,7 @@ def _long(*, outputs: int) -> list[dict[str, str]]:
     return [{"path": "p" * 1_000_000}] * outputs
 
 
+@pytest.mark.slow
 async def test_a_snapshot_that_nobody_could_read_goes_without_its_lists_and_still_ends_the_job() -> None:
     kind, large = snapshot("a", 3, "succeeded")
     journal = Journal((kind, large | {"outputs": _long(outputs=20)}), snapshot("b", 1, "accepted"))
@@ -130,6 +134,7 @@ async def test_a_snapshot_that_nobody_could_read_goes_without_its_lists_and_stil
     assert journal.kept == []
 
 
+@pytest.mark.slow
 async def test_a_record_that_nobody_could_read_keeps_nothing_back() -> None:
     kind, large = record("a", 1)
     journal, broker = Journal((kind, large | {"lines": ["x" * 1_000_000] * 20}), record("a", 2)), Broker()
@@ -138,6 +143,7 @@ async def test_a_record_that_nobody_could_read_keeps_nothing_back() -> None:
     assert journal.kept == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["{", "[1]", "[" * 100_000, '{"job": "\udcff"}'])
 async def test_message_that_cannot_be_read_keeps_no_other_from_going(broken: str) -> None:
     journal, broker = Journal(snapshot("j-1", 1, "running"), record("j-1", 1)), Broker()

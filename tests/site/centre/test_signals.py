@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from fedproc.site.centre.signals import OutboxSignal, Switch
 
 
@@ -27,6 +29,7 @@ async def test_a_switch_that_is_turned_back_at_once_wakes_who_waited() -> None:
     await asyncio.wait_for(waiter, 1)
 
 
+@pytest.mark.slow
 async def test_all_of_the_outbox_is_due_soon_and_a_job_that_is_awaited_at_once() -> None:
     signal = OutboxSignal()
     signal.publish("j-1")
@@ -34,6 +37,7 @@ async def test_all_of_the_outbox_is_due_soon_and_a_job_that_is_awaited_at_once()
     assert await asyncio.wait_for(signal.due(), 1) is None
 
 
+@pytest.mark.slow
 async def test_after_a_failed_attempt_all_of_it_is_due_at_once() -> None:
     signal = OutboxSignal()
     assert await asyncio.wait_for(signal.due(), 1) is None

@@ -35,6 +35,7 @@ async def offered(folder: Path) -> tuple[OfferedDataset, ...]:
     return offers
 
 
+@pytest.mark.slow
 @examples(80)
 @given(tree=TREES, described=st.one_of(st.none(), BYTES, bent(DESCRIBED).map(as_json)))
 def test_any_folder_is_offered_or_told(

@@ -120,6 +120,7 @@ def test_what_must_be_there_is_named_where_it_is_missing(tmp_path: Path) -> None
     assert found.problems == [("missing_tags", "has no BodyPartExamined, Manufacturer, AcquisitionDate")]
 
 
+@pytest.mark.slow
 def test_deflated_file_is_inflated_no_further_than_bearable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meta = io.BytesIO()
     made = image()
@@ -145,6 +146,7 @@ def test_deflated_file_is_inflated_no_further_than_bearable(tmp_path: Path, monk
     }
 
 
+@pytest.mark.slow
 def test_sequence_of_items_without_end_is_read_no_further_than_bearable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +242,7 @@ def test_segmentation_whose_series_is_absent_is_told_until_it_is_there(folder: P
 # -- whatever the bytes are --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", PYDICOMS, ids=["pydicom", "pydicom-data"])
 def test_every_file_of_pydicoms_own_tests_goes_through(root: Path, index: DatasetIndex) -> None:
     known = index.update(root, StopFlag())
@@ -253,6 +256,7 @@ def _samples() -> Iterator[bytes]:
         yield (PYDICOMS[0] / "test_files" / name).read_bytes()[:20_000]
 
 
+@pytest.mark.slow
 @examples(150)
 @given(
     content=st.sampled_from(list(_samples())),

@@ -255,6 +255,7 @@ async def test_bytes_are_read_again_after_as_many_days_as_the_site_says(good: Pa
 # -- what images there are ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_what_images_are_goes_with_the_first_page_and_is_counted_once_a_version(
     good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

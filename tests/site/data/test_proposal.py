@@ -220,6 +220,7 @@ def test_first_line_that_looks_like_a_row_is_noted(tmp_path: Path, content: str,
     assert (found.description.get("show_columns") is False) is looks
 
 
+@pytest.mark.slow
 def test_what_a_person_says_of_the_files_counts(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("x;y\n1,5;Gr\u00f6\u00dfe\n2,5;Gr\u00f6\u00dfe\n".encode("iso-8859-15"))
     run = CliRunner().invoke
@@ -264,6 +265,7 @@ def test_check_tells_all_tables_at_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_check_names_the_site_of_an_installed_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedproc.cli.datasets.INSTALLED", tmp_path / "host.toml")
     proposal(tmp_path, "x,y\n1,2\n")
@@ -274,6 +276,7 @@ def test_check_names_the_site_of_an_installed_host(tmp_path: Path, monkeypatch: 
     assert "\n  UB: export.csv, line 2" in str(CliRunner().invoke(application([]), command).exception)
 
 
+@pytest.mark.slow
 def test_command_line_describes_writes_and_checks(tmp_path: Path) -> None:
     (tmp_path / "export.csv").write_text("x,y\n1,2\n[red]soon,4\n5,6\n7,8\n9,9\n2,2\n")
     run = CliRunner().invoke

@@ -323,6 +323,7 @@ def test_cohort_that_is_half_written_is_none(tmp_path: Path) -> None:
     assert frozen.FrozenCohorts(tmp_path).known(JOB, "d") is None
 
 
+@pytest.mark.slow
 def test_fifty_thousand_files_are_laid_out_in_two_seconds_of_processor_time(tmp_path: Path) -> None:
     """A tenth of them, times ten: a loaded machine takes longer, and uses no more processor time."""
     store, index, number = tmp_path / "store", DatasetIndex(tmp_path / "i.sqlite"), 5000

@@ -267,6 +267,7 @@ def test_paths_are_shown_without_what_a_terminal_would_obey() -> None:
     assert shown(b"a/\x1b[2J\xff\xe2\x80\xaetxt") == r"a/\x1b[2J\xff\u202etxt"
 
 
+@pytest.mark.slow
 def test_fifty_thousand_files_are_looked_at_in_no_time(folder: Path, index: DatasetIndex) -> None:
     """The product of processor seconds: a loaded machine takes longer, and uses no more."""
     for number in range(100):

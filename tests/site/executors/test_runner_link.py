@@ -41,6 +41,7 @@ def answer(request: dict[str, Any], **result: Any) -> bytes:
     return json.dumps({"id": request["id"], "result": result}).encode()
 
 
+@pytest.mark.slow
 async def test_a_runner_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(sandbox, "WORK_SECONDS", 0.3)
@@ -52,6 +53,7 @@ async def test_a_runner_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.M
             assert caught.value.code == "system_fault.runner"
 
 
+@pytest.mark.slow
 async def test_the_end_of_a_job_is_waited_for_however_long_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +65,7 @@ async def test_the_end_of_a_job_is_waited_for_however_long_it_runs(
         waiting.cancel()
 
 
+@pytest.mark.slow
 async def test_a_runner_that_hangs_while_a_job_runs_is_told_and_the_job_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -76,6 +79,7 @@ async def test_a_runner_that_hangs_while_a_job_runs_is_told_and_the_job_goes_on(
         waiting.cancel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nonsense", [b"[]", b"{}", b"nonsense", b"5"])
 async def test_who_waits_is_not_forgotten_when_the_runner_says_nonsense(tmp_path: Path, nonsense: bytes) -> None:
     said: list[bytes] = [nonsense]

@@ -63,6 +63,7 @@ def test_last_line_without_newline_is_sent_when_the_step_has_ended(tmp_path: Pat
     assert [line for _, body in saved for line in json.loads(body)["lines"]] == ["first", "the cause"]
 
 
+@pytest.mark.slow
 def test_all_that_was_printed_before_the_exit_is_sent(tmp_path: Path) -> None:
     printed = b"".join(b"line %06d\n" % number for number in range(60_000))
     streams, saved = streams_of(tmp_path, printed)

@@ -97,6 +97,7 @@ class NoTransfer:
         raise UnavailableError("away")
 
 
+@pytest.mark.slow
 @examples(60)
 @given(raws=conversation())
 def test_any_messages_of_the_centre_are_settled(tmp_path_factory: pytest.TempPathFactory, raws: list[bytes]) -> None:

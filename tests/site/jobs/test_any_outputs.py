@@ -131,6 +131,7 @@ def test_folder_that_the_tool_took_away_fails_it(folders: Any, what: str) -> Non
         workspace.probe_result("status.json")
 
 
+@pytest.mark.slow
 def test_files_that_change_while_they_are_read_end_nothing(folders: Any) -> None:
     """As of processes that are not gone yet: content, kind, names and folders change under the reader."""
     over = threading.Event()

@@ -116,6 +116,7 @@ async def ordered_with(host: Host, **selection: Any) -> str:
     return ordered.job
 
 
+@pytest.mark.slow
 async def test_job_is_given_what_it_selects_and_nothing_of_it_stays(host: Host, persons: Path, tmp_path: Path) -> None:
     host.services.policy = host.services.policy.model_copy(update={"floor": 5})
     job = await ordered_with(host, patient=[f"P{number}" for number in range(6)])

@@ -95,6 +95,7 @@ async def test_job_whose_grant_was_withdrawn_before_it_is_never_started(host: Ho
     assert host.executor.started == []
 
 
+@pytest.mark.slow
 async def test_job_whose_grant_is_withdrawn_in_mid_run_is_stopped(host: Host) -> None:
     rule(host)
     centre(host).answers = ["granted", "granted", "not_granted"]
@@ -112,6 +113,7 @@ async def test_job_that_waited_for_long_is_asked_about_before_it_starts(host: Ho
     assert host.executor.started == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decided", "answer", "rule_of_site", "code"),
     [
@@ -138,6 +140,7 @@ async def test_results_leave_only_while_their_datasets_may_be_used(
     assert caught.value.code == code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [AWAY, UNKNOWN, "not_asked", "session_ended"])
 async def test_job_of_which_nobody_can_be_asked_waits_and_then_fails(host: Host, fault: Any) -> None:
     rule(host)
@@ -153,6 +156,7 @@ async def test_job_of_which_nobody_can_be_asked_waits_and_then_fails(host: Host,
     assert host.executor.started == []
 
 
+@pytest.mark.slow
 async def test_job_starts_when_the_centre_can_be_asked_again(host: Host) -> None:
     rule(host, patience_seconds=60)
     centre(host).answers = [AWAY, "granted"]
@@ -160,6 +164,7 @@ async def test_job_starts_when_the_centre_can_be_asked_again(host: Host) -> None
     assert host.orchestrator.runs[job].record.waiting_for is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [AWAY, "not_asked", "session_ended"])
 async def test_running_job_of_which_nobody_can_be_asked_for_long_is_stopped(host: Host, fault: Any) -> None:
     rule(host, patience_seconds=0.5)
@@ -170,6 +175,7 @@ async def test_running_job_of_which_nobody_can_be_asked_for_long_is_stopped(host
     assert host.executor.cancelled == [job]
 
 
+@pytest.mark.slow
 async def test_running_job_outlives_an_api_that_was_away_for_a_while(host: Host) -> None:
     rule(host, patience_seconds=60)
     centre(host).answers = ["granted", AWAY, "granted"]
@@ -181,6 +187,7 @@ async def test_running_job_outlives_an_api_that_was_away_for_a_while(host: Host)
     assert host.orchestrator.runs[job].record.state is S.running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "in mid-run"])
 async def test_a_session_that_has_ended_ends_the_job_where_the_site_says_fail(host: Host, when: str) -> None:
     rule(host, session_ended="fail")
@@ -188,6 +195,7 @@ async def test_a_session_that_has_ended_ends_the_job_where_the_site_says_fail(ho
     assert await end_of(host, granted_order()) == (S.refused, "grant.session_ended")
 
 
+@pytest.mark.slow
 async def test_a_session_that_has_ended_does_not_matter_where_the_site_says_go_on(host: Host) -> None:
     rule(host, session_ended="go_on")
     centre(host).answers = ["session_ended"]

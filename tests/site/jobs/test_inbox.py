@@ -33,6 +33,7 @@ async def refuse(*_: object) -> None:
     raise JournalError("no space left on device")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("readable", [True, False])
 async def test_it_goes_back_to_its_queue_after_a_pause(readable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox_module, "_REDELIVERY_PAUSE", 0.2)

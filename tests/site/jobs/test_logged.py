@@ -292,6 +292,7 @@ async def test_refusal_is_noted_with_its_code(host: Host) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_release_of_very_many_files_has_several_entries(host: Host) -> None:
     record = JobRecord(order=asking(), sealed={f"table/{n}": f"{n:064x}" for n in range(25_000)})
     await logged.note_refusal(host.services, record, RefusedError("no"), lambda _: None)

@@ -106,6 +106,7 @@ async def test_a_stop_that_the_disk_does_not_keep_ends_all_jobs_and_says_so(host
     assert not host.services.signals.accept_jobs.on
 
 
+@pytest.mark.slow
 async def test_a_stop_while_a_job_is_being_ended_takes_nothing_from_its_end(host: Host) -> None:
     """It had run too long, and its processes take their time to end."""
     ordered, host.executor.slowly = order(), asyncio.Event()
@@ -125,6 +126,7 @@ async def test_a_stop_while_a_job_is_being_ended_takes_nothing_from_its_end(host
 # -- GPUs after a restart ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_who_ran_before_a_restart_keeps_his_gpus_before_anybody_waits(tmp_path: Path, journal: Journal) -> None:
     host = Host(tmp_path, journal, (gpu(1),))
     waiting = await host.has(record(S.accepted))  # it came first, and so does its run
@@ -148,6 +150,7 @@ async def test_what_a_job_was_granted_before_it_started_stays_its_own(host: Host
     assert sorted(host.executor.started) == sorted([(granted, ("GPU-2",)), (others[0], ("GPU-1",))])
 
 
+@pytest.mark.slow
 async def test_a_running_job_goes_on_though_its_gpu_is_not_in_the_first_sample(host: Host) -> None:
     silent = await host.has(record(S.running, ("GPU-7",)))
     kept = await host.has(record(S.running, ("GPU-1",)))
@@ -214,6 +217,7 @@ async def test_what_has_run_holds_disk_alone(host: Host, state: JobState) -> Non
     assert all(one.free for one in free.gpus)
 
 
+@pytest.mark.slow
 async def test_nothing_starts_on_a_gpu_before_the_journal_says_which(host: Host, monkeypatch: Any) -> None:
     save, works = host.journal.save, asyncio.Event()
 
@@ -258,6 +262,7 @@ def gang(hold_seconds: float | None) -> JobOrder:
     return ordered.model_copy(update={"gang": True, "deadlines": ordered.deadlines.model_copy(update=holds)})
 
 
+@pytest.mark.slow
 async def test_a_gang_that_queued_for_long_is_held_from_when_it_is_prepared(host: Host) -> None:
     ordered = gang(60)
     await host.orchestrator.accept(ordered)
@@ -271,6 +276,7 @@ async def test_a_gang_that_queued_for_long_is_held_from_when_it_is_prepared(host
     await host.runs(ordered.job)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hold_seconds", [0.2, None])
 async def test_a_gang_is_held_no_longer_than_that(host: Host, hold_seconds: float | None) -> None:
     ordered = gang(hold_seconds)

@@ -118,6 +118,7 @@ def _job(folder, name: str, count: int) -> tuple[JobRecord, Task]:
     return record, task_writing({"name": "many", "path": "many", "folder": True})
 
 
+@pytest.mark.slow
 async def test_all_of_many_outputs_are_sent(tmp_path):
     record, task = _job(tmp_path, "x" * 120, 450)
     services = sending(Transfer())
@@ -136,6 +137,7 @@ async def test_of_outputs_whose_list_nobody_could_read_none_is_sent(tmp_path, mo
     assert transfer.sent == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x" * 120, "\N{GRINNING FACE}" * 40], ids=["ascii", "four bytes each"])
 async def test_the_list_is_reckoned_no_smaller_than_it_becomes(tmp_path, monkeypatch, name):
     record, task = _job(tmp_path, name, 300)

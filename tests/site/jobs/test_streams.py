@@ -79,6 +79,7 @@ class Printed:
         yield self.out[offset:] if stream == "stdout" else b""
 
 
+@pytest.mark.slow
 async def test_the_last_line_needs_no_end_and_no_line_is_too_late() -> None:
     printed = b"".join(b"line %d\n" % number for number in range(100_000)) + b"ValueError: the cause"
     streams, sent = streams_of(Printed(printed))
@@ -120,6 +121,7 @@ async def test_whatever_is_measured_ends_no_job(line: bytes, metrics: Any, tmp_p
     assert await sent_metrics(tmp_path, line) == ([metrics] if metrics else [])
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))
 @examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_of_a_metric_can_be_sent(tmp_path: Path, value: Any) -> None:

@@ -73,6 +73,7 @@ def cancel(job: str) -> Cancel:
     return Cancel(job=job, code="cancelled", reason="by its researcher")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["poll", "cancel"])
 async def test_processes_that_cannot_be_stopped_keep_the_share_until_they_are_gone(host: Host, what: str) -> None:
     failing, job = Failing(host.executor, what), await running(host)
@@ -90,6 +91,7 @@ async def test_processes_that_cannot_be_stopped_keep_the_share_until_they_are_go
     assert host.executor.running == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["executor", "data", "folder"])
 async def test_a_clean_up_that_fails_is_done_again_and_holds_no_share(
     host: Host, what: str, monkeypatch: pytest.MonkeyPatch
@@ -143,6 +145,7 @@ async def test_the_end_goes_on_after_a_restart_and_keeps_its_verdict(host: Host)
     assert host.pool._held == {}
 
 
+@pytest.mark.slow
 async def test_a_researcher_does_not_wait_for_a_machine_to_be_mended(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +184,7 @@ async def test_a_run_that_breaks_is_noticed_and_ended(host: Host, monkeypatch: p
 # -- what a review found --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_job_that_has_filled_the_disk_is_stopped_and_goes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_JOURNAL_SECONDS", "_PATIENCE"):
         monkeypatch.setattr(termination, name, 0.05)
@@ -246,6 +250,7 @@ async def test_what_is_started_is_not_forgotten_however_often_it_is_cancelled(
     assert host.executor.running == {}
 
 
+@pytest.mark.slow
 async def test_the_daemon_ends_though_a_job_does_not(host: Host) -> None:
     failing, job = Failing(host.executor, "poll"), await running(host)
     failing.times = 1000
@@ -275,6 +280,7 @@ async def test_a_run_that_nobody_cancelled_is_noticed_and_ended(host: Host, monk
     assert host.executor.running == {}
 
 
+@pytest.mark.slow
 async def test_a_record_that_cannot_be_written_is_tried_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await running(host)
     broken, snapshot = True, JobRecord.snapshot_event
@@ -307,6 +313,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(STEPS)
 @examples(60)
 def test_whatever_comes_in_whatever_order_each_job_ends_once_and_gives_back(steps: list[tuple[str, int]]) -> None:

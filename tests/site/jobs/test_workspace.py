@@ -161,6 +161,7 @@ def test_any_status_file_is_read_or_is_the_tools_fault(workspace, written):
         assert error.message == "status file status.json is no JSON"
 
 
+@pytest.mark.slow
 async def test_copy_that_nobody_waits_for_ends_before_its_folder_is_removed(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def retention(host: Host) -> Retention:
     return Retention(host.services, host.orchestrator)
 
 
+@pytest.mark.slow
 async def test_kind_that_fails_keeps_no_other_from_being_cleaned_and_counted(
     host: Host, clock: Time, retention: Retention
 ) -> None:

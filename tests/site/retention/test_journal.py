@@ -247,6 +247,7 @@ def _pages(path: Path) -> tuple[int, int]:
         return found.execute("PRAGMA page_count").fetchone()[0], found.execute("PRAGMA freelist_count").fetchone()[0]
 
 
+@pytest.mark.slow
 async def test_file_is_cut_down_when_much_of_it_is_free(journal: Journal, clock: Time) -> None:
     for _ in range(300):
         job = new_id("j")

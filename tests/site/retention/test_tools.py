@@ -36,6 +36,7 @@ async def cleaned(clock: Time, *kinds: Kind) -> int:
     return removed
 
 
+@pytest.mark.slow
 async def test_only_what_no_line_of_the_policy_and_no_job_needs_goes_and_that_after_its_days(
     site: ToolStore, clock: Time
 ) -> None:
@@ -59,6 +60,7 @@ async def test_only_what_no_line_of_the_policy_and_no_job_needs_goes_and_that_af
     assert {old, gone} & site.here == set()
 
 
+@pytest.mark.slow
 async def test_tool_or_environment_that_cannot_be_removed_keeps_no_later_one(
     site: ToolStore, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +149,7 @@ async def test_what_was_left_half_unpacked_goes_after_a_day(site: ToolStore, clo
     assert site.here == {digest}
 
 
+@pytest.mark.slow
 async def test_what_was_there_before_uses_were_noted_counts_from_then(
     site: ToolStore, host: Host, clock: Time, tmp_path: Path
 ) -> None:

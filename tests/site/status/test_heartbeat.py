@@ -48,6 +48,7 @@ def test_it_is_signed_by_the_centres_time(sender: HeartbeatSender, clock: Clock)
     assert envelope.iat == pytest.approx(time.time() + 3600, abs=60)
 
 
+@pytest.mark.slow
 def test_a_host_with_too_much_to_offer_is_alive_all_the_same(sender: HeartbeatSender) -> None:
     _, said = jws.unseal(sender._sealed(heartbeat(datasets=200)), Signer(KEY).trusted, aud=jws.CENTRAL)
     assert isinstance(said, Heartbeat)

@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 
 import httpx
+import pytest
 
 from fedproc.contract.wire.messages import Capacity, GpuInfo
 from fedproc.site.retention.kept import Kept
@@ -24,6 +25,7 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+@pytest.mark.slow
 async def test_it_shows_how_the_host_is_at_each_scrape_and_ends() -> None:
     jobs: Counter[str] = Counter(running=2)
 
@@ -54,6 +56,7 @@ async def test_it_shows_how_the_host_is_at_each_scrape_and_ends() -> None:
         assert again.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.slow
 async def test_it_shows_what_is_kept_by_kind() -> None:
     kept = Kept("jobs", "records of ended jobs", 12, 3456, oldest=1000.0, days=30, due=2, removed=7)
     gauges = Gauges(True, True, 0.0, Counter(), CAPACITY, kept=(kept, Kept("outbox", "messages", 0, 0)))

@@ -74,6 +74,7 @@ async def test_log_that_fails_is_tried_again_and_says_since_when(log: HostLog, d
     assert len(entries(log)) == 1, "it works: there is nothing to try"
 
 
+@pytest.mark.slow
 async def test_entry_waits_until_there_is_room(log: HostLog, disk: Disk) -> None:
     disk.full, waits = True, asyncio.Queue[str | None]()
     task = asyncio.create_task(log.append_persistently(entry(0), waits.put_nowait))
@@ -133,6 +134,7 @@ async def test_policy_that_changed_while_no_program_ran_is_noted(log: HostLog) -
     assert [dict(found.data) for found in entries(log)] == [{"policy": again.policy, "before": log.policy}]
 
 
+@pytest.mark.slow
 async def test_policy_counts_when_the_log_has_it(log: HostLog, disk: Disk) -> None:
     await log.note_policy(b"logs = false\n")
     first, failing = log.policy, asyncio.Event()
@@ -146,6 +148,7 @@ async def test_policy_counts_when_the_log_has_it(log: HostLog, disk: Disk) -> No
     assert log.policy != first
 
 
+@pytest.mark.slow
 async def test_disk_that_does_not_answer_silences_no_heartbeat(log: HostLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "_PATIENCE", 0.05)
     answers, asked = threading.Event(), list[int]()

@@ -83,6 +83,7 @@ async def all_of(work: list[Any]) -> list[Any]:
         return await asyncio.gather(*work, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_forty_jobs_of_one_environment_have_it_built_once(tmp_path: Path) -> None:
     venvs, installed = Venvs(tmp_path / "environments"), tool(tmp_path)
     found = await all_of([venvs.ready(installed, BY_VENV) for _ in range(JOBS)])
@@ -90,6 +91,7 @@ async def test_forty_jobs_of_one_environment_have_it_built_once(tmp_path: Path) 
     assert (len(set(found)), venvs.built) == (1, 1)
 
 
+@pytest.mark.slow
 async def test_forty_environments_are_built_at_once(tmp_path: Path) -> None:
     venvs = Venvs(tmp_path / "environments")
     found = await all_of([venvs.ready(tool(tmp_path, number), BY_VENV) for number in range(JOBS)])
@@ -97,6 +99,7 @@ async def test_forty_environments_are_built_at_once(tmp_path: Path) -> None:
     assert (len(set(found)), venvs.built) == (JOBS, JOBS)
 
 
+@pytest.mark.slow
 async def test_who_waits_for_another_process_takes_no_thread(tmp_path: Path) -> None:
     folder, tools = tmp_path / "environments", [tool(tmp_path, number) for number in range(JOBS)]
     folder.mkdir()
@@ -121,6 +124,7 @@ def _key(installed: InstalledTool) -> str:
     return hashlib.sha256(content + str(PYTHON).encode()).hexdigest()
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_built_is_tried_once_and_told_to_all_who_waited(tmp_path: Path) -> None:
     venvs, installed = Venvs(tmp_path / "environments"), tool(tmp_path)
     venvs.broken = EnvironmentBuildError("no such package")
@@ -131,6 +135,7 @@ async def test_what_cannot_be_built_is_tried_once_and_told_to_all_who_waited(tmp
     assert isinstance(await venvs.ready(installed, BY_VENV), Runtime)
 
 
+@pytest.mark.slow
 async def test_a_cancelled_job_takes_the_environment_from_no_other(tmp_path: Path) -> None:
     venvs, installed = Venvs(tmp_path / "environments"), tool(tmp_path)
     first = asyncio.create_task(venvs.ready(installed, BY_VENV))

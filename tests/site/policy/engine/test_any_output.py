@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -51,12 +52,14 @@ def looked_at(declared: OutputDecl, folder: Any, raw: bytes) -> Result:
     return verdict(found)
 
 
+@pytest.mark.slow
 @examples(300)
 @given(declared=st.sampled_from(DECLARED), raw=st.one_of(BYTES, bent(DOCUMENT).map(as_json), JSON.map(as_json)))
 def test_any_bytes_are_looked_at(tmp_path_factory: Any, declared: OutputDecl, raw: bytes) -> None:
     looked_at(declared, tmp_path_factory.mktemp("o"), raw)
 
 
+@pytest.mark.slow
 @examples(200)
 @given(declared=bent(WHOLE.model_dump(mode="json")), document=bent(DOCUMENT))
 def test_any_declaration_is_followed_or_refused(tmp_path_factory: Any, declared: Any, document: Any) -> None:

@@ -113,6 +113,7 @@ def test_counts_of_a_declaration_with_problems_are_looked_at_all_the_same(tmp_pa
     assert told(findings(terms, made, sealed(tmp_path, lying, {"n": 3}))) == [("table", "persons.floor", "refuse")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filling", ["\t", " ", '"', '"a', "1.2.", "a,", '"a" '])
 def test_large_text_is_looked_through_in_a_moment(tmp_path: Path, filling: str) -> None:
     for declared in (output(None), output({"type": "text"})):

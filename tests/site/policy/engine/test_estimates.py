@@ -51,6 +51,7 @@ def test_mean_without_its_spread_waits_for_a_person(tmp_path):
     assert against(bare, tmp_path, {"n": 50, "mean": 60.0}) == [("sums.dominance", "review")]
 
 
+@pytest.mark.slow
 @examples(200)
 @given(st.lists(st.one_of(st.floats(0, 100), st.floats(0, 1e6)), min_size=10, max_size=60))
 def test_mean_that_passes_is_dominated_by_nobody(tmp_path_factory: Any, values: list[float]) -> None:

@@ -213,6 +213,7 @@ def test_names_of_files_are_as_declared(tmp_path, name, leaves_it):
     assert found is (Result.passed if leaves_it else Result.refuse)
 
 
+@pytest.mark.slow
 def test_many_files_and_large_ones_have_a_person_look(tmp_path):
     many = {f"folds/fold-{n}.json": b'{"n": 30}' for n in range(51)}
     assert leaves(FOLDER, tmp_path / "a", many) is Result.review
@@ -310,6 +311,7 @@ def test_job_without_outputs_costs_less_than_five_milliseconds(tmp_path):
     assert (time.process_time() - begun) / 100 < 0.005
 
 
+@pytest.mark.slow
 def test_fifty_files_are_decided_within_seconds(tmp_path):
     rows = "\n".join(f"I,{30 + n}" for n in range(1))
     files = {f"folds/fold-{n}.json": b'{"n": 30}' for n in range(50)}

@@ -26,6 +26,7 @@ def rows(count: int) -> list[dict[str, Any]]:
     return [{"age": chance.randrange(100), "sex": chance.choice("FM"), "dead": True} for _ in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "found"), [(30, []), (5000, ROOM)])
 def test_list_of_patients_as_declared_choices_waits_for_a_person(tmp_path, count, found):
     assert (
@@ -34,6 +35,7 @@ def test_list_of_patients_as_declared_choices_waits_for_a_person(tmp_path, count
     )
 
 
+@pytest.mark.slow
 def test_table_of_categories_alone_waits_for_a_person(tmp_path):
     columns = [{"name": name, "type": "category", "values": ["a", "b"]} for name in "xy"]
     assert against(csv_output(columns), tmp_path, "x,y\n" + "a,b\n" * 4000) == ROOM
@@ -47,6 +49,7 @@ def test_any_whole_numbers_as_multiples_of_one_wait_for_a_person(tmp_path):
     assert against(grid, tmp_path, list(range(24)), known=known) == []
 
 
+@pytest.mark.slow
 def test_keys_and_absent_fields_are_choices_too(tmp_path):
     names = {"enum": [f"k{n}" for n in range(5000)]}
     keyed = {"type": "object", "additionalProperties": {"const": 1}, "propertyNames": names, "maxProperties": 5000}
@@ -55,6 +58,7 @@ def test_keys_and_absent_fields_are_choices_too(tmp_path):
     assert against(json_output(flags), tmp_path, [{"f1": 1}] * 600) == ROOM
 
 
+@pytest.mark.slow
 def test_cells_of_a_table_are_no_choices(tmp_path):
     dimensions = [{"name": name, "type": "category", "values": [str(n) for n in range(40)]} for name in "xy"]
     table = csv_output([*dimensions, {"name": "n", "type": "integer"}], CELL | {"dimensions": ["x", "y"]})
