@@ -25,7 +25,7 @@ from fedproc.site.executors.base import (
     Observation,
     Spec,
 )
-from fedproc.site.executors.gpus import GpuNodes
+from fedproc.site.executors.device_nodes import GpuNodes
 from fedproc.site.executors.layout import layout_for
 from fedproc.site.executors.records import kept_output, observation_of
 from fedproc.site.executors.runner.server import VERSION

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
-from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.apart import inspect_apart
 from fedproc.site.policy.engine.engine import inspect_all
 from fedproc.site.policy.engine.findings import Finding, Result

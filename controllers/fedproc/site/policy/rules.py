@@ -17,7 +17,7 @@ from fedproc.common.toml_settings import Section, load_toml_with_content
 from fedproc.contract.ids import Name
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import AdmittedTool, JobOrder, User
-from fedproc.site.policy.engine.rules import FLOOR, LOWEST_FLOOR
+from fedproc.site.policy.engine.disclosure_rules import FLOOR, LOWEST_FLOOR
 
 Release = Literal["automatic", "manual", "never"]
 _STRICTNESS: tuple[Release, ...] = ("automatic", "manual", "never")

@@ -13,7 +13,7 @@ from typing import IO, Any
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import OutputDecl
-from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.findings import Finding, Result
 from fedproc.site.policy.engine.known import Known
 from fedproc.site.policy.engine.warm import ForkServer, ServerGoneError

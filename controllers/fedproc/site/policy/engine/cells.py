@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from fedproc.contract.tool.statistics import StatisticClass, StatisticDecl
-from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.counts import Against, count_of, refused, to_review
 from fedproc.site.policy.engine.margins import Answer, Equation, solve
 from fedproc.site.policy.engine.objects import Subject

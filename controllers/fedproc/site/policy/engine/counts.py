@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedproc.contract.tool.statistics import StatisticClass, StatisticDecl
-from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine import disclosure_rules as rules
+from fedproc.site.policy.engine.disclosure_rules import Rule
 from fedproc.site.policy.engine.findings import Result
 from fedproc.site.policy.engine.objects import Subject
-from fedproc.site.policy.engine.rules import Rule
 
 TABLES = (StatisticClass.frequencies, StatisticClass.histogram)
 """whose cells may be hidden"""

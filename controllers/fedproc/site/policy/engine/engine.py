@@ -14,7 +14,7 @@ from fedproc.common.tasks import StopFlag, StoppedError
 from fedproc.contract.tool.declared import problems_of
 from fedproc.contract.tool.statistics import StatisticDecl
 from fedproc.contract.tool.task import Disclosure, OutputDecl
-from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.cells import Table, of_tables, of_what_stands_beside, tables_of
 from fedproc.site.policy.engine.counts import TABLES, Against, of_nested, of_subject, refused, to_review
 from fedproc.site.policy.engine.estimates import of_estimates
@@ -60,7 +60,7 @@ def inspect(
 ) -> list[Finding]:
     """All that the rules have against the sealed files in ``folder``, each thing once; blocks.
 
-    ``floor`` is the least number of persons; never below :data:`~fedproc.site.policy.engine.rules.LOWEST_FLOOR`.
+    ``floor`` is the least number of persons; never below ``disclosure_rules.LOWEST_FLOOR``.
     ``is_alone`` is whether no other output of the task can count persons.
     Raises StoppedError between two files once ``flag`` is set, and :class:`OSError`.
     """

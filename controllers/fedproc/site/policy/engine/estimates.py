@@ -12,7 +12,7 @@ from math import isfinite, sqrt
 from typing import Any
 
 from fedproc.contract.tool.statistics import StatisticClass, StatisticDecl
-from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.counts import TABLES, Against, refused, to_review
 from fedproc.site.policy.engine.objects import Subject
 from fedproc.site.policy.engine.strict_json import scalars

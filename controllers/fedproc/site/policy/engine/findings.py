@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from fedproc.site.policy.engine.rules import Rule
+from fedproc.site.policy.engine.disclosure_rules import Rule
 
 
 class Result(StrEnum):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from fedproc.contract.tool.task import Disclosure, OutputDecl
-from fedproc.site.policy.engine import rules
+from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.counts import Against, refused, to_review
 from fedproc.site.policy.engine.identifiers import identifies
 from fedproc.site.policy.engine.strict_json import strictly

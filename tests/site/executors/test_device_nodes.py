@@ -14,11 +14,11 @@ from tests.support.nvml import stub_libraries  # noqa: F401 (a fixture)
 
 ASK = """
 import asyncio, json, threading
-from fedproc.site.executors import gpus
+from fedproc.site.executors import device_nodes
 from fedproc.site.executors.base import ExecutorError
 
 async def main():
-    gpus.DRIVER_SECONDS, ticks, nodes = 1.0, 0, gpus.GpuNodes()
+    device_nodes.DRIVER_SECONDS, ticks, nodes = 1.0, 0, device_nodes.GpuNodes()
     async def tick():
         nonlocal ticks
         while True:
