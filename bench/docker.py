@@ -10,8 +10,9 @@ from pathlib import Path
 from bench.figures import Figure
 from bench.measure import Sample, side_by_side
 from bench.running import CPUS, TOOLS, Running
-from fedproc.catalog import load_tool, tool_digest
 from fedproc.catalog.building import image_name
+from fedproc.catalog.folder import load_tool
+from fedproc.catalog.signing import tool_digest
 from fedproc.demo.configuration import BASE_IMAGE
 from fedproc.demo.engine import MACHINES_OWN
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedproc.catalog import load_tool
+from fedproc.catalog.folder import load_tool
 from fedproc.common.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[2]

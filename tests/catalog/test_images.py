@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fedproc.catalog import load_tool
+from fedproc.catalog.folder import load_tool
 from fedproc.catalog.naming import is_published_as, to_build, with_images
 from fedproc.catalog.oci import Blobs, Image, digest_of, for_engine, read_image, take_saved
 from fedproc.catalog.wheels import project

@@ -10,7 +10,7 @@ import pytest
 from tests.support.central_api import TOOLS, Federation
 from tests.support.issuer import TestIssuer
 
-from fedproc.catalog import load_tool
+from fedproc.catalog.folder import load_tool
 from fedproc.client.api import Client
 from fedproc.common.keys import Signer
 from fedproc.contract.api.base import Token

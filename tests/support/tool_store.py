@@ -9,7 +9,7 @@ from typing import Any, cast
 import yaml
 from joserfc.jwk import ECKey
 
-from fedproc.catalog import pack
+from fedproc.catalog.bundle import pack
 from fedproc.catalog.folder import load_tool
 from fedproc.catalog.signing import sign_manifest, tool_digest
 from fedproc.common.keys import Signer

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fedproc.catalog.authoring import defects_of, doubled_keys, half_characters
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.files import read_regular, sha256_of
-from fedproc.contract.ids import is_safe_path
+from fedproc.contract.ids import is_safe_path, version_key
 from fedproc.contract.tool.tool import Manifest, SourceFile, Tool
 
 _Where = tuple[int | str, ...]
@@ -55,12 +55,6 @@ def load_catalogue(root: Path) -> dict[str, list[Manifest]]:
     for versions in found.values():
         versions.sort(key=lambda manifest: version_key(manifest.tool.version))
     return found
-
-
-def version_key(version: str) -> tuple[tuple[int, ...], int, str]:
-    """Sorts versions; a pre-release comes before its release."""
-    numbers, _, pre = version.partition("-")
-    return tuple(map(int, numbers.split("."))), 0 if pre else 1, pre
 
 
 def _parse(description: Path) -> tuple[Tool, yaml.Node | None]:

@@ -29,7 +29,8 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
 
     A site with the default policy would look at the files below test/example_output as it is said.
     """
-    from fedproc.catalog import load_tool, tool_digest
+    from fedproc.catalog.folder import load_tool
+    from fedproc.catalog.signing import tool_digest
     from fedproc.cli.example_release import release_of, show_release
     from fedproc.contract.tool.checks import hints
 
@@ -59,8 +60,10 @@ def publish(
 
     Without --store no image is built. What is published already stays as it is.
     """
-    from fedproc.catalog import load_tool, pack, sign_manifest, tool_digest
+    from fedproc.catalog.bundle import pack
+    from fedproc.catalog.folder import load_tool
     from fedproc.catalog.naming import to_build
+    from fedproc.catalog.signing import sign_manifest, tool_digest
     from fedproc.cli.registry import published, store_of
     from fedproc.common.keys import signer_for
 
@@ -102,7 +105,7 @@ def wheels(
     python: Annotated[list[str], Pythons],
 ) -> None:
     """Fetch the packages that tools name, by their hashes, for hosts that build environments and reach no index."""
-    from fedproc.catalog import load_tool
+    from fedproc.catalog.folder import load_tool
     from fedproc.catalog.wheels import fetch_wheels, lock_files
 
     locks = [lock for each in folder for lock in lock_files(each, load_tool(each))]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedproc.catalog import unpack
+from fedproc.catalog.bundle import unpack
 from fedproc.catalog.oci import Blobs
 from fedproc.catalog.offline import MANIFEST, SOURCE, ArchiveWriter
 from fedproc.catalog.registry import Registry, split

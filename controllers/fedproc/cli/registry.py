@@ -33,8 +33,8 @@ def published(client: Client, manifest: Manifest, signer: Signer) -> Manifest | 
 
     Raises :class:`ConflictError` if it is another, or was signed by another key.
     """
-    from fedproc.catalog import verify_manifest
     from fedproc.catalog.naming import is_published_as
+    from fedproc.catalog.signing import verify_manifest
 
     tool = manifest.tool
     try:

@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from fedproc.common.imports import without
+
 PANEL = "Services"
 Config = Annotated[Path, typer.Option("--config", help="settings file (TOML)")]
+_NOT_IN_HOSTS = ("greenlet", "httpx._main", "rich")
+"""what httpx and structlog load for terminals and greenlets, wherever it is there: 6 MiB of each host's memory"""
 
 
 def api(config: Config) -> None:
@@ -27,7 +31,8 @@ def relay(config: Config) -> None:
 
 def orchestrator(config: Config) -> None:
     """Run a host's orchestrator."""
-    from fedproc.site.daemon import serve
+    with without(*_NOT_IN_HOSTS):
+        from fedproc.site.daemon import serve
 
     serve(config)
 

@@ -68,3 +68,9 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def version_key(version: str) -> tuple[tuple[int, ...], int, str]:
+    """Sorts versions; a pre-release comes before its release."""
+    numbers, _, pre = version.partition("-")
+    return tuple(map(int, numbers.split("."))), 0 if pre else 1, pre

@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 from werkzeug.security import generate_password_hash
 
-from fedproc.catalog import tool_digest
+from fedproc.catalog.signing import tool_digest
 from fedproc.common.files import write_atomically
 from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.tool.tool import Manifest

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fedproc.catalog import load_catalogue, load_tool, pack, sign_manifest
+from fedproc.catalog.bundle import pack
+from fedproc.catalog.folder import load_catalogue, load_tool
+from fedproc.catalog.signing import sign_manifest
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableError
 from fedproc.common.keys import signer_for

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import docker
 
-from fedproc.catalog import tool_digest
 from fedproc.catalog.base_image import BASE_IMAGE, Say, make_base_image
 from fedproc.catalog.building import build, image_id, image_name
+from fedproc.catalog.signing import tool_digest
 from fedproc.contract.tool.tool import Manifest
 
 __all__ = ["BASE_IMAGE", "make_base_image", "make_images"]

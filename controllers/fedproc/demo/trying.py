@@ -9,14 +9,16 @@ from pathlib import Path
 
 import tomli_w
 
-from fedproc.catalog import load_tool, pack, sign_manifest, tool_digest
-from fedproc.catalog.folder import version_key
+from fedproc.catalog.bundle import pack
+from fedproc.catalog.folder import load_tool
+from fedproc.catalog.signing import sign_manifest, tool_digest
 from fedproc.cli.registry import published
 from fedproc.client.api import Client
 from fedproc.client.transport import ApiError
 from fedproc.common.errors import ConflictError, InvalidInputError, UnavailableError
 from fedproc.common.files import write_atomically
 from fedproc.common.keys import Signer, signer_for
+from fedproc.contract.ids import version_key
 from fedproc.contract.tool.tool import Manifest, Tool
 from fedproc.demo.configuration import HOSTS, policy_of
 from fedproc.demo.federation import Federation

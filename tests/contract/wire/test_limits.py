@@ -82,7 +82,7 @@ def manifest_of(files: int) -> Manifest:
 
 
 def _description() -> Any:
-    from fedproc.catalog import load_tool
+    from fedproc.catalog.folder import load_tool
 
     return load_tool(next((ROOT / "tool_catalog").glob("*/tool.yaml")).parent).tool
 

@@ -18,7 +18,9 @@ from joserfc.jwk import ECKey
 from tests.support.central_api import TOOLS
 from tests.support.needs import needs
 
-from fedproc.catalog import load_tool, pack, sign_manifest, verify_manifest
+from fedproc.catalog.bundle import pack
+from fedproc.catalog.folder import load_tool
+from fedproc.catalog.signing import sign_manifest, verify_manifest
 from fedproc.common.errors import SystemFaultError, UnreadableError
 from fedproc.common.keys import Signer
 from fedproc.contract.tool.tool import ToolRef

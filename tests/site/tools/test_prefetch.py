@@ -17,8 +17,8 @@ from tests.support import sites
 from tests.support.gateway import NAME, Gateway
 from tests.support.registry import needs_docker, registry
 
-from fedproc.catalog import load_tool
 from fedproc.catalog.building import image_name
+from fedproc.catalog.folder import load_tool
 from fedproc.catalog.registry import split
 from fedproc.catalog.signing import tool_digest, verify_manifest
 from fedproc.common.errors import FedprocError, InvalidInputError, RefusedError, UnreadableError

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from joserfc.jwk import ECKey
 
-from fedproc.catalog import unpack, verify_manifest
+from fedproc.catalog.bundle import unpack
+from fedproc.catalog.signing import verify_manifest
 from fedproc.common.errors import SystemFaultError, UnreadableError
 from fedproc.common.files import mark_used
 from fedproc.common.log import get_logger

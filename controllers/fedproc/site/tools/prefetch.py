@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 
 import httpx
 
-from fedproc.catalog import verify_manifest
-from fedproc.catalog.folder import version_key
 from fedproc.catalog.offline import Archive
+from fedproc.catalog.signing import verify_manifest
 from fedproc.common.errors import FedprocError, RefusedError, UnavailableError
 from fedproc.common.keys import read_keys
 from fedproc.common.tasks import in_own_thread
 from fedproc.common.tls import client_context
+from fedproc.contract.ids import version_key
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Manifest, ToolRef
 from fedproc.site.centre.api import Transfer

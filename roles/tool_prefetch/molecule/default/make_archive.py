@@ -10,8 +10,10 @@ from pathlib import Path
 
 from joserfc.jwk import ECKey
 
-from fedproc.catalog import load_tool, pack, sign_manifest, tool_digest
+from fedproc.catalog.bundle import pack
+from fedproc.catalog.folder import load_tool
 from fedproc.catalog.offline import MANIFEST, SOURCE, ArchiveWriter
+from fedproc.catalog.signing import sign_manifest, tool_digest
 from fedproc.common.keys import Signer
 
 TOOL = """

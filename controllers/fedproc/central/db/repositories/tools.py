@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
-from fedproc.catalog.folder import version_key
 from fedproc.central.db.schema import experiments, tools
 from fedproc.common.errors import NotFoundError
 from fedproc.common.text import did_you_mean
+from fedproc.contract.ids import version_key
 from fedproc.contract.tool.tool import Manifest, Tool
 
 _ENTRY: tuple[Any, ...] = (tools.c.id, tools.c.version, tools.c.digest)
