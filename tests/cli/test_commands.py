@@ -20,6 +20,7 @@ from fedproc.central.db.repositories import dataset_columns
 from fedproc.central.db.schema import experiments, jobs
 from fedproc.client import session
 from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns
+from fedproc.contract.wire.releasing import AdmittedTool
 
 
 @pytest.mark.slow
@@ -438,3 +439,23 @@ def test_misspelt_column_is_refused_before_anything_starts(federation: Federatio
     assert "there is no column 'tumor_size' in UB:cohort; did you mean tumour_size?" in said.err
     assert "fedproc data show UB:cohort" in said.err
     assert rosa("run", "count", "--data", "UB:cohort", "-p", "column=tumour_size", "--no-wait").code == 0
+
+
+# -- dry runs
+
+
+def test_a_dry_run_says_what_would_be_and_starts_nothing(federation: Federation, rosa: Call) -> None:
+    words = ("run", "count", "--data", "UB:cohort", "-p", "column=age", "--dry-run")
+    said = rosa(*words)
+    assert said.code == 3, "no host admits it"
+    assert "ask its site to put it on the allow-list" in said.out
+    for host in ("UB", "EUCAIM"):
+        federation.books.beat(host, tools=(AdmittedTool(id="count"),))
+    said = rosa(*words)
+    assert said.code == 0, said.err
+    assert "local.counts" in said.out
+    assert "waits for a person" in said.out
+    assert "nothing was started" in said.out
+    found = json.loads(rosa(*words, "--json").out)
+    assert [host["host"] for host in found["hosts"]] == ["UB", "EUCAIM"]
+    assert json.loads(rosa("experiments", "list", "--json").out) == []

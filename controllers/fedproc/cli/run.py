@@ -14,6 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from fedproc.cli import arguments, inputs
+from fedproc.cli.dry_run import show_dry_run
 from fedproc.cli.finding import Experiment, experiment_id, explain
 from fedproc.cli.follow import follow
 from fedproc.cli.show import AsJson, as_json, bold, coloured, console, notice, one_json, say
@@ -59,13 +60,16 @@ def run(
     to: Results = None,
     logs: Logs = False,
     wait: Annotated[bool, typer.Option(help="follow it until it ends")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="start nothing: say what each host would do, and what would leave it")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Run a tool at hosts, or where datasets are, and follow it to its end.
 
     \b
     Exit codes:
-    0    succeeded (or started, with --no-wait)
+    0    succeeded (or started, with --no-wait; or would run, with --dry-run)
     4    succeeded without some of its hosts, as the tool allows
     3    ended otherwise
     1    an error
@@ -84,6 +88,8 @@ def run(
     with signed_in() as client:
         request = _checked(client, values)
         inputs.check(client, request, files)
+        if dry_run:
+            return show_dry_run(client.dry_run(request), json=json)
         experiment = client.run(request, key=str(uuid.uuid4()))
         with _cancelled_unless_sent(client, experiment.id):
             inputs.send(client, experiment, files)

@@ -15,6 +15,7 @@ from fedproc.common.errors import UnavailableError
 from fedproc.common.http import problem_of
 from fedproc.common.retry import Backoff
 from fedproc.common.text import lines
+from fedproc.contract.api.dry_run import DryRun
 from fedproc.contract.api.enrolments import EnrolmentCode, EnrolmentView, NewEnrolment
 from fedproc.contract.api.experiments import (
     EventView,
@@ -118,6 +119,16 @@ class Client(FileCalls):
         headers = {"Idempotency-Key": key} if key else {}
         body = request.model_dump(mode="json", exclude_defaults=True)  # an API of before refuses keys it does not know
         return self._one(ExperimentView, "POST", "/experiments", json=body, headers=headers)
+
+    def dry_run(self, request: ExperimentRequest) -> DryRun:
+        """What it would come to. Raises :class:`UnavailableError` for a centre of before, which cannot say."""
+        body = request.model_dump(mode="json", exclude_defaults=True)
+        try:
+            return self._one(DryRun, "POST", "/experiments/dry-run", json=body)
+        except ApiError as error:
+            if error.status in (404, 405):
+                raise UnavailableError("this centre is of a release that makes no dry runs") from error
+            raise
 
     def experiment(self, experiment: str) -> ExperimentView:
         return self._one(ExperimentView, "GET", at("experiments", experiment))

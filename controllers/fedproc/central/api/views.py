@@ -186,6 +186,7 @@ def host_view(row: Row[Any], heartbeat_timeout: float) -> HostView:
         "executors",
         "tools",
         "tools_ready",
+        "policy",
         "open_jobs",
         "check",
     )

@@ -31,6 +31,12 @@ class Quotas:
             )
         self.check_room(connection, user, 1)
 
+    def left(self, connection: Connection, user: str) -> tuple[int, int]:
+        """Experiments that the user may still start, and bytes that may still be stored; 0 at the least."""
+        quota = self._settings.quota_of(user)
+        started, stored = experiments.count_open(connection, user), files.stored(connection, user)
+        return max(0, quota.open_experiments - started), max(0, quota.stored_mb * MB - stored)
+
     def check_size(self, user: str, plan: Plan) -> None:
         """Whether parameters and selections of all jobs together are not too large. Raises :class:`TooLargeError`."""
         most, sizes = self._settings.quota_of(user).submission_mb * MB, dict[int, int]()

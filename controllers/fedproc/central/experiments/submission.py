@@ -15,6 +15,7 @@ from fedproc.central.db.engine import read_transaction, retry_on_conflict, seria
 from fedproc.central.db.repositories import delegations, experiments, hosts, log_queue, shared, tools
 from fedproc.central.db.repositories.log_queue import LogEntry
 from fedproc.central.experiments.advance import advance
+from fedproc.central.experiments.forecast import Rehearsal
 from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.granted import Granted, by_grants, check_terms
 from fedproc.central.experiments.orders import Drafts
@@ -59,6 +60,24 @@ class Submissions:
             Quotas(self._settings).check_start(connection, caller.sub)
             _placed(connection, self._settings, _tool(connection, request), request, acceptance=False)
         return True
+
+    def dry_run(self, caller: Caller, request: ExperimentRequest) -> Rehearsal:
+        """What :meth:`start` would come to now, as far as can be told before its grants are asked for; writes nothing.
+
+        Raises as :meth:`start` does.
+        """
+        with read_transaction(self._engine) as connection:
+            quotas = Quotas(self._settings)
+            quotas.check_start(connection, caller.sub)
+            row = _tool(connection, request)
+            placed = _placed(connection, self._settings, row, request, acceptance=False)
+            quotas.check_size(caller.sub, placed)
+            ids = dict.fromkeys(job.host for job in placed.jobs)
+            found = {host: hosts.enrolled(connection, host) for host in ids}
+            return Rehearsal(
+                placed, tools.of_digest(connection, row.digest), row.digest, found,
+                quotas.left(connection, caller.sub),
+            )  # fmt: skip
 
     def start(
         self,

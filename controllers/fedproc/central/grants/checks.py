@@ -66,6 +66,13 @@ class GrantChecks:
             raise UnavailableError(_NOT_HELD, code="grant.no_session")
         return findings, session
 
+    async def asked(self, sub: str, token: str, datasets: Sequence[str]) -> dict[str, Finding]:
+        """What the providers say now; nothing follows from it. Raises :class:`InvalidTokenError`."""
+        try:
+            return await self._grants.ask(self._person(sub, token), datasets)
+        except SessionEndedError as error:
+            raise InvalidTokenError(error.message) from error
+
     async def again(self, experiment: str, sub: str, datasets: Sequence[str], audience: str) -> Again:
         """Ask once more in the name of the user, and exchange a token for that one audience if all is granted."""
         if not self._grants.guarded(datasets):

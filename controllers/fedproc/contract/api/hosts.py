@@ -12,7 +12,8 @@ from fedproc.contract.ids import DatasetRef, HostId, JobId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.wire.datasets import DatasetColumn, ImagingSummary
 from fedproc.contract.wire.logs import WitnessedLog
-from fedproc.contract.wire.messages import AdmittedTool, Capacity, OpenJob, ReadyTool
+from fedproc.contract.wire.messages import Capacity, OpenJob, ReadyTool
+from fedproc.contract.wire.releasing import AdmittedTool, ReleasePolicy
 
 OPEN_JOBS = 40_000
 """of one host in one report: with them its body stays below the 4 MiB that the API takes"""
@@ -54,6 +55,7 @@ class HostView(View):
     executors: list[str] = []
     tools: list[AdmittedTool] = []
     tools_ready: list[ReadyTool] = Field([], description="what the host need not fetch first, by task")
+    policy: ReleasePolicy | None = Field(None, description="how it releases outputs, unless its site keeps that")
     datasets: list[str] = []
     open_jobs: int = 0
     check: dict[str, Any] | None = None

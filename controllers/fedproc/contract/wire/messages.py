@@ -16,6 +16,7 @@ from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.datasets import DatasetColumns, DatasetGrant, OfferedDataset
 from fedproc.contract.wire.logs import ShownLog
+from fedproc.contract.wire.releasing import MOST_BUDGETS, AdmittedTool, BudgetLeft, ReleasePolicy
 from fedproc.contract.wire.selection import Selection
 
 VERSION = 1
@@ -249,13 +250,6 @@ class Capacity(Wire):
     gpus: tuple[GpuInfo, ...] = ()
 
 
-class AdmittedTool(Wire):
-    """A line of the site's allow-list; ``digest`` None admits every signed version."""
-
-    id: str
-    digest: str | None = None
-
-
 class ReadyTool(Wire):
     """A tool version whose tasks have what they run in on the host: image or environment."""
 
@@ -280,6 +274,10 @@ class Heartbeat(Wire):
     executors: tuple[str, ...] = ()
     tools: tuple[AdmittedTool, ...] = ()
     tools_ready: tuple[ReadyTool, ...] = ()
+    policy: ReleasePolicy | None = Field(None, description="how it releases outputs, unless the site keeps that")
+    budgets: tuple[BudgetLeft, ...] | None = Field(
+        None, max_length=MOST_BUDGETS, description="None: the host counts no releases, or does not tell"
+    )
     datasets: tuple[OfferedDataset, ...] = ()
     columns: DatasetColumns | None = Field(None, description="one page of one dataset's columns; the others follow")
     log: ShownLog | None = Field(None, description="its transparency log, for the centre to witness")

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fedproc.common.tasks import StopFlag
-from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
+from fedproc.contract.tool.leaving import sees_nobody
+from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.apart import inspect_apart
 from fedproc.site.policy.engine.engine import inspect_all
@@ -71,12 +72,5 @@ def _of_policy(terms: Terms, output: OutputDecl) -> Iterator[Finding]:
 
 def _kept(terms: Terms, task: Task, output: OutputDecl, found: list[Finding]) -> list[Finding]:
     """Without those that need no person: refusals stay, and what nobody could check, whatever the policy waives."""
-    unseen = output.name in terms.without_review or _saw_nobody(task, output)
+    unseen = output.name in terms.without_review or sees_nobody(task, output)
     return [each for each in found if each.result is Result.refuse or each.rule is rules.CHECKED or not unseen]
-
-
-def _saw_nobody(task: Task, output: OutputDecl) -> bool:
-    """Whether nothing of persons can be in it: the task was given no data, nor could any come by a connection."""
-    given = any(entry.kind in ("dataset", "output") for entry in task.inputs)
-    connected = bool(task.ports or task.connections) and not output.artefact_for
-    return output.disclosure in (Disclosure.public, Disclosure.report) and not given and not connected

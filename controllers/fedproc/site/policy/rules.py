@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.common.toml_settings import Section, load_toml_with_content
 from fedproc.contract.ids import Name
+from fedproc.contract.tool.leaving import DEFAULT_RELEASE, OF_PERSONS, Release
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
-from fedproc.contract.wire.messages import AdmittedTool, JobOrder, User
+from fedproc.contract.wire.messages import JobOrder, User
+from fedproc.contract.wire.releasing import AdmittedTool, ReleasePolicy
 from fedproc.site.policy.engine.disclosure_rules import FLOOR, LOWEST_FLOOR
 
-Release = Literal["automatic", "manual", "never"]
 _STRICTNESS: tuple[Release, ...] = ("automatic", "manual", "never")
-_OF_PERSONS = (Disclosure.aggregate, Disclosure.model, Disclosure.individual)
 
 
 class ConnectionRule(Section):
@@ -115,11 +115,7 @@ class Policy(Section):
     purposes: tuple[str, ...] = Field((), description="if given, an experiment must state one of them")
     tools: tuple[ToolRule, ...] = ()
     maximum: Maximum = Maximum()
-    release: dict[Disclosure, Release] = Field(
-        {Disclosure.public: "automatic", Disclosure.report: "automatic",
-         Disclosure.aggregate: "manual", Disclosure.model: "manual"},
-        description="what is not named here never leaves",
-    )  # fmt: skip
+    release: dict[Disclosure, Release] = Field(dict(DEFAULT_RELEASE), description="what is not named here never leaves")
     floor: int | None = Field(
         None, ge=LOWEST_FLOOR, description="counts of persons below this never leave; 10 unless given"
     )
@@ -128,15 +124,35 @@ class Policy(Section):
     metrics_per_minute: int = Field(60, ge=1, description="lines of metrics of one job that leave in a minute at most")
     metrics_per_job: int = Field(2_000, ge=0, le=20_000, description="and as long as it runs")
     logs: bool = Field(False, description="lines of tool output go to the researcher")
+    tell_release: bool = Field(
+        True, description="the centre is told how outputs leave, so that researchers can see it before they start"
+    )
     grants: GrantRule = GrantRule()
     log_subjects: bool = Field(
         False, description="the transparency log names users by the subject of their tokens, not by a keyed hash of it"
     )
 
     def admitted(self) -> tuple[AdmittedTool, ...]:
-        """The allow-list as the centre shows it."""
-        versions = dict.fromkeys((rule.id, None if rule.digest == "*" else rule.digest) for rule in self.tools)
-        return tuple(AdmittedTool(id=tool, digest=digest) for tool, digest in versions)
+        """The allow-list as the centre shows it; of several lines for one version the first."""
+        lines: dict[tuple[str, str], ToolRule] = {}
+        for rule in self.tools:
+            lines.setdefault((rule.id, rule.digest), rule)
+        return tuple(self._admitted(rule) for rule in lines.values())
+
+    def _admitted(self, rule: ToolRule) -> AdmittedTool:
+        line = AdmittedTool(id=rule.id, digest=None if rule.digest == "*" else rule.digest)
+        if not self.tell_release:
+            return line
+        by_class = {each: self.word_on(rule, each) for each in Disclosure}
+        others = {str(each): word for each, word in by_class.items() if word != self.release.get(each, "never")}
+        unseen = tuple(map(str, rule.without_review)) if rule.names_version else ()
+        return line.model_copy(update={"release": others, "without_review": unseen})
+
+    def released(self) -> ReleasePolicy | None:
+        """What the centre is told of how outputs leave; None if the site keeps it."""
+        if not self.tell_release:
+            return None
+        return ReleasePolicy(release={str(each): word for each, word in self.release.items()}, floor=self.least_count)
 
     def rule(self, order: JobOrder) -> ToolRule:
         """The first line that admits the tool, the digest and the user of this order; no other line adds to it.
@@ -214,8 +230,12 @@ class Policy(Section):
         What says something of persons leaves by itself only of a version that the site names by its digest, unless
         its line says ``any_version``.
         """
-        how = rule.release.get(output.disclosure) or self.release.get(output.disclosure) or "never"
-        waits = how == "automatic" and not rule.names_version and output.disclosure in _OF_PERSONS
+        return self.word_on(rule, output.disclosure)
+
+    def word_on(self, rule: ToolRule, disclosure: Disclosure) -> Release:
+        """The same of a class."""
+        how = rule.release.get(disclosure) or self.release.get(disclosure) or "never"
+        waits = how == "automatic" and not rule.names_version and disclosure in OF_PERSONS
         return "manual" if waits else how
 
 
@@ -272,7 +292,7 @@ def _not_meant(policy: Policy) -> Iterator[str]:
     if policy.floor is None and policy.minimum_count is not None and policy.minimum_count < LOWEST_FLOOR:
         yield f"minimum_count: {policy.minimum_count} counts as {LOWEST_FLOOR}, below which no site may go; write floor"
     for number, rule in enumerate(policy.tools, 1):
-        leaves = rule.without_review or any(rule.release.get(each) == "automatic" for each in _OF_PERSONS)
+        leaves = rule.without_review or any(rule.release.get(each) == "automatic" for each in OF_PERSONS)
         if leaves and not rule.names_version:
             yield (
                 f"tools no. {number} ({rule.id}): what says something of persons leaves by itself only of a version"

@@ -63,7 +63,7 @@ class HeartbeatSender:
             return self._signed(message)
         except TooLargeError as error:
             log.error("heartbeat.too_large", datasets=len(message.datasets), reason=error.message)
-            left_out = {"datasets": (), "tools": (), "tools_ready": (), "check": None, "columns": None}
+            left_out = {"datasets": (), "tools": (), "tools_ready": (), "check": None, "columns": None, "budgets": None}
             return self._signed(
                 message.model_copy(update={**left_out, "condition_text": f"its offers: {error.message}"})
             )
@@ -87,6 +87,7 @@ class HeartbeatSender:
             capacity=self._services.pool.capacity(),
             executors=(self._services.executor.name,),
             tools=self._services.policy.admitted(),
+            policy=self._services.policy.released(),
             tools_ready=await asyncio.to_thread(self._services.tool_cache.ready),
             datasets=await self._datasets(),
             columns=self._columns.next(self._services.data.columns(self._services.policy.least_count)),
