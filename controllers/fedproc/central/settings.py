@@ -14,6 +14,10 @@ Role = Literal["researcher", "operator", "admin"]
 OPEN = "open"
 """the provider that grants everybody"""
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+Origin = Annotated[
+    str, StringConstraints(pattern=r"^(https://[a-z0-9.-]+(:\d{1,5})?|http://(localhost|127\.0\.0\.1)(:\d{1,5})?)$")
+]
+"""of a page, as a browser sends it: ``https://host[:port]``, in lower case and without a path"""
 
 
 class IssuerSettings(Section):
@@ -189,6 +193,13 @@ class CentralSettings(Section):
     quotas: dict[str, UserQuotaSettings] = Field({}, description="of single users, by the subject of their tokens")
     metrics_port: int | None = Field(None, description="relay: loopback port of /metrics")
     session_hours: float = Field(12, gt=0, le=720, description="how long a sign-in at the dashboard lasts at most")
+    cors_origins: tuple[Origin, ...] = Field(
+        (), description="other sites whose pages may call the API with a token of their user, as https://host[:port]"
+    )
+    help: str = Field(
+        "", max_length=300, pattern=r"^(|https://\S+|[^@\s<>?&]+@[^@\s<>?&]+)$",
+        description="where users get help: a mail address, or an https address",
+    )  # fmt: skip
     health_seconds: float = Field(3, description="how long an answer of /hosts/health/ is kept")
     log_level: str = "INFO"
     retention: RetentionSettings = RetentionSettings()

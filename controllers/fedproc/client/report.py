@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedproc.client.api import Client
+from fedproc.contract.api.citing import citation
 from fedproc.contract.api.experiments import Report
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetView
@@ -45,17 +46,10 @@ def report_of(client: Client, experiment: str, files: Iterable[tuple[FileView, P
 
 
 def citation_of(report: dict[str, Any]) -> str:
-    """One sentence by which others find exactly this: tool with its digest, datasets with versions, experiment, date.
-
-    After the parts that DataCite's schema and the software citation principles (Smith et al. 2016) ask for.
-    """
-    tool = report["tool"]
-    data = ", ".join(f"{each['id']} version {each['version'] or 'unknown'}" for each in report["datasets"])
-    ended = _second(report["ended"] or report["created"])
-    return (
-        f"{tool['id']} {tool['version']} ({tool['digest']}){f' on {data}' if data else ''}; federated experiment "
-        f"{report['experiment']} at {report['centre']}, {report['state']} {ended}"
-    )
+    """One sentence by which others find exactly this (:func:`~fedproc.contract.api.citing.citation`)."""
+    tool, data = report["tool"], [(each["id"], each["version"]) for each in report["datasets"]]
+    ending = f"{report['state']} {_second(report['ended'] or report['created'])}"
+    return citation((tool["id"], tool["version"], tool["digest"]), data, report["experiment"], report["centre"], ending)
 
 
 def _datasets(report: Report, offered: dict[str, DatasetView]) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +20,14 @@ from tests.support.issuer import EXCHANGE, TestIssuer
 from tests.support.providers import Adapter
 
 from fedproc.central.db.engine import read_transaction
+from fedproc.central.db.repositories import tools
 from fedproc.central.db.schema import experiments
 from fedproc.central.db.sign_ins import delegations
 from fedproc.central.grants.answers import SessionEndedError
 from fedproc.central.grants.delegations import Delegations
 from fedproc.central.grants.exchange import Exchange, Session
 from fedproc.contract.wire.messages import JobOrder
+from fedproc.demo.polling import free_ports
 
 pytestmark = pytest.mark.server
 
@@ -55,8 +58,9 @@ def guarded(
         "hosts": {"UB": "eucaim"},
     }
     issuer = {"url": exchanging.url, "client_key": tmp_path / "api.key"}
-    database = new_database(request, "sqlite", tmp_path)
-    with Federation(database, tmp_path, exchanging, grants=asked, issuer=issuer) as running:
+    database, port = new_database(request, "sqlite", tmp_path), free_ports(1)[0]
+    own = {"grants": asked, "issuer": issuer, "port": port, "public_url": f"http://127.0.0.1:{port}"}
+    with Federation(database, tmp_path, exchanging, **own) as running:
         running.enrol_everyone()
         yield running
 
@@ -296,3 +300,35 @@ def test_session_that_another_process_has_renewed_has_not_ended(
     assert ask(guarded, job).json()["answer"] == "granted"
     monkeypatch.setattr(Delegations, "_kept", lambda *_: before)
     assert ask(guarded, job).json()["answer"] == "session_ended"
+
+
+def test_form_says_why_a_dataset_cannot_be_chosen(
+    guarded: Federation, adapter: Adapter, exchanging: TestIssuer
+) -> None:
+    exchanging.signs_in = ("rosa", "researcher")
+    with read_transaction(guarded.engine) as connection:
+        digest = tools.find(connection, "count").digest
+    for host in ("UB", "BSC"):
+        guarded.books.beat(host, tools=({"id": "count", "digest": digest},))
+    address = "/dashboard/new?tool=count&dataset=UB:cohort&dataset=BSC:cohort"
+    with httpx.Client(base_url=guarded.url, follow_redirects=True, timeout=30, trust_env=False) as rosa:
+        rosa.get("/dashboard/sign-in")
+        without = box(rosa.get(address).text, "UB:cohort")
+        adapter.make_available("UB:cohort")
+        granted = box(rosa.get(address).text, "UB:cohort")
+        adapter.status = 503
+        away = box(rosa.get(address).text, "UB:cohort")
+        open_to_all = box(rosa.get(address).text, "BSC:cohort")
+    assert "disabled" in without
+    assert "https://ask.test" in without
+    assert "checked" in granted
+    assert "disabled" not in away
+    assert "could not be asked now" in away
+    assert "grant" not in open_to_all
+    assert "checked" in open_to_all
+
+
+def box(page: str, dataset: str) -> str:
+    """The line of one dataset in the form."""
+    [found] = re.findall(rf'<li[^>]*><label><input type="checkbox" name="dataset" value="{dataset}".*?</li>', page)
+    return str(found)

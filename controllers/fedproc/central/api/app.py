@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from fedproc.central.api import problems
+from fedproc.central.api import cors, problems
 from fedproc.central.api.audit import AuditLog
 from fedproc.central.api.deps import AppState
 from fedproc.central.api.metrics import Metrics
@@ -25,6 +25,7 @@ from fedproc.central.api.pages import home as home_page
 from fedproc.central.api.pages import hosts as hosts_page
 from fedproc.central.api.pages import live as live_page
 from fedproc.central.api.pages import operate as operate_page
+from fedproc.central.api.pages import saved as saved_page
 from fedproc.central.api.pages import tools as tools_page
 from fedproc.central.api.rates import Rates
 from fedproc.central.api.recent import Recent
@@ -75,7 +76,7 @@ _MODULES = (
     tasks, experiments, dry_run, events, uploads, data, hosts, grants, acceptance, enrolments, tools, registry, token,
     retention, system,
 )  # fmt: skip
-_PAGES = (assets, sign_in, home_page, hosts_page, experiments_page, live_page, datasets_page,
+_PAGES = (assets, sign_in, home_page, hosts_page, experiments_page, saved_page, live_page, datasets_page,
     tools_page, wizard, files_page, operate_page, nowhere,
 )  # fmt: skip
 
@@ -89,7 +90,10 @@ def create_app(settings: CentralSettings) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
-        middleware=[Middleware(RequestMiddleware, audit_log=audit_log, metrics=state.metrics)],
+        middleware=[
+            *cors.layers(settings.cors_origins),
+            Middleware(RequestMiddleware, audit_log=audit_log, metrics=state.metrics),
+        ],
     )
     app.state.fedproc = state
     problems.install(app)

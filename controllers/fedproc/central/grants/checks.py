@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,20 @@ class GrantChecks:
     def guarded(self, datasets: Sequence[str]) -> list[str]:
         """Those of which a provider is to be asked."""
         return self._grants.guarded(datasets)
+
+    async def obstacles(self, sub: str, token: str, datasets: Sequence[str], seconds: float) -> dict[str, str]:
+        """Why the user could not start with each of them now; empty where nobody could say so within ``seconds``.
+
+        Those that may be used, and those of which nobody is to be asked, are left out. It is no check: see at_start.
+        """
+        guarded = self._grants.guarded(datasets)
+        try:
+            async with asyncio.timeout(seconds):
+                findings = await self._grants.ask(self._person(sub, token), guarded)
+        except (TimeoutError, NotAskedError, SessionEndedError):
+            return dict.fromkeys(guarded, "")
+        refused = {name: finding for name, finding in findings.items() if finding.answer != "granted"}
+        return {name: finding.reason if finding.answer == "not_granted" else "" for name, finding in refused.items()}
 
     async def at_start(self, sub: str, token: str, datasets: Sequence[str]) -> tuple[dict[str, Finding], str]:
         """The grants of the user, whose own token this is; and the user's session, to be kept with the experiment.

@@ -32,7 +32,7 @@ def dashboard(
     from tests.support.central_api import Federation
 
     folder, port = tmp_path_factory.mktemp("centre"), free_ports(1)[0]
-    own = {"port": port, "public_url": f"http://127.0.0.1:{port}"}
+    own = {"port": port, "public_url": f"http://127.0.0.1:{port}", "help": "help@eucaim.test"}
     with Federation(new_database(request, "sqlite", folder), folder, issuer, **own) as running:
         running.enrol_everyone()
         with running.operator() as operator:

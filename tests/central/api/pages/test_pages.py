@@ -9,6 +9,7 @@ import gzip
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from tests.central.api.pages.conftest import Tab, dispatch
@@ -145,3 +146,14 @@ def test_forms_have_no_inline_script_or_style(tab: Tab, pages: dict[str, str]) -
     for path in pages.values():
         text = tab.page.request.get(tab.url + path).text()
         assert not re.search(r"<style|<script(?![^>]+src=)| style=| on\w+=", text), path
+
+
+def test_help_takes_the_facts_of_an_experiment_along_and_nothing_confidential(tab: Tab, pages: dict[str, str]) -> None:
+    tab.sign_in()
+    page = tab.open(pages["warnings"])
+    page.get_by_text("Ask for help with this experiment").click()
+    link = page.get_by_role("link", name="help@eucaim.test").get_attribute("href") or ""
+    assert link.startswith("mailto:help@eucaim.test?subject=fedproc%20experiment%20")
+    told = unquote(link)
+    assert "BSC, learn: refused (policy.tool_unknown)" in told
+    assert [each for each in ("with warnings", "malignant", "rosa") if each in told] == []

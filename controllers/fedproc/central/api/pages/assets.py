@@ -44,6 +44,12 @@ def address_of(name: str) -> str:
     return "/dashboard/assets/" + next(address for address in _files() if address.endswith(f"/{name}"))
 
 
+@cache
+def text_of(name: str) -> str:
+    """The file of that name, for what stands by itself."""
+    return next(raw for address, (raw, _, _) in _files().items() if address.endswith(f"/{name}")).decode()
+
+
 @routes.get("/dashboard/assets/{digest}/{name}", include_in_schema=False)
 async def get_asset(request: Request, digest: str, name: str) -> Response:
     """A file that pages load."""

@@ -29,7 +29,8 @@ _RESULTS = 200
 _LARGEST = 1 << 30
 """bytes of a form with a file; what is larger goes by the command line, which goes on after a break"""
 _CHUNK = 1 << 18
-_PICTURES = frozenset({"image/svg+xml", "image/png", "image/jpeg", "image/webp", "image/gif"})
+PICTURES = frozenset({"image/svg+xml", "image/png", "image/jpeg", "image/webp", "image/gif"})
+"""that a page shows; a browser runs no script in an image"""
 
 
 @routes.get("/dashboard/experiments")
@@ -71,7 +72,7 @@ async def facts(api: Backend, experiment: ExperimentView, reader: str) -> dict[s
         "picture": timeline.of(experiment),
         "results": results,
         "more": more,
-        "pictures": [file for file in results if file.media_type in _PICTURES and file.state == "complete"],
+        "pictures": [file for file in results if file.media_type in PICTURES and file.state == "complete"],
         "metrics": {task.name: task.metrics for task in tasks if task.metrics},
         "uploads": {task.name: _uploads(task) for task in tasks},
         "own": experiment.owner == reader,

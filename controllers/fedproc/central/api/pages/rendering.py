@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from fedproc.central.api.deps import AppState, app_state
-from fedproc.central.api.pages import assets, formatting
+from fedproc.central.api.pages import assets, formatting, helping
 from fedproc.central.auth.sessions import Session
 
 R = TypeVar("R", bound=Response)
@@ -47,7 +47,8 @@ def environment() -> Environment:
         "moment": formatting.moment, "ago": formatting.ago, "duration": formatting.duration, "size": formatting.size,
         "badge": formatting.badge, "state_of": formatting.state_of, "is_over": formatting.is_over, "segment": segment,
     }  # fmt: skip
-    made.globals |= {"asset": assets.address_of, "query": query}
+    made.globals |= {"asset": assets.address_of, "query": query, "help_at": helping.address}
+    made.filters |= {"facts_for_help": helping.facts_of}
     return made
 
 
@@ -86,7 +87,10 @@ def guarded(request: Request, answer: R) -> R:
 def fragment(request: Request, template: str, values: Mapping[str, Any]) -> str:
     """A template's text; ``session`` is None for who is not signed in."""
     session = getattr(request.state, "session", None)
-    own = {"session": session, "path": request.url.path, "places": places(session)}
+    own = {
+        "session": session, "path": request.url.path, "places": places(session),
+        "help": app_state(request).settings.help,
+    }  # fmt: skip
     return environment().get_template(template).render(**own, **values)
 
 

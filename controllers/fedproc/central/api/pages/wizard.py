@@ -33,6 +33,8 @@ routes = pages()
 _TEXTS = ("label", "project", "permit", "purpose")
 _FEW = 12
 """hosts for which the form asks what may differ there before they are chosen"""
+_GRANT_SECONDS = 3.0
+"""that the form waits for who is asked about grants; they are asked again when it is sent"""
 _MISSING = re.compile(r"^'([^']+)' is missing")
 _KEY = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
 
@@ -204,6 +206,7 @@ async def _form(
     values["spent"] = (opened.total, most) if (opened.total or 0) >= most else None
     if draft.tool:
         values |= await _of_tool(api, draft, values["wrong"], settings.aggregator)
+        values["ungranted"] = await _ungranted(request, session, values.get("selectors", ()))
     return await run_in_threadpool(page, request, "new.html", values, status)
 
 
@@ -227,6 +230,13 @@ async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator
         "host_fields": {host: fields.filled(asked, draft.host_parameters.get(host, {})) for host in shown},
         "left_out": sorted({*draft.datasets, *draft.hosts} - _able(found)),
     }
+
+
+async def _ungranted(request: Request, session: Session, found: Iterable[Selector]) -> dict[str, str]:
+    """Of the datasets that are shown: why its reader may not use it; empty where that could not be asked in time."""
+    shown = {each.id for selector in found for choice in selector.choices for each, _ in choice.datasets}
+    checks, token = app_state(request).grant_checks, session.tokens.access
+    return await checks.obstacles(session.subject, token, sorted(shown), _GRANT_SECONDS)
 
 
 def _able(found: Iterable[Selector]) -> set[str]:

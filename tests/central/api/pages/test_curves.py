@@ -1,0 +1,55 @@
+"""Curves that stand: places of points, one line for each host, and nothing that was not declared or is no number."""
+
+from __future__ import annotations
+
+from fedproc.central.api.pages.curves import BOTTOM, HEIGHT, LEFT, WIDTH, Point, charts
+
+LEARN = {"train": [{"name": "round"}, {"name": "loss", "unit": "nats"}, {"name": "seconds"}]}
+
+
+def rounds(host: str, *losses: float) -> list[Point]:
+    return [Point("train", host, 100.0 + n, {"round": n, "loss": loss}) for n, loss in enumerate(losses, 1)]
+
+
+def test_measure_is_drawn_by_round_with_a_line_for_each_host() -> None:
+    [chart] = charts([*rounds("UB", 1.0, 0.5, 0.0), *rounds("BSC", 0.5)], LEARN)
+    assert (chart.name, chart.unit, chart.x) == ("loss", "nats", "round")
+    assert [line.label for line in chart.lines] == ["UB", "BSC"]
+    assert chart.lines[0].points == ((1.0, 1.0), (2.0, 0.5), (3.0, 0.0))
+    first, _, last = chart.lines[0].path.split()
+    assert first == f"{LEFT:.1f},8.0"
+    assert last == f"{WIDTH - 8:.1f},{HEIGHT - BOTTOM:.1f}"
+    assert chart.xs[0][1] == "1"
+    assert chart.ys[-1][1] == "1"
+
+
+def test_task_without_rounds_is_drawn_by_seconds_since_the_first_point() -> None:
+    [chart] = charts(
+        [Point("scan", "UB", 50, {"images": 1}), Point("scan", "UB", 60, {"images": 9})], {"scan": [{"name": "images"}]}
+    )
+    assert chart.x == "seconds"
+    assert chart.lines[0].points == ((0.0, 1.0), (10.0, 9.0))
+
+
+def test_lines_say_their_task_where_there_are_several() -> None:
+    declared = {**LEARN, "serve": [{"name": "loss"}]}
+    [chart] = charts([*rounds("UB", 1.0, 2.0), Point("serve", "EUCAIM", 110, {"loss": 1.5})], declared)
+    assert [line.label for line in chart.lines] == ["UB train", "EUCAIM serve"]
+
+
+def test_what_is_undeclared_or_no_number_is_not_drawn() -> None:
+    odd = [
+        {"round": 1, "loss": "low"},
+        {"round": 1, "loss": True},
+        {"round": 1, "other": 4},
+        {"loss": 1.0},
+        {"round": None, "loss": 1},
+    ]
+    assert charts([Point("train", "UB", 100, values) for values in odd], LEARN) == []
+    assert charts([Point("gone", "UB", 100, {"round": 1, "loss": 1})], LEARN) == []
+
+
+def test_one_value_lies_in_the_middle_and_has_one_tick() -> None:
+    [chart] = charts(rounds("UB", 0.25), LEARN)
+    assert len(chart.xs) == len(chart.ys) == 1
+    assert chart.lines[0].path == f"{(LEFT + WIDTH - 8) / 2:.1f},{(HEIGHT - BOTTOM + 8) / 2:.1f}"
