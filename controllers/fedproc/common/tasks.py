@@ -126,7 +126,17 @@ async def stoppable(work: Callable[..., T], *arguments: Any) -> T:
     wrote may be removed then.
     """
     flag = StopFlag()
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments, flag))
+    return await _ended_with_caller(asyncio.to_thread(work, *arguments, flag), flag)
+
+
+async def stoppable_alone(work: Callable[..., T], *arguments: Any) -> T:
+    """The same in a thread of its own: see :func:`in_own_thread`."""
+    flag = StopFlag()
+    return await _ended_with_caller(in_own_thread(work, *arguments, flag), flag)
+
+
+async def _ended_with_caller(work: Coroutine[Any, Any, T], flag: StopFlag) -> T:
+    running = asyncio.ensure_future(work)
     running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
         return await asyncio.shield(running)

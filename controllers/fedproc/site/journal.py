@@ -38,6 +38,9 @@ _SET_ASIDE = tuple(
         "DELETE",
     )
 )
+_WAITING_SNAPSHOTS = """
+SELECT body FROM outbox WHERE id IN (
+    SELECT max(id) FROM outbox WHERE kind = 'snapshot' AND json_valid(body) GROUP BY json_extract(body, '$.job'))"""
 UNKNOWN_DEADLINE = 400 * 86400.0
 """seconds for which the id of a job is kept whose last deadline cannot be read"""
 _TERMINAL = {state.value for state in TERMINAL}
@@ -214,6 +217,10 @@ class Journal:
         sql = "SELECT id, kind, body FROM outbox WHERE id > ? ORDER BY id LIMIT ?"
         rows = await self.read(lambda c: c.execute(sql, (after, limit)).fetchall())
         return [Outgoing(*row) for row in rows]
+
+    async def waiting_snapshots(self) -> list[str]:
+        """The newest snapshot of each job that the broker has not confirmed, as JSON; unreadable ones are left out."""
+        return await self.read(lambda c: [row[0] for row in c.execute(_WAITING_SNAPSHOTS).fetchall()])
 
     async def confirmed(self, ids: list[int]) -> None:
         """The broker has these: forget them."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,29 @@ async def test_nothing_is_left_behind(store: Path, tmp_path: Path) -> None:
     assert (store / "P1" / "0").exists()
 
 
+async def test_what_a_cancelled_job_was_being_given_is_not_made_after_it_was_removed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cohort names patients' files."""
+    data, begun, goes_on = api(store), threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        assert goes_on.wait(20)
+        return choose(*arguments)
+
+    monkeypatch.setattr(frozen, "choose", slow)
+    job = asyncio.create_task(given(data, modality=["CT"]))
+    await asyncio.to_thread(begun.wait, 20)
+    job.cancel()
+    done, _ = await asyncio.wait({job}, timeout=0.2)
+    assert not done, "its thread still works, and what it makes would be removed too early"
+    goes_on.set()
+    await asyncio.wait({job}, timeout=20)
+    assert job.cancelled()
+    assert not [name for name in names(tmp_path) if JOB in name]
+
+
 async def test_other_users_of_the_machine_cannot_pass_into_what_is_laid_out(store: Path) -> None:
     found = await given(api(store), modality=["CT"])
     assert stat.S_IMODE(found.path.parent.stat().st_mode) == 0o700
@@ -282,7 +307,7 @@ def test_layout_that_was_cut_goes_on(store: Path, tmp_path: Path, monkeypatch: p
     index = DatasetIndex(tmp_path / "i.sqlite")
     index.update(store, StopFlag())
     with index.readonly() as db:
-        choose(db, "d", "v", Selection(modality=["CT"]), tmp_path / "cohort")
+        choose(db, "d", "v", Selection(modality=["CT"]), tmp_path / "cohort", StopFlag())
     flag = StopFlag()
     monkeypatch.setattr(layout_module, "_PROGRESS", 2)
     with pytest.raises(StoppedError):
@@ -311,7 +336,7 @@ def test_names_that_are_no_utf8_are_laid_out(tmp_path: Path) -> None:
     put(store / "1", image()).rename(os.fsdecode(os.fsencode(store) + b"/\xff\n"))
     index.update(store, StopFlag())
     with index.readonly() as db:
-        choose(db, "d", "v", Selection(modality=["CT"]), tmp_path / "cohort")
+        choose(db, "d", "v", Selection(modality=["CT"]), tmp_path / "cohort", StopFlag())
     assert [file.path for file in files_of(tmp_path / "cohort")] == [b"\xff\n"]
     Layout(store, tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
     assert names(tmp_path / "seen") == {os.fsdecode(b"\xff\n")}
@@ -340,7 +365,7 @@ def test_fifty_thousand_files_are_laid_out_in_two_seconds_of_processor_time(tmp_
         db.execute("UPDATE files SET series = '1', patient = 'P', modality = 'CT'")
         db.execute("INSERT INTO series VALUES ('1', '1', 'P', 'CT', 'X', 'A', 'F', 1, '2020-01-01', 5000, 5000)")
     with index.readonly() as read:
-        choose(read, "d", "v", Selection(modality=["CT"]), tmp_path / "cohort")
+        choose(read, "d", "v", Selection(modality=["CT"]), tmp_path / "cohort", StopFlag())
     begun = time.process_time()
     Layout(store, tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
     used = time.process_time() - begun

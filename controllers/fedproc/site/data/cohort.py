@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedproc.common.files import replacing
+from fedproc.common.tasks import StopFlag
 from fedproc.contract.wire.selection import LISTS, RANGES, Selection
 from fedproc.site.data.consistency import PERSON
 from fedproc.site.data.merkle import Leaf, version_of
@@ -48,8 +49,10 @@ class Cohort:
     others: int
 
 
-def choose(db: sqlite3.Connection, dataset: str, dataset_version: str, selection: Selection, target: Path) -> Cohort:
-    """Find the cohort in an index, and keep it in ``target``, whole or not at all."""
+def choose(
+    db: sqlite3.Connection, dataset: str, dataset_version: str, selection: Selection, target: Path, flag: StopFlag
+) -> Cohort:
+    """Find the cohort in an index, and keep it in ``target``, whole or not at all. Raises StoppedError."""
     where, values = _conditions(selection)
     db.execute(f"CREATE TEMP TABLE chosen AS SELECT series, patient FROM series WHERE {where}", values)  # noqa: S608
     persons, everybody = (db.execute(_PERSONS.format(table=name)).fetchone()[0] for name in ("chosen", "series"))
@@ -59,6 +62,7 @@ def choose(db: sqlite3.Connection, dataset: str, dataset_version: str, selection
     version = version_of(Leaf(path, "file", size, sha256) for path, size, _, _, sha256 in rows)
     size = sum(row[1] for row in rows)
     cohort = Cohort(dataset, dataset_version, version, len(rows), size, persons, everybody - persons)
+    flag.check()
     _keep(target, cohort, (CohortFile(*row) for row in rows))
     return cohort
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from fedproc.common.errors import RefusedError
 from fedproc.common.log import get_logger
+from fedproc.common.tasks import StopFlag, stoppable, stoppable_alone
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.api import DatasetError, OnWait
 from fedproc.site.data.cohort import Cohort, choose, read_cohort
 from fedproc.site.data.index import DatasetIndex, Known
 from fedproc.site.data.layout import ChangedError, Layout
-from fedproc.site.data.running import in_thread
 from fedproc.site.settings import DatasetSettings
 
 log = get_logger(__name__)
@@ -35,11 +35,11 @@ class FrozenCohorts:
     async def freeze(self, job: str, index: DatasetIndex, dataset: str, known: Known, selection: Selection) -> Cohort:
         """Find the selected files in the index, and keep them: also none, which :func:`check_persons` refuses."""
 
-        def work() -> Cohort:
+        def work(flag: StopFlag) -> Cohort:
             with index.readonly() as db:
-                return choose(db, dataset, known.version, selection, self._file(job, dataset))
+                return choose(db, dataset, known.version, selection, self._file(job, dataset), flag)
 
-        return await asyncio.to_thread(work)
+        return await stoppable(work)
 
     async def materialise(self, job: str, dataset: str, entry: DatasetSettings, cohort: Cohort, wait: OnWait) -> Path:
         """The folder of a cohort, complete. Safe to repeat. Raises :class:`DatasetError` and OSError."""
@@ -50,7 +50,7 @@ class FrozenCohorts:
             loop.call_soon_threadsafe(wait, f"materialising {count:,}/{cohort.files:,} files{manner}")
 
         try:
-            how = await in_thread(layout.make, note)
+            how = await stoppable_alone(layout.make, note)
         except ChangedError as error:
             raise _changed(dataset, "since it was selected", "data.version") from error
         finally:
@@ -62,7 +62,7 @@ class FrozenCohorts:
     async def confirm(self, job: str, dataset: str, entry: DatasetSettings) -> None:
         """Whether what the job was given is what was frozen. Raises :class:`DatasetError`."""
         try:
-            await in_thread(self._layout(job, dataset, entry).check)
+            await stoppable_alone(self._layout(job, dataset, entry).check)
         except ChangedError as error:
             raise _changed(dataset, "while the job used it", "data.changed") from error
 

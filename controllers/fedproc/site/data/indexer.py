@@ -12,10 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from fedproc.common.tasks import StopFlag
+from fedproc.common.tasks import StopFlag, stoppable_alone
 from fedproc.site.data.imaging import Images, images_in
 from fedproc.site.data.index import DatasetIndex, Known
-from fedproc.site.data.running import in_thread
 from fedproc.site.data.walking import FolderState, folder_state
 
 OnProgress = Callable[[int, int], None]
@@ -81,7 +80,7 @@ class Indexer:
 
     async def _current(self, dataset: str, path: Path, older_than: float) -> Known:
         async with self._locks[dataset]:
-            stands = await in_thread(folder_state, path)
+            stands = await stoppable_alone(folder_state, path)
             known = await asyncio.to_thread(self.index(dataset).known)
             if known is not None and known.fingerprint == stands.fingerprint and not known.is_due(older_than):
                 return known
@@ -96,7 +95,7 @@ class Indexer:
 
         try:
             if stands.files < _OWN_PROCESS_FILES and stands.size < _OWN_PROCESS_BYTES:
-                return await in_thread(_update, index, path, note, older_than)
+                return await stoppable_alone(_update, index, path, note, older_than)
             await _in_process(index, path, note, older_than)
         finally:
             self._progress.pop(dataset, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedproc.common.errors import FedprocError
 from fedproc.common.log import get_logger
 from fedproc.contract.api.hosts import OPEN_JOBS, OpenJobsReport
+from fedproc.contract.states import TERMINAL
 from fedproc.contract.wire.messages import Cancel, OpenJob, open_jobs_digest
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.recovery import record_of
@@ -34,7 +35,8 @@ class Reconciliation:
 
     async def report(self) -> None:
         """Send the list and do as the centre answers; a failure is made good by the next question."""
-        services, jobs = self._services, self.open_jobs()
+        services, unsent = self._services, await self._unsent_ends()
+        jobs = [*self.open_jobs(), *unsent.values()]
         if len(jobs) > OPEN_JOBS:
             log.error("open_jobs.too_many", jobs=len(jobs), most=OPEN_JOBS)
             return
@@ -49,7 +51,13 @@ class Reconciliation:
             reason = "the centre does not know this job any more"
             await self._orchestrator.cancel(Cancel(job=job, code="reconciled", reason=reason))
         for job in answer.resend:
-            await self._resend(job)
+            if job not in unsent:
+                await self._resend(job)
+
+    async def _unsent_ends(self) -> dict[str, OpenJob]:
+        """Jobs that have ended here, as the centre has not been told: it must not take them for lost meanwhile."""
+        found = map(_ended, await self._services.journal.waiting_snapshots())
+        return {entry.job: entry for entry in found if entry is not None}
 
     async def _resend(self, job: str) -> None:
         if run := self._orchestrator.runs.get(job):
@@ -60,3 +68,11 @@ class Reconciliation:
             return
         await journal.emit([record.snapshot_event(self._services.settings.host, journal.epoch)])
         self._services.signals.outbox.publish(job)
+
+
+def _ended(snapshot: str) -> OpenJob | None:
+    try:
+        entry = OpenJob.model_validate_json(snapshot)
+    except ValueError:
+        return None
+    return entry if entry.state in TERMINAL else None
