@@ -23,7 +23,6 @@ from tests.resilience.soak.report import write
 from tests.support.running import ROOT, Running, federation
 
 from fedproc.common.errors import UnavailableError
-from fedproc.demo.configuration import HOSTS
 from fedproc.demo.polling import wait_until
 
 TOOLS = Path(__file__).parents[1] / "tools"
@@ -57,7 +56,7 @@ def main() -> int:
 def _campaign(running: Running, given: argparse.Namespace) -> Count:
     flow = Flow(running, given.jobs, given.at_once, time.monotonic() + 60 * given.minutes, given.seed)
     kills = Kills(running, given.pause, given.seed)
-    faults = Faults(running, given.fault_pause, given.seed)
+    faults = Faults(running, flow, given.fault_pause, given.seed)
     memory = MemoryWatch(running, lambda: flow.ended)
     with memory, kills, faults:
         begun = time.monotonic()
@@ -68,7 +67,7 @@ def _campaign(running: Running, given: argparse.Namespace) -> Count:
     try:
         wait_until(running.works, 180, "the federation does not work again after the last kill")
         wait_until(lambda: not flow.given_up or not _open(running), _SETTLE, "what was given up does not end")
-        wait_until(lambda: not any(map(running.leftovers, HOSTS)), _CLEANED, "hosts have not cleaned up")
+        wait_until(lambda: not any(map(running.leftovers, running.hosts)), _CLEANED, "hosts have not cleaned up")
         time.sleep(3)
     except UnavailableError as error:
         print(error.message, flush=True)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
 from tests.resilience.soak.faults import Faults
 from tests.resilience.soak.flow import Flow
+from tests.resilience.soak.gone import control_groups
 from tests.support.running import Running
 
 from fedproc.contract.states import TERMINAL
-from fedproc.demo.configuration import HOSTS
 
 
 @dataclass
@@ -49,11 +47,11 @@ def count(running: Running, flow: Flow, faults: Faults) -> Count:
     with sqlite3.connect(f"file:{running.folder}/central/central.sqlite?mode=ro", uri=True) as books:
         books.row_factory = sqlite3.Row
         found = _of_books(books, flow, faults)
-    for host in HOSTS:
+    for host in running.hosts:
         found.left += running.leftovers(host)
         runner = psutil.Process(running.pid(f"runner-{host}"))
         found.left += [f"process {child.pid} of runner-{host}: {child.status()}" for child in runner.children()]
-    found.left += _control_groups(running)
+        found.left += map(str, control_groups(running, host))
     return found
 
 
@@ -119,14 +117,4 @@ def _results(books: sqlite3.Connection) -> dict[str, list[str]]:
     found = defaultdict(list)
     for row in books.execute("SELECT job, sha256 FROM files WHERE state = 'complete' AND output IS NOT NULL"):
         found[row["job"]].append(row["sha256"])
-    return found
-
-
-def _control_groups(running: Running) -> list[str]:
-    found = []
-    for host in HOSTS:
-        runner = (running.folder / "hosts" / host / "runner").resolve()
-        name = "fedproc-" + hashlib.sha256(str(runner).encode()).hexdigest()[:12]
-        for folder, groups, _ in os.walk("/sys/fs/cgroup"):
-            found += [f"{folder}/{group}" for group in groups if Path(folder).name == name]
     return found

@@ -1,4 +1,4 @@
-"""What people do at random while jobs flow: sites stopped, policies changed, releases refused, hosts given up."""
+"""What people do at random while jobs flow: they stop sites, change policies, refuse releases, and give hosts up."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 import httpx
+from tests.resilience.soak.flow import Flow
+from tests.resilience.soak.gone import power_off
 from tests.support.running import Running
 
 from fedproc.common.errors import FedprocError
@@ -23,6 +25,8 @@ _REFUSED = 0.3
 """of what waits for a release"""
 _AWAY = (2.0, 15.0)
 """seconds for which a fault lasts"""
+_GONE_AT = (0.3, 0.6)
+"""of the jobs have ended when the first host goes for good, and the second"""
 _FAULTS = (FedprocError, httpx.HTTPError, AssertionError, OSError, ValueError)
 """whoever was asked has been killed a moment ago"""
 
@@ -30,7 +34,7 @@ _FAULTS = (FedprocError, httpx.HTTPError, AssertionError, OSError, ValueError)
 class Faults:
     """While the context lasts; afterwards all hosts work as before. What each may have ended is noted first."""
 
-    def __init__(self, running: Running, pause: float, seed: int) -> None:
+    def __init__(self, running: Running, flow: Flow, pause: float, seed: int) -> None:
         self.by_kind: Counter[str] = Counter()
         self.stopped: set[str] = set()
         """hosts whose site was stopped"""
@@ -42,8 +46,11 @@ class Faults:
         """of them those of which the host has said so"""
         self.given_up: set[str] = set()
         """jobs that the federation's operator ended"""
+        self.gone: list[str] = []
+        """hosts that are gone for good, and revoked"""
         self.errors: list[str] = []
         self._running = running
+        self._flow = flow
         self._pause = pause
         self._random = random.Random(seed + 2)
         self._over = threading.Event()
@@ -66,6 +73,8 @@ class Faults:
 
     def explains(self, job: str, host: str, state: str, code: str | None) -> bool:
         """Whether a job of ours may have ended so."""
+        if code == "host_revoked" and host in self.gone:
+            return state in ("lost", "cancelled")
         return {
             "cancelled": (code == "site.stopped" and host in self.stopped) or (code == "lost" and job in self.given_up),
             "refused": (code == "policy.tool_unknown" and host in self.not_admitting)
@@ -78,12 +87,29 @@ class Faults:
     def _work(self) -> None:
         acts = (self._stop, self._change_policy, self._release_by_hand, self._give_up)
         while not self._over.wait(self._random.uniform(0.1, 1.9) * self._pause):
-            act, host = self._random.choice(acts), self._random.choice(HOSTS)
+            act, host = self._random.choice(acts), self._random.choice(self._running.hosts)
+            if self._is_one_to_go():
+                act = self._go
             try:
                 act(host)
             except _FAULTS as error:
                 self.errors.append(f"{act.__name__} at {host}: {error!r}")
             self.by_kind[act.__name__.strip("_")] += 1
+
+    def _is_one_to_go(self) -> bool:
+        share = self._flow.ended / self._flow.wanted
+        return len(self.gone) < sum(share >= at for at in _GONE_AT)
+
+    def _go(self, host: str) -> None:
+        """Of the first one the operator ends the jobs, too, before it is known that it will not come back."""
+        self.gone.append(host)
+        power_off(self._running, host)
+        self._last()
+        if len(self.gone) == 1:
+            self._end_jobs_of(host)
+            self._last()
+        self._flow.hosts.remove(host)
+        self._asked(lambda: self._running.operator.revoke(host, "the soak took it away"))
 
     def _stop(self, host: str) -> None:
         self.stopped.add(host)
@@ -114,13 +140,16 @@ class Faults:
         supervisor, program = self._running.federation.supervisor, f"orchestrator-{host}"
         self._asked(lambda: supervisor.stop_program(program))
         try:
-            for experiment in self._asked(self._open):
-                for job in experiment.jobs:
-                    if job.host == host:
-                        self._end(job.id, experiment.id)
+            self._end_jobs_of(host)
             self._last()
         finally:
             self._asked(lambda: supervisor.start_programs([program]))
+
+    def _end_jobs_of(self, host: str) -> None:
+        for experiment in self._asked(self._open):
+            for job in experiment.jobs:
+                if job.host == host:
+                    self._end(job.id, experiment.id)
 
     def _end(self, job: str, experiment: str) -> None:
         self.given_up.add(job)
@@ -138,7 +167,7 @@ class Faults:
         """As the operators of all sites."""
         chance = random.Random(self._random.random())
         while not self._over.wait(1):
-            for host in HOSTS:
+            for host in list(self._running.hosts):
                 with suppress(*_FAULTS):
                     self._decide_at(host, chance)
 

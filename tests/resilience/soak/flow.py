@@ -29,11 +29,15 @@ class Flow:
 
     def __init__(self, running: Running, wanted: int, at_once: int, until: float, seed: int) -> None:
         self.wanted = wanted
+        self.hosts = list(HOSTS)
+        """those that people have not heard to be gone for good"""
         self.accepted: dict[str, str] = {}
         """by key: the experiment that the centre said it made"""
         self.states: dict[str, str] = {}
         """by key: how its events said that it ended"""
         self.given_up: list[str] = []
+        self.turned_away: list[str] = []
+        """by key: what was refused, as its host was revoked just then"""
         self.errors: list[str] = []
         self.seconds: list[float] = []
         """how long each took, from the first try to submit it"""
@@ -57,7 +61,7 @@ class Flow:
 
     @property
     def ended(self) -> int:
-        return len(self.states)
+        return len(self.states) + len(self.turned_away)
 
     @property
     def submitted(self) -> int:
@@ -65,14 +69,14 @@ class Flow:
 
     @property
     def under_way(self) -> int:
-        return self._next - len(self.states) - len(self.given_up)
+        return self._next - self.ended - len(self.given_up)
 
     def _take(self) -> tuple[str, ExperimentRequest] | None:
         with self._lock:
             if self._next >= self.wanted or time.monotonic() > self._until:
                 return None
             self._next += 1
-            host, seconds = self._random.choice(HOSTS), round(self._random.expovariate(2.5), 2)
+            host, seconds = self._random.choice(self.hosts), round(self._random.expovariate(2.5), 2)
             key = f"soak-{self._next}"
         return key, ExperimentRequest(tool="tally", hosts=[host], parameters={"seconds": min(seconds, 5)}, label=key)
 
@@ -85,11 +89,19 @@ class Flow:
                 self._one(client, key, request, begun + _PATIENCE)
             except TimeoutError:
                 self.given_up.append(key)
+            except ApiError as error:
+                if request.hosts[0] in self.hosts:
+                    self._fail(key, error)
+                else:
+                    self.turned_away.append(key)
             except Exception as error:  # noqa: BLE001 (counted and reported; the other jobs go on)
-                self.errors.append(f"{key}: {error!r}")
-                self.given_up.append(key)
+                self._fail(key, error)
             else:
                 self.seconds.append(time.monotonic() - begun)
+
+    def _fail(self, key: str, error: Exception) -> None:
+        self.errors.append(f"{key}: {error!r}")
+        self.given_up.append(key)
 
     def _one(self, client: Client, key: str, request: ExperimentRequest, until: float) -> None:
         experiment = _persist(lambda: client.run(request, key=key), until).id

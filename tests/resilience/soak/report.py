@@ -47,6 +47,8 @@ def write(
         "job_seconds": _spread(flow.seconds),
         "kills": {"by_program": dict(kills.by_program), "times": kills.times},
         "acts": dict(faults.by_kind),
+        "gone": faults.gone,
+        "turned_away": len(flow.turned_away),
         "memory": [asdict(line) for line in lines],
         "samples": [list(asdict(sample).values()) for sample in memory.samples],
     }
@@ -63,7 +65,7 @@ def _head(given: argparse.Namespace, found: Count, flow: Flow, kills: Kills, fau
         f"{found.jobs:,} jobs{short} in {seconds / 60:.0f} minutes, {given.at_once} under way at a time, on "
         f"{os.cpu_count()} CPUs, RabbitMQ {version(other_root())}; seed {given.seed}. "
         f"A job took {spread['median']} s (median; 99 % below {spread['p99']} s).\n{kills.total} kills: {killed}. "
-        f"Acts of people: {acted}.\n\n"
+        f"Acts of people: {acted}. Gone for good: {', '.join(faults.gone) or 'no host'}.\n\n"
         "| succeeded | ended as a fault would have it | lost | doubled | stuck | wrong | left behind |\n"
         "|---|---|---|---|---|---|---|\n"
         f"| {found.succeeded:,} | {found.explained:,} | {len(found.lost)} | {len(found.doubled)} | "
