@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text
-from tests.central.retention.conftest import FOR_EVER, Kept
+from tests.central.retention.conftest import Kept
 from tests.support.books import Books
 
 from fedproc.central.db.engine import claimed_alone, connect, read_transaction, write_transaction
@@ -211,28 +211,6 @@ def test_all_rules_are_applied_once_an_hour(kept: Any, books: Books) -> None:
     assert list(diligent.due()) == []
     now += 3601
     assert list(diligent.due())
-
-
-def test_a_clock_that_leaps_deletes_nothing_for_a_day(kept: Any) -> None:
-    """It could be years ahead, and everything would be too old."""
-    kept.audit(kept.start)
-    now, elapsed = kept.start, 0.0
-    keeper = Keeper(RetentionSettings(**{**FOR_EVER, "audit": 10}), kept.storage, lambda: now, lambda: elapsed)
-    list(keeper.due())
-    now += 3 * 365 * DAY
-    list(keeper.due())
-    elapsed += DAY - 60
-    list(keeper.due())
-    assert kept.count(audit, actor="rosa") == 1
-    now, elapsed = kept.start + 3601, DAY + 60
-    list(keeper.due())
-    assert kept.count(audit, actor="rosa") == 1, "the clock was put right"
-    now = kept.start + 20 * DAY  # the centre was off for that long
-    list(keeper.due())
-    assert kept.count(audit, actor="rosa") == 1
-    elapsed += DAY
-    list(keeper.due())
-    assert kept.count(audit, actor="rosa") == 0
 
 
 def test_two_programs_note_the_same_bytes_at_once(pg_books: Books) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.schema import dead_letters, hosts, outbox
-from fedproc.central.retention import figures
+from fedproc.central.retention import clock, figures
 from fedproc.common.errors import UnavailableError
 from fedproc.common.tlog.witness import Witnessed
 
@@ -49,6 +49,7 @@ class MetricsCollector(Collector):
             with read_transaction(self._engine) as connection:
                 hosts_now = connection.execute(_HOSTS).all()
                 found = [*_waiting(connection, time()), *_of_hosts(hosts_now), *_kept(figures.read(connection))]
+                found.append(_doubted(clock.doubt(connection, time())))
         except UnavailableError:
             found = []
         answers = float(bool(found))
@@ -63,6 +64,11 @@ def _waiting(connection: Connection, now: float) -> Iterable[Metric]:
     yield GaugeMetricFamily("fedproc_outbox_oldest_seconds", "How long the oldest of them has waited", value=age)
     dead = connection.execute(_DEAD).scalar_one()
     yield CounterMetricFamily("fedproc_dead_letters", "Messages that nobody could read", value=dead)
+
+
+def _doubted(doubt: clock.Doubt | None) -> Metric:
+    text = "1 while nothing is deleted by age, as the centre's clock may be wrong"
+    return GaugeMetricFamily("fedproc_retention_clock_doubted", text, value=float(doubt is not None))
 
 
 def _kept(counted: Iterable[Row[Any]]) -> Iterable[Metric]:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from fedproc.central.db.engine import claimed_alone, read_transaction
 from fedproc.central.db.schema import deletions, discards
 from fedproc.central.files.discards import remove_due
-from fedproc.central.retention import figures, orphans
+from fedproc.central.retention import clock, figures, orphans
 from fedproc.central.retention.deletion import unfinished
 from fedproc.central.retention.rules import RULES
 from fedproc.central.retention.storage import Span, Storage
@@ -49,7 +49,8 @@ class Keeper:
         self._now = now
         self._elapsed = elapsed
         self._waits_until: float | None = None
-        """by ``elapsed``; since a leap of the clock was seen"""
+        """by ``elapsed``; since the clock was first doubted"""
+        self._told: str | None = None
 
     async def run(self) -> None:
         """Run until cancelled. What goes wrong is logged and tried again: messages and jobs do not wait for it."""
@@ -77,9 +78,11 @@ class Keeper:
         if not self._is_something_due(now):
             return
         with claimed_alone(self._storage.engine) as mine:
-            if mine:
+            if mine and self._is_doubted(now):
+                yield from _or_logged("deletions", unfinished(self._storage, now))
+            elif mine:
                 yield from self._finish(now)
-                if self._is_time(now) and not self._has_leapt(now):
+                if self._is_time(now):
                     yield from self.apply(now)
 
     def apply(self, now: float) -> Portions:
@@ -107,21 +110,23 @@ class Keeper:
             bytes_left = connection.execute(select(discards.c.name).where(discards.c.due <= now).limit(1)).first()
         return left is not None or bytes_left is not None or self._is_time(now)
 
-    def _has_leapt(self, now: float) -> bool:
-        """Whether the clock is more than a day from when retention was last applied, and was so for less than a day.
-
-        By a clock that is years ahead everything is too old, and nobody could bring it back.
-        """
+    def _is_doubted(self, now: float) -> bool:
+        """Whether nothing may be deleted by the clock now, which is logged once."""
         with read_transaction(self._storage.engine) as connection:
-            last = figures.last_time(connection)
-        if last is None or abs(now - last) <= DAY:
-            self._waits_until = None
+            doubt = clock.doubt(connection, now)
+        if doubt is None:
+            self._waits_until = self._told = None
             return False
         if self._waits_until is None:
             self._waits_until = self._elapsed() + DAY
-            cure = "nothing is deleted for a day; see that the centre's clock is right (timedatectl)"
-            log.error("retention.clock_leapt", days=round((now - last) / DAY, 1), cure=cure)
-        return self._elapsed() < self._waits_until
+        if doubt.passes and self._elapsed() >= self._waits_until:
+            return False
+        if doubt.reason != self._told:
+            until = "for a day" if doubt.passes else "until the doubt is gone"
+            cure = f"nothing is deleted {until}; see that the centre's clock is right (timedatectl)"
+            log.error("retention.clock_doubted", reason=f"the centre's clock: {doubt.reason}", cure=cure)
+            self._told = doubt.reason
+        return True
 
     def _is_time(self, now: float) -> bool:
         with read_transaction(self._storage.engine) as connection:
