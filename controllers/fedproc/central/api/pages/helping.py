@@ -14,8 +14,8 @@ def address(where: str, subject: str = "", text: str = "") -> str:
     """What a link to ``where`` (a mail address, or an https address) has as its target; empty without any."""
     if not where or where.startswith("https://"):
         return where
-    words = {name: value for name, value in (("subject", subject), ("body", text)) if value}
-    return f"mailto:{quote(where, safe='@')}" + (f"?{urlencode(words, quote_via=quote)}" if words else "")
+    filled = {name: value for name, value in (("subject", subject), ("body", text)) if value}
+    return f"mailto:{quote(where, safe='@')}" + (f"?{urlencode(filled, quote_via=quote)}" if filled else "")
 
 
 def facts_of(experiment: ExperimentView) -> str:
