@@ -459,3 +459,36 @@ def test_a_dry_run_says_what_would_be_and_starts_nothing(federation: Federation,
     found = json.loads(rosa(*words, "--json").out)
     assert [host["host"] for host in found["hosts"]] == ["UB", "EUCAIM"]
     assert json.loads(rosa("experiments", "list", "--json").out) == []
+
+
+def test_a_part_that_was_released_is_told_everywhere(federation: Federation, rosa: Call, tmp_path: Path) -> None:
+    with federation.user() as client:
+        started = federation.start(client, label="part", datasets=["UB:cohort"])["id"]
+    federation.books.dispatch()
+    job = federation.books.job_on(started, "UB")
+    waits = {"stage": "under_review", "since": "2026-11-02T09:00:00Z", "until": "2026-11-11T09:00:00Z"}
+    federation.books.report(job.id, "awaiting_release", release=waits)
+    with federation.user() as client:
+        jobs = client.get(f"/experiments/{started}").json()["jobs"]
+        (shown,) = [each for each in jobs if each["id"] == job.id]
+        assert shown["release"]["text"].endswith("since 2026-11-02 09:00 UTC, decided by 2026-11-11 09:00 UTC")
+    text = "the site released a part"
+    decided = {"stage": "partly_released", "decided": "2026-11-03T09:00:00Z"}
+    federation.books.report(job.id, "succeeded", code="release.partly", reason=text, release=decided)
+    federation.books.dispatch()
+    federation.books.bring(started, "running", "succeeded")
+    assert "partly released by UB" in rosa("experiments").out
+    assert "partly released by UB" in rosa("experiments", "show", "part").out
+    assert json.loads(rosa("experiments", "list", "--json").out)[0]["partly_released"] == ["UB"]
+    said = rosa("results", "part", "--to", str(tmp_path / "out"))
+    assert said.code == 5
+    assert "a part alone, by UB" in (tmp_path / "out" / "report.txt").read_text()
+
+
+def test_a_host_of_the_release_before_says_no_more_than_that_it_waits(federation: Federation) -> None:
+    with federation.user() as client:
+        started = federation.start(client, datasets=["UB:cohort"])["id"]
+        federation.books.dispatch()
+        federation.books.report(federation.books.job_on(started, "UB").id, "awaiting_release")
+        (shown,) = [job for job in client.get(f"/experiments/{started}").json()["jobs"] if job["host"] == "UB"]
+    assert shown["release"]["stage"] == "under_review"

@@ -152,7 +152,8 @@ class _Tools:
         wanted = self._wanted | resources
         values = {"name": "local", "placement": "client", "runtime": {"requirements": "r.lock"}, "command": ["true"]}
         task = Task.model_validate(values | {"prepare": prepare, "resources": wanted, **(of_task or {})})
-        tool = SimpleNamespace(id="km", task=lambda name: task)
+        described = SimpleNamespace(credit=())
+        tool = SimpleNamespace(id="km", task=lambda name: task, tasks=(task,), biotools=described)
         self._installed = InstalledTool(cast(Any, SimpleNamespace(tool=tool)), self._folder, "sha256:1")
 
     def hold(self) -> None:

@@ -43,6 +43,7 @@ def make_policy_readable(policy: Path) -> None:
     content = tomllib.loads(policy.read_text())
     if "floor" in content:
         content["minimum_count"] = content.pop("floor")
+    content.pop("review", None)
     for line in content["tools"]:
         line.pop("without_review", None)
         line.pop("any_version", None)

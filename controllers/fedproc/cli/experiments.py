@@ -11,6 +11,8 @@ from fedproc.cli.run import Results, fetch, follow_one, leave, outcome
 from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, coloured, line, notice, say, size, styled, table
 from fedproc.client.results import check_folder, places
 from fedproc.client.session import signed_in
+from fedproc.contract.api.experiments import JobView
+from fedproc.contract.wire.release import PARTLY_RELEASED
 
 experiments = typer.Typer(help="Your experiments.", invoke_without_command=True)
 
@@ -53,10 +55,16 @@ def show(experiment: Experiment, json: AsJson = False) -> None:
     say(bold(found.id), f"  {found.tool} {found.version}  ", outcome(found), f"  {found.label or ''}")
     say(f"of {found.owner_name or found.owner}; started {clock(found.created)}; ended {clock(found.ended)}")
     rows = [
-        (job.id, f"{job.task}@{job.host}", coloured(job.state), _why(job.reason, job.waiting_for, job.unreachable))
+        (job.id, f"{job.task}@{job.host}", _stage(job), _why(job.reason, job.waiting_for, job.unreachable))
         for job in found.jobs
     ]
     table(("job", "task", "state", ""), rows, none="it has no jobs yet")
+
+
+def _stage(job: JobView) -> object:
+    """Its state; of one whose outputs left in part, that."""
+    is_part = job.release is not None and job.release.stage == PARTLY_RELEASED
+    return coloured("partly released" if is_part and job.state == "succeeded" else job.state)
 
 
 def _why(reason: str | None, waiting_for: str | None, unreachable: bool) -> object:

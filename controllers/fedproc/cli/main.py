@@ -29,6 +29,7 @@ _MODULES = {
     "audit": {"audit"},
     "site.check": {"site"},
     "site.control": {"site"},
+    "site.releases": {"site"},
     "site.storage": {"site"},
     "site.enrol": {"site"},
     "site.files": {"site"},

@@ -26,6 +26,7 @@ from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
 
 NOT_SUCCEEDED = 3
 WITHOUT_SOME = 4
+PARTLY_RELEASED = 5
 _INTERRUPTED = 130
 _AGAIN = "run it again, or without the hosts that ended it (fedproc experiments show {id})"
 _CURES = {
@@ -71,6 +72,7 @@ def run(
     Exit codes:
     0    succeeded (or started, with --no-wait; or would run, with --dry-run)
     4    succeeded without some of its hosts, as the tool allows
+    5    succeeded, and a site released a part of its results alone
     3    ended otherwise
     1    an error
     130  interrupted
@@ -181,10 +183,18 @@ def _text(error: FedprocError | OSError, place: object = "its inputs") -> str:
 
 
 def outcome(found: ExperimentView) -> object:
-    """``succeeded``, with the hosts without which it did."""
-    if not found.succeeded_without:
-        return coloured(found.state)
-    return coloured(found.state).append(f" without {', '.join(found.succeeded_without)}", "yellow")
+    """``succeeded``, with the hosts without which it did; or ``partly released``, with the sites that keep a part."""
+    shown = coloured("partly released" if is_partly_released(found) else found.state)
+    if is_partly_released(found):
+        shown.append(f" by {', '.join(found.partly_released)}", "yellow")
+    if found.succeeded_without:
+        shown.append(f" without {', '.join(found.succeeded_without)}", "yellow")
+    return shown
+
+
+def is_partly_released(found: ExperimentView) -> bool:
+    """Whether it succeeded, and a site keeps a part of the results."""
+    return found.state == "succeeded" and bool(found.partly_released)
 
 
 def leave(found: ExperimentView) -> None:
@@ -193,6 +203,8 @@ def leave(found: ExperimentView) -> None:
         raise typer.Exit(NOT_SUCCEEDED)
     if found.succeeded_without:
         raise typer.Exit(WITHOUT_SOME)
+    if is_partly_released(found):
+        raise typer.Exit(PARTLY_RELEASED)
 
 
 def _until_end(client: Client, experiment: str, *, logs: bool, json: bool) -> None:

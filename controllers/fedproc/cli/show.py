@@ -36,8 +36,10 @@ console = Console(**_PLAIN)
 errors = Console(stderr=True, **_PLAIN)
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-ZÀ-Þ])")
-_COLOURS = {"succeeded": "green", "cancelled": "yellow"} | dict.fromkeys(
-    ("failed", "error", "refused", "expired", "lost"), "red"
+_COLOURS = (
+    {"succeeded": "green", "cancelled": "yellow"}
+    | dict.fromkeys(("failed", "error", "refused", "expired", "lost"), "red")
+    | {"partly released": "yellow"}
 )
 _OBEYED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """what ``json`` leaves as it is, and a terminal or a reader of lines does not"""

@@ -18,7 +18,7 @@ from fedproc.contract.api.hosts import DatasetView
 REPORT = "report.json"
 _OF_EXPERIMENT = {
     "label", "owner_name", "created", "ended", "purpose", "project", "permit", "parameters", "host_parameters",
-    "succeeded_without",
+    "succeeded_without", "partly_released",
 }  # fmt: skip
 _OF_DATASET = ("description", "files", "size", "rows")
 """what is told of a dataset if its host still offers the version that was used, and if the host says it"""
@@ -78,13 +78,14 @@ def _row(name: str, value: Any) -> str:
 
 
 def _head(report: dict[str, Any]) -> Iterator[str]:
-    tool, without = report["tool"], report["succeeded_without"]
+    tool, without, partly = report["tool"], report["succeeded_without"], report["partly_released"]
     rows = {
         "Experiment": report["experiment"],
         "Label": report["label"],
         "Tool": f"{tool['id']} {tool['version']}",
         "Digest": tool["digest"],
         "State": report["state"] + (f" without {', '.join(without)}" if without else ""),
+        "Released": f"a part alone, by {', '.join(partly)}" if partly else "",
         "User": report["owner_name"],
         "Started": _second(report["created"]),
         "Ended": _second(report["ended"]),

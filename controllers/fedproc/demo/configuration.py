@@ -208,8 +208,8 @@ def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:
                 "without_review": classes,
             }
         )
-    release = dict.fromkeys(classes, "automatic")
-    return {"tools": rules, "release": release, "floor": 5, "metrics": True, "logs": True}
+    release, review = dict.fromkeys(classes, "automatic"), {"sample": 0, "rest": "refuse"}
+    return {"tools": rules, "release": release, "floor": 5, "metrics": True, "logs": True, "review": review}
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -46,6 +46,7 @@ from fedproc.site.settings import SiteSettings
 from fedproc.site.status.control import ControlSocket
 from fedproc.site.status.heartbeat import HeartbeatSender
 from fedproc.site.status.host_check import HostCheck
+from fedproc.site.status.releases import release_routes
 from fedproc.site.status.routes import routes_for
 from fedproc.site.tlog.entries import HostStarted
 from fedproc.site.tlog.log import HostLog
@@ -133,6 +134,7 @@ class _Daemon:
     check: HostCheck
     heartbeat: HeartbeatSender
     control: ControlSocket
+    reviewers: ControlSocket | None
     retention: Retention
     witness: CentreWitness
 
@@ -156,6 +158,7 @@ class _Daemon:
             check=check,
             heartbeat=HeartbeatSender(services, reconciliation, broker, check),
             control=ControlSocket(loaded.control_socket, routes_for(services, orchestrator, check, retention, witness)),
+            reviewers=_reviewers_socket(services, orchestrator),
             retention=retention,
             witness=witness,
         )
@@ -170,6 +173,7 @@ class _Daemon:
             self.control.run(),
             self.retention.run(),
             self.witness.run(),
+            *([self.reviewers.run()] if self.reviewers is not None else []),
         ]
         tasks = [asyncio.create_task(one) for one in work]
         try:
@@ -181,6 +185,13 @@ class _Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _reviewers_socket(services: Services, orchestrator: Orchestrator) -> ControlSocket | None:
+    loaded = services.settings
+    if loaded.reviewers_group is None:
+        return None
+    return ControlSocket(loaded.reviewers_socket, release_routes(services, orchestrator), loaded.reviewers_group)
 
 
 async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:

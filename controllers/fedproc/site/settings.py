@@ -112,6 +112,36 @@ class RegistrySettings(Section):
         return (self.url or f"https://{self.name}").rstrip("/")
 
 
+class MailSettings(Section):
+    """The site's own mail server, by which it is told that something waits for a person."""
+
+    server: str = Field(min_length=1, description="its name")
+    port: int = Field(587, ge=1, le=65535)
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    user: str | None = None
+    password_file: Path | None = Field(None, description="0600")
+    ca_file: Path | None = Field(None, description="whose certificate it shows; the system's authorities unless given")
+    sender: str = Field(min_length=3, pattern=r"^[^\s@]+@[^\s@]+$")
+    to: tuple[str, ...] = Field(min_length=1, max_length=50)
+    through_proxy: bool = Field(False, description="by the site's proxy (CONNECT), where the server is outside")
+
+
+class WebhookSettings(Section):
+    """An address that is told the same, over HTTPS, signed as https://www.standardwebhooks.com has it."""
+
+    url: str = Field(pattern=r"^https://")
+    secret_file: Path = Field(description="0600; 24 bytes or more, in base64 after whsec_, or as they are")
+    ca_file: Path | None = Field(None, description="whose certificate it shows; the system's authorities unless given")
+
+
+class NotifySettings(Section):
+    """How the site's own people learn that something waits for them (docs/operations/reviewing.md)."""
+
+    mail: MailSettings | None = None
+    webhook: WebhookSettings | None = None
+    pause_seconds: float = Field(60, ge=0.1, description="before what did not go is tried again; it grows")
+
+
 class SiteSettings(Section):
     """All of one host."""
 
@@ -139,6 +169,11 @@ class SiteSettings(Section):
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
     metrics_port: int | None = Field(None, description="loopback port of /metrics")
+    reviewers_group: str | None = Field(
+        None, description="local group whose accounts decide about releases, by review_socket"
+    )
+    review_socket: Path | None = Field(None, description="where; review.sock in the folder state unless given")
+    notify: NotifySettings = NotifySettings()
     log_level: str = "INFO"
 
     @property
@@ -161,6 +196,10 @@ class SiteSettings(Section):
     @property
     def control_socket(self) -> Path:
         return self.state / "site.sock"
+
+    @property
+    def reviewers_socket(self) -> Path:
+        return self.review_socket or self.state / "review.sock"
 
 
 def load(path: Path) -> SiteSettings:

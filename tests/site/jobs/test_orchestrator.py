@@ -17,8 +17,9 @@ from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import JobOrder, Start
 from fedproc.site.jobs.adoption import adopt_shares
-from fedproc.site.jobs.overview import releases_of
-from fedproc.site.jobs.record import Decision, EndStep, JobRecord
+from fedproc.site.jobs.record import EndStep, JobRecord
+from fedproc.site.jobs.review import Reviewer, Word
+from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.journal import Journal
@@ -291,6 +292,5 @@ async def test_the_first_decision_about_a_release_counts_and_whoever_comes_later
     released.sealed, released.decision = {"a/b": "0" * 64}, Decision(release=True, reason="fine", hashes={})
     run = JobRun(host.services, released)
     with pytest.raises(SystemFaultError, match=r"was released before \(fine\)"):
-        await run.decide(release=False, reason="no")
+        await run.decide(Word(Reviewer("root", is_listed=True), False, "no"))
     assert released.decision.release
-    assert releases_of([run], Path("/state")) == []

@@ -15,6 +15,7 @@ from tests.support.orchestrator import Host, S, order, record
 from fedproc.contract.wire.messages import Snapshot
 from fedproc.site.centre.witness import CentreWitness
 from fedproc.site.journal import Journal
+from fedproc.site.status.control import Caller
 from fedproc.site.status.routes import routes_for
 
 
@@ -132,7 +133,7 @@ async def test_operator_sees_what_was_set_aside(host: Host) -> None:
     witness = CentreWitness("UB", host.services.tlog, cast(Any, None))
     routes = routes_for(host.services, host.orchestrator, check, cast(Any, None), witness)
     handler = next(handler for verb, pattern, handler in routes if verb == "GET" and pattern.fullmatch("/status"))
-    shown = await handler(cast(re.Match[str], None), {})
+    shown = await handler(cast(re.Match[str], None), {}, Caller(0))
     assert [entry["job"] for entry in shown["unreadable"]] == [job]
     assert json.dumps(shown["unreadable"])
 

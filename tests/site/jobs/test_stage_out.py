@@ -19,7 +19,8 @@ from fedproc.contract.wire import limits
 from fedproc.contract.wire.datasets import DatasetGrant
 from fedproc.contract.wire.jws import CENTRAL, seal, unseal
 from fedproc.contract.wire.messages import JobOrder
-from fedproc.site.jobs.record import Decision, JobRecord
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_out import check, release, terms_of, upload
 from fedproc.site.policy.rules import Policy
@@ -105,7 +106,9 @@ def sending(transfer: Transfer, how: str = "automatic") -> Services:
 
 def policy(how: str, *, tool: str = "t", minimum: int = 5) -> Policy:
     line = {"id": tool, "digest": DIGEST, "without_review": ["aggregate"]}
-    return Policy.model_validate({"release": {"aggregate": how}, "minimum_count": minimum, "tools": [line]})
+    return Policy.model_validate(
+        {"release": {"aggregate": how}, "minimum_count": minimum, "tools": [line], "review": {"sample": 0}}
+    )
 
 
 def _job(folder, name: str, count: int) -> tuple[JobRecord, Task]:

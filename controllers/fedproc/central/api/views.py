@@ -10,8 +10,16 @@ from typing import Any
 from sqlalchemy import Row
 
 from fedproc.central.api.deps import AppState
+from fedproc.central.api.release_view import release_view
 from fedproc.central.tlog import witness
-from fedproc.contract.api.experiments import EventView, ExperimentView, JobView, LogLines, Report, ReportJob
+from fedproc.contract.api.experiments import (
+    EventView,
+    ExperimentView,
+    JobView,
+    LogLines,
+    Report,
+    ReportJob,
+)
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetDetail, DatasetView, HostReportView, HostView
 from fedproc.contract.api.operations import AuditEntry, DeadLetter
@@ -21,6 +29,7 @@ from fedproc.contract.times import moment
 from fedproc.contract.tool.placeholders import HOST_PLACEHOLDER_FAMILIES, HOST_PLACEHOLDERS
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Tool
+from fedproc.contract.wire.release import PARTLY_CODE
 
 _AT_CENTRE = frozenset({"queued"})
 
@@ -40,6 +49,7 @@ def job_view(row: Row[Any], created: float, heartbeat_timeout: float) -> JobView
         unreachable=_unreachable(row, heartbeat_timeout),
         times=_times(row, snapshot, created),
         exit_code=snapshot.get("exit_code"),
+        release=release_view(row, snapshot),
     )
 
 
@@ -66,13 +76,22 @@ def _times(row: Row[Any], snapshot: Mapping[str, Any], created: float) -> dict[s
 
 
 def experiment_view(
-    row: Row[Any], jobs: Iterable[Row[Any]], heartbeat_timeout: float, without: Iterable[str] | None = None
+    row: Row[Any],
+    jobs: Iterable[Row[Any]],
+    heartbeat_timeout: float,
+    without: Iterable[str] | None = None,
+    partly: Iterable[str] | None = None,
 ) -> ExperimentView:
-    """One experiment with these jobs; ``without`` are the hosts that it succeeded without, if the jobs do not tell."""
+    """One experiment with these jobs.
+
+    ``without`` are the hosts that it succeeded without, ``partly`` those that released a part, if the jobs do not tell.
+    """
     request: Mapping[str, Any] = row.request
     shown = [job_view(job, row.created, heartbeat_timeout) for job in jobs]
     if without is None:
         without = (job.host for job in shown if row.state == "succeeded" and job.state != "succeeded")
+    if partly is None:
+        partly = (job.host for job in shown if job.code == PARTLY_CODE)
     return ExperimentView(
         id=row.id,
         state=row.state,
@@ -86,6 +105,7 @@ def experiment_view(
         ended=None if row.ended is None else moment(row.ended),
         cancel_requested=row.cancel_requested,
         succeeded_without=sorted(set(without)),
+        partly_released=sorted(set(partly)),
         jobs=shown,
         **{name: request[name] for name in _OF_REQUEST if request.get(name)},
     )

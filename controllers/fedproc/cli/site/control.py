@@ -1,11 +1,10 @@
-"""``fedproc site status``, ``stop``, ``release``, …: a host's own operator, without the centre."""
+"""``fedproc site status``, ``stop``, …: a host's own operator, without the centre."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -20,7 +19,6 @@ JOBS_LEFT = 3
 Socket = Annotated[
     Path, typer.Option("--socket", envvar="FEDPROC_SITE_SOCKET", help="the orchestrator's own socket (site.sock)")
 ]
-Reason = Annotated[str, typer.Option(prompt=True, help="why; kept in the host's journal")]
 
 
 def ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -128,34 +126,6 @@ def start(socket: Socket) -> None:
     """Take jobs again, after stop or drain."""
     ask(socket, "POST", "/start")
     say("takes jobs again")
-
-
-@site.command()
-def releases(socket: Socket, json: AsJson = False) -> None:
-    """What awaits a person's decision before it leaves."""
-    found = ask(socket, "GET", "/releases")
-    if json:
-        return as_json(found)
-    rows = [
-        (entry["job"], entry["tool"], entry["user"], entry["release_by"], file["file"])
-        for entry in found
-        for file in entry["files"]
-    ]
-    table(("job", "tool", "of", "until", "look at"), rows, none="nothing awaits release")
-
-
-@site.command()
-def release(job: str, socket: Socket, reason: Reason) -> None:
-    """Let a job's results leave."""
-    ask(socket, "POST", f"/releases/{quote(job, safe='')}", {"decision": "release", "reason": reason})
-    say(f"{job}: released")
-
-
-@site.command()
-def refuse(job: str, socket: Socket, reason: Reason) -> None:
-    """Keep a job's results inside; the job ends as refused."""
-    ask(socket, "POST", f"/releases/{quote(job, safe='')}", {"decision": "refuse", "reason": reason})
-    say(f"{job}: refused")
 
 
 def mount(_app: typer.Typer) -> None:

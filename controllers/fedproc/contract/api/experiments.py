@@ -67,6 +67,16 @@ class Loss(Request):
     jobs: list[JobId] = Field([], max_length=5000, description="these alone; all that are open unless given")
 
 
+class ReleaseView(View):
+    """How far the site's release of a job's outputs is; ``text`` is the same for all jobs of a stage, but for dates."""
+
+    stage: str = Field(description="under_review, released, partly_released, refused or withheld")
+    text: str
+    since: AwareDatetime | None = Field(None, description="when the outputs began to wait for a person")
+    until: AwareDatetime | None = Field(None, description="by when it is decided: what is not, stays at the host")
+    decided: AwareDatetime | None = None
+
+
 class JobView(View):
     id: JobId
     experiment: ExperimentId
@@ -79,6 +89,7 @@ class JobView(View):
     unreachable: bool = Field(False, description="its host has not been heard of for three heartbeats")
     times: dict[str, AwareDatetime] = {}
     exit_code: int | None = None
+    release: ReleaseView | None = Field(None, description="where a person of the site is, or was, asked")
 
 
 class ExperimentView(View):
@@ -103,6 +114,9 @@ class ExperimentView(View):
     cancel_requested: bool = False
     succeeded_without: list[HostId] = Field(
         [], description="hosts whose jobs ended otherwise, where the tool's on_host_lost lets the others go on"
+    )
+    partly_released: list[HostId] = Field(
+        [], description="hosts that succeeded, and of whose outputs their sites released a part and keep the rest"
     )
     jobs: list[JobView] = []
 

@@ -6,6 +6,7 @@ field in ``crit``: then a reader that does not know it must refuse the message. 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -16,6 +17,7 @@ from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.datasets import DatasetColumns, DatasetGrant, OfferedDataset
 from fedproc.contract.wire.logs import ShownLog
+from fedproc.contract.wire.release import ReleaseStage
 from fedproc.contract.wire.releasing import MOST_BUDGETS, AdmittedTool, BudgetLeft, ReleasePolicy
 from fedproc.contract.wire.selection import Selection
 
@@ -214,6 +216,7 @@ class Snapshot(Wire):
     outputs: tuple[Output, ...] = ()
     artefacts: tuple[Output, ...] = ()
     connections: tuple[ConnectionUse, ...] = ()
+    release: ReleaseStage | None = Field(None, description="how far the site's release of the outputs is")
 
 
 class Record(Wire):
@@ -341,7 +344,5 @@ class OpenJob(Wire):
 
 def open_jobs_digest(jobs: list[tuple[str, str]]) -> str:
     """sha256 hex over the sorted (job id, state) pairs of the jobs that are open on a host."""
-    import hashlib
-
     text = "\n".join(f"{job} {state}" for job, state in sorted(jobs))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from fedproc.common.errors import FedprocError
 from fedproc.common.tlog.entries import canonical
 from fedproc.common.tlog.pseudonyms import Pseudonyms
 from fedproc.contract.api.files import NewUpload
 from fedproc.contract.wire.messages import JobOrder
+from fedproc.contract.wire.release import PARTLY_CODE
 from fedproc.site.centre.api import OnWait
 from fedproc.site.connections.carrying import Meter
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.reviewing import Opinion
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.tlog.entries import (
@@ -25,6 +27,8 @@ from fedproc.site.tlog.entries import (
     OutputLeaving,
     OutputUploaded,
     ReleaseDecided,
+    ReleaseReviewed,
+    RuleUsed,
     ToolUsed,
 )
 
@@ -67,7 +71,17 @@ async def note_start(services: Services, record: JobRecord, streams: Iterable[st
 
 async def note_refusal(services: Services, record: JobRecord, error: FedprocError, on_wait: OnWait) -> None:
     """That the sealed files may not leave."""
-    for entry in _decided(services, record, record.sealed or {}, "refused", error.code[:_LONGEST]):
+    for entry in await _decided(services, record, record.sealed or {}, "refused", error.code[:_LONGEST], on_wait):
+        await services.tlog.append_persistently(entry, on_wait)
+
+
+async def note_opinion(services: Services, record: JobRecord, opinion: Opinion, on_wait: OnWait) -> None:
+    """What one person said."""
+    reviewer = (await services.tlog.pseudonyms_persistently(on_wait)).of("reviewer", opinion.reviewer)
+    decision = "released" if opinion.release else "refused"
+    common = {**_of(record.order), "reviewer": reviewer, "decision": decision, "policy": services.tlog.policy}
+    for files in _portions(opinion.files):
+        entry = ReleaseReviewed.model_validate({**common, "files": files})
         await services.tlog.append_persistently(entry, on_wait)
 
 
@@ -81,16 +95,44 @@ async def note_connection(services: Services, record: JobRecord, meter: Meter, o
     await services.tlog.append_persistently(entry, on_wait)
 
 
-def _decided(
-    services: Services, record: JobRecord, hashes: dict[str, str], decision: str, code: str | None
+async def _decided(
+    services: Services, record: JobRecord, hashes: Mapping[str, str], decision: str, code: str | None, on_wait: OnWait
 ) -> list[ReleaseDecided]:
-    files = [FileLeaving(output=path.partition("/")[0], sha256=digest) for path, digest in sorted(hashes.items())]
-    common = {**_of(record.order), "by": POLICY if record.decision is None else PERSON, "policy": services.tlog.policy}
+    common = {
+        **_of(record.order),
+        "by": POLICY if record.decision is None else PERSON,
+        "policy": services.tlog.policy,
+        "reviewers": await _reviewers(services, record, on_wait),
+        "rules": _rules(record),
+    }
     return [
-        ReleaseDecided.model_validate(
-            {**common, "decision": decision, "code": code, "files": files[start : start + _FILES_AT_ONCE]}
+        ReleaseDecided.model_validate({**common, "decision": decision, "code": code, "files": files})
+        for files in _portions(hashes)
+    ]
+
+
+def _portions(hashes: Mapping[str, str]) -> list[list[FileLeaving]]:
+    files = [FileLeaving(output=path.partition("/")[0], sha256=digest) for path, digest in sorted(hashes.items())]
+    return [files[start : start + _FILES_AT_ONCE] for start in range(0, max(1, len(files)), _FILES_AT_ONCE)]
+
+
+async def _reviewers(services: Services, record: JobRecord, on_wait: OnWait) -> list[str]:
+    if record.decision is None or not record.decision.reviewers:
+        return []
+    names = await services.tlog.pseudonyms_persistently(on_wait)
+    return [names.of("reviewer", each) for each in record.decision.reviewers]
+
+
+def _rules(record: JobRecord) -> list[RuleUsed]:
+    """Those that had something against an output, each once."""
+    found = {} if record.review is None else {str(each["rule"]): each for each in record.review.found}
+    return [
+        RuleUsed(
+            id=rule,
+            version=str(each["version"]),
+            limits={} if each["threshold"] is None else {"threshold": each["threshold"]},
         )
-        for start in range(0, max(1, len(files)), _FILES_AT_ONCE)
+        for rule, each in sorted(found.items())
     ]
 
 
@@ -107,14 +149,24 @@ class LoggedUploads:
     async def begins(self, new: NewUpload, on_wait: OnWait) -> None:
         """Note the decision, unless it was noted about these very files, and then the file that goes."""
         record, log = self._record_of(new.job), self._services.tlog
-        hashes = record.sealed if record.sealed is not None else {f"{new.output}/{new.path}": new.sha256}
-        about = hashlib.sha256(canonical([record.decision is None, hashes])).hexdigest()
+        sealed = record.sealed if record.sealed is not None else {f"{new.output}/{new.path}": new.sha256}
+        leaving = sealed if record.leaving is None else record.leaving
+        about = hashlib.sha256(canonical([record.decision is None, leaving])).hexdigest()
         if record.noted != about:
-            for entry in _decided(self._services, record, hashes, "released", None):
-                await log.append_persistently(entry, on_wait)
+            await self._note_decision(record, sealed, leaving, on_wait)
             record.noted = about
         fields = new.model_dump(include={"output", "sha256", "recipient"})
         await log.append_persistently(OutputLeaving(**_of(record.order), bytes=new.size, **fields), on_wait)
+
+    async def _note_decision(
+        self, record: JobRecord, sealed: Mapping[str, str], leaving: Mapping[str, str], on_wait: OnWait
+    ) -> None:
+        staying = {path: digest for path, digest in sealed.items() if path not in leaving}
+        entries = await _decided(self._services, record, leaving, "released", None, on_wait)
+        if staying:
+            entries += await _decided(self._services, record, staying, "refused", PARTLY_CODE, on_wait)
+        for entry in entries:
+            await self._services.tlog.append_persistently(entry, on_wait)
 
     async def ended(self, new: NewUpload, file: str, on_wait: OnWait) -> None:
         fields = new.model_dump(include={"output", "sha256"})

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 from weakref import WeakValueDictionary
 
 from fedproc.common.errors import FedprocError, SystemFaultError
@@ -20,6 +21,7 @@ from fedproc.site.jobs import logged
 from fedproc.site.jobs.adoption import adopt_shares
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.recovery import handles_of, open_records, record_of
+from fedproc.site.jobs.review import Word
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.termination import Steps, removal
@@ -165,12 +167,12 @@ class Orchestrator:
             for run in self._runs.values():
                 run.stop(_SITE_STOPPED)
 
-    async def decide(self, job: str, *, release: bool, reason: str) -> None:
-        """Release or refuse a job's outputs. Raises :class:`FedprocError` if it does not await that."""
+    async def decide(self, job: str, word: Word) -> dict[str, Any]:
+        """Take a person's word about a job's outputs. Raises :class:`FedprocError` if it does not await that."""
         run = self._runs.get(job)
         if run is None:
-            raise FedprocError(f"no open job {job} on this host; `fedproc site release` lists what waits")
-        await run.decide(release=release, reason=reason)
+            raise FedprocError(f"no open job {job} on this host; `fedproc site releases` lists what waits")
+        return await run.decide(word)
 
     # -- the centre's word -----------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import TERMINAL, JobState, may_follow
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import Cancel, ConnectionUse, JobOrder, Output, Snapshot, Start, Used
+from fedproc.contract.wire.release import ReleaseStage
 from fedproc.site.executors.base import Handle
+from fedproc.site.jobs.reviewing import Decision, Review
 from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.policy.rules import Terms
 
@@ -34,17 +36,6 @@ class EndStep(StrEnum):
     data = "data"
     """what was materialised for it is removed"""
     folder = "folder"
-
-
-class Decision(BaseModel):
-    """What the site decided about releasing a job's outputs, and about which bytes."""
-
-    model_config = ConfigDict(frozen=True)
-
-    release: bool
-    reason: str
-    hashes: dict[str, str]
-    """sealed path: sha256"""
 
 
 class JobRecord(BaseModel):
@@ -88,7 +79,13 @@ class JobRecord(BaseModel):
     sealed: dict[str, str] | None = None
     tails: dict[str, tuple[int, int]] = {}
     """by stream: how many bytes of it were sent, in how many records"""
+    review: Review | None = None
+    """what waits for a person, and what persons have said"""
     decision: Decision | None = None
+    leaving: dict[str, str] | None = None
+    """of ``sealed`` what the site lets leave, once it does"""
+    release: ReleaseStage | None = None
+    """as its researcher sees it"""
     streams: tuple[str, ...] | None = None
     """what leaves while it runs, as the transparency log has it since its start"""
     noted: str | None = None

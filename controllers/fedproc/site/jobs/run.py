@@ -12,14 +12,15 @@ import contextlib
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
-from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
+from fedproc.common.errors import FedprocError, SystemFaultError
 from fedproc.common.log import get_logger
-from fedproc.common.tasks import stoppable
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import Cancel, Start
+from fedproc.contract.wire.release import PARTLY_CODE, PARTLY_RELEASED, TEXTS
 from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.carrying import Meter
@@ -28,6 +29,7 @@ from fedproc.site.jobs import grants, logged
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.review import Leaving, Word
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.shares import Share
 from fedproc.site.jobs.stage_in import (
@@ -38,14 +40,12 @@ from fedproc.site.jobs.stage_in import (
     freeze_cohorts,
     materialise,
 )
-from fedproc.site.jobs.stage_out import AWAITED, finish_artefacts, publish_artefacts, release, take_decision
+from fedproc.site.jobs.stage_out import publish_artefacts
 from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
-from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.journal import JournalError
-from fedproc.site.policy.engine.findings import Finding
 from fedproc.site.policy.rules import ToolRule
 from fedproc.site.tools.cache import InstalledTool
 
@@ -69,18 +69,16 @@ class JobRun:
         meters: list[Meter] = []
         self._writer = RecordWriter(services, record, meters, self._log)
         self._wiring = Wiring(services, record, self._workspace, meters, self._writer)
+        self._leaving = Leaving(services, record, self._workspace, self._writer, self._log)
         self.save = self._writer.save
         self._verdict: Verdict | None = None
         self._working = False
         self._started = asyncio.Event()
-        self._decided = asyncio.Event()
         self._execution: Execution | None = None
         self._termination = Termination(services, record, self._writer, self._log, self._stop_processes)
         self._task: asyncio.Task[None] | None = None
         if record.start is not None:
             self._started.set()
-        if record.decision is not None:
-            self._decided.set()
 
     @property
     def obstacle(self) -> str | None:
@@ -116,11 +114,9 @@ class JobRun:
             self.stop(Verdict(JobState.cancelled, message.code, message.reason))
             await self._writer.saved()
 
-    async def decide(self, *, release: bool, reason: str) -> None:
-        """What a person at the site decides of the sealed outputs; see :func:`take_decision`."""
-        take_decision(self.record, release=release, reason=reason)
-        await self._writer.saved()
-        self._decided.set()
+    async def decide(self, word: Word) -> dict[str, Any]:
+        """What a person at the site says of the sealed outputs; see :meth:`Leaving.take`."""
+        return await self._leaving.take(word)
 
     def stop(self, verdict: Verdict) -> None:
         """End the job as ``verdict`` says; the first counts. Before its work it does none, after it nothing changes."""
@@ -162,7 +158,12 @@ class JobRun:
             self._working = False
             if self._verdict is not None:
                 asyncio.current_task().uncancel()  # type: ignore[union-attr]
-        return self._verdict or Verdict(JobState.succeeded)
+        return self._verdict or self._success()
+
+    def _success(self) -> Verdict:
+        if self._leaving.is_of_part:
+            return Verdict(JobState.succeeded, PARTLY_CODE, TEXTS[PARTLY_RELEASED])
+        return Verdict(JobState.succeeded)
 
     async def _work(self) -> None:
         record, deadlines = self.record, self.record.order.deadlines
@@ -180,7 +181,7 @@ class JobRun:
                     record.enter(JobState.collecting)
                     self.save()
                     self._services.pool.keep_disk_alone(record.job, _seconds_until(deadlines.release_by))
-            await self._stage_out(task)
+            await self._leaving.run(installed.manifest.tool, task)
 
     def _by(self, moment: datetime, text: str) -> AbstractContextManager[None]:
         return deadline(moment, text, self._services.identity.clock, self.stop)
@@ -189,7 +190,8 @@ class JobRun:
         prepared = await self._stage_in(installed, task)
         await fetch_artefacts(self._services, self.record, self._workspace, self._writer.wait_for)
         await self._wiring.open(task, rule)
-        publish = partial(publish_artefacts, *self._outgoing(task))
+        outgoing = (self._services, self.record, task, self._workspace, self._writer.wait_for)
+        publish = partial(publish_artefacts, *outgoing)
         execution = Execution(self._services, self.record, prepared, self._writer, publish)
         if self.record.finish:
             execution.finish.set()
@@ -259,32 +261,6 @@ class JobRun:
             with self._by(until, "the other jobs of its experiment were not prepared in time"):
                 await self._started.wait()
         self.record.waiting_for = None
-
-    # -- what leaves -----------------------------------------------------------------------------
-
-    def _outgoing(self, task: Task) -> tuple[Services, JobRecord, Task, Workspace, OnWait]:
-        return self._services, self.record, task, self._workspace, self._writer.wait_for
-
-    async def _stage_out(self, task: Task) -> None:
-        record, sealed = self.record, self._workspace.sealed
-        await finish_artefacts(*self._outgoing(task))
-        if record.sealed is None:
-            wanted = [o for o in task.outputs if not (o.artefact_for and record.artefacts)]
-            record.sealed = await stoppable(self._workspace.seal, wanted, sealed) if wanted else {}
-            self.save()
-        try:
-            record.outputs = await release(
-                self._services, record, task, sealed, self._await_decision, self._writer.wait_for
-            )
-        except RefusedError as error:
-            await logged.note_refusal(self._services, record, error, self._writer.wait_for)
-            raise
-
-    async def _await_decision(self, _found: list[Finding]) -> None:
-        if self.record.state is not JobState.awaiting_release:
-            self.record.enter(JobState.awaiting_release)
-        self._writer.wait_for(AWAITED)
-        await self._decided.wait()
 
     # -- the end ---------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fedproc.common.errors import RefusedError, SystemFaultError, ToolFaultError
@@ -12,27 +12,30 @@ from fedproc.common.files import sha256_of
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import stoppable
 from fedproc.contract.api.files import NewUpload
-from fedproc.contract.states import JobState
+from fedproc.contract.tool.leaving import OF_PERSONS
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.wire import limits
 from fedproc.contract.wire.messages import Output
+from fedproc.contract.wire.release import REFUSED, TEXTS
 from fedproc.site.centre.api import OnWait
 from fedproc.site.jobs import artefacts
 from fedproc.site.jobs.grants import ask_for_release
 from fedproc.site.jobs.known_values import known_of
-from fedproc.site.jobs.record import Decision, JobRecord
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import confirm_datasets
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.disclosure import findings_apart
-from fedproc.site.policy.engine.findings import Finding, Result, verdict
+from fedproc.site.policy.engine import disclosure_rules as rules
+from fedproc.site.policy.engine.findings import Finding, Result
+from fedproc.site.policy.review import is_shown
 from fedproc.site.policy.rules import Terms
 
 log = get_logger(__name__)
 
-AWAITED = "the site's release"
-WITHHELD = "the site does not release these outputs; ask there why"
-"""what a researcher reads while outputs wait, and when no person may let them leave: whatever was found"""
+WITHHELD = TEXTS[REFUSED]
+"""what a researcher reads when outputs stay: whatever was found, and whoever decided"""
 _OUTPUT_BYTES = 240
 """of one output in a snapshot, without its names: keys, file id, sha256, size"""
 _SAID_LATER = 64 << 10
@@ -64,29 +67,31 @@ async def release(
 ) -> tuple[Output, ...]:
     """Upload the sealed outputs as the site's policy lets them leave, whatever it says while they wait or go.
 
-    ``decided`` returns when a person has decided about what keeps them. Raises as :func:`check`,
+    ``decided`` returns when persons have decided about what keeps them. Raises as :func:`check`,
     :func:`apply_decision`, :func:`ask_for_release` and :func:`upload` do.
     """
     while True:
         found = await check(services, record, task, sealed)
-        if found and record.decision is None:
+        if not found and record.decision is None:
+            found = await shown_all_the_same(services, record, task)
+        if found and record.sealed and record.decision is None:
             await decided(found)
             continue
-        if record.decision is not None:
-            apply_decision(record.decision, record.sealed or {})
+        leaving = apply_decision(record.decision, record.sealed or {})
+        record.leaving = _without_kept(leaving, found)
         if task.outputs:
             await ask_for_release(services, record, on_wait)
         try:
-            return await upload(services, record, task, sealed, on_wait)
+            return await upload(services, record, task, sealed, on_wait, record.leaving)
         except _DecisionNeededError:
             continue
 
 
 async def check(services: Services, record: JobRecord, task: Task, sealed: Path) -> list[Finding]:
-    """What keeps the sealed outputs from leaving by themselves, which a person may decide.
+    """What keeps the sealed outputs from leaving by themselves; of what no person may let out, there is more left.
 
-    Each finding goes to the host's log. Raises :class:`RefusedError` if no person may let them leave; its text is
-    the same whatever was found.
+    Each finding goes to the host's log. Raises :class:`RefusedError` if nothing may leave; its text is the same
+    whatever was found.
     """
     if not task.outputs:
         return []
@@ -95,33 +100,56 @@ async def check(services: Services, record: JobRecord, task: Task, sealed: Path)
     )
     for each in found:
         log.info("release.finding", job=record.job, output=each.output, **each.as_fields())
-    if verdict(found) is Result.refuse:
+    present = {path.partition("/")[0] for path in record.sealed or {}} or {output.name for output in task.outputs}
+    kept = refused_outputs(found)
+    if kept and (kept >= present or services.policy.review.rest == "refuse"):
         raise RefusedError(WITHHELD, code="release.withheld")
     return found
 
 
-def take_decision(record: JobRecord, *, release: bool, reason: str) -> None:
-    """Note what a person at the site decides of the sealed outputs: the first decision counts, and stays.
+def refused_outputs(found: Iterable[Finding]) -> set[str]:
+    """The outputs that no person may let leave."""
+    return {each.output for each in found if each.result is Result.refuse}
 
-    Raises :class:`SystemFaultError` if none wait, or if it was decided otherwise: the bytes may have gone.
+
+def _without_kept(leaving: Mapping[str, str], found: Iterable[Finding]) -> dict[str, str]:
+    """A rule that came, or became stricter, after a person's decision keeps what it refuses. Raises RefusedError."""
+    kept = refused_outputs(found)
+    left = {path: digest for path, digest in leaving.items() if path.partition("/")[0] not in kept}
+    if leaving and not left:
+        raise RefusedError(WITHHELD, code="release.withheld")
+    return left
+
+
+async def shown_all_the_same(services: Services, record: JobRecord, task: Task) -> list[Finding]:
+    """Of jobs whose outputs say something of persons, and would leave by themselves, some are shown to a person.
+
+    Which ones follows from the job's id under a key of this host, so that no tool can tell. Raises
+    :class:`HostLogError` where that key is not to be had.
     """
-    if record.state is not JobState.awaiting_release or record.verdict is not None or record.sealed is None:
-        raise SystemFaultError(f"job {record.job} awaits no release; it is {record.state}")
-    if (before := record.decision) is not None and before.release is not release:
-        was = "released" if before.release else "refused"
-        raise SystemFaultError(f"job {record.job} was {was} before ({before.reason}); that stays")
-    record.decision = before or Decision(release=release, reason=reason, hashes=record.sealed)
+    one_in, terms = services.policy.review.sample, terms_of(services, record, task)
+    shown = [each for each in task.outputs if each.disclosure in OF_PERSONS and terms.of(each.name) == "automatic"]
+    if not one_in or not shown:
+        return []
+    names = await services.tlog.pseudonyms()
+    if not is_shown(names.of("sample", record.job).partition(":")[2], one_in):
+        return []
+    text = f"one in {one_in} of what leaves by itself is shown to a person"
+    return [Finding(each.name, rules.SAMPLE, Result.review, text) for each in shown]
 
 
-def apply_decision(decision: Decision, sealed: dict[str, str]) -> None:
-    """Let the outputs leave if the site released these very bytes.
+def apply_decision(decision: Decision | None, sealed: dict[str, str]) -> dict[str, str]:
+    """What of ``sealed`` leaves: all if nobody was asked, else what persons released, if it was about these very bytes.
 
     Raises :class:`RefusedError`, or :class:`SystemFaultError` if they are others.
     """
+    if decision is None:
+        return sealed
     if not decision.release:
-        raise RefusedError(f"the site does not release the outputs: {decision.reason}", code="release.refused")
-    if decision.hashes != sealed:
+        raise RefusedError(TEXTS[REFUSED], code="release.refused")
+    if decision.hashes | decision.withheld != sealed:
         raise SystemFaultError("the site's decision was about other bytes than these", code="release.changed")
+    return decision.hashes
 
 
 async def publish_artefacts(

@@ -19,7 +19,14 @@ class Verdict:
     reason: str | None = None
 
 
+class WithheldError(RefusedError):
+    """Nobody decided in time about what waited for a person: it stays at the host."""
+
+    code = "release.expired"
+
+
 _STATES: tuple[tuple[type[FedprocError], JobState], ...] = (
+    (WithheldError, JobState.expired),
     (RefusedError, JobState.refused),
     (ToolFaultError, JobState.failed),
     (SystemFaultError, JobState.error),

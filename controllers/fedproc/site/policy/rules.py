@@ -20,6 +20,7 @@ from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import JobOrder, User
 from fedproc.contract.wire.releasing import AdmittedTool, ReleasePolicy
 from fedproc.site.policy.engine.disclosure_rules import FLOOR, LOWEST_FLOOR
+from fedproc.site.policy.review import ReviewRule
 
 _STRICTNESS: tuple[Release, ...] = ("automatic", "manual", "never")
 
@@ -128,6 +129,7 @@ class Policy(Section):
         True, description="the centre is told how outputs leave, so that researchers can see it before they start"
     )
     grants: GrantRule = GrantRule()
+    review: ReviewRule = ReviewRule()
     log_subjects: bool = Field(
         False, description="the transparency log names users by the subject of their tokens, not by a keyed hash of it"
     )

@@ -6,15 +6,15 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from fedproc.common.errors import InvalidInputError
 from fedproc.contract.wire.logs import WitnessedLog
 from fedproc.site.centre.witness import CentreWitness
 from fedproc.site.jobs.orchestrator import Orchestrator
-from fedproc.site.jobs.overview import jobs_of, leftovers_of, releases_of
+from fedproc.site.jobs.overview import jobs_of, leftovers_of
 from fedproc.site.jobs.services import Services
 from fedproc.site.retention.keeper import Retention
-from fedproc.site.status.control import Route
+from fedproc.site.status.control import Caller, Route
 from fedproc.site.status.host_check import HostCheck
+from fedproc.site.status.releases import release_routes
 
 
 def routes_for(
@@ -31,8 +31,7 @@ def routes_for(
         ("GET", re.compile("/status"), routes.status),
         ("GET", re.compile("/datasets"), routes.datasets),
         ("GET", re.compile("/storage"), routes.storage),
-        ("GET", re.compile("/releases"), routes.releases),
-        ("POST", re.compile("/releases/([a-z0-9-]+)"), routes.decide),
+        *release_routes(services, orchestrator),
         ("POST", re.compile("/(stop|start)"), routes.stop_or_start),
     ]
 
@@ -52,7 +51,7 @@ class _Routes:
         self._orchestrator = orchestrator
         self._check = check
 
-    async def status(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
+    async def status(self, _match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:
         services = self._services
         return {
             "host": services.settings.host,
@@ -76,31 +75,21 @@ class _Routes:
             "datasets": [dataset for dataset in _datasets(services) if dataset["problem"] is not None],
         }
 
-    async def datasets(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
+    async def datasets(self, _match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:
         await self._services.data.offers()
         return _datasets(self._services)
 
-    async def storage(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
+    async def storage(self, _match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:
         return [kept.as_json() for kept in await self._retention.survey()]
 
-    async def releases(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
-        return releases_of(self._orchestrator.runs.values(), self._services.settings.state)
-
-    async def decide(self, match: re.Match[str], body: dict[str, Any]) -> Any:
-        decision, reason = body.get("decision"), body.get("reason")
-        if decision not in ("release", "refuse") or not isinstance(reason, str):
-            raise InvalidInputError("give decision ('release' or 'refuse') and reason (text)")
-        await self._orchestrator.decide(match[1], release=decision == "release", reason=reason)
-        return {"job": match[1], "decision": decision}
-
-    async def stop_or_start(self, match: re.Match[str], _body: dict[str, Any]) -> Any:
+    async def stop_or_start(self, match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:
         if match[1] == "stop":
             self._orchestrator.stop()
         else:
             self._services.holds.start()
         return {"stopped": self._services.holds.stopped}
 
-    async def drain(self, _match: re.Match[str], _body: dict[str, Any]) -> Any:
+    async def drain(self, _match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:
         self._services.holds.drain()
         return {"held": self._services.holds.held, "jobs": len(self._orchestrator.runs)}
 

@@ -88,8 +88,21 @@ class JobEnded(_OfJob):
     code: str | None = None
 
 
+class ReleaseReviewed(_OfJob):
+    """What one person said about these files. ``reviewer``: a keyed hash of the local account."""
+
+    kind: ClassVar[str] = "release.reviewed"
+    reviewer: str
+    decision: Literal["released", "refused"]
+    files: tuple[FileLeaving, ...] = ()
+    policy: Sha256 | None = None
+
+
 class ReleaseDecided(_OfJob):
-    """``by``: the site's policy, or a person there. ``policy``: the sha256 of its file, kept in ``policies/``."""
+    """``by``: the site's policy, or a person there. ``policy``: the sha256 of its file, kept in ``policies/``.
+
+    ``reviewers``: as :class:`ReleaseReviewed` names them. Of a part that leaves, what stays has an entry of its own.
+    """
 
     kind: ClassVar[str] = "release.decided"
     decision: Literal["released", "refused"]
@@ -98,6 +111,7 @@ class ReleaseDecided(_OfJob):
     code: str | None = None
     policy: Sha256 | None = None
     rules: tuple[RuleUsed, ...] = ()
+    reviewers: tuple[str, ...] = ()
 
 
 class OutputLeaving(_OfJob):

@@ -187,6 +187,17 @@ class HostLog:
             self._pseudonyms = (await asyncio.to_thread(self._opened))[1]
         return self._pseudonyms
 
+    async def pseudonyms_persistently(self, on_wait: OnCondition) -> Pseudonyms:
+        """The same, as often as it takes, as :meth:`append_persistently` does."""
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        while True:
+            try:
+                return await self.pseudonyms()
+            except HostLogError as error:
+                log.warning("tlog.waiting", kind="pseudonyms", reason=error.message)
+                on_wait(WAITING)
+                await asyncio.sleep(backoff.pause())
+
     # -- in its thread ---------------------------------------------------------------------------
 
     async def _write(self) -> None:

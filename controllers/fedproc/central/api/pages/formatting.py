@@ -8,18 +8,20 @@ from typing import Any
 from markupsafe import Markup
 
 from fedproc.contract.states import TERMINAL
+from fedproc.contract.wire.release import PARTLY_RELEASED
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 MARKS = {
     "queued": "○", "dispatched": "○", "accepted": "◔", "materialising": "◔", "prepared": "◑", "running": "▶",
-    "collecting": "◕", "awaiting_release": "⏸", "succeeded": "✓", "warnings": "⚠", "failed": "✗", "error": "✗",
-    "refused": "⊘", "cancelled": "■", "expired": "⌛", "lost": "?",
+    "collecting": "◕", "awaiting_release": "⏸", "succeeded": "✓", "partly_released": "◩", "warnings": "⚠",
+    "failed": "✗", "error": "✗", "refused": "⊘", "cancelled": "■", "expired": "⌛", "lost": "?",
 }  # fmt: skip
 """beside the word, so that a state is not told by its colour alone"""
 
-STATE_WORDS = {"awaiting_release": "awaiting release", "warnings": "finished with warnings"}
+STATE_WORDS = {"awaiting_release": "awaiting release", "warnings": "finished with warnings",
+               "partly_released": "partly released"}  # fmt: skip
 
 
 def moment(value: datetime | None) -> Markup:
@@ -60,13 +62,22 @@ def size(count: float | None) -> str:
 
 
 def state_of(experiment: Any) -> str:
-    """The mark of an experiment: one that succeeded without a host has its own."""
-    return "warnings" if experiment.state == "succeeded" and experiment.succeeded_without else str(experiment.state)
+    """The mark of an experiment: one that succeeded without a host, or of which a site keeps a part, has its own."""
+    if experiment.state != "succeeded":
+        return str(experiment.state)
+    part = "partly_released" if experiment.partly_released else str(experiment.state)
+    return "warnings" if experiment.succeeded_without else part
+
+
+def job_state_of(job: Any) -> str:
+    """The mark of a job, as of an experiment."""
+    is_part = job.state == "succeeded" and job.release is not None and job.release.stage == PARTLY_RELEASED
+    return "partly_released" if is_part else str(job.state.value)
 
 
 def is_over(state: str) -> bool:
     """Whether it stays in this state."""
-    return state in {one.value for one in TERMINAL} or state == "warnings"
+    return state in {one.value for one in TERMINAL} or state in ("warnings", "partly_released")
 
 
 def badge(state: str) -> Markup:

@@ -45,7 +45,8 @@ def environment() -> Environment:
     )  # fmt: skip
     made.filters |= {
         "moment": formatting.moment, "ago": formatting.ago, "duration": formatting.duration, "size": formatting.size,
-        "badge": formatting.badge, "state_of": formatting.state_of, "is_over": formatting.is_over, "segment": segment,
+        "badge": formatting.badge, "state_of": formatting.state_of, "job_state_of": formatting.job_state_of,
+        "is_over": formatting.is_over, "segment": segment,
     }  # fmt: skip
     made.globals |= {"asset": assets.address_of, "query": query, "help_at": helping.address}
     made.filters |= {"facts_for_help": helping.facts_of}

@@ -116,8 +116,12 @@ def list_experiments(
         else:
             rows = experiments.sorted_page(connection, wanted, sort, offset, limit + 1)
         without = experiments.succeeded_without(connection, [row.id for row in rows if row.state == "succeeded"])
+        partly = experiments.partly_released(connection, [row.id for row in rows if row.state == "succeeded"])
         total = experiments.count(connection, wanted) if count else None
-    items = [experiment_view(row, (), app.heartbeat_timeout, without.get(row.id, ())) for row in rows[:limit]]
+    items = [
+        experiment_view(row, (), app.heartbeat_timeout, without.get(row.id, ()), partly.get(row.id, ()))
+        for row in rows[:limit]
+    ]
     more = items[-1].id if sort is None and len(rows) > limit else None
     return answer(Page(items=items, next=more, total=total))
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, 
 from fedproc.central.db.schema import events, experiments, hosts, jobs
 from fedproc.common.errors import NotFoundError
 from fedproc.contract.states import TERMINAL
+from fedproc.contract.wire.release import PARTLY_CODE
 
 _ONE = select(experiments).where(experiments.c.id == bindparam("id"))
 _LOCKED = _ONE.with_for_update()
@@ -130,6 +131,15 @@ def succeeded_without(connection: Connection, ids: Sequence[str]) -> dict[str, s
     """Of experiments that have succeeded, the hosts that they succeeded without."""
     found: dict[str, set[str]] = {}
     query = select(jobs.c.experiment, jobs.c.host).where(jobs.c.experiment.in_(ids), jobs.c.state != "succeeded")
+    for row in connection.execute(query) if ids else ():
+        found.setdefault(row.experiment, set()).add(row.host)
+    return found
+
+
+def partly_released(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
+    """Of these experiments, the hosts whose sites released a part of the outputs, and keep the rest."""
+    found: dict[str, set[str]] = {}
+    query = select(jobs.c.experiment, jobs.c.host).where(jobs.c.experiment.in_(ids), jobs.c.code == PARTLY_CODE)
     for row in connection.execute(query) if ids else ():
         found.setdefault(row.experiment, set()).add(row.host)
     return found

@@ -29,6 +29,7 @@ _OPENSAFELY = "OpenSAFELY, permitted file types and output checking"
 _OURS = "fedproc, shown by tests/site/policy"
 
 POLICY = Rule("policy.release", 1, "the site's policy")
+SAMPLE = Rule("policy.sample", 1, "SATRE 3.3.08; the number is ours")
 DECLARED = Rule("declared.what", 1, _OURS)
 NAMES = Rule("declared.names", 1, _OURS)
 BYTES = Rule("size.bytes", 1, _OPENSAFELY, 16 << 20)

@@ -1,0 +1,331 @@
+"""A job's outputs from their sealing to their release: what waits for persons, what they say, and the clock of it.
+
+What a person says is journalled before it counts, and stands in the transparency log before anything follows from it.
+A daemon that is killed between any two of these steps goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fedproc.common.errors import ForbiddenError, InvalidInputError, RefusedError, SystemFaultError
+from fedproc.common.files import sha256_of
+from fedproc.common.log import Logger
+from fedproc.common.tasks import stoppable
+from fedproc.contract.states import JobState
+from fedproc.contract.tool.task import Task
+from fedproc.contract.tool.tool import Tool
+from fedproc.contract.wire.release import (
+    PARTLY_RELEASED,
+    REFUSED,
+    RELEASED,
+    TEXTS,
+    UNDER_REVIEW,
+    WITHHELD,
+    ReleaseStage,
+)
+from fedproc.site.jobs import logged
+from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.reviewing import Decision, Opinion, Review
+from fedproc.site.jobs.services import Services
+from fedproc.site.jobs.stage_out import finish_artefacts, refused_outputs, release
+from fedproc.site.jobs.verdict import WithheldError
+from fedproc.site.jobs.workspace import Workspace
+from fedproc.site.jobs.writer import RecordWriter
+from fedproc.site.policy.engine.findings import Finding
+
+_SHORTEST, _LONGEST = 0.2, 60.0
+"""seconds between two looks at the clock and the policy"""
+_PATIENCE = 30.0
+"""seconds that a person's word waits for a job that is just being taken up again"""
+_MOST_FINDINGS = 200
+
+
+@dataclass(frozen=True)
+class Reviewer:
+    """Who decides: a local account, as the kernel names it, and whether it is one of the site's own reviewers."""
+
+    account: str
+    is_listed: bool
+
+
+@dataclass(frozen=True)
+class Word:
+    """What somebody says: about these files (sealed path: sha256 that was looked at), or about all that are open."""
+
+    by: Reviewer
+    release: bool
+    reason: str
+    files: Mapping[str, str] | None = None
+
+
+class Leaving:
+    """The last part of one job's life. ``writer`` journals its record."""
+
+    def __init__(
+        self, services: Services, record: JobRecord, workspace: Workspace, writer: RecordWriter, log: Logger
+    ) -> None:
+        self._services = services
+        self._record = record
+        self._workspace = workspace
+        self._writer = writer
+        self._log = log
+        self._changed = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._task: Task | None = None
+        self._strangers: list[str] = []
+        self._needed: frozenset[str] = frozenset()
+
+    # -- the job's own way -----------------------------------------------------------------------
+
+    async def run(self, tool: Tool, task: Task) -> None:
+        """Seal the outputs, have them looked at, and send what may leave. Raises what ends the job otherwise."""
+        record, sealed = self._record, self._workspace.sealed
+        self._task, self._strangers = task, _strangers(tool, record)
+        self._needed = _needed_elsewhere(tool, task)
+        await finish_artefacts(self._services, record, task, self._workspace, self._writer.wait_for)
+        if record.sealed is None:
+            wanted = [o for o in task.outputs if not (o.artefact_for and record.artefacts)]
+            record.sealed = await stoppable(self._workspace.seal, wanted, sealed) if wanted else {}
+            self._writer.save()
+        try:
+            record.outputs = await release(
+                self._services, record, task, sealed, self._await_decision, self._writer.wait_for
+            )
+        except RefusedError as error:
+            await logged.note_refusal(self._services, record, error, self._writer.wait_for)
+            if record.review is not None:
+                self._show(WITHHELD if isinstance(error, WithheldError) else REFUSED)
+            raise
+        if record.review is not None:
+            self._show(PARTLY_RELEASED if self.is_of_part else RELEASED)
+
+    @property
+    def is_of_part(self) -> bool:
+        """Whether some of the outputs left, and some stay."""
+        return self._record.leaving is not None and self._record.leaving != self._record.sealed
+
+    async def _await_decision(self, found: list[Finding]) -> None:
+        record = self._record
+        if record.state is not JobState.awaiting_release:
+            record.enter(JobState.awaiting_release)
+        review = self._open(found)
+        self._show(UNDER_REVIEW)
+        await self._writer.saved()
+        self._log.info("release.waiting", until=self.until, files=len(review.asked), findings=len(review.found))
+        self._opened.set()
+        while record.decision is None:
+            self._changed.clear()
+            await self._note_opinions(review)
+            if (decision := self._decision(review)) is not None:
+                record.decision = decision
+                await self._writer.saved()
+                self._log.info("release.decided", released=decision.release, part=decision.is_of_part)
+            else:
+                await self._wait(review)
+
+    def _open(self, found: list[Finding]) -> Review:
+        """The review of before, if there is one, about what is found now."""
+        record, task, clock = self._record, self._task, self._services.identity.clock
+        assert task is not None
+        review = record.review or Review(since=clock.now(), since_is_sure=clock.compared)
+        kept, rule = refused_outputs(found), self._services.policy.review
+        classes = {output.name: output.disclosure for output in task.outputs}
+        asked = {path: classes[path.partition("/")[0]] for path in record.sealed or {}}
+        review.asked = {
+            path: max(rule.persons_for(of), review.asked.get(path, 1))
+            for path, of in asked.items()
+            if path.partition("/")[0] not in kept
+        }
+        review.classes = {name: of.value for name, of in classes.items()}
+        review.found = [{"output": each.output, **each.as_fields()} for each in found[:_MOST_FINDINGS]]
+        review.strangers = self._strangers
+        record.review = review
+        return review
+
+    def _decision(self, review: Review) -> Decision | None:
+        """What persons decided. To keep what other tasks of the experiment read is to keep all: no result is made
+        of fewer hosts than it says."""
+        at = self._services.identity.clock.now()
+        found = review.decision(self._services.policy.review, self._record.sealed or {}, at)
+        if found is None or not self._needed & {path.partition("/")[0] for path in found.withheld}:
+            return found
+        return found.model_copy(update={"release": False, "hashes": self._record.sealed or {}, "withheld": {}})
+
+    async def _note_opinions(self, review: Review) -> None:
+        """All of them, those that come meanwhile, too: nothing is decided by a word that no log has."""
+        while (number := next((n for n, each in enumerate(review.opinions) if not each.noted), None)) is not None:
+            opinion = review.opinions[number]
+            await logged.note_opinion(self._services, self._record, opinion, self._writer.wait_for)
+            review.opinions[number] = opinion.model_copy(update={"noted": True})
+            self._show(UNDER_REVIEW)
+            await self._writer.saved()
+
+    # -- the clock -------------------------------------------------------------------------------
+
+    @property
+    def until(self) -> datetime:
+        """When what is not decided stays here: by the site's policy, or by the job's own last deadline."""
+        review, last = self._record.review, self._record.order.deadlines.release_by
+        if review is None:
+            return last
+        rule = self._services.policy.review
+        return min(rule.after(review.since, rule.expire_days), last)
+
+    async def _wait(self, review: Review) -> None:
+        """Until somebody says something, or for a while. Raises :class:`WithheldError` when it has waited too long.
+
+        The clock is the centre's, which jumps of this host's do not move; while that is not known, or differs much,
+        no time passes.
+        """
+        clock, rule = self._services.identity.clock, self._services.policy.review
+        if review.expired:
+            raise WithheldError(TEXTS[WITHHELD])
+        if clock.compared and not review.since_is_sure:
+            review.since, review.since_is_sure = clock.now(), True
+            self._show(UNDER_REVIEW)
+        left = (self.until - clock.now()).total_seconds()
+        if clock.compared and clock.trusted:
+            if left <= 0:
+                review.expired = True
+                await self._writer.saved()
+                self._log.warning("release.expired", until=self.until)
+                return
+            if not review.reminded and rule.after(review.since, rule.remind_days) <= clock.now():
+                review.reminded = True
+                self._log.warning("release.reminder", until=self.until)
+                self._writer.note()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(max(left, _SHORTEST), _LONGEST)):
+                await self._changed.wait()
+
+    def _show(self, stage: str) -> None:
+        """To the researcher."""
+        record, review = self._record, self._record.review
+        assert review is not None
+        decided = record.decision.at if record.decision is not None else None
+        until = self.until if stage == UNDER_REVIEW else None
+        record.release = ReleaseStage(stage=stage, since=review.since, until=until, decided=decided)
+        record.waiting_for = f"the site's release; {record.release.text}" if stage == UNDER_REVIEW else None
+        self._writer.save()
+
+    # -- what persons say ------------------------------------------------------------------------
+
+    async def take(self, word: Word) -> dict[str, Any]:
+        """Journal what a person says of the sealed files; returns what is open yet.
+
+        Nobody's first word changes. Raises :class:`FedprocError` if none waits, if it was decided otherwise, if the
+        bytes are not those that were looked at, or if it is not this person's to say.
+        """
+        await self._wait_until_open()
+        files = self._files(word)
+        await asyncio.to_thread(self._check_bytes, files)
+        files = {path: digest for path, digest in files.items() if not self._said(word, path)}
+        record, review = self._record, self._record.review
+        self._check_open()
+        assert review is not None
+        if files:
+            at = self._services.identity.clock.now()
+            reason = word.reason.strip()
+            review.opinions.append(
+                Opinion(reviewer=word.by.account, at=at, release=word.release, files=files, reason=reason)
+            )
+            await self._writer.saved()
+            self._changed.set()
+        open_ = [path for path, found in review.outcome(self._services.policy.review).items() if found is None]
+        return {"job": record.job, "files": sorted(files), "open": sorted(open_)}
+
+    async def _wait_until_open(self) -> None:
+        record = self._record
+        waits = record.state is JobState.awaiting_release and record.verdict is None and record.decision is None
+        if waits and not self._opened.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self._opened.wait()
+        self._check_open()
+
+    def _check_open(self) -> None:
+        record = self._record
+        if record.decision is not None:
+            was = "released" if record.decision.release else "refused"
+            raise SystemFaultError(f"job {record.job} was {was} before ({record.decision.reason}); that stays")
+        if record.state is not JobState.awaiting_release or record.verdict is not None or record.review is None:
+            raise SystemFaultError(f"job {record.job} awaits no release; it is {record.state}")
+        if record.review.expired:
+            raise SystemFaultError(f"job {record.job}: nobody decided in time; its outputs stay here")
+
+    def _files(self, word: Word) -> dict[str, str]:
+        """The files that a word is about, each with the hash that it names."""
+        record, review, by = self._record, self._record.review, word.by
+        assert review is not None
+        rule, sealed = self._services.policy.review, record.sealed or {}
+        if rule.is_one_of(by.account, review.strangers):
+            raise ForbiddenError(f"{by.account} made this tool or asked for this job; somebody else decides about it")
+        if word.files is None:
+            stated = review.words_of(by.account)
+            wanted = {
+                path: sealed[path] for path, out in review.outcome(rule).items() if out is None and path not in stated
+            }
+            if not wanted:
+                raise SystemFaultError(f"nothing of job {record.job} waits for a word of {by.account}")
+        else:
+            wanted = dict(word.files)
+        for path, digest in wanted.items():
+            self._check_file(review, path, digest, by)
+        if not word.reason.strip() and word.release and review.flagged(wanted):
+            raise InvalidInputError("a rule has something against it: give a reason for its release")
+        return wanted
+
+    def _check_file(self, review: Review, path: str, digest: str, by: Reviewer) -> None:
+        if path.partition("/")[0] in review.kept():
+            raise ForbiddenError(f"{path}: a rule refuses this output, and no person lets it leave")
+        if path not in review.asked:
+            raise InvalidInputError(f"{path}: no such file waits")
+        if (self._record.sealed or {})[path] != digest:
+            raise SystemFaultError(f"{path}: what was looked at is not what was sealed; look again")
+        if review.asked[path] > 1 and not by.is_listed:
+            raise ForbiddenError(
+                f"{path}: {review.asked[path]} persons decide about it, each by an account of the group that"
+                " reviewers_group in host.toml names"
+            )
+
+    def _said(self, word: Word, path: str) -> bool:
+        """Whether the person said this before. Raises :class:`SystemFaultError` if it was otherwise, or is over."""
+        review = self._record.review
+        assert review is not None
+        before = review.words_of(word.by.account).get(path)
+        if before is not None and before is not word.release:
+            raise SystemFaultError(f"{path}: {word.by.account} said otherwise before; that stays")
+        if before is None and review.outcome(self._services.policy.review).get(path) is not None:
+            raise SystemFaultError(f"{path}: it was decided before; that stays")
+        return before is not None
+
+    def _check_bytes(self, files: Iterable[str]) -> None:
+        """Blocks."""
+        for path in files:
+            if sha256_of(self._workspace.sealed / path) != (self._record.sealed or {}).get(path):
+                raise SystemFaultError(
+                    f"{path} is not as it was sealed: somebody changed it here", code="release.changed"
+                )
+
+
+def _strangers(tool: Tool, record: JobRecord) -> list[str]:
+    """Those who may not decide: who made the tool, and who asked."""
+    credits = (name for each in tool.biotools.credit for name in (each.name, each.orcidid))
+    return [name for name in (*credits, record.order.user.sub, record.order.user.name) if name]
+
+
+def _needed_elsewhere(tool: Tool, task: Task) -> frozenset[str]:
+    """The outputs of a task that other tasks take."""
+    taken = [
+        entry.output
+        for other in tool.tasks
+        for entry in other.inputs
+        if entry.kind == "output" and entry.task == task.name and not entry.optional
+    ]
+    return frozenset(output.name for output in task.outputs if output.name in taken or None in taken)
