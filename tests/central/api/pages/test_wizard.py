@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 from tests.central.api.pages.conftest import Tab
+from tests.support.browser import STANDARDS
 from tests.support.central_api import Federation
 
 from fedproc.central.api.pages import wizard
@@ -207,3 +208,34 @@ def test_an_experiment_is_chosen_and_started_by_keyboard(tab: Tab, dashboard: Fe
     page.keyboard.press("Enter")
     page.wait_for_url("**/dashboard/experiments/e-*")
     tab.complaints[:] = [text for text in tab.complaints if "status of 422" not in text]
+
+
+def test_what_would_come_of_it_is_said_before_anything_starts(dashboard: Federation, rosa: httpx.Client) -> None:
+    before = started(dashboard)
+    page = send(rosa, dry="yes", label="first look").text
+    assert started(dashboard) == before
+    assert "What would come of it" in page
+    assert re.search(r"<th scope=\"row\">UB<small>learn", page)
+    assert "waits for a person of the site" in page
+    assert hidden(page, "key")
+    assert 'value="first look"' in page
+
+
+def test_fault_in_the_form_is_said_at_its_field_there_too(dashboard: Federation, rosa: httpx.Client) -> None:
+    answer = send(rosa, dry="yes", **{"p.rounds": "-4"})
+    assert answer.status_code == 422
+    assert 'id="wrong-p.rounds"' in answer.text
+
+
+@pytest.mark.needs_browser
+def test_forecast_is_accessible_and_where_the_eye_is_led(tab: Tab, dashboard: Federation) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    tab.sign_in()
+    page = tab.open(LINK)
+    page.get_by_role("button", name="See first what would come of it").click()
+    page.get_by_role("heading", name="What would come of it").wait_for()
+    assert page.evaluate("document.activeElement.id") == "forecast"
+    tab.shot("forecast")
+    options = {"runOnly": {"type": "tag", "values": STANDARDS}, "resultTypes": ["violations"]}
+    violations = axe.run(page, options=options).response["violations"]
+    assert [f"{v['id']}: {node['html'][:150]}" for v in violations for node in v["nodes"]] == []

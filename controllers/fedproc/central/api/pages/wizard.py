@@ -24,6 +24,7 @@ from fedproc.central.api.pages.backend import ApiError, Backend
 from fedproc.central.api.pages.choices import Federation, Selector, selectors
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.central.auth.sessions import Session
+from fedproc.contract.api.dry_run import DryRun
 from fedproc.contract.api.experiments import ExperimentView, Page
 from fedproc.contract.api.hosts import DatasetView, HostView
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
@@ -112,7 +113,7 @@ async def _again(api: Backend, experiment: str, key: str) -> Draft:
 
 @routes.post("/dashboard/new")
 async def start(request: Request, api: Api, session: SignedIn, form: Form) -> Response:
-    """Start it; sent again, the same form leads to the same experiment."""
+    """Start it; sent again, the same form leads to the same experiment. With ``dry``: say what would come of it."""
     draft = draft_of(form)
     tool = await api.one(ToolView, f"/tools/{segment(draft.tool)}", version=draft.version)
     known = {host.id for host in await api.many(HostView, "/hosts/")} if draft.host_parameters else set[str]()
@@ -120,6 +121,10 @@ async def start(request: Request, api: Api, session: SignedIn, form: Form) -> Re
     if wrong:
         return await _form(request, api, session, draft, wrong, 422)
     try:
+        if form.get("dry"):
+            found = await api.send("POST", "/experiments/dry-run", body=body)
+            forecast = DryRun.model_validate_json(found.content)
+            return await _form(request, api, session, draft, forecast=forecast)
         answer = await api.send("POST", "/experiments", body=body, headers={"Idempotency-Key": draft.key})
     except ApiError as error:
         if error.status == 401:
@@ -197,9 +202,10 @@ async def _form(
     draft: Draft,
     wrong: Mapping[str, str] | None = None,
     status: int = 200,
+    forecast: DryRun | None = None,
 ) -> Response:
     settings = app_state(request).settings
-    values: dict[str, Any] = {"draft": draft, "wrong": dict(wrong or {}), "tool": None}
+    values: dict[str, Any] = {"draft": draft, "wrong": dict(wrong or {}), "tool": None, "forecast": forecast}
     values["tools"] = await api.many(ToolSummary, "/tools")
     opened = await api.one(Page, "/experiments", state=["queued", "running"], mine=True, count=True, limit=1)
     most = settings.quota_of(session.subject).open_experiments
