@@ -32,8 +32,8 @@ settings.register_profile("patient", deadline=None, max_examples=wanted(100))
 settings.load_profile("patient")
 
 NEEDS = {
-    "process", "server", "needs_root", "needs_broker", "needs_database", "needs_postgres", "needs_engine",
-    "needs_federation", "needs_browser", "slow",
+    "process", "server", "needs_root", "needs_broker", "needs_database", "needs_postgres", "needs_orthanc",
+    "needs_engine", "needs_federation", "needs_browser", "slow",
 }  # fmt: skip
 WHOLE = re.compile(r"^pytestmark = .*pytest\.mark\.(" + "|".join(sorted(NEEDS)) + ")", re.MULTILINE)
 """in a module of which every test needs something"""

@@ -54,8 +54,9 @@ def test_what_is_missing_is_said(tmp_path):
 def test_tables_by_name_and_tables_that_may_be_left_out(tmp_path):
     said = wrong(tmp_path, '[datasets."a.b"]\npth = "/x"\n[store]\nnam = "x"\n', SiteSettings)
     assert "datasets.a.b.pth: there is no such key; did you mean path?" in said
-    assert "datasets.a.b.path: is missing" in said
     assert "store.nam: there is no such key; did you mean name?" in said
+    said = wrong(tmp_path, '[datasets."a.b"]\nversion = "1"\n', SiteSettings)
+    assert "datasets.a.b: a dataset of source 'folder' needs path" in said
 
 
 def test_a_role_that_there_is_not_is_named(tmp_path):

@@ -36,6 +36,13 @@ POLICY = {
 DATASETS = {
     "breast.cohort-1_a": {"path": "/srv/a b/ü", "version": "2024-05-01", "description": HARD},
     "plain": {"path": "/srv/plain"},
+    "pacs": {
+        "source": "dicomweb",
+        "url": "https://pacs.x.org/dicom-web",
+        "query": {"Modality": "CT"},
+        "access": {"user_file": "/etc/fedproc/pacs"},
+        "fetching": {"hours": "20:00-06:00", "store": "/srv/fetched"},
+    },
 }
 FEDERATION = {
     "federation_secrets": "/s", "federation_files": "/f", "federation_api_name": "api.x.org",
@@ -162,7 +169,7 @@ def test_a_misspelt_key_of_a_dataset_is_refused_by_its_name(written):
 
 
 def test_the_runner_shows_what_datasets_name(written):
-    assert tomllib.loads(written("runner").read_text())["show"][2:] == ["/srv/a b/ü", "/srv/plain"]
+    assert tomllib.loads(written("runner").read_text())["show"][2:] == ["/srv/a b/ü", "/srv/plain", "/srv/fetched"]
 
 
 def test_settings_of_the_centre_arrive_whole(written):

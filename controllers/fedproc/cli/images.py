@@ -16,7 +16,7 @@ from fedproc.cli.browse import data
 from fedproc.cli.show import AsJson, as_json, say, size, table, version_text
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.tasks import StopFlag
-from fedproc.site.data.folder import identifying_left
+from fedproc.site.data.accepted import accepted_in, identifying_left
 from fedproc.site.data.identifying import KINDS
 from fedproc.site.data.imaging import Images, images_in
 from fedproc.site.data.index import DatasetIndex, Known
@@ -100,7 +100,7 @@ def check_images(folder: Path, described: Mapping[str, Any]) -> bool:
     if found.images is None:
         return False
     _show_images(found.images)
-    left = identifying_left(described, found.known.found)
+    left = identifying_left(accepted_in(described), found.known.found)
     accepted = KINDS.keys() - left.keys()
     if lines := list(_lines(found.index, accepted)):
         raise InvalidInputError("\n".join([f"{folder} has files with problems:", *lines, *_advice(folder, left)]))

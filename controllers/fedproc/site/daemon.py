@@ -28,8 +28,7 @@ from fedproc.site.centre.outbox import OutboxPublisher
 from fedproc.site.centre.signals import Signals
 from fedproc.site.centre.witness import CentreWitness
 from fedproc.site.connections.hub import Connections
-from fedproc.site.data.api import DataApi
-from fedproc.site.data.folder import FolderDataApi
+from fedproc.site.data.sources import data_api
 from fedproc.site.executors.base import Executor
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.inbox import Inbox
@@ -99,17 +98,12 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
         tool_cache=ToolCache(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
         runtimes=make_runtimes(loaded, make_registry(loaded, identity)),
         executor=_executor(loaded),
-        data=_data_api(loaded, signals),
+        data=data_api(loaded, signals.heartbeat.set),
         transfer=transfer,
         policy=rules.load(loaded.policy),
         tlog=HostLog(loaded.tlog_folder, loaded.tlog_origin),
         connections=Connections(ends, loaded.key, egress) if ends else None,
     )
-
-
-def _data_api(loaded: SiteSettings, signals: Signals) -> DataApi:
-    indexes, changed = loaded.state / "datasets", signals.heartbeat.set
-    return FolderDataApi(loaded.datasets, indexes, loaded.dataset_seconds, loaded.dataset_reread_days, changed)
 
 
 def _executor(loaded: SiteSettings) -> Executor:

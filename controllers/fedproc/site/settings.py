@@ -10,6 +10,7 @@ from pydantic import Field
 
 from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import DatasetId, HostId
+from fedproc.site.dataset_settings import DatasetSettings
 
 
 class CentreSettings(Section):
@@ -69,20 +70,6 @@ class RetentionSettings(Section):
     runtimes_days: float = Field(90, ge=0, description="environments, or images, that none of the needed tools runs in")
     packages_days: float = Field(30, ge=0, description="pip's cache below the folder state")
     pass_seconds: float = Field(3600, ge=1, description="between two passes that remove what is due")
-
-
-class DatasetSettings(Section):
-    """One dataset of a host whose Data API is folders; ``dataset.json`` in it may give version and description."""
-
-    path: Path
-    version: str | None = Field(None, description="what people call its version; the real one follows from its content")
-    description: str | None = None
-    verify: Literal["stat", "content"] = Field(
-        "stat", description="before and after each job: names, lengths, times and inodes, or all bytes, too"
-    )
-    links: Path | None = Field(
-        None, description="a folder on the same file system, for what is selected of it: hard links instead of copies"
-    )
 
 
 class SandboxSettings(Section):

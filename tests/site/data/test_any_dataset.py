@@ -15,7 +15,7 @@ from tests.support.examples import examples
 from fedproc.contract.wire.messages import DatasetUse, OfferedDataset
 from fedproc.site.data.api import DatasetError
 from fedproc.site.data.folder import FolderDataApi
-from fedproc.site.settings import DatasetSettings
+from fedproc.site.dataset_settings import DatasetSettings
 
 DESCRIBED = {"version": "2", "description": "x", "tables": [{"file": "a.csv", "columns": [{"name": "a"}]}]}
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from fedproc.contract.wire.datasets import MOST_VALUES, DatasetColumns, OfferedDataset
 from fedproc.site.data.columns_offered import PageTurner, column_pages
 from fedproc.site.data.folder import FolderDataApi
-from fedproc.site.settings import DatasetSettings
+from fedproc.site.dataset_settings import DatasetSettings
 
 OFFER = OfferedDataset(id="cohort", version="1")
 COLUMNS = [

@@ -26,8 +26,8 @@ from fedproc.site.data.api import DatasetError, Materialised
 from fedproc.site.data.cohort import choose, files_of, read_cohort
 from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.data.index import DatasetIndex
-from fedproc.site.data.layout import Layout
-from fedproc.site.settings import DatasetSettings
+from fedproc.site.data.layout import Layout, below
+from fedproc.site.dataset_settings import DatasetSettings
 
 JOB = "j-1"
 LONG_AGO = 1_600_000_000
@@ -311,9 +311,9 @@ def test_layout_that_was_cut_goes_on(store: Path, tmp_path: Path, monkeypatch: p
     flag = StopFlag()
     monkeypatch.setattr(layout_module, "_PROGRESS", 2)
     with pytest.raises(StoppedError):
-        Layout(store, tmp_path / "cohort", tmp_path / "seen").make(lambda *_: flag.set(), flag)
+        Layout(below(store), tmp_path / "cohort", tmp_path / "seen").make(lambda *_: flag.set(), flag)
     assert len(names(tmp_path / "seen")) == 2
-    Layout(store, tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
+    Layout(below(store), tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
     assert names(tmp_path / "seen") == of("P1", "P3") | {"P1/seg"}
 
 
@@ -338,7 +338,7 @@ def test_names_that_are_no_utf8_are_laid_out(tmp_path: Path) -> None:
     with index.readonly() as db:
         choose(db, "d", "v", Selection(modality=["CT"]), tmp_path / "cohort", StopFlag())
     assert [file.path for file in files_of(tmp_path / "cohort")] == [b"\xff\n"]
-    Layout(store, tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
+    Layout(below(store), tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
     assert names(tmp_path / "seen") == {os.fsdecode(b"\xff\n")}
 
 
@@ -367,7 +367,7 @@ def test_fifty_thousand_files_are_laid_out_in_two_seconds_of_processor_time(tmp_
     with index.readonly() as read:
         choose(read, "d", "v", Selection(modality=["CT"]), tmp_path / "cohort", StopFlag())
     begun = time.process_time()
-    Layout(store, tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
+    Layout(below(store), tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
     used = time.process_time() - begun
     assert len(names(tmp_path / "seen")) == number
     assert used * 50_000 / number < 3.0, used

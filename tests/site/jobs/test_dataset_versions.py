@@ -12,10 +12,10 @@ from tests.support.orchestrator import Host, S, order
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.folder import FolderDataApi
+from fedproc.site.dataset_settings import DatasetSettings
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.journal import Journal
-from fedproc.site.settings import DatasetSettings
 
 TAKES_DATA = {"inputs": [{"name": "cohort", "kind": "dataset"}]}
 

@@ -15,11 +15,11 @@ from fedproc.common.log import get_logger
 from fedproc.contract.tool.task import OutputDecl, StatusProbe
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.site.data.folder import FolderDataApi
+from fedproc.site.dataset_settings import DatasetSettings
 from fedproc.site.executors.base import Observation, Phase
 from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.verdict import verdict_of
 from fedproc.site.jobs.workspace import Workspace
-from fedproc.site.settings import DatasetSettings
 
 ROW = "Maria-Serra-1961-07-04"
 

@@ -39,10 +39,10 @@ class Materialised:
 
 @dataclass(frozen=True)
 class DatasetCondition:
-    """How a dataset stands here, for the site's operator alone: it has a path."""
+    """How a dataset stands here, for the site's operator alone: it has a path, or the address of a PACS or Data API."""
 
     id: str
-    path: Path
+    path: Path | str
     offer: OfferedDataset | None = None
     """None as long as it was not looked at, or cannot be read"""
     problem: str | None = None

@@ -50,20 +50,28 @@ class Cohort:
 
 
 def choose(
-    db: sqlite3.Connection, dataset: str, dataset_version: str, selection: Selection, target: Path, flag: StopFlag
+    db: sqlite3.Connection,
+    dataset: str,
+    dataset_version: str,
+    selection: Selection | None,
+    target: Path,
+    flag: StopFlag,
 ) -> Cohort:
-    """Find the cohort in an index, and keep it in ``target``, whole or not at all. Raises StoppedError."""
-    where, values = _conditions(selection)
+    """Find the cohort in an index, and keep it in ``target``, whole or not at all; without a selection all images.
+
+    Raises StoppedError.
+    """
+    where, values = _conditions(selection) if selection is not None else ("TRUE", [])
     db.execute(f"CREATE TEMP TABLE chosen AS SELECT series, patient FROM series WHERE {where}", values)  # noqa: S608
     persons, everybody = (db.execute(_PERSONS.format(table=name)).fetchone()[0] for name in ("chosen", "series"))
-    if selection.segmentations:
+    if selection is not None and selection.segmentations:
         db.execute(_SEGMENTATIONS)
     rows = [*db.execute(_FILES, (_DESCRIPTION,))]
     version = version_of(Leaf(path, "file", size, sha256) for path, size, _, _, sha256 in rows)
     size = sum(row[1] for row in rows)
     cohort = Cohort(dataset, dataset_version, version, len(rows), size, persons, everybody - persons)
     flag.check()
-    _keep(target, cohort, (CohortFile(*row) for row in rows))
+    keep_cohort(target, cohort, (CohortFile(*row) for row in rows))
     return cohort
 
 
@@ -92,7 +100,8 @@ def _conditions(selection: Selection) -> tuple[str, list[Any]]:
     return " AND ".join(parts), values
 
 
-def _keep(target: Path, cohort: Cohort, files: Iterable[CohortFile]) -> None:
+def keep_cohort(target: Path, cohort: Cohort, files: Iterable[CohortFile]) -> None:
+    """Write it, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with replacing(target) as partial, partial.open("w") as lines:
         lines.write(json.dumps(asdict(cohort)) + "\n")

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, Self
 
 from fedproc.site.data.identifying import WORDS, Seen, identifying_in
 
@@ -114,8 +114,8 @@ def _read(found: Reading, content: BinaryIO, size: int) -> None:
         if str(data.file_meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:
             return
         values = _Values(data)
-        found.instance = _instance(values)
-        found.problems += [*_missing(values), *_wrong_syntax(data, seen), *identifying_in(values.text, seen.seen)]
+        found.instance = instance_of(values)
+        found.problems += [*missing_in(values), *_wrong_syntax(data, seen), *identifying_in(values.text, seen.seen)]
         if seen.pixels is not None and (text := _cut(values, seen, source)):
             found.problems.append(("truncated", text))
 
@@ -160,6 +160,18 @@ class _Source(io.BufferedReader):
         return super().read(left if length is None or length < 0 else min(length, left))
 
 
+class Values(Protocol):
+    """The values of a data set."""
+
+    def text(self, word: str) -> str:
+        """The value without blanks around it; empty if there is none."""
+        ...
+
+    def items(self, word: str) -> list[Self]:
+        """Of a sequence."""
+        ...
+
+
 class _Values:
     """Values of a data set as text; one that cannot be read is as one that is not there."""
 
@@ -188,7 +200,8 @@ class _Values:
             return []
 
 
-def _instance(values: _Values) -> Instance:
+def instance_of(values: Values) -> Instance:
+    """What an index keeps of an instance with these values."""
     sop_class = values.text("SOPClassUID")
     refers = values.items("ReferencedSeriesSequence") if sop_class in _SEGMENTATIONS else []
     return Instance(
@@ -221,7 +234,8 @@ def _date(text: str) -> str | None:
         return None
 
 
-def _missing(values: _Values) -> Iterator[tuple[str, str]]:
+def missing_in(values: Values) -> Iterator[tuple[str, str]]:
+    """The code ``missing_tags``, with the mandatory elements that are not there."""
     missing = [word for word in _MANDATORY if not values.text(word)]
     if not any(_date(values.text(word)) for word in _DATES):
         missing.append("AcquisitionDate")

@@ -7,44 +7,30 @@ import json
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedproc.common.files import read_regular
 from fedproc.common.log import get_logger
-from fedproc.common.tasks import watched
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.contract.wire.selection import Selection
+from fedproc.site.data.accepted import accepted_in, check_identifying
 from fedproc.site.data.api import DatasetCondition, DatasetError, Materialised, OnWait
 from fedproc.site.data.columns_offered import column_pages
 from fedproc.site.data.frozen import FrozenCohorts, check_persons
-from fedproc.site.data.identifying import KINDS
-from fedproc.site.data.imaging import Images, rounded
+from fedproc.site.data.imaging import rounded
 from fedproc.site.data.index import Known
 from fedproc.site.data.indexer import Indexer
-from fedproc.site.settings import DatasetSettings
+from fedproc.site.data.looks import Looks, Seen
+from fedproc.site.dataset_settings import DatasetSettings
 from fedproc.tables.problems import TableError
 
 log = get_logger(__name__)
 
-_FIRST_SECONDS = 1.0
-"""that whoever asks waits for looks which go on: most datasets are small"""
 _DAY = 86_400.0
-
-
-@dataclass
-class _Seen:
-    """What the last look at a dataset found."""
-
-    condition: DatasetCondition
-    columns: tuple[DatasetColumns, ...] = ()
-    images: Images | None = None
-    undescribed: str | None = None
-    """why it is offered without columns"""
-    task: asyncio.Task[None] | None = None
-    next: float = 0.0
 
 
 class FolderDataApi:
@@ -62,83 +48,61 @@ class FolderDataApi:
         reread_days: float = 0.0,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_change = on_change
         self._datasets = datasets
-        self._seconds = seconds
         self._reread_days = reread_days
         self._indexer = Indexer(indexes)
         self._frozen = FrozenCohorts(indexes / "cohorts")
-        self._seen = {name: _Seen(DatasetCondition(name, entry.path)) for name, entry in datasets.items()}
+        seen = [Seen(DatasetCondition(name, entry.path), seconds) for name, entry in datasets.items()]
+        self._looks = Looks(seen, lambda name: self._looked_at(name, datasets[name]), on_change)
+        self._undescribed: dict[str, str | None] = {}
+        """why a dataset is offered without columns"""
 
     async def offers(self) -> tuple[OfferedDataset, ...]:
-        """As they were when each was looked at last; one that cannot be read is not offered, and logged once."""
-        for name, entry in self._datasets.items():
-            self._look(name, entry)
-        looking = [seen.task for seen in self._seen.values() if seen.task is not None and not seen.task.done()]
-        if looking:
-            await asyncio.wait(looking, timeout=_FIRST_SECONDS)
-        return tuple(offer for seen in self._seen.values() if (offer := seen.condition.offer) is not None)
+        return await self._looks.offers()
 
     def conditions(self) -> tuple[DatasetCondition, ...]:
-        return tuple(
-            replace(seen.condition, progress=_looking(self._indexer.progress(name)))
-            for name, seen in self._seen.items()
-        )
+        return self._looks.conditions(lambda name: _looking(self._indexer.progress(name)))
 
     def columns(self, floor: int) -> tuple[DatasetColumns, ...]:
-        return tuple(page for seen in self._seen.values() for page in _pages(seen, floor))
-
-    def _look(self, name: str, entry: DatasetSettings) -> None:
-        """Have it looked at in the background, not again before some time, and not while that goes on."""
-        seen = self._seen[name]
-        if seen.task is not None and (not seen.task.done() or time.monotonic() < seen.next):
-            return
-        seen.task = watched(asyncio.create_task(self._looked_at(name, entry)), "dataset.not_looked_at", dataset=name)
+        return self._looks.columns(floor)
 
     async def _looked_at(self, name: str, entry: DatasetSettings) -> None:
-        seen, columns = self._seen[name], tuple[DatasetColumns, ...]()
+        columns = tuple[DatasetColumns, ...]()
         condition = DatasetCondition(name, entry.path)
         try:
             known = await self._indexer.current(name, entry.path, older_than=self._older_than())
             described = await asyncio.to_thread(_described, entry)
             condition = replace(condition, found=known.found)
-            _check_identifying(name, described, known.found)
+            check_identifying(name, accepted_in(described), known.found)
             offer = _offer(name, entry, described, known)
-            columns = await self._columns_of(seen, offer, entry.path)
-            await self._count_images(seen, offer, known)
+            columns = await self._columns_of(offer, entry.path)
+            await self._count_images(offer, known)
             condition = replace(condition, offer=offer)
         except (DatasetError, OSError, ValueError) as error:
             text = str(getattr(error, "detail", {}).get("at_host", error))
             condition = replace(condition, problem=text, cure=_cure(name, entry, error))
-        self._tell(seen, condition)
-        changed = condition.offer != seen.condition.offer
-        seen.condition, seen.columns = condition, columns
-        if changed:
-            self._on_change()
-        seen.next = time.monotonic() + self._seconds
+        self._looks.note(condition, columns)
 
-    def _tell(self, seen: _Seen, condition: DatasetCondition) -> None:
-        if condition.problem is not None and condition.problem != seen.condition.problem:
-            log.error("dataset.unreadable", dataset=condition.id, reason=condition.problem, cure=condition.cure)
-
-    async def _count_images(self, seen: _Seen, offer: OfferedDataset, known: Known) -> None:
+    async def _count_images(self, offer: OfferedDataset, known: Known) -> None:
         """Of another version alone: of a million series it takes seconds."""
+        seen = self._looks.of(offer.id)
         before = seen.condition.offer
         if not known.images:
-            seen.images = None
-        elif seen.images is None or before is None or before.version != offer.version:
-            seen.images = await asyncio.to_thread(self._indexer.images, offer.id)
+            seen.imaging = None
+        elif seen.imaging is None or before is None or before.version != offer.version:
+            images = await asyncio.to_thread(self._indexer.images, offer.id)
+            seen.imaging = None if images is None else partial(rounded, images)
 
-    async def _columns_of(self, seen: _Seen, offer: OfferedDataset, folder: Path) -> tuple[DatasetColumns, ...]:
+    async def _columns_of(self, offer: OfferedDataset, folder: Path) -> tuple[DatasetColumns, ...]:
         """A description that cannot be used hides no dataset: it is offered without columns, and the log says why."""
         columns, reason = tuple[DatasetColumns, ...](), None
         try:
             columns = await asyncio.to_thread(column_pages, offer, folder)
         except (TableError, OSError) as error:
             reason = "\n".join(error.lines(private=True)) if isinstance(error, TableError) else str(error)
-        if reason is not None and reason != seen.undescribed:
+        if reason is not None and reason != self._undescribed.get(offer.id):
             log.warning("dataset.not_described", dataset=offer.id, reason=reason)
-        seen.undescribed = reason
+        self._undescribed[offer.id] = reason
         return columns
 
     def _older_than(self) -> float:
@@ -172,7 +136,7 @@ class FolderDataApi:
                 f"dataset {use.id!r} is at version {known.version} now, not {use.version}; choose it again",
                 code="data.version",
             )
-        _check_identifying(use.id, described, known.found)
+        check_identifying(use.id, accepted_in(described), known.found)
         return known
 
     def _entry(self, dataset: str) -> DatasetSettings:
@@ -214,15 +178,6 @@ class FolderDataApi:
         await asyncio.to_thread(self._frozen.discard, job, {entry.links for entry in self._datasets.values()})
 
 
-def _pages(seen: _Seen, floor: int) -> tuple[DatasetColumns, ...]:
-    offer = seen.condition.offer
-    if offer is None or seen.images is None:
-        return seen.columns
-    nothing = DatasetColumns(dataset=offer.id, version=offer.version, page=0, pages=1, columns=())
-    first, *others = seen.columns or (nothing,)
-    return first.model_copy(update={"imaging": rounded(seen.images, floor)}), *others
-
-
 def _looking(progress: tuple[int, int] | None) -> str | None:
     return None if progress is None else f"looking at its files: {progress[0]:,}/{progress[1]:,}"
 
@@ -243,28 +198,6 @@ def _described(entry: DatasetSettings) -> dict[str, Any]:
 
 def _label(entry: DatasetSettings, described: Mapping[str, Any]) -> str:
     return entry.version or str(described.get("version", ""))
-
-
-def _accepted(described: Mapping[str, Any]) -> frozenset[str]:
-    given = described.get("identifying_accepted", [])
-    return frozenset(kind for kind in given if isinstance(kind, str)) if isinstance(given, list) else frozenset()
-
-
-def identifying_left(described: Mapping[str, Any], found: Mapping[str, int]) -> dict[str, int]:
-    """How many files may tell who a person is, by the kinds that the site has not accepted in ``dataset.json``."""
-    accepted = _accepted(described)
-    return {kind: found[kind] for kind in KINDS if kind in found and kind not in accepted}
-
-
-def _check_identifying(name: str, described: Mapping[str, Any], found: Mapping[str, int]) -> None:
-    if left := identifying_left(described, found):
-        listed = ", ".join(f"{kind} ({count:,} files)" for kind, count in left.items())
-        raise DatasetError(
-            f"dataset {name!r} is not offered: its site has not said that it is de-identified",
-            code="data.identifying",
-            at_host=f"it may tell who persons are: {listed}",
-            kinds=list(left),
-        )
 
 
 def _cure(name: str, entry: DatasetSettings, error: Exception) -> str:

@@ -13,8 +13,8 @@ from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.api import DatasetError, OnWait
 from fedproc.site.data.cohort import Cohort, choose, read_cohort
 from fedproc.site.data.index import DatasetIndex, Known
-from fedproc.site.data.layout import ChangedError, Layout
-from fedproc.site.settings import DatasetSettings
+from fedproc.site.data.layout import ChangedError, Layout, below
+from fedproc.site.dataset_settings import DatasetSettings
 
 log = get_logger(__name__)
 
@@ -28,16 +28,18 @@ class FrozenCohorts:
     def known(self, job: str, dataset: str) -> Cohort | None:
         """What was frozen of a dataset for a job. Blocks."""
         try:
-            return read_cohort(self._file(job, dataset))
+            return read_cohort(self.file(job, dataset))
         except FileNotFoundError:
             return None
 
-    async def freeze(self, job: str, index: DatasetIndex, dataset: str, known: Known, selection: Selection) -> Cohort:
+    async def freeze(
+        self, job: str, index: DatasetIndex, dataset: str, known: Known, selection: Selection | None
+    ) -> Cohort:
         """Find the selected files in the index, and keep them: also none, which :func:`check_persons` refuses."""
 
         def work(flag: StopFlag) -> Cohort:
             with index.readonly() as db:
-                return choose(db, dataset, known.version, selection, self._file(job, dataset), flag)
+                return choose(db, dataset, known.version, selection, self.file(job, dataset), flag)
 
         return await stoppable(work)
 
@@ -72,7 +74,7 @@ class FrozenCohorts:
             if folder is not None and (folder / job).exists():
                 shutil.rmtree(folder / job)
 
-    def _file(self, job: str, dataset: str) -> Path:
+    def file(self, job: str, dataset: str) -> Path:
         return self._folder / job / f"{dataset}.jsonl"
 
     def _place(self, job: str, dataset: str, entry: DatasetSettings) -> Path:
@@ -81,7 +83,7 @@ class FrozenCohorts:
     def _layout(self, job: str, dataset: str, entry: DatasetSettings) -> Layout:
         place, verify = self._place(job, dataset, entry), entry.verify == "content"
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Layout(entry.path, self._file(job, dataset), place, verify=verify)
+        return Layout(below(entry.path), self.file(job, dataset), place, verify=verify)
 
 
 _COPIED = (

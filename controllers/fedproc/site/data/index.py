@@ -105,15 +105,16 @@ class DatasetIndex:
 
         Raises OSError where folder, disk or share fail, sqlite3.Error where the index cannot be written, StoppedError.
         """
-        with self._writing() as db:
+        with self.opened() as db:
             made = _Pass(db, folder, flag, on_progress, older_than)
-            made.begin()
             fingerprint = made.run()
-            return _conclude(db, fingerprint, made.number)
+            return conclude(db, fingerprint, made.number)
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """An index that is damaged, or of another release, is only a cache: it is made anew."""
+    def opened(self) -> Iterator[sqlite3.Connection]:
+        """A connection of the one who makes a pass.
+
+        An index that is damaged, or of another release, is only a cache: it is made anew."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             db = _opened(self.path)
@@ -175,11 +176,7 @@ class _Pass:
         self._on_progress = on_progress
         self._older_than = older_than
         self._retried = max(older_than, time.time() - _RETRY_SECONDS)
-        self.number = 1 + int(_meta(db, "pass") or 0)
-
-    def begin(self) -> None:
-        """Take the number, for good: what a pass marked that was cut is not taken for what the next one met."""
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('pass', ?)", (str(self.number),))
+        self.number = next_pass(db)
 
     def run(self) -> str:
         """Bring the rows up to date; the fingerprint of what they say."""
@@ -215,23 +212,30 @@ class _Pass:
         found = examine(self._folder, entry, self._flag)
         if found is None:
             return None
-        self._keep(found)
+        keep(self._db, found, self.number)
         return found.entry
 
-    def _keep(self, found: Examined) -> None:
-        path, instance = found.entry.path, found.instance or Instance()
-        values = (*found.entry, found.sha256, time.time(), self.number, *astuple(instance)[: len(ATTRIBUTES)])
-        places = ", ".join("?" * len(values))
-        self._db.execute(f"INSERT OR REPLACE INTO files VALUES ({places})", values)  # noqa: S608 (places alone)
-        self._db.execute("DELETE FROM refers WHERE path = ?", (path,))
-        self._db.execute("DELETE FROM problems WHERE path = ?", (path,))
-        self._db.executemany("INSERT INTO refers VALUES (?, ?)", [(path, series) for series in instance.refers])
-        self._db.executemany(
-            "INSERT OR IGNORE INTO problems VALUES (?, ?, ?)", [(path, *one) for one in found.problems]
-        )
+
+def next_pass(db: sqlite3.Connection) -> int:
+    """The number of a pass that begins, taken for good: what one marked that was cut is not what the next one met."""
+    number = 1 + int(_meta(db, "pass") or 0)
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('pass', ?)", (str(number),))
+    return number
 
 
-def _conclude(db: sqlite3.Connection, fingerprint: str, number: int) -> Known:
+def keep(db: sqlite3.Connection, found: Examined, number: int) -> None:
+    """Have the index say of a file what the pass ``number`` found."""
+    path, instance = found.entry.path, found.instance or Instance()
+    values = (*found.entry, found.sha256, time.time(), number, *astuple(instance)[: len(ATTRIBUTES)])
+    places = ", ".join("?" * len(values))
+    db.execute(f"INSERT OR REPLACE INTO files VALUES ({places})", values)  # noqa: S608 (places alone)
+    db.execute("DELETE FROM refers WHERE path = ?", (path,))
+    db.execute("DELETE FROM problems WHERE path = ?", (path,))
+    db.executemany("INSERT INTO refers VALUES (?, ?)", [(path, series) for series in instance.refers])
+    db.executemany("INSERT OR IGNORE INTO problems VALUES (?, ?, ?)", [(path, *one) for one in found.problems])
+
+
+def conclude(db: sqlite3.Connection, fingerprint: str, number: int) -> Known:
     """Forget what was not met, look across all files, and write what the whole is: in one step."""
     db.execute("BEGIN IMMEDIATE")
     try:

@@ -30,15 +30,26 @@ _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errn
                       errno.ENOSYS, errno.EROFS})  # fmt: skip
 
 
+Source = Callable[[CohortFile], bytes]
+"""where the file of a cohort is kept"""
+
+
+def below(folder: Path) -> Source:
+    """The files of a dataset that is a folder."""
+    root = os.fsencode(folder) + b"/"
+    return lambda file: root + file.path
+
+
 class ChangedError(Exception):
     """A file of the cohort is not what it was when the cohort was frozen."""
 
 
 class Layout:
-    """The folder ``target`` of a cohort in ``source``; ``verify``: read all bytes, whatever their times say."""
+    """The folder ``target`` of a cohort, whose files ``source`` finds; ``verify``: read all bytes, whatever their
+    times say."""
 
-    def __init__(self, source: Path, cohort: Path, target: Path, *, verify: bool = False) -> None:
-        self._source = os.fsencode(source)
+    def __init__(self, source: Source, cohort: Path, target: Path, *, verify: bool = False) -> None:
+        self._source = source
         self._cohort = cohort
         self._target = os.fsencode(target)
         self._verify = verify
@@ -53,7 +64,7 @@ class Layout:
         os.makedirs(self._target, mode=0o755, exist_ok=True)  # noqa: PTH103
         for number, file in enumerate(files_of(self._cohort), 1):
             flag.check()
-            self._place(file, flag)
+            self.place(file, flag)
             if number % _PROGRESS == 0:
                 on_progress(number, self._how)
         return self._how
@@ -64,16 +75,19 @@ class Layout:
             flag.check()
             self._check(file, self._target + b"/" + file.path, flag)
 
-    def _place(self, file: CohortFile, flag: StopFlag) -> None:
-        source, target = self._source + b"/" + file.path, self._target + b"/" + file.path
+    def place(self, file: CohortFile, flag: StopFlag) -> CohortFile:
+        """Lay out one file of it; gives it as it stands there. Raises as :meth:`make` does."""
+        source, target = self._source(file), self._target + b"/" + file.path
         folder = os.path.dirname(target)  # noqa: PTH120
         if folder not in self._made:
             os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103
             self._made.add(folder)
         try:
             self._bring(file, source, target, flag)
+            found = os.stat(target, follow_symlinks=False)  # noqa: PTH116
         except FileNotFoundError as error:
             raise ChangedError from error
+        return file._replace(mtime=found.st_mtime_ns, inode=found.st_ino)
 
     def _bring(self, file: CohortFile, source: bytes, target: bytes, flag: StopFlag) -> None:
         if self._how == "link" and self._linked(source, target):

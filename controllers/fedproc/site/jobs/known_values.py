@@ -44,7 +44,7 @@ def _of_datasets(services: Services, record: JobRecord) -> Iterator[Any]:
     for use in record.order.datasets:
         yield from (use.id, str(use.version))
         entry = services.settings.datasets.get(use.id)
-        if entry is not None:
+        if entry is not None and entry.source == "folder":
             yield from _described(entry.path / "dataset.json")
 
 

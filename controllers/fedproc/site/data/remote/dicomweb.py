@@ -1,0 +1,118 @@
+"""DICOMweb as a client (PS3.18): what series there are (QIDO-RS), what they are, and their files (WADO-RS).
+
+What a PACS answers is not trusted: UIDs are held to their alphabet before they become a part of an address or a file's
+name, and its RetrieveURL is never asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fedproc.site.data.remote.errors import RemoteError
+from fedproc.site.data.remote.http import RemoteHttp
+from fedproc.site.data.remote.multipart import Parts, boundary_of
+from fedproc.site.dataset_settings import DatasetSettings, is_uid
+
+_JSON = "application/dicom+json"
+_DICOM = "application/dicom"
+_FILES = {"Accept": f'multipart/related; type="{_DICOM}"; transfer-syntax=*'}
+"""without ``transfer-syntax=*`` a PACS rewrites what it has into Explicit VR Little Endian, and no hash is the same"""
+_PAGE = 200
+_MOST_SERIES = 1_000_000
+STUDY, SERIES, INSTANCE, _COUNT = "0020000D", "0020000E", "00080018", "00201209"
+_ASKED = tuple(("includefield", tag) for tag in (_COUNT, "00080060", "00100020"))
+
+
+@dataclass(frozen=True)
+class ListedSeries:
+    """A series as a query answers: ``attributes`` are all that the PACS said of it."""
+
+    study: str
+    series: str
+    attributes: Mapping[str, Any]
+
+    @property
+    def path(self) -> str:
+        return f"/studies/{self.study}/series/{self.series}"
+
+
+class DicomWeb:
+    """A PACS. Raises :class:`RemoteError` with its own reason."""
+
+    def __init__(self, http: RemoteHttp) -> None:
+        self._http = http
+
+    def series(self, entry: DatasetSettings) -> Iterator[ListedSeries]:
+        """The series that a dataset's settings name, each once."""
+        seen = set[str]()
+        for path, query in _queries(entry):
+            for attributes in self._pages(path, query):
+                listed = _listed(attributes)
+                if listed.series in seen:
+                    continue
+                seen.add(listed.series)
+                if len(seen) > _MOST_SERIES:
+                    raise RemoteError(f"the query finds more than {_MOST_SERIES:,} series; narrow it")
+                yield listed
+
+    def metadata(self, listed: ListedSeries) -> list[dict[str, Any]]:
+        """The elements of all instances of a series (PS3.18, F)."""
+        found = self._http.json(f"{listed.path}/metadata", accept=_JSON)
+        return _objects(found, f"{listed.path}/metadata")
+
+    @contextmanager
+    def files(self, study: str, series: str, instance: str | None = None) -> Iterator[Parts]:
+        """The files of a series, or one of them, byte for byte as the PACS has them."""
+        path = f"/studies/{study}/series/{series}" + (f"/instances/{instance}" if instance else "")
+        with self._http.stream(path, _FILES) as (answer, chunks):
+            yield Parts(chunks, boundary_of(answer.headers.get("Content-Type", ""), _DICOM))
+
+    def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """A PACS that takes no offset gives its first page again: that ends it."""
+        offset, first = 0, None
+        while True:
+            params = [*query.items(), *_ASKED, ("limit", _PAGE), ("offset", offset)]
+            page = _objects(self._http.json(path, params, accept=_JSON), path)
+            if not page or page[0] == first:
+                return
+            first = page[0] if first is None else first
+            yield from page
+            offset += len(page)
+            if offset > _MOST_SERIES:
+                raise RemoteError(f"{path}: it gives pages without end")
+
+
+def _queries(entry: DatasetSettings) -> Iterable[tuple[str, Mapping[str, str]]]:
+    yield from ((f"/studies/{uid}/series", {}) for uid in entry.studies)
+    yield from (("/series", {"SeriesInstanceUID": uid}) for uid in entry.series)
+    if entry.query:
+        yield "/series", entry.query
+
+
+def _objects(found: Any, path: str) -> list[dict[str, Any]]:
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise RemoteError(f"{path}: it answers with what is no list of DICOM JSON")
+    return found
+
+
+def _listed(attributes: Mapping[str, Any]) -> ListedSeries:
+    study, series = (text_of(attributes, tag) for tag in (STUDY, SERIES))
+    if not is_uid(study) or not is_uid(series):
+        raise RemoteError("it lists a series whose StudyInstanceUID or SeriesInstanceUID is none, or is not there")
+    # its address of the series is never asked, and may differ from one answer to the other
+    return ListedSeries(study, series, {tag: value for tag, value in attributes.items() if tag != "00081190"})
+
+
+def text_of(attributes: Mapping[str, Any], tag: str) -> str:
+    """The first value of an element as text; empty if there is none."""
+    element = attributes.get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    value = values[0] if isinstance(values, list) and values else ""
+    if isinstance(value, dict):
+        value = value.get("Alphabetic", "")
+    return str(value) if isinstance(value, (str, int, float)) else ""

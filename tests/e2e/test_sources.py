@@ -1,0 +1,67 @@
+"""One experiment over images that lie in a folder, in a PACS and behind a site's Data API."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from tests.e2e.test_images import counts, start, together
+from tests.support.orthanc import PASSWORD, USER, Orthanc, running_orthanc
+from tests.support.running import Running
+
+from fedproc.demo.imaging import FOLDER, PERSONS, pooled_images
+from fedproc.demo.polling import wait_until
+
+pytestmark = [pytest.mark.needs_federation, pytest.mark.needs_orthanc]
+
+
+@contextmanager
+def other_source(running: Running, host: str, settings: dict[str, Any]) -> Iterator[None]:
+    """The host's images come from elsewhere for a while."""
+    path, program = running.folder / f"host-{host}.toml", f"orchestrator-{host}"
+    before = path.read_bytes()
+    given = tomllib.loads(before.decode())
+    given["datasets"][FOLDER] = settings
+    with running.without(program):
+        path.write_text(tomli_w.dumps(given))
+    try:
+        wait_until(lambda: offers(running, host, settings.get("description", "")), 60, f"{host} offers no images")
+        yield
+    finally:
+        with running.without(program):
+            path.write_bytes(before)
+        wait_until(lambda: running.accepting(host), 60, f"{host} does not come back")
+
+
+def offers(running: Running, host: str, description: str) -> bool:
+    found = [one for one in running.researcher.datasets() if one.id == f"{host}:{FOLDER}"]
+    return running.accepting(host) and bool(found) and found[0].description == description
+
+
+def in_archive(running: Running, host: str, orthanc: Orthanc, folder: Path) -> dict[str, Any]:
+    images = running.folder / "data" / host / FOLDER
+    files = [path.read_bytes() for path in sorted(images.rglob("*")) if path.is_file()]
+    orthanc.put(content for content in files if content[128:132] == b"DICM")
+    user = folder / "user"
+    user.write_text(f"{USER}:{PASSWORD}")
+    user.chmod(0o600)
+    return {
+        "source": "dicomweb", "url": orthanc.url, "query": {"PatientID": f"*{host}*"}, "description": "in a PACS",
+        "access": {"user_file": str(user)},
+    }  # fmt: skip
+
+
+def test_experiment_over_a_folder_and_a_pacs_equals_the_pooled_answer(running: Running, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        orthanc = stack.enter_context(running_orthanc())
+        stack.enter_context(other_source(running, "BSC", in_archive(running, "BSC", orthanc, tmp_path)))
+        experiment = start(running, tuple(PERSONS))
+        found = together(running, experiment, tmp_path / "results")
+        assert {name: counts(found, name) for name in pooled_images()} == pooled_images()
+    left = [path for host in PERSONS for path in running.folder.glob(f"hosts/{host}/fetched/jobs/*")]
+    assert left == []
