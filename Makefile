@@ -8,9 +8,11 @@ DEMO_DIR ?= .demo
 EXECUTOR ?= sandbox
 TOOLS ?=
 BROKER ?=
+DATA ?=
+FEDERATION ?=
 JOBS ?= 10000
 WORKERS ?= 4
-export DEMO_DIR EXECUTOR TOOLS
+export DEMO_DIR EXECUTOR TOOLS DATA FEDERATION
 
 .PHONY: help
 help: ## what there is to make
@@ -38,6 +40,10 @@ setup: system $(VENV)/installed
 .PHONY: demo
 demo: setup ## run three experiments in a federation of four hosts on this machine, then end it
 	@$(BIN)/python -m fedproc.demo run
+
+.PHONY: demonstrator
+demonstrator: setup ## D6.1's clinical model by each platform (DATA=folder of EUCAIM's tables; FEDERATION=folder of one that runs)
+	@$(BIN)/python -m fedproc.demo demonstrator
 
 .PHONY: demo-up
 demo-up: setup ## start that federation and leave it running (TOOLS=folder offers your own tools, too)

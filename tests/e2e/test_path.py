@@ -38,6 +38,8 @@ def test_a_flower_training_over_connections(running, tmp_path):
     losses = [event.metrics["loss"] for event in events if event.metrics and "loss" in event.metrics]
     assert len(losses) == 4
     assert losses == sorted(losses, reverse=True)
+    for job in running.jobs(experiment).values():
+        assert sum(use.sent for use in job.connections) > 1000, job
     fetch_results(running.researcher, experiment.id, tmp_path)
     assert json.loads((tmp_path / "EUCAIM" / "result.json").read_bytes())["rounds"][-1]["accuracy"] > 0.9
 
@@ -100,7 +102,7 @@ def test_what_a_host_tells_of_itself(running):
     assert host.capacity.cpus == 4
     assert host.executors == ["sandbox"]
     assert {tool.id for tool in host.tools} >= {"cohort-statistics", "flower-logistic", "host-acceptance"}
-    assert set(host.datasets) == {"UB:breast-cohort", "UB:wisconsin", "UB:synthetic-lesions"}
+    assert set(host.datasets) == {"UB:breast-cohort", "UB:wisconsin", "UB:synthetic-lesions", "UB:clinical"}
 
 
 def test_health_names_each_part(running):

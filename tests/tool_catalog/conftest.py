@@ -23,6 +23,7 @@ from fedproc.site.data.proposal import propose
 
 CLINICAL = "FEDPROC_DEMONSTRATOR"
 """names a folder with z3_1.csv to z3_3.csv: rexposome's example as EUCAIM dealt it out; it is not in the repository"""
+FLOWER = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 REPOSITORY = Path(__file__).parents[2]
 CATALOGUE = REPOSITORY / "tool_catalog"
 
@@ -48,10 +49,21 @@ def acceptance() -> ToolProgram:
 @needs("process")
 def flower() -> ToolProgram:
     """``flower-logistic`` in an environment built from its lock file, kept between test runs."""
-    folder = CATALOGUE / "flower_logistic"
-    home = _environment(folder)
-    telemetry = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return ToolProgram(folder, (str(home / "bin" / "python"),), telemetry)
+    return _program("flower_logistic", **FLOWER)
+
+
+@pytest.fixture(scope="session")
+@needs("process")
+def flower_clinical() -> ToolProgram:
+    """``flower-clinical`` in an environment built from its lock file, kept between test runs."""
+    return _program("flower_clinical", **FLOWER)
+
+
+@pytest.fixture(scope="session")
+@needs("process")
+def substra_clinical() -> ToolProgram:
+    """``substra-clinical`` in an environment built from its lock file, kept between test runs."""
+    return _program("substra_clinical", TQDM_DISABLE="1")
 
 
 @pytest.fixture(scope="session")
@@ -109,9 +121,10 @@ def clinical(tmp_path: Path) -> dict[str, Path]:
     return {host: tmp_path / "clinical" / host for host in SHARES}
 
 
-def _program(tool: str) -> ToolProgram:
+def _program(tool: str, **variables: str) -> ToolProgram:
     folder = CATALOGUE / tool
-    return ToolProgram(folder, (str(_environment(folder) / "bin" / "python"),), {"OPENBLAS_NUM_THREADS": "1"})
+    python = str(_environment(folder) / "bin" / "python")
+    return ToolProgram(folder, (python,), {"OPENBLAS_NUM_THREADS": "1", **variables})
 
 
 def _environment(folder: Path) -> Path:

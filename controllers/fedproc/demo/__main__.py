@@ -1,7 +1,8 @@
-"""``python -m fedproc.demo run|up|tools|status|down``, as the Makefile calls it.
+"""``python -m fedproc.demo run|demonstrator|up|tools|status|down``, as the Makefile calls it.
 
 From the environment: ``DEMO_DIR`` (where the federation lives), ``DEMO_CACHE`` (what is kept between runs: data and
-tools' environments), ``EXECUTOR`` (``sandbox`` or ``docker``), ``TOOLS`` (a folder with more tools).
+tools' environments), ``EXECUTOR`` (``sandbox`` or ``docker``), ``TOOLS`` (a folder with more tools), ``DATA`` (a folder
+with EUCAIM's clinical tables), ``FEDERATION`` (the folder of a federation that runs, for the demonstrator).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError, InvalidInputError
 from fedproc.demo import scenario
 from fedproc.demo.federation import Federation, read_env
@@ -34,7 +36,7 @@ _BY_HAND = (
 
 def main(arguments: list[str]) -> int:
     """Exit codes: 0 done, 1 it failed (the message says why), 2 wrong usage, 130 interrupted."""
-    acts = {"run": _run, "up": _up, "tools": _tools, "status": _status, "down": _down}
+    acts = {"run": _run, "demonstrator": _demonstrator, "up": _up, "tools": _tools, "status": _status, "down": _down}
     if len(arguments) != 1 or arguments[0] not in acts:
         sys.stderr.write(f"usage: python -m fedproc.demo {'|'.join(acts)}\n")
         return 2
@@ -61,12 +63,13 @@ def _federation(only: frozenset[str] | None = None) -> Federation:
     if executor not in ("sandbox", "docker"):
         raise InvalidInputError(f"EXECUTOR={executor}: choose sandbox or docker")
     catalogues = [_CATALOGUE, *([Path(more)] if more else [])]
-    return Federation(_folder(), Path(os.environ.get("DEMO_CACHE") or ".cache"), catalogues, executor, only)
+    cache, data = Path(os.environ.get("DEMO_CACHE") or ".cache"), os.environ.get("DATA")
+    return Federation(_folder(), cache, catalogues, executor, only, Path(data) if data else None)
 
 
 def _run(console: Console) -> None:
     federation, begun = _federation(scenario.TOOLS), time.monotonic()
-    results = federation.results / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    results = federation.results / _stamp()
     with _ended_after(federation):
         _start(federation, console)
         client = federation.client("researcher")
@@ -80,6 +83,40 @@ def _run(console: Console) -> None:
 The results are files in [bold]{_short(results)}[/]; open cohort-statistics/EUCAIM/survival.png.
 Next: [bold]make demo-up[/] starts this federation and leaves it running, so that you can try it by hand;
       docs/tools.md shows how to write a tool of your own, and TOOLS=folder offers it there.""")
+
+
+def _demonstrator(console: Console) -> None:
+    from fedproc.demo import demonstrator
+
+    begun = time.monotonic()
+    if there := os.environ.get("FEDERATION"):
+        results = Path(there) / "results" / _stamp()
+        client = _client_of(Path(there))
+        demonstrator.run(client, results, console)
+        client.close()
+    else:
+        federation = _federation(demonstrator.TOOLS)
+        results = federation.results / _stamp()
+        with _ended_after(federation):
+            _start(federation, console)
+            client = federation.client("researcher")
+            demonstrator.run(client, results, console)
+            client.close()
+            console.print("\n==> ending the federation")
+    console.print(f"==> done in {time.monotonic() - begun:.0f} s; the results are files in {_short(results)}")
+
+
+def _client_of(folder: Path) -> Client:
+    """A researcher's client of a federation that runs: the demo's, or the one of ``make federation``."""
+    if os.environ.get("DATA"):
+        raise InvalidInputError("DATA= is for hosts that are made; those of FEDERATION= have their data: leave it out")
+    env = read_env(folder)
+    name, password = env["FEDPROC_USERNAME"], env["FEDPROC_PASSWORD"]
+    return Client(env["FEDPROC_URL"], username=name, password=password, ca_file=env.get("FEDPROC_CA"))
+
+
+def _stamp() -> str:
+    return datetime.now().strftime("%Y-%m-%d-%H%M%S")
 
 
 @contextlib.contextmanager

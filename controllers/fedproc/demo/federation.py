@@ -20,6 +20,7 @@ from fedproc.common.keys import signer_for
 from fedproc.contract.api.hosts import HostEnrolment, HostView
 from fedproc.contract.tool.tool import Manifest
 from fedproc.demo.broker import BrokerPlan, wait_for
+from fedproc.demo.clinical import check_given
 from fedproc.demo.configuration import (
     AGGREGATOR,
     DATA_HOSTS,
@@ -37,7 +38,7 @@ from fedproc.demo.polling import free_ports, wait_until
 from fedproc.demo.supervision import Program, Supervisor
 
 Say = Callable[[str], None]
-_COMPLETE = "complete-2"
+_COMPLETE = "complete-3"
 """the mark of made data; another one where other data is made"""
 
 
@@ -45,6 +46,7 @@ class Federation:
     """One federation below ``folder``; ``cache`` keeps what every start would have to make or download again.
 
     It offers the tools of ``catalogues``, or ``only`` those of these ids: with Docker each has its image built first.
+    ``clinical`` is a folder with EUCAIM's clinical tables, which its hosts then have in the place of synthetic ones.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Federation:
         catalogues: list[Path],
         executor: str = "sandbox",
         only: frozenset[str] | None = None,
+        clinical: Path | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.results = self.folder / "results"
@@ -61,6 +64,7 @@ class Federation:
         self._catalogues = catalogues
         self._executor = executor
         self._only = only
+        self._clinical = clinical
         self._engine = EnginePlan(self._cache / "engine", self.folder / "run") if executor == "docker" else None
         if self._engine is not None and answers(MACHINES_OWN):
             self._engine = None
@@ -77,6 +81,8 @@ class Federation:
         if self.supervisor.is_running():
             raise FedprocError(f"a federation runs in {self.folder} already; make demo-down ends it")
         tools = self._tools()
+        if self._clinical is not None:
+            check_given(self._clinical)
         self._clear()
         shutil.rmtree(self._failed_log, ignore_errors=True)
         self.passwords = {name: secrets.token_urlsafe(12) for name in USERS}
@@ -84,7 +90,7 @@ class Federation:
             self.folder, self._cache, self._executor, self._engine_socket, Ports(*free_ports(6)),
             Keyring(self.folder / "keys"), self.passwords,
         )  # fmt: skip
-        say("making the data: two public cancer data sets, and synthetic lesions in images, over UB, BSC and FORTH")
+        say("making the data of UB, BSC and FORTH: two public cancer data sets, synthetic lesions, a clinical table")
         self._make_data()
         say("making keys and settings of every program")
         broker = self._settings.write_all(tools)
@@ -176,14 +182,20 @@ class Federation:
     def _make_data(self) -> None:
         made = self._cache / "data"
         if not (made / _COMPLETE).exists():
+            from fedproc.demo.clinical import write_synthetic
             from fedproc.demo.data import write_datasets
             from fedproc.demo.imaging import write_images
 
             shutil.rmtree(made, ignore_errors=True)
             write_datasets(made)
             write_images(made)
+            write_synthetic(made)
             (made / _COMPLETE).touch()
         shutil.copytree(made, self.folder / "data")
+        if self._clinical is not None:
+            from fedproc.demo.clinical import write_given
+
+            write_given(self._clinical, self.folder / "data")
 
     # -- programs --------------------------------------------------------------------------------
 

@@ -362,6 +362,17 @@ def test_when_one_host_fails_the_others_are_stopped(federation: Federation, rosa
 # -- what it did
 
 
+def test_a_job_tells_what_went_over_its_connections(federation: Federation, rosa: httpx.Client) -> None:
+    view = federation.start(rosa)
+    federation.books.dispatch()
+    job = federation.books.job_on(view["id"], "UB")
+    use = {"task": "server", "host": "EUCAIM", "sent": 4711, "received": 12}
+    federation.books.report(job.id, "succeeded", exit_code=0, connections=(use,))
+    told = {each["host"]: each["connections"] for each in rosa.get(f"/experiments/{view['id']}").json()["jobs"]}
+    assert told["UB"] == [{**use, "cut": None}]
+    assert told["BSC"] == []
+
+
 def test_report_logs_and_results_of_a_whole_run(federation: Federation, rosa: httpx.Client) -> None:
     books = federation.books
     books.dispatch()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from faults import Fault
+from averaging.faults import Fault
 from model import Array
 from request import Request
 from tables.description import Column

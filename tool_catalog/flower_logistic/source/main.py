@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from faults import Fault
+from averaging.faults import Fault
 from request import expected_hosts, read_request
 from tables.problems import TableError
 
@@ -35,25 +35,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _client(options: argparse.Namespace) -> None:
     from data import read_site
+    from learner import Learner
 
     request = read_request(options.parameters)
     data = read_site(options.datasets, request)
 
-    import client  # after the data was checked: Flower takes a second or two to load
+    from averaging import client  # after the data was checked: Flower takes a second or two to load
 
-    client.run(options.server, options.host, data, request)
+    client.run(options.server, options.host, Learner(data, request), request.rounds)
 
 
 def _server(options: argparse.Namespace) -> None:
     request = read_request(options.parameters)
     hosts = expected_hosts(options.hosts, "client")
-    least = len(hosts) if options.min_hosts is None else options.min_hosts
-    if not 1 <= least <= len(hosts):
-        raise Fault(f"--min-hosts: must be from 1 to {len(hosts)}, the number of hosts")
 
-    import server
+    from averaging import server
+    from learner import LEARNING, named
 
-    server.run(options.port, hosts, least, request, options.output, options.metrics)
+    least = server.least_of(options.min_hosts, hosts)
+    limits = server.Limits(request.rounds, request.join_seconds, request.round_seconds, least)
+    server.run(options.port, hosts, limits, LEARNING, options.output, options.metrics, named=named)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from faults import Fault
+from averaging.faults import Fault
 
 
 @dataclass(frozen=True)

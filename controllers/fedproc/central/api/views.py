@@ -50,6 +50,7 @@ def job_view(row: Row[Any], created: float, heartbeat_timeout: float) -> JobView
         times=_times(row, snapshot, created),
         exit_code=snapshot.get("exit_code"),
         release=release_view(row, snapshot),
+        connections=snapshot.get("connections", ()),
     )
 
 

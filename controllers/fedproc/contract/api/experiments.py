@@ -10,6 +10,7 @@ from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.ids import DatasetRef, ExperimentId, HostId, JobId, ToolId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import ExperimentState, JobState
+from fedproc.contract.wire.messages import ConnectionUse
 from fedproc.contract.wire.selection import Selection
 
 
@@ -90,6 +91,7 @@ class JobView(View):
     times: dict[str, AwareDatetime] = {}
     exit_code: int | None = None
     release: ReleaseView | None = Field(None, description="where a person of the site is, or was, asked")
+    connections: list[ConnectionUse] = Field([], description="over its declared connections, once it has ended")
 
 
 class ExperimentView(View):

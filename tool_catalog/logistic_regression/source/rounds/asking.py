@@ -41,7 +41,7 @@ def take_part(address: str, site: Site, most: int, seconds: float) -> None:
     """
     answer, number = site.introduction, 0
     while True:
-        reply = _post(address, {"host": site.host, "round": number, "answer": answer}, seconds)
+        reply = post(address, {"host": site.host, "round": number, "answer": answer}, seconds)
         asked = Ask.read(reply, number + 1, site.terms, site.coefficients)
         if asked is None:
             return
@@ -61,7 +61,8 @@ def _answer(site: Site, asked: Ask) -> dict[str, Any]:
     return answer
 
 
-def _post(address: str, message: dict[str, Any], seconds: float) -> bytes:
+def post(address: str, message: dict[str, Any], seconds: float) -> bytes:
+    """The server's reply to a host's ``message``. Raises :class:`Broken` if there is none, or none in time."""
     name, _, port = address.rpartition(":")
     try:
         connection = http.client.HTTPConnection(name.strip("[]"), int(port), timeout=seconds)

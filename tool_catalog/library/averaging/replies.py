@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from faults import Broken
 from flwr.common import EvaluateRes, FitRes, parameters_to_ndarrays
-from model import Model, Moments
-from numpy.typing import NDArray
+
+from .faults import Broken
+from .learning import Arrays, Measured
+from .moments import Moments
 
 MOST_ROWS = 10**9
 MOST_FEATURES = 10_000
+Shape = tuple[tuple[int, ...], Any]
 
 
 class Unusable(Broken):
@@ -23,22 +25,11 @@ class Unusable(Broken):
 
 @dataclass(frozen=True)
 class Introduction:
-    """A client's first reply: whose it is, its features, and its training rows' moments."""
+    """A client's first reply: whose it is, its columns, and its training rows' moments."""
 
     host: str
     features: tuple[str, ...]
     moments: Moments
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How the global model does at one host; losses are mean natural-log losses."""
-
-    train_rows: int
-    train_loss: float
-    test_rows: int
-    test_loss: float
-    accuracy: float
 
 
 def introduction(reply: FitRes) -> Introduction:
@@ -49,39 +40,36 @@ def introduction(reply: FitRes) -> Introduction:
     features = tuple(names.split("\n"))
     if not 1 <= len(features) <= MOST_FEATURES:
         raise Unusable(f"{host} has more than {MOST_FEATURES} features")
-    mean, m2 = _arrays(reply, [(len(features),)] * 2)
+    mean, m2 = _arrays(reply, [((len(features),), np.dtype(np.float64))] * 2)
     if (m2 < 0).any():
         raise Unusable(f"{host} told a negative sum of squares")
     return Introduction(host, features, Moments(_rows(reply.num_examples), mean, m2))
 
 
-def check_trained(reply: FitRes, model: Model) -> None:
+def check_trained(reply: FitRes, model: Arrays) -> None:
     """Whether a reply holds a model like ``model``. Raises :class:`Unusable`."""
-    _arrays(reply, [array.shape for array in model.arrays()])
+    _arrays(reply, [(array.shape, array.dtype) for array in model])
     _rows(reply.num_examples)
 
 
-def measured(reply: EvaluateRes) -> Measured:
-    """Read a reply to an evaluation. Raises :class:`Unusable`."""
+def measured(reply: EvaluateRes, *, held_out: bool) -> Measured:
+    """Read a reply to an evaluation; Flower's own field for the loss has half the digits. Raises :class:`Unusable`."""
     told = reply.metrics
+    loss, rows = _measure(told.get("loss"), "loss"), _rows(reply.num_examples)
+    if not held_out:
+        return Measured(rows, loss)
     accuracy = _measure(told.get("accuracy"), "accuracy")
     if accuracy > 1:
         raise Unusable("the accuracy is more than 1")
-    return Measured(
-        train_rows=_rows(told.get("train_rows")),
-        train_loss=_measure(told.get("train_loss"), "train_loss"),
-        test_rows=_rows(reply.num_examples),
-        test_loss=_measure(reply.loss, "loss"),
-        accuracy=accuracy,
-    )
+    return Measured(rows, loss, _rows(told.get("test_rows")), _measure(told.get("test_loss"), "test_loss"), accuracy)
 
 
-def _arrays(reply: FitRes, shapes: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:
+def _arrays(reply: FitRes, shapes: Sequence[Shape]) -> Arrays:
     try:
         arrays = parameters_to_ndarrays(reply.parameters)
     except (ValueError, OSError, EOFError, TypeError) as fault:
         raise Unusable("the arrays cannot be read") from fault
-    fits = [array.shape for array in arrays] == list(shapes) and all(array.dtype == np.float64 for array in arrays)
+    fits = [(array.shape, array.dtype) for array in arrays] == list(shapes)
     if not fits or not all(np.isfinite(array).all() for array in arrays):
         raise Unusable("the arrays have another shape or type, or hold numbers that are not finite")
     return arrays

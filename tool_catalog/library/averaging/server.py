@@ -1,4 +1,4 @@
-"""The task ``server``: Flower's server application is the driver of the training (its API before SuperLink).
+"""The server's side of a training: Flower's server application is its driver (its API before SuperLink).
 
 Exit code and ``result.json`` agree: whatever host failed in whatever round, beyond what ``least`` allows, is a
 failure of the whole, with its name in the result.
@@ -8,42 +8,67 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faults import Broken, Fault
 from flwr.server import Server, ServerConfig, SimpleClientManager
 from flwr.server.server import run_fl
 from flwr.server.superlink.fleet.grpc_bidi.grpc_server import start_grpc_server
-from request import Request
-from strategy import HostsAveraging, Round
+
+from .faults import Fault
+from .learning import Arrays, Learning, Limits
+from .strategy import HostsAveraging, Round
 
 KEEPALIVE_MS = 30_000
 """The server pings: clients that did so every 30 s would be cut off by gRPC's own limit on pings."""
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
+Named = Callable[[tuple[str, ...], Arrays], Mapping[str, Any]]
+Told = Callable[[tuple[str, ...], Arrays], dict[str, Any]]
 
 
-def run(port: int, hosts: Sequence[str], least: int, request: Request, output: Path, metrics: Path) -> None:
+def run(
+    port: int,
+    hosts: Sequence[str],
+    limits: Limits,
+    learning: Learning,
+    output: Path,
+    metrics: Path,
+    *,
+    named: Named,
+    told: Told | None = None,
+) -> None:
     """Train with all of ``hosts`` and write ``model.npz`` and ``result.json`` into ``output``.
 
-    Each round's measures are appended to ``metrics`` as they come. Raises :class:`Broken` if fewer than ``least``
+    ``named`` gives the arrays of the model's file from columns and model, ``told`` what the result says of it beside.
+    Each round's measures are appended to ``metrics`` as they come. Raises Broken if fewer than ``limits.least``
     hosts took part in any round; ``result.json`` then says so too, and there is no model.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)
     with metrics.open("a", encoding="utf-8") as stream:
-        strategy = HostsAveraging(hosts, least, request, lambda done: _tell(done, stream))
+        strategy = HostsAveraging(hosts, limits, learning, lambda done: _tell(done, stream))
         try:
-            _train(port, strategy, request)
-        except Fault as fault:
+            _train(port, strategy)
+            learned = strategy.learned()
+        except Exception as fault:
             _write_result(output, strategy, status="failed", error=str(fault), model=None)
             raise
-    _write_result(output, strategy, status="ok", error=None, model=_write_model(output / "model.npz", strategy))
+    np.savez(output / "model.npz", **named(strategy.features, learned))
+    more = told(strategy.features, learned) if told else {}
+    _write_result(output, strategy, status="ok", error=None, model={"file": "model.npz", **more})
 
 
-def _train(port: int, strategy: HostsAveraging, request: Request) -> None:
+def least_of(given: int | None, hosts: Sequence[str]) -> int:
+    """How many hosts must reply: all, unless the command line says fewer. Raises Fault."""
+    least = len(hosts) if given is None else given
+    if not 1 <= least <= len(hosts):
+        raise Fault(f"--min-hosts: must be from 1 to {len(hosts)}, the number of hosts")
+    return least
+
+
+def _train(port: int, strategy: HostsAveraging) -> None:
     clients = SimpleClientManager()
     listener = start_grpc_server(
         clients,
@@ -55,7 +80,8 @@ def _train(port: int, strategy: HostsAveraging, request: Request) -> None:
     try:
         print(f"waiting on port {port} for {', '.join(strategy.hosts)}", flush=True)
         server = Server(client_manager=clients, strategy=strategy)
-        run_fl(server, ServerConfig(num_rounds=request.rounds, round_timeout=request.round_seconds))
+        limits = strategy.limits
+        run_fl(server, ServerConfig(num_rounds=limits.rounds, round_timeout=limits.round_seconds))
     finally:
         listener.stop(grace=1).wait()
 
@@ -64,28 +90,13 @@ def _tell(done: Round, stream: Any) -> None:
     stream.write(json.dumps({"round": done.number, **done.metrics}) + "\n")
     stream.flush()
     told = done.metrics
-    print(f"round {done.number}: loss {told['loss']:.4f}, held-out accuracy {told['accuracy']:.4f}", flush=True)
-
-
-def _write_model(path: Path, strategy: HostsAveraging) -> dict[str, Any]:
-    if strategy.model is None:
-        raise Broken("training ended without a model")
-    model = strategy.model
-    np.savez(
-        path,
-        features=np.array(strategy.features),
-        coef=model.coef,
-        intercept=model.intercept,
-        mean=model.mean,
-        scale=model.scale,
-    )
-    return {"file": path.name}
+    accuracy = f", held-out accuracy {told['accuracy']:.4f}" if "accuracy" in told else ""
+    print(f"round {done.number}: loss {told['loss']:.4f}{accuracy}", flush=True)
 
 
 def _write_result(
     output: Path, strategy: HostsAveraging, *, status: str, error: str | None, model: dict[str, Any] | None
 ) -> None:
-    failures = [{"round": r.number, "host": host} for r in strategy.rounds for host in r.failed]
     result = {
         "schema_version": 2,
         "status": status,
@@ -94,7 +105,7 @@ def _write_result(
             {"round": r.number, "train_rows": r.train_rows, "test_rows": r.test_rows, **r.metrics, "replied": r.replied}
             for r in strategy.rounds
         ],
-        "failures": failures,
+        "failures": [{"round": r.number, "host": host} for r in strategy.rounds for host in r.failed],
         "model": model,
     }
     (output / "result.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")

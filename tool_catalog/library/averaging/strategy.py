@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, TypeVar
 
-from faults import Broken, Fault
 from flwr.common import (
     EvaluateIns,
     EvaluateRes,
@@ -24,9 +23,11 @@ from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.server import fit_clients
 from flwr.server.strategy import FedAvg
-from model import Model, Moments
-from replies import Introduction, Measured, Unusable, check_trained, introduction, measured
-from request import Request
+
+from .faults import Broken, Fault
+from .learning import Arrays, Learning, Limits, Measured
+from .moments import Moments
+from .replies import Introduction, Unusable, check_trained, introduction, measured
 
 Reply = TypeVar("Reply", FitRes, EvaluateRes)
 Read = TypeVar("Read")
@@ -48,33 +49,36 @@ class HostsAveraging(FedAvg):
     """FedAvg over exactly the experiment's hosts, each weighted by its number of training rows.
 
     ``report`` is called with every finished round. Every method that Flower calls raises :class:`Broken` as soon
-    as fewer than ``least`` hosts replied well: Flower itself would go on, or wait for a client that is gone.
+    as fewer than ``limits.least`` hosts replied well: Flower itself would go on, or wait for a client that is gone.
     """
 
-    def __init__(self, hosts: Sequence[str], least: int, request: Request, report: Callable[[Round], None]) -> None:
+    def __init__(
+        self, hosts: Sequence[str], limits: Limits, learning: Learning, report: Callable[[Round], None]
+    ) -> None:
         super().__init__()
-        self.model: Model | None = None
+        self.model: Arrays | None = None
         self.features: tuple[str, ...] = ()
         self.rounds: list[Round] = []
         self.hosts = tuple(sorted(hosts))
-        self._least = least
-        self._request = request
+        self.limits = limits
+        self._learning = learning
         self._report = report
         self._host_of: dict[str, str] = {}
         self._trained: frozenset[str] = frozenset()
         self._began = 0.0
 
     def initialize_parameters(self, client_manager: ClientManager) -> Parameters:
-        """Wait for the hosts, then standardise by the moments of all their training rows together."""
-        client_manager.wait_for(len(self.hosts), timeout=self._request.join_seconds)
+        """Wait for the hosts, then begin with the moments of all their training rows together."""
+        client_manager.wait_for(len(self.hosts), timeout=self.limits.join_seconds)
         self._began = time.monotonic()
         ask = FitIns(Parameters([], "numpy.ndarray"), {"phase": "moments"})
         clients = [(client, ask) for client in client_manager.all().values()]
-        replies, _ = fit_clients(clients, None, self._request.round_seconds, 0)
+        replies, _ = fit_clients(clients, None, self.limits.round_seconds, 0)
         known = [entry for client, reply in replies if (entry := self._introduced(client, reply))]
         self._demand(0, set(self._host_of.values()))
         self.features = _same_features(known)
-        return self._take(Model.start(reduce(Moments.__add__, (entry.moments for entry in known))))
+        moments = reduce(Moments.__add__, (entry.moments for entry in known))
+        return self._take(self._learning.start(self.features, moments))
 
     def configure_fit(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
@@ -85,7 +89,7 @@ class HostsAveraging(FedAvg):
     def aggregate_fit(
         self, server_round: int, results: list[tuple[ClientProxy, FitRes]], failures: Sequence[Any]
     ) -> tuple[Parameters | None, dict[str, Scalar]]:
-        model = self._model()
+        model = self.learned()
         good = self._usable(results, lambda reply: check_trained(reply, model))
         self._demand(server_round, set(good))
         self._trained = frozenset(good)
@@ -93,8 +97,9 @@ class HostsAveraging(FedAvg):
         averaged, _ = super().aggregate_fit(server_round, replies, [])
         if averaged is None:
             raise Broken(f"round {server_round}: Flower returned no average")
-        arrays = parameters_to_ndarrays(averaged)
-        return self._take(Model.from_arrays([*arrays[:2], model.mean, model.scale])), {}
+        learned = zip(parameters_to_ndarrays(averaged)[: self._learning.averaged], model, strict=False)
+        arrays = [array.astype(before.dtype) for array, before in learned]
+        return self._take([*arrays, *model[self._learning.averaged :]]), {}
 
     def configure_evaluate(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
@@ -105,7 +110,7 @@ class HostsAveraging(FedAvg):
     def aggregate_evaluate(
         self, server_round: int, results: list[tuple[ClientProxy, EvaluateRes]], failures: Sequence[Any]
     ) -> tuple[float | None, dict[str, Scalar]]:
-        told = self._usable(results, measured)
+        told = self._usable(results, lambda reply: measured(reply, held_out=self._learning.held_out))
         self._demand(server_round, set(told))
         replied = self._trained & set(told)
         seconds = time.monotonic() - self._began
@@ -143,23 +148,24 @@ class HostsAveraging(FedAvg):
         return usable
 
     def _demand(self, number: int, hosts: set[str]) -> None:
-        if len(hosts) >= self._least:
+        if len(hosts) >= self.limits.least:
             return
         lost = tuple(sorted(set(self.hosts) - hosts))
         self.rounds.append(Round(number, tuple(sorted(hosts)), lost))
         raise Broken(
             f"round {number}: no good reply from {', '.join(lost)}; {len(hosts)} of {len(self.hosts)} hosts are left "
-            f"and at least {self._least} must take part. See the client's log there"
+            f"and at least {self.limits.least} must take part. See the client's log there"
         )
 
-    def _model(self) -> Model:
+    def learned(self) -> Arrays:
+        """The model as it is now. Raises :class:`Broken` if there is none yet."""
         if self.model is None:
-            raise Broken("a round was begun before the hosts were asked for their moments")
+            raise Broken("the training has no model: the hosts were not asked for their moments")
         return self.model
 
-    def _take(self, model: Model) -> Parameters:
+    def _take(self, model: Arrays) -> Parameters:
         self.model = model
-        return ndarrays_to_parameters(model.arrays())
+        return ndarrays_to_parameters(model)
 
 
 def _same_features(known: Sequence[Introduction]) -> tuple[str, ...]:
@@ -169,10 +175,14 @@ def _same_features(known: Sequence[Introduction]) -> tuple[str, ...]:
 
 
 def _weighted(told: Sequence[Measured]) -> dict[str, float]:
-    """Means over all rows of all hosts: the loss over training rows, the rest over held-out ones."""
-    train, test = sum(entry.train_rows for entry in told), sum(entry.test_rows for entry in told)
-    return {
-        "loss": sum(entry.train_loss * entry.train_rows for entry in told) / train,
-        "test_loss": sum(entry.test_loss * entry.test_rows for entry in told) / test,
-        "accuracy": sum(entry.accuracy * entry.test_rows for entry in told) / test,
-    }
+    """Means over all rows of all hosts: the loss over training rows, the rest over held-out ones, if there are any."""
+    found = {"loss": _mean([(entry.loss, entry.train_rows) for entry in told])}
+    for name in ("test_loss", "accuracy"):
+        pairs = [(value, entry.test_rows) for entry in told if (value := getattr(entry, name)) is not None]
+        if pairs:
+            found[name] = _mean(pairs)
+    return found
+
+
+def _mean(pairs: Sequence[tuple[float, int]]) -> float:
+    return sum(value * rows for value, rows in pairs) / sum(rows for _, rows in pairs)
