@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from fedproc.central.settings import CentralSettings, QuotaSettings, RetentionSettings, Role, UserQuotaSettings
-from fedproc.site.settings import CapacitySettings, CheckSettings
+from fedproc.site.settings import CapacitySettings, CheckSettings, SiteSettings
 
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
@@ -31,11 +31,13 @@ OPEN = {
     "keycloak_realm.keycloak_realm_providers.roles": "tasks/check.yml refuses what is no role of ours",
     "orchestrator.orchestrator_datasets": "by id; fedproc site settings check",
     "orchestrator.orchestrator_policy": "fedproc site policy check",
+    "orchestrator.orchestrator_registries": "by name; fedproc site settings check",
     "postgresql.postgresql_settings": "the server's own; postgres -C",
 }
 MISSPELT = [
     ("orchestrator", "orchestrator_capacity.memory", {"memory": 1}),
     ("orchestrator", "orchestrator_check.disk_reserve", {"disk_reserve": 1}),
+    ("orchestrator", "orchestrator_settings.tlgo", {"tlgo": "/srv/tlog"}),
     ("central_api", "central_api_settings.release_day", {"release_day": 1}),
     ("central_api", "central_api_retention.experiment", {"experiment": 1}),
     ("central_api", "central_api_roles.operater", {"operater": ["x"]}),
@@ -77,6 +79,9 @@ def test_keys_are_those_of_the_programs() -> None:
     assert set(of_host["orchestrator_check"]["options"]) == set(CheckSettings.model_fields)
     assert set(of_centre["central_api_roles"]["options"]) == set(get_args(Role))
     assert set(of_centre["central_api_retention"]["options"]) == set(RetentionSettings.model_fields)
+    host = (ROLES / "orchestrator/templates/host.toml.j2").read_text()
+    whole = {name for either in re.findall(r"^\[?(\w+)(?: =|\])|'(\w+)':", host, re.M) for name in either}
+    assert set(of_host["orchestrator_settings"]["options"]) == set(SiteSettings.model_fields) - whole
     template = (ROLES / "central_api/templates/central.toml.j2").read_text()
     found = re.findall(r"^\[?(\w+)(?: =|\])|'(\w+)': central_api_", template, re.M)
     written = {name for either in found for name in either}

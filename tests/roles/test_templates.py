@@ -70,6 +70,8 @@ CASES: dict[str, Case] = {
             "orchestrator_host": "UB", "orchestrator_datasets": DATASETS,
             "orchestrator_capacity": {"cpus": 2.5, "gpus": ["GPU-1"]}, "orchestrator_check": {"profile": "d6.1-cpu"},
             "orchestrator_pip_arguments": ["--index-url", HARD],
+            "orchestrator_registries": {"ghcr.io": "mirror.x.org:5000"},
+            "orchestrator_settings": {"tlog": "/srv/a log", "keep_job_folders": True}, "orchestrator_store_keep_mb": 7,
         },
     ),
     "host-key": (
@@ -157,6 +159,11 @@ def test_settings_of_a_host_arrive_whole(written):
     assert found == {**DATASETS, "breast.cohort-1_a": {**DATASETS["breast.cohort-1_a"], "description": READ}}
     assert (settings.capacity.cpus, settings.capacity.gpus) == (2.5, ("GPU-1",))
     assert settings.dataset_reread_days == 30
+    assert (settings.tlog, settings.keep_job_folders) == (Path("/srv/a log"), True)
+    assert settings.store is not None
+    assert settings.store.keep_mb == 7
+    assert settings.docker.registries == {"ghcr.io": "mirror.x.org:5000"}
+    assert settings.docker.socket == "unix:///var/run/docker.sock"
     assert settings.check.profile == "d6.1-cpu"
     assert settings.sandbox.pip_arguments == ("--index-url", READ)
     assert [key.name for key in settings.centre.dispatch_keys] == ["dispatch.pub"]
