@@ -75,6 +75,32 @@ def test_the_centre_is_told_of_every_site(filled: Path) -> None:
     assert "orchestrator_policy of CLINIC_B: release.agregate: " in re.sub(r"\s+", " ", done.stdout)
 
 
+FAULTS = {
+    "a kind of provider": ("central", "central_api_grants: {providers: {e: {kind: negotiatr}}}", "providers.e: "),
+    "a provider": ("central", "central_api_grants: {hosts: {UB: eucaim}}", "providers has no eucaim: name one of them"),
+    "a provider's key": (
+        "central",
+        "central_api_grants: {providers: {e: {kind: negotiator, url: 'https://n.x', ask: me}}}",
+        "negotiator.ask: there is no such key",
+    ),
+    "a number": ("central", "central_api_port: many", "central_api_port"),
+    "a setting": ("sites", "orchestrator_settings: {tlgo: /srv/tlog}", "tlgo"),
+    "a setting's kind": ("sites", "orchestrator_store_keep_mb: much", "orchestrator_store_keep_mb"),
+    "a key of the realm": ("central", "keycloak_realm_providers: [{alias: a, kind: oidcc}]", "oidcc"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_value_that_no_program_would_take_is_refused(filled: Path, fault: str) -> None:
+    group, text, says = FAULTS[fault]
+    (filled / f"group_vars/{group}.yml").open("a").write(f"\n{text}\n")
+    done = checked(filled)
+    said = re.sub(r"\s+", " ", done.stdout)
+    assert done.returncode != 0, said
+    assert says in said
+    assert "UNREACHABLE" not in said
+
+
 def test_the_inventory_of_containers_is_taken() -> None:
     playbook, local = ROOT / "ansible/playbooks/check_variables.yml", "ansible_connection=local"
     done = ansible("ansible-playbook", ROOT / "inventories/containers", str(playbook), "-e", local)  # without docker

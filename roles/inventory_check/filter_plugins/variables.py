@@ -1,8 +1,10 @@
-"""The filter ``unknown_variables``: names that begin as those of a role's variables do, and are none of them."""
+"""The filters ``unknown_variables``: names that begin as those of a role's variables do, and are none of them; and
+``argument_options``: what the roles say of those that are."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,9 +16,20 @@ def unknown_variables(names: Iterable[str], roles: str) -> list[str]:
     return [_told(name, role, known) for name, role in of_roles if name not in known[role]]
 
 
-def _variables(specs: Path) -> set[str]:
+def argument_options(names: Iterable[str], roles: str) -> dict[str, dict[str, Any]]:
+    """Those of the names that are variables of a role in the folder ``roles``: each with its argument spec."""
+    specs = [_options(path) for path in sorted(Path(roles).glob("*/meta/argument_specs.yml"))]
+    known = {variable: option for options in specs for variable, option in options.items()}
+    return {name: known[name] for name in sorted(names) if name in known}
+
+
+def _options(specs: Path) -> dict[str, dict[str, Any]]:
     entries = yaml.safe_load(specs.read_text())["argument_specs"].values()
-    return {variable for entry in entries for variable in entry.get("options", {})}
+    return {variable: option for entry in entries for variable, option in entry.get("options", {}).items()}
+
+
+def _variables(specs: Path) -> set[str]:
+    return set(_options(specs))
 
 
 def _role(name: str, known: Iterable[str]) -> str:
@@ -33,4 +46,4 @@ class FilterModule:
     """Makes it known to Ansible."""
 
     def filters(self) -> dict[str, object]:
-        return {"unknown_variables": unknown_variables}
+        return {"unknown_variables": unknown_variables, "argument_options": argument_options}
