@@ -44,6 +44,7 @@ def make_policy_readable(policy: Path) -> None:
     if "floor" in content:
         content["minimum_count"] = content.pop("floor")
     content.pop("review", None)
+    content.pop("grants", None)
     for line in content["tools"]:
         line.pop("without_review", None)
         line.pop("any_version", None)

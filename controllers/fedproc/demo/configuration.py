@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from fedproc.common.files import write_atomically
 from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.tool.tool import Manifest
 from fedproc.contract.wire.routing import host_scopes, relay_scopes
+from fedproc.demo import guarded
 from fedproc.demo.broker import BrokerPlan, other_root, write_configuration
-from fedproc.demo.issuer.model import CODE_GRANT, DEVICE_GRANT, IssuerSettings, User
+from fedproc.demo.issuer.model import CODE_GRANT, DEVICE_GRANT, EXCHANGE_GRANT, IssuerSettings, User
 from fedproc.demo.issuer.model import Client as OidcClient
 from fedproc.demo.keys import Keyring
 
@@ -29,6 +32,7 @@ DOMAIN = "fedproc.internal"
 BASE_IMAGE = "fedproc/base:bookworm-1"
 """as :mod:`fedproc.demo.images` makes it"""
 _PYTHON = Path("/usr/bin/python3")
+_NEGOTIATIONS = "fedproc.demo.negotiations"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Ports:
     issuer: int
     api: int
     aggregator: int
+    negotiations: int
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ class Configuration:
             audience=both,
             broker_scopes=relay_scopes(),
         )
-        api = OidcClient(client_id="fedproc-api", public_key=self.jwk("api"), grants=("password", "refresh_token"))
+        own = ("password", "refresh_token", EXCHANGE_GRANT)
+        api = OidcClient(client_id="fedproc-api", public_key=self.jwk("api"), grants=own)
         cli = OidcClient(client_id="fedproc-cli", grants=(DEVICE_GRANT, "refresh_token"))
         dashboard = OidcClient(
             client_id="fedproc-dashboard",
@@ -135,6 +141,10 @@ class Configuration:
             "catalogue_keys": [str(keys.key("catalogue").public)],
             "aggregator": AGGREGATOR,
             "authority": str(keys.ca_file),
+            "grants": {
+                "providers": {"negotiations": self._negotiations()},
+                "datasets": {guarded.DATASET: {"provider": "negotiations"}},
+            },
             "issuer": {"url": self.issuer_url, "client_key": str(keys.key("api").private)},
             "broker": {
                 "host": "localhost",
@@ -144,6 +154,21 @@ class Configuration:
             },
         }
         _write_secret(self.folder / "central.toml", tomli_w.dumps(settings))
+
+    @property
+    def _grants_file(self) -> Path:
+        return self.folder / "negotiations.json"
+
+    def negotiations_command(self) -> list[str]:
+        """Starts the stand-in that is asked who may use the guarded dataset."""
+        options = ["--port", str(self.ports.negotiations), "--issuer", self.issuer_url]
+        return [sys.executable, "-m", _NEGOTIATIONS, "serve", *options, "--file", str(self._grants_file)]
+
+    def _negotiations(self) -> dict[str, Any]:
+        options = ["-m", _NEGOTIATIONS, "grant", "USER", guarded.DATASET, "--file", str(self._grants_file)]
+        give = shlex.join([sys.executable, *options])
+        url = f"http://127.0.0.1:{self.ports.negotiations}"
+        return {"kind": "negotiator", "url": url, "ask_at": f"in this demo you give it yourself: {give}"}
 
     def _write_host(self, host: str, tools: list[tuple[Path, Manifest]]) -> None:
         pair, keys = self.keys.host(host), self.keys
@@ -173,7 +198,8 @@ class Configuration:
             "capacity": {"cpus": 4, "memory_mb": 4000, "disk_mb": 4000},
         }
         if host in DATA_HOSTS:
-            settings["datasets"] = {name: {"path": f"{self.folder}/data/{host}/{name}"} for name in DATASETS}
+            names = (*DATASETS, guarded.NAME) if host == guarded.HOST else DATASETS
+            settings["datasets"] = {name: {"path": f"{self.folder}/data/{host}/{name}"} for name in names}
         _write_secret(self.folder / f"host-{host}.toml", tomli_w.dumps(settings))
         (self.folder / f"policy-{host}.toml").write_text(tomli_w.dumps(policy_of(tools)))
 
@@ -208,8 +234,15 @@ def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:
                 "without_review": classes,
             }
         )
-    release, review = dict.fromkeys(classes, "automatic"), {"sample": 0, "rest": "refuse"}
-    return {"tools": rules, "release": release, "floor": 5, "metrics": True, "logs": True, "review": review}
+    return {
+        "tools": rules,
+        "release": dict.fromkeys(classes, "automatic"),
+        "floor": 5,
+        "metrics": True,
+        "logs": True,
+        "review": {"sample": 0, "rest": "refuse"},
+        "grants": {"again_seconds": 5, "patience_seconds": 60},
+    }
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -87,7 +87,7 @@ class Federation:
         shutil.rmtree(self._failed_log, ignore_errors=True)
         self.passwords = {name: secrets.token_urlsafe(12) for name in USERS}
         self._settings = Configuration(
-            self.folder, self._cache, self._executor, self._engine_socket, Ports(*free_ports(6)),
+            self.folder, self._cache, self._executor, self._engine_socket, Ports(*free_ports(7)),
             Keyring(self.folder / "keys"), self.passwords,
         )  # fmt: skip
         say("making the data of UB, BSC and FORTH: two public cancer data sets, synthetic lesions, a clinical table")
@@ -95,7 +95,7 @@ class Federation:
         say("making keys and settings of every program")
         broker = self._settings.write_all(tools)
         self.supervisor.write(self._programs(broker))
-        say("starting broker, issuer, API and relay")
+        say("starting broker, issuer, API, relay, and a stand-in of the adapter that knows of grants")
         self.supervisor.start()
         if self._executor == "docker":
             self._make_images(tools, say)
@@ -184,10 +184,12 @@ class Federation:
         if not (made / _COMPLETE).exists():
             from fedproc.demo.clinical import write_synthetic
             from fedproc.demo.data import write_datasets
+            from fedproc.demo.guarded import write_guarded
             from fedproc.demo.imaging import write_images
 
             shutil.rmtree(made, ignore_errors=True)
             write_datasets(made)
+            write_guarded(made)
             write_images(made)
             write_synthetic(made)
             (made / _COMPLETE).touch()
@@ -206,6 +208,7 @@ class Federation:
             Program("epmd", broker.epmd_command(), broker.environment(), order=10),
             Program("broker", broker.node_command(), broker.environment(), order=20, stop_seconds=40, group=True),
             Program("issuer", issuer, order=30),
+            Program("negotiations", self._settings.negotiations_command(), order=35),
             self._program("api", ["api", *central], order=40),
             self._program("relay", ["relay", *central], order=50),
         ]

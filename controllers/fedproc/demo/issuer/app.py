@@ -1,7 +1,7 @@
 """The issuer as an application, built on Authlib: ``python -m fedproc.demo.issuer --config FILE``.
 
-Grants: password, refresh_token, authorisation code with PKCE (RFC 7636), device code (RFC 8628) and client credentials
-with ``private_key_jwt`` (RFC 7523).
+Grants: password, refresh_token, authorisation code with PKCE (RFC 7636), device code (RFC 8628), client credentials
+with ``private_key_jwt`` (RFC 7523), and token exchange (RFC 8693) for the clients that may.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from fedproc.demo.issuer.grants import (
     client_assertion_method,
     code_grant,
     device_endpoint,
+    exchange_grant,
     grant_types,
     token_generator,
 )
-from fedproc.demo.issuer.model import CODE_GRANT, DEVICE_GRANT, Issuer, IssuerSettings
+from fedproc.demo.issuer.model import CODE_GRANT, DEVICE_GRANT, EXCHANGE_GRANT, Issuer, IssuerSettings
 
 
 def create_app(settings: IssuerSettings) -> Flask:
@@ -35,7 +36,7 @@ def create_app(settings: IssuerSettings) -> Flask:
     server = AuthorizationServer(app, query_client=issuer.client, save_token=lambda _token, _request: None)
     server.register_token_generator("default", token_generator(issuer))
     server.register_client_auth_method("private_key_jwt", client_assertion_method(issuer))
-    for grant in grant_types(issuer):
+    for grant in (*grant_types(issuer), exchange_grant(issuer)):
         server.register_grant(grant)
     server.register_grant(code_grant(issuer), [CodeChallenge(required=True)])
     server.register_endpoint(device_endpoint(issuer))
@@ -43,6 +44,9 @@ def create_app(settings: IssuerSettings) -> Flask:
     _browser_routes(app, issuer, server)
     return app
 
+
+_COOKIE = "fedproc_issuer_session"
+"""browsers send it to every port of the machine, so it has a name of its own"""
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Sign in to fedproc</title>
@@ -80,6 +84,7 @@ def _routes(app: Flask, issuer: Issuer, server: AuthorizationServer) -> None:
                 "refresh_token",
                 "client_credentials",
                 DEVICE_GRANT,
+                EXCHANGE_GRANT,
             ],
             token_endpoint_auth_methods_supported=["private_key_jwt", "none"],
             id_token_signing_alg_values_supported=["RS256"],
@@ -121,14 +126,17 @@ def _browser_routes(app: Flask, issuer: Issuer, server: AuthorizationServer) -> 
             return render_template_string(_PAGE, code=None, error=wrong, done=True), 400
         if request.method == "GET":
             return render_template_string(_PAGE, code=None, error="", done=False)
-        user = issuer.authenticate(request.form.get("username", ""), request.form.get("password", ""))
+        user = issuer.sign_in(request.form.get("username", ""), request.form.get("password", ""))
         if user is None:
             return render_template_string(_PAGE, code=None, error="User name or password is not right.", done=False)
-        return server.create_authorization_response(grant_user=user, grant=grant)  # type: ignore[no-any-return]
+        answer: Response = server.create_authorization_response(grant_user=user, grant=grant)
+        answer.set_cookie(_COOKIE, user.session, httponly=True, samesite="Lax")
+        return answer
 
     @app.get("/end-session")
     def end_session() -> AnyResponse | str:
-        """There is no session here to be ended, as each sign-in asks for the password."""
+        """Ends what this browser signed in for last; each sign-in asks for the password anyhow."""
+        issuer.end(request.cookies.get(_COOKIE, ""))
         target = request.args.get("post_logout_redirect_uri", "")
         client = issuer.client(request.args.get("client_id", ""))
         origins = {uri.partition("/dashboard/")[0] for uri in client.redirect_uris} if client else set()
@@ -140,7 +148,7 @@ def _approve(issuer: Issuer, code: str, name: str, password: str) -> str:
     waiting = next((d for d in issuer.devices.values() if d.user_code == code and not d.is_expired()), None)
     if waiting is None:
         return "No terminal waits for this code. Codes live for ten minutes; run fedproc login again."
-    user = issuer.authenticate(name, password)
+    user = issuer.sign_in(name, password)
     if user is None:
         return "User name or password is not right."
     waiting.answer = (user, True)

@@ -1,4 +1,4 @@
-"""What the issuer grants, in Authlib's form: password, refresh token, device code, client credentials."""
+"""What the issuer grants, in Authlib's form: password, refresh token, device code, client credentials, exchange."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import time
 from typing import Any
 
 from authlib.oauth2.rfc6749 import grants
-from authlib.oauth2.rfc6749.errors import InvalidGrantError
+from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError, UnauthorizedClientError
+from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint, DeviceCodeGrant
 from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from joserfc.jwk import ECKey, KeySet
 
 from fedproc.demo.broker import SCOPE_CLAIM
-from fedproc.demo.issuer.model import AuthorizationCode, Client, DeviceRequest, Issuer, User
+from fedproc.demo.issuer.model import EXCHANGE_GRANT, AuthorizationCode, Client, DeviceRequest, Issuer, SignedIn
 
 CODE_SECONDS = 60
+_KINDS = "urn:ietf:params:oauth:token-type:"
 
 
 def token_generator(issuer: Issuer) -> JWTBearerTokenGenerator:
@@ -25,13 +27,17 @@ def token_generator(issuer: Issuer) -> JWTBearerTokenGenerator:
                 {"keys": [{**issuer.key.as_dict(private=True), "kid": "issuer", "use": "sig", "alg": "RS256"}]}
             )
 
-        def get_audiences(self, client: Client, _user: User | None, _scope: str) -> list[str]:
-            return list(client.audience)
+        def get_audiences(self, client: Client, user: SignedIn | None, _scope: str) -> list[str]:
+            return [user.audience] if user and user.audience else list(client.audience)
 
-        def get_extra_claims(self, client: Client, _grant: str, user: User | None, _scope: str) -> dict[str, Any]:
+        def get_extra_claims(self, client: Client, _grant: str, user: SignedIn | None, _scope: str) -> dict[str, Any]:
             claims: dict[str, Any] = {"azp": client.client_id}
             if user is not None:
-                claims |= {"preferred_username": user.name, "realm_access": {"roles": list(user.roles)}}
+                claims |= {
+                    "preferred_username": user.name,
+                    "realm_access": {"roles": list(user.roles)},
+                    "sid": user.session,
+                }
             if client.host is not None:
                 claims["fedproc_host"] = client.host
             if client.broker_scopes is not None:
@@ -67,8 +73,8 @@ def grant_types(issuer: Issuer) -> list[type]:
     class Password(grants.ResourceOwnerPasswordCredentialsGrant):  # type: ignore[misc]
         TOKEN_ENDPOINT_AUTH_METHODS = methods
 
-        def authenticate_user(self, username: str, password: str) -> User:
-            if (user := issuer.authenticate(username, password)) is None:
+        def authenticate_user(self, username: str, password: str) -> SignedIn:
+            if (user := issuer.sign_in(username, password)) is None:
                 raise InvalidGrantError("user name or password is wrong")
             return user
 
@@ -78,10 +84,10 @@ def grant_types(issuer: Issuer) -> list[type]:
 
         def authenticate_refresh_token(self, refresh_token: str) -> Any:
             claims = issuer.read_refresh_token(refresh_token)
-            return _Credential(claims) if claims else None
+            return _Credential(claims) if claims and issuer.user(claims) else None
 
-        def authenticate_user(self, credential: _Credential) -> User | None:
-            return issuer.user(credential.claims["sub"])
+        def authenticate_user(self, credential: _Credential) -> SignedIn | None:
+            return issuer.user(credential.claims)
 
         def revoke_old_credential(self, _credential: _Credential) -> None:
             """A demo's refresh tokens are not stored, so an old one lives until it expires."""
@@ -95,7 +101,7 @@ def grant_types(issuer: Issuer) -> list[type]:
         def query_device_credential(self, device_code: str) -> DeviceRequest | None:
             return issuer.devices.get(device_code)
 
-        def query_user_grant(self, user_code: str) -> tuple[User, bool] | None:
+        def query_user_grant(self, user_code: str) -> tuple[SignedIn, bool] | None:
             return next((d.answer for d in issuer.devices.values() if d.user_code == user_code), None)
 
         def create_token_response(self) -> Any:
@@ -133,10 +139,48 @@ def code_grant(issuer: Issuer) -> type:
         def delete_authorization_code(self, authorization_code: AuthorizationCode) -> None:
             issuer.codes.pop(authorization_code.code, None)
 
-        def authenticate_user(self, authorization_code: AuthorizationCode) -> User:
+        def authenticate_user(self, authorization_code: AuthorizationCode) -> SignedIn:
             return authorization_code.user
 
     return Code
+
+
+def exchange_grant(issuer: Issuer) -> type:
+    """A user's token becomes one for a single audience, or a refresh token of the client's own in the user's session
+    (RFC 8693), as Keycloak does both within a realm."""
+
+    class Exchange(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
+        GRANT_TYPE = EXCHANGE_GRANT
+        TOKEN_ENDPOINT_AUTH_METHODS = ("private_key_jwt",)
+
+        def validate_token_request(self) -> None:
+            client, form = self.authenticate_token_endpoint_client(), self.request.form
+            if not client.check_grant_type(self.GRANT_TYPE):
+                raise UnauthorizedClientError(f"{client.client_id} may not exchange tokens")
+            if form.get("subject_token_type") != _KINDS + "access_token":
+                raise InvalidRequestError("subject_token_type: access tokens alone are exchanged")
+            self.request.client, self.request.user = client, _subject(issuer, client, form.get("subject_token", ""))
+            audience = form.get("audience")
+            if audience and issuer.client(audience) is None:
+                raise InvalidRequestError(f"there is no audience {audience}")
+
+        def create_token_response(self) -> Any:
+            form = self.request.form
+            kind = form.get("requested_token_type", _KINDS + "access_token")
+            user = self.request.user.model_copy(update={"audience": form.get("audience")})
+            token = self.generate_token(user=user, include_refresh_token=kind == _KINDS + "refresh_token")
+            return 200, {**token, "issued_token_type": kind}, self.TOKEN_RESPONSE_HEADER
+
+    return Exchange
+
+
+def _subject(issuer: Issuer, client: Client, token: str) -> SignedIn:
+    """Whose token it is. It must be meant for the client, or have been given to it."""
+    claims = issuer.read_access_token(token)
+    user = issuer.user(claims) if claims else None
+    if claims is None or user is None or client.client_id not in (*claims["aud"], claims["azp"]):
+        raise InvalidRequestError("Invalid token")
+    return user
 
 
 class _Credential:

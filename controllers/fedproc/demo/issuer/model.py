@@ -17,12 +17,14 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 CODE_GRANT = "authorization_code"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-
+EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 REFRESH_SECONDS = 12 * 3600
 
 
 _REFRESH_TYPE = "refresh+jwt"
+_ACCESS_TYPE = "at+jwt"
+"""RFC 9068"""
 
 
 @cache
@@ -40,6 +42,13 @@ class User(BaseModel):
 
     def get_user_id(self) -> str:
         return self.name
+
+
+class SignedIn(User):
+    """A user in one session; ``audience`` is the only one of a token that was exchanged for it (RFC 8693)."""
+
+    session: str
+    audience: str | None = None
 
 
 class Client(BaseModel):
@@ -98,7 +107,7 @@ class DeviceRequest:
     scope: str
     user_code: str
     expires: float
-    answer: tuple[User, bool] | None = None
+    answer: tuple[SignedIn, bool] | None = None
     asked: float = field(default=0.0)
 
     def get_client_id(self) -> str:
@@ -122,7 +131,7 @@ class AuthorizationCode:
     client_id: str
     redirect_uri: str | None
     scope: str
-    user: User
+    user: SignedIn
     expires: float
     code_challenge: str | None
     code_challenge_method: str | None
@@ -146,17 +155,30 @@ class Issuer:
         self.devices: dict[str, DeviceRequest] = {}
         self.codes: dict[str, AuthorizationCode] = {}
         self._used: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
 
     def client(self, client_id: str) -> Client | None:
         return self._clients.get(client_id)
 
-    def user(self, name: str) -> User | None:
-        return self._users.get(name)
+    def user(self, claims: dict[str, Any]) -> SignedIn | None:
+        """Whom a token names, unless the session in which it was given has ended."""
+        user, session = self._users.get(str(claims.get("sub"))), str(claims.get("sid", ""))
+        if user is None or session in self._ended:
+            return None
+        return SignedIn(**user.model_dump(), session=session)
 
-    def authenticate(self, name: str, password: str) -> User | None:
+    def sign_in(self, name: str, password: str) -> SignedIn | None:
+        """A new session of the user's; None if name or password is wrong."""
         user = self._users.get(name)
         fits = check_password_hash(user.password_hash if user else _no_password(), password)
-        return user if fits else None
+        return SignedIn(**user.model_dump(), session=secrets.token_urlsafe(16)) if user and fits else None
+
+    def end(self, session: str) -> None:
+        """End a session: none of its tokens is renewed or exchanged any more. A restart of the issuer forgets it."""
+        now = time.time()
+        self._ended = {key: until for key, until in self._ended.items() if until > now}
+        if session:
+            self._ended[session] = now + REFRESH_SECONDS
 
     def first_use(self, jti: str, until: float) -> bool:
         """Whether this id of a client assertion, which is valid ``until`` then, was not seen before."""
@@ -167,20 +189,29 @@ class Issuer:
         self._used[jti] = until
         return True
 
-    def refresh_token(self, client: Client, user: User) -> str:
+    def refresh_token(self, client: Client, user: SignedIn) -> str:
         """Signed, not stored: it outlives a restart of the issuer."""
         claims = {
             "iss": self.settings.url,
             "sub": user.name,
+            "sid": user.session,
             "client_id": client.client_id,
             "exp": int(time.time()) + REFRESH_SECONDS,
         }
         return jwt.encode({"alg": "RS256", "kid": "issuer", "typ": _REFRESH_TYPE}, claims, self.key)
 
     def read_refresh_token(self, token: str) -> dict[str, Any] | None:
+        """Its claims, if it is one of ours that has not expired."""
+        return self._read(token, _REFRESH_TYPE)
+
+    def read_access_token(self, token: str) -> dict[str, Any] | None:
+        """The same of an access token."""
+        return self._read(token, _ACCESS_TYPE)
+
+    def _read(self, token: str, kind: str) -> dict[str, Any] | None:
         try:
             read = jwt.decode(token, self.key, algorithms=["RS256"])
         except (JoseError, ValueError):
             return None
-        right = read.header.get("typ") == _REFRESH_TYPE and read.claims.get("exp", 0) > time.time()
+        right = read.header.get("typ") == kind and read.claims.get("exp", 0) > time.time()
         return read.claims if right else None
