@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.federation.browser import Browser
 from tests.federation.centre import Centre
 from tests.federation.machines import Machine
 from tests.support.needs import needs
@@ -39,3 +40,11 @@ def ub() -> Machine:
 @needs("needs_federation")
 def bsc() -> Machine:
     return Machine("BSC")
+
+
+@pytest.fixture
+@needs("needs_federation")
+def browser(centre: Centre) -> Iterator[Browser]:
+    made = Browser(centre)
+    yield made
+    made.close()

@@ -18,11 +18,17 @@ STANDARDS = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa",
 @needs("needs_browser")
 def browser() -> Iterator[Any]:
     """Chromium, or a skip that says that there is none."""
+    yield from launched()
+
+
+def launched(*options: str) -> Iterator[Any]:
+    """Chromium with further options of its command line; it ends afterwards."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip(f"no browser is installed (one of {', '.join(BROWSERS)}): the pages were not looked at")
     sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        of_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+        started = playwright.chromium.launch(executable_path=found, args=[*of_root, *options])
         yield started
         started.close()

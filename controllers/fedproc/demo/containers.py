@@ -169,6 +169,7 @@ def _bring_up(steps: Steps) -> None:
         lambda: steps.playbook("central", PLAYBOOKS / "central.yml", "--skip-tags", "publish"),
         lambda: _prepare(steps),
     )
+    steps.playbook("negotiations", MACHINES / "negotiations.yml")
     steps.say(
         "central.yml --tags publish: the tools' images are built, signed, and offered; meanwhile hosts are admitted"
     )
