@@ -81,6 +81,14 @@ def test_who_comes_when_many_wait_is_told_at_once(federation: Federation, nobody
     assert all("too many sign-ins of rosa" in answer.text for answer in answers if answer.status_code == 503)
 
 
+def test_a_sign_in_may_take_longer_than_other_questions(
+    federation: Federation, nobody: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keycloak on a machine that is busy needs seconds to compare a password; nobody asks it again by oneself."""
+    monkeypatch.setattr(federation.issuer, "takes", 5.5)
+    assert nobody.post("/token", data=GOOD, timeout=30).status_code == 200
+
+
 def test_the_grant_type_may_be_left_out(nobody: httpx.Client) -> None:
     assert nobody.post("/token", data=GOOD).status_code == 200
 

@@ -27,6 +27,8 @@ _KEYS_LIVE = 3600.0
 _BETWEEN_FETCHES = 10.0
 _AFTER_FAILURE = 1.0
 _TIMEOUT = httpx.Timeout(5.0)
+_TOKEN_TIMEOUT = httpx.Timeout(5.0, read=20.0)
+"""an issuer under load takes seconds to compare a password, whose hash is slow on purpose; a code counts only once"""
 _PATIENCE = 20.0
 _QUEUE = 20
 
@@ -122,7 +124,7 @@ class Issuer:
 
     async def _ask(self, endpoint: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         try:
-            answer = await self._http.post(endpoint, data=form)
+            answer = await self._http.post(endpoint, data=form, timeout=_TOKEN_TIMEOUT)
             body = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise _unavailable(endpoint, error) from error
