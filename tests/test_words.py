@@ -25,7 +25,7 @@ MODULES = frozenset({
 })  # fmt: skip
 NAMES = frozenset({
     "Bell", "SocketBell", "NotifyBell", "bell", "bell_for", "ring", "ring_in", "heard",
-    "WayOut", "way_out", "Gate", "_Passage", "_apology", "Act", "act_of", "Ledger", "ledger",
+    "WayOut", "way_out", "Gate", "_Passage", "_apology", "Act", "act_of",
     "letters", "Unread", "bury", "Taken", "taken_in", "take_in", "Numbers", "Standing",
     "deciding", "reading", "writing", "told", "spared", "books", "lay_out", "preparation",
     "Host", "Centre", "centre_of", "World", "world", "world_of", "Guard", "guard", "Bounds", "Held", "Slots",

@@ -241,6 +241,7 @@ def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:
         "metrics": True,
         "logs": True,
         "review": {"sample": 0, "rest": "refuse"},
+        "ledger": {"budget": 10_000},
         "grants": {"again_seconds": 5, "patience_seconds": 60},
     }
 

@@ -69,6 +69,9 @@ class RetentionSettings(Section):
     tools_days: float = Field(90, ge=0, description="versions of tools that no open job and no line of the policy need")
     runtimes_days: float = Field(90, ge=0, description="environments, or images, that none of the needed tools runs in")
     packages_days: float = Field(30, ge=0, description="pip's cache below the folder state")
+    ledger_days: float = Field(
+        1825, ge=0, description="whose results were released, as keyed hashes: what is forgotten is compared no more"
+    )
     pass_seconds: float = Field(3600, ge=1, description="between two passes that remove what is due")
 
 

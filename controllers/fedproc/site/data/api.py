@@ -14,6 +14,7 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.contract.wire.selection import Selection
+from fedproc.site.data.persons import Persons
 
 OnWait = Callable[[str | None], None]
 """is told what a job waits for, in words"""
@@ -91,6 +92,14 @@ class DataApi(Protocol):
         """Whether what the job was given is still of this version, now that it has ended.
 
         Raises :class:`DatasetError` with code ``data.changed``, or ``data.unreadable`` if that cannot be seen.
+        """
+        ...
+
+    async def persons(self, dataset: str, version: str, job: str) -> Persons:
+        """Who is in what the job was given of the dataset, as far as that can be told.
+
+        To be asked for while it is still of that version, and kept from then on for as long as the job is here. Raises
+        OSError.
         """
         ...
 

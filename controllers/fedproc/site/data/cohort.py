@@ -18,6 +18,8 @@ from fedproc.common.tasks import StopFlag
 from fedproc.contract.wire.selection import LISTS, RANGES, Selection
 from fedproc.site.data.consistency import PERSON
 from fedproc.site.data.merkle import Leaf, version_of
+from fedproc.site.data.persons import Persons, of_images
+from fedproc.site.data.persons import keep as keep_persons
 
 _DESCRIPTION = b"dataset.json"
 _IDS = frozenset({"patient", "study", "series"})
@@ -64,6 +66,7 @@ def choose(
     where, values = _conditions(selection) if selection is not None else ("TRUE", [])
     db.execute(f"CREATE TEMP TABLE chosen AS SELECT series, patient FROM series WHERE {where}", values)  # noqa: S608
     persons, everybody = (db.execute(_PERSONS.format(table=name)).fetchone()[0] for name in ("chosen", "series"))
+    keep_persons(persons_of(target), Persons(of_images(db, "chosen")))
     if selection is not None and selection.segmentations:
         db.execute(_SEGMENTATIONS)
     rows = [*db.execute(_FILES, (_DESCRIPTION,))]
@@ -109,6 +112,11 @@ def keep_cohort(target: Path, cohort: Cohort, files: Iterable[CohortFile]) -> No
             lines.write(json.dumps([os.fsdecode(file.path), *file[1:4], file.sha256.hex()]) + "\n")
         lines.flush()
         os.fsync(lines.fileno())
+
+
+def persons_of(target: Path) -> Path:
+    """Where it is kept whose images a cohort's are."""
+    return target.with_suffix(".persons.json")
 
 
 def read_cohort(source: Path) -> Cohort:

@@ -25,6 +25,7 @@ from fedproc.site.data.imaging import rounded
 from fedproc.site.data.index import Known
 from fedproc.site.data.indexer import Indexer
 from fedproc.site.data.looks import Looks, Seen
+from fedproc.site.data.persons import Persons, of_tables
 from fedproc.site.dataset_settings import DatasetSettings
 from fedproc.tables.problems import TableError
 
@@ -154,6 +155,23 @@ class FolderDataApi:
                 "start the experiment again",
                 code="data.changed",
             )
+
+    async def persons(self, dataset: str, version: str, job: str) -> Persons:
+        if (found := await asyncio.to_thread(self._frozen.persons, job, dataset)) is not None:
+            return found
+        known = await asyncio.to_thread(self._indexer.index(dataset).known)
+        if dataset not in self._datasets or known is None or known.version != version:
+            return Persons()  # of a cohort that a release of before froze, or of what has changed since
+        found = await self._persons_of_all(dataset, known)
+        await asyncio.to_thread(self._frozen.keep_persons, job, dataset, found)
+        return found
+
+    async def _persons_of_all(self, dataset: str, known: Known) -> Persons:
+        async with self._indexer.held(dataset, known) as unchanged:
+            if not unchanged:
+                return Persons()
+            images = await asyncio.to_thread(self._indexer.patients, dataset) if known.images else {}
+        return Persons({**images, **await asyncio.to_thread(of_tables, self._datasets[dataset].path)})
 
     async def _current(self, dataset: str, entry: DatasetSettings, on_wait: OnWait = lambda _: None) -> Known:
         """What it is now, as closely as its settings ask for; ``on_wait`` is told how far that has come."""

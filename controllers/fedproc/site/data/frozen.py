@@ -11,9 +11,10 @@ from fedproc.common.log import get_logger
 from fedproc.common.tasks import StopFlag, stoppable, stoppable_alone
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.api import DatasetError, OnWait
-from fedproc.site.data.cohort import Cohort, choose, read_cohort
+from fedproc.site.data.cohort import Cohort, choose, persons_of, read_cohort
 from fedproc.site.data.index import DatasetIndex, Known
 from fedproc.site.data.layout import ChangedError, Layout, below
+from fedproc.site.data.persons import Persons, keep, kept
 from fedproc.site.dataset_settings import DatasetSettings
 
 log = get_logger(__name__)
@@ -31,6 +32,14 @@ class FrozenCohorts:
             return read_cohort(self.file(job, dataset))
         except FileNotFoundError:
             return None
+
+    def persons(self, job: str, dataset: str) -> Persons | None:
+        """Who was in what a job was given of a dataset, if that was kept. Blocks."""
+        return kept(persons_of(self.file(job, dataset)))
+
+    def keep_persons(self, job: str, dataset: str, persons: Persons) -> None:
+        """Keep who was in a whole dataset that a job was given. Blocks."""
+        keep(persons_of(self.file(job, dataset)), persons)
 
     async def freeze(
         self, job: str, index: DatasetIndex, dataset: str, known: Known, selection: Selection | None

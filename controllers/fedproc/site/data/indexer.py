@@ -8,13 +8,14 @@ import json
 import sqlite3
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fedproc.common.tasks import StopFlag, stoppable_alone
 from fedproc.site.data.imaging import Images, images_in
 from fedproc.site.data.index import DatasetIndex, Known
+from fedproc.site.data.persons import of_images
 from fedproc.site.data.walking import FolderState, folder_state
 
 OnProgress = Callable[[int, int], None]
@@ -48,6 +49,15 @@ class Indexer:
         try:
             with index.readonly() as db:
                 return images_in(db)
+        except sqlite3.Error as error:
+            raise IndexingError(None, f"{index.path}: {error}") from error
+
+    def patients(self, dataset: str) -> Mapping[str, frozenset[str]]:
+        """Whose its images are (:func:`of_images`). Blocks. Raises :class:`IndexingError`."""
+        index = self.index(dataset)
+        try:
+            with index.readonly() as db:
+                return of_images(db)
         except sqlite3.Error as error:
             raise IndexingError(None, f"{index.path}: {error}") from error
 

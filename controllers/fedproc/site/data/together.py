@@ -9,6 +9,7 @@ from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.api import DataApi, DatasetCondition, DatasetError, Materialised, OnWait
+from fedproc.site.data.persons import Persons
 
 
 class TogetherDataApi:
@@ -37,6 +38,10 @@ class TogetherDataApi:
 
     async def confirm(self, dataset: str, version: str, job: str) -> None:
         await self._adapter(dataset).confirm(dataset, version, job)
+
+    async def persons(self, dataset: str, version: str, job: str) -> Persons:
+        adapter = self._by_dataset.get(dataset)
+        return Persons() if adapter is None else await adapter.persons(dataset, version, job)
 
     async def discard(self, job: str) -> None:
         """Of all of them: a dataset that the job had may have gone from the settings."""

@@ -25,7 +25,7 @@ from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.carrying import Meter
 from fedproc.site.executors.base import Executor, Phase
-from fedproc.site.jobs import grants, logged
+from fedproc.site.jobs import grants, logged, released
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.record import JobRecord
@@ -197,6 +197,7 @@ class JobRun:
             execution.finish.set()
         self._execution = execution
         if self.record.state is not JobState.running:
+            await released.note_connections(self._services, self.record, task, self._writer.wait_for)
             await logged.note_start(self._services, self.record, execution.streams, self._writer.wait_for)
         async with grants.asked_again(self._services, self.record, self.save, self.stop):
             await execution.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.identity import Identity
@@ -14,6 +14,7 @@ from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.resources import Pool
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.journal import Journal
+from fedproc.site.policy.ledger.ledger import Ledger
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import SiteSettings
 from fedproc.site.tlog.log import HostLog
@@ -38,6 +39,10 @@ class Services:
     policy: Policy
     tlog: HostLog
     connections: Connections | None = None
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.settings.state / "ledger", clock=lambda: self.identity.clock.now().timestamp())
 
     def workspace(self, job: str) -> Workspace:
         """The folders of a job."""

@@ -18,7 +18,7 @@ from fedproc.contract.wire import limits
 from fedproc.contract.wire.messages import Output
 from fedproc.contract.wire.release import REFUSED, TEXTS
 from fedproc.site.centre.api import OnWait
-from fedproc.site.jobs import artefacts
+from fedproc.site.jobs import artefacts, released
 from fedproc.site.jobs.grants import ask_for_release
 from fedproc.site.jobs.known_values import known_of
 from fedproc.site.jobs.record import JobRecord
@@ -87,7 +87,9 @@ async def release(
             continue
 
 
-async def check(services: Services, record: JobRecord, task: Task, sealed: Path) -> list[Finding]:
+async def check(
+    services: Services, record: JobRecord, task: Task, sealed: Path, hashes: Mapping[str, str] | None = None
+) -> list[Finding]:
     """What keeps the sealed outputs from leaving by themselves; of what no person may let out, there is more left.
 
     Each finding goes to the host's log. Raises :class:`RefusedError` if nothing may leave; its text is the same
@@ -98,6 +100,7 @@ async def check(services: Services, record: JobRecord, task: Task, sealed: Path)
     found = await stoppable(
         findings_apart, terms_of(services, record, task), task, sealed, known_of(services, record, task)
     )
+    found += await released.findings(services, record, task, record.sealed if hashes is None else hashes)
     for each in found:
         log.info("release.finding", job=record.job, output=each.output, **each.as_fields())
     present = {path.partition("/")[0] for path in record.sealed or {}} or {output.name for output in task.outputs}
@@ -160,7 +163,7 @@ async def publish_artefacts(
         return
     await confirm_datasets(services, record)
     hashes, folder = await stoppable(artefacts.seal_once, task, workspace), artefacts.folder_of(workspace)
-    if await check(services, record, task, folder):
+    if await check(services, record, task, folder, hashes):
         raise RefusedError("an artefact may not leave this site by itself", code="release.artefact")
     record.artefacts = await upload(services, record, task, folder, on_wait, hashes)
     record.sealed = None
@@ -196,6 +199,9 @@ async def upload(
         file = (folder / name / relative, relative, digest)
         going += [(declared, file, recipient) for recipient in _recipients(record, declared)]
     _check_list(record, [(declared, file[1], recipient) for declared, file, recipient in going])
+    files = {f"{declared.name}/{file[1]}": file[2] for declared, file, _ in going}
+    if not await released.note(services, record, task, files, on_wait):
+        raise _DecisionNeededError("another result of its project was released meanwhile; it may not leave by itself")
     sent = []
     for declared, file, recipient in going:
         _may_leave(services, record, task, declared)

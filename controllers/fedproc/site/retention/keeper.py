@@ -14,6 +14,7 @@ from fedproc.site.jobs.services import Services
 from fedproc.site.retention.folders import ExecutorRecords, JobFolders, PackageCache
 from fedproc.site.retention.journal import kinds_of
 from fedproc.site.retention.kept import Kept, Kind
+from fedproc.site.retention.releases import Releases
 from fedproc.site.retention.tools import ToolRuntimes, Tools
 
 log = get_logger(__name__)
@@ -103,6 +104,7 @@ class Retention:
             ToolRuntimes(services.runtimes, services.tool_cache, days.runtimes_days, *asked),
             Tools(services.tool_cache, days.tools_days, *asked),
             PackageCache(services.settings.state, days.packages_days),
+            Releases(services.ledger, days.ledger_days),
         ]
 
     def _is_open(self, job: str) -> bool:

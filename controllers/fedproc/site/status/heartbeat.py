@@ -17,6 +17,7 @@ from fedproc.contract.wire.messages import Heartbeat
 from fedproc.site.centre.broker import Broker
 from fedproc.site.data.columns_offered import PageTurner
 from fedproc.site.jobs.reconciliation import Reconciliation
+from fedproc.site.jobs.released import budgets
 from fedproc.site.jobs.services import Services
 from fedproc.site.status.host_check import HostCheck
 
@@ -88,6 +89,7 @@ class HeartbeatSender:
             executors=(self._services.executor.name,),
             tools=self._services.policy.admitted(),
             policy=self._services.policy.released(),
+            budgets=await budgets(self._services),
             tools_ready=await asyncio.to_thread(self._services.tool_cache.ready),
             datasets=await self._datasets(),
             columns=self._columns.next(self._services.data.columns(self._services.policy.least_count)),

@@ -26,6 +26,7 @@ from fedproc.site.data.index import Known
 from fedproc.site.data.indexer import Indexer
 from fedproc.site.data.layout import ChangedError
 from fedproc.site.data.looks import Looks, Seen
+from fedproc.site.data.persons import Persons
 from fedproc.site.data.remote import archive_index
 from fedproc.site.data.remote.dicomweb import DicomWeb
 from fedproc.site.data.remote.errors import RemoteError
@@ -158,6 +159,10 @@ class ArchiveDataApi:
                     f"what was fetched of dataset {dataset!r} was changed while the job used it; start it again",
                     code="data.changed",
                 ) from error
+
+    async def persons(self, dataset: str, version: str, job: str) -> Persons:
+        """Those of what was frozen: of a PACS all that a job is given is."""
+        return await asyncio.to_thread(self._frozen.persons, job, dataset) or Persons()
 
     async def discard(self, job: str) -> None:
         folders = {store.folder / "jobs" for store in self._stores.all(self._datasets.values())}
