@@ -6,7 +6,7 @@ The audit keeps that it was done, when and by whom, and calls the person by a ra
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,21 +76,36 @@ def erase(storage: Storage, person: Person, actor: str, now: float, record: Reco
         _experiment(storage, experiment, actor, erased, now)
     erased.more = erased.more and erased.experiments > 0
     _own_files(storage, person.subject, erased, now)
-    signed_in_as = (audit.c.action == _SIGN_IN) & audit.c.target.in_(names)
-    erased.audit_entries += _rename(storage, signed_in_as, {"target": _NAMELESS})
-    if not erased.more:
-        erased.pseudonym = f"erased-{secrets.token_hex(8)}"
-        values = {"actor": erased.pseudonym, "path": _HIDDEN_PATH}
-        erased.audit_entries += _rename(storage, audit.c.actor == person.subject, values)
-    if not (erased.experiments or erased.files or erased.audit_entries or erased.open):
-        raise NotFoundError(
-            "nothing is kept of this subject; it is the sub of the person's tokens, as GET /audit shows it as actor",
-            code="not_found.subject",
-        )
-    with write_transaction(storage.engine) as connection:
+
+    def finish(connection: Connection) -> None:
         sessions.remove_of(connection, person.subject)
         record(connection, erased)
+
+    signed_in_as = (audit.c.action == _SIGN_IN) & audit.c.target.in_(names)
+    _rename(storage, signed_in_as, {"target": _NAMELESS}, erased)
+    if erased.more:
+        with write_transaction(storage.engine) as connection:
+            finish(connection)
+    else:
+        _rename_actor(storage, person.subject, erased, finish)
     return erased
+
+
+def _rename_actor(storage: Storage, subject: str, erased: Erased, finish: Callable[[Connection], None]) -> None:
+    """What is left of the name goes with the transaction that says so: who dies before it, has it done again."""
+    erased.pseudonym = f"erased-{secrets.token_hex(8)}"
+    values = {"actor": erased.pseudonym, "path": _HIDDEN_PATH}
+
+    def finish_if_found(connection: Connection) -> None:
+        if not (erased.experiments or erased.files or erased.audit_entries or erased.open):
+            raise NotFoundError(
+                "nothing is kept of this subject; it is the sub of the person's tokens, as GET /audit shows it as"
+                " actor",
+                code="not_found.subject",
+            )
+        finish(connection)
+
+    _rename(storage, audit.c.actor == subject, values, erased, finish_if_found)
 
 
 def _check_is_person(subject: str) -> None:
@@ -145,20 +160,26 @@ def _own_files(storage: Storage, subject: str, erased: Erased, now: float) -> No
             return
 
 
-def _rename(storage: Storage, named: ColumnElement[bool], values: dict[str, Any]) -> int:
-    """Change entries of the audit in portions; how many there were."""
-    last = _last_entry(storage)
-    renamed, after = 0, 0
-    while True:
+def _rename(
+    storage: Storage,
+    named: ColumnElement[bool],
+    values: dict[str, Any],
+    erased: Erased,
+    finish: Callable[[Connection], None] = lambda _: None,
+) -> None:
+    """Change entries of the audit in portions, and count them; ``finish`` is called in the last one's transaction."""
+    last, after, done = _last_entry(storage), 0, False
+    while not done:
         query = select(audit.c.id).where(named, audit.c.id > after, audit.c.id <= last).order_by(audit.c.id)
         with write_transaction(storage.engine) as connection:
-            ids: Collection[int] = connection.execute(query.limit(BATCH)).scalars().all()
+            found: Sequence[int] = connection.execute(query.limit(BATCH + 1)).scalars().all()
+            ids, done = found[:BATCH], len(found) <= BATCH  # the last portion has some, if there are any
             # without its seal, what the transparency log has of the entry says nothing of whom it named
             connection.execute(update(audit).where(audit.c.id.in_(ids)).values(**values, seal=None))
-        renamed += len(ids)
-        if len(ids) < BATCH:
-            return renamed
-        after = max(ids)
+            erased.audit_entries += len(ids)
+            if done:
+                finish(connection)
+        after = max(ids, default=after)
 
 
 def _last_entry(storage: Storage) -> int:
