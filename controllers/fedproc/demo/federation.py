@@ -42,6 +42,10 @@ _COMPLETE = "complete-3"
 """the mark of made data; another one where other data is made"""
 
 
+_START_SECONDS = 180.0
+"""that programs have until they work: a machine may have much else to do"""
+
+
 class Federation:
     """One federation below ``folder``; ``cache`` keeps what every start would have to make or download again.
 
@@ -101,7 +105,9 @@ class Federation:
             self._make_images(tools, say)
         wait_for(broker)
         operator = self.client("operator")
-        wait_until(lambda: _healthy(operator), 60, f"the centre does not become healthy; see {self.folder}/log")
+        wait_until(
+            lambda: _healthy(operator), _START_SECONDS, f"the centre does not become healthy; see {self.folder}/log"
+        )
         say("enrolling the hosts and publishing the tools")
         self._enrol(operator)
         for folder, manifest in tools:
@@ -109,7 +115,7 @@ class Federation:
         say("starting the orchestrators of " + ", ".join(HOSTS))
         self.supervisor.start_programs([f"{kind}-{host}" for host in HOSTS for kind in ("runner", "orchestrator")])
         try:
-            wait_until(lambda: not _not_working(operator), 60, "not every host works")
+            wait_until(lambda: not _not_working(operator), _START_SECONDS, "not every host works")
         except UnavailableError as error:
             raise UnavailableError(
                 f"{error.message}: {'; '.join(_not_working(operator))}; see {self.folder}/log"

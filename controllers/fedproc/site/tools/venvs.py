@@ -38,7 +38,8 @@ class EnvironmentBuildError(SystemFaultError):
 class VenvRuntimes:
     """Implements :class:`fedproc.site.tools.cache.Runtimes` for the sandbox.
 
-    ``folder`` may be ``shared`` by several hosts of one machine: a build holds a lock, and appears in one step.
+    ``folder`` may be ``shared`` by several hosts of one machine, whose users may differ if all of them may write there:
+    a build holds a lock, and appears in one step; each says for itself what it uses, and removes what it has built.
     """
 
     kind = "environments"
@@ -73,14 +74,14 @@ class VenvRuntimes:
         if key is None or not (self._folder / key / "complete").exists():
             key = self._keys[requirements] = await self._built(requirements)
         place = self._folder / key
-        mark_used(place / "complete")
+        self._mark_used(key)
         return Runtime(str(place), str(ENVIRONMENT / "bin" / "python"), f"venv sha256:{key}")
 
     def stored(self) -> list[StoredRuntime]:
         found = []
         for complete in sorted(self._folder.glob("?" * 64 + "/complete")):
             with suppress(OSError):
-                found.append(StoredRuntime(complete.parent.name, complete.stat().st_mtime, complete.parent))
+                found.append(StoredRuntime(complete.parent.name, self._used(complete.parent), complete.parent))
         return found
 
     def name_of(self, installed: InstalledTool, task: Task) -> str | None:
@@ -93,17 +94,40 @@ class VenvRuntimes:
             return None
 
     async def discard(self, name: str, before: float) -> bool:
-        """See the protocol. Of a shared folder none goes that a job of another host may run in."""
-        place, away = self._folder / name, self._folder / f"{name}.part"
+        """See the protocol. Of a shared folder none goes that a job of another host may run in, or that another user
+        has made.
+        """
+        place, away = self._folder / name, self._partial(name)
         limit = min(before, time.time() - _LONGEST_JOB) if self._shared else before
         async with async_file_locked(self._folder / f"{name}.lock"):
             await asyncio.to_thread(shutil.rmtree, away, ignore_errors=True)
-            if (place / "complete").stat().st_mtime >= limit:
+            if self._used(place) >= limit or os.geteuid() not in (0, place.stat().st_uid):
                 return False
             place.rename(away)
             await asyncio.to_thread(shutil.rmtree, away)
-            (self._folder / f"{name}.lock").unlink(missing_ok=True)
+            for beside in (f"{name}.lock", *(mark.name for mark in self._marks(name))):
+                with suppress(PermissionError):  # in a folder where each may remove what is its own alone
+                    (self._folder / beside).unlink(missing_ok=True)
         return True
+
+    def _mark_used(self, name: str) -> None:
+        """Who may not change another user's mark has one of its own."""
+        mark = self._folder / f"{name}.used-{os.geteuid()}"
+        with suppress(OSError):
+            if self._shared and not mark.exists():
+                mark.touch(0o644)
+        mark_used(mark if self._shared else self._folder / name / "complete")
+
+    def _used(self, place: Path) -> float:
+        """When it was used last, by whomever. Raises OSError."""
+        return max(mark.stat().st_mtime for mark in (place / "complete", *self._marks(place.name)))
+
+    def _marks(self, name: str) -> list[Path]:
+        return list(self._folder.glob(f"{name}.used-*")) if self._shared else []
+
+    def _partial(self, name: str) -> Path:
+        """Nobody can remove what another user has left half."""
+        return self._folder / f"{name}.{os.geteuid()}.part"
 
     def _key(self, requirements: bytes) -> str:
         return hashlib.sha256(requirements + str(self._python).encode()).hexdigest()
@@ -120,7 +144,7 @@ class VenvRuntimes:
         async with async_file_locked(self._folder / f"{place.name}.lock"):
             if (place / "complete").exists():
                 return
-            partial = place.with_name(f"{place.name}.part")
+            partial = self._partial(place.name)
             await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
             log.info("venv.building", requirements=requirements.name, environment=place.name)
             await self._run(str(self._python), "-m", "venv", "--without-pip", str(partial))
