@@ -21,11 +21,18 @@ from fedproc.site.tlog.entries import (
     OutputUploaded,
     PolicyChanged,
     ReleaseDecided,
+    RuleUsed,
     ToolUsed,
 )
 
 KM = ToolUsed(id="kaplan-meier", version="1.2.0", digest="sha256:" + "c0ffee" * 10 + "0000")
 ROWS = ToolUsed(id="row-count", version="1.0.0", digest="sha256:" + "b" * 64)
+
+
+RULES = (
+    RuleUsed(id="rules", version="ab" * 32, limits={"floor": 10}),
+    RuleUsed(id="persons.zero", version="2"),
+)
 
 
 def ids(number: int) -> dict[str, str]:
@@ -39,7 +46,7 @@ def of_job(number: int, tool: ToolUsed, dataset: str, user: str) -> list[HostEnt
             **ids(number), task="local", tool=tool, datasets=(DatasetUsed(id=dataset),), user=user, project="P1"
         ),
         JobStarted(**ids(number), tool=tool, datasets=(DatasetUsed(id=dataset, version="v3"),), executor="docker"),
-        ReleaseDecided(**ids(number), decision="released", by="person", files=files),
+        ReleaseDecided(**ids(number), decision="released", by="person", files=files, rules=RULES),
         OutputUploaded(**ids(number), output="table", sha256="a" * 64, file="f-" + "0" * 26),
         JobEnded(**ids(number), state="succeeded"),
     ]
@@ -101,7 +108,7 @@ def test_uses_say_who_used_what_and_what_left(fedproc: Call, folder: Path) -> No
     assert ids(1)["job"] in row
     assert "breast@v3" in row
     assert "kaplan-meier sha256:c0ffeec0ffee" in row
-    assert "1 files  released by person" in row
+    assert "1 files  released by person: rules abababababab (floor 10), persons.zero v2" in row
     (use,) = entries(fedproc, folder, "--uses", "--dataset", "breast")
     assert use["left"] == ["a" * 64]
 

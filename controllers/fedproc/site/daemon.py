@@ -40,6 +40,7 @@ from fedproc.site.jobs.resources import Pool, measure
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
 from fedproc.site.policy import rules
+from fedproc.site.policy.engine import disclosure_rules
 from fedproc.site.retention.keeper import Retention
 from fedproc.site.settings import SiteSettings
 from fedproc.site.status.control import ControlSocket
@@ -222,6 +223,7 @@ async def _begin_log(services: Services) -> asyncio.Task[None]:
 
 async def _note_beginning(services: Services, content: bytes) -> None:
     await services.tlog.note_policy(content)
+    await services.tlog.note_rules(disclosure_rules.EDITION, disclosure_rules.as_json())
     entry = HostStarted(
         host=services.settings.host,
         software=version("fedproc"),

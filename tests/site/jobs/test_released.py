@@ -16,6 +16,8 @@ import pytest
 from tests.site.data.dicom_files import image, put, uid
 from tests.support.orchestrator import Host, S, order
 
+from fedproc.common.tlog.folder import ENTRIES
+from fedproc.common.tlog.verification import read_entries
 from fedproc.contract.api.files import NewUpload
 from fedproc.contract.ids import new_id
 from fedproc.contract.wire.messages import DatasetUse, JobOrder, User
@@ -27,9 +29,11 @@ from fedproc.site.jobs import released
 from fedproc.site.jobs.logged import LoggedUploads
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.journal import Journal
+from fedproc.site.policy.engine import disclosure_rules
 from fedproc.site.policy.ledger.file import FILE
 from fedproc.site.policy.ledger.ledger import Ledger
 from fedproc.site.policy.rules import Policy
+from fedproc.site.tlog.uses import uses
 
 pytestmark = pytest.mark.process
 
@@ -271,6 +275,31 @@ async def test_what_is_released_is_noted_before_a_byte_leaves(site: Site) -> Non
 
     site.sent.upload = upload  # type: ignore[method-assign]
     assert await site.becomes(site.order()) == "succeeded"
+
+
+def decisions(site: Site) -> list[dict[str, Any]]:
+    path = site.host.services.tlog.folder / ENTRIES
+    return [dict(entry.data) for entry in read_entries(path) if entry.kind == "release.decided"]
+
+
+async def test_log_names_the_rules_that_decided_with_versions_and_limits(site: Site) -> None:
+    every = {
+        "id": "rules",
+        "version": disclosure_rules.EDITION,
+        "limits": {"floor": 10, "budget": 50, "window_days": 30.0},
+    }
+    assert await site.becomes(site.order()) == "succeeded"
+    (released_by_rules,) = decisions(site)
+    assert (released_by_rules["decision"], released_by_rules["rules"]) == ("released", [every])
+    few = {"n": 9, "mean": 41.5, "sum_of_squares": 600.0}
+    assert await site.becomes(site.order(parameters={"n": 2}), few) == "refused"
+    refused = decisions(site)[-1]
+    assert (refused["decision"], refused["rules"]) == (
+        "refused",
+        [every, {"id": "persons.floor", "version": "1", "limits": {"threshold": 10}}],
+    )
+    (use,) = [each for each in uses(read_entries(site.host.services.tlog.folder / ENTRIES)) if each.state == "refused"]
+    assert use.decisions[0]["rules"] == refused["rules"]
 
 
 async def test_ledger_that_is_damaged_lets_nothing_leave_by_itself(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -63,9 +64,8 @@ def _show_uses(read: Reader, asked: Selection, json: bool) -> None:
     from fedproc.site.tlog.uses import uses as uses_in
 
     def left(use: JobUse) -> str:
-        decided = {(one.get("decision"), one.get("by")) for one in use.decisions}
-        texts = "; ".join(f"{decision} by {by}" for decision, by in sorted(map(_texts, decided)))
-        return f"{len(use.left)} files  {texts}" if decided else ""
+        decided = dict.fromkeys(map(_decided, use.decisions))
+        return f"{len(use.left)} files  {'; '.join(decided)}" if decided else ""
 
     found = uses_in(asked.of(read))
     if json:
@@ -80,8 +80,18 @@ def _show_uses(read: Reader, asked: Selection, json: bool) -> None:
     table(head, rows, none="the log has no job of that")
 
 
-def _texts(pair: tuple[object, object]) -> tuple[str, str]:
-    return str(pair[0]), str(pair[1])
+def _decided(one: Mapping[str, Any]) -> str:
+    """``refused by policy: rules 1a2b3c4d (floor 10), persons.floor v1 (threshold 10)``."""
+    text = f"{one.get('decision')} by {one.get('by')}"
+    used = ", ".join(_rule(rule) for rule in one.get("rules", ()))
+    return f"{text}: {used}" if used else text
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    version = str(rule.get("version"))
+    shown = f"v{version}" if version.isdigit() else common.short(version)
+    limits = ", ".join(f"{name.replace('_', ' ')} {limit}" for name, limit in rule.get("limits", {}).items())
+    return f"{rule.get('id')} {shown}" + (f" ({limits})" if limits else "")
 
 
 def mount(_app: typer.Typer) -> None:

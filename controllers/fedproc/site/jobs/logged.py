@@ -28,7 +28,6 @@ from fedproc.site.tlog.entries import (
     OutputUploaded,
     ReleaseDecided,
     ReleaseReviewed,
-    RuleUsed,
     ToolUsed,
 )
 
@@ -103,7 +102,7 @@ async def _decided(
         "by": POLICY if record.decision is None else PERSON,
         "policy": services.tlog.policy,
         "reviewers": await _reviewers(services, record, on_wait),
-        "rules": _rules(record),
+        "rules": record.rules,
     }
     return [
         ReleaseDecided.model_validate({**common, "decision": decision, "code": code, "files": files})
@@ -121,19 +120,6 @@ async def _reviewers(services: Services, record: JobRecord, on_wait: OnWait) -> 
         return []
     names = await services.tlog.pseudonyms_persistently(on_wait)
     return [names.of("reviewer", each) for each in record.decision.reviewers]
-
-
-def _rules(record: JobRecord) -> list[RuleUsed]:
-    """Those that had something against an output, each once."""
-    found = {} if record.review is None else {str(each["rule"]): each for each in record.review.found}
-    return [
-        RuleUsed(
-            id=rule,
-            version=str(each["version"]),
-            limits={} if each["threshold"] is None else {"threshold": each["threshold"]},
-        )
-        for rule, each in sorted(found.items())
-    ]
 
 
 class LoggedUploads:

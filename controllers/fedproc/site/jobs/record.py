@@ -17,6 +17,7 @@ from fedproc.site.executors.base import Handle
 from fedproc.site.jobs.reviewing import Decision, Review
 from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.policy.rules import Terms
+from fedproc.site.tlog.entries import RuleUsed
 
 _SHARED = Snapshot.model_fields.keys() - {"host", "epoch", "job", "experiment"}
 
@@ -88,6 +89,8 @@ class JobRecord(BaseModel):
     """as its researcher sees it"""
     streams: tuple[str, ...] | None = None
     """what leaves while it runs, as the transparency log has it since its start"""
+    rules: tuple[RuleUsed, ...] = ()
+    """those by which its outputs were looked at last: the edition of all, and each that found something"""
     noted: str | None = None
     """a hash of the release that the transparency log has noted last"""
     verdict: Verdict | None = None

@@ -28,12 +28,16 @@ from fedproc.site.jobs.stage_in import confirm_datasets
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.disclosure import findings_apart
 from fedproc.site.policy.engine import disclosure_rules as rules
+from fedproc.site.policy.engine.disclosure_rules import Rule
 from fedproc.site.policy.engine.findings import Finding, Result
 from fedproc.site.policy.review import is_shown
 from fedproc.site.policy.rules import Terms
+from fedproc.site.tlog.entries import RuleUsed
 
 log = get_logger(__name__)
 
+EVERY_RULE = "rules"
+"""in the transparency log: the edition of all of them, under whose hash they are kept beside it"""
 WITHHELD = TEXTS[REFUSED]
 """what a researcher reads when outputs stay: whatever was found, and whoever decided"""
 _OUTPUT_BYTES = 240
@@ -101,6 +105,7 @@ async def check(
         findings_apart, terms_of(services, record, task), task, sealed, known_of(services, record, task)
     )
     found += await released.findings(services, record, task, record.sealed if hashes is None else hashes)
+    record.rules = _rules_used(services, found)
     for each in found:
         log.info("release.finding", job=record.job, output=each.output, **each.as_fields())
     present = {path.partition("/")[0] for path in record.sealed or {}} or {output.name for output in task.outputs}
@@ -108,6 +113,21 @@ async def check(
     if kept and (kept >= present or services.policy.review.rest == "refuse"):
         raise RefusedError(WITHHELD, code="release.withheld")
     return found
+
+
+def _rules_used(services: Services, found: Iterable[Finding]) -> tuple[RuleUsed, ...]:
+    """The edition of all rules with the site's own limits, and each rule that found something, once."""
+    policy = services.policy
+    site = {"floor": policy.least_count, "budget": policy.ledger.budget, "window_days": policy.ledger.window_days}
+    every = RuleUsed(id=EVERY_RULE, version=rules.EDITION, limits=site)
+    single = {each.rule.id: each.rule for each in found}
+    return every, *(_rule_used(rule, policy.least_count) for _, rule in sorted(single.items()))
+
+
+def _rule_used(rule: Rule, floor: int) -> RuleUsed:
+    """``limits``: the rule's threshold, or the site's floor in its place."""
+    threshold = floor if rule.threshold == rules.FLOOR and rule in rules.OF_FLOOR else rule.threshold
+    return RuleUsed(id=rule.id, version=str(rule.version), limits={} if threshold is None else {"threshold": threshold})
 
 
 def refused_outputs(found: Iterable[Finding]) -> set[str]:

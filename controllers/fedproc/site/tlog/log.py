@@ -134,6 +134,10 @@ class HostLog:
         self.policy = digest
         await asyncio.to_thread(self._keep_policy, _LAST, digest.encode())
 
+    async def note_rules(self, edition: str, content: bytes) -> None:
+        """Rules that entries name by ``edition``, the hash of this content; kept beside the log."""
+        await asyncio.to_thread(self._keep_policy, f"rules-{edition}.json", content)
+
     def _last_policy(self) -> str | None:
         try:
             found = (self.folder / _POLICIES / _LAST).read_bytes()

@@ -5,7 +5,9 @@ What each asks is said in docs/tools.md, "What leaves"; a site's log names rule 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 
 FLOOR = 10
 """persons, unless the site's own policy says otherwise"""
@@ -70,3 +72,15 @@ BUDGET = Rule("ledger.budget", 1, "Ads Data Hub and Snowflake, budgets; number o
 FULL = Rule("ledger.full", 1, _OURS)
 
 RULES: tuple[Rule, ...] = tuple(rule for rule in list(globals().values()) if isinstance(rule, Rule))
+
+OF_FLOOR = (FLOOR_RULE, DIFFERENCE)
+"""whose threshold is the site's floor"""
+
+
+def as_json() -> bytes:
+    """All rules, as they are kept beside a transparency log that names :data:`EDITION`."""
+    return (json.dumps([asdict(rule) for rule in RULES], indent=1, sort_keys=True) + "\n").encode()
+
+
+EDITION = hashlib.sha256(as_json()).hexdigest()
+"""names exactly these rules, versions and thresholds"""
