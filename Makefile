@@ -143,6 +143,7 @@ bench-federation: $(VENV)/installed ## what latency, loss, little bandwidth and 
 .PHONY: docs
 docs: $(VENV)/installed ## write the generated documents: OpenAPI, AsyncAPI, the README of each role
 	@$(BIN)/python -m fedproc.contract.wire.asyncapi docs/asyncapi.json
+	@$(BIN)/python -m fedproc.contract.data_api docs/data-api.json
 	@$(BIN)/python -m fedproc.central.api.write_openapi docs/openapi.json
 	@$(BIN)/python scripts/role_readme.py
 

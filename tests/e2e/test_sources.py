@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +14,7 @@ import pytest
 import tomli_w
 from tests.e2e.test_images import counts, start, together
 from tests.support.orthanc import PASSWORD, USER, Orthanc, running_orthanc
+from tests.support.processes import DYING_WITH_US
 from tests.support.running import Running
 
 from fedproc.demo.imaging import FOLDER, PERSONS, pooled_images
@@ -56,10 +59,38 @@ def in_archive(running: Running, host: str, orthanc: Orthanc, folder: Path) -> d
     }  # fmt: skip
 
 
-def test_experiment_over_a_folder_and_a_pacs_equals_the_pooled_answer(running: Running, tmp_path: Path) -> None:
+@contextmanager
+def behind_data_api(running: Running, host: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """The program as a site runs it; its socket is the host's images' source."""
+    socket = folder / "api.sock"
+    settings = {
+        "state": str(folder / "data-api"), "socket": str(socket), "floor": 5,
+        "datasets": {FOLDER: {"path": str(running.folder / "data" / host / FOLDER)}},
+    }  # fmt: skip
+    (folder / "data-api.toml").write_text(tomli_w.dumps(settings))
+    command = [
+        *DYING_WITH_US,
+        Path(sys.executable).parent / "fedproc",
+        "data-api",
+        "--config",
+        folder / "data-api.toml",
+    ]
+    with (folder / "data-api.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as program:
+        try:
+            wait_until(socket.exists, 60, f"the Data API does not listen: {folder / 'data-api.log'}")
+            yield {"source": "http", "url": f"unix://{socket}", "description": "behind a Data API"}
+        finally:
+            program.terminate()
+
+
+def test_experiment_over_a_folder_a_pacs_and_a_data_api_equals_the_pooled_answer(
+    running: Running, tmp_path: Path
+) -> None:
     with ExitStack() as stack:
         orthanc = stack.enter_context(running_orthanc())
         stack.enter_context(other_source(running, "BSC", in_archive(running, "BSC", orthanc, tmp_path)))
+        source = stack.enter_context(behind_data_api(running, "UB", tmp_path))
+        stack.enter_context(other_source(running, "UB", source))
         experiment = start(running, tuple(PERSONS))
         found = together(running, experiment, tmp_path / "results")
         assert {name: counts(found, name) for name in pooled_images()} == pooled_images()

@@ -18,6 +18,7 @@ UNITS: dict[str, tuple[str, str | None, str | None, float]] = {
     "keycloak": ("keycloak", "templates/keycloak.service.j2", None, 2.5),
     "fedproc-api": ("central_api", "templates/unit.service.j2", None, 2.0),
     "fedproc-orchestrator": ("orchestrator", "templates/fedproc-orchestrator.service.j2", None, 2.8),
+    "fedproc-data-api": ("data_api", "templates/fedproc-data-api.service.j2", None, 2.0),
 }
 """by unit: the role, its template (Debian's own unit if there is none), what the role adds, and the most exposure"""
 VALUES = {
@@ -27,7 +28,7 @@ VALUES = {
     "_central_api_keys": ["api", "dispatch"], "_central_api_tlog": "/var/lib/fedproc/tlog",
     "orchestrator_host": "UB", "orchestrator_executor": "sandbox",
     "_orchestrator_capabilities": ["CAP_DAC_OVERRIDE", "CAP_FOWNER"], "orchestrator_datasets": {},
-    "_orchestrator_stores": [],
+    "_orchestrator_stores": [], "_orchestrator_folders": [], "data_api_listen_port": 8443, "data_api_tokens": {},
 }  # fmt: skip
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 

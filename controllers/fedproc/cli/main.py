@@ -13,7 +13,7 @@ from fedproc.common.errors import FedprocError
 from fedproc.common.text import escaped
 
 _HELP = "Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave."
-_SERVICES = {"api", "relay", "orchestrator", "runner", "migrate"}
+_SERVICES = {"api", "relay", "orchestrator", "data-api", "runner", "migrate"}
 _MODULES = {
     "account": {"login", "logout"},
     "browse": {"hosts", "tools", "data"},

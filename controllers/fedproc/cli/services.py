@@ -1,4 +1,4 @@
-"""``fedproc api``, ``relay``, ``orchestrator``, ``runner``: the services."""
+"""``fedproc api``, ``relay``, ``orchestrator``, ``data-api``, ``runner``: the services."""
 
 from __future__ import annotations
 
@@ -37,6 +37,21 @@ def orchestrator(config: Config) -> None:
     serve(config)
 
 
+def data_api(
+    config: Config, check: Annotated[bool, typer.Option("--check", help="read the settings, and end")] = False
+) -> None:
+    """Run a site's reference Data API, over folders."""
+    if check:
+        from fedproc.site.data_api import settings
+
+        settings.load(config)
+        return
+    with without(*_NOT_IN_HOSTS):
+        from fedproc.site.data_api.daemon import serve
+
+    serve(config)
+
+
 def runner(
     folder: Annotated[Path, typer.Option("--dir", help="folder of its socket and records")],
     uids: Annotated[str | None, typer.Option(help="user ids for jobs, FIRST-LAST, when run as root")] = None,
@@ -68,5 +83,5 @@ def migrate(config: Config) -> None:
 
 def mount(app: typer.Typer) -> None:
     """Add the services to the application."""
-    for command in (api, relay, orchestrator, runner, migrate):
+    for command in (api, relay, orchestrator, data_api, runner, migrate):
         app.command(rich_help_panel=PANEL)(command)

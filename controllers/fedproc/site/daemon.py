@@ -7,13 +7,14 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from fedproc.common.errors import InvalidInputError
+from fedproc.common.errors import InvalidInputError, SystemFaultError, UnavailableError
 from fedproc.common.garbage import keep_what_is_loaded
 from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
@@ -99,12 +100,20 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
         tool_cache=ToolCache(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
         runtimes=make_runtimes(loaded, make_registry(loaded, identity)),
         executor=_executor(loaded),
-        data=data_api(loaded, signals.heartbeat.set),
+        data=data_api(loaded, signals.heartbeat.set, partial(_user_token, loaded.host, transfer)),
         transfer=transfer,
         policy=rules.load(loaded.policy),
         tlog=HostLog(loaded.tlog_folder, loaded.tlog_origin),
         connections=Connections(ends, loaded.key, egress) if ends else None,
     )
+
+
+async def _user_token(host: str, transfer: Transfer, job: str) -> str | None:
+    """The job's user's token for this host, exchanged by the centre now: it lives for minutes."""
+    try:
+        return (await transfer.grants(host, job)).token
+    except UnavailableError as error:
+        raise SystemFaultError(f"the user's token for this host could not be had: {error.message}") from error
 
 
 def _executor(loaded: SiteSettings) -> Executor:

@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 
 from fedproc.common.toml_settings import Section
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _OF_FOLDERS = frozenset({"path", "links"})
-_OF_REMOTES = frozenset({"url", "access", "fetching", "identifying_accepted"})
+_OF_REMOTES = frozenset({"url", "access", "fetching", "identifying_accepted", "remote_id"})
 _OF_ARCHIVES = frozenset({"query", "studies", "series"})
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\.?")
 
@@ -27,6 +27,9 @@ class AccessSettings(Section):
     certificate: Path | None = Field(None, description="PEM: the client certificate that is shown")
     key: Path | None = Field(None, description="PEM: its key")
     ca_file: Path | None = Field(None, description="whose certificate it shows; the system's authorities unless given")
+    user_token: bool = Field(
+        False, description="a Data API wants the token of a job's user, which the centre exchanges"
+    )
     plaintext: bool = Field(False, description="http:// to another machine, too: whoever is between sees everything")
 
     @model_validator(mode="after")
@@ -69,7 +72,11 @@ class DatasetSettings(Section):
 
     source: Literal["folder", "dicomweb", "http"] = "folder"
     path: Path = Field(Path(), description="of a folder")
-    url: str = Field("", pattern=r"^(https?://[^?#\s]+)?$", description="of a Data API, or of a PACS's DICOMweb")
+    url: str = Field(
+        "", pattern=r"^((https?|unix)://[^?#\s]+)?$",
+        description="of a PACS's DICOMweb, or of a Data API: where its /data/v1 begins, or unix:///PATH of its socket",
+    )  # fmt: skip
+    remote_id: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="its id at the Data API")
     version: str | None = Field(None, description="what people call its version; the real one follows from its content")
     description: str | None = None
     verify: Literal["stat", "content"] = Field(
@@ -97,11 +104,7 @@ class DatasetSettings(Section):
             raise ValueError(f"a dataset of source {self.source!r} needs {needed}")
         if self.source == "dicomweb":
             self._check_archive()
-        if (
-            self.url.startswith("http://")
-            and urlsplit(self.url).hostname not in _LOOPBACK
-            and not self.access.plaintext
-        ):
+        if self.url.startswith("http://") and urlsplit(self.url).hostname not in LOOPBACK and not self.access.plaintext:
             raise ValueError("url is http:// to another machine: use https://, or say access.plaintext = true")
         return self
 
@@ -119,7 +122,7 @@ def _foreign(source: str) -> frozenset[str]:
     return {
         "folder": _OF_REMOTES | _OF_ARCHIVES,
         "http": _OF_FOLDERS | _OF_ARCHIVES | {"identifying_accepted"},
-        "dicomweb": _OF_FOLDERS,
+        "dicomweb": _OF_FOLDERS | {"remote_id"},
     }[source]
 
 

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from fedproc.common.files import replacing
 from fedproc.common.tasks import StopFlag
@@ -22,6 +22,8 @@ from fedproc.site.data.persons import Persons, of_images
 from fedproc.site.data.persons import keep as keep_persons
 
 _DESCRIPTION = b"dataset.json"
+_NEAR = 4096
+"""bytes that are read one line after the other"""
 _IDS = frozenset({"patient", "study", "series"})
 
 
@@ -59,7 +61,7 @@ def choose(
     target: Path,
     flag: StopFlag,
 ) -> Cohort:
-    """Find the cohort in an index, and keep it in ``target``, whole or not at all; without a selection all images.
+    """Find the cohort in an index, and keep it in ``target``, whole or not at all; without a selection all files.
 
     Raises StoppedError.
     """
@@ -69,7 +71,8 @@ def choose(
     keep_persons(persons_of(target), Persons(of_images(db, "chosen")))
     if selection is not None and selection.segmentations:
         db.execute(_SEGMENTATIONS)
-    rows = [*db.execute(_FILES, (_DESCRIPTION,))]
+    found = db.execute(_ALL) if selection is None else db.execute(_FILES, (_DESCRIPTION,))
+    rows = found.fetchall()
     version = version_of(Leaf(path, "file", size, sha256) for path, size, _, _, sha256 in rows)
     size = sum(row[1] for row in rows)
     cohort = Cohort(dataset, dataset_version, version, len(rows), size, persons, everybody - persons)
@@ -85,6 +88,8 @@ WHERE r.series IN (SELECT series FROM chosen) AND f.series NOT IN (SELECT series
 _FILES = """
 SELECT path, size, mtime, inode, sha256 FROM files
 WHERE kind = 'file' AND (series IN (SELECT series FROM chosen) OR path = ?) ORDER BY path"""
+
+_ALL = "SELECT path, size, mtime, inode, sha256 FROM files WHERE kind = 'file' ORDER BY path"
 
 
 def _conditions(selection: Selection) -> tuple[str, list[Any]]:
@@ -127,8 +132,54 @@ def read_cohort(source: Path) -> Cohort:
 
 def files_of(source: Path) -> Iterator[CohortFile]:
     """The files of a kept cohort, in the order of their paths."""
-    with source.open() as lines:
+    with source.open("rb") as lines:
         lines.readline()
         for line in lines:
-            path, size, mtime, inode, digest = json.loads(line)
-            yield CohortFile(os.fsencode(path), size, mtime, inode, bytes.fromhex(digest))
+            yield _file_of(line)
+
+
+def files_after(source: Path, path: bytes | None) -> Iterator[CohortFile]:
+    """The files whose paths lie behind ``path``, all without one; what is before it is not read."""
+    with source.open("rb") as lines:
+        lines.readline()
+        if path is not None:
+            _seek(lines, path)
+        for line in lines:
+            file = _file_of(line)
+            if path is None or file.path > path:
+                yield file
+
+
+def find_file(source: Path, path: bytes) -> CohortFile | None:
+    """One file of a kept cohort, found without reading the others."""
+    with source.open("rb") as lines:
+        lines.readline()
+        _seek(lines, path)
+        for line in lines:
+            file = _file_of(line)
+            if file.path >= path:
+                return file if file.path == path else None
+    return None
+
+
+def _seek(lines: BinaryIO, path: bytes) -> None:
+    """Go to the beginning of a line near which the files of that path and behind it begin, and none of them before."""
+    low, high = lines.tell(), lines.seek(0, os.SEEK_END)
+    first = low
+    while high - low > _NEAR:
+        middle = (low + high) // 2
+        lines.seek(middle)
+        lines.readline()
+        line = lines.readline()
+        if line and _file_of(line).path < path:
+            low = middle
+        else:
+            high = middle
+    lines.seek(low)
+    if low != first:
+        lines.readline()
+
+
+def _file_of(line: bytes) -> CohortFile:
+    path, size, mtime, inode, digest = json.loads(line)
+    return CohortFile(os.fsencode(path), size, mtime, inode, bytes.fromhex(digest))

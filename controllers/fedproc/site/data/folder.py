@@ -109,14 +109,18 @@ class FolderDataApi:
     def _older_than(self) -> float:
         return time.time() - self._reread_days * _DAY if self._reread_days else 0.0
 
-    async def freeze(self, use: DatasetUse, selection: Selection, job: str, floor: int) -> None:
+    async def freeze(self, use: DatasetUse, selection: Selection | None, job: str, floor: int) -> None:
         cohort = await asyncio.to_thread(self._frozen.known, job, use.id)
         while cohort is None:
             known = await self._chosen(use, lambda _: None)
             async with self._indexer.held(use.id, known) as unchanged:
                 if unchanged:
                     cohort = await self._frozen.freeze(job, self._indexer.index(use.id), use.id, known, selection)
-        check_persons(cohort, floor)
+            if cohort is not None and selection is None:  # as of a selection, those of images alone are kept
+                found = await self._persons_of_all(use.id, known)
+                await asyncio.to_thread(self._frozen.keep_persons, job, use.id, found)
+        if selection is not None:
+            check_persons(cohort, floor)
 
     async def materialise(self, use: DatasetUse, job: str, on_wait: OnWait) -> Materialised:
         cohort = await asyncio.to_thread(self._frozen.known, job, use.id)

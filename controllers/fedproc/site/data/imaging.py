@@ -79,3 +79,18 @@ def _counts(values: Mapping[str, int], floor: int) -> ImagingCounts:
 
 def _nearest(number: int, floor: int) -> int:
     return (number + floor // 2) // floor * floor
+
+
+def rounded_again(summary: ImagingSummary, floor: int) -> ImagingSummary:
+    """What another program has rounded by its own floor, by this host's: what may be fewer persons is left out."""
+    least = floor + summary.floor // 2
+    if summary.persons is None or summary.persons < least:
+        return ImagingSummary(floor=floor)
+    numbers = {name: _nearest(getattr(summary, name) or 0, floor) for name in ("persons", "studies", "series")}
+    counts = {name: _counted_again(getattr(summary, name), least, floor) for name in (*_ATTRIBUTES, "age")}
+    return ImagingSummary(floor=floor, **numbers, **counts)
+
+
+def _counted_again(counts: ImagingCounts, least: int, floor: int) -> ImagingCounts:
+    named = {value: _nearest(persons, floor) for value, persons in counts.persons.items() if persons >= least}
+    return ImagingCounts(persons=named, more=counts.more or len(named) < len(counts.persons))

@@ -12,7 +12,7 @@ from fedproc.site.data.dicom import instance_of, missing_in
 from fedproc.site.data.examining import Examined
 from fedproc.site.data.identifying import Seen, identifying_in
 from fedproc.site.data.remote.dicomweb import INSTANCE, ListedSeries, text_of
-from fedproc.site.data.walking import FILE, Entry
+from fedproc.site.data.walking import FILE, OTHER, Entry
 from fedproc.site.dataset_settings import is_uid
 
 _LONGEST = 200
@@ -28,6 +28,7 @@ def examined(listed: ListedSeries, elements: Mapping[str, Any]) -> Examined:
     got = instance_of(values)
     if not is_uid(instance) or (got.study, got.series) != (listed.study, listed.series):
         found.problems.append(("unreadable_dicom", "is not described by the PACS as one of its series"))
+        found.entry = found.entry._replace(kind=OTHER)
         return found
     found.instance = got
     seen = Seen()
@@ -39,7 +40,7 @@ def examined(listed: ListedSeries, elements: Mapping[str, Any]) -> Examined:
 
 def unreadable(listed: ListedSeries, reason: str) -> Examined:
     """A series that the PACS does not describe: nobody could see what is in it."""
-    found = Examined(Entry(f"{listed.study}/{listed.series}".encode(), FILE), sha256=hash_of(listed.attributes))
+    found = Examined(Entry(f"{listed.study}/{listed.series}".encode(), OTHER), sha256=hash_of(listed.attributes))
     found.problems.append(("unreadable_dicom", f"cannot be described by the PACS ({reason})"))
     return found
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 class RemoteError(Exception):
     """A PACS or a Data API did not give what was asked for. The text has its own reason, and is for the site alone.
 
-    ``status`` is that of its answer, if it refused.
+    ``status`` is that of its answer, if it refused, and ``code`` what its problem document has.
     """
 
-    def __init__(self, text: str, status: int | None = None) -> None:
+    def __init__(self, text: str, status: int | None = None, code: str | None = None) -> None:
         super().__init__(text)
         self.status = status
+        self.code = code
 
 
 class RemotePassingError(RemoteError):

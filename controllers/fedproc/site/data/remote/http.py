@@ -35,7 +35,8 @@ class RemoteHttp:
     """Connections to ``url``, for a ``with``. Raises :class:`RemoteError` for settings that cannot be used."""
 
     def __init__(self, url: str, access: AccessSettings, fetching: FetchingSettings, flag: StopFlag) -> None:
-        self.url = url.rstrip("/")
+        path = url.removeprefix("unix://") if url.startswith("unix://") else None
+        self.url = "http://data-api" if path is not None else url.rstrip("/")
         self._fetching = fetching
         self._flag = flag
         try:
@@ -46,6 +47,7 @@ class RemoteHttp:
         limit = fetching.timeout_seconds
         self._client = httpx.Client(
             verify=context, auth=auth, trust_env=False, follow_redirects=False,
+            transport=None if path is None else httpx.HTTPTransport(uds=path),
             timeout=httpx.Timeout(limit, connect=min(10.0, limit)), headers={"Accept-Encoding": "identity"},
         )  # fmt: skip
 
@@ -128,7 +130,7 @@ class RemoteHttp:
                 break
         text = f"{path}: HTTP {answer.status_code}: {_reason(answer, bytes(body))}"
         kind = RemotePassingError if answer.status_code in TRANSIENT else RemoteError
-        return kind(text, answer.status_code)
+        return kind(text, answer.status_code, _code(bytes(body)))
 
 
 def _context(access: AccessSettings) -> ssl.SSLContext:
@@ -178,6 +180,16 @@ def _words(error: httpx.HTTPError) -> str:
             return "it does not answer"
         case _:
             return text_of(error)
+
+
+def _code(body: bytes) -> str | None:
+    """That of a problem document (RFC 9457)."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    code = found.get("code") if isinstance(found, dict) else None
+    return code if isinstance(code, str) else None
 
 
 def _reason(answer: httpx.Response, body: bytes) -> str:

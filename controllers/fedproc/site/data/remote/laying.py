@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fedproc.common.tasks import StopFlag
@@ -11,6 +12,7 @@ from fedproc.site.data.cohort import Cohort, CohortFile, files_of, keep_cohort, 
 from fedproc.site.data.examining import UNSETTLED
 from fedproc.site.data.layout import Layout
 from fedproc.site.data.merkle import Leaf, version_of
+from fedproc.site.data.remote.errors import RemoteError
 from fedproc.site.data.remote.file_store import Kept, Store
 
 
@@ -41,12 +43,16 @@ class Laying:
         """Lay out files of the store, by their paths. Raises as :meth:`Layout.make` does."""
         return [self._layout.place(self._as_kept(path, kept), flag) for path, kept in sorted(files.items())]
 
-    def finish(self, laid: list[CohortFile]) -> Cohort:
-        """All is laid out. The version is that of its bytes."""
+    def finish(self, laid: list[CohortFile], frozen: Cohort | None = None) -> Cohort:
+        """All is laid out. The version is that of its bytes.
+
+        Raises :class:`RemoteError` where it is not the one of ``frozen``, which says what was to come.
+        """
         version = version_of(Leaf(file.path, "file", file.size, file.sha256) for file in laid)
-        frozen = read_cohort(self._frozen)
-        cohort = Cohort(frozen.dataset, frozen.dataset_version, version, len(laid), sum(file.size for file in laid),
-                        frozen.persons, frozen.others)  # fmt: skip
+        if frozen is not None and frozen.version != version:
+            raise RemoteError("what came is not what was frozen: names, lengths or hashes are others")
+        known = frozen or read_cohort(self._frozen)
+        cohort = replace(known, version=version, files=len(laid), size=sum(file.size for file in laid))
         keep_cohort(self._whole, cohort, laid)
         return cohort
 
