@@ -15,7 +15,15 @@ from fedproc.cli.example_release import release_of
 from fedproc.common.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[2]
-CATALOGUE = [ROOT / "tool_catalog" / name for name in ("cohort_statistics", "flower_logistic", "host_acceptance")]
+CATALOGUE = [
+    ROOT / "tool_catalog" / name
+    for name in (
+        "cohort_statistics",
+        "dicom_summary",
+        "flower_logistic",
+        "host_acceptance",
+    )
+]
 EXAMPLE = ROOT / "docs/examples/row_count"
 
 

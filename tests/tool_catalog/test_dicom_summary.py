@@ -11,7 +11,10 @@ import pytest
 from tests.site.data.dicom_files import image, put, uid
 from tests.support.tool_programs import ToolProgram
 
+from fedproc.catalog.folder import load_tool
 from fedproc.demo.imaging import PERSONS, pooled_images
+from fedproc.site.policy.engine.engine import inspect
+from fedproc.site.policy.engine.known import Known
 
 pytestmark = pytest.mark.process
 
@@ -76,6 +79,40 @@ def test_values_of_few_persons_are_taken_together_so_that_none_follows_from_the_
     found = summary(images, tmp_path, write_json)
     assert shown(found, "modality") == {"CT": 30, "(others)": 15}
     assert shown(found, "sex") == {"F": 45}
+
+
+def test_odd_values_are_written_as_the_tool_declares_them(
+    images: ToolProgram, tmp_path: Path, write_json: Write
+) -> None:
+    for number in range(60):
+        name = f"P{number:02}"
+        ids = {
+            "PatientID": name,
+            "PatientName": name,
+            "SeriesInstanceUID": uid(name),
+            "SOPInstanceUID": uid("i" + name),
+        }
+        odd = f"Ünï {'x' * 40} {number:02}" if number % 2 else f"M{number:02}"
+        values = {"Manufacturer": odd, "BodyPartExamined": f"B{number:02}", "PatientSex": "FMOX"[number % 4]}
+        put(tmp_path / "data" / "d" / name, image(Modality="CT/X", **ids, **values))
+    found = summary(images, tmp_path, write_json)
+    assert shown(found, "modality") == {"CT/X": 60}
+    assert shown(found, "sex") == {"F": 15, "M": 15, "O": 15, "?": 15}
+    assert shown(found, "body_part") == {"(others)": 60}
+    assert shown(found, "manufacturer") == {"(others)": 30, "n xxxxxxxxxxxxxxxxxx": 30}
+    tool = load_tool(images.folder).tool
+    (task,) = [task for task in tool.tasks if task.name == "local"]
+    (output,) = task.outputs
+    (tmp_path / "sealed").mkdir()
+    (tmp_path / "sealed" / "summary.json").write_bytes((tmp_path / "out" / "summary.json").read_bytes())
+    assert inspect(output, tmp_path / "sealed", 10, Known({"order": lambda: ["UB"]})) == []
+
+
+def test_more_values_than_are_named_are_taken_together(images: ToolProgram, tmp_path: Path, write_json: Write) -> None:
+    persons(tmp_path, **{f"M{number:02}": 5 + number % 3 for number in range(20)})
+    found = summary(images, tmp_path, write_json, min_cell=5)
+    assert len(found["modality"]) == 16
+    assert sum(shown(found, "modality").values()) == found["persons"]
 
 
 def test_site_of_few_persons_says_nothing(images: ToolProgram, tmp_path: Path, write_json: Write) -> None:

@@ -65,6 +65,10 @@ def write_images(root: Path) -> None:
             _write_person(folder, Person(host, number))
 
 
+_NAMED = 20
+"""characters of a manufacturer that dicom-summary writes"""
+
+
 def pooled_images() -> dict[str, dict[str, int]]:
     """All images in one place: how many persons have each value of an attribute."""
     found: dict[str, Counter[str]] = {name: Counter() for name in _ATTRIBUTES}
@@ -73,7 +77,7 @@ def pooled_images() -> dict[str, dict[str, int]]:
         for modality in (base.Modality, "SEG"):
             found["modality"][modality] += 1
         found["body_part"][_BODY_PARTS[base.Modality]] += 1
-        found["manufacturer"][base.get("Manufacturer") or _UNSTATED] += 1
+        found["manufacturer"][(base.get("Manufacturer") or _UNSTATED)[:_NAMED]] += 1
         found["sex"][elements["PatientSex"]] += 1
         found["age"][_AGES[elements["PatientAge"]]] += 1
     return {name: dict(counts) for name, counts in found.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,10 @@ from typing import Any
 
 ATTRIBUTES = ("modality", "body_part", "manufacturer", "sex", "age")
 OTHERS = "(others)"
+_MOST = {"modality": 16, "body_part": 30, "manufacturer": 30, "sex": 5, "age": 17}
+"""values of an attribute that are named, as the tool declares"""
+_SEXES = ("F", "M", "O")
+_OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9 ().,_+&/?-]+")
 
 
 class CountingError(Exception):
@@ -41,6 +46,16 @@ def summary_of(series: Sequence[Series], edges: Sequence[float], least: int) -> 
     }
 
 
+def named(text: str, most: int) -> str:
+    """A value of an image as the tool declares it: so many plain characters at most; ``?`` where there is none."""
+    return " ".join(_OTHER_CHARACTERS.sub(" ", text).split())[:most].strip() or "?"
+
+
+def sex_of(text: str) -> str:
+    """``F``, ``M``, ``O``, or ``?`` for whatever else stands there."""
+    return text if text in _SEXES else "?"
+
+
 def age_class(age: float | None, edges: Sequence[float]) -> str:
     """The class that an age lies in, such as 40-49; below the first edge, from the last on."""
     if age is None:
@@ -56,15 +71,16 @@ def _counts(series: Sequence[Series], name: str, edges: Sequence[float], least: 
     for one in series:
         value = age_class(one.age, edges) if name == "age" else getattr(one, name)
         by_value.setdefault(value, []).append(one)
-    joined = _joined(by_value, least)
+    joined = _joined(by_value, least, _MOST[name])
     return [_count(value, joined[value]) for value in sorted(joined)]
 
 
-def _joined(by_value: Mapping[str, list[Series]], least: int) -> dict[str, list[Series]]:
-    """Values of few persons are taken together, with the next larger one if they are few even so: what is left out
-    could else be told from the whole."""
+def _joined(by_value: Mapping[str, list[Series]], least: int, most: int) -> dict[str, list[Series]]:
+    """Values of few persons, and those beyond the ``most`` frequent ones, are taken together, with the next larger one
+    if they are few even so: what is left out could else be told from the whole."""
     ordered = sorted(by_value, key=lambda value: (_persons(by_value[value]), value))
-    small = [value for value in ordered if _persons(by_value[value]) < least]
+    rare = max(0, len(ordered) - most + 1) if len(ordered) > most else 0
+    small = [value for place, value in enumerate(ordered) if place < rare or _persons(by_value[value]) < least]
     others = [one for value in small for one in by_value[value]]
     while small and _persons(others) < least and len(small) < len(ordered):
         others += by_value[ordered[len(small)]]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from counting import Series
+from counting import Series, named, sex_of
 
 _TAGS = ["PatientID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "BodyPartExamined", "Manufacturer",
          "PatientSex", "PatientAge"]  # fmt: skip
@@ -53,10 +53,10 @@ def _series(data: Any) -> Series:
     return Series(
         patient=_text(data, "PatientID") or _text(data, "SeriesInstanceUID"),
         study=_text(data, "StudyInstanceUID"),
-        modality=_text(data, "Modality").upper() or "?",
-        body_part=_text(data, "BodyPartExamined").upper() or "?",
-        manufacturer=_text(data, "Manufacturer") or "?",
-        sex=_text(data, "PatientSex").upper() or "?",
+        modality=named(_text(data, "Modality").upper(), 16),
+        body_part=named(_text(data, "BodyPartExamined").upper(), 16),
+        manufacturer=named(_text(data, "Manufacturer"), 20),
+        sex=sex_of(_text(data, "PatientSex").upper()),
         age=_age(_text(data, "PatientAge")),
     )
 
