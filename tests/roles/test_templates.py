@@ -72,6 +72,8 @@ CASES: dict[str, Case] = {
             "orchestrator_pip_arguments": ["--index-url", HARD],
             "orchestrator_registries": {"ghcr.io": "mirror.x.org:5000"},
             "orchestrator_settings": {"tlog": "/srv/a log", "keep_job_folders": True}, "orchestrator_store_keep_mb": 7,
+            "orchestrator_reviewers_group": "fedproc-reviewers", "orchestrator_mail_password": HARD,
+            "orchestrator_notify": {"mail": {"server": "mail.x", "sender": "a@x.org", "to": ["b@x.org"]}},
         },
     ),
     "host-key": (
@@ -165,6 +167,9 @@ def test_settings_of_a_host_arrive_whole(written):
     assert settings.docker.registries == {"ghcr.io": "mirror.x.org:5000"}
     assert settings.docker.socket == "unix:///var/run/docker.sock"
     assert settings.check.profile == "d6.1-cpu"
+    assert settings.notify.mail is not None
+    assert str(settings.notify.mail.password_file) == "/etc/fedproc/mail-password"
+    assert (settings.reviewers_group, settings.notify.webhook) == ("fedproc-reviewers", None)
     assert settings.sandbox.pip_arguments == ("--index-url", READ)
     assert [key.name for key in settings.centre.dispatch_keys] == ["dispatch.pub"]
 

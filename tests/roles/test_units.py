@@ -28,6 +28,7 @@ VALUES = {
     "_central_api_keys": ["api", "dispatch"], "_central_api_tlog": "/var/lib/fedproc/tlog",
     "orchestrator_host": "UB", "orchestrator_executor": "sandbox",
     "_orchestrator_capabilities": ["CAP_DAC_OVERRIDE", "CAP_FOWNER"], "orchestrator_datasets": {},
+    "orchestrator_reviewers_group": "fedproc-reviewers",
     "_orchestrator_stores": [], "_orchestrator_folders": [], "data_api_listen_port": 8443, "data_api_tokens": {},
 }  # fmt: skip
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

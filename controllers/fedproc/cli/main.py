@@ -30,6 +30,7 @@ _MODULES = {
     "site.check": {"site"},
     "site.control": {"site"},
     "site.releases": {"site"},
+    "site.review": {"site"},
     "site.storage": {"site"},
     "site.enrol": {"site"},
     "site.files": {"site"},

@@ -21,10 +21,11 @@ from rich.console import Console
 
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError, InvalidInputError
-from fedproc.demo import scenario
+from fedproc.demo import reviewing, scenario
 from fedproc.demo.federation import Federation, read_env
 
 _CATALOGUE = Path(__file__).parents[3] / "tool_catalog"
+_EXAMPLES = Path(__file__).parents[3] / "docs/examples"
 _DEFAULT = ".demo"
 _BY_HAND = (
     (".venv/bin/fedproc hosts", "who is there"),
@@ -62,20 +63,22 @@ def _federation(only: frozenset[str] | None = None) -> Federation:
     executor = os.environ.get("EXECUTOR") or "sandbox"
     if executor not in ("sandbox", "docker"):
         raise InvalidInputError(f"EXECUTOR={executor}: choose sandbox or docker")
-    catalogues = [_CATALOGUE, *([Path(more)] if more else [])]
+    catalogues = [_CATALOGUE, *([_EXAMPLES] if only else []), *([Path(more)] if more else [])]
     cache, data = Path(os.environ.get("DEMO_CACHE") or ".cache"), os.environ.get("DATA")
     return Federation(_folder(), cache, catalogues, executor, only, Path(data) if data else None)
 
 
 def _run(console: Console) -> None:
-    federation, begun = _federation(scenario.TOOLS), time.monotonic()
+    federation, begun = _federation(scenario.TOOLS | {reviewing.TOOL}), time.monotonic()
     results = federation.results / _stamp()
     with _ended_after(federation):
         _start(federation, console)
+        reviewing.ask_a_person(federation)
         client = federation.client("researcher")
-        console.print(f"==> a researcher signs in at {client.url} (POST /token) and runs three experiments")
+        console.print(f"==> a researcher signs in at {client.url} (POST /token) and runs four experiments")
         scenario.run(client, results, console)
         scenario.run_imaging(client, results, console)
+        reviewing.run(federation, client, results, console)
         client.close()
         console.print("\n==> ending the federation")
     console.print(f"==> done in {time.monotonic() - begun:.0f} s; nothing is left running")

@@ -47,6 +47,7 @@ from fedproc.site.settings import SiteSettings
 from fedproc.site.status.control import ControlSocket
 from fedproc.site.status.heartbeat import HeartbeatSender
 from fedproc.site.status.host_check import HostCheck
+from fedproc.site.status.notices import NoticeSender, channels_of
 from fedproc.site.status.releases import release_routes
 from fedproc.site.status.routes import routes_for
 from fedproc.site.tlog.entries import HostStarted
@@ -139,6 +140,7 @@ class _Daemon:
     heartbeat: HeartbeatSender
     control: ControlSocket
     reviewers: ControlSocket | None
+    notices: NoticeSender
     retention: Retention
     witness: CentreWitness
 
@@ -163,6 +165,7 @@ class _Daemon:
             heartbeat=HeartbeatSender(services, reconciliation, broker, check),
             control=ControlSocket(loaded.control_socket, routes_for(services, orchestrator, check, retention, witness)),
             reviewers=_reviewers_socket(services, orchestrator),
+            notices=NoticeSender(loaded.host, orchestrator, channels_of(loaded, egress), loaded.notify.pause_seconds),
             retention=retention,
             witness=witness,
         )
@@ -177,6 +180,7 @@ class _Daemon:
             self.control.run(),
             self.retention.run(),
             self.witness.run(),
+            self.notices.run(),
             *([self.reviewers.run()] if self.reviewers is not None else []),
         ]
         tasks = [asyncio.create_task(one) for one in work]

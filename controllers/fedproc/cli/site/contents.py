@@ -10,12 +10,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fedproc.common.text import escaped, of_bytes
+from fedproc.common import text as texts
 from fedproc.site.policy.engine.kinds import HEAD, PICTURES, kind_of
 
 TEXT_BYTES = 4 << 20
@@ -27,6 +28,22 @@ _PLAIN_CHUNKS = frozenset(
     {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"pHYs", b"cHRM", b"bKGD", b"sBIT"}
 )
 _PNG_HEAD = 8
+
+
+_HIDDEN = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
+"""characters that no eye sees, or that turn the order of others round"""
+
+
+def escaped(text: str) -> str:
+    """One line as a person sees it: control characters, and those that are not seen, are written as ``\\u202e``."""
+    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), texts.escaped(text))
+
+
+def of_bytes(data: bytes) -> str:
+    """The same of bytes that may be UTF-8."""
+    return escaped(data.decode("utf-8", "backslashreplace"))
 
 
 @dataclass

@@ -33,7 +33,7 @@ from fedproc.site.jobs import logged
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.reviewing import Decision, Opinion, Review
 from fedproc.site.jobs.services import Services
-from fedproc.site.jobs.stage_out import finish_artefacts, refused_outputs, release
+from fedproc.site.jobs.stage_out import finish_artefacts, limit_of, refused_outputs, release
 from fedproc.site.jobs.verdict import WithheldError
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
@@ -143,7 +143,7 @@ class Leaving:
             if path.partition("/")[0] not in kept
         }
         review.classes = {name: of.value for name, of in classes.items()}
-        review.found = [{"output": each.output, **each.as_fields()} for each in found[:_MOST_FINDINGS]]
+        review.found = [_as_kept(each, self._services.policy.least_count) for each in found[:_MOST_FINDINGS]]
         review.strangers = self._strangers
         record.review = review
         return review
@@ -312,6 +312,11 @@ class Leaving:
                 raise SystemFaultError(
                     f"{path} is not as it was sealed: somebody changed it here", code="release.changed"
                 )
+
+
+def _as_kept(found: Finding, floor: int) -> dict[str, Any]:
+    """With the limit that counts at this site."""
+    return {"output": found.output, **found.as_fields(), "threshold": limit_of(found.rule, floor)}
 
 
 def _strangers(tool: Tool, record: JobRecord) -> list[str]:

@@ -118,6 +118,17 @@ class JobRun:
         """What a person at the site says of the sealed outputs; see :meth:`Leaving.take`."""
         return await self._leaving.take(word)
 
+    @property
+    def decided_by(self) -> datetime:
+        """When what waits for a person stays here, if nobody has decided."""
+        return self._leaving.until
+
+    def note_notified(self, channel: str, occasion: str) -> None:
+        """Journal that the site was told of what waits."""
+        if (review := self.record.review) is not None:
+            review.notified.setdefault(channel, []).append(occasion)
+            self._writer.note()
+
     def stop(self, verdict: Verdict) -> None:
         """End the job as ``verdict`` says; the first counts. Before its work it does none, after it nothing changes."""
         if self._verdict is None and self.record.verdict is None:

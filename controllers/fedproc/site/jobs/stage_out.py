@@ -126,8 +126,13 @@ def _rules_used(services: Services, found: Iterable[Finding]) -> tuple[RuleUsed,
 
 def _rule_used(rule: Rule, floor: int) -> RuleUsed:
     """``limits``: the rule's threshold, or the site's floor in its place."""
-    threshold = floor if rule.threshold == rules.FLOOR and rule in rules.OF_FLOOR else rule.threshold
+    threshold = limit_of(rule, floor)
     return RuleUsed(id=rule.id, version=str(rule.version), limits={} if threshold is None else {"threshold": threshold})
+
+
+def limit_of(rule: Rule, floor: int) -> float | None:
+    """The rule's threshold, or the site's floor in its place."""
+    return floor if rule.threshold == rules.FLOOR and rule in rules.OF_FLOOR else rule.threshold
 
 
 def refused_outputs(found: Iterable[Finding]) -> set[str]:
