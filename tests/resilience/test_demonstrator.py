@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from tests.support.running import Running
 
-from fedproc.demo import demonstrator
+from fedproc.demo import demonstrator, demonstrator_images
 from fedproc.demo.clinical import FOLDER, ROWS
 
 pytestmark = [pytest.mark.needs_federation, pytest.mark.timeout(1500)]
@@ -48,3 +48,13 @@ def test_each_platform_trains_and_its_distance_to_the_pooled_fit_is_shown(runnin
     assert "SYNTHETIC" in text
     assert "published" not in text
     assert "mean squared error" in text
+
+
+def test_the_network_learns_and_is_near_the_one_of_all_images(running: Running, tmp_path: Path) -> None:
+    """It raises where the loss does not fall, or accuracy is too far away."""
+    shown = io.StringIO()
+    console = Console(file=shown, width=200)
+    last = demonstrator_images.run(running.researcher, tmp_path, running.folder / "data", console)
+    assert last["accuracy"] > 0.6
+    assert sorted(last["replied"]) == sorted(ROWS)
+    assert "apart" in shown.getvalue()

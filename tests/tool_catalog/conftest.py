@@ -54,9 +54,23 @@ def flower() -> ToolProgram:
 
 @pytest.fixture(scope="session")
 @needs("process")
+def selftest() -> ToolProgram:
+    """``federation-selftest``, in the environment of ``flower-logistic``."""
+    return _program("federation_selftest", **FLOWER)
+
+
+@pytest.fixture(scope="session")
+@needs("process")
 def flower_clinical() -> ToolProgram:
     """``flower-clinical`` in an environment built from its lock file, kept between test runs."""
     return _program("flower_clinical", **FLOWER)
+
+
+@pytest.fixture(scope="session")
+@needs("process")
+def flower_image() -> ToolProgram:
+    """``flower-image`` in an environment built from its lock file, kept between test runs."""
+    return _program("flower_image", **FLOWER)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_one_step_a_round_is_gradient_descent_on_all_rows_and_reaches_the_pooled
     result = run.run(formula="y ~ a + c", rounds=40, local_steps=1, learning_rate=0.8)
     assert _values(result) == pytest.approx(_fit(pd.concat(tables.values())), rel=1e-6)
     losses = [entry["loss"] for entry in result["rounds"]]
-    assert losses == sorted(losses, reverse=True)
+    assert all(after <= before * (1 + 1e-12) for before, after in pairwise(losses))
     assert all(entry["replied"] == sorted(SHARES) for entry in result["rounds"])
     told = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert [(entry["round"], entry["loss"]) for entry in told] == list(enumerate(losses, 1))

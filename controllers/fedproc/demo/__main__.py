@@ -89,21 +89,23 @@ Next: [bold]make demo-up[/] starts this federation and leaves it running, so tha
 
 
 def _demonstrator(console: Console) -> None:
-    from fedproc.demo import demonstrator
+    from fedproc.demo import demonstrator, demonstrator_images
 
     begun = time.monotonic()
     if there := os.environ.get("FEDERATION"):
         results = Path(there) / "results" / _stamp()
-        client = _client_of(Path(there))
+        client, data = _client_of(Path(there)), Path(there) / "data"
         demonstrator.run(client, results, console)
+        demonstrator_images.run(client, results, data if data.is_dir() else None, console)
         client.close()
     else:
-        federation = _federation(demonstrator.TOOLS)
+        federation = _federation(demonstrator.TOOLS | {demonstrator_images.TOOL})
         results = federation.results / _stamp()
         with _ended_after(federation):
             _start(federation, console)
             client = federation.client("researcher")
             demonstrator.run(client, results, console)
+            demonstrator_images.run(client, results, federation.folder / "data", console)
             client.close()
             console.print("\n==> ending the federation")
     console.print(f"==> done in {time.monotonic() - begun:.0f} s; the results are files in {_short(results)}")

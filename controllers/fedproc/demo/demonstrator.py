@@ -106,23 +106,33 @@ def _is_given(client: Client) -> bool:
 
 def _trial(client: Client, trial: Trial, results: Path, console: Console) -> Trained:
     console.print(f"\n[bold]{trial.platform}[/] ({trial.tool}): {trial.why}", highlight=False)
-    request = ExperimentRequest(
-        tool=trial.tool,
-        datasets=[f"{host}:{FOLDER}" for host in DATA_HOSTS],
-        parameters={"formula": FORMULA, "missing": "leave_out", **trial.parameters},
-        label="demonstrator",
-    )
+    parameters = {"formula": FORMULA, "missing": "leave_out", **trial.parameters}
+    ended, result = experiment(client, trial.tool, FOLDER, parameters, results / _folder_of(trial.platform), console)
+    _show_curve(result, console)
+    return Trained(trial, _coefficients(result), len(result.get("rounds", [1])), seconds(ended), sent(client, ended))
+
+
+def experiment(
+    client: Client, tool: str, dataset: str, parameters: Mapping[str, Any], folder: Path, console: Console
+) -> tuple[ExperimentView, dict[str, Any]]:
+    """Run a tool on one dataset of each hospital, show how it goes, and fetch what it gave to ``folder``.
+
+    Returns how it ended and its ``result.json``; raises :class:`FedprocError` if it does not succeed.
+    """
+    datasets = [f"{host}:{dataset}" for host in DATA_HOSTS]
+    request = ExperimentRequest(tool=tool, datasets=datasets, parameters=dict(parameters), label="demonstrator")
     started = client.run(request)
     state = follow(client.events(started.id), console)
     ended = client.experiment(started.id)
     if state != "succeeded":
         errors = [f"{job.task}@{job.host}: {job.reason or job.state}" for job in ended.jobs]
         raise FedprocError(f"experiment {ended.id} ended {state}: " + "; ".join(errors))
-    folder = results / trial.platform.replace(" ", "-").replace(",", "").replace("'", "")
     fetch_results(client, ended.id, folder)
-    result = json.loads((folder / AGGREGATOR / "result.json").read_bytes())
-    _show_curve(result, console)
-    return Trained(trial, _coefficients(result), len(result.get("rounds", [1])), _seconds(ended), _sent(client, ended))
+    return ended, json.loads((folder / AGGREGATOR / "result.json").read_bytes())
+
+
+def _folder_of(platform: str) -> str:
+    return platform.replace(" ", "-").replace(",", "").replace("'", "")
 
 
 def _show_curve(result: dict[str, Any], console: Console) -> None:
@@ -144,18 +154,19 @@ def _coefficients(result: dict[str, Any]) -> dict[str, float]:
     return {name: value["estimate"] if isinstance(value, dict) else value for name, value in found.items()}
 
 
-def _seconds(experiment: ExperimentView) -> float:
+def seconds(experiment: ExperimentView) -> float:
+    """From submission to end."""
     return (experiment.ended - experiment.created).total_seconds() if experiment.ended else 0.0
 
 
-def _sent(client: Client, experiment: ExperimentView) -> dict[str, int]:
+def sent(client: Client, experiment: ExperimentView) -> dict[str, int]:
     """By host: what went over its declared connections, and the outputs that it released."""
-    sent: Counter[str] = Counter(dict.fromkeys((*DATA_HOSTS, AGGREGATOR), 0))
+    found: Counter[str] = Counter(dict.fromkeys((*DATA_HOSTS, AGGREGATOR), 0))
     for job in experiment.jobs:
-        sent[job.host] += sum(use.sent for use in job.connections)
+        found[job.host] += sum(use.sent for use in job.connections)
     for file in client.results(experiment.id):
-        sent[file.host or ""] += file.size or 0
-    return dict(sent)
+        found[file.host or ""] += file.size or 0
+    return dict(found)
 
 
 def table(outcomes: Sequence[Trained], *, given: bool) -> str:

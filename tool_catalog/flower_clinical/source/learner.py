@@ -24,6 +24,7 @@ class Learner:
     def __init__(self, site: Site, request: Request) -> None:
         self.names = site.names
         self.rows = len(site.rows)
+        self.shapes = ((len(self.names) - 1,), (1,), (len(self.names),), (len(self.names),))
         self._rows = site.rows
         self._request = request
 

@@ -18,6 +18,7 @@ class Learner:
     def __init__(self, data: SiteData, request: Request) -> None:
         self.names = data.names
         self.rows = len(data.train.labels)
+        self.shapes = ((len(self.names),), (1,), (len(self.names),), (len(self.names),))
         self._data = data
         self._request = request
 

@@ -22,7 +22,8 @@ Told = dict[str, bool | bytes | float | int | str]
 class Site(NumPyClient):
     """Moments once, then at most ``rounds`` trainings and as many measurements: a server that asks for more gets none.
 
-    All models must be like the first one. Raises :class:`Broken` for what was not agreed.
+    All models must have the learner's shapes, and the type of the first one. Raises :class:`Broken` for what was not
+    agreed.
     """
 
     def __init__(self, host: str, learner: Learner, rounds: int) -> None:
@@ -30,7 +31,7 @@ class Site(NumPyClient):
         self._learner = learner
         self._agreed = {"moments": 1, "training": rounds, "measurement": rounds}
         self._asked = dict.fromkeys(self._agreed, 0)
-        self._shapes: list[tuple[tuple[int, ...], np.dtype]] | None = None
+        self._types: list[np.dtype] | None = None
 
     def fit(self, parameters: Arrays, config: Told) -> tuple[Arrays, int, Told]:
         told: Told = {"host": self._host}
@@ -63,11 +64,11 @@ class Site(NumPyClient):
         return self._asked[what]
 
     def _check(self, arrays: Arrays) -> None:
-        shapes = [(array.shape, array.dtype) for array in arrays]
-        if self._shapes is None:
-            self._shapes = shapes
-        if shapes != self._shapes or not all(np.isfinite(array).all() for array in arrays):
+        types = [array.dtype for array in arrays]
+        fits = tuple(array.shape for array in arrays) == self._learner.shapes and types == (self._types or types)
+        if not fits or not all(one.kind == "f" for one in types) or not all(np.isfinite(one).all() for one in arrays):
             raise Broken("the server sent a model of another shape or type, or one with numbers that are not finite")
+        self._types = types
 
 
 def run(address: str, host: str, learner: Learner, rounds: int) -> None:
@@ -75,7 +76,7 @@ def run(address: str, host: str, learner: Learner, rounds: int) -> None:
 
     Raises :class:`Broken` if it cannot be found, goes away earlier, or asks for what was not agreed.
     """
-    logging.getLogger("flwr").setLevel(logging.ERROR)
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)  # what is raised is told once, by whoever calls this
     try:
         start_client(server_address=resolved(address), client=Site(host, learner, rounds).to_client())
     except grpc.RpcError as fault:

@@ -30,11 +30,13 @@ class Measured:
 class Learner(Protocol):
     """One site's side, with so many ``rows`` to train on.
 
-    ``names`` are the columns of :meth:`moments`, which all hosts must have in this order.
+    ``names`` are the columns of :meth:`moments`, which all hosts must have in this order; ``shapes`` are those of the
+    only model that this site trains.
     """
 
     names: tuple[str, ...]
     rows: int
+    shapes: tuple[tuple[int, ...], ...]
 
     def moments(self) -> Moments:
         """Of the rows that are trained on."""
