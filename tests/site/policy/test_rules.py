@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.contract.ids import new_id
@@ -219,3 +220,36 @@ def test_a_line_that_may_count_is_not_told():
     site = {"users": ["alice", "bob"]}
     module.check_order(Path("p"), lines({"digest": DIGEST}, {"digest": OTHER}, {"users": ["*"]}, {"id": "x"}, **site))
     module.check_order(Path("p"), lines({"users": ["al*"]}, {"users": ["alice", "bob"]}, {}, users=["carol"]))
+
+
+GRID = {"step": 365, "end": 1825}
+
+
+@pytest.mark.parametrize("asked", [{"time_grid": GRID}, {"time_grid": {"end": 1825.0, "step": 365.0}, "more": 1}])
+def test_a_line_takes_its_values_of_a_parameter(asked):
+    fixed = policy(parameters={"time_grid": [{"points": [365]}, GRID]})
+    assert fixed.rule(order(parameters=asked)).id == "km"
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"time_grid": {"step": 365, "end": 1460}}, {"time_grid": {"points": [1000]}}, {"time_grid": None}]
+)
+def test_a_line_refuses_other_values_of_a_parameter_and_names_those_that_it_takes(asked):
+    fixed = policy(parameters={"time_grid": [GRID]})
+    with pytest.raises(RefusedError, match=r'takes only time_grid=\{"step": 365, "end": 1825\}') as caught:
+        fixed.rule(order(parameters=asked))
+    assert caught.value.code == "policy.parameters"
+
+
+@pytest.mark.parametrize(("asked", "taken"), [(True, 1), (0, False), ([1], [True]), ("1", 1), (None, 0)])
+def test_values_of_other_types_are_other_values(asked, taken):
+    with pytest.raises(RefusedError, match="takes only missing="):
+        policy(parameters={"missing": [taken]}).rule(order(parameters={"missing": asked}))
+
+
+@pytest.mark.parametrize("values", [[], [float("nan")], [datetime(2026, 1, 1, tzinfo=UTC)], "refuse"])
+def test_values_that_no_order_could_have_are_a_fault_of_the_policy(values, tmp_path):
+    text = tomli_w.dumps({"tools": [{"id": "km", "digest": "*", "parameters": {"missing": values}}]})
+    (tmp_path / "policy.toml").write_text(text)
+    with pytest.raises(InvalidInputError, match=r"tools.*parameters.*missing"):
+        module.load(tmp_path / "policy.toml")

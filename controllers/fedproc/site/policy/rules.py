@@ -5,16 +5,18 @@ The policy is the site's own file. What it does not allow is refused; the reason
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.common.toml_settings import Section, load_toml_with_content
 from fedproc.contract.ids import Name
+from fedproc.contract.plain import plain_json
 from fedproc.contract.tool.leaving import DEFAULT_RELEASE, OF_PERSONS, Release
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import JobOrder, User
@@ -42,6 +44,9 @@ class ToolRule(Section):
     )
     connections: tuple[ConnectionRule, ...] = ()
     received_code: bool = Field(False, description="may run code that it is sent")
+    parameters: dict[
+        str, Annotated[tuple[Annotated[JsonValue, AfterValidator(plain_json)], ...], Field(min_length=1)]
+    ] = Field({}, description="by parameter: the values that this site takes; any other, or none, is refused")
     release: dict[Disclosure, Release] = Field({}, description="instead of the site's own")
     without_review: tuple[Disclosure, ...] = Field(
         (), description="classes that leave though a rule would have a person look"
@@ -179,6 +184,7 @@ class Policy(Section):
         if rule is None:
             raise _not_admitted(order, of_tool, of_digest)
         self._check_purpose(order)
+        _check_parameters(rule, order)
         return rule
 
     def _admits(self, rule: ToolRule, user: User) -> bool:
@@ -251,6 +257,25 @@ class Policy(Section):
         how = rule.release.get(disclosure) or self.release.get(disclosure) or "never"
         waits = how == "automatic" and not rule.names_version and disclosure in OF_PERSONS
         return "manual" if waits else how
+
+
+def _check_parameters(rule: ToolRule, order: JobOrder) -> None:
+    """Raises :class:`RefusedError` that names the values which the line takes."""
+    for name, taken in rule.parameters.items():
+        if name not in order.parameters or not any(_same(order.parameters[name], value) for value in taken):
+            shown = " or ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for value in taken)
+            raise RefusedError(
+                f"this site takes only {shown} of tool {rule.id!r}: ask for that", code="policy.parameters"
+            )
+
+
+def _same(asked: Any, taken: Any) -> bool:
+    """Whether two JSON values are one: 365 and 365.0 are, 1 and true are not."""
+    if isinstance(asked, dict) and isinstance(taken, dict):
+        return asked.keys() == taken.keys() and all(_same(asked[key], taken[key]) for key in asked)
+    if isinstance(asked, list | tuple) and isinstance(taken, list | tuple):
+        return len(asked) == len(taken) and all(map(_same, asked, taken))
+    return isinstance(asked, bool) == isinstance(taken, bool) and bool(asked == taken)
 
 
 def _line(rule: ToolRule) -> str:
