@@ -14,9 +14,12 @@ class ToolProgram:
     folder: Path
     python: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    by_task: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """instead of ``python``, by the task that is the first argument: where a task has a lock file of its own"""
 
     def command(self, *arguments: str | Path) -> list[str]:
-        return [*self.python, str(self.folder / "source" / "main.py"), *map(str, arguments)]
+        python = self.by_task.get(str(arguments[0]), self.python) if arguments else self.python
+        return [*python, str(self.folder / "source" / "main.py"), *map(str, arguments)]
 
     def variables(self) -> dict[str, str]:
         return {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **self.environment}

@@ -31,11 +31,12 @@ CATALOGUE = REPOSITORY / "tool_catalog"
 @pytest.fixture(scope="session")
 @needs("process")
 def statistics() -> ToolProgram:
-    """``cohort-statistics`` in an environment built from its lock file, kept between test runs."""
+    """``cohort-statistics``, each task in an environment built from its lock file, kept between test runs."""
     folder = CATALOGUE / "cohort_statistics"
-    home = _environment(folder)
+    home, local = _environment(folder), _environment(folder, "local.lock")
     variables = {"MPLCONFIGDIR": str(home / "matplotlib"), "OPENBLAS_NUM_THREADS": "1"}
-    return ToolProgram(folder, (str(home / "bin" / "python"),), variables)
+    by_task = {"local": (str(local / "bin" / "python"),)}
+    return ToolProgram(folder, (str(home / "bin" / "python"),), variables, by_task)
 
 
 @pytest.fixture(scope="session")
@@ -141,8 +142,8 @@ def _program(tool: str, **variables: str) -> ToolProgram:
     return ToolProgram(folder, (python,), {"OPENBLAS_NUM_THREADS": "1", **variables})
 
 
-def _environment(folder: Path) -> Path:
-    lock = folder / "requirements.lock"
+def _environment(folder: Path, name_of_lock: str = "requirements.lock") -> Path:
+    lock = folder / name_of_lock
     name = f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}-{sys.version_info.major}.{sys.version_info.minor}"
     home = REPOSITORY / ".cache" / "tool-environments" / name
     if not home.exists():

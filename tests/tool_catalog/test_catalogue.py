@@ -47,13 +47,26 @@ def test_what_runs_is_part_of_the_manifest_and_no_test_data_is(tool: str) -> Non
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_locked_requirements_are_hashed_and_name_no_index(tool: str) -> None:
-    lock = (_folder(tool) / "requirements.lock").read_text()
-    for requirement in re.split(r"^(?=[a-z])", re.sub(r"^ *#.*\n", "", lock, flags=re.MULTILINE), flags=re.MULTILINE)[
-        1:
-    ]:
-        assert re.match(r"[\w.-]+==[\w.]+ \\\n    --hash=sha256:[0-9a-f]{64}", requirement), requirement
-    assert "http" not in lock
-    assert "--index" not in lock
+    for lock in ((_folder(tool) / name).read_text() for name in manifests()[tool].requirements):
+        without_comments = re.sub(r"^ *#.*\n", "", lock, flags=re.MULTILINE)
+        for requirement in re.split(r"^(?=[a-z])", without_comments, flags=re.MULTILINE)[1:]:
+            assert re.match(r"[\w.-]+==[\w.]+ \\\n    --hash=sha256:[0-9a-f]{64}", requirement), requirement
+        assert "http" not in lock
+        assert "--index" not in lock
+
+
+def test_a_hospitals_task_of_cohort_statistics_carries_nothing_that_draws() -> None:
+    manifest = manifests()["cohort-statistics"]
+    local, combine = manifest.tool.task("local").runtime, manifest.tool.task("combine").runtime
+    names = {"local": _packages(local.requirements), "combine": _packages(combine.requirements)}
+    assert names["local"] == {"numpy", "pandas", "python-dateutil", "tzdata"}
+    assert names["local"] < names["combine"]
+    assert "matplotlib" in names["combine"]
+
+
+def _packages(lock: str | None) -> set[str]:
+    text = (_folder("cohort-statistics") / str(lock)).read_text()
+    return set(re.findall(r"^([\w-]+)==", text, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))
@@ -70,10 +83,14 @@ def test_there_is_an_example_of_every_tasks_parameters(tool: str) -> None:
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_its_container_runs_as_an_ordinary_user(tool: str) -> None:
-    lines = (_folder(tool) / "Dockerfile").read_text().splitlines()
-    users = [line for line in lines if line.startswith("USER ")]
-    assert users == ["USER 10001:10001"]
-    assert "FROM ${BASE_IMAGE}" in lines
+    for task in manifests()[tool].tool.tasks:
+        lines = (_folder(tool) / str(task.runtime.dockerfile)).read_text().splitlines()
+        assert [line for line in lines if line.startswith("USER ")] == ["USER 10001:10001"]
+        assert "FROM ${BASE_IMAGE}" in lines
+        assert (
+            f"COPY {task.runtime.requirements} /tmp/{task.runtime.requirements}" in lines
+            or not task.runtime.requirements
+        )
 
 
 COPIES = runpy.run_path(str(CATALOGUE.parent / "scripts/copy-library"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ import pytest
 from tests.support.pooling_runs import PoolingRun, assert_same_json, write_dataset
 from tests.support.tool_programs import ToolProgram
 
+from fedproc.common.errors import RefusedError
+from fedproc.contract.ids import new_id
+from fedproc.contract.times import now
+from fedproc.contract.tool.tool import ToolRef
+from fedproc.contract.wire.messages import Deadlines, JobOrder, User
 from fedproc.demo.data import YEAR
+from fedproc.site.policy.rules import Policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 """The environment of the tool is built from its lock file once, which can take minutes."""
@@ -110,11 +117,13 @@ def test_a_small_group_is_withheld_and_that_is_said(
     rows = [[10 * (number % 9 + 1), number % 2, int(number < 4)] for number in range(90)]
     other = [[10 * (number % 9 + 1), number % 2, int(number < 40)] for number in range(90)]
     datasets = {host: write_dataset(tmp_path / host, columns, part) for host, part in (("UB", rows), ("BSC", other))}
-    result = PoolingRun(kaplan_meier, datasets, tmp_path / "run", "events.json").run(
-        time_grid={"points": [50, 90]}, group="arm"
-    )
+    run = PoolingRun(kaplan_meier, datasets, tmp_path / "run", "events.json")
+    result = run.run(time_grid={"points": [50, 90]}, group="arm")
     assert [(curve["group"], curve["hosts"]) for curve in result["curves"]] == [("0", ["BSC", "UB"]), ("1", ["BSC"])]
     assert "a host withholds a group of fewer than min_cell persons (hosts of each curve)" in result["warnings"]
+    for entry in result["rows"]:  # the number of all rows used would tell how many are in the group
+        withheld = any("withheld" in group for group in run.answer(entry["host"])["groups"])
+        assert (entry["read"] is None) == (entry["left_out"] is None) == withheld
 
 
 def test_the_curves_are_there_as_csv(run: PoolingRun) -> None:
@@ -196,3 +205,48 @@ def test_an_answer_that_cannot_be_right_is_refused_with_host_and_field(
     assert ended.returncode == 2
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+# -- asking twice
+
+
+def test_grids_that_differ_bracket_one_persons_event_and_a_site_that_fixes_the_grid_answers_one_of_them(
+    kaplan_meier: ToolProgram, tmp_path: Path
+) -> None:
+    """Each answer alone keeps min_cell; their difference is one person. The site's policy lets one grid in."""
+    times = [*range(100, 300, 10), *range(900, 980, 4), 1025, *range(1500, 1700, 10)]
+    columns = [{"name": "time", "type": "number", "unit": "d"}, {"name": "event", "type": "boolean"}]
+    data = write_dataset(tmp_path / "UB", columns, [[time, 1] for time in times])
+    run = PoolingRun(kaplan_meier, {"UB": data}, tmp_path / "run", "events.json")
+    grids = [{"points": [end]} for end in (1000, 1050)]
+    events = [_events(run, grid) for grid in grids]
+    assert min(events) >= 10
+    assert events[1] - events[0] == 1, "the time of one person's event is known to 50 days"
+    fixed = Policy.model_validate(
+        {"tools": [{"id": "kaplan-meier", "digest": "*", "parameters": {"time_grid": [grids[0]], "min_cell": [10]}}]}
+    )
+    assert _admitted(fixed, {"time_grid": grids[0], "min_cell": 10})
+    for other in ({"time_grid": grids[1], "min_cell": 10}, {"time_grid": grids[0], "min_cell": 11}):
+        assert not _admitted(fixed, other)
+    assert _events(run, grids[0]) == events[0], "the same question has the same answer"
+
+
+def _events(run: PoolingRun, grid: dict[str, Any]) -> int:
+    run.answers(time_grid=grid)
+    (row,) = run.answer("UB")["groups"][0]["rows"]
+    return int(row["events"])
+
+
+def _admitted(policy: Policy, parameters: dict[str, Any]) -> bool:
+    """Whether a host with this policy takes a job of the tool with these parameters."""
+    soon = now() + timedelta(hours=1)
+    order = JobOrder(
+        job=new_id("j"), experiment=new_id("e"), task="local", user=User(sub="alice"), parameters=parameters,
+        tool=ToolRef(id="kaplan-meier", version="1.1.0", digest="sha256:" + "a" * 64),
+        deadlines=Deadlines(start_by=soon, end_by=soon, release_by=soon),
+    )  # fmt: skip
+    try:
+        return policy.rule(order).id == "kaplan-meier"
+    except RefusedError as refusal:
+        assert refusal.code == "policy.parameters"
+        return False

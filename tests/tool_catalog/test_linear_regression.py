@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CLOSE = 1e-9
 """the largest relative difference to the pooled estimates"""
+FEW = "fewer than min_cell rows were left out, or a group is withheld"
 FORMULA = "tumour_size ~ age + grade + menopause:age + log(time) + I(age ** 2) + event"
 
 
@@ -154,6 +155,32 @@ def test_rows_with_a_missing_value_are_left_out_only_if_that_is_asked_for(made: 
     assert "BSC: cohort.csv, line 7, column a: expected a value in each row; with missing=leave_out" in ended.stderr
     assert run.run(formula="y ~ a", missing="leave_out")["n"] == 79
     assert run.run(formula="y ~ b")["n"] == 80
+
+
+@pytest.mark.parametrize(
+    ("empty", "told"),
+    [
+        (0, {"read": 60, "used": 60, "left_out": 0, "why": None}),
+        (1, {"read": None, "used": 59, "left_out": None, "why": FEW}),
+        (9, {"read": None, "used": 51, "left_out": None, "why": FEW}),
+        (10, {"read": 60, "used": 50, "left_out": 10, "why": "a value is missing"}),
+    ],
+)  # fmt: skip
+def test_result_says_how_many_rows_were_left_out_unless_they_are_few(
+    made: Callable[..., PoolingRun], empty: int, told: dict[str, Any]
+) -> None:
+    table = _table(60, 1)
+    table.loc[table.index < empty, "a"] = None
+    run = made(_table(40, 2), table.astype(object).where(table.notna(), ""))
+    result = run.run(formula="y ~ a", missing="leave_out")
+    other, this = sorted(result["rows"], key=lambda entry: str(entry["host"] == "BSC"))
+    assert other == {**this, "host": "UB", "read": 40, "used": 40, "left_out": 0, "why": None}
+    assert this == {"host": "BSC", "dataset": "made", "version": "1.0.0", **told}
+    if not 0 < empty < 10:
+        run.change("BSC", lambda answer: answer["rows"].update(left_out=3))
+        ended = run.combine()
+        assert ended.returncode == 2
+        assert "left_out is a small count that should not have left the site" in ended.stderr
 
 
 @pytest.mark.parametrize(

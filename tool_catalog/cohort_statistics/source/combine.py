@@ -83,6 +83,7 @@ def _result(answers: Sequence[Answer], points: Sequence[Point], request: Request
         "status": "ok",
         "warnings": [warning for warning, _ in _warnings(points, request)],
         "hosts": [{"host": a.host, "dataset": a.dataset, "version": a.version, "persons": a.persons} for a in answers],
+        "rows": [_rows(answer) for answer in answers],
         "persons": persons,
         "request": request.as_json(),
         "method": METHOD,
@@ -94,6 +95,12 @@ def _result(answers: Sequence[Answer], points: Sequence[Point], request: Request
         "curve": [dict(zip(COLUMNS, _cells(point), strict=True)) for point in points],
         "variables": [variable(wanted.name, answers) for wanted in request.variables],
     }
+
+
+def _rows(answer: Answer) -> dict[str, Any]:
+    """A site that answers has used every row: one without time or event is refused there, with its line."""
+    used = {"read": answer.persons, "used": answer.persons, "left_out": 0, "why": None}
+    return {"host": answer.host, "dataset": answer.dataset, "version": answer.version, **used}
 
 
 def _warnings(points: Sequence[Point], request: Request) -> Iterator[tuple[str, str]]:

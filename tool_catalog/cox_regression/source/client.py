@@ -40,10 +40,10 @@ def read_site(dataset: Dataset, host: str, request: Survival) -> Site:
     table = only_table(dataset, request.table)
     _check_types(dataset, request)
     columns = (request.time_column, request.event_column, *request.formula.columns)
-    frame = read_frame(dataset, table, tuple(dict.fromkeys(columns)), request.missing)
+    frame, left_out = read_frame(dataset, table, tuple(dict.fromkeys(columns)), request.missing)
     times, events = _outcome(dataset, table, frame, request)
     made = design(dataset, table, request.formula, frame)
-    told = introduction(dataset, request, tuple(frame.columns), made, events, intercept=False)
+    told = introduction(dataset, request, tuple(frame.columns), made, events, intercept=False, left_out=left_out)
     cohort = Cohort.of(made.rows, times, events)
 
     def evaluate(asked: Ask) -> Evaluation:

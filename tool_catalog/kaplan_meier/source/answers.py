@@ -12,6 +12,7 @@ from life_tables.cells import showable
 from log_rank import Excess
 from regression.answers import Answer
 from regression.jsonfile import read_object
+from regression.rows import Rows, read_rows
 from request import Request
 
 MOST_GROUPS = 40
@@ -42,12 +43,14 @@ class Told:
     columns: Any
     groups: dict[str | None, tuple[Row, ...] | None]
     test: Excess | None
+    rows: Rows
+    """``used`` are the persons of the groups that are told"""
 
 
 def read_answer(path: Path, host: str, request: Request) -> Told:
     """The answer of ``host``; raises Fault naming host and field."""
     answer = Answer(host, read_object(path, f"answer of {host}"))
-    answer.check(("dataset", "columns", "groups"), schema_version=1, host=host, request=request.as_json())
+    answer.check(("dataset", "columns", "rows", "groups"), schema_version=1, host=host, request=request.as_json())
     dataset = answer.part("dataset")
     dataset.check(("id", "version"))
     groups = [Answer(host, part) for part in answer.objects("groups", MOST_GROUPS)]
@@ -56,7 +59,9 @@ def read_answer(path: Path, host: str, request: Request) -> Told:
         raise answer.wrong("groups: one is there twice")
     columns = answer.objects("columns", len(request.columns))
     test = _test(groups, [rows is not None for rows in read.values()])
-    return Told(host, dataset.text("id"), dataset.text("version"), columns, read, test)
+    used = sum(group.count("persons") for group, rows in zip(groups, read.values(), strict=True) if rows is not None)
+    rows = read_rows(answer, used, request.min_cell)
+    return Told(host, dataset.text("id"), dataset.text("version"), columns, read, test, rows)
 
 
 def _name(group: Answer) -> str | None:

@@ -95,6 +95,7 @@ def _result(told: Sequence[Told], curves: Sequence[Curve], request: Request) -> 
         "status": "ok",
         "warnings": _warnings(curves, request, told),
         "hosts": [{"host": entry.host, "dataset": entry.dataset, "version": entry.version} for entry in told],
+        "rows": [entry.rows.told(entry.host, entry.dataset, entry.version) for entry in told],
         "request": request.as_json(),
         "method": {**METHOD, "log_rank": LOG_RANK},
         "time_unit": unit,

@@ -20,6 +20,7 @@ from regression.design import meaning, only_table, read_frame
 from regression.faults import Fault
 from regression.jsonfile import write_object
 from regression.persons import check_rows
+from regression.rows import Rows, rows_of
 from request import Request
 from tables.frame import Dataset
 
@@ -44,16 +45,18 @@ def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
     """Everything that this site says, as JSON."""
     _check_types(dataset, request)
     table = only_table(dataset, request.table)
-    persons = read_frame(dataset, table, request.columns, request.missing)
+    persons, left_out = read_frame(dataset, table, request.columns, request.missing)
     dataset.refuse(table, persons[request.time_column] < 0, "a time since the start of observation, 0 or more")
     check_rows(len(persons), request.min_cell)
+    groups = _groups(dataset, persons, request)
     return {
         "schema_version": 1,
         "host": host,
         "dataset": {"id": dataset.description.id, "version": dataset.description.version},
         "request": request.as_json(),
         "columns": meaning(dataset, request.columns),
-        "groups": _groups(dataset, persons, request),
+        "rows": _rows(len(persons), left_out, groups, request.min_cell).as_json(),
+        "groups": groups,
     }
 
 
@@ -74,6 +77,12 @@ def event_table(times: Array, events: Array, grid: Sequence[float], least: int) 
         rows.append({"from": grid[start - 1] if start else 0.0, "to": grid[end - 1], **counts})
         at_risk -= happened + censored
     return {"persons": len(times), "rows": rows, "after": {"at_risk": at_risk}}
+
+
+def _rows(used: int, left_out: int, groups: Sequence[dict[str, Any]], least: int) -> Rows:
+    """Of a withheld group nothing is told, and the rows that are used would tell how many are in it."""
+    whole = all("rows" in group for group in groups)
+    return rows_of(used, left_out, least) if whole else Rows(used, None)
 
 
 def _check_types(dataset: Dataset, request: Request) -> None:

@@ -14,6 +14,7 @@ from regression.answers import Answer, same
 from regression.design import term_names
 from regression.jsonfile import hosts_with_answers, read_object, write_object
 from regression.persons import check_pooled
+from regression.rows import Rows, read_rows
 from request import Request
 from sums import Sums
 
@@ -22,7 +23,7 @@ METHOD = (
     "with residual_df degrees of freedom"
 )
 MOST_COLUMNS = 1000
-KEYS = ("dataset", "columns", "n", "smallest_group", "terms", "pairs")
+KEYS = ("dataset", "columns", "n", "rows", "smallest_group", "terms", "pairs")
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ class Told:
 
     host: str
     dataset: str
+    version: str
     columns: Any
     sums: Sums
+    rows: Rows
 
 
 def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
@@ -58,11 +61,14 @@ def _read(path: Path, host: str, request: Request) -> Told:
     dataset.check(("id", "version"))
     answer.persons("smallest_group", request.min_cell)
     columns = answer.objects("columns", MOST_COLUMNS)
+    sums = Sums.read(answer, len(_terms(answer, columns, request)) + 1, request.min_cell)
     return Told(
         host=host,
-        dataset=f"{dataset.text('id')} {dataset.text('version')}",
+        dataset=dataset.text("id"),
+        version=dataset.text("version"),
         columns=columns,
-        sums=Sums.read(answer, len(_terms(answer, columns, request)) + 1, request.min_cell),
+        sums=sums,
+        rows=read_rows(answer, sums.n, request.min_cell),
     )
 
 
@@ -79,7 +85,8 @@ def _result(told: Sequence[Told], request: Request, sums: Sums, fit: Fit) -> dic
         "status": "ok",
         "formula": request.formula.given,
         "method": METHOD,
-        "hosts": [{"host": entry.host, "dataset": entry.dataset, "n": entry.sums.n} for entry in told],
+        "hosts": [{"host": e.host, "dataset": f"{e.dataset} {e.version}", "n": e.sums.n} for e in told],
+        "rows": [entry.rows.told(entry.host, entry.dataset, entry.version) for entry in told],
         "n": sums.n,
         **asdict(fit),
     }

@@ -13,6 +13,7 @@ import numpy as np
 from regression.design import design, meaning, only_table, outcome, read_frame
 from regression.jsonfile import write_object
 from regression.persons import check_group, check_rows, check_site, smallest_group
+from regression.rows import rows_of
 from request import Request
 from sums import Sums
 from tables.frame import Dataset
@@ -31,7 +32,7 @@ def run(datasets: Path, request: Request, host: str, output: Path) -> None:
 def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
     """Everything that this site says, as JSON."""
     formula, table = request.formula, only_table(dataset, request.table)
-    frame = read_frame(dataset, table, formula.columns, request.missing)
+    frame, left_out = read_frame(dataset, table, formula.columns, request.missing)
     check_rows(len(frame), request.min_cell)
     made = design(dataset, table, formula, frame)
     rows = np.column_stack([made.rows, outcome(dataset, table, formula, frame)])
@@ -46,6 +47,7 @@ def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
         "request": request.as_json(),
         "columns": meaning(dataset, formula.columns),
         "n": sums.n,
+        "rows": rows_of(sums.n, left_out, request.min_cell).as_json(),
         "smallest_group": group.persons,
         **sums.as_json(),
     }

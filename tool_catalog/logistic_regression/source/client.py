@@ -40,9 +40,9 @@ def read_site(dataset: Dataset, host: str, request: Request) -> Site:
     formula, table = request.formula, only_table(dataset, request.table)
     if dataset.column(formula.outcome.strip("`")).type != "boolean":
         raise Fault(f"parameters: formula: the outcome {formula.outcome} must be a boolean column")
-    frame = read_frame(dataset, table, formula.columns, request.missing)
+    frame, left_out = read_frame(dataset, table, formula.columns, request.missing)
     made, events = design(dataset, table, formula, frame), outcome(dataset, table, formula, frame)
-    told = introduction(dataset, request, formula.columns, made, events, intercept=formula.intercept)
+    told = introduction(dataset, request, formula.columns, made, events, intercept=formula.intercept, left_out=left_out)
 
     def evaluate(asked: Ask) -> Evaluation:
         terms = asked.standard.apply(made.rows)
