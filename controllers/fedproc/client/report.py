@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedproc.client.api import Client
+from fedproc.client.row_counts import rows_in
 from fedproc.contract.api.citing import citation
 from fedproc.contract.api.experiments import Report
 from fedproc.contract.api.files import FileView
@@ -26,8 +27,8 @@ _OF_FILE = {"host", "task", "output", "size", "media_type", "sha256"}
 _OF_JOB = {"job", "host", "task", "state", "exit_code", "executor", "runtime", "seconds", "times"}
 
 
-def report_of(client: Client, experiment: str, files: Iterable[tuple[FileView, Path]]) -> dict[str, Any]:
-    """The report of an experiment as far as it has come; ``files`` are its results, and where each was put."""
+def report_of(client: Client, experiment: str, files: Sequence[tuple[FileView, Path]], folder: Path) -> dict[str, Any]:
+    """The report of an experiment as far as it has come; ``files`` are its results, and where in ``folder`` each is."""
     view, report = client.experiment(experiment), client.report(experiment)
     reasons = {job.id: job.reason for job in view.jobs if job.reason}
     found = {
@@ -40,6 +41,7 @@ def report_of(client: Client, experiment: str, files: Iterable[tuple[FileView, P
         "jobs": [
             {**job.model_dump(mode="json", include=_OF_JOB), "reason": reasons.get(job.job)} for job in report.jobs
         ],
+        "rows": rows_in(folder / place for entry, place in files if entry.media_type == "application/json"),
         "files": [{"path": str(place), **entry.model_dump(mode="json", include=_OF_FILE)} for entry, place in files],
     }
     return {**found, "citation": citation_of(found)}
@@ -64,7 +66,15 @@ def _datasets(report: Report, offered: dict[str, DatasetView]) -> Iterator[dict[
 def text_of(report: dict[str, Any]) -> str:
     """The same for a person, short."""
     return "\n".join(
-        [*_head(report), *_parameters(report), *_jobs(report), *_data(report), *_files(report), *_cite(report)]
+        [
+            *_head(report),
+            *_parameters(report),
+            *_jobs(report),
+            *_data(report),
+            *_rows(report),
+            *_files(report),
+            *_cite(report),
+        ]
     )
 
 
@@ -137,6 +147,16 @@ def _dataset(data: dict[str, Any]) -> tuple[str, str]:
     known = [f"version {data['version'] or 'unknown'}"]
     known += [f"{data[key]} {unit}" for key, unit in (("rows", "rows"), ("size", "bytes")) if data[key] is not None]
     return data["id"], ", ".join(known)
+
+
+def _rows(report: dict[str, Any]) -> Iterator[str]:
+    return _block("Rows, as the tool says", map(_row_counts, report["rows"]))
+
+
+def _row_counts(entry: dict[str, Any]) -> tuple[str, str]:
+    named = (("read", "read"), ("used", "used"), ("left_out", "left out"))
+    known = [f"{entry[key]} {word}" for key, word in named if entry[key] is not None]
+    return _one_line(entry["id"]), ", ".join(known) + (f" ({_one_line(entry['why'])})" if entry["why"] else "")
 
 
 def _files(report: dict[str, Any]) -> Iterator[str]:

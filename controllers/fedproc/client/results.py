@@ -88,7 +88,7 @@ def fetch_results(client: Client, experiment: str, folder: Path) -> list[Path]:
         if (folder / place).exists() and sha256_of(folder / place) != entry.sha256:
             raise ConflictError(_other(folder / place))
     fetched = [client.fetch(entry, folder / place) for entry, place in wanted]
-    _write(report_of(client, experiment, wanted), folder)
+    _write(report_of(client, experiment, wanted, folder), folder)
     return fetched
 
 
@@ -99,7 +99,7 @@ def write_report(client: Client, experiment: str, folder: Path) -> None:
     """
     check_folder(folder, experiment)
     if _experiment_in(folder) is None:
-        _write(report_of(client, experiment, ()), folder)
+        _write(report_of(client, experiment, (), folder), folder)
 
 
 def _write(report: dict[str, Any], folder: Path) -> None:
