@@ -492,3 +492,43 @@ def test_a_host_of_the_release_before_says_no_more_than_that_it_waits(federation
         federation.books.report(federation.books.job_on(started, "UB").id, "awaiting_release")
         (shown,) = [job for job in client.get(f"/experiments/{started}").json()["jobs"] if job["host"] == "UB"]
     assert shown["release"]["stage"] == "under_review"
+
+
+# -- descriptions of several hospitals
+
+
+def _describe(federation: Federation, host: str, *columns: DatasetColumn) -> None:
+    page = DatasetColumns(dataset="cohort", version="1", page=0, pages=1, columns=columns)
+    with write_transaction(federation.engine) as connection:
+        dataset_columns.keep(connection, host, page, ["cohort"])
+
+
+def test_two_hospitals_descriptions_are_compared(federation: Federation, rosa: Call) -> None:
+    age, size = DatasetColumn(name="age", type="number", unit="a"), DatasetColumn(name="size", type="number", unit="mm")
+    _describe(federation, "UB", age, size)
+    assert "no columns are described of BSC:cohort" in rosa("data", "compare", "UB:cohort", "BSC:cohort").err
+    assert "name two datasets or more" in rosa("data", "compare", "UB:cohort", "UB:cohort").err
+    _describe(federation, "BSC", size, age)
+    same = rosa("data", "compare", "UB:cohort", "BSC:cohort")
+    assert (same.code, same.out) == (0, "the descriptions say the same of each column of UB:cohort, BSC:cohort\n")
+    _describe(federation, "BSC", age.model_copy(update={"unit": "mo"}))
+    differs = rosa("data", "compare", "UB:cohort", "BSC:cohort", "--json")
+    assert differs.code == 3
+    assert json.loads(differs.out) == [
+        {"column": "age", "what": "unit", "found": {"UB:cohort": "a", "BSC:cohort": "mo"}},
+        {"column": "size", "what": "missing", "found": {"UB:cohort": "there", "BSC:cohort": "missing"}},
+    ]
+    table = rosa("data", "compare", "UB:cohort", "BSC:cohort")
+    assert table.code == 3
+    assert ["age", "unit", "a", "mo"] in [line.split() for line in table.out.splitlines()]
+
+
+def test_columns_that_a_run_uses_and_that_differ_are_said_before_it_starts(federation: Federation, rosa: Call) -> None:
+    for host, unit in (("UB", "a"), ("BSC", "mo")):
+        columns = (DatasetColumn(name=name, type="number", unit=unit) for name in ("age", "other"))
+        _describe(federation, host, *columns)
+    run = ("run", "count", "--data", "UB:cohort", "--data", "BSC:cohort", "--no-wait")
+    said = rosa(*run, "-p", "column=age")
+    assert said.code == 0
+    assert "note: age: unit a at UB:cohort, mo at BSC:cohort\n" in said.err
+    assert "other" not in said.err

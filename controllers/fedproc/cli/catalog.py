@@ -30,12 +30,13 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
     A site with the default policy would look at the files below test/example_output as it is said.
     """
     from fedproc.catalog.folder import load_tool
+    from fedproc.catalog.imports import unknown_imports
     from fedproc.catalog.signing import tool_digest
     from fedproc.cli.example_release import release_of, show_release
     from fedproc.contract.tool.checks import hints
 
     found = [(load_tool(each), each) for each in folder]
-    hinted = [f"{each}: {hint}" for m, each in found for hint in hints(m.tool.tasks)]
+    hinted = [f"{each}: {hint}" for m, each in found for hint in [*hints(m.tool.tasks), *unknown_imports(m, each)]]
     for hint in hinted:
         notice(hint)
     findings = {m.tool.id: release_of(m, each) for m, each in found}

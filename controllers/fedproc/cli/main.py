@@ -18,6 +18,7 @@ _MODULES = {
     "account": {"login", "logout"},
     "browse": {"hosts", "tools", "data"},
     "datasets": {"data"},
+    "comparing": {"data"},
     "images": {"data"},
     "enrolments": {"hosts"},
     "survey": {"hosts"},

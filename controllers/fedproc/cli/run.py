@@ -14,6 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from fedproc.cli import arguments, inputs
+from fedproc.cli.column_notes import tell_differences
 from fedproc.cli.dry_run import show_dry_run
 from fedproc.cli.finding import Experiment, experiment_id, explain
 from fedproc.cli.follow import follow
@@ -92,6 +93,7 @@ def run(
         inputs.check(client, request, files)
         if dry_run:
             return show_dry_run(client.dry_run(request), json=json)
+        tell_differences(client, request)
         experiment = client.run(request, key=str(uuid.uuid4()))
         with _cancelled_unless_sent(client, experiment.id):
             inputs.send(client, experiment, files)
