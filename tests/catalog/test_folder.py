@@ -9,9 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fedproc.catalog.folder import load_tool
 from fedproc.common.errors import InvalidInputError
+from fedproc.contract.tool.description import Survey
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs/examples/row_count"
@@ -41,6 +43,40 @@ def line_of(folder: Path, piece: str) -> int:
 def test_half_of_a_character_is_told_with_its_line(folder: Path) -> None:
     told = said(folder, "default: true", 'default: true, description: "\\uD800"')
     assert f"{folder}/tool.yaml:{line_of(folder, 'uD800')}: holds half of a character" in told
+
+
+def test_folder_without_a_tool_is_told_how_to_begin(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for place, text in (
+        (tmp_path / "empty", "holds no tool.yaml: begin with a copy of docs/examples/row_count, as docs/tools.md says"),
+        (tmp_path / "absent", "is no folder: name the one that holds the tool's tool.yaml"),
+        (tmp_path, "holds no tool.yaml, and tools are below it: name each (tool)"),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            load_tool(place)
+        assert caught.value.message == f"{place} {text}"
+
+
+SURVEY = yaml.safe_load((EXAMPLE / "tool.yaml").read_text())["survey"]
+MAY_BE_LEFT_OUT = {"dataset", "certification", "libraries", "aggregation_strategy"}
+
+
+def test_example_says_which_questions_of_the_survey_may_be_left_out() -> None:
+    (line,) = [line for line in (EXAMPLE / "tool.yaml").read_text().splitlines() if line.startswith("survey:")]
+    assert line.endswith("; dataset, certification, libraries, aggregation_strategy may be left out")
+    assert {name for name, field in Survey.model_fields.items() if not field.is_required()} == MAY_BE_LEFT_OUT
+    assert SURVEY.keys() == Survey.model_fields.keys() - MAY_BE_LEFT_OUT
+    assert len(Survey.model_fields) == 20
+
+
+@pytest.mark.parametrize("question", sorted(SURVEY))
+def test_question_that_is_not_among_them_is_asked_for_by_name(folder: Path, question: str) -> None:
+    lines = (folder / "tool.yaml").read_text().splitlines(keepends=True)
+    begin = next(number for number, line in enumerate(lines) if line.startswith("survey:"))
+    where = next(n for n, line in enumerate(lines) if n > begin and line.startswith(f"  {question}:"))
+    (folder / "tool.yaml").write_text("".join([*lines[:where], *lines[where + 1 :]]))
+    with pytest.raises(InvalidInputError, match=f"survey.{question}: "):
+        load_tool(folder)
 
 
 CASES = [
@@ -87,7 +123,14 @@ def test_fault_of_a_value_that_stands_in_the_place_of_a_merged_one_is_told_with_
         ("-r other.txt\n", "requirements.lock, line 1: -r does not do in a lock file"),
         ("--no-binary :all:\n", "requirements.lock, line 1: --no-binary does not do in a lock file"),
         ("--only-binary :none:\n", "requirements.lock, line 1: --only-binary does not do in a lock file"),
-        ("--index-url=https://x\n", "requirements.lock, line 1: --index-url does not do in a lock file"),
+        (
+            "--index-url=https://x\n",
+            "requirements.lock, line 1: --index-url does not do in a lock file; hosts take packages",
+        ),
+        (
+            "--find-links /a\n",
+            "line 1: --find-links does not do in a lock file; hosts take packages from where their site",
+        ),
     ],
 )
 def test_lock_without_hashes_is_told(folder: Path, lock: str, text: str) -> None:

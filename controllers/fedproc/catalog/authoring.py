@@ -29,6 +29,11 @@ _ESCAPED = re.compile(r"\\[uU]")
 _HALF = re.compile("[\ud800-\udfff]")
 _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 _CURE_OF_LOCKS = "pin each package with its hashes: pip-compile --generate-hashes"
+_ADDRESSES = frozenset({"--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--trusted-host", "--no-index"})
+_CURE_OF_ADDRESSES = (
+    "hosts take packages from where their site says: take the line away, or give pip-compile --no-emit-index-url "
+    "--no-emit-find-links --no-emit-trusted-host"
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ def _unlocked(content: str) -> Iterator[tuple[int, str]]:
             continue
         name = re.split(r"[\s=]", text)[0] if text.startswith("-") else text.split()[0]
         if name.startswith("-"):
-            yield line, f"{name} does not do in a lock file; {_CURE_OF_LOCKS}"
+            cure = _CURE_OF_ADDRESSES if name in _ADDRESSES else _CURE_OF_LOCKS
+            yield line, f"{name} does not do in a lock file; {cure}"
         elif "--hash=" not in text:
             yield line, f"{name} has no hash; {_CURE_OF_LOCKS}"
 

@@ -20,6 +20,7 @@ from fedproc.contract.tool.tool import Manifest, SourceFile, Tool
 
 _Where = tuple[int | str, ...]
 MAX_BYTES = 50_000_000
+_SHOWN = 10
 _NOT_YAML = (yaml.YAMLError, ValueError, ArithmeticError, AttributeError, LookupError, TypeError, RecursionError)
 """PyYAML lets its constructors' own errors through, as of a date without a 13th month"""
 LEFT_OUT = frozenset({"test", "__pycache__"})
@@ -64,6 +65,8 @@ def _parse(description: Path) -> tuple[Tool, yaml.Node | None]:
         root = loader.get_single_node()
         defects = [f"{description}:{line}: {what}" for line, what in (*doubled_keys(root), *half_characters(text))]
         content = loader.construct_document(root) if root else None  # puts what it merges (<<) first into its tables
+    except FileNotFoundError as error:
+        raise InvalidInputError(_no_tool(description.parent)) from error
     except OSError as error:
         raise InvalidInputError(f"{description}: cannot be read: {error.strerror}") from error
     except _NOT_YAML as error:
@@ -76,6 +79,14 @@ def _parse(description: Path) -> tuple[Tool, yaml.Node | None]:
         found = error.errors(include_url=False, include_input=False)
         lines = [line for entry in found for line in _told(description, root, entry["loc"], entry["msg"])]
         raise InvalidInputError("\n".join(lines)) from error
+
+
+def _no_tool(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder} is no folder: name the one that holds the tool's tool.yaml"
+    if below := sorted(path.parent.name for path in folder.glob("*/tool.yaml"))[:_SHOWN]:
+        return f"{folder} holds no tool.yaml, and tools are below it: name each ({', '.join(below)})"
+    return f"{folder} holds no tool.yaml: begin with a copy of docs/examples/row_count, as docs/tools.md says"
 
 
 def _told(description: Path, root: yaml.Node | None, where: _Where, text: str) -> Iterator[str]:

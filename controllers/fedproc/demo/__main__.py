@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fedproc.catalog.folder import load_catalogue
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError, InvalidInputError
 from fedproc.demo import reviewing, scenario
@@ -145,6 +146,8 @@ def _up(console: Console) -> None:
     federation = _federation()
     _start(federation, console)
     console.print(closing_lines(read_env(_folder())["FEDPROC_URL"], _short(_folder())))
+    if more := os.environ.get("TOOLS"):
+        console.print(lines_of_tools(Path(more)))
 
 
 def closing_lines(url: str, folder: str) -> str:
@@ -159,6 +162,14 @@ By hand:
 {aligned}
   curl -s -d "username=$FEDPROC_USERNAME&password=$FEDPROC_PASSWORD" "$FEDPROC_URL/token"
 Logs are in {folder}/log. make demo-status{other} shows the processes, make demo-down{other} ends them."""
+
+
+def lines_of_tools(root: Path) -> str:
+    """What one does next with tools of one's own in ``root``."""
+    ids = [manifest.tool.id for versions in load_catalogue(root).values() for manifest in versions[-1:]]
+    named = ", ".join(f"fedproc run {name}" for name in ids) or f"none is in {root}: one folder each, with a tool.yaml"
+    again = f"make demo-tools TOOLS={shlex.quote(str(root))}"
+    return f"Your tools: {named}\nAfter a change, {again} offers them again within seconds."
 
 
 def _tools(console: Console) -> None:

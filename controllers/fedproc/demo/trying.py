@@ -11,6 +11,7 @@ import tomli_w
 
 from fedproc.catalog.bundle import pack
 from fedproc.catalog.folder import load_tool
+from fedproc.catalog.imports import unknown_imports
 from fedproc.catalog.signing import sign_manifest, tool_digest
 from fedproc.cli.registry import published
 from fedproc.client.api import Client
@@ -41,7 +42,7 @@ def offer_tools(federation: Federation, root: Path, say: Say) -> list[Manifest]:
     signer = signer_for(Keyring(federation.folder / "keys").key("catalogue").private)
     operator = federation.client("operator")
     try:
-        offered = [_publish(operator, signer, folder, load_tool(folder), say) for folder in _folders(root)]
+        offered = [_publish(operator, signer, folder, _read(folder, say), say) for folder in _folders(root)]
         _admit(federation, offered)
         wanted = {tool_digest(manifest) for manifest in offered}
         wait_until(lambda: _is_admitted(operator, wanted), _SECONDS, "not every host says that it admits the tools")
@@ -55,6 +56,13 @@ def _folders(root: Path) -> Iterator[Path]:
     if not found:
         raise InvalidInputError(f"{root} holds no tool: give a tool's folder, or one that holds one folder per tool")
     yield from found
+
+
+def _read(folder: Path, say: Say) -> Manifest:
+    manifest = load_tool(folder)
+    for hint in unknown_imports(manifest, folder):
+        say(f"look at: {hint}")
+    return manifest
 
 
 def _publish(operator: Client, signer: Signer, folder: Path, manifest: Manifest, say: Say) -> Manifest:

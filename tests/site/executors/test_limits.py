@@ -18,10 +18,11 @@ block = bytes(1_000_000)
 for number in range(10_000):
     open(f"file-{number}", "wb").write(block)
 """
+# less than its memory: where the folder is in memory, what a job writes counts as its own
 REMOVED_FILES = """
 import os, time
 block, kept = bytes(1_000_000), []
-for number in range(100):
+for number in range(50):
     kept.append(open(f"file-{number}", "wb"))
     kept[-1].write(block)
     kept[-1].flush()
