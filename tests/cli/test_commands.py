@@ -16,10 +16,10 @@ from tests.cli.conftest import Call
 from tests.support.central_api import TOOLS, Federation
 
 from fedproc.central.db.engine import write_transaction
-from fedproc.central.db.repositories import dataset_columns
+from fedproc.central.db.repositories import dataset_columns, datasets
 from fedproc.central.db.schema import experiments, jobs
 from fedproc.client import session
-from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns
+from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns, OfferedDataset
 from fedproc.contract.wire.releasing import AdmittedTool
 
 
@@ -532,3 +532,44 @@ def test_columns_that_a_run_uses_and_that_differ_are_said_before_it_starts(feder
     assert said.code == 0
     assert "note: age: unit a at UB:cohort, mo at BSC:cohort\n" in said.err
     assert "other" not in said.err
+
+
+# -- datasets that are looked for
+
+
+def _offer(federation: Federation, host: str, **changes: object) -> None:
+    hosts = federation.books.hosts
+    offered = (OfferedDataset(id="cohort", version="1", description=f"cohort of {host}", **changes),)
+    beat = hosts.heartbeat(host, ()).model_copy(update={"datasets": offered})
+    federation.books.take((host, hosts.seal(host, beat)))
+
+
+def test_datasets_are_found_by_what_they_are_and_by_their_entry_in_a_catalogue(
+    federation: Federation, rosa: Call
+) -> None:
+    for host in ("UB", "BSC"):
+        _offer(federation, host, catalogue="eucaim:breast")
+    _describe(federation, "UB", DatasetColumn(name="age", type="number"))
+    with write_transaction(federation.engine) as connection:
+        datasets.describe(connection, "UB", "cohort", "1")
+    found = rosa("data", "list", "--column", "AGE", "--text", "cohort")
+    assert ("UB:cohort" in found.out, "BSC:cohort" in found.out) == (True, False)
+    assert "no host offers such a dataset" in rosa("data", "list", "--modality", "CT").out
+    both = json.loads(rosa("data", "list", "--catalogue", "eucaim:breast", "--json").out)
+    assert [entry["id"] for entry in both] == ["BSC:cohort", "UB:cohort"]
+    shown = rosa("data", "show", "eucaim:breast").out
+    assert "BSC:cohort  version" in shown
+    assert shown.count("in a catalogue: eucaim:breast") == 2
+    started = json.loads(rosa("run", "count", "--data", "eucaim:breast", "-p", "column=age", "--no-wait", "--json").out)
+    assert started["datasets"] == ["BSC:cohort", "UB:cohort"]
+    assert "no host offers a dataset of eucaim:lung" in rosa("data", "show", "eucaim:lung").err
+
+
+def test_centre_that_knows_no_filters_is_told_apart(
+    federation: Federation, rosa: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedproc.central.api.routes.datasets.FILTERS", ())
+    said = rosa("data", "list", "--modality", "CT")
+    assert (said.code, said.out) == (1, "")
+    assert "this centre does not find datasets by modality yet" in said.err
+    assert rosa("data", "list", "--host", "UB").code == 0

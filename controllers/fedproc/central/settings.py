@@ -166,6 +166,57 @@ class GrantSettings(Section):
         return dataset if entry is None or entry.resource is None else entry.resource
 
 
+Iri = Annotated[str, StringConstraints(max_length=500, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+$")]
+
+
+class AgentSettings(Section):
+    """An organisation, with a way to reach it."""
+
+    name: str = Field(min_length=1, max_length=300)
+    email: str | None = Field(None, pattern=r"^[^@\s<>?&]+@[^@\s<>?&]+$")
+    page: Url | None = None
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.email is None and self.page is None:
+            raise ValueError(f"{self.name}: give email or page")
+        return self
+
+
+class DescribedSettings(Section):
+    """What a data catalogue says of a dataset that its host cannot know; concepts are IRIs of EUCAIM's vocabularies."""
+
+    interoperability_level: Iri | None = None
+    health_categories: tuple[Iri, ...] = ()
+    types: tuple[Iri, ...] = ()
+    condition: Iri | None = None
+    collection_methods: tuple[Iri, ...] = ()
+    provenance: tuple[str, ...] = Field((), description="how it was collected and processed, in English")
+    keywords: tuple[str, ...] = Field((), description="what its images and tables tell, unless given")
+    rights: Literal["REMOTE_PROCESSING", "IN_SITU_PROCESSING"] = "REMOTE_PROCESSING"
+
+
+class DataCatalogueSettings(Section):
+    """What the hosts offer, as a data catalogue, as EUCAIM's DCAT-AP has it (``GET /data/catalogue``)."""
+
+    title: str = "Datasets of the federation"
+    description: str = "What its hosts offer for processing where the data are."
+    publisher: AgentSettings = AgentSettings(
+        name="EUCAIM", email="contact@cancerimage.eu", page="https://cancerimage.eu/contact-us/"
+    )
+    hdab: AgentSettings | None = Field(None, description="the health data access body, once it is designated")
+    access_url: Url | None = Field(None, description="where access is asked for; the dataset's own page unless given")
+    legislation: tuple[Url, ...] = Field(("http://data.europa.eu/eli/reg/2025/327/oj",), min_length=1)
+    concepts: dict[str, Iri] = Field({}, description="of values of DICOM, such as modality=CT or body_part=BREAST")
+    every: DescribedSettings = Field(DescribedSettings(), description="of each dataset")
+    datasets: dict[str, DescribedSettings] = Field({}, description="by HOST:id, instead of what is said of each")
+
+    def of(self, dataset: str) -> DescribedSettings:
+        """What is said of ``HOST:id``: its own entry, and for what that leaves out the entry of all."""
+        own = self.datasets.get(dataset)
+        return self.every if own is None else self.every.model_copy(update=dict(own.model_dump(exclude_unset=True)))
+
+
 class CentralSettings(Section):
     """All of the centre. The API and the relay read the same file."""
 
@@ -204,6 +255,7 @@ class CentralSettings(Section):
     log_level: str = "INFO"
     retention: RetentionSettings = RetentionSettings()
     grants: GrantSettings = GrantSettings()
+    data_catalogue: DataCatalogueSettings = DataCatalogueSettings()
 
     @property
     def tlog_folder(self) -> Path:

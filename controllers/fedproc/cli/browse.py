@@ -197,10 +197,21 @@ def _data(context: typer.Context, json: AsJson = False) -> None:
 
 
 @data.command("list")
-def list_datasets(json: AsJson = False) -> None:
-    """All datasets at the hosts."""
+def list_datasets(
+    host: Annotated[str, typer.Option(help="only of this host")] = "",
+    modality: Annotated[list[str] | None, typer.Option(help="with images of it, such as CT; repeat it")] = None,
+    body_part: Annotated[list[str] | None, typer.Option(help="with images of it, such as BREAST; repeat it")] = None,
+    kind: Annotated[str, typer.Option(help="tables or images")] = "",
+    column: Annotated[list[str] | None, typer.Option(help="with such a column; repeat it")] = None,
+    text: Annotated[str, typer.Option(help="with these words in id, label or description")] = "",
+    catalogue: Annotated[str, typer.Option(help="of this entry in a catalogue, such as eucaim:breast-2024")] = "",
+    json: AsJson = False,
+) -> None:
+    """The datasets at the hosts, all or those that fit."""
     with signed_in() as client:
-        found = client.datasets()
+        found = client.datasets(
+            host=host, modality=modality, body_part=body_part, kind=kind, column=column, text=text, catalogue=catalogue
+        )
     if json:
         return as_json(found)
     rows = [
@@ -208,7 +219,7 @@ def list_datasets(json: AsJson = False) -> None:
          flowing(entry.description))
         for entry in found
     ]  # fmt: skip
-    table(("dataset", "version", "size", "", "what it is"), rows, none="no host offers a dataset")
+    table(("dataset", "version", "size", "", "what it is"), rows, none="no host offers such a dataset")
 
 
 @data.command("files")

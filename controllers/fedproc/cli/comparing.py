@@ -27,22 +27,22 @@ def compare(dataset: Annotated[list[str], typer.Argument(help="HOST:ID, two or m
     3    something does
     1    an error
     """
-    wanted = list(dict.fromkeys(dataset))
-    if len(wanted) < 2:
-        raise InvalidInputError("name two datasets or more, as HOST:ID (fedproc data lists them)")
     with signed_in() as client:
+        wanted = list(dict.fromkeys(each for name in dataset for each in client.named_datasets(name)))
+        if len(wanted) < 2:
+            raise InvalidInputError("name two datasets or more, as HOST:ID (fedproc data lists them)")
         found = {name: client.dataset(name) for name in wanted}
     _check_described(found)
-    told = differences({name: detail.columns for name, detail in found.items()})
+    differing = differences({name: detail.columns for name, detail in found.items()})
     if json:
-        as_json([{"column": each.column, "what": each.what, "found": dict(each.found)} for each in told])
+        as_json([{"column": each.column, "what": each.what, "found": dict(each.found)} for each in differing])
     else:
-        rows = [(each.column, each.what, *(each.found[name] for name in wanted)) for each in told]
+        rows = [(each.column, each.what, *(each.found[name] for name in wanted)) for each in differing]
         if rows:
             table(("column", "differs", *wanted), rows, none="")
         else:
             say(f"the descriptions say the same of each column of {', '.join(wanted)}")
-    if told:
+    if differing:
         raise typer.Exit(DIFFERENT)
 
 

@@ -13,6 +13,7 @@ from fedproc.cli.show import AsJson, as_json, flowing, notice, say, say_lines, s
 from fedproc.cli.site.app import INSTALLED
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
+from fedproc.contract.api.hosts import DatasetDetail
 from fedproc.contract.wire.datasets import DatasetColumn, ImagingCounts, ImagingSummary
 
 Folder = Annotated[Path, typer.Argument(help="the dataset's folder")]
@@ -76,14 +77,23 @@ def check(
 
 
 @data.command("show")
-def show(dataset: Annotated[str, typer.Argument(help="HOST:ID")], json: AsJson = False) -> None:
+def show(
+    dataset: Annotated[str, typer.Argument(help="HOST:ID, or the id of its entry in a catalogue")], json: AsJson = False
+) -> None:
     """One dataset at a host: the columns of its tables, their types, units and categories."""
     with signed_in() as client:
-        found = client.dataset(dataset)
+        found = [client.dataset(name) for name in client.named_datasets(dataset)]
     if json:
-        return as_json(found)
+        return as_json(found[0] if len(found) == 1 else found)
+    for each in found:
+        _show(each)
+
+
+def _show(found: DatasetDetail) -> None:
     here = "" if found.available else "  (its host cannot be reached now)"
     say(f"{found.id}  version {version_text(found.version, found.label)}  {size(found.size)}{here}")
+    if found.catalogue:
+        say(f"in a catalogue: {found.catalogue}")
     say_lines(found.description)
     if found.imaging is not None:
         _show_imaging(found.imaging)

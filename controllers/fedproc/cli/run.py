@@ -89,6 +89,7 @@ def run(
     if to is not None:
         check_folder(to)
     with signed_in() as client:
+        values["datasets"] = [each for name in data or [] for each in client.named_datasets(name)]
         request = _checked(client, values)
         inputs.check(client, request, files)
         if dry_run:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from fedproc.client.files import FileCalls
 from fedproc.client.transport import ApiError, at, not_ours, parsed
-from fedproc.common.errors import UnavailableError
+from fedproc.common.errors import InvalidInputError, UnavailableError
 from fedproc.common.http import problem_of
 from fedproc.common.retry import Backoff
 from fedproc.common.text import lines
@@ -31,9 +32,11 @@ from fedproc.contract.api.hosts import DatasetDetail, DatasetView, HostEnrolment
 from fedproc.contract.api.operations import DeadLetter, DeadLetterPage, Health
 from fedproc.contract.api.retention import DeletedExperiment, ErasedUser, StorageView
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
+from fedproc.contract.ids import DATASET_PATTERN
 
 _LONGEST_PAUSE = 25.0
 _RESULTS_AT_ONCE = 1_000
+_DATASETS_AT_ONCE = 1_000
 _CUTS = 8
 """after as many in a row, without an event between them, an event stream is given up"""
 
@@ -106,8 +109,29 @@ class Client(FileCalls):
         files = {"bundle": ("bundle.tar.gz", bundle, "application/gzip")}
         return self._one(ToolView, "POST", "/tools", data={"manifest": manifest}, files=files)
 
-    def datasets(self) -> list[DatasetView]:
-        return self._list(DatasetView, "/datasets")
+    def datasets(self, **filters: str | Sequence[str] | None) -> list[DatasetView]:
+        """All that the hosts offer, or those that all ``filters`` fit (:data:`FILTERS`), fetched a page at a time.
+
+        Raises :class:`UnavailableError` where the centre does not know a filter yet.
+        """
+        wanted = {name: value for name, value in filters.items() if value}
+        query: str | None = str(httpx.QueryParams({**wanted, "limit": _DATASETS_AT_ONCE}))
+        found: list[DatasetView] = []
+        while query is not None:
+            answer = self._send("GET", f"/datasets?{query}")
+            _check_filters(answer, wanted)
+            found += parsed(list[DatasetView], answer)
+            query = answer.links["next"]["url"].partition("?")[2] if "next" in answer.links else None
+        return found
+
+    def named_datasets(self, name: str) -> list[str]:
+        """``HOST:id`` itself, or those of an entry in a catalogue; :class:`InvalidInputError` if it has none."""
+        if re.fullmatch(DATASET_PATTERN, name) or ":" not in name:
+            return [name]
+        found = [entry.id for entry in self.datasets(catalogue=name)]
+        if not found:
+            raise InvalidInputError(f"no host offers a dataset of {name}; fedproc data lists what there is")
+        return found
 
     def dataset(self, dataset: str) -> DatasetDetail:
         """One dataset (``HOST:id``) with its columns."""
@@ -227,6 +251,12 @@ class Client(FileCalls):
             }
             total = found.model_copy(update=counts)
         return total
+
+
+def _check_filters(answer: httpx.Response, wanted: Mapping[str, object]) -> None:
+    known = {"host", *(name.strip() for name in answer.headers.get("dataset-filters", "").split(","))}
+    if unknown := sorted(wanted.keys() - known):
+        raise UnavailableError(f"this centre does not find datasets by {', '.join(unknown)} yet: leave it out")
 
 
 def _event(answer: httpx.Response, data: bytes) -> EventView:

@@ -67,7 +67,7 @@ def test_datasets_are_named_never_by_path(rosa: httpx.Client) -> None:
     ]  # fmt: skip
     assert datasets[0] == {
         "id": "BSC:cohort", "host": "BSC", "version": "1", "label": "", "description": "cohort of BSC", "files": None,
-        "size": None, "available": True,
+        "size": None, "catalogue": None, "available": True,
     }  # fmt: skip
     assert {d["host"] for d in rosa.get("/datasets?host=UB").json()} == {"UB"}
     assert rosa.get("/datasets?host=MARS").json() == []

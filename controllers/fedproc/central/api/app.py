@@ -32,6 +32,7 @@ from fedproc.central.api.recent import Recent
 from fedproc.central.api.routes import (
     acceptance,
     data,
+    datasets,
     dry_run,
     enrolments,
     events,
@@ -73,8 +74,8 @@ log = get_logger(__name__)
 
 _GRACE_SECONDS = 20
 _MODULES = (
-    tasks, experiments, dry_run, events, uploads, data, hosts, grants, acceptance, enrolments, tools, registry, token,
-    retention, system,
+    tasks, experiments, dry_run, events, uploads, data, hosts, datasets, grants, acceptance, enrolments, tools,
+    registry, token, retention, system,
 )  # fmt: skip
 _PAGES = (assets, sign_in, home_page, hosts_page, experiments_page, saved_page, live_page, datasets_page,
     tools_page, wizard, files_page, operate_page, nowhere,

@@ -248,22 +248,19 @@ def _reached_by(row: Row[Any]) -> str:
     return f"{own}; server tasks at {row.address}" if row.address else own
 
 
-def dataset_views(row: Row[Any], heartbeat_timeout: float) -> list[DatasetView]:
-    """What a host offers; ``available`` while the host is heard of."""
-    alive = host_view(row, heartbeat_timeout).alive
-    return [
-        DatasetView(
-            id=f"{row.id}:{offered['id']}",
-            host=row.id,
-            version=offered["version"],
-            label=offered.get("label", ""),
-            description=offered.get("description", ""),
-            files=offered.get("files"),
-            size=offered.get("size"),
-            available=alive,
-        )
-        for offered in (row.heartbeat or {}).get("datasets", [])
-    ]
+def dataset_view(row: Row[Any], heartbeat_timeout: float) -> DatasetView:
+    """One that a host offers, by its row of the index; ``available`` while its host is heard of."""
+    return DatasetView(
+        id=f"{row.host}:{row.id}",
+        host=row.host,
+        version=row.version,
+        label=row.label,
+        description=row.description,
+        files=row.files,
+        size=row.size,
+        catalogue=row.catalogue,
+        available=row.heard is not None and row.heard > time.time() - heartbeat_timeout,
+    )
 
 
 def dataset_detail(view: DatasetView, pages: Sequence[Row[Any]]) -> DatasetDetail:

@@ -24,13 +24,15 @@ from sqlalchemy import (
     text,
 )
 
+from fedproc.central.db.dataset_tables import dataset_terms, datasets
 from fedproc.central.db.log_tables import log_queue
 from fedproc.central.db.metadata import BigId, metadata
 from fedproc.central.db.sign_ins import sessions
 
 __all__ = [
-    "audit", "dataset_columns", "dead_letters", "deletions", "discards", "enrolments", "events", "experiments", "files",
-    "hosts", "jobs", "kept", "log_queue", "metadata", "outbox", "records", "relays", "sessions", "shared", "tools",
+    "audit", "dataset_columns", "dataset_terms", "datasets", "dead_letters", "deletions", "discards", "enrolments",
+    "events", "experiments", "files", "hosts", "jobs", "kept", "log_queue", "metadata", "outbox", "records", "relays",
+    "sessions", "shared", "tools",
 ]  # fmt: skip
 
 hosts = Table(
@@ -53,14 +55,12 @@ hosts = Table(
     Column("heard", Float),
     Column("report", JSON),
     Column("log", JSON),
+    Column("offered", String(64)),
 )
 """A host as enrolled, its last heartbeat (``heard``: when the host was last alive) and its last :class:`HostReport`.
-
-``epochs``: when the present ``epoch`` was first seen, and those before it (:mod:`fedproc.central.relay.epochs`).
-
-``log``: its transparency log as the centre has witnessed it (:class:`fedproc.common.tlog.witness.Witnessed`).
+``epochs``: when the present ``epoch`` was first seen, and those before it. ``log``: its transparency log as witnessed.
 ``acceptance`` is its newest acceptance experiment; a host that is not ``accepted`` becomes so when that succeeds.
-"""
+``offered``: sha256 of its rows in ``datasets``."""
 
 dataset_columns = Table(
     "dataset_columns",

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, updat
 from sqlalchemy.exc import DataError
 
 from fedproc.central.db.engine import serialized_transaction
-from fedproc.central.db.repositories import dataset_columns, events, log_queue
+from fedproc.central.db.repositories import datasets, events, log_queue
 from fedproc.central.db.repositories.log_queue import LogEntry
 from fedproc.central.db.schema import hosts, jobs, records
 from fedproc.central.experiments.advance import advance
@@ -326,9 +326,7 @@ class Ingestion:
             "heartbeat": heartbeat.model_dump(mode="json", exclude={"columns", "log"}),
         }
         values |= witness.column(row.id, row.log, heartbeat.log, signed, self._now)
-        if heartbeat.columns is not None:
-            offered = [dataset.id for dataset in heartbeat.datasets]
-            dataset_columns.keep(self._connection, heartbeat.host, heartbeat.columns, offered)
+        datasets.take(self._connection, heartbeat, row.offered)
         self.result.heartbeats[heartbeat.host] = heartbeat
         self._connection.execute(update(hosts).where(hosts.c.id == heartbeat.host).values(**values))
         self._hosts.pop(heartbeat.host, None)

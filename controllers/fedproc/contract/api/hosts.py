@@ -19,6 +19,10 @@ OPEN_JOBS = 40_000
 """of one host in one report: with them its body stays below the 4 MiB that the API takes"""
 
 
+FILTERS = ("host", "modality", "body_part", "kind", "column", "text", "catalogue")
+"""by which ``GET /datasets`` chooses; an API of before knows ``host`` alone, and passes over the others"""
+
+
 class DatasetView(View):
     id: DatasetRef
     host: HostId
@@ -27,6 +31,7 @@ class DatasetView(View):
     description: str = ""
     files: int | None = None
     size: int | None = None
+    catalogue: str | None = Field(None, description="the IRI of its entry in a catalogue outside, by which it is found")
     available: bool = True
 
 

@@ -28,6 +28,12 @@ class Offer(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+CatalogueId = Annotated[
+    str, StringConstraints(max_length=500, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`\x00-\x20]+$")
+]
+"""An absolute IRI such as ``eucaim:breast-2024`` or an https address; what stands before ``:`` is no host of ours."""
+
+
 class OfferedDataset(Offer):
     id: DatasetId
     version: str = Field(description="follows from its content: another one means that a name or a byte is another")
@@ -35,6 +41,7 @@ class OfferedDataset(Offer):
     description: str = ""
     files: int | None = None
     size: int | None = Field(None, description="bytes")
+    catalogue: CatalogueId | None = Field(None, description="the IRI of its entry in a catalogue outside")
 
 
 class DatasetColumn(Offer):

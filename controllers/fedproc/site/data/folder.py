@@ -249,7 +249,8 @@ def _offer(name: str, entry: DatasetSettings, described: Mapping[str, Any], know
     description = entry.description or str(described.get("description", ""))
     label = _label(entry, described)
     offer = OfferedDataset(
-        id=name, version=known.version, label=label, description=description, files=known.files, size=known.size
-    )
+        id=name, version=known.version, label=label, description=description, files=known.files, size=known.size,
+        catalogue=entry.catalogue,
+    )  # fmt: skip
     offer.model_dump_json()
     return offer

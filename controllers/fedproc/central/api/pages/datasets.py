@@ -26,7 +26,7 @@ async def show_datasets(
     host: Annotated[str, Query(max_length=31)] = "",
     part: Annotated[int, Query(alias="page", ge=1, le=10_000)] = 1,
 ) -> Response:
-    """Those that fit: every word of ``text`` is in the id or the description."""
+    """Those that fit: every word of ``text`` is in the id, the description, or the id of its entry in a catalogue."""
     everything = await api.many(DatasetView, "/datasets")
     fitting = [dataset for dataset in everything if _fits(dataset, text) and host in {"", dataset.host}]
     paging = Paging(part, _PART, len(fitting), "/dashboard/datasets", {"text": text, "host": host})
@@ -42,7 +42,7 @@ async def show_datasets(
 
 
 def _fits(dataset: DatasetView, text: str) -> bool:
-    place = f"{dataset.id} {dataset.description}".lower()
+    place = f"{dataset.id} {dataset.description} {dataset.catalogue or ''}".lower()
     return all(word in place for word in text.lower().split())
 
 

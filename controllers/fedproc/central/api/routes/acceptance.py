@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from fedproc.central.api.deps import AnyCaller, AppState, app_state, audit_event
 from fedproc.central.api.routes.common import HostPath, answer, router
-from fedproc.central.api.views import dataset_views, experiment_view, host_view
+from fedproc.central.api.views import experiment_view, host_view
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
 from fedproc.central.db.repositories import experiments, files, hosts
@@ -76,7 +76,7 @@ def _order(connection: Connection, app: AppState, host: str) -> ExperimentReques
         raise ConflictError(
             f"{host} has not been heard of lately: start its orchestrator first", code="conflict.silent"
         )
-    offered = [view.id for view in dataset_views(row, app.heartbeat_timeout)]
+    offered = host_view(row, app.heartbeat_timeout).datasets
     return ExperimentRequest(
         tool=app.settings.acceptance_tool,
         hosts=[host],

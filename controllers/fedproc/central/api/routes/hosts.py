@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import Path, Query, Request
+from fastapi import Query, Request
 from pydantic import TypeAdapter
 from sqlalchemy import Row
 from starlette.responses import Response
@@ -21,18 +21,15 @@ from fedproc.central.api.deps import (
 )
 from fedproc.central.api.health import check_health
 from fedproc.central.api.routes.common import HostPath, add_alias, answer, answer_list, router
-from fedproc.central.api.views import dataset_detail, dataset_views, host_report_view, host_view
+from fedproc.central.api.views import host_report_view, host_view
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
-from fedproc.central.db.repositories import dataset_columns, enrolments, hosts
+from fedproc.central.db.repositories import enrolments, hosts
 from fedproc.central.experiments import reconcile, revocation
 from fedproc.central.tlog import witness
-from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
+from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError
 from fedproc.common.keys import load_key, public_jwk
-from fedproc.common.text import did_you_mean
 from fedproc.contract.api.hosts import (
-    DatasetDetail,
-    DatasetView,
     HostEnrolment,
     HostReportView,
     HostRevocation,
@@ -41,15 +38,12 @@ from fedproc.contract.api.hosts import (
     OpenJobsReport,
 )
 from fedproc.contract.api.operations import Health
-from fedproc.contract.ids import DATASET_PATTERN
 from fedproc.contract.wire.logs import WitnessExchange
 
 routes = router("hosts")
 
 _HOSTS = TypeAdapter(list[HostView])
 _REPORTS = TypeAdapter(list[HostReportView])
-_DATASETS = TypeAdapter(list[DatasetView])
-DatasetPath = Annotated[str, Path(pattern=DATASET_PATTERN, description="HOST:id")]
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -212,35 +206,6 @@ def report_open_jobs(request: Request, host_id: HostPath, body: OpenJobsReport, 
     app.notifier.publish("outbox")
     app.notifier.publish("events")
     return answer(result)
-
-
-@routes.get("/datasets", response_model=list[DatasetView])
-def list_datasets(
-    request: Request,
-    caller: Researcher,
-    host: Annotated[str | None, Query(max_length=31, description="only of this host")] = None,
-) -> Response:
-    """What the active hosts offer, by their last heartbeats."""
-    app = app_state(request)
-    with read_transaction(app.engine) as connection:
-        rows = [row for row in hosts.listed(connection, everyone=False) if host in {None, row.id}]
-    return answer_list(_DATASETS, [view for row in rows for view in dataset_views(row, app.heartbeat_timeout)])
-
-
-@routes.get("/datasets/{dataset_id}", response_model=DatasetDetail)
-def show_dataset(request: Request, dataset_id: DatasetPath, caller: Researcher) -> Response:
-    """One dataset (``HOST:id``) with the columns, types, units and categories that its description says."""
-    app = app_state(request)
-    host, _, name = dataset_id.partition(":")
-    with read_transaction(app.engine) as connection:
-        row = hosts.one(connection, host)
-        offered = [] if row is None or not row.active else dataset_views(row, app.heartbeat_timeout)
-        view = next((one for one in offered if one.id == dataset_id), None)
-        if view is None:
-            near = did_you_mean(dataset_id, [one.id for one in offered]) or ";"
-            raise NotFoundError(f"there is no dataset {dataset_id}{near} fedproc data lists what the hosts offer")
-        pages = dataset_columns.of_dataset(connection, host, name, view.version)
-    return answer(dataset_detail(view, pages))
 
 
 add_alias(routes, "/hosts", list_hosts)

@@ -17,24 +17,33 @@ MOST_PAGES = 1000
 _TABLE = dataset_columns.c
 
 
-def keep(connection: Connection, host: str, page: DatasetColumns, offered: Sequence[str]) -> None:
-    """Keep a page of a dataset that is among those ``offered``; forget those of other versions, and of others."""
+def keep(connection: Connection, host: str, page: DatasetColumns, offered: Sequence[str]) -> bool:
+    """Keep a page of a dataset that is among those ``offered``; forget those of other versions, and of others.
+
+    Whether something is known that was not.
+    """
     other = (_TABLE.dataset == page.dataset) & or_(_TABLE.version != page.version, _TABLE.pages != page.pages)
-    kept = set(connection.execute(select(_TABLE.dataset).where(_TABLE.host == host).distinct()).scalars())
+    kept = datasets_of(connection, host)
     # named by what is kept, which is bounded: a database takes so many parameters, and a host may offer more
     gone = or_(_TABLE.dataset.in_(sorted(kept - set(offered))), other)
     connection.execute(delete(dataset_columns).where(_TABLE.host == host, gone))
     if page.dataset not in offered or page.page >= page.pages:
-        return
+        return False
     own = (_TABLE.host == host) & (_TABLE.dataset == page.dataset) & (_TABLE.page == page.page)
     content = page.model_dump(mode="json", include={"columns", "imaging"})
     known = connection.execute(select(_TABLE.columns, _TABLE.imaging).where(own)).first()
     if known is not None and known._asdict() == content:
-        return
+        return False
     connection.execute(delete(dataset_columns).where(own))
     if connection.execute(select(func.count()).where(_TABLE.host == host)).scalar_one() < MOST_PAGES:
         row = {"host": host, "dataset": page.dataset, "page": page.page, "pages": page.pages, "version": page.version}
         connection.execute(insert(dataset_columns).values(**row, **content))
+    return True
+
+
+def datasets_of(connection: Connection, host: str) -> set[str]:
+    """The datasets of a host of which something is kept, in whatever version."""
+    return set(connection.execute(select(_TABLE.dataset).where(_TABLE.host == host).distinct()).scalars())
 
 
 def of_dataset(connection: Connection, host: str, dataset: str, version: str) -> Sequence[Row[Any]]:

@@ -199,6 +199,7 @@ def _offer(name: str, entry: DatasetSettings, known: Known) -> OfferedDataset:
         label=entry.version or "",
         description=entry.description or "",
         files=known.files,
+        catalogue=entry.catalogue,
     )
     offer.model_dump_json()
     return offer

@@ -1,0 +1,111 @@
+"""What the hosts offer: found by what it is, a page at a time, and one dataset with its columns (D6.1)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import Path, Query, Request
+from pydantic import TypeAdapter
+from starlette.responses import Response
+
+from fedproc.central.api import dcat
+from fedproc.central.api.deps import AppState, Researcher, app_state
+from fedproc.central.api.routes.common import answer, answer_list, router
+from fedproc.central.api.views import dataset_detail, dataset_view
+from fedproc.central.db.engine import read_transaction
+from fedproc.central.db.repositories import dataset_columns, datasets
+from fedproc.common.errors import NotFoundError
+from fedproc.common.text import did_you_mean
+from fedproc.contract.api.base import Line
+from fedproc.contract.api.hosts import FILTERS, DatasetDetail, DatasetView
+from fedproc.contract.ids import DATASET_PATTERN
+
+routes = router("hosts")
+
+_DATASETS = TypeAdapter(list[DatasetView])
+_LINKED_DATA: dict[int | str, dict[str, Any]] = {200: {"content": {dcat.MEDIA_TYPE: {"schema": {"type": "object"}}}}}
+DatasetPath = Annotated[str, Path(pattern=DATASET_PATTERN, description="HOST:id")]
+Value = Annotated[Line, Query(max_length=200)]
+Cursor = Annotated[str | None, Query(pattern=DATASET_PATTERN, description="the last dataset of the page before")]
+
+
+@routes.get("/datasets", response_model=list[DatasetView])
+def list_datasets(
+    request: Request,
+    caller: Researcher,
+    host: Annotated[str | None, Query(max_length=31, description="only of this host")] = None,
+    modality: Annotated[list[Value] | None, Query(description="images of all these, such as CT")] = None,
+    body_part: Annotated[list[Value] | None, Query(description="images of all these, such as BREAST")] = None,
+    kind: Annotated[Literal["tables", "images"] | None, Query(description="only what has some")] = None,
+    column: Annotated[list[Value] | None, Query(description="tables with all these columns")] = None,
+    text: Annotated[Line | None, Query(max_length=200, description="each word in id, label or description")] = None,
+    catalogue: Annotated[Line | None, Query(max_length=500, description="those of this entry in a catalogue")] = None,
+    cursor: Cursor = None,
+    limit: Annotated[int | None, Query(ge=1, le=1000, description="all unless given; Link leads on")] = None,
+) -> Response:
+    """What the active hosts offer, by their last heartbeats, in the order of host and id.
+
+    All filters hold together, without regard to case; ``Dataset-Filters`` names those that this API knows. With
+    ``limit`` the ``Link`` header leads on: a page begins behind the dataset with which the one before ended, whatever
+    came or went meanwhile.
+    """
+    app = app_state(request)
+    given = {"modality": modality, "body_part": body_part, "kind": [kind] if kind else None, "column": column}
+    terms = [datasets.term(name, value) for name, values in given.items() for value in values or ()]
+    wanted = datasets.Wanted(host, terms, text, catalogue)
+    with read_transaction(app.engine) as connection:
+        rows = datasets.page(connection, wanted, cursor, None if limit is None else limit + 1)
+    views = [dataset_view(row, app.heartbeat_timeout) for row in rows[:limit]]
+    headers = {"Dataset-Filters": ", ".join(FILTERS)}
+    if limit is not None and len(rows) > limit:
+        headers["Link"] = f'<{_next(request, app, views[-1].id)}>; rel="next"'
+    return answer_list(_DATASETS, views, headers)
+
+
+def _next(request: Request, app: AppState, last: str) -> str:
+    query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    return app.url(f"{request.url.path}?{urlencode([*query, ('cursor', last)])}")
+
+
+@routes.get("/datasets/{dataset_id}", response_model=DatasetDetail, responses=_LINKED_DATA)
+def show_dataset(request: Request, dataset_id: DatasetPath, caller: Researcher) -> Response:
+    """One dataset (``HOST:id``) with the columns, types, units and categories that its description says.
+
+    ``Accept: application/ld+json`` gives it as EUCAIM's DCAT-AP v2.0 has it.
+    """
+    app = app_state(request)
+    detail = _detail(app, dataset_id)
+    if dcat.MEDIA_TYPE not in request.headers.get("accept", ""):
+        return answer(detail, headers={"Vary": "Accept"})
+    return dcat.answer(dcat.dataset_document(detail, app.settings))
+
+
+@routes.get("/data/catalogue", response_class=Response, responses=_LINKED_DATA)
+def get_catalogue(
+    request: Request,
+    caller: Researcher,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Response:
+    """All that the hosts offer as a catalogue (DCAT-AP), as JSON-LD, a page at a time: ``Link`` leads on."""
+    app = app_state(request)
+    with read_transaction(app.engine) as connection:
+        rows = datasets.page(connection, datasets.Wanted(), cursor, limit + 1)
+        pages = [dataset_columns.of_dataset(connection, row.host, row.id, row.version) for row in rows[:limit]]
+    views = [dataset_view(row, app.heartbeat_timeout) for row in rows[:limit]]
+    details = [dataset_detail(view, found) for view, found in zip(views, pages, strict=True)]
+    headers = {"Link": f'<{_next(request, app, views[-1].id)}>; rel="next"'} if len(rows) > limit else None
+    return dcat.answer(dcat.catalogue_document(details, app.settings), headers)
+
+
+def _detail(app: AppState, dataset: str) -> DatasetDetail:
+    host, _, name = dataset.partition(":")
+    with read_transaction(app.engine) as connection:
+        row = datasets.one(connection, host, name)
+        if row is None:
+            known = [f"{host}:{each}" for each in datasets.ids_of(connection, host)]
+            near = did_you_mean(dataset, known) or ";"
+            raise NotFoundError(f"there is no dataset {dataset}{near} fedproc data lists what the hosts offer")
+        pages = dataset_columns.of_dataset(connection, host, name, row.version)
+    return dataset_detail(dataset_view(row, app.heartbeat_timeout), pages)
