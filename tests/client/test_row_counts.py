@@ -52,6 +52,6 @@ def _report(rows: list[dict[str, Any]]) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(
         ("label", "owner_name", "created", "ended", "purpose", "experiment", "centre", "citation")
     )
-    lists: dict[str, Any] = {name: [] for name in ("jobs", "datasets", "files", "succeeded_without")}
+    lists: dict[str, Any] = {name: [] for name in ("jobs", "datasets", "files", "succeeded_without", "partly_released")}
     tool = {"id": "t", "version": "1.0.0", "digest": "sha256:0"}
     return empty | lists | {"tool": tool, "state": "succeeded", "parameters": {}, "host_parameters": {}, "rows": rows}

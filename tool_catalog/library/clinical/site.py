@@ -31,7 +31,7 @@ def read_site(datasets: Path, formula: Formula, *, table: str, missing: str, min
     """
     dataset = Dataset.only(datasets)
     table = only_table(dataset, table)
-    frame = read_frame(dataset, table, formula.columns, missing)
+    frame, _ = read_frame(dataset, table, formula.columns, missing)
     check_rows(len(frame), min_cell)
     made = design(dataset, table, formula, frame)
     rows = np.column_stack([made.rows, outcome(dataset, table, formula, frame)])

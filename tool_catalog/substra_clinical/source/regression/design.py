@@ -40,8 +40,10 @@ def only_table(dataset: Dataset, wanted: str) -> str:
     return found[0]
 
 
-def read_frame(dataset: Dataset, table: str, columns: tuple[str, ...], missing: str) -> pd.DataFrame:
-    """The rows of the columns in which no value is missing; ``missing`` says what becomes of others.
+def read_frame(dataset: Dataset, table: str, columns: tuple[str, ...], missing: str) -> tuple[pd.DataFrame, int]:
+    """The rows of the columns in which no value is missing, and how many others were left out.
+
+    ``missing`` says what becomes of others.
 
     Numbers and truth values are float64, categories have all values of their description. Raises TableError, or
     :class:`Fault` if a column is of another type or no row is left.
@@ -49,6 +51,7 @@ def read_frame(dataset: Dataset, table: str, columns: tuple[str, ...], missing: 
     for name in columns:
         _check_type(dataset.column(name))
     frame = dataset.frame(table, columns)
+    read = len(frame)
     if missing == "leave_out":
         frame = frame.dropna()
     for name in columns:
@@ -56,7 +59,8 @@ def read_frame(dataset: Dataset, table: str, columns: tuple[str, ...], missing: 
         dataset.refuse(table, frame[name].isna(), expected)
     if frame.empty:
         raise Fault(f"dataset: {dataset.file(table)}: no row is left in which every value is known")
-    return frame.astype({name: float for name in columns if dataset.column(name).type != "category"})
+    types = {name: float for name in columns if dataset.column(name).type != "category"}
+    return frame.astype(types), read - len(frame)
 
 
 def design(dataset: Dataset, table: str, formula: Formula, frame: pd.DataFrame) -> Design:

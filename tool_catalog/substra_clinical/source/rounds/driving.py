@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from regression.answers import Answer, same
+from regression.rows import Rows, read_rows
 
 from .evaluation import Evaluation
 from .messages import Ask, finished
@@ -23,7 +24,7 @@ from .standard import Moments, Standard
 Array = npt.NDArray[np.float64]
 INTERCEPT = "Intercept"
 MOST_TERMS = 1000
-KEYS = ("dataset", "columns", "terms", "n", "events", "smallest_group", "means", "squares")
+KEYS = ("dataset", "columns", "terms", "n", "rows", "events", "smallest_group", "means", "squares")
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class Introduced:
 
     host: str
     dataset: str
+    version: str
     columns: Any
     terms: tuple[str, ...]
     events: int
     moments: Moments
+    rows: Rows
 
     @staticmethod
     def read(answer: Answer, request: dict[str, Any], least: int) -> Introduced:
@@ -45,17 +48,28 @@ class Introduced:
         dataset.check(("id", "version"))
         answer.persons("smallest_group", least)
         terms = answer.texts("terms", MOST_TERMS)
-        squares = answer.vector("squares", len(terms))
+        squares, n = answer.vector("squares", len(terms)), answer.persons("n", least)
         if (squares < 0).any():
             raise answer.wrong("squares must not be negative")
         return Introduced(
             host=answer.host,
-            dataset=f"{dataset.text('id')} {dataset.text('version')}",
+            dataset=dataset.text("id"),
+            version=dataset.text("version"),
             columns=answer.objects("columns", MOST_TERMS),
             terms=terms,
             events=answer.persons("events", least),
-            moments=Moments(answer.persons("n", least), answer.vector("means", len(terms)), squares),
+            moments=Moments(n, answer.vector("means", len(terms)), squares),
+            rows=read_rows(answer, n, least),
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """One entry of a result's ``hosts``."""
+        data = f"{self.dataset} {self.version}"
+        return {"host": self.host, "dataset": data, "n": self.moments.n, "events": self.events}
+
+    def rows_as_json(self) -> dict[str, Any]:
+        """One entry of a result's ``rows``."""
+        return self.rows.told(self.host, self.dataset, self.version)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from regression.design import Design, meaning
 from regression.persons import check_group, check_rows, check_site, smallest_group
+from regression.rows import rows_of
 from tables.frame import Dataset
 
 from .request import Request
@@ -17,9 +18,18 @@ Array = npt.NDArray[np.float64]
 
 
 def introduction(
-    dataset: Dataset, request: Request, columns: tuple[str, ...], design: Design, events: Array, *, intercept: bool
+    dataset: Dataset,
+    request: Request,
+    columns: tuple[str, ...],
+    design: Design,
+    events: Array,
+    *,
+    intercept: bool,
+    left_out: int,
 ) -> dict[str, Any]:
     """Counts, and moments of the terms; ``events`` says of each row whether the outcome is true.
+
+    ``left_out``: how many rows were not used.
 
     Raises Fault if a sum over the rows would speak of fewer than ``min_cell`` persons, or if the model has too many
     parameters for them.
@@ -36,6 +46,7 @@ def introduction(
         "columns": meaning(dataset, columns),
         "terms": list(design.names),
         "n": len(events),
+        "rows": rows_of(len(events), left_out, request.min_cell).as_json(),
         "events": int(events.sum()),
         "smallest_group": group.persons,
         "means": moments.means.tolist(),
