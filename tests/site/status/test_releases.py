@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import hashlib
 import json
 import os
+import stat
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +21,8 @@ from tests.site.jobs.test_review import Site
 from tests.support.orchestrator import S
 
 from fedproc.cli.main import main
+from fedproc.cli.site.control import ask
+from fedproc.common.errors import FedprocError, InvalidInputError
 from fedproc.site.journal import Journal
 from fedproc.site.status.control import ControlSocket
 from fedproc.site.status.releases import release_routes
@@ -140,3 +147,71 @@ def _account() -> str:
     import pwd
 
     return pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.fixture
+def socket() -> Iterator[Path]:
+    """Where every account comes to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder, "review.sock")
+
+
+def status_of(socket: Path) -> tuple[int, int] | None:
+    found = socket.stat() if socket.exists() else None
+    return None if found is None else (stat.S_IMODE(found.st_mode), found.st_gid)
+
+
+async def test_reviewers_have_a_socket_of_their_group_which_serves_releases_alone(site, socket):
+    group = grp.getgrgid(os.getgid()).gr_name
+    control = ControlSocket(socket, release_routes(site.host.services, site.host.orchestrator), group)
+    serving = asyncio.create_task(control.run())
+    await site.until(lambda: status_of(socket) == (0o660, os.getgid()))
+    assert await asyncio.to_thread(ask, socket, "GET", "/releases") == []
+    with pytest.raises(FedprocError, match="no such thing here"):
+        await asyncio.to_thread(ask, socket, "POST", "/stop")
+    serving.cancel()
+
+
+async def test_a_group_that_is_not_there_is_said_at_the_start(site, tmp_path):
+    control = ControlSocket(tmp_path / "review.sock", [], "no-such-group")
+    with pytest.raises(InvalidInputError, match="reviewers_group 'no-such-group'"):
+        await control.run()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is another account")
+async def test_two_accounts_are_two_persons(site, socket, monkeypatch):
+    """Each is a process of its own, as the kernel names it; one that is not of the group is no second person."""
+    reviewers = SimpleNamespace(gr_gid=-1, gr_mem=["daemon", "bin"])  # the machine's own groups stay as they are
+    monkeypatch.setattr("fedproc.site.status.control.grp.getgrnam", lambda _name: reviewers)
+    site.host.services.settings.reviewers_group = "reviewers"
+    site.policy(reviewers={"aggregate": 2})
+    site.seal(counts="12")
+    await site.begin()
+    control = ControlSocket(socket, release_routes(site.host.services, site.host.orchestrator))
+    serving = asyncio.create_task(control.run())
+    await site.until(lambda: status_of(socket) is not None)
+    await asyncio.to_thread(socket.chmod, 0o666)
+    job = f"/releases/{site.job}"
+    said = await asyncio.to_thread(_as_account, "nobody", socket, job)
+    assert "each by an account of the group" in said
+    assert json.loads(await asyncio.to_thread(_as_account, "daemon", socket, job))["result"]["open"]
+    assert not json.loads(await asyncio.to_thread(_as_account, "bin", socket, job))["result"]["open"]
+    assert (await site.ended()).state is S.succeeded
+    serving.cancel()
+
+
+def _as_account(account: str, socket: Path, path: str) -> str:
+    program = (
+        "import json, socket, sys\n"
+        "body = json.dumps({'decision': 'release', 'reason': 'fine'})\n"
+        "channel = socket.socket(socket.AF_UNIX)\n"
+        "channel.connect(sys.argv[1])\n"
+        "head = f'POST {sys.argv[2]} HTTP/1.1\\r\\nHost: site\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n'\n"
+        "channel.sendall((head + body).encode())\n"
+        "answer = b''\n"
+        "while part := channel.recv(65536): answer += part\n"
+        "print(answer.partition(b'\\r\\n\\r\\n')[2].decode())\n"
+    )
+    command = ["/usr/bin/python3", "-c", program, str(socket), path]
+    return subprocess.run(command, user=account, capture_output=True, text=True, check=True).stdout
