@@ -141,6 +141,18 @@ async def test_selection_is_all_that_is_fetched(orthanc: Orthanc, user_file: Pat
         await data.freeze(DatasetUse(id="ct"), Selection(sex=("M",)), "j-2", 5)
 
 
+@pytest.mark.parametrize(("wanted", "found"), [("P*", 2), ("*1", 1), ("?2", 1), ("P 1", 0)])
+async def test_query_may_have_wildcards(
+    orthanc: Orthanc, user_file: Path, tmp_path: Path, wanted: str, found: int
+) -> None:
+    orthanc.put([*slices(1, "P1"), *slices(1, "P2")])
+    data = api(tmp_path, entry(orthanc, user_file, query={"PatientID": wanted}))
+    assert (await offered(data)).files == found
+    laid = await given(data)
+    assert laid.path.is_dir()
+    assert len(contents(laid.path)) == found
+
+
 async def test_series_that_was_cut_goes_on_where_it_was(orthanc: Orthanc, user_file: Path, tmp_path: Path) -> None:
     sent = slices(12, rows=64)
     orthanc.put(sent)

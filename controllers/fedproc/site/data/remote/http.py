@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -28,6 +29,8 @@ _LARGEST_JSON = 64 << 20
 _LARGEST_REASON = 16 << 10
 _TRICKLE = 16 << 10
 """bytes that come at least within the time limit"""
+_AS_THEY_ARE = "*?,:/-."
+"""in a query: of a percent-encoded asterisk Orthanc makes no wildcard"""
 _REASONS = ("detail", "Details", "message", "Message", "error_description", "error")
 
 
@@ -61,7 +64,8 @@ class RemoteHttp:
              body: Any = None, headers: Mapping[str, str] | None = None) -> Any:  # fmt: skip
         """What ``path`` answers; None for an answer without content. Raises :class:`RemoteError`."""
         given = {"Accept": accept, **(headers or {})}
-        with self._answer(method, path, given, params=params, json=body) as answer:
+        query = f"?{urlencode(params, quote_via=quote, safe=_AS_THEY_ARE)}" if params else ""
+        with self._answer(method, path + query, given, json=body) as answer:
             content = bytearray()
             for chunk in self._chunks(answer):
                 content += chunk
@@ -87,7 +91,7 @@ class RemoteHttp:
         try:
             with self._client.stream(method, self.url + path, headers=dict(headers), **given) as answer:
                 if not 200 <= answer.status_code < 300:
-                    raise self._refusal(answer, path)
+                    raise self._refusal(answer, path.partition("?")[0])
                 if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
                     raise RemoteError(f"{path}: it answers compressed, which nobody asked for")
                 yield answer

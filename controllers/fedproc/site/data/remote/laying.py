@@ -48,6 +48,7 @@ class Laying:
 
         Raises :class:`RemoteError` where it is not the one of ``frozen``, which says what was to come.
         """
+        self.place.mkdir(parents=True, exist_ok=True)  # of no file, too
         version = version_of(Leaf(file.path, "file", file.size, file.sha256) for file in laid)
         if frozen is not None and frozen.version != version:
             raise RemoteError("what came is not what was frozen: names, lengths or hashes are others")
