@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import tempfile
 import time
@@ -31,8 +32,7 @@ class Orthanc:
         self.port = free_ports(1)[0]
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        secure = settings.get("SslEnabled", False)
-        self.base = f"http{'s' if secure else ''}://127.0.0.1:{self.port}"
+        self.base = f"http://127.0.0.1:{self.port}"
         config = {
             "Name": "TESTS", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
             "HttpPort": self.port, "DicomServerEnabled": False, "RemoteAccessAllowed": False,
@@ -120,9 +120,9 @@ class Cutting:
         self.cuts = 0
         self.connections = 0
 
-    async def listen(self) -> int:
+    async def listen(self, tls: ssl.SSLContext | None = None) -> int:
         """The port on which it listens."""
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0, ssl=tls)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
 from fedproc.common.tasks import watched
 from fedproc.common.tls import client_context
+from fedproc.contract.wire.messages import JobOrder
 from fedproc.site import settings
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.broker import Broker
@@ -37,6 +38,7 @@ from fedproc.site.jobs.logged import LoggedUploads
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of
 from fedproc.site.jobs.reconciliation import Reconciliation
+from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.resources import Pool, measure
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
@@ -101,7 +103,12 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
         tool_cache=ToolCache(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
         runtimes=make_runtimes(loaded, make_registry(loaded, identity)),
         executor=_executor(loaded),
-        data=data_api(loaded, signals.heartbeat.set, partial(_user_token, loaded.host, transfer)),
+        data=data_api(
+            loaded,
+            signals.heartbeat.set,
+            partial(_user_token, loaded.host, transfer),
+            partial(_order_of, journal),
+        ),
         transfer=transfer,
         policy=rules.load(loaded.policy),
         tlog=HostLog(loaded.tlog_folder, loaded.tlog_origin),
@@ -115,6 +122,10 @@ async def _user_token(host: str, transfer: Transfer, job: str) -> str | None:
         return (await transfer.grants(host, job)).token
     except UnavailableError as error:
         raise SystemFaultError(f"the user's token for this host could not be had: {error.message}") from error
+
+
+async def _order_of(journal: Journal, job: str) -> JobOrder:
+    return JobRecord.model_validate(await journal.known(job)).order
 
 
 def _executor(loaded: SiteSettings) -> Executor:

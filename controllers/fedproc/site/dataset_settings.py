@@ -67,6 +67,20 @@ class FetchingSettings(Section):
         return begin <= now < end if begin <= end else now >= begin or now < end
 
 
+class ServiceSettings(Section):
+    """EUCAIM's dataset-service: asked before a job is given the dataset, and told when it begins and ends."""
+
+    url: str = Field(pattern=r"^https?://[^?#\s]+$", description="where its /api begins")
+    dataset: str | None = Field(None, pattern=r"^[\w.-]{1,100}$", description="the dataset's id there")
+    access: AccessSettings = AccessSettings()
+    fetching: FetchingSettings = FetchingSettings(attempts=3, wait_seconds=2, timeout_seconds=30)
+
+    @model_validator(mode="after")
+    def _is_private(self) -> Self:
+        check_private(self.url, self.access)
+        return self
+
+
 class DatasetSettings(Section):
     """One dataset. ``source`` says which of the other keys it has: a folder's ``path``, or the ``url`` of a site's own
     Data API or of a PACS, with ``query``, ``studies`` or ``series`` for what of it is the dataset."""
@@ -97,6 +111,7 @@ class DatasetSettings(Section):
     )
     access: AccessSettings = AccessSettings()
     fetching: FetchingSettings = FetchingSettings()
+    service: ServiceSettings | None = Field(None, description="EUCAIM's dataset-service, which knows who may use it")
 
     @model_validator(mode="after")
     def _is_of_its_source(self) -> Self:
@@ -108,8 +123,7 @@ class DatasetSettings(Section):
             raise ValueError(f"a dataset of source {self.source!r} needs {needed}")
         if self.source == "dicomweb":
             self._check_archive()
-        if self.url.startswith("http://") and urlsplit(self.url).hostname not in LOOPBACK and not self.access.plaintext:
-            raise ValueError("url is http:// to another machine: use https://, or say access.plaintext = true")
+        check_private(self.url, self.access)
         return self
 
     def _check_archive(self) -> None:
@@ -119,6 +133,12 @@ class DatasetSettings(Section):
             raise ValueError(f"{odd[0]!r} is no UID: digits and dots, 64 at most")
         if odd := [name for name in self.query if not (name.isalnum() and name.isascii())]:
             raise ValueError(f"{odd[0]!r} is no attribute of a query: give its keyword, such as Modality, or its tag")
+
+
+def check_private(url: str, access: AccessSettings) -> None:
+    """Raises ValueError for an address by which others could read what passes, unless that is said to be right."""
+    if url.startswith("http://") and urlsplit(url).hostname not in LOOPBACK and not access.plaintext:
+        raise ValueError("url is http:// to another machine: use https://, or say access.plaintext = true")
 
 
 def _foreign(source: str) -> frozenset[str]:

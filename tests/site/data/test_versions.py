@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.site.data.dicom_files import image, put, uid
 
 from fedproc.common.tasks import StopFlag, StoppedError
 from fedproc.site.data import examining
@@ -278,3 +279,25 @@ def test_fifty_thousand_files_are_looked_at_in_no_time(folder: Path, index: Data
     begun = examining.time.process_time()
     folder_state(folder, StopFlag())
     assert (examining.time.process_time() - begun) * 5 < 2.0
+
+
+def test_layout_of_datmat_is_read_as_it_is(tmp_path: Path, index: DatasetIndex) -> None:
+    """PROJECT/SUBJECT/EXPERIMENT/SCAN_TYPE/FILE: whose an image is says the image, and no name of a folder."""
+    folder = tmp_path / "project"
+    for subject in ("XNAT_S1", "XNAT_S2"):
+        ids = {"PatientID": subject.removeprefix("XNAT_"), "StudyInstanceUID": uid(f"study {subject}")}
+        place = folder / subject / "baseline MR" / "2_t1 mprage"
+        names = {
+            "PatientName": ids["PatientID"],
+            "SeriesInstanceUID": uid(subject),
+            "SOPInstanceUID": uid(f"{subject} 1"),
+        }
+        put(place / "image 1", image(**ids, **names))
+    (folder / "clinical_data.csv").write_text("subject,age\nXNAT_S1,40\n")
+    known = index.update(folder, StopFlag())
+    with index.readonly() as db:
+        assert [row[0] for row in db.execute("SELECT DISTINCT patient FROM series ORDER BY 1")] == ["S1", "S2"]
+        assert db.execute("SELECT path FROM files WHERE instance IS NOT NULL ORDER BY path").fetchone() == (
+            b"XNAT_S1/baseline MR/2_t1 mprage/image 1",
+        )
+    assert (known.files, known.images) == (3, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc.jwk import ECKey
 from tests.site.data_api.conftest import served
+from tests.site.data_api.test_server import token
 from tests.support.orthanc import Cutting
 
 from fedproc.common.errors import RefusedError
@@ -167,3 +170,27 @@ def test_numbers_of_another_floor_are_rounded_to_ours() -> None:
     assert (ours.floor, ours.persons, ours.studies) == (10, 20, 30)
     assert ours.sex == ImagingCounts(persons={"F": 20}, more=True)
     assert rounded_again(theirs, 30) == ImagingSummary(floor=30)
+
+
+async def test_users_token_goes_with_the_cohort_alone(folder: Path, tmp_path: Path) -> None:
+    key = ECKey.generate_key("P-256")
+    (tmp_path / "keys").write_text(json.dumps({"keys": [key.as_dict(private=False) | {"kid": "k", "use": "sig"}]}))
+    (tmp_path / "secret").write_text("of the site")
+    os.chmod(tmp_path / "secret", 0o600)  # noqa: PTH101
+    asked = list[str]()
+
+    async def token_of(job: str) -> str | None:
+        asked.append(job)
+        return token(key)
+
+    settings = {
+        "datasets": {"ct": {"path": folder}}, "secret_file": tmp_path / "secret",
+        "tokens": {"issuer": "https://issuer.x", "audience": "host-UB", "keys_file": tmp_path / "keys"},
+    }  # fmt: skip
+    async with served(tmp_path / "api", **settings) as socket:
+        access = {"token_file": tmp_path / "secret"}
+        with pytest.raises(DatasetError):
+            await given(api(tmp_path / "without", f"unix://{socket}", access=access))
+        data = api(tmp_path, f"unix://{socket}", token_of, access={**access, "user_token": True})
+        assert len(contents((await given(data)).path)) == 15
+        assert asked == [JOB]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fedproc.site.data.api import DataApi
 from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.data.remote.archive import ArchiveDataApi
+from fedproc.site.data.remote.dataset_service import AccessedDataApi, OrderOf
 from fedproc.site.data.remote.site_api import SiteDataApi, TokenOf
 from fedproc.site.data.remote.stores import Stores
 from fedproc.site.data.together import TogetherDataApi
@@ -14,10 +15,11 @@ from fedproc.site.dataset_settings import DatasetSettings
 from fedproc.site.settings import SiteSettings
 
 
-def data_api(loaded: SiteSettings, on_change: Callable[[], None], token_of: TokenOf) -> DataApi:
+def data_api(loaded: SiteSettings, on_change: Callable[[], None], token_of: TokenOf, order_of: OrderOf) -> DataApi:
     """What the orchestrator asks: folders, PACS and Data APIs behind one interface.
 
-    ``token_of`` gives a job's user's token for this host, for Data APIs that want it.
+    ``token_of`` gives a job's user's token for this host, for Data APIs that want it; ``order_of`` a job's order, for
+    dataset-services that are told.
     """
     indexes, days = loaded.state / "datasets", loaded.dataset_reread_days
     stores = Stores(loaded.state / "fetched")
@@ -27,7 +29,10 @@ def data_api(loaded: SiteSettings, on_change: Callable[[], None], token_of: Toke
         "http": SiteDataApi(_of(loaded, "http"), indexes, stores, token_of, on_change),
     }
     by_dataset = {name: adapters[entry.source] for name, entry in loaded.datasets.items()}
-    return TogetherDataApi([*adapters.values()], by_dataset)
+    together = TogetherDataApi([*adapters.values()], by_dataset)
+    if not any(entry.service for entry in loaded.datasets.values()):
+        return together
+    return AccessedDataApi(together, loaded.datasets, indexes / "accesses", order_of)
 
 
 def _of(loaded: SiteSettings, source: str) -> dict[str, DatasetSettings]:

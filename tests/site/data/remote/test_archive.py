@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import os
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from data_store.data import __path__ as stored
 from pydicom.uid import JPEG2000Lossless, generate_uid
 from tests.site.data.dicom_files import image, segmentation, uid, written
+from tests.support.certificates import Authority
 from tests.support.orthanc import PASSWORD, USER, Cutting, Orthanc, running_orthanc
 
 from fedproc.common.errors import RefusedError
@@ -321,3 +323,36 @@ async def test_query_is_asked_page_by_page(orthanc: Orthanc, user_file: Path, tm
         orthanc.put([written(one)])
     data = api(tmp_path, entry(orthanc, user_file))
     assert (await offered(data)).files == 205
+
+
+async def test_pacs_is_known_by_its_certificate_and_knows_us_by_ours(
+    orthanc: Orthanc, tmp_path: Path, user_file: Path
+) -> None:
+    """As behind the proxy that ends TLS before a PACS."""
+    hospital, other = Authority.make("hospital"), Authority.make("somebody else")
+    hospital.save(tmp_path / "hospital")
+    other.save(tmp_path / "other")
+    for name, authority in (("localhost", hospital), ("client", hospital), ("stranger", other)):
+        key, certificate = authority.pair(name)
+        (tmp_path / f"{name}.key").write_bytes(key)
+        (tmp_path / f"{name}.crt").write_bytes(certificate)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "hospital.pem"))
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_cert_chain(tmp_path / "localhost.crt", tmp_path / "localhost.key")
+    way = Cutting(orthanc.port, ())
+    url = f"https://localhost:{await way.listen(tls)}/dicom-web"
+    for client, ca, works in (
+        ("client", "hospital", True),
+        ("stranger", "hospital", False),
+        ("client", "other", False),
+    ):
+        access = {
+            "user_file": user_file, "ca_file": tmp_path / f"{ca}.pem",
+            "certificate": tmp_path / f"{client}.crt", "key": tmp_path / f"{client}.key",
+        }  # fmt: skip
+        settings = entry(orthanc, user_file, url, fetching={"attempts": 1}).model_dump(exclude_unset=True)
+        offer = await offered(
+            api(tmp_path / f"{client}-{ca}", DatasetSettings.model_validate(settings | {"access": access}))
+        )
+        assert (offer is not None) is works, (client, ca)
+    await way.close()

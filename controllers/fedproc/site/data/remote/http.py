@@ -88,6 +88,8 @@ class RemoteHttp:
     def _answer(self, method: str, path: str, headers: Mapping[str, str], **sent: Any) -> Iterator[httpx.Response]:
         self._flag.check()
         given = {name: value for name, value in sent.items() if value is not None}
+        if "Authorization" in headers:
+            given["auth"] = None  # in a user's name, and not in the site's
         try:
             with self._client.stream(method, self.url + path, headers=dict(headers), **given) as answer:
                 if not 200 <= answer.status_code < 300:
@@ -96,7 +98,7 @@ class RemoteHttp:
                     raise RemoteError(f"{path}: it answers compressed, which nobody asked for")
                 yield answer
         except httpx.HTTPError as error:
-            raise RemotePassingError(f"{path}: {_words(error)}") from error
+            raise RemotePassingError(f"{path.partition('?')[0]}: {_words(error)}") from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise RemoteError(f"{self.url}{path} is no address: {error}") from error
 
