@@ -45,6 +45,7 @@ def make_policy_readable(policy: Path) -> None:
         content["minimum_count"] = content.pop("floor")
     content.pop("review", None)
     content.pop("grants", None)
+    content.pop("ledger", None)
     for line in content["tools"]:
         line.pop("without_review", None)
         line.pop("any_version", None)
