@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = re.sub(r"## What a hostile tool tries\n.*?(?=\n## )", "", (ROOT / "docs/security.md").read_text(), flags=re.DOTALL)
+PAGE = re.sub(
+    r"## What a hostile tool tries\n.*?(?=\n## )", "", (ROOT / "docs/security.md").read_text(), flags=re.DOTALL
+)
 """without the ways that one test of its own goes through: ``resilience/test_ways_out.py``"""
 ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if re.match(r"\| (?!party|channel)", line)]
 PARTIES = (

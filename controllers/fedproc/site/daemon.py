@@ -216,7 +216,7 @@ def _reviewers_socket(services: Services, orchestrator: Orchestrator) -> Control
 async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:
     services = daemon.services
     beginning = await _begin_log(services)
-    _reload_on_hangup(services)
+    _reload_on_hangup(services, daemon.orchestrator)
     if services.connections is not None:
         await services.connections.listen()
     await daemon.check.begin()
@@ -287,20 +287,20 @@ def _stage(job: dict[str, Any]) -> str:
     return "ending" if job["ending"] else str(job["state"])
 
 
-def _reload_on_hangup(services: Services) -> None:
+def _reload_on_hangup(services: Services, orchestrator: Orchestrator) -> None:
     """SIGHUP: read the policy file again. A file with a fault changes nothing."""
     tasks: set[asyncio.Task[None]] = set()
     alone = asyncio.Lock()
 
     def reload() -> None:
-        task = watched(asyncio.create_task(_reload(services, alone)), "policy.not_noted")
+        task = watched(asyncio.create_task(_reload(services, orchestrator, alone)), "policy.not_noted")
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
 
 
-async def _reload(services: Services, alone: asyncio.Lock) -> None:
+async def _reload(services: Services, orchestrator: Orchestrator, alone: asyncio.Lock) -> None:
     """The policy counts when the transparency log has it."""
     async with alone:
         try:
@@ -310,5 +310,6 @@ async def _reload(services: Services, alone: asyncio.Lock) -> None:
             return
         await services.tlog.note_policy(content)
         services.policy = policy
+        orchestrator.stop_recalled()
         log.info("policy.reloaded")
         services.signals.heartbeat.set()  # which tells the centre what is admitted now

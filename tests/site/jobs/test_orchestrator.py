@@ -294,3 +294,23 @@ async def test_the_first_decision_about_a_release_counts_and_whoever_comes_later
     with pytest.raises(SystemFaultError, match=r"was released before \(fine\)"):
         await run.decide(Word(Reviewer("root", is_listed=True), False, "no"))
     assert released.decision.release
+
+
+async def test_recalled_versions_jobs_end_at_once_and_new_ones_are_refused(host: Host) -> None:
+    running, other = order(), order()
+    other = other.model_copy(update={"tool": other.tool.model_copy(update={"digest": "sha256:" + "b" * 64})})
+    for each in (running, other):
+        await host.orchestrator.accept(each)
+    await host.runs(running.job, other.job)
+    recalled = {"recalled": (running.tool.digest,)}
+    host.services.policy = host.services.policy.model_copy(update=recalled)
+    host.orchestrator.stop_recalled()
+    ended = await host.ended(running.job)
+    assert (ended.state, ended.code) == (S.refused, "policy.recalled")
+    assert "recalled version 1.0.0" in (ended.reason or "")
+    assert other.job in host.orchestrator.runs, "another version goes on"
+    late = order()
+    await host.orchestrator.accept(late)
+    assert (await host.ended(late.job)).code == "policy.recalled"
+    host.executor.running[other.job].set()
+    await host.ended(other.job)

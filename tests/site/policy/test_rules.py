@@ -49,6 +49,7 @@ def policy(**rule) -> Policy:
         (Policy(), {}, "policy.tool_unknown"),
         (policy(digest="sha256:" + "b" * 64), {}, "policy.digest"),
         (policy(users=["bob"]), {}, "policy.user"),
+        (policy(digest="*").model_copy(update={"recalled": (DIGEST,)}), {}, "policy.recalled"),
         (
             Policy.model_validate({"purposes": ["research"], "tools": [{"id": "km", "digest": "*"}]}),
             {},
@@ -253,3 +254,9 @@ def test_values_that_no_order_could_have_are_a_fault_of_the_policy(values, tmp_p
     (tmp_path / "policy.toml").write_text(text)
     with pytest.raises(InvalidInputError, match=r"tools.*parameters.*missing"):
         module.load(tmp_path / "policy.toml")
+
+
+def test_recalled_version_is_not_among_what_the_centre_is_told():
+    told = policy().model_copy(update={"recalled": (DIGEST,)})
+    assert policy().admitted()
+    assert told.admitted() == ()

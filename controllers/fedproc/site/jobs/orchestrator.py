@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
-from fedproc.common.errors import FedprocError, SystemFaultError
+from fedproc.common.errors import FedprocError, RefusedError, SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import watched
 from fedproc.contract.ids import JOB_PATTERN
@@ -166,6 +166,14 @@ class Orchestrator:
         finally:
             for run in self._runs.values():
                 run.stop(_SITE_STOPPED)
+
+    def stop_recalled(self) -> None:
+        """End the jobs of versions that the site's policy recalls by now; what they made stays here."""
+        for run in self._runs.values():
+            try:
+                self._services.policy.check_recalled(run.record.order)
+            except RefusedError as error:
+                run.stop(Verdict(JobState.refused, error.code, error.message))
 
     async def decide(self, job: str, word: Word) -> dict[str, Any]:
         """Take a person's word about a job's outputs. Raises :class:`FedprocError` if it does not await that."""

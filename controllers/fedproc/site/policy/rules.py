@@ -15,13 +15,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.common.toml_settings import Section, load_toml_with_content
-from fedproc.contract.ids import Name
+from fedproc.contract.ids import Digest, Name
 from fedproc.contract.plain import plain_json
 from fedproc.contract.tool.leaving import DEFAULT_RELEASE, OF_PERSONS, Release
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import JobOrder, User
 from fedproc.contract.wire.releasing import AdmittedTool, ReleasePolicy
 from fedproc.site.policy.engine.disclosure_rules import FLOOR, LOWEST_FLOOR
+from fedproc.site.policy.ledger.settings import LedgerRule
 from fedproc.site.policy.review import ReviewRule
 
 _STRICTNESS: tuple[Release, ...] = ("automatic", "manual", "never")
@@ -114,23 +115,15 @@ class GrantRule(Section):
     )
 
 
-class LedgerRule(Section):
-    """What is released to one project is held against what was released to it before (docs/operations/site.md)."""
-
-    compare: bool = Field(True, description="persons by whom a cohort differs from a released one: none or the floor")
-    budget: int = Field(50, ge=0, description="files of statistics of a project and dataset that leave by themselves")
-    window_days: float = Field(30, gt=0, description="in as many days, the last ones")
-    connections: Literal["note", "refuse"] = Field(
-        "note", description="of a task with a connection whose cohort differs by a few: run it and log that, or not"
-    )
-
-
 class Policy(Section):
     """The whole file."""
 
     users: tuple[str, ...] = ("*",)
     purposes: tuple[str, ...] = Field((), description="if given, an experiment must state one of them")
     tools: tuple[ToolRule, ...] = ()
+    recalled: tuple[Digest, ...] = Field(
+        (), description="versions that run here no more, whatever a line says; on reload their jobs end"
+    )
     maximum: Maximum = Maximum()
     release: dict[Disclosure, Release] = Field(dict(DEFAULT_RELEASE), description="what is not named here never leaves")
     floor: int | None = Field(
@@ -153,17 +146,15 @@ class Policy(Section):
 
     def admitted(self) -> tuple[AdmittedTool, ...]:
         """The allow-list as the centre shows it; of several lines for one version the first."""
-        lines: dict[tuple[str, str], ToolRule] = {}
-        for rule in self.tools:
-            lines.setdefault((rule.id, rule.digest), rule)
-        return tuple(self._admitted(rule) for rule in lines.values())
+        lines = {(rule.id, rule.digest): rule for rule in reversed(self.tools) if rule.digest not in self.recalled}
+        return tuple(self._admitted(rule) for rule in reversed(lines.values()))
 
     def _admitted(self, rule: ToolRule) -> AdmittedTool:
         line = AdmittedTool(id=rule.id, digest=None if rule.digest == "*" else rule.digest)
         if not self.tell_release:
             return line
-        by_class = {each: self.word_on(rule, each) for each in Disclosure}
-        others = {str(each): word for each, word in by_class.items() if word != self.release.get(each, "never")}
+        by_class = ((each, self.word_on(rule, each)) for each in Disclosure)
+        others = {str(each): word for each, word in by_class if word != self.release.get(each, "never")}
         unseen = tuple(map(str, rule.without_review)) if rule.names_version else ()
         return line.model_copy(update={"release": others, "without_review": unseen})
 
@@ -178,6 +169,7 @@ class Policy(Section):
 
         Raises :class:`RefusedError`, which says how far the nearest line went.
         """
+        self.check_recalled(order)
         of_tool = [rule for rule in self.tools if rule.id == order.tool.id]
         of_digest = [rule for rule in of_tool if rule.digest in ("*", order.tool.digest)]
         rule = next((rule for rule in of_digest if self._admits(rule, order.user)), None)
@@ -186,6 +178,14 @@ class Policy(Section):
         self._check_purpose(order)
         _check_parameters(rule, order)
         return rule
+
+    def check_recalled(self, order: JobOrder) -> None:
+        """Whether the version still counts here. Raises :class:`RefusedError` with code ``policy.recalled``."""
+        if order.tool.digest in self.recalled:
+            raise RefusedError(
+                f"this site has recalled version {order.tool.version} of tool {order.tool.id!r}; use another version",
+                code="policy.recalled",
+            )
 
     def _admits(self, rule: ToolRule, user: User) -> bool:
         patterns = self.users if rule.users is None else rule.users
