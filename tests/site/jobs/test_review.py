@@ -247,6 +247,27 @@ async def test_a_word_that_was_journalled_and_not_yet_logged_is_logged_by_the_ne
     assert [entry["decision"] for entry in site.log("release.reviewed")] == ["released"]
 
 
+async def test_a_decision_that_a_daemon_of_the_release_before_journalled_counts(make):
+    site = make()
+    site.seal(counts="12")
+    site.record.enter(JobState.awaiting_release)
+    kept = site.record.as_json() | {"decision": {"release": True, "reason": "fine", "hashes": site.record.sealed}}
+    await site.host.journal.accept(site.job, kept, [])
+    await site.host.orchestrator.resume()
+    ended = await site.ended()
+    assert (ended.state, ended.code, site.transfer.sent) == (JobState.succeeded, None, ["counts/counts.txt"])
+
+
+async def test_a_job_that_waited_under_the_release_before_is_opened_and_takes_its_old_command(make):
+    site = make()
+    site.seal(counts="12")
+    site.record.enter(JobState.awaiting_release)
+    await site.host.has(site.record)
+    await site.host.orchestrator.resume()
+    assert (await site.say(ROOT))["open"] == []
+    assert (await site.ended()).state is JobState.succeeded
+
+
 # -- the clock ---------------------------------------------------------------------------------------
 
 

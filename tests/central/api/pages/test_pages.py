@@ -38,7 +38,9 @@ def pages(dashboard: Federation) -> dict[str, str]:
         books.say(job.id, "metrics", number, metrics={"round": number, "loss": 1 / number, "seconds": 0.2})
     books.say(job.id, "stdout", 1, lines=("read 120 rows", "trained"))
     dashboard.upload_output(job, "picture", "loss.svg", PICTURE, media_type="image/svg+xml")
-    books.report(job.id, "succeeded")
+    partly = {"stage": "partly_released", "decided": "2026-11-03T09:00:00Z"}
+    text = "the site released a part of these outputs and keeps the rest; ask there why"
+    books.report(job.id, "succeeded", code="release.partly", reason=text, release=partly)
     books.report(other.id, "refused", code="policy.tool_unknown", reason="the site admits no version of learn")
     books.report(books.job_on(waiting, "UB").id, "accepted", waiting_for="2 free CPUs: 4 of 4 are taken")
     books.beat("FORTH", condition="holding", condition_text="the disk of its jobs is full")
@@ -97,6 +99,13 @@ def test_an_experiment_without_a_host_is_finished_with_warnings(tab: Tab, pages:
     page.get_by_role("img", name="loss.svg of UB").scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('.pictures img').naturalWidth > 0")
     assert page.locator("#news").inner_text() == ""  # nothing is announced that was there already
+
+
+def test_a_job_of_which_a_part_was_released_says_so(tab: Tab, pages: dict[str, str]) -> None:
+    tab.sign_in()
+    page = tab.open(pages["warnings"])
+    assert page.locator("#jobs .badge", has_text="partly released").count() == 1
+    page.get_by_text("UB released a part of the outputs and keeps the rest").wait_for()
 
 
 def test_pages_are_light(tab: Tab, pages: dict[str, str]) -> None:
