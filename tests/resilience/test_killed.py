@@ -75,6 +75,16 @@ def test_killed(running, tmp_path, phase, program):
     ended_once(running, experiment, tmp_path)
 
 
+def test_killed_the_moment_a_person_has_decided(running, tmp_path):
+    """What was said is journalled before it is answered: the next orchestrator sends the outputs, once."""
+    with releasing_by_hand(running, "UB"):
+        experiment = started(running, "awaiting_release")
+        job = experiment.jobs[0].id
+        running.site("UB", "POST", f"/releases/{job}", decision="release", reason="looked at")
+        running.kill("orchestrator-UB")
+        ended_once(running, experiment, tmp_path)
+
+
 @pytest.mark.parametrize("program", ["orchestrator-UB", "relay", "api"])
 def test_killed_while_the_job_is_queued_because_the_broker_is_away(running, tmp_path, program):
     with running.without("broker"):
