@@ -73,7 +73,7 @@ def look(seconds: float) -> ExperimentRequest:
 def started(centre: Centre, client: Client | None = None, seconds: float = 300) -> ExperimentView:
     """A job over the guarded dataset that runs."""
     view = (client or centre.researcher).run(look(seconds))
-    centre.wait_for(view.id, HOST, "running")
+    centre.wait_for(view.id, HOST, "running", 240)
     return view
 
 

@@ -81,6 +81,7 @@ def test_who_comes_when_many_wait_is_told_at_once(federation: Federation, nobody
     assert all("too many sign-ins of rosa" in answer.text for answer in answers if answer.status_code == 503)
 
 
+@pytest.mark.slow
 def test_a_sign_in_may_take_longer_than_other_questions(
     federation: Federation, nobody: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
