@@ -75,6 +75,15 @@ def test_the_centre_is_told_of_every_site(filled: Path) -> None:
     assert "orchestrator_policy of CLINIC_B: release.agregate: " in re.sub(r"\s+", " ", done.stdout)
 
 
+def test_a_dataset_that_no_orchestrator_would_take_is_refused(filled: Path) -> None:
+    given = "orchestrator_datasets: {ct: {source: dicomweb, url: 'https://pacs.x'}}"
+    (filled / "host_vars/CLINIC_B.yml").write_text(f"{given}\n")
+    done = checked(filled)
+    said = re.sub(r"\s+", " ", done.stdout)
+    assert done.returncode != 0
+    assert "orchestrator_datasets of CLINIC_B: datasets.ct: give one of query, studies and series" in said
+
+
 FAULTS = {
     "a kind of provider": ("central", "central_api_grants: {providers: {e: {kind: negotiatr}}}", "providers.e: "),
     "a provider": ("central", "central_api_grants: {hosts: {UB: eucaim}}", "providers has no eucaim: name one of them"),

@@ -15,6 +15,7 @@ import pytest
 
 from fedproc.common.errors import InvalidInputError
 from fedproc.site import settings as site_settings
+from fedproc.site.data_api import settings as data_api_settings
 from fedproc.site.policy import rules
 
 pytestmark = pytest.mark.process
@@ -80,6 +81,15 @@ CASES: dict[str, Case] = {
         "orchestrator", "host.toml.j2", {"orchestrator_host": "UB", "orchestrator_datasets": {"a.b": {"pth": "/a"}}},
     ),
     "runner": ("orchestrator", "runner.toml.j2", {"orchestrator_datasets": {**DATASETS, "odd": {"pth": "/a"}}}),
+    "data-api": (
+        "data_api", "data-api.toml.j2",
+        {
+            "data_api_datasets": {"a.b": DATASETS["plain"]}, "data_api_listen_port": 8443,
+            "data_api_certificate": "/c", "data_api_key": "/k", "data_api_secret_file": "/s", "data_api_floor": 7,
+            "data_api_tokens": {"issuer": "https://auth.x.org", "audience": "host-UB", "keys_file": "/keys"},
+        },
+    ),
+    "data-api-socket": ("data_api", "data-api.toml.j2", {}),
     "central": (
         "central_api", "central.toml.j2",
         {
@@ -178,6 +188,14 @@ def test_a_misspelt_key_of_a_dataset_is_refused_by_its_name(written):
     assert "datasets.a.b.pth: there is no such key; did you mean path?" in refused(
         site_settings.load, written("host-key")
     )
+
+
+def test_settings_of_a_data_api_arrive_whole(written):
+    settings = data_api_settings.load(written("data-api"))
+    assert (settings.listen_port, settings.floor, str(settings.datasets["a.b"].path)) == (8443, 7, "/srv/plain")
+    assert settings.tokens is not None
+    assert settings.tokens.audience == "host-UB"
+    assert str(data_api_settings.load(written("data-api-socket")).socket) == "/run/fedproc-data/api.sock"
 
 
 def test_the_runner_shows_what_datasets_name(written):
