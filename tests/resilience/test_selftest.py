@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
+import tomli_w
 from tests.support.running import Running
 
 from fedproc.demo.polling import wait_until
@@ -42,6 +47,35 @@ def test_a_training_that_is_cancelled_leaves_nothing(running: Running, tool: str
     running.researcher.cancel(started.id)
     assert running.end(started)[-1].state == "cancelled"
     assert all(job.state in {"cancelled", "failed"} for job in running.jobs(started).values())
+    _is_clean(running)
+
+
+@contextmanager
+def _budget(running: Running, host: str, tool: str, max_mb: float) -> Iterator[None]:
+    """What the host's policy lets over the tool's connections, for a while."""
+    path, supervisor = running.folder / f"policy-{host}.toml", running.federation.supervisor
+    before = path.read_text()
+    policy = tomllib.loads(before)
+    for rule in policy["tools"]:
+        if rule["id"] == tool:
+            rule["connections"] = [{**each, "max_mb": max_mb} for each in rule["connections"]]
+    try:
+        path.write_text(tomli_w.dumps(policy))
+        supervisor.signal(f"orchestrator-{host}", "HUP")
+        yield
+    finally:
+        path.write_text(before)
+        supervisor.signal(f"orchestrator-{host}", "HUP")
+
+
+def test_more_than_the_sites_budget_is_cut_and_ends_the_training(running: Running) -> None:
+    """A hundred rounds are some 60 kB from a host; the site allows 20."""
+    with _budget(running, "UB", "federation-selftest", 0.02):
+        started = running.start("federation-selftest", hosts=HOSTS, rounds=100)
+        assert running.end(started)[-1].state == "failed"
+    [use] = running.jobs(started)["client@UB"].connections
+    assert use.cut == "more than the 20000 bytes that the site's policy allows"
+    assert running.researcher.results(started.id) == []
     _is_clean(running)
 
 
