@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 
 import grpc
 import numpy as np
@@ -17,6 +18,8 @@ from .faults import Broken
 from .learning import Arrays, Learner
 
 Told = dict[str, bool | bytes | float | int | str]
+SERVER_FIRST_SECONDS = 5.0
+"""The first job that fails is the one whose reason people read, and the server's says which host was lost."""
 
 
 class Site(NumPyClient):
@@ -81,6 +84,7 @@ def run(address: str, host: str, learner: Learner, rounds: int) -> None:
         start_client(server_address=resolved(address), client=Site(host, learner, rounds).to_client())
     except grpc.RpcError as fault:
         reason = f"{fault.code().name}: {fault.details()}" if isinstance(fault, grpc.Call) else str(fault)
+        time.sleep(SERVER_FIRST_SECONDS)
         raise Broken(f"the connection to the server ended before training was over ({reason})") from fault
     print(f"{host}: the server has ended the training", flush=True)
 
