@@ -69,6 +69,8 @@ class Ledger:
             return 0
         with self._transaction() as db:
             found = [row[0] for row in db.execute("SELECT id FROM releases WHERE at < ? LIMIT ?", (before, most))]
+            if not found:
+                return 0
             db.executemany("DELETE FROM releases WHERE id = ?", [(each,) for each in found])
             db.execute("DELETE FROM sets WHERE id NOT IN (SELECT members FROM cohorts WHERE members IS NOT NULL)")
             db.execute(_UNUSED_PERSONS)
@@ -206,8 +208,8 @@ SELECT c.release, c.dataset, c.version, c.way, c.members FROM cohorts c WHERE c.
     SELECT s.release FROM scopes s JOIN releases r ON r.id = s.release WHERE r.job <> ? AND s.scope IN ({scopes})
     AND s.release IN (SELECT release FROM cohorts WHERE dataset IN ({datasets})))"""
 _UNUSED_PERSONS = """
-DELETE FROM persons WHERE NOT EXISTS (
-    SELECT 1 FROM cohorts c WHERE c.dataset = persons.dataset AND c.way = persons.way)"""
+DELETE FROM persons WHERE (dataset, way) IN (
+    SELECT DISTINCT dataset, way FROM persons EXCEPT SELECT dataset, way FROM cohorts)"""
 
 
 def _numbers(db: sqlite3.Connection, dataset: str, way: str, hashes: Sequence[bytes]) -> dict[bytes, int]:
