@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Coroutine, Iterator
@@ -220,3 +222,13 @@ def test_who_has_no_link_gets_nothing(server: ReviewServer, live: Live) -> None:
         assert http.get(f"{job}/bytes?path=curve/remark.txt").status_code == 403, "only pictures go as they are"
         assert http.get(f"{job}/file?path=../../../journal.sqlite").status_code == 404
     assert live.site.live.decision is None
+
+
+def test_the_command_prints_one_link_and_ends_when_it_is_not_used(live: Live) -> None:
+    command = [sys.executable, "-m", "fedproc.cli", "site", "review", "--socket", str(live.socket), "--minutes", "0.05"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        line = program.stdout.readline()
+        assert line.startswith("1 wait; open once, within 10 minutes: http://127.0.0.1:")
+        assert httpx.get(line.split()[-1]).status_code == 303
+        assert program.wait(60) == 0
