@@ -68,7 +68,7 @@ def choose(
     where, values = _conditions(selection) if selection is not None else ("TRUE", [])
     db.execute(f"CREATE TEMP TABLE chosen AS SELECT series, patient FROM series WHERE {where}", values)  # noqa: S608
     persons, everybody = (db.execute(_PERSONS.format(table=name)).fetchone()[0] for name in ("chosen", "series"))
-    keep_persons(persons_of(target), Persons(of_images(db, "chosen")))
+    whose = Persons(of_images(db, "chosen"))
     if selection is not None and selection.segmentations:
         db.execute(_SEGMENTATIONS)
     found = db.execute(_ALL) if selection is None else db.execute(_FILES, (_DESCRIPTION,))
@@ -77,6 +77,7 @@ def choose(
     size = sum(row[1] for row in rows)
     cohort = Cohort(dataset, dataset_version, version, len(rows), size, persons, everybody - persons)
     flag.check()
+    keep_persons(persons_of(target), whose)
     keep_cohort(target, cohort, (CohortFile(*row) for row in rows))
     return cohort
 
