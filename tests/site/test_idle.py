@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import fedproc
+
 LOADED = """
 import sys
+from pathlib import Path
 from pathlib import Path
 from fedproc.cli.services import orchestrator
 from fedproc.common.errors import InvalidInputError
@@ -44,3 +49,14 @@ def test_an_orchestrator_that_waits_has_not_loaded_what_only_work_needs() -> Non
     loaded = set(done.stdout.split())
     assert "fedproc.site.daemon" in loaded
     assert not loaded.intersection(OF_JOBS_AND_PEOPLE)
+
+
+def test_no_pattern_of_settings_counts_unicode_words_into_the_hundreds() -> None:
+    r"""Each ``\w`` stands for hundreds of ranges: a hundred of them take 5 MiB of a host."""
+    rooms = Path(fedproc.__file__).parent
+    counted = re.compile(r"pattern=.*(\\w[^\]\"]*\]|\\w)\{\d*,?\d{2,}\}")
+    sources = [*(rooms / "site").rglob("*settings.py"), *(rooms / "contract").rglob("*.py")]
+    found = [f"{path.name}: {line.strip()}" for path in sources for line in path.read_text().splitlines()
+             if counted.search(line)]  # fmt: skip
+    assert sources
+    assert not found, f"bound the length by max_length: {found}"

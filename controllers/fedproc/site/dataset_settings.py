@@ -71,7 +71,7 @@ class ServiceSettings(Section):
     """EUCAIM's dataset-service: asked before a job is given the dataset, and told when it begins and ends."""
 
     url: str = Field(pattern=r"^https?://[^?#\s]+$", description="where its /api begins")
-    dataset: str | None = Field(None, pattern=r"^[\w.-]{1,100}$", description="the dataset's id there")
+    dataset: str | None = Field(None, pattern=r"^[\w.-]+$", max_length=100, description="the dataset's id there")
     access: AccessSettings = AccessSettings()
     fetching: FetchingSettings = FetchingSettings(attempts=3, wait_seconds=2, timeout_seconds=30)
 
