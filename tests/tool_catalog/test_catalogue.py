@@ -87,10 +87,8 @@ def test_its_container_runs_as_an_ordinary_user(tool: str) -> None:
         lines = (_folder(tool) / str(task.runtime.dockerfile)).read_text().splitlines()
         assert [line for line in lines if line.startswith("USER ")] == ["USER 10001:10001"]
         assert "FROM ${BASE_IMAGE}" in lines
-        assert (
-            f"COPY {task.runtime.requirements} /tmp/{task.runtime.requirements}" in lines
-            or not task.runtime.requirements
-        )
+        lock = str(task.runtime.requirements)
+        assert f"COPY {lock} /tmp/{lock}" in lines or tool == "host-acceptance"  # which needs no package
 
 
 COPIES = runpy.run_path(str(CATALOGUE.parent / "scripts/copy-library"))
