@@ -20,6 +20,7 @@ import docker
 import docker.errors
 import pytest
 from tests.support.engine import OWN
+from tests.support.podman import USER, RootlessPodman
 from tests.support.processes import DYING_WITH_US
 
 from fedproc.catalog.building import image_id
@@ -58,6 +59,11 @@ class Backend(Protocol):
     runtime: str
     exact_usage: bool
     """whether memory and processor time are counted to the end"""
+    lacks: frozenset[str]
+    """limits that it cannot enforce on this machine, as the executor itself says"""
+
+    def prepare(self, folder: Path) -> None:
+        """Let the executor reach what will lie in this folder."""
 
     def executor(self) -> Executor:
         """A new one, as a daemon that has just been started makes it. The one before it is no more."""
@@ -74,10 +80,14 @@ class SandboxBackend:
 
     runtime = ""
     exact_usage = True
+    lacks = frozenset[str]()
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process = self._started()
+
+    def prepare(self, folder: Path) -> None:
+        """It reaches everything."""
 
     def _started(self) -> subprocess.Popen[bytes]:
         bounds, place = self._folder / "bounds.toml", tempfile.gettempdir()
@@ -207,6 +217,7 @@ class DockerBackend:
     """An engine: the machine's own where one answers, else one that is started here and keeps the base image."""
 
     exact_usage = False
+    lacks = frozenset[str]()
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "containers"
@@ -223,6 +234,9 @@ class DockerBackend:
             self.close()
             raise
         self.runtime = str(image_id(self._client, BASE_IMAGE))
+
+    def prepare(self, folder: Path) -> None:
+        """It reaches everything."""
 
     def _started(self) -> subprocess.Popen[bytes]:
         with (self._plan.run / "engine.log").open("ab") as log:
@@ -266,4 +280,42 @@ class DockerBackend:
             self._plan.clean_up()
 
 
-BACKENDS = {"sandbox": SandboxBackend, "docker": DockerBackend}
+class PodmanBackend(DockerBackend):
+    """Podman of an ordinary user, started here."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "containers"
+        self._folder.mkdir()
+        self._engine = RootlessPodman(folder)
+        self.socket = self._engine.socket
+        self._executor = None
+        try:
+            self._engine.start()
+            self._client = docker.DockerClient(f"unix://{self.socket}", version="auto", timeout=600)
+            make_base_image(self._client, print, CHECKOUT / ".cache" / "base-image.tar")
+            self.runtime = str(image_id(self._client, BASE_IMAGE))
+            self.lacks = self._engine.lacks()
+        except BaseException:
+            self._engine.stop()
+            raise
+
+    def prepare(self, folder: Path) -> None:
+        os.chown(folder, USER, USER)
+
+    def crash(self) -> None:
+        self._engine.kill()
+
+    def executor(self) -> Executor:
+        if self._executor is not None:
+            self._executor.close()
+        self._executor = DockerExecutor(self._folder, f"unix://{self.socket}", "podman")
+        return self._executor
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.close()
+        self._client.close()
+        self._engine.stop()
+
+
+BACKENDS = {"sandbox": SandboxBackend, "docker": DockerBackend, "podman": PodmanBackend}

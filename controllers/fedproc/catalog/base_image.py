@@ -5,6 +5,8 @@ debootstrap fetches packages as apt does, and the engine takes the tree as an im
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -27,13 +29,16 @@ _LEFT_OUT = ("./dev/*", "./proc/*", "./sys/*", "./var/cache/apt/*", "./var/lib/a
 Say = Callable[[str], None]
 
 
-def make_base_image(client: docker.DockerClient, say: Say) -> str:
+def make_base_image(client: docker.DockerClient, say: Say, kept: Path | None = None) -> str:
     """Make the base image if it is not there: Debian's smallest set, Python, this machine's certificate authorities.
 
-    Returns its name. Raises :class:`SystemFaultError` with the last words of what failed.
+    ``kept`` is where its tree stays, as a tar, for the next engine. Returns its name. Raises
+    :class:`SystemFaultError` with the last words of what failed.
     """
     if image_id(client, BASE_IMAGE):
         return BASE_IMAGE
+    if kept is not None and kept.exists():
+        return _imported(client, kept)
     program = shutil.which("debootstrap", path="/usr/sbin:/usr/bin")
     if program is None:
         raise UnavailableError("debootstrap is not installed: run scripts/install-system-packages docker")
@@ -47,8 +52,17 @@ def make_base_image(client: docker.DockerClient, say: Say) -> str:
         tar = Path(folder) / "root.tar"
         left_out = [f"--exclude={pattern}" for pattern in _LEFT_OUT]
         _run(["/bin/tar", "--numeric-owner", "-C", str(root), *left_out, "-cf", str(tar), "."])
-        repository, _, tag = BASE_IMAGE.partition(":")
-        client.api.import_image_from_file(str(tar), repository=repository, tag=tag)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(shutil.copyfile(tar, kept.with_suffix(f".{os.getpid()}")), kept)
+        return _imported(client, tar)
+
+
+def _imported(client: docker.DockerClient, tar: Path) -> str:
+    repository, _, tag = BASE_IMAGE.partition(":")
+    said = client.api.import_image_from_file(str(tar), repository=repository, tag=tag)
+    if image_id(client, BASE_IMAGE) is None:  # Podman 4.3 leaves the tag out
+        client.api.tag(json.loads(str(said).splitlines()[-1])["status"], repository, tag)
     return BASE_IMAGE
 
 

@@ -47,6 +47,7 @@ from fedproc.site.policy.engine import disclosure_rules
 from fedproc.site.retention.keeper import Retention
 from fedproc.site.settings import SiteSettings
 from fedproc.site.status.control import ControlSocket
+from fedproc.site.status.executor_watch import ExecutorWatch
 from fedproc.site.status.heartbeat import HeartbeatSender
 from fedproc.site.status.host_check import HostCheck
 from fedproc.site.status.notices import NoticeSender, channels_of
@@ -129,10 +130,11 @@ async def _order_of(journal: Journal, job: str) -> JobOrder:
 
 
 def _executor(loaded: SiteSettings) -> Executor:
-    if loaded.executor == "docker":
+    if loaded.executor != "sandbox":
         from fedproc.site.executors.docker.executor import DockerExecutor
 
-        return DockerExecutor(loaded.state / "containers", loaded.docker.socket)
+        engine = loaded.docker if loaded.executor == "docker" else loaded.podman
+        return DockerExecutor(loaded.state / "containers", engine.socket, loaded.executor)
 
     from fedproc.site.executors.sandbox import SandboxExecutor
 
@@ -148,6 +150,7 @@ class _Daemon:
     broker: Broker
     outbox: OutboxPublisher
     check: HostCheck
+    executor_watch: ExecutorWatch
     heartbeat: HeartbeatSender
     control: ControlSocket
     reviewers: ControlSocket | None
@@ -166,6 +169,7 @@ class _Daemon:
         inbox = Inbox(services, orchestrator, reconciliation, read_keys(loaded.centre.dispatch_keys))
         broker = Broker(loaded, services.identity, inbox, egress, signals.accept_jobs)
         check, retention = HostCheck(services, path), Retention(services, orchestrator)
+        executor_watch = ExecutorWatch(services)
         witness = CentreWitness(loaded.host, services.tlog, services.transfer)
         return cls(
             services=services,
@@ -173,6 +177,7 @@ class _Daemon:
             broker=broker,
             outbox=OutboxPublisher(services.journal, broker, services.identity, signals.outbox),
             check=check,
+            executor_watch=executor_watch,
             heartbeat=HeartbeatSender(services, reconciliation, broker, check),
             control=ControlSocket(loaded.control_socket, routes_for(services, orchestrator, check, retention, witness)),
             reviewers=_reviewers_socket(services, orchestrator),
@@ -188,6 +193,7 @@ class _Daemon:
             self.outbox.run(),
             self.heartbeat.run(),
             self.check.run(),
+            self.executor_watch.run(),
             self.control.run(),
             self.retention.run(),
             self.witness.run(),
@@ -220,6 +226,7 @@ async def _run(daemon: _Daemon, ended: asyncio.Event) -> None:
     if services.connections is not None:
         await services.connections.listen()
     await daemon.check.begin()
+    await daemon.executor_watch.begin()
     await daemon.orchestrator.resume()
     hide = _show_metrics(daemon)
     log.info("orchestrator.started", epoch=services.journal.epoch, executor=services.executor.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from pydantic import Field
 from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import DatasetId, HostId
 from fedproc.site.dataset_settings import DatasetSettings
+
+ExecutorName = Literal["sandbox", "docker", "podman"]
 
 
 class CentreSettings(Section):
@@ -90,6 +93,17 @@ class DockerSettings(Section):
     )
 
 
+class PodmanSettings(DockerSettings):
+    """Podman by its socket for Docker's API: that of the orchestrator's own user unless given."""
+
+    socket: str = Field(
+        default_factory=lambda: (
+            f"unix://{os.environ.get('XDG_RUNTIME_DIR', f'/run/user/{os.getuid()}')}/podman/podman.sock"
+        ),
+        pattern="^unix://",
+    )
+
+
 class RegistrySettings(Section):
     """The federation's registry of images and packages, which this host reads with its own token."""
 
@@ -144,9 +158,10 @@ class SiteSettings(Section):
     centre: CentreSettings
     connections: ConnectionSettings | None = None
     policy: Path = Field(description="the site's policy file")
-    executor: str = Field("sandbox", pattern=r"^(sandbox|docker)$")
+    executor: ExecutorName = "sandbox"
     sandbox: SandboxSettings = SandboxSettings()
     docker: DockerSettings = DockerSettings()
+    podman: PodmanSettings = Field(default_factory=PodmanSettings)
     store: RegistrySettings | None = None
     capacity: CapacitySettings = CapacitySettings()
     check: CheckSettings = CheckSettings()

@@ -14,6 +14,7 @@ import pytest
 from tests.support.engine import needs_docker
 from tests.support.executors import BACKENDS, Backend, Harness
 from tests.support.needs import needs
+from tests.support.podman import needs_podman
 
 WHILE_THE_BASE_IMAGE_IS_MADE = pytest.mark.timeout(600)
 
@@ -23,11 +24,13 @@ WHILE_THE_BASE_IMAGE_IS_MADE = pytest.mark.timeout(600)
     params=[
         "sandbox",
         pytest.param("docker", marks=[needs_docker, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),
+        pytest.param("podman", marks=[needs_podman, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),
     ],
 )
 @needs("needs_root")
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     with tempfile.TemporaryDirectory(prefix="fedproc-contract-") as folder:
+        Path(folder).chmod(0o755)
         made = BACKENDS[request.param](Path(folder))
         try:
             yield made
@@ -39,6 +42,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 async def harness(backend: Backend) -> AsyncIterator[Harness]:
     """After each test nothing is left of its jobs."""
     folder = Path(tempfile.mkdtemp(prefix="fedproc-"))
+    backend.prepare(folder)
     async with AsyncExitStack() as stack:
         stack.callback(subprocess.run, ["/bin/rm", "-rf", str(folder)], check=True)
         made = Harness(backend, folder, backend.executor())

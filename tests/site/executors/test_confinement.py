@@ -164,6 +164,7 @@ async def test_nothing_of_this_programs_environment_is_seen(harness: Harness, mo
         "LC_CTYPE",
         "HOSTNAME",
         "LANG",
+        "TERM",
         "container",
     }
     assert "s3cret" not in str(of_processes)

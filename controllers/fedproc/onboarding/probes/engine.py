@@ -47,7 +47,8 @@ def _docker_like(name: str) -> Engine | None:
     denied = False
     for candidate in (s for s in sockets(name) if s.path.exists()):
         try:
-            return _from_api(name, _get(candidate.path, "/version"), _get(candidate.path, "/info"))
+            owner = candidate.path.stat().st_uid
+            return _from_api(name, _get(candidate.path, "/version"), _get(candidate.path, "/info"), owner)
         except PermissionError:
             denied = True
             reasons.append(f"{candidate.path}: this user may not open it")
@@ -77,13 +78,13 @@ def _get(path: Path, resource: str) -> dict[str, Any]:
     return answer
 
 
-def _from_api(name: str, version: dict[str, Any], info: dict[str, Any]) -> Engine:
+def _from_api(name: str, version: dict[str, Any], info: dict[str, Any], owner: int) -> Engine:
     components = version.get("Components") or [{}]
     kind = "podman" if "Podman" in str(components[0].get("Name")) else name
     options = [str(option) for option in info.get("SecurityOptions") or []]
     runtimes = ", ".join(sorted(info.get("Runtimes") or {})) or "not stated"
     detail = f"cgroup v{info.get('CgroupVersion', '1')}, runtimes: {runtimes}"
-    rootless = any("rootless" in option for option in options)
+    rootless = owner != 0 or any("rootless" in option for option in options)  # Podman 4 does not say it
     return Engine(kind, str(version.get("Version", "")), "usable", detail, rootless)
 
 

@@ -66,7 +66,8 @@ def engine(requirement: Requirement, facts: Facts) -> list[Line]:
 
 def describe(engine: Engine) -> str:
     """One engine in short."""
-    mode = "" if engine.rootless is None else ", rootless" if engine.rootless else ", rootful"
+    modes = {True: ", rootless", False: ", rootful: whoever may use its socket is root here"}
+    mode = modes.get(engine.rootless, "") if engine.rootless is not None else ""
     states = {"usable": "works", "broken": "does not work", "denied": "could not be asked"}
     state = states.get(engine.state, engine.state)
     return f"{engine.name} {engine.version or '(version not known)'} {state}{mode} ({engine.detail})"

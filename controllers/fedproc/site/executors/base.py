@@ -145,12 +145,24 @@ class Observation:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What an executor can do here now; asked before a job comes, and by ``fedproc site executors``."""
+
+    detail: str = ""
+    """what it is: a version, and whose"""
+    fault: str = ""
+    """why it starts no job now, with the cure; empty if it does"""
+    lacks: dict[str, str] = field(default_factory=dict)
+    """limits that it does not enforce (``cpus``, ``memory``, ``pids``, ``disk``), each with the cure"""
+
+
 class ExecutorError(SystemFaultError):
     """The executor itself could not do what was asked; the job ends as ``error``, not ``failed``."""
 
 
 class Executor(Protocol):
-    """The five verbs, and a question. All are safe to repeat, and to call again after the daemon was restarted."""
+    """The five verbs, and two questions. All are safe to repeat, and to call again after the daemon was restarted."""
 
     name: str
 
@@ -183,6 +195,10 @@ class Executor(Protocol):
         Of the handle only ``job`` is needed, so that a host that has lost its journal can do it, too.
         The workspace is the orchestrator's and is not touched.
         """
+        ...
+
+    async def offer(self) -> Offer:
+        """What it can do here now. Never raises :class:`ExecutorError`: what fails is the offer's ``fault``."""
         ...
 
     async def records(self) -> dict[str, tuple[float, int]]:

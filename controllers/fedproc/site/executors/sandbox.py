@@ -23,6 +23,7 @@ from fedproc.site.executors.base import (
     ExecutorError,
     Handle,
     Observation,
+    Offer,
     Spec,
 )
 from fedproc.site.executors.device_nodes import GpuNodes
@@ -38,6 +39,7 @@ ANSWER_SECONDS = 60.0
 WORK_SECONDS = 600.0
 """for what takes longer: folders of many files are given to the job's user, or removed"""
 _LOST_PAUSE = 0.2
+_NO_JOB = "j-00000000000000000000000000"
 
 
 class SandboxExecutor:
@@ -81,6 +83,13 @@ class SandboxExecutor:
 
     async def discard(self, handle: Handle) -> None:
         await self._ask(WORK_SECONDS, op="discard", job=handle["job"])
+
+    async def offer(self) -> Offer:
+        try:
+            await self._ask(ANSWER_SECONDS, op="poll", job=_NO_JOB)
+        except ExecutorError as error:
+            return Offer(fault=error.message)
+        return Offer("bubblewrap, by this host's job runner")
 
     async def records(self) -> dict[str, tuple[float, int]]:
         found = (await self._ask(ANSWER_SECONDS, op="records"))["records"]

@@ -137,6 +137,9 @@ class Policy(Section):
     tell_release: bool = Field(
         True, description="the centre is told how outputs leave, so that researchers can see it before they start"
     )
+    unenforced_limits: tuple[Literal["cpus", "memory", "pids", "disk"], ...] = Field(
+        (), description="limits of jobs that an executor of this host need not enforce; any other makes it unfit"
+    )
     grants: GrantRule = GrantRule()
     review: ReviewRule = ReviewRule()
     ledger: LedgerRule = LedgerRule()

@@ -9,10 +9,11 @@ from fedproc.site.tools.registry import SiteRegistry
 
 def make_runtimes(settings: SiteSettings, registry: SiteRegistry | None = None) -> Runtimes:
     """What makes runtimes ready for the executor that the settings name, by ``registry`` if there is one."""
-    if settings.executor == "docker":
+    if settings.executor != "sandbox":
         from fedproc.site.tools.images import ImageRuntimes
 
-        return ImageRuntimes(settings.docker, registry, settings.state / "images" / "used")
+        engine = settings.docker if settings.executor == "docker" else settings.podman
+        return ImageRuntimes(engine, registry, settings.state / "images" / "used")
 
     from fedproc.site.tools.venvs import VenvRuntimes
 

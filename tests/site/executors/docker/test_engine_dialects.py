@@ -11,7 +11,7 @@ import pytest
 from fedproc.site.executors.base import WORK, Limits, Port, Spec
 from fedproc.site.executors.confinement.etc import UID, USER, write_accounts
 from fedproc.site.executors.docker.creation import creation_of
-from fedproc.site.executors.docker.dialect import Dialect, speaks_podman
+from fedproc.site.executors.docker.dialect import Dialect, EngineNature, dialect_for, nature_of, speaks_podman
 from fedproc.site.executors.docker.executor import PYTHON
 from fedproc.site.executors.layout import layout_for
 
@@ -66,3 +66,56 @@ def test_end_of_connections_is_run_by_the_python_of_the_image(tmp_path: Path) ->
         job="j-1", command=("true",), workspace=Path("/w"), limits=limits, environment={}, runtime="image", ports=ports
     )
     assert layout_for(spec, PYTHON).command[:2] == ["python3", "-I"]
+
+
+def _podman(*, rootless: bool = True, controllers: tuple[str, ...] = ()) -> EngineNature:
+    maps = [{"container_id": 1, "host_id": 700_000, "size": 65536}, {"container_id": 0, "host_id": 1000, "size": 1}]
+    host = {
+        "security": {"rootless": rootless}, "cgroupControllers": list(controllers),
+        "idMappings": {"uidmap": maps if rootless else []},
+    }  # fmt: skip
+    return nature_of({**PODMAN, "Version": "5.4.2"}, {"host": host})
+
+
+@pytest.mark.parametrize(
+    ("nature", "owner", "lacks"),
+    [
+        (_podman(), 1000, ("memory", "cpus", "pids")),
+        (_podman(controllers=("cpuset", "cpu", "memory", "pids")), 1000, ()),
+        (_podman(controllers=("memory", "pids")), 1000, ("cpus",)),
+        (_podman(rootless=False, controllers=("cpu", "memory", "pids")), None, ()),
+        (nature_of(DOCKER, {"MemoryLimit": True, "CpuCfsQuota": False, "PidsLimit": True}), None, ("cpus",)),
+        (nature_of(DOCKER, {}), None, ()),
+    ],
+)
+def test_an_engine_says_whose_it_is_and_which_limits_it_lacks(
+    nature: EngineNature, owner: int | None, lacks: tuple[str, ...]
+) -> None:
+    assert (nature.owner, nature.lacks, nature.fault) == (owner, lacks, "")
+    assert nature.cure
+
+
+def test_docker_of_an_ordinary_user_is_refused_with_what_to_use_instead() -> None:
+    nature = nature_of(DOCKER, {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]})
+    assert "Podman" in nature.fault
+
+
+def test_a_job_in_podman_of_an_ordinary_user_is_that_user_outside(tmp_path: Path) -> None:
+    dialect = dialect_for(_podman(), tmp_path / "seccomp.json")
+    host = made(dialect)
+    assert dialect.owner == 1000
+    assert host["UsernsMode"] == f"keep-id:uid={UID},gid={UID}"
+    assert not host.keys() & {"Memory", "NanoCpus", "PidsLimit"}
+    json.loads((tmp_path / "seccomp.json").read_text())
+
+
+def test_limits_go_to_the_engine_that_has_control_groups_for_them(tmp_path: Path) -> None:
+    nature = _podman(controllers=("memory", "pids"))
+    host = made(dialect_for(nature, tmp_path / "seccomp.json"))
+    assert (host["Memory"], host["PidsLimit"]) == (96_000_000, 24)
+    assert "NanoCpus" not in host
+
+
+def test_a_job_of_roots_engine_is_10001_outside_too(tmp_path: Path) -> None:
+    dialect = dialect_for(_podman(rootless=False, controllers=("cpu", "memory", "pids")), tmp_path / "seccomp.json")
+    assert (dialect.owner, made(dialect)["UsernsMode"]) == (UID, "")

@@ -203,11 +203,16 @@ class CGroups:
                 parent.rmdir()
 
 
-def group_of(process: int) -> CGroup | None:
-    """The group in which a process is, to look at; None if it is gone or out of sight."""
+def group_of(process: int, named: str = "") -> CGroup | None:
+    """The group in which a process is, to look at; None if it is gone or out of sight.
+
+    None, too, if nothing of the group's path has the name ``named``: it is not the process's own then.
+    """
     try:
         paths = _paths(str(process))
     except OSError:
+        return None
+    if named not in paths.get("" if _is_v2() else "memory", ""):
         return None
     if _is_v2():
         return CGroup({"": str(ROOT / paths.get("", "/").lstrip("/"))})

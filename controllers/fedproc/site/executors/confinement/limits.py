@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 from fedproc.site.executors.confinement import disk
-from fedproc.site.executors.confinement.cgroups import Account, CGroup
+from fedproc.site.executors.confinement.cgroups import Account
 from fedproc.site.executors.confinement.record import Record
 
 _POLL_SECONDS = 0.5
 _POLL_SHARE = 10
 """a poll may take one part in this many of the time"""
 _LONGEST_PAUSE = 5.0
+
+
+class Watched(Protocol):
+    """The processes of a job: a control group, or what stands in for one."""
+
+    def account(self) -> Account: ...
+
+    def processes(self) -> list[int]: ...
 
 
 class LimitMonitor:
@@ -26,7 +35,7 @@ class LimitMonitor:
         self._disk = disk
         self._pids = pids
 
-    async def watch(self, group: CGroup | None) -> None:
+    async def watch(self, group: Watched | None) -> None:
         """Return once a limit is passed.
 
         No event tells how full a folder is, and not every kernel tells that the other limits were met.
@@ -54,7 +63,7 @@ class LimitMonitor:
         """Note that the kernel killed a process of it for want of memory."""
         self._note("memory", f"it needed more than {_megabytes(self._memory)}")
 
-    async def note_disk(self, group: CGroup | None) -> None:
+    async def note_disk(self, group: Watched | None) -> None:
         """Note whether it has written too much."""
         try:
             used = await disk.used(self._folders, self._disk, group.processes() if group else ())

@@ -18,7 +18,8 @@ import urllib3.exceptions
 
 from fedproc.common.log import get_logger
 from fedproc.site.executors.base import ExecutorError
-from fedproc.site.executors.docker.dialect import speaks_podman
+from fedproc.site.executors.docker.dialect import EngineNature, nature_of, speaks_podman
+from fedproc.site.executors.docker.output import unchunked
 
 log = get_logger(__name__)
 PATIENCE = 15.0
@@ -26,6 +27,7 @@ PATIENCE = 15.0
 _CALL_SECONDS = 600
 _AT_A_TIME = 16
 _PAUSE = 0.5
+_LIBPOD_INFO = "/v4.0.0/libpod/info"
 _FAULTS = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 OnEvent = Callable[[str, str, dict[str, str]], None]
 OnMissed = Callable[[datetime], None]
@@ -48,12 +50,14 @@ class Engine:
 
     def __init__(self, url: str, label: str, on_event: OnEvent, on_missed: OnMissed) -> None:
         self._url = url
-        self._filters = {"type": "container", "label": label, "event": ["die", "kill", "oom"]}
+        self._filters: dict[str, Any] = {"type": "container", "label": label}
         self._on_event = on_event
         self._on_missed = on_missed
         self._client: docker.APIClient | None = None
-        self._podman = False
+        self._nature = EngineNature()
         self._events: Any = None
+        self.losses = 0
+        """how often its events ended, as an engine's do that ends"""
         self._closed = threading.Event()
         self._threads = ThreadPoolExecutor(_AT_A_TIME, "engine")
         self._lock = asyncio.Lock()
@@ -67,10 +71,10 @@ class Engine:
         await self._connect()
         return await self._patiently(partial(getattr(self._client, method), *arguments, **options))
 
-    async def is_podman(self) -> bool:
-        """Whether it is Podman, whose Docker API differs in a few things. Raises as :meth:`call`."""
+    async def nature(self) -> EngineNature:
+        """What it said of itself when it was first reached. Raises as :meth:`call`."""
         await self._connect()
-        return self._podman
+        return self._nature
 
     async def attach(
         self, container: str, *, begun: bool, running: bool
@@ -82,19 +86,23 @@ class Engine:
         would never end.
         """
         assert self._client is not None
-        wanted = f"logs={int(begun)}&stream={int(running)}&stdout=1&stderr=1"
-        path = f"/v{self._client.api_version}/containers/{container}/attach?{wanted}"
-        lines = (f"POST {path} HTTP/1.1", "Host: engine", "Connection: Upgrade", "Upgrade: tcp", "Content-Length: 0")
+        head, place = "POST", f"attach?logs={int(begun)}&stream={int(running)}&stdout=1&stderr=1"
+        if begun and self._nature.podman:  # Podman 4.3 frames what it attaches to of its log wrongly
+            head, place = "GET", f"logs?follow={int(running)}&stdout=1&stderr=1"
+        upgrade = ("Connection: Upgrade", "Upgrade: tcp", "Content-Length: 0") if head == "POST" else ()
+        path = f"/v{self._client.api_version}/containers/{container}/{place}"
+        lines = (f"{head} {path} HTTP/1.1", "Host: engine", *upgrade)
         try:
             reader, writer = await asyncio.open_unix_connection(self._url.removeprefix("unix://"))
             writer.write("\r\n".join((*lines, "", "")).encode())
-            head = await reader.readuntil(b"\r\n\r\n")
+            answer = await reader.readuntil(b"\r\n\r\n")
         except (OSError, asyncio.IncompleteReadError) as error:
             raise ExecutorError(f"the container engine gives no output of {container}: {error}") from error
-        if head.split()[1] not in (b"101", b"200"):
+        if answer.split()[1] not in (b"101", b"200"):
             writer.close()
-            raise ExecutorError(f"the container engine gives no output of {container}: {head.splitlines()[0].decode()}")
-        return reader, writer
+            status = answer.splitlines()[0].decode()
+            raise ExecutorError(f"the container engine gives no output of {container}: {status}")
+        return (unchunked(reader) if b"chunked" in answer else reader), writer
 
     def close(self) -> None:
         """Disconnect from the engine; containers go on."""
@@ -114,7 +122,9 @@ class Engine:
             self._client = await self._patiently(
                 lambda: docker.APIClient(self._url, version="auto", timeout=_CALL_SECONDS, max_pool_size=_AT_A_TIME)
             )
-            self._podman = speaks_podman(await self._patiently(self._client.version))
+            self._nature = await self._patiently(self._ask_nature)
+            if not self._nature.podman:  # Podman 4.3 lets no event through where they are named
+                self._filters["event"] = ["die", "kill", "oom"]
             self._events = await self._patiently(self._listen)
             arguments = (asyncio.get_running_loop(),)
             threading.Thread(target=self._follow, args=arguments, daemon=True, name="engine events").start()
@@ -136,6 +146,15 @@ class Engine:
                     ) from error
             await asyncio.sleep(_PAUSE)
 
+    def _ask_nature(self) -> EngineNature:
+        assert self._client is not None
+        version = self._client.version()
+        if not speaks_podman(version):
+            return nature_of(version, self._client.info())
+        answer = self._client.get(f"{self._client.base_url}{_LIBPOD_INFO}")
+        answer.raise_for_status()
+        return nature_of(version, answer.json())
+
     def _listen(self) -> Any:
         assert self._client is not None
         return self._client.events(decode=True, filters=self._filters)
@@ -152,6 +171,7 @@ class Engine:
                 log.warning("engine.events_lost", reason=str(error))
             except RuntimeError:
                 return  # the loop has ended, and this program with it
+            self.losses += 1
             lost = lost or datetime.now(UTC)
             if self._closed.wait(_PAUSE):
                 return

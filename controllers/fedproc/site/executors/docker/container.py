@@ -14,14 +14,14 @@ from fedproc.common.tasks import watched
 from fedproc.site.executors.base import ExecutorError, Handle
 from fedproc.site.executors.confinement.cgroups import group_of
 from fedproc.site.executors.confinement.limits import LimitMonitor
+from fedproc.site.executors.confinement.namespaces import ProcessNamespace
 from fedproc.site.executors.confinement.record import Record, write_record
 from fedproc.site.executors.docker.client import Engine, EngineRefusedError
-from fedproc.site.executors.docker.output import OutputFile
+from fedproc.site.executors.docker.output import OutputFile, read_frames
 
 GONE, CONFLICT = 404, 409
 LOST = "the container was ended or removed by its engine, or by somebody else on this host, while the job ran"
 _STREAMS = {1: "stdout", 2: "stderr"}
-_PIECE = 1 << 16
 _OUTPUT_SECONDS = 30
 _SETTLE_SECONDS = 0.3
 _NOT_FOUND = 127
@@ -31,6 +31,9 @@ _BY_THE_ENGINE = (137, 143, 255)
 """how a container ends that an engine ends as it starts again, or has lost"""
 _INIT_FAULT = "[FATAL tini"
 _TAIL_BYTES = 500
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_MISSING_SECONDS = 5.0
+"""for which a container may be said to run though its first process is gone"""
 
 
 class Container:
@@ -58,6 +61,8 @@ class Container:
         """whether a signal was sent from here"""
         self._foreign_end = False
         """whether one was sent from elsewhere, before"""
+        self._taken_up = False
+        """whether its output is read by a daemon that did not start it"""
         self._interrupted = False
         """whether the engine was gone for a while"""
 
@@ -82,9 +87,12 @@ class Container:
         self._begun = time.monotonic() - (datetime.now(UTC) - began).total_seconds()
         if state["Running"]:
             await self._attach()
+            self._taken_up = True
             state = await self._state()
         if state["Running"]:
             self._start_watching()
+            if (await self._engine.nature()).podman:
+                self._go(self._end_by_state())
             if self.record.cancelled:
                 self._kill_after_grace()
             return
@@ -98,16 +106,34 @@ class Container:
     def on_event(self, action: str, attributes: dict[str, str]) -> None:
         """An event of the engine."""
         if action == "die":
-            code = int(attributes["exitCode"])
-            self._foreign_end = self._foreign_end or (
-                self._interrupted and code in _BY_THE_ENGINE and not self._signalled
-            )
-            self.ended(code)
+            self._died(attributes.get("exitCode"))
         elif action == "kill":
             self._foreign_end = self._foreign_end or not self._signalled
         elif action == "oom":
             self._limits.note_memory()
             self._go(self._kill("SIGKILL"))
+
+    def _died(self, code: str | None) -> None:
+        if code is None:  # Podman 4 does not say
+            self._go(self._end_by_state())
+            return
+        number = int(code) if int(code) >= 0 else _KILLED  # Podman's word for one whose end it did not see
+        foreign = int(code) < 0 or (self._interrupted and number in _BY_THE_ENGINE)
+        self._foreign_end = self._foreign_end or (foreign and not self._signalled)
+        self.ended(number)
+
+    async def _end_by_state(self) -> None:
+        """Its output has ended, or it has: ask until it has. An engine that was gone meanwhile is asked elsewhere."""
+        losses, pause, missing = self._engine.losses, _FIRST_PAUSE, 0.0
+        with contextlib.suppress(ExecutorError):
+            while (state := await self._state())["Running"] and not self._ending and missing < _MISSING_SECONDS:
+                await asyncio.sleep(pause)
+                missing = missing + pause if _is_gone(state) else 0.0
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            if state["Running"]:
+                self.ended(None)  # Podman believes what it noted, also of one that ended with all that looked after it
+            elif losses == self._engine.losses:
+                self._died(str(state["ExitCode"]))
 
     def check_again(self, since: datetime) -> None:
         """Events may have been missed."""
@@ -133,6 +159,9 @@ class Container:
             self._foreign_end = datetime.fromisoformat(state["FinishedAt"]) > since and not self._signalled
             self.ended(state["ExitCode"], state)
             return
+        if _is_gone(state):
+            self._go(self._end_by_state())
+            return
         if self._output is not None and self._output.done():
             await self._attach()
         if self._watching is not None and self._watching.done():
@@ -146,7 +175,7 @@ class Container:
         if self._grace is not None:
             self._grace.cancel()
         if self._output is not None:
-            await asyncio.wait({self._output}, timeout=_OUTPUT_SECONDS)
+            await self._finish_output()
         if code == _KILLED and not state:  # for want of memory, perhaps: Podman has no event that says so
             with contextlib.suppress(ExecutorError):
                 state = await self._state()
@@ -157,6 +186,14 @@ class Container:
             write_record(self._folder, self.record)
         finally:
             self.exited.set()
+
+    async def _finish_output(self) -> None:
+        assert self._output is not None
+        if self._taken_up and (await self._engine.nature()).podman:  # which does not end what it shows of its log
+            self._output.cancel()
+            with contextlib.suppress(ExecutorError):
+                await self._attach(running=False)
+        await asyncio.wait({self._output}, timeout=_OUTPUT_SECONDS)
 
     def _note_end(self, code: int | None, state: dict[str, Any]) -> None:
         record = self.record
@@ -171,13 +208,7 @@ class Container:
         if code is None or self._foreign_end:
             record.exit_code, record.detail = None, LOST
         elif code == _NOT_FOUND:
-            self._explain()
-
-    def _explain(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            text = (self._folder / "stderr").read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
-            if text.startswith(_INIT_FAULT):
-                self.record.detail = text
+            record.detail = _words_of_init(self._folder) or record.detail
 
     async def discard(self) -> None:
         """End and remove it."""
@@ -223,10 +254,13 @@ class Container:
     async def _watch(self) -> None:
         await asyncio.sleep(_SETTLE_SECONDS)
         try:
-            state = await self._state()
+            found = await self._engine.call("inspect_container", self.name)
         except ExecutorError:
             return  # it has ended meanwhile, which its event tells; or the engine is gone, and is asked again later
-        await self._limits.watch(group_of(state["Pid"]) if state["Pid"] else None)
+        process, limits = found["State"]["Pid"], {name: self._handle[name] for name in ("memory", "pids")}
+        await self._limits.watch(
+            (group_of(process, found["Id"]) or ProcessNamespace(process, **limits)) if process else None
+        )
         await self._kill("SIGKILL")
 
     async def _state(self) -> dict[str, Any]:
@@ -241,18 +275,25 @@ class Container:
         self._output = self._go(self._read_output(reader, writer))
 
     async def _read_output(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Frames of Docker's format: a byte for the stream, three of nothing, four for the size, then the bytes."""
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = await reader.readexactly(8)
-                left = int.from_bytes(head[4:], "big")
-                while left and (piece := await reader.read(min(left, _PIECE))):
-                    self._files[head[0]].write(piece)
-                    left -= len(piece)
+        await read_frames(reader, self._files)
         writer.close()
+        if not self._ending and (await self._engine.nature()).podman:  # which loses the event of an end at times
+            self._go(self._end_by_state())
 
     def _go(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return watched(task, "container.task_failed", container=self.name)
+
+
+def _is_gone(state: dict[str, Any]) -> bool:
+    """Whether the first process of a container, as its engine knows it, is not on this machine any more."""
+    return not Path(f"/proc/{state['Pid']}").exists()
+
+
+def _words_of_init(folder: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        text = (folder / "stderr").read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
+        return text if text.startswith(_INIT_FAULT) else ""
+    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fedproc.site.executors.base import WORK, Spec
+from fedproc.site.executors.base import WORK, Limits, Spec
 from fedproc.site.executors.confinement.etc import UID, USER
 from fedproc.site.executors.docker.dialect import Dialect
 from fedproc.site.executors.layout import SandboxLayout
@@ -22,8 +22,8 @@ def creation_of(spec: Spec, layout: SandboxLayout, label: str, dialect: Dialect)
     variables = {"HOME": str(WORK), "USER": USER, "LOGNAME": USER, "TMPDIR": "/tmp", **spec.environment}  # noqa: S108 (the job's own)
     return {
         "Image": spec.runtime,
-        "Entrypoint": [],
-        "Cmd": layout.command,
+        "Entrypoint": layout.command[:1],  # Podman 4.3 takes an empty one for none, and uses the image's
+        "Cmd": layout.command[1:],
         "Env": [f"{name}={value}" for name, value in variables.items()],
         "User": f"{UID}:{UID}",
         "WorkingDir": str(WORK),
@@ -39,6 +39,7 @@ def creation_of(spec: Spec, layout: SandboxLayout, label: str, dialect: Dialect)
 def _confinement(spec: Spec, dialect: Dialect) -> dict[str, Any]:
     return {
         "NetworkMode": "none",
+        "UsernsMode": dialect.user_namespace,
         "Sysctls": {"net.ipv6.conf.lo.disable_ipv6": "0"} if _IPV6.exists() else {},
         "IpcMode": "private",
         "ReadonlyRootfs": True,
@@ -53,10 +54,7 @@ def _limits(spec: Spec, dialect: Dialect) -> dict[str, Any]:
     limits, log = spec.limits, spec.limits.log * _LOG_SHARE
     most = {"fsize": limits.disk, "core": 0, "nofile": 4096}
     return {
-        "Memory": limits.memory,
-        "MemorySwap": limits.memory,
-        "NanoCpus": int(limits.cpus * 1e9),
-        "PidsLimit": limits.pids,
+        **_of_groups(limits, dialect),
         "ShmSize": limits.memory // 2,
         "Tmpfs": {**dialect.tmpfs, "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory // 2}"},  # noqa: S108 (the job's own)
         "Ulimits": [{"Name": kind, "Soft": value, "Hard": value} for kind, value in most.items()],
@@ -65,6 +63,16 @@ def _limits(spec: Spec, dialect: Dialect) -> dict[str, Any]:
             "Config": {"max-size": str(max(log, 1 << 20)), "max-file": str(_LOG_FILES), "compress": "false"},
         },
     }
+
+
+def _of_groups(limits: Limits, dialect: Dialect) -> dict[str, Any]:
+    """The limits that control groups enforce."""
+    asked = {
+        "memory": {"Memory": limits.memory, "MemorySwap": limits.memory},
+        "cpus": {"NanoCpus": int(limits.cpus * 1e9)},
+        "pids": {"PidsLimit": limits.pids},
+    }
+    return {name: value for limit, of in asked.items() if limit not in dialect.lacks for name, value in of.items()}
 
 
 def _view(layout: SandboxLayout) -> dict[str, Any]:

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from fedproc.site.executors.base import ExecutorError, Handle, Observation, Phase, Spec
+from fedproc.site.executors.base import ExecutorError, Handle, Observation, Offer, Phase, Spec
 from fedproc.site.executors.confinement import disk
-from fedproc.site.executors.confinement.etc import UID, write_accounts
+from fedproc.site.executors.confinement.etc import write_accounts
 from fedproc.site.executors.confinement.record import Record, forget, read_record
 from fedproc.site.executors.docker.client import Engine, EngineRefusedError
 from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
 from fedproc.site.executors.docker.creation import creation_of
-from fedproc.site.executors.docker.dialect import Dialect, podman_dialect
+from fedproc.site.executors.docker.dialect import Dialect, dialect_for
 from fedproc.site.executors.layout import layout_for
 from fedproc.site.executors.records import kept_output, observation_of, records_in
 
@@ -34,9 +34,8 @@ LABEL = "eu.eucaim.fedproc.host"
 class DockerExecutor:
     """Implements :class:`fedproc.site.executors.base.Executor`; records and output are kept below ``folder``."""
 
-    name = "docker"
-
-    def __init__(self, folder: Path, socket: str) -> None:
+    def __init__(self, folder: Path, socket: str, name: str = "docker") -> None:
+        self.name = name
         self._folder = folder
         self._label = f"{LABEL}={label_of(folder)}"
         self._engine = Engine(socket, self._label, self._on_event, self._on_missed)
@@ -79,6 +78,14 @@ class DockerExecutor:
                 await self._remove(handle["job"])
             await asyncio.to_thread(forget, self._folder / handle["job"])
 
+    async def offer(self) -> Offer:
+        try:
+            nature = await self._engine.nature()
+            await self._engine.call("ping")
+        except ExecutorError as error:
+            return Offer(fault=error.message)
+        return Offer(str(nature), nature.fault, dict.fromkeys(nature.lacks, nature.cure))
+
     async def records(self) -> dict[str, tuple[float, int]]:
         return await asyncio.to_thread(records_in, self._folder)
 
@@ -95,14 +102,15 @@ class DockerExecutor:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         layout = layout_for(spec, PYTHON)
         try:
+            dialect = await self._dialect()
             accounts = await asyncio.to_thread(write_accounts, folder)
             layout.mounts.extend((str(file), place) for file, place in accounts)
             for source, _ in layout.mounts:
                 await asyncio.to_thread(Path(source).stat)  # Podman would make it
             for source, _ in layout.writable:
-                await disk.own(source, UID)
+                await disk.own(source, dialect.owner)
             container = self._containers[spec.job] = Container(self._engine, handle, Record(spec.job))
-            await self._create_and_start(container, creation_of(spec, layout, self._label, await self._dialect()))
+            await self._create_and_start(container, creation_of(spec, layout, self._label, dialect))
         except BaseException as error:
             self._containers.pop(spec.job, None)
             await self._remove(spec.job)
@@ -124,9 +132,8 @@ class DockerExecutor:
         await container.start()
 
     async def _dialect(self) -> Dialect:
-        if not await self._engine.is_podman():
-            return Dialect()
-        return await asyncio.to_thread(podman_dialect, self._folder.with_name("seccomp.json"))
+        nature = await self._engine.nature()
+        return await asyncio.to_thread(dialect_for, nature, self._folder.with_name("seccomp.json"))
 
     async def _find(self, handle: Handle) -> Container | None:
         """The job's container, if its end is not on record yet."""

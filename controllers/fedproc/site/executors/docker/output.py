@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
+
+_PIECE = 1 << 16
 
 
 class OutputFile:
@@ -35,3 +40,33 @@ class OutputFile:
                 self._limit = self._have
             else:
                 self._have += len(new)
+
+
+async def read_frames(reader: asyncio.StreamReader, files: Mapping[int, OutputFile]) -> None:
+    """Docker's frames: a byte for the stream, three of nothing, four for the size, then the bytes; until they end."""
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            head = await reader.readexactly(8)
+            left = int.from_bytes(head[4:], "big")
+            while left and (piece := await reader.read(min(left, _PIECE))):
+                files[head[0]].write(piece)
+                left -= len(piece)
+
+
+def unchunked(source: asyncio.StreamReader) -> asyncio.StreamReader:
+    """The body of an answer that comes in HTTP's chunks (RFC 9112, 7.1). It ends where ``source`` does, too."""
+    body = asyncio.StreamReader()
+    task = asyncio.create_task(_carry(source, body))
+    _CARRYING.add(task)
+    task.add_done_callback(_CARRYING.discard)
+    return body
+
+
+async def _carry(source: asyncio.StreamReader, body: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ValueError, ConnectionError, asyncio.IncompleteReadError):
+        while size := int((await source.readline()).partition(b";")[0], 16):
+            body.feed_data((await source.readexactly(size + 2))[:size])
+    body.feed_eof()
+
+
+_CARRYING: set[asyncio.Task[None]] = set()

@@ -1,0 +1,103 @@
+"""A host takes jobs only while its executor can run them within the limits that its site wants."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.site.status.test_host_check import settings_in
+
+from fedproc.site.centre.signals import Signals
+from fedproc.site.executors.base import Offer
+from fedproc.site.jobs.holds import Holds
+from fedproc.site.jobs.services import Services
+from fedproc.site.journal import Journal
+from fedproc.site.policy.rules import Policy
+from fedproc.site.settings import load
+from fedproc.site.status import executor_watch
+from fedproc.site.status.executor_watch import ExecutorWatch, unfit
+
+LACKS = Offer("Podman 4.3.1 of user 1000", lacks={"cpus": "delegate cpu", "memory": "delegate memory"})
+
+
+class Executor:
+    name = "podman"
+
+    def __init__(self) -> None:
+        self.answer: Offer | None = Offer("Podman 5.4.2 of user 1000")
+        self.asked = asyncio.Event()
+
+    async def offer(self) -> Offer:
+        self.asked.set()
+        if self.answer is None:
+            await asyncio.Event().wait()
+        assert self.answer is not None
+        return self.answer
+
+
+class Site:
+    def __init__(self, folder: Path) -> None:
+        self.settings = load(settings_in(folder))
+        self.signals = Signals()
+        self.holds = Holds(self.settings, Journal(folder / "journal.sqlite"), self.signals)
+        self.executor = Executor()
+        self.policy = Policy()
+        self.watch = ExecutorWatch(cast(Services, self))
+
+
+@pytest.mark.parametrize(
+    ("offer", "allowed", "says"),
+    [
+        (Offer("x"), (), ""),
+        (LACKS, ("cpus", "memory"), ""),
+        (LACKS, ("cpus",), "does not enforce the limits of memory (delegate memory)"),
+        (LACKS, (), "limits of cpus, memory (delegate cpu; delegate memory); or the site's policy"),
+        (Offer("x", fault="it is away"), ("cpus", "memory", "pids", "disk"), "it is away"),
+    ],
+)
+def test_what_is_not_enforced_is_the_sites_to_accept(offer: Offer, allowed: Any, says: str) -> None:
+    reason = unfit(offer, Policy(unenforced_limits=allowed))
+    assert says in reason
+    assert bool(says) == bool(reason)
+
+
+async def test_a_host_holds_before_a_job_comes_and_takes_jobs_when_its_executor_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor_watch, "_AGAIN_SECONDS", 0.0)
+    site = Site(tmp_path)
+    site.executor.answer = Offer(fault="the engine is away")
+    await site.watch.begin()
+    assert (site.holds.held, site.signals.accept_jobs.on) == ("executor podman: the engine is away", False)
+    running = asyncio.create_task(site.watch.run())
+    try:
+        site.executor.answer = LACKS
+        async with asyncio.timeout(5):
+            while "unenforced_limits" not in (site.holds.held or ""):
+                await asyncio.sleep(0)
+            site.policy = Policy(unenforced_limits=("cpus", "memory"))  # as when the site reloads it
+            while site.holds.held is not None:
+                await asyncio.sleep(0)
+        assert site.signals.accept_jobs.on
+    finally:
+        running.cancel()
+
+
+async def test_an_executor_that_does_not_answer_keeps_no_daemon_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor_watch, "_FIRST_SECONDS", 0.01)
+    site = Site(tmp_path)
+    site.executor.answer = None
+    await site.watch.begin()
+    assert site.executor.asked.is_set()
+    assert site.holds.held == "executor podman does not answer yet"
+
+
+def test_settings_name_the_podman_of_whoever_runs_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/4711")
+    settings = load(settings_in(tmp_path, 'executor = "podman"'))
+    assert settings.podman.socket == "unix:///run/user/4711/podman/podman.sock"
+    assert settings.executor == "podman"
