@@ -22,6 +22,8 @@ import pytest
 from tests.support.engine import OWN
 from tests.support.podman import USER, RootlessPodman
 from tests.support.processes import DYING_WITH_US
+from tests.support.slurm import USER as SLURM_USER
+from tests.support.slurm import SlurmCluster
 
 from fedproc.catalog.building import image_id
 from fedproc.demo.engine import EnginePlan, answers
@@ -30,11 +32,14 @@ from fedproc.demo.polling import wait_until
 from fedproc.site.executors.base import SOURCE, Executor, Handle, Limits, Mount, Observation, Phase, Spec
 from fedproc.site.executors.docker.executor import LABEL, DockerExecutor, label_of
 from fedproc.site.executors.sandbox import SandboxExecutor
+from fedproc.site.executors.slurm.executor import SlurmExecutor
+from fedproc.site.settings import SlurmSettings
 
 PYTHON = "/usr/bin/python3"
 """of the machine's own in the sandbox, of the image in a container"""
 CHECKOUT = Path(__file__).parents[2]
 ENGINE_CACHE = CHECKOUT / ".cache" / "engine"
+KEPT_IMAGE = CHECKOUT / ".cache" / "base-image.tar"
 INSIDE = CHECKOUT / "tests/site/executors/inside"
 SECRET = "4c1f-of-the-neighbour"
 LIMITS = Limits(cpus=1, memory=96_000_000, disk=20_000_000, pids=24, log=1_000_000)
@@ -229,7 +234,7 @@ class DockerBackend:
         self._client = docker.DockerClient(f"unix://{self.socket}", version="auto", timeout=600)
         self._executor: DockerExecutor | None = None
         try:
-            make_base_image(self._client, print)
+            make_base_image(self._client, print, KEPT_IMAGE)
         except BaseException:
             self.close()
             raise
@@ -292,7 +297,7 @@ class PodmanBackend(DockerBackend):
         try:
             self._engine.start()
             self._client = docker.DockerClient(f"unix://{self.socket}", version="auto", timeout=600)
-            make_base_image(self._client, print, CHECKOUT / ".cache" / "base-image.tar")
+            make_base_image(self._client, print, KEPT_IMAGE)
             self.runtime = str(image_id(self._client, BASE_IMAGE))
             self.lacks = self._engine.lacks()
         except BaseException:
@@ -318,4 +323,36 @@ class PodmanBackend(DockerBackend):
         self._engine.stop()
 
 
-BACKENDS = {"sandbox": SandboxBackend, "docker": DockerBackend, "podman": PodmanBackend}
+class SlurmBackend:
+    """A cluster of one node, started here, whose jobs are an ordinary user's."""
+
+    runtime = ""
+    exact_usage = False
+    lacks = frozenset({"cpus", "memory", "pids"})
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "slurm-jobs"
+        self._folder.mkdir()
+        self.cluster = SlurmCluster(folder)
+        self.cluster.start()
+
+    def prepare(self, folder: Path) -> None:
+        os.chown(folder, SLURM_USER, SLURM_USER)
+
+    def executor(self) -> Executor:
+        os.environ["SLURM_CONF"] = str(self.cluster.configuration)
+        return SlurmExecutor(
+            self._folder, SlurmSettings(user=SLURM_USER, partition="main", python=self.cluster.program())
+        )
+
+    def crash(self) -> None:
+        self.cluster.lose_node()
+
+    def left(self) -> list[str]:
+        return [path.name for path in self._folder.iterdir()] + self.cluster.queue()
+
+    def close(self) -> None:
+        self.cluster.stop()
+
+
+BACKENDS = {"slurm": SlurmBackend, "sandbox": SandboxBackend, "docker": DockerBackend, "podman": PodmanBackend}

@@ -130,7 +130,12 @@ async def _order_of(journal: Journal, job: str) -> JobOrder:
 
 
 def _executor(loaded: SiteSettings) -> Executor:
-    if loaded.executor != "sandbox":
+    if loaded.executor == "slurm":
+        from fedproc.site.executors.slurm.executor import SlurmExecutor
+
+        return SlurmExecutor(loaded.slurm.folder or loaded.state / "slurm", loaded.slurm)
+
+    if loaded.executor in ("docker", "podman"):
         from fedproc.site.executors.docker.executor import DockerExecutor
 
         engine = loaded.docker if loaded.executor == "docker" else loaded.podman

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import DatasetId, HostId
 from fedproc.site.dataset_settings import DatasetSettings
 
-ExecutorName = Literal["sandbox", "docker", "podman"]
+ExecutorName = Literal["sandbox", "docker", "podman", "slurm"]
 
 
 class CentreSettings(Section):
@@ -104,6 +105,18 @@ class PodmanSettings(DockerSettings):
     )
 
 
+class SlurmSettings(Section):
+    """How jobs are handed to a Slurm cluster, of which this host is a login node."""
+
+    folder: Path | None = Field(None, description="of orders, output and records, which the nodes share; else in state")
+    python: Path = Field(Path(sys.executable), description="on the nodes, with fedproc in it")
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    minutes: int | None = Field(None, ge=1, description="time limit of an allocation; the partition's unless given")
+    user: int | None = Field(None, ge=1, description="whose jobs they are, where the orchestrator is root")
+
+
 class RegistrySettings(Section):
     """The federation's registry of images and packages, which this host reads with its own token."""
 
@@ -162,6 +175,7 @@ class SiteSettings(Section):
     sandbox: SandboxSettings = SandboxSettings()
     docker: DockerSettings = DockerSettings()
     podman: PodmanSettings = Field(default_factory=PodmanSettings)
+    slurm: SlurmSettings = SlurmSettings()
     store: RegistrySettings | None = None
     capacity: CapacitySettings = CapacitySettings()
     check: CheckSettings = CheckSettings()

@@ -15,6 +15,7 @@ from tests.support.engine import needs_docker
 from tests.support.executors import BACKENDS, Backend, Harness
 from tests.support.needs import needs
 from tests.support.podman import needs_podman
+from tests.support.slurm import needs_slurm
 
 WHILE_THE_BASE_IMAGE_IS_MADE = pytest.mark.timeout(600)
 
@@ -24,6 +25,7 @@ WHILE_THE_BASE_IMAGE_IS_MADE = pytest.mark.timeout(600)
     params=[
         "sandbox",
         pytest.param("docker", marks=[needs_docker, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),
+        pytest.param("slurm", marks=needs_slurm),
         pytest.param("podman", marks=[needs_podman, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),
     ],
 )

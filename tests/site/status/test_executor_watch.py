@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from tests.site.status.test_host_check import settings_in
+from typer.testing import CliRunner
 
+from fedproc.cli.site import control
+from fedproc.cli.site.app import site
+from fedproc.contract.wire.messages import ReadyTool
 from fedproc.site.centre.signals import Signals
 from fedproc.site.executors.base import Offer
 from fedproc.site.jobs.holds import Holds
@@ -18,6 +23,7 @@ from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import load
 from fedproc.site.status import executor_watch
 from fedproc.site.status.executor_watch import ExecutorWatch, unfit
+from fedproc.site.status.routes import routes_for
 
 LACKS = Offer("Podman 4.3.1 of user 1000", lacks={"cpus": "delegate cpu", "memory": "delegate memory"})
 
@@ -101,3 +107,24 @@ def test_settings_name_the_podman_of_whoever_runs_the_host(tmp_path: Path, monke
     settings = load(settings_in(tmp_path, 'executor = "podman"'))
     assert settings.podman.socket == "unix:///run/user/4711/podman/podman.sock"
     assert settings.executor == "podman"
+
+
+async def test_the_sites_operator_is_told_what_is_missing_and_what_the_policy_accepts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = Executor()
+    executor.answer = LACKS
+    ready = ReadyTool(id="km", version="1.0", digest="sha256:" + "0" * 64, tasks=("fit",))
+    cache = SimpleNamespace(ready=lambda: (ready,))
+    services = SimpleNamespace(executor=executor, policy=Policy(unenforced_limits=("cpus",)), tool_cache=cache)
+    nothing: Any = None
+    routes = routes_for(cast(Services, services), nothing, nothing, nothing, nothing)
+    handler = next(handler for verb, pattern, handler in routes if pattern.fullmatch("/executors") and verb == "GET")
+    (shown,) = await handler(nothing, {})
+    assert (shown["name"], shown["takes_jobs"], shown["accepted"]) == ("podman", False, ["cpus"])
+    assert "delegate memory" in shown["missing"]
+    assert shown["tools_ready"][0]["tasks"] == ["fit"]
+    monkeypatch.setattr(control, "ask", lambda *_: [shown])
+    said = CliRunner().invoke(site, ["executors", "--socket", "x"])
+    assert said.exit_code == 0, said.output
+    assert "memory (not accepted by the policy): delegate memory" in " ".join(said.output.split())

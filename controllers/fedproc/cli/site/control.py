@@ -96,6 +96,22 @@ def _waits_for(job: dict[str, Any]) -> str:
 
 
 @site.command()
+def executors(socket: Socket, json: AsJson = False) -> None:
+    """What runs jobs here, what it cannot enforce, and what is missing, with the cure."""
+    found = ask(socket, "GET", "/executors")
+    if json:
+        return as_json(found)
+    for executor in found:
+        state = styled("takes jobs", "green") if executor["takes_jobs"] else styled(executor["missing"], "red")
+        say(bold(executor["name"]), "  ", executor["is"], "  ", state)
+        for limit, cure in executor["lacks"].items():
+            word = "accepted by the policy" if limit in executor["accepted"] else "not accepted by the policy"
+            say(f"  does not enforce {limit} ({word}): {cure}")
+        tools = [(tool["id"], tool["version"], ", ".join(tool["tasks"])) for tool in executor["tools_ready"]]
+        table(("tool", "version", "tasks that have what they run in"), tools, none="no tool is ready yet")
+
+
+@site.command()
 def stop(socket: Socket) -> None:
     """End all jobs and take no more; works without the centre, and outlives a restart."""
     ask(socket, "POST", "/stop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from fedproc.site.jobs.overview import jobs_of, leftovers_of
 from fedproc.site.jobs.services import Services
 from fedproc.site.retention.keeper import Retention
 from fedproc.site.status.control import Caller, Route
+from fedproc.site.status.executor_watch import unfit
 from fedproc.site.status.host_check import HostCheck
 from fedproc.site.status.releases import release_routes
 
@@ -30,6 +32,7 @@ def routes_for(
         ("POST", re.compile("/drain"), routes.drain),
         ("GET", re.compile("/status"), routes.status),
         ("GET", re.compile("/datasets"), routes.datasets),
+        ("GET", re.compile("/executors"), routes.executors),
         ("GET", re.compile("/storage"), routes.storage),
         *release_routes(services, orchestrator),
         ("POST", re.compile("/(stop|start)"), routes.stop_or_start),
@@ -74,6 +77,23 @@ class _Routes:
             },
             "datasets": [dataset for dataset in _datasets(services) if dataset["problem"] is not None],
         }
+
+    async def executors(self, _match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:
+        """What the executor says of itself now, and what of it keeps jobs away."""
+        services = self._services
+        offer = await services.executor.offer()
+        ready = await asyncio.to_thread(services.tool_cache.ready)
+        return [
+            {
+                "name": services.executor.name,
+                "is": offer.detail,
+                "takes_jobs": not unfit(offer, services.policy),
+                "missing": unfit(offer, services.policy) or None,
+                "lacks": offer.lacks,
+                "accepted": [limit for limit in offer.lacks if limit in services.policy.unenforced_limits],
+                "tools_ready": [tool.model_dump(mode="json") for tool in ready],
+            }
+        ]
 
     async def datasets(self, _match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:
         await self._services.data.offers()

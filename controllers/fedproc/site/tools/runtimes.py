@@ -9,7 +9,7 @@ from fedproc.site.tools.registry import SiteRegistry
 
 def make_runtimes(settings: SiteSettings, registry: SiteRegistry | None = None) -> Runtimes:
     """What makes runtimes ready for the executor that the settings name, by ``registry`` if there is one."""
-    if settings.executor != "sandbox":
+    if settings.executor in ("docker", "podman"):
         from fedproc.site.tools.images import ImageRuntimes
 
         engine = settings.docker if settings.executor == "docker" else settings.podman

@@ -210,6 +210,10 @@ class Job:
             return [int(pid) for pid in children.read_text().split()] or self._sandbox_itself()
         return self._sandbox_itself()
 
+    def first_process(self) -> int | None:
+        """The sandbox's own first process, as this machine numbers it; None before there is one."""
+        return self._status_value("child-pid")
+
     def _sandbox_itself(self) -> list[int]:
         return [self._sandbox] if self._sandbox else []
 
