@@ -60,9 +60,9 @@ def make_base_image(client: docker.DockerClient, say: Say, kept: Path | None = N
 
 def _imported(client: docker.DockerClient, tar: Path) -> str:
     repository, _, tag = BASE_IMAGE.partition(":")
-    said = client.api.import_image_from_file(str(tar), repository=repository, tag=tag)
+    answer = client.api.import_image_from_file(str(tar), repository=repository, tag=tag)
     if image_id(client, BASE_IMAGE) is None:  # Podman 4.3 leaves the tag out
-        client.api.tag(json.loads(str(said).splitlines()[-1])["status"], repository, tag)
+        client.api.tag(json.loads(str(answer).splitlines()[-1])["status"], repository, tag)
     return BASE_IMAGE
 
 

@@ -69,7 +69,7 @@ for number in range(1000):
 
 async def test_what_it_cannot_enforce_is_said_before_a_job_comes(harness: Harness) -> None:
     offer = await harness.executor.offer()
-    assert offer.fault == ""
+    assert offer.obstacle == ""
     assert offer.detail
     assert offer.lacks.keys() == harness.backend.lacks
     assert all(offer.lacks.values())

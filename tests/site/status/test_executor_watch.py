@@ -60,7 +60,7 @@ class Site:
         (LACKS, ("cpus", "memory"), ""),
         (LACKS, ("cpus",), "does not enforce the limits of memory (delegate memory)"),
         (LACKS, (), "limits of cpus, memory (delegate cpu; delegate memory); or the site's policy"),
-        (Offer("x", fault="it is away"), ("cpus", "memory", "pids", "disk"), "it is away"),
+        (Offer("x", obstacle="it is away"), ("cpus", "memory", "pids", "disk"), "it is away"),
     ],
 )
 def test_what_is_not_enforced_is_the_sites_to_accept(offer: Offer, allowed: Any, says: str) -> None:
@@ -74,7 +74,7 @@ async def test_a_host_holds_before_a_job_comes_and_takes_jobs_when_its_executor_
 ) -> None:
     monkeypatch.setattr(executor_watch, "_AGAIN_SECONDS", 0.0)
     site = Site(tmp_path)
-    site.executor.answer = Offer(fault="the engine is away")
+    site.executor.answer = Offer(obstacle="the engine is away")
     await site.watch.begin()
     assert (site.holds.held, site.signals.accept_jobs.on) == ("executor podman: the engine is away", False)
     running = asyncio.create_task(site.watch.run())
@@ -120,7 +120,7 @@ async def test_the_sites_operator_is_told_what_is_missing_and_what_the_policy_ac
     nothing: Any = None
     routes = routes_for(cast(Services, services), nothing, nothing, nothing, nothing)
     handler = next(handler for verb, pattern, handler in routes if pattern.fullmatch("/executors") and verb == "GET")
-    (shown,) = await handler(nothing, {})
+    (shown,) = await handler(nothing, {}, nothing)
     assert (shown["name"], shown["takes_jobs"], shown["accepted"]) == ("podman", False, ["cpus"])
     assert "delegate memory" in shown["missing"]
     assert shown["tools_ready"][0]["tasks"] == ["fit"]

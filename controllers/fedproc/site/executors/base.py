@@ -151,7 +151,7 @@ class Offer:
 
     detail: str = ""
     """what it is: a version, and whose"""
-    fault: str = ""
+    obstacle: str = ""
     """why it starts no job now, with the cure; empty if it does"""
     lacks: dict[str, str] = field(default_factory=dict)
     """limits that it does not enforce (``cpus``, ``memory``, ``pids``, ``disk``), each with the cure"""
@@ -198,7 +198,7 @@ class Executor(Protocol):
         ...
 
     async def offer(self) -> Offer:
-        """What it can do here now. Never raises :class:`ExecutorError`: what fails is the offer's ``fault``."""
+        """What it can do here now. Never raises :class:`ExecutorError`: what fails is the offer's ``obstacle``."""
         ...
 
     async def records(self) -> dict[str, tuple[float, int]]:

@@ -88,7 +88,7 @@ class SandboxExecutor:
         try:
             await self._ask(ANSWER_SECONDS, op="poll", job=_NO_JOB)
         except ExecutorError as error:
-            return Offer(fault=error.message)
+            return Offer(obstacle=error.message)
         return Offer("bubblewrap, by this host's job runner")
 
     async def records(self) -> dict[str, tuple[float, int]]:

@@ -26,6 +26,7 @@ from fedproc.site.policy.ledger.settings import LedgerRule
 from fedproc.site.policy.review import ReviewRule
 
 _STRICTNESS: tuple[Release, ...] = ("automatic", "manual", "never")
+Limit = Literal["cpus", "memory", "pids", "disk"]
 
 
 class ConnectionRule(Section):
@@ -134,18 +135,12 @@ class Policy(Section):
     metrics_per_minute: int = Field(60, ge=1, description="lines of metrics of one job that leave in a minute at most")
     metrics_per_job: int = Field(2_000, ge=0, le=20_000, description="and as long as it runs")
     logs: bool = Field(False, description="lines of tool output go to the researcher")
-    tell_release: bool = Field(
-        True, description="the centre is told how outputs leave, so that researchers can see it before they start"
-    )
-    unenforced_limits: tuple[Literal["cpus", "memory", "pids", "disk"], ...] = Field(
-        (), description="limits of jobs that an executor of this host need not enforce; any other makes it unfit"
-    )
+    tell_release: bool = Field(True, description="the centre is told how outputs leave, so that researchers see it")
+    unenforced_limits: tuple[Limit, ...] = Field((), description="what this host's executor need not enforce of jobs")
     grants: GrantRule = GrantRule()
     review: ReviewRule = ReviewRule()
     ledger: LedgerRule = LedgerRule()
-    log_subjects: bool = Field(
-        False, description="the transparency log names users by the subject of their tokens, not by a keyed hash of it"
-    )
+    log_subjects: bool = Field(False, description="the transparency log names users by their subject, not a keyed hash")
 
     def admitted(self) -> tuple[AdmittedTool, ...]:
         """The allow-list as the centre shows it; of several lines for one version the first."""

@@ -55,8 +55,8 @@ class ExecutorWatch:
 
 def unfit(offer: Offer, policy: Policy) -> str:
     """Why jobs may not be started by an executor with this offer; empty if they may."""
-    if offer.fault:
-        return offer.fault
+    if offer.obstacle:
+        return offer.obstacle
     missing = {limit: cure for limit, cure in offer.lacks.items() if limit not in policy.unenforced_limits}
     if not missing:
         return ""

@@ -91,13 +91,13 @@ def _podman(*, rootless: bool = True, controllers: tuple[str, ...] = ()) -> Engi
 def test_an_engine_says_whose_it_is_and_which_limits_it_lacks(
     nature: EngineNature, owner: int | None, lacks: tuple[str, ...]
 ) -> None:
-    assert (nature.owner, nature.lacks, nature.fault) == (owner, lacks, "")
+    assert (nature.owner, nature.lacks, nature.obstacle) == (owner, lacks, "")
     assert nature.cure
 
 
 def test_docker_of_an_ordinary_user_is_refused_with_what_to_use_instead() -> None:
     nature = nature_of(DOCKER, {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]})
-    assert "Podman" in nature.fault
+    assert "Podman" in nature.obstacle
 
 
 def test_a_job_in_podman_of_an_ordinary_user_is_that_user_outside(tmp_path: Path) -> None:

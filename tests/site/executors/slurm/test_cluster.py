@@ -42,7 +42,7 @@ async def test_jobs_go_on_while_the_controller_is_away(harness: Harness, backend
     await harness.said(handle, b"here")
     await asyncio.to_thread(backend.cluster.stop_controller)
     try:
-        assert (await harness.executor.offer()).fault
+        assert (await harness.executor.offer()).obstacle
         assert (await harness.executor.poll(handle)).phase is Phase.running
         harness.restart()
         assert (await harness.executor.poll(handle)).phase is Phase.running
@@ -51,7 +51,7 @@ async def test_jobs_go_on_while_the_controller_is_away(harness: Harness, backend
         assert (ended.seen.exit_code, ended.out) == (0, b"here\n")
     finally:
         backend.cluster.start_controller()  # by this thread: what another one starts ends with it
-    assert not (await harness.executor.offer()).fault
+    assert not (await harness.executor.offer()).obstacle
 
 
 async def test_what_the_cluster_took_is_found_again_by_a_daemon_that_was_lost_then(

@@ -33,7 +33,7 @@ class EngineNature:
     """limits that it does not enforce, for want of control groups: ``memory``, ``cpus``, ``pids``"""
 
     @property
-    def fault(self) -> str:
+    def obstacle(self) -> str:
         """Why no job is started in it, if so."""
         if self.podman or self.owner is None:
             return ""

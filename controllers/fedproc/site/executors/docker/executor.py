@@ -83,8 +83,8 @@ class DockerExecutor:
             nature = await self._engine.nature()
             await self._engine.call("ping")
         except ExecutorError as error:
-            return Offer(fault=error.message)
-        return Offer(str(nature), nature.fault, dict.fromkeys(nature.lacks, nature.cure))
+            return Offer(obstacle=error.message)
+        return Offer(str(nature), nature.obstacle, dict.fromkeys(nature.lacks, nature.cure))
 
     async def records(self) -> dict[str, tuple[float, int]]:
         return await asyncio.to_thread(records_in, self._folder)

@@ -22,7 +22,7 @@ class Slurm:
 
     async def submit(self, options: Sequence[str], script: str) -> str:
         """Queue a batch script; returns its number. Raises :class:`ExecutorError` with Slurm's words."""
-        return (await self._call("sbatch", "--parsable", *options, said=script)).strip().partition(";")[0]
+        return (await self._call("sbatch", "--parsable", *options, script=script)).strip().partition(";")[0]
 
     async def find(self, name: str) -> str | None:
         """The number of the job of this name that waits or runs, if there is one."""
@@ -62,7 +62,7 @@ class Slurm:
             if not any(text in error.message for text in _NO_SUCH_JOB):
                 raise
 
-    async def _call(self, *command: str, said: str = "") -> str:
+    async def _call(self, *command: str, script: str = "") -> str:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -75,7 +75,7 @@ class Slurm:
             ) from error
         try:
             async with asyncio.timeout(_SECONDS):
-                output, errors = await process.communicate(said.encode())
+                output, errors = await process.communicate(script.encode())
         except TimeoutError:
             process.kill()
             await process.wait()

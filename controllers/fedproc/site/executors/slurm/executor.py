@@ -26,7 +26,7 @@ from fedproc.site.executors.records import kept_output, observation_of, records_
 from fedproc.site.executors.sandbox import request_of
 from fedproc.site.executors.slurm.allocation import ORDER
 from fedproc.site.executors.slurm.commands import Slurm, SlurmAwayError
-from fedproc.site.executors.slurm.words import word_of
+from fedproc.site.executors.slurm.job_states import word_of
 from fedproc.site.settings import SlurmSettings
 
 log = get_logger(__name__)
@@ -113,7 +113,7 @@ class SlurmExecutor:
         try:
             config = await self._slurm.configuration()
         except ExecutorError as error:
-            return Offer(fault=error.message)
+            return Offer(obstacle=error.message)
         constrained = {"memory": "ConstrainRAMSpace", "cpus": "ConstrainCores"}
         cure = "ProctrackType=proctrack/cgroup and TaskPlugin=task/cgroup in slurm.conf, {}=yes in cgroup.conf"
         lacks = {limit: cure.format(key) for limit, key in constrained.items() if config.get(key, "no") != "yes"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedproc.site.executors.slurm.words import WORDS, word_of
+from fedproc.site.executors.slurm.job_states import WORDS, word_of
 
 
 @pytest.mark.parametrize(
