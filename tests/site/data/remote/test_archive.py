@@ -159,7 +159,7 @@ async def test_series_that_was_cut_goes_on_where_it_was(orthanc: Orthanc, user_f
     sent = slices(12, rows=64)
     orthanc.put(sent)
     async with cutting(orthanc, None, 20_000, 3_000, None) as (way, url):
-        data = api(tmp_path, entry(orthanc, user_file, url, fetching={"attempts": 2}))
+        data = api(tmp_path, entry(orthanc, user_file, url, fetching={"attempts": 3}))
         assert contents((await given(data)).path) == set(sent)
         assert way.cuts == 2
 
