@@ -26,6 +26,7 @@ HARD = "quote \" and ' \\ backslash \\n no newline, \ttab, \x7f delete, ß … �
 """as a variable of Ansible; :data:`READ` is what it holds"""
 READ = HARD.replace("{{ '{{' }}", "{{")
 LINE = {
+    "parameters": {"min_cell": [10], "group": ["", "grade"]},
     "id": "km", "digest": "sha256:" + "a" * 64, "users": ["alice", "o'\"brien"], "received_code": True,
     "connections": [{"task": "server", "max_mb": 100}], "release": {"model": "never"},
     "any_version": True, "without_review": ["report"],
