@@ -20,6 +20,11 @@ from fedproc.site.settings import CapacitySettings, CheckSettings, SiteSettings
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
 OPEN = {
+    "central_api.central_api_data_catalogue.concepts": "by a value of DICOM; the program reads its file",
+    "central_api.central_api_data_catalogue.datasets": "by HOST:id; the same",
+    "central_api.central_api_data_catalogue.every": "the same",
+    "central_api.central_api_data_catalogue.hdab": "the same",
+    "central_api.central_api_data_catalogue.publisher": "the same",
     "central_api.central_api_grants.datasets": "by HOST:id; tasks/settings.yml has the program read its file",
     "central_api.central_api_grants.hosts": "by host; the same",
     "central_api.central_api_grants.providers": "by any name; the same, and a name that none has is refused",

@@ -52,6 +52,15 @@ def make_policy_readable(policy: Path) -> None:
     policy.write_text(tomli_w.dumps(content))
 
 
+def make_settings_readable(settings: Path) -> None:
+    """Take out of the centre's settings, if they are there, what the release before does not know and would refuse."""
+    if not settings.is_file():
+        return
+    content = tomllib.loads(settings.read_text())
+    if content.pop("grants", None) is not None:
+        settings.write_text(tomli_w.dumps(content))
+
+
 @contextmanager
 def _only_one(place: Path) -> Iterator[None]:
     with (place / "lock").open("w") as lock:

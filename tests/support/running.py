@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.release_before import make_policy_readable
+from tests.support.release_before import make_policy_readable, make_settings_readable
 
 from fedproc.common.errors import FedprocError
 from fedproc.contract.api.experiments import EventView, ExperimentRequest, ExperimentView, JobView
@@ -119,7 +119,7 @@ def federation(
 ) -> Iterator[Running]:
     """A federation in ``folder`` that offers the tools of the catalogue and of ``catalogues``.
 
-    Hosts whose orchestrators have another of ``pythons`` get a policy that the release before can read.
+    Where others of ``pythons`` run a host or the centre, its policy or settings are such as the release before reads.
     """
     made = Federation(folder, CACHE, [ROOT / "tool_catalog", *catalogues])
     made.environments = environments or {}
@@ -128,6 +128,8 @@ def federation(
 
     def say(text: str) -> None:
         print(f"{time.monotonic() - begun:5.1f} s {text}")
+        if made.pythons.keys() & {"api", "relay"}:
+            make_settings_readable(folder / "central.toml")
         for name in made.pythons:
             make_policy_readable(folder / f"policy-{name.removeprefix('orchestrator-')}.toml")
 

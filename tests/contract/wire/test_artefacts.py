@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,11 @@ def test_what_is_encrypted_as_a_whole_is_in_memory_up_to_a_bound(tmp_path: Path)
         sealed.truncate((64 << 20) + 1)
     with pytest.raises(UnreadableError, match="more than 64 MiB; update the host"):
         decrypt_file(tmp_path / "sealed", tmp_path / "plain", ECKey.generate_key("P-256"))
+
+
+def test_artefact_encrypted_on_a_curve_that_nobody_knows_is_refused() -> None:
+    epk = {"kty": "EC", "crv": "P-999", "x": "AA", "y": "AA"}
+    parts = (json.dumps({"alg": "ECDH-ES", "enc": "A256GCM", "epk": epk}).encode(), b"", bytes(12), b"x", bytes(16))
+    token = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    with pytest.raises(UnreadableError, match="cannot be decrypted"):
+        decrypt(token, ECKey.generate_key("P-256"))

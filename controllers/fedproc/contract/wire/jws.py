@@ -196,7 +196,7 @@ def decrypt(token: bytes, key: ECKey) -> bytes:
     registry.max_ciphertext_length = len(token)
     try:
         plain = jwe.decrypt_compact(token, key, registry=registry).plaintext
-    except (JoseError, ValueError, TypeError) as error:
+    except (JoseError, ValueError, TypeError, KeyError) as error:  # KeyError: a curve that joserfc does not know
         raise UnreadableError(f"artefact cannot be decrypted with this host's key: {error}") from error
     if plain is None:
         raise UnreadableError("artefact holds nothing")
