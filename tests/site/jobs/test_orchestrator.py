@@ -16,6 +16,7 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import JobOrder, Start
+from fedproc.site.jobs import run as jobs_run
 from fedproc.site.jobs.adoption import adopt_shares
 from fedproc.site.jobs.record import EndStep, JobRecord
 from fedproc.site.jobs.review import Reviewer, Word
@@ -122,6 +123,27 @@ async def test_a_stop_while_a_job_is_being_ended_takes_nothing_from_its_end(host
     found = await host.ended(ordered.job)
     assert (found.state, found.code) == (S.failed, "tool_fault.time_limit")
     assert host.pool._held == {}
+
+
+async def test_job_says_that_its_packages_are_fetched_where_that_takes_long(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_run, "_LONG", 0.01)
+    made, ready = asyncio.Event(), host.services.runtimes.ready
+
+    async def slowly(installed: Any, task: Any) -> Any:
+        await made.wait()
+        return await ready(installed, task)
+
+    monkeypatch.setattr(host.services.runtimes, "ready", slowly)
+    ordered = order()
+    await host.orchestrator.accept(ordered)
+    async with asyncio.timeout(SECONDS):
+        while host.orchestrator.runs[ordered.job].record.waiting_for != jobs_run.MAKING:
+            await asyncio.sleep(0.01)
+    made.set()
+    await host.runs(ordered.job)
+    assert host.orchestrator.runs[ordered.job].record.waiting_for is None
 
 
 # -- GPUs after a restart ------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
@@ -54,6 +55,8 @@ _log = get_logger(__name__)
 _BEFORE_RUN = (JobState.accepted, JobState.materialising, JobState.prepared)
 _CLOCK_SECONDS = 5.0
 _STOP_SLACK = 30.0
+_LONG = 2.0
+MAKING = "the packages or the image that it runs in: this host fetches them once for each version"
 _JOURNAL_SECONDS = 5.0
 
 
@@ -229,7 +232,8 @@ class JobRun:
         record = self.record
         await _trust_clock(self._services.identity.clock, self._writer.wait_for)
         share = await self._take_share(task)
-        runtime = await self._services.runtimes.ready(installed, task)
+        with _said_if_long(self._writer, MAKING):
+            runtime = await self._services.runtimes.ready(installed, task)
         self._services.tool_cache.note_ready(installed, task.name, runtime.label)
         await create_layout(self._services, record, self._workspace, self._writer.wait_for)
         datasets = await materialise(self._services, record, task, self._workspace, self._writer.wait_for)
@@ -322,6 +326,17 @@ def _task_of(installed: InstalledTool, name: str) -> Task:
         return installed.manifest.tool.task(name)
     except KeyError as error:
         raise SystemFaultError(f"tool {installed.manifest.tool.id} has no task {name!r}") from error
+
+
+@contextlib.contextmanager
+def _said_if_long(writer: RecordWriter, what: str) -> Iterator[None]:
+    """The job says that it waits for ``what`` where the block takes more than a moment."""
+    noting = asyncio.get_running_loop().call_later(_LONG, writer.wait_for, what)
+    try:
+        yield
+    finally:
+        noting.cancel()
+    writer.wait_for(None)
 
 
 async def _trust_clock(clock: Clock, wait_for: OnWait) -> None:
