@@ -38,7 +38,7 @@ setup: system $(VENV)/installed
 # -- the federation on one machine
 
 .PHONY: demo
-demo: setup ## run three experiments in a federation of four hosts on this machine, then end it
+demo: setup ## run four experiments in a federation of four hosts on this machine, then end it
 	@$(BIN)/python -m fedproc.demo run
 
 .PHONY: demonstrator
@@ -64,7 +64,7 @@ demo-down: ## end it; results stay
 # -- a whole federation by the production playbooks, its machines as containers
 
 .PHONY: federation
-federation: $(VENV)/installed ## a centre and five hosts by the playbooks, Keycloak and TLS and Docker; then both experiments
+federation: $(VENV)/installed ## a centre and five hosts by the playbooks, Keycloak and TLS and Docker; then two experiments
 	@scripts/install-system-packages docker
 	@$(BIN)/python -m fedproc.demo.containers up
 

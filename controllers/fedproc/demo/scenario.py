@@ -1,4 +1,7 @@
-"""What the demo shows: three experiments by a researcher, through the public API, and what they prove."""
+"""What the demo shows: experiments by a researcher, through the public API, and what they prove.
+
+The one that a person at a site decides about is in :mod:`fedproc.demo.reviewing`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ TOOLS = frozenset({"cohort-statistics", "dicom-summary", "flower-logistic"})
 
 
 def run(client: Client, results: Path, console: Console) -> None:
-    """Run both experiments and show what came out; their files go below ``results``.
+    """Run the two experiments over tables and show what came out; their files go below ``results``.
 
     Raises :class:`FedprocError` if one does not succeed, or says something else than the pooled data.
     """
