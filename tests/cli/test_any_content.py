@@ -55,6 +55,11 @@ def test_json_is_laid_out_and_stays_what_it_is(value: object) -> None:
     assert "".join(text.split()) == "".join("".join(found.lines).split())
 
 
+def test_an_empty_list_or_object_stands_on_one_line() -> None:
+    found = seen(b'{"rows": [], "more": {"none": {}}}', "a/a.json")
+    assert found.lines == ["{", '  "rows": [],', '  "more": {', '    "none": {}', "  }", "}"]
+
+
 @pytest.mark.parametrize("inner", ["<b>1</b>", "</table><script>alert(1)</script>", '" onload="x'])
 def test_a_table_is_no_mark_up(inner: str) -> None:
     row = inner.replace('"', '""')

@@ -108,7 +108,7 @@ def test_uses_say_who_used_what_and_what_left(fedproc: Call, folder: Path) -> No
     assert ids(1)["job"] in row
     assert "breast@v3" in row
     assert "kaplan-meier sha256:c0ffeec0ffee" in row
-    assert "1 files  released by person: rules abababababab (floor 10), persons.zero v2" in row
+    assert "1 file  released by person: rules abababababab (floor 10), persons.zero v2" in row
     (use,) = entries(fedproc, folder, "--uses", "--dataset", "breast")
     assert use["left"] == ["a" * 64]
 

@@ -228,7 +228,8 @@ def test_the_command_prints_one_link_and_ends_when_it_is_not_used(live: Live) ->
     command = [sys.executable, "-m", "fedproc.cli", "site", "review", "--socket", str(live.socket), "--minutes", "0.05"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
-        line = program.stdout.readline()
-        assert line.startswith("1 wait; open once, within 10 minutes: http://127.0.0.1:")
-        assert httpx.get(line.split()[-1]).status_code == 303
+        assert program.stdout.readline().startswith("1 job waits; open this link in a browser, once, within 10 minutes")
+        link = program.stdout.readline().strip()
+        assert link.startswith("http://127.0.0.1:")
+        assert httpx.get(link).status_code == 303
         assert program.wait(60) == 0

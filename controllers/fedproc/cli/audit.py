@@ -103,7 +103,7 @@ def _parts(data: Mapping[str, Any]) -> Iterable[str]:
 
 
 def versioned(dataset: object, version: object) -> str:
-    return f"{dataset}@{version}" if version else str(dataset)
+    return f"{dataset}@{short(str(version))}" if version else str(dataset)
 
 
 def short(text: str) -> str:

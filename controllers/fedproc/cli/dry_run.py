@@ -13,9 +13,9 @@ NOT_RUN = 3
 _OUTCOMES = {"leaves": "leaves by itself", "waits": "waits for a person", "never": "never leaves"}
 _COLOURS = {"ok": "green", "waits": "yellow", "fails": "red", "unknown": "yellow"}
 _BUDGETS = {
-    "left": "is left",
-    "nearly": "is nearly spent: soon a person looks at each result",
-    "none": "is spent: a person looks at each result, whatever stands above",
+    "left": "is not used up",
+    "nearly": "is nearly used up: soon a person looks at each result",
+    "none": "is used up: a person looks at each result, whatever stands above",
 }
 
 
@@ -38,13 +38,15 @@ def _show(found: DryRun) -> None:
             answer = "granted" if grant.answer == "granted" else f"{grant.answer.replace('_', ' ')}: {grant.reason}"
             say("  ", f"{'grant':10} {grant.dataset}: {answer}")
         for budget in host.budgets:
-            say("  ", f"{'budget':10} {budget.dataset}: what it releases by itself {_BUDGETS[budget.left]}")
+            left = f"its budget of results that leave by themselves {_BUDGETS[budget.left]}"
+            say("  ", f"{'budget':10} {budget.dataset}: {left}")
     say("")
     head = ("host", "output", "outcome", "because")
     table(head, [row for host in found.hosts for row in _rows(host)], none="no output leaves a host")
     say("")
     ends = "it would run" if found.would_run else "it would not run to its end as things are"
-    say(f"{found.tool} {found.version}: {ends}; nothing was started. {found.experiments_left} more may be open at once")
+    more = f"You may have {found.experiments_left} more open at once"
+    say(f"{found.tool} {found.version}: {ends}; nothing was started. {more}")
 
 
 def _rows(host: HostForecast) -> Iterator[tuple[str, ...]]:

@@ -105,6 +105,10 @@ def run(
                 _follow(client, experiment.id, to, logs=logs, json=json)
             elif json:
                 as_json(experiment)
+            else:
+                say(
+                    "it goes on by itself; ", bold(f"fedproc follow {experiment.id}"), " shows how, and what came of it"
+                )
 
 
 def _checked(client: Client, values: Mapping[str, object]) -> ExperimentRequest:

@@ -165,7 +165,7 @@ class Configuration:
         return [sys.executable, "-m", _NEGOTIATIONS, "serve", *options, "--file", str(self._grants_file)]
 
     def _negotiations(self) -> dict[str, Any]:
-        options = ["-m", _NEGOTIATIONS, "grant", "USER", guarded.DATASET, "--file", str(self._grants_file)]
+        options = ["-m", _NEGOTIATIONS, "grant", "researcher", guarded.DATASET, "--file", str(self._grants_file)]
         give = shlex.join([sys.executable, *options])
         url = f"http://127.0.0.1:{self.ports.negotiations}"
         return {"kind": "negotiator", "url": url, "ask_at": f"in this demo you give it yourself: {give}"}

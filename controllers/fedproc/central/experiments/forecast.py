@@ -102,7 +102,7 @@ class _Host:
         if self._line() is None:
             text = "does not admit this version; ask its site to put it on the allow-list"
             return Check(what="tool", stands="fails", text=text)
-        return Check(what="tool", stands="ok", text="admits it, as far as its allow-list is known here")
+        return Check(what="tool", stands="ok", text="admits the tool, as far as its allow-list is known here")
 
     def _ready(self) -> Check:
         digest = self._found.digest
@@ -118,7 +118,7 @@ class _Host:
         uses = {use.id: use.version for job in self._jobs for use in job.datasets}
         if gone := [name for name, version in uses.items() if offered.get(name) != version]:
             return Check(what="data", stands="fails", text=f"does not offer {', '.join(gone)} as it was chosen")
-        return Check(what="data", stands="ok", text="offers it" if uses else "needs none")
+        return Check(what="data", stands="ok", text=f"offers {', '.join(uses)}" if uses else "needs no dataset")
 
     def _datasets(self) -> list[str]:
         return list(dict.fromkeys(f"{self._id}:{use.id}" for job in self._jobs for use in job.datasets))

@@ -65,7 +65,7 @@ def _show_uses(read: Reader, asked: Selection, json: bool) -> None:
 
     def left(use: JobUse) -> str:
         decided = dict.fromkeys(map(_decided, use.decisions))
-        return f"{len(use.left)} files  {'; '.join(decided)}" if decided else ""
+        return f"{_files(len(use.left))}  {'; '.join(decided)}" if decided else ""
 
     found = uses_in(asked.of(read))
     if json:
@@ -78,6 +78,10 @@ def _show_uses(read: Reader, asked: Selection, json: bool) -> None:
     ]  # fmt: skip
     head = ("job", "when (UTC)", "datasets", "tool", "user", "project", "state", "what left")
     table(head, rows, none="the log has no job of that")
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"
 
 
 def _decided(one: Mapping[str, Any]) -> str:

@@ -101,25 +101,29 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _laid_out(text: str) -> Iterator[str]:
+def _laid_out(text: str) -> list[str]:
     """Valid JSON over lines; each token stays as it is, a key that stands twice, too."""
+    lines: list[str] = []
     line, depth, quoted, skip = "", 0, False, False
     for letter in text:
         if quoted:
             line += letter
             quoted, skip = (True, False) if skip else (letter != '"', letter == "\\")
         elif letter in "}]":
-            yield line
             depth -= 1
-            line = "  " * depth + letter
+            if line.strip():
+                lines.append(line)
+                line = "  " * depth + letter
+            else:  # it closes what the line before has opened
+                line = lines.pop() + letter
         elif letter in "{[,":
             depth += letter != ","
-            yield line + letter
+            lines.append(line + letter)
             line = "  " * depth
         elif not letter.isspace():
             line += ": " if letter == ":" else letter
             quoted = letter == '"'
-    yield line
+    return [*lines, line]
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]] | None:

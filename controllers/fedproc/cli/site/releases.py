@@ -57,6 +57,9 @@ def show(
         contents = {file["path"]: vars(client.content(job, file["path"])) for file in wanted}
         return as_json({**entry, "content": contents})
     _show_job(entry)
+    if entry["may_decide"] and not wanted:
+        say()
+        say(bold(f"fedproc site show {job} OUTPUT"), " shows a content; then ", bold("approve"), " or ", bold("refuse"))
     for file in wanted:
         say()
         say(bold(file["path"]), f"  sha256 {file['sha256']}")

@@ -33,7 +33,9 @@ def review(
         server = ReviewServer(client, "this host", port)
     except OSError as error:
         raise InvalidInputError(f"port {port}: {error.strerror}; choose another") from error
-    say(f"{count} wait; open once, within {LINK_SECONDS / 60:.0f} minutes: ", bold(server.link))
+    waiting = f"{count} {'job waits' if count == 1 else 'jobs wait'}"
+    say(f"{waiting}; open this link in a browser, once, within {LINK_SECONDS / 60:.0f} minutes; Ctrl-C ends the page:")
+    say(bold(server.link))
     threading.Thread(target=_end_when_idle, args=(server, minutes * 60), daemon=True).start()
     try:
         server.serve_forever()
