@@ -81,6 +81,26 @@ CASES: dict[str, Case] = {
     "host-key": (
         "orchestrator", "host.toml.j2", {"orchestrator_host": "UB", "orchestrator_datasets": {"a.b": {"pth": "/a"}}},
     ),
+    "unit": (
+        "orchestrator", "fedproc-orchestrator.service.j2",
+        {
+            "orchestrator_settings": {"tlog": "/srv/a log 100%", "journal": "/var/lib/fedproc/journal"},
+            "orchestrator_datasets": {
+                **DATASETS, "c": {"path": "/home/anna/c"}, "d": {"path": "/home/d/d", "links": "/home/d/links"},
+                "a": {"path": "/data/a", "links": "/data/links"}, "b": {"path": "/mnt/b", "links": "/srv/links"},
+            },
+            "orchestrator_executor": "slurm", "orchestrator_slurm": {"folder": "/home/fedproc/slurm"},
+            "ansible_facts": {"virtualization_tech_guest": []},
+        },
+    ),
+    "unit-podman": (
+        "orchestrator", "fedproc-orchestrator.service.j2",
+        {
+            "orchestrator_host": "UB", "orchestrator_executor": "podman",
+            "orchestrator_docker_socket": "unix:///run/user/990/podman/podman.sock",
+            "ansible_facts": {"virtualization_tech_guest": []},
+        },
+    ),
     "runner": ("orchestrator", "runner.toml.j2", {"orchestrator_datasets": {**DATASETS, "odd": {"pth": "/a"}}}),
     "data-api": (
         "data_api", "data-api.toml.j2",
@@ -164,6 +184,24 @@ def test_a_site_without_a_policy_admits_nothing(written):
 )
 def test_a_misspelt_key_of_the_policy_is_refused_by_its_name(written, case, said):
     assert said in refused(rules.load, written(case))
+
+
+def test_a_unit_may_write_what_the_settings_name_and_sees_no_other_homes(written):
+    lines = written("unit").read_text().splitlines()
+    folders = '"/srv/a log 100%%" "/home/fedproc/slurm" "/srv/fetched" "/data" "/home/d" "/srv/links"'
+    assert f'ReadWritePaths="/var/lib/fedproc" {folders}' in lines
+    assert [line for line in lines if "Home" in line or "Bind" in line] == [
+        "ProtectHome=tmpfs", 'BindPaths="/home/fedproc/slurm"', 'BindPaths="/home/d"',
+        'BindReadOnlyPaths="-/home/anna/c"',
+    ]  # fmt: skip
+    assert "InaccessiblePaths=-/run/docker.sock -/run/containerd -/run/podman" in lines
+
+
+def test_a_unit_reaches_the_engine_of_an_ordinary_user(written):
+    lines = written("unit-podman").read_text().splitlines()
+    assert [line for line in lines if line.startswith(("ReadWrite", "Bind", "ProtectHome", "Inaccessible"))] == [
+        'ReadWritePaths="/var/lib/fedproc"', "ProtectHome=tmpfs", 'BindPaths="/run/user/990/podman"',
+    ]  # fmt: skip
 
 
 def test_settings_of_a_host_arrive_whole(written):

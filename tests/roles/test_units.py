@@ -29,7 +29,8 @@ VALUES = {
     "orchestrator_host": "UB", "orchestrator_executor": "sandbox",
     "_orchestrator_capabilities": ["CAP_DAC_OVERRIDE", "CAP_FOWNER"], "orchestrator_datasets": {},
     "orchestrator_reviewers_group": "fedproc-reviewers",
-    "_orchestrator_stores": [], "_orchestrator_folders": [], "data_api_listen_port": 8443, "data_api_tokens": {},
+    "_orchestrator_written": ["/srv/a log"], "_orchestrator_home_written": [], "_orchestrator_home_read": [],
+    "data_api_listen_port": 8443, "data_api_tokens": {},
 }  # fmt: skip
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 
@@ -37,6 +38,7 @@ needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 def rendered(path: Path) -> str:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["comment"] = lambda text: f"# {text}"
+    environment.filters["unit_path"] = lambda path: f'"{path}"'
     return environment.from_string(path.read_text()).render(**VALUES)
 
 

@@ -150,7 +150,8 @@ class Store:
             if self._size is not None:
                 return
             for name in ("files", "incoming", "series"):
-                (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o755)
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+                (self.folder / name).chmod(0o700)  # other accounts of the machine see nothing of it
             for left in (self.folder / "incoming").iterdir():
                 left.unlink()
             self._size = sum(found.stat().st_size for found in self._files())
