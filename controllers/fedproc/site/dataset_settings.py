@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedproc.common.toml_settings import Section
 from fedproc.contract.wire.datasets import CatalogueId
@@ -58,6 +58,13 @@ class FetchingSettings(Section):
     store_mb: int = Field(100_000, ge=1, description="how much is kept there; what no job uses goes first")
     store_days: float = Field(30, ge=0, description="after which what no job has used goes; 0: only for want of room")
     largest_mb: int = Field(4096, ge=1, description="of one file; a larger one is not taken")
+
+    @field_validator("hours")
+    @classmethod
+    def _opens(cls, hours: str | None) -> str | None:
+        if hours is not None and len(set(hours.split("-"))) == 1:
+            raise ValueError("they begin and end at the same time: leave hours out for all day")
+        return hours
 
     def is_open(self, now: time) -> bool:
         """Whether images may be fetched at this time of day."""
@@ -137,6 +144,8 @@ class DatasetSettings(Section):
 
 def check_private(url: str, access: AccessSettings) -> None:
     """Raises ValueError for an address by which others could read what passes, unless that is said to be right."""
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("url has a user in it: write user:password into the file that access.user_file names")
     if url.startswith("http://") and urlsplit(url).hostname not in LOOPBACK and not access.plaintext:
         raise ValueError("url is http:// to another machine: use https://, or say access.plaintext = true")
 

@@ -20,8 +20,8 @@ from fedproc.contract.data_api import (
 )
 from fedproc.site.data.cohort import CohortFile
 from fedproc.site.data.remote.errors import RemoteError, RemotePassingError
-from fedproc.site.data.remote.file_store import Kept, Store
-from fedproc.site.data.remote.http import RemoteHttp
+from fedproc.site.data.remote.file_store import Kept, SourceStore
+from fedproc.site.data.remote.http import TRICKLE, RemoteHttp
 
 M = TypeVar("M", bound=BaseModel)
 _MOST_FILES = 20_000_000
@@ -59,9 +59,11 @@ class DataApiClient:
                 yield CohortFile(path, file.size, 0, 0, bytes.fromhex(file.sha256))
             if page.next is None:
                 return
+            if not page.files or page.next == after:
+                raise RemoteError("it lists pages that lead no further")
             after = page.next
 
-    def fetch(self, cohort: CohortView, file: CohortFile, store: Store, largest: int) -> Kept:
+    def fetch(self, cohort: CohortView, file: CohortFile, store: SourceStore, largest: int) -> Kept:
         """The bytes of one file into the store, where it is claimed; one that is there already is not fetched."""
         kept = Kept(file.sha256.hex(), file.size)
         store.claim([kept])
@@ -73,8 +75,8 @@ class DataApiClient:
             store.release([kept])
         return kept
 
-    def _fetch(self, cohort: CohortView, file: CohortFile, store: Store, largest: int) -> None:
-        """Where an answer is cut, it is asked for the rest once for each piece that came."""
+    def _fetch(self, cohort: CohortView, file: CohortFile, store: SourceStore, largest: int) -> None:
+        """Where an answer is cut, it is asked for the rest, as long as each piece is more than a trickle."""
         path = f"{PREFIX}/cohorts/{cohort.id}/files/{quote(file.path)}"
         with store.incoming(largest) as come:
             while True:
@@ -89,22 +91,29 @@ class DataApiClient:
                             if come.size > file.size:
                                 raise RemoteError(f"{path}: it sends more than the {file.size} bytes that it listed")
                 except RemotePassingError:
-                    if come.size == begun:
+                    if come.size - begun < TRICKLE:
                         raise
                     continue
                 break
+            if come.size != file.size:
+                raise RemoteError(f"{path}: it sends {come.size} bytes, and listed {file.size}")
             if come.digest.digest() != file.sha256:
                 raise RemoteError(f"{path}: it sends other bytes than it listed")
             store.take(come)
 
     def persons(self, cohort: str) -> Mapping[str, frozenset[str]]:
-        """Who is in a cohort, by the ways in which they are told apart; nobody, where it does not say so."""
+        """Who is in a cohort, by the ways in which they are told apart; nobody, where it does not say so of any.
+
+        Raises :class:`RemoteError` where it has forgotten the cohort, too.
+        """
+        path = f"{PREFIX}/cohorts/{cohort}"
         try:
-            found = _read(CohortPersons, self._http.json(f"{PREFIX}/cohorts/{cohort}/persons"))
+            found = _read(CohortPersons, self._http.json(f"{path}/persons"))
         except RemoteError as error:
-            if error.status == 404:
-                return {}
-            raise
+            if error.status != 404:
+                raise
+            _read(CohortView, self._http.json(path))
+            return {}
         return {way: frozenset(ids) for way, ids in found if ids is not None}
 
     def forget(self, cohort: str) -> None:

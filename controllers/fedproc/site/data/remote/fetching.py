@@ -19,7 +19,7 @@ from fedproc.site.data.remote.dicomweb import DicomWeb
 from fedproc.site.data.remote.file_store import Kept, Store
 from fedproc.site.data.remote.http import RemoteHttp
 from fedproc.site.data.remote.laying import Laying
-from fedproc.site.data.remote.patience import persistently, until_open
+from fedproc.site.data.remote.patience import persistently, within_hours
 from fedproc.site.data.remote.series_fetch import Receiver, Wanted, kept_series
 from fedproc.site.dataset_settings import DatasetSettings
 
@@ -45,6 +45,7 @@ class CohortFetch:
 
         Raises RemoteError, :class:`DatasetError`, OSError, ChangedError.
         """
+        await asyncio.to_thread(self.laying.begin)
         files = await asyncio.to_thread(self.laying.files)
         laid = list[CohortFile]()
         try:
@@ -75,8 +76,8 @@ class CohortFetch:
             loop.call_soon_threadsafe(self._tell, count, total)
 
         async with self.alone:
-            await until_open(self.entry.fetching, self.name, self.on_wait)
-            attempt = partial(stoppable_alone, self._receive, wanted, note)
+            receive = partial(stoppable_alone, self._receive, wanted, note)
+            attempt = partial(within_hours, self.entry.fetching, self.name, receive, self.on_wait)
             return await persistently(self.entry.fetching, self.name, attempt, self.on_wait, lambda: come[0])
 
     def _receive(self, wanted: Wanted, note: Callable[[int], None], flag: StopFlag) -> dict[str, Kept]:

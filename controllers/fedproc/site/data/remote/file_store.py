@@ -43,10 +43,10 @@ class Incoming:
 
     def write(self, chunk: bytes) -> None:
         """Raises :class:`RemoteError` for more than one file may have, or the store has room for; OSError."""
-        self.size += len(chunk)
-        if self.size > self.largest:
+        if self.size + len(chunk) > self.largest:
             raise RemoteError(f"one file has more than {self.largest >> 20} MB (fetching.largest_mb)")
         self.store.make_room(len(chunk))
+        self.size += len(chunk)
         self.digest.update(chunk)
         self.file.write(chunk)
 
@@ -61,23 +61,44 @@ class Store:
         self._size: int | None = None
         self._claimed: Counter[str] = Counter()
         """fetched, and not yet linked to where its job sees it"""
+        self._seen: dict[str, tuple[int, int]] = {}
+        """inode and time of what this process wrote, or has hashed"""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are there, or come."""
+        with self._lock:
+            self._open()
+            return self._size or 0
 
     def path(self, sha256: str) -> Path:
         """Where the file of this hash is, if it is."""
         return self.folder / "files" / sha256[:2] / sha256
 
-    def has(self, kept: Kept) -> bool:
-        """Whether the file is there; it was used now."""
-        path = self.path(kept.sha256)
+    def has(self, kept: Kept, name: str | None = None) -> bool:
+        """Whether the file is there, by ``name`` if it is kept by another than its hash; it was used now.
+
+        One that this process has not seen is read: power may have failed, or somebody changed it.
+        """
+        path = self.path(name or kept.sha256)
         try:
             found = path.stat()
+            is_good = self._was_seen(path.name, found) or sha256_of(path) == kept.sha256
         except FileNotFoundError:
             return False
-        if found.st_size != kept.size:
+        if not is_good:
             self._forget(path, found.st_size)
             return False
+        self._seen[path.name] = (found.st_ino, found.st_mtime_ns)
         os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))  # the time of its change is a part of frozen cohorts
-        return True
+        return found.st_size == kept.size
+
+    def _was_seen(self, name: str, found: os.stat_result) -> bool:
+        return self._seen.get(name) == (found.st_ino, found.st_mtime_ns)
+
+    def of(self, source: str) -> SourceStore:
+        """What of it came from one source."""
+        return SourceStore(self, source)
 
     @contextmanager
     def incoming(self, largest: int) -> Iterator[Incoming]:
@@ -94,18 +115,27 @@ class Store:
                 partial.unlink()
                 self._count(-(come.size if come else 0))
 
-    def take(self, come: Incoming) -> Kept:
-        """Keep a file that has come whole; it is claimed until :meth:`release`."""
+    def take(self, come: Incoming, name: str | None = None) -> Kept:
+        """Keep a file that has come whole, by its hash or ``name``; it is claimed until :meth:`release`."""
         come.file.flush()
         kept = Kept(come.digest.hexdigest(), come.size)
         with self._lock:
-            self.claim([kept])
-            target = self.path(kept.sha256)
-            if not self.has(kept):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.fchmod(come.file.fileno(), 0o644)
-                Path(come.file.name).rename(target)
+            self.claim([kept._replace(sha256=name or kept.sha256)])
+            self._put(come, self.path(name or kept.sha256))
         return kept
+
+    def _put(self, come: Incoming, target: Path) -> None:
+        """One that is there and was not seen is replaced: what has come is known."""
+        with suppress(FileNotFoundError):
+            found = target.stat()
+            if self._was_seen(target.name, found):
+                return
+            self._forget(target, found.st_size)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.fchmod(come.file.fileno(), 0o644)
+        Path(come.file.name).rename(target)
+        stands = os.fstat(come.file.fileno())
+        self._seen[target.name] = (stands.st_ino, stands.st_mtime_ns)
 
     def claim(self, files: Iterable[Kept]) -> None:
         """They do not go before :meth:`release`."""
@@ -126,6 +156,7 @@ class Store:
             if self._size > self.limit:
                 self._evict(self._size - self.limit * 9 // 10)
                 if self._size > self.limit:
+                    self._count(-wanted)
                     raise RemoteError(
                         f"{self.folder} is full of what jobs use: {self.limit // 10**6:,} MB; raise fetching.store_mb, "
                         "or select less"
@@ -179,7 +210,46 @@ class Store:
     def _forget(self, path: Path, size: int) -> None:
         with suppress(FileNotFoundError):
             path.unlink()
+            self._seen.pop(path.name, None)
             self._count(-size)
+
+    def sync(self) -> None:
+        """All that is there is on the disk."""
+        _sync(self.folder)
+
+
+class SourceStore:
+    """Of a store what came from one source alone: who knows a hash gets no other's file by it."""
+
+    def __init__(self, store: Store, source: str) -> None:
+        self._store = store
+        self._source = source
+        self.folder = store.folder
+        self.incoming = store.incoming
+        self.sync = store.sync
+
+    def _name(self, sha256: str) -> str:
+        return hashlib.sha256(f"{self._source}\0{sha256}".encode()).hexdigest()
+
+    def path(self, sha256: str) -> Path:
+        """Where the file of this hash is, if it is."""
+        return self._store.path(self._name(sha256))
+
+    def has(self, kept: Kept) -> bool:
+        """As :meth:`Store.has`."""
+        return self._store.has(kept, self._name(kept.sha256))
+
+    def take(self, come: Incoming) -> Kept:
+        """As :meth:`Store.take`."""
+        return self._store.take(come, self._name(come.digest.hexdigest()))
+
+    def claim(self, files: Iterable[Kept]) -> None:
+        """As :meth:`Store.claim`."""
+        self._store.claim(kept._replace(sha256=self._name(kept.sha256)) for kept in files)
+
+    def release(self, files: Iterable[Kept]) -> None:
+        """As :meth:`Store.release`."""
+        self._store.release(kept._replace(sha256=self._name(kept.sha256)) for kept in files)
 
 
 class SeriesMarker:
@@ -204,13 +274,13 @@ class SeriesMarker:
         return None
 
     def partial(self) -> dict[str, Kept]:
-        """What had come when its fetching was cut; they are claimed. Each is read again: power may have failed."""
+        """What had come when its fetching was cut; they are claimed."""
         found = dict[str, Kept]()
         with suppress(FileNotFoundError):
             for line in self._partial.read_text(errors="replace").splitlines():
                 with suppress(ValueError, TypeError, AttributeError):
                     found |= _read(json.loads(line))
-        found = {uid: kept for uid, kept in found.items() if self._is_good(kept)}
+        found = {uid: kept for uid, kept in found.items() if self._store.has(kept)}
         self._store.claim(found.values())
         return found
 
@@ -221,15 +291,12 @@ class SeriesMarker:
 
     def finish(self, files: Mapping[str, Kept]) -> None:
         """All have come: they are on the disk before the marker says so."""
-        _sync(self._store.folder)
+        self._store.sync()
         with replacing(self._whole) as partial, partial.open("w") as marker:
             json.dump(files, marker)
             marker.flush()
             os.fsync(marker.fileno())
         self._partial.unlink(missing_ok=True)
-
-    def _is_good(self, kept: Kept) -> bool:
-        return self._store.has(kept) and sha256_of(self._store.path(kept.sha256)) == kept.sha256
 
 
 def _read(given: dict[str, list[object]]) -> dict[str, Kept]:

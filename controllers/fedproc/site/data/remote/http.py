@@ -10,7 +10,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,7 +27,7 @@ from fedproc.site.dataset_settings import AccessSettings, FetchingSettings
 
 _LARGEST_JSON = 64 << 20
 _LARGEST_REASON = 16 << 10
-_TRICKLE = 16 << 10
+TRICKLE = 16 << 10
 """bytes that come at least within the time limit"""
 _AS_THEY_ARE = "*?,:/-."
 """in a query: of a percent-encoded asterisk Orthanc makes no wildcard"""
@@ -110,7 +110,7 @@ class RemoteHttp:
             self._flag.check()
             come += len(chunk)
             if time.monotonic() - since > limit:
-                if come < _TRICKLE:
+                if come < TRICKLE:
                     raise RemotePassingError(f"it sent {come} bytes in {limit:g} s")
                 since, come = time.monotonic(), 0
             yield chunk
@@ -129,11 +129,13 @@ class RemoteHttp:
             yield chunk
 
     def _refusal(self, answer: httpx.Response, path: str) -> RemoteError:
-        body = bytearray()
-        for chunk in answer.iter_raw():
-            body += chunk
-            if len(body) >= _LARGEST_REASON:
-                break
+        """What has come of its reason when the time is over: it refuses, whatever that is."""
+        body, until = bytearray(), time.monotonic() + self._fetching.timeout_seconds
+        with suppress(RemotePassingError, httpx.HTTPError):
+            for chunk in self._chunks(answer):
+                body += chunk
+                if len(body) >= _LARGEST_REASON or time.monotonic() >= until:
+                    break
         text = f"{path}: HTTP {answer.status_code}: {_reason(answer, bytes(body))}"
         kind = RemotePassingError if answer.status_code in TRANSIENT else RemoteError
         return kind(text, answer.status_code, _code(bytes(body)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,20 +15,25 @@ from fedproc.site.data.examining import UNSETTLED
 from fedproc.site.data.layout import Layout
 from fedproc.site.data.merkle import Leaf, version_of
 from fedproc.site.data.remote.errors import RemoteError
-from fedproc.site.data.remote.file_store import Kept, Store
+from fedproc.site.data.remote.file_store import Kept, SourceStore, Store
 
 
 class Laying:
     """One dataset of one job: ``frozen`` is its cohort, in which files that were never fetched have no hash. Blocks."""
 
-    def __init__(self, store: Store, frozen: Path, place: Path, *, verify: bool) -> None:
+    def __init__(self, store: Store | SourceStore, frozen: Path, place: Path, *, verify: bool) -> None:
         self._store = store
         self._frozen = frozen
         self._whole = frozen.with_suffix(".fetched")
         self._verify = verify
         self.place = place
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._layout = Layout(self._source, self._whole, place, verify=verify)
+
+    def begin(self) -> None:
+        """Nothing is laid out. What was, and is not whole, may not be on the disk: power may have failed."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.place)
+        self.place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def whole(self) -> Cohort | None:
         """The cohort as it was fetched and laid out; None before all of it is."""
@@ -54,6 +61,7 @@ class Laying:
             raise RemoteError("what came is not what was frozen: names, lengths or hashes are others")
         known = frozen or read_cohort(self._frozen)
         cohort = replace(known, version=version, files=len(laid), size=sum(file.size for file in laid))
+        self._store.sync()
         keep_cohort(self._whole, cohort, laid)
         return cohort
 

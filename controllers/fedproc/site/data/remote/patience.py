@@ -40,8 +40,34 @@ async def persistently(
             await asyncio.sleep(pause)
 
 
+class HoursOverError(Exception):
+    """What was begun within the site's hours has gone beyond them; what has come is kept."""
+
+
+async def within_hours(
+    fetching: FetchingSettings, dataset: str, attempt: Callable[[], Awaitable[T]], on_wait: OnWait
+) -> T:
+    """What ``attempt`` gives; it waits for the site's hours, and for the next ones when it raises HoursOverError."""
+    while True:
+        await until_open(fetching, dataset, on_wait)
+        try:
+            return await attempt()
+        except HoursOverError:
+            log.info("dataset.hours_over", dataset=dataset, hours=fetching.hours)
+
+
+def check_hours(fetching: FetchingSettings) -> None:
+    """Raises :class:`HoursOverError` outside the site's hours."""
+    if not _is_open(fetching):
+        raise HoursOverError
+
+
 async def until_open(fetching: FetchingSettings, dataset: str, on_wait: OnWait) -> None:
     """Wait for the hours at which the site lets images be fetched."""
-    while not fetching.is_open(datetime.now().astimezone().time()):
+    while not _is_open(fetching):
         on_wait(f"the hours at which {dataset!r} is fetched here: {fetching.hours}")
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _is_open(fetching: FetchingSettings) -> bool:
+    return fetching.is_open(datetime.now().astimezone().time())

@@ -30,9 +30,10 @@ from fedproc.site.data.looks import Looks, Seen
 from fedproc.site.data.persons import Persons, keep, kept
 from fedproc.site.data.remote.data_api_client import DataApiClient
 from fedproc.site.data.remote.errors import RemoteError, RemotePassingError
+from fedproc.site.data.remote.file_store import SourceStore
 from fedproc.site.data.remote.http import RemoteHttp
 from fedproc.site.data.remote.laying import Laying
-from fedproc.site.data.remote.patience import persistently, until_open
+from fedproc.site.data.remote.patience import check_hours, persistently, within_hours
 from fedproc.site.data.remote.stores import Stores
 from fedproc.site.dataset_settings import DatasetSettings
 
@@ -115,7 +116,7 @@ class SiteDataApi:
         request = CohortRequest(version=version, selection=selection, floor=max(1, floor))
         token = await self._token_of(job) if entry.access.user_token else None
         with _told(use.id, entry):
-            work = partial(self._asked, entry, lambda client: client.freeze(entry.remote_id or use.id, request, token))
+            work = partial(self._asked, entry, partial(_freeze, entry.remote_id or use.id, request, token))
             view = await persistently(entry.fetching, use.id, work, on_wait)
             await asyncio.to_thread(_keep, kept, view)
         return view
@@ -127,7 +128,6 @@ class SiteDataApi:
         with _told(use.id, entry):
             whole = await asyncio.to_thread(laying.whole)
             if whole is None:
-                await until_open(entry.fetching, use.id, on_wait)
                 whole = await self._fetched(use.id, entry, cohort, laying, on_wait)
         return Materialised(use.id, whole.version, laying.place)
 
@@ -141,7 +141,9 @@ class SiteDataApi:
             loop.call_soon_threadsafe(on_wait, f"materialising {count:,}/{view.files:,} files")
 
         try:
-            attempt = partial(stoppable_alone, self._fetch_all, entry, view, laying, note)
+            await asyncio.to_thread(laying.begin)
+            fetch = partial(stoppable_alone, self._fetch_all, entry, view, laying, note)
+            attempt = partial(within_hours, entry.fetching, name, fetch, on_wait)
             return await persistently(entry.fetching, name, attempt, on_wait, lambda: come[0])
         finally:
             on_wait(None)
@@ -150,11 +152,12 @@ class SiteDataApi:
         self, entry: DatasetSettings, view: CohortView, laying: Laying, note: Callable[[int], None], flag: StopFlag
     ) -> Cohort:
         """In a thread. What has come is in the store: after a cut, only what is missing is fetched."""
-        store, largest, laid = self._stores.of(entry), entry.fetching.largest_mb << 20, []
+        store, largest, laid = self._store(view.dataset, entry), entry.fetching.largest_mb << 20, []
         with RemoteHttp(entry.url, entry.access, entry.fetching, flag) as http:
             client = DataApiClient(http)
             for file in client.files(view):
                 flag.check()
+                check_hours(entry.fetching)
                 kept = client.fetch(view, file, store, largest)
                 try:
                     laid += laying.lay({file.path: kept}, flag)
@@ -165,8 +168,11 @@ class SiteDataApi:
         frozen = Cohort(view.dataset, view.dataset_version, view.version, view.files, view.size, 0, 0)
         return laying.finish(laid, frozen)
 
+    def _store(self, theirs: str, entry: DatasetSettings) -> SourceStore:
+        return self._stores.of(entry).of(f"{entry.url} {theirs}")
+
     def _laying(self, job: str, dataset: str, entry: DatasetSettings) -> Laying:
-        store = self._stores.of(entry)
+        store = self._store(entry.remote_id or dataset, entry)
         frozen = self._file(job, dataset).with_suffix(".jsonl")
         return Laying(store, frozen, store.folder / "jobs" / job / dataset, verify=entry.verify == "content")
 
@@ -218,6 +224,20 @@ class SiteDataApi:
 def _keep(path: Path, view: CohortView) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(path, view.model_dump_json().encode(), 0o600)
+
+
+def _freeze(dataset: str, request: CohortRequest, token: str | None, client: DataApiClient) -> CohortView:
+    """Raises :class:`RemoteError` with ``data.version`` where it froze something else than was asked for."""
+    view = client.freeze(dataset, request, token)
+    if view.dataset != dataset:
+        raise RemoteError(f"it was asked for dataset {dataset!r}, and froze {view.dataset!r}", code="data.version")
+    if request.version not in {None, view.dataset_version}:
+        theirs = client.described(dataset).dataset  # a centre of the release before knows the label alone
+        if (theirs.label, theirs.version) != (request.version, view.dataset_version):
+            raise RemoteError(
+                f"it was asked for version {request.version}, and froze {view.dataset_version}", code="data.version"
+            )
+    return view
 
 
 def _for_floor(summary: ImagingSummary, floor: int) -> ImagingSummary:
