@@ -116,7 +116,8 @@ def test_pages_are_linked_with_their_filters_and_the_whole_list_is_as_before(off
             "id": "BSC:cohort", "host": "BSC", "version": "1", "label": "Cohort", "description": "", "files": None,
             "size": None, "available": True, "catalogue": "eucaim:b-1",
         }  # fmt: skip
-        for wrong in ("?limit=0", "?limit=1001", "?cursor=x", "?kind=films"):
+        many = "?" + "&".join(f"modality=m{number}" for number in range(1_100))
+        for wrong in ("?limit=0", "?limit=1001", "?cursor=x", "?kind=films", many):
             assert client.get(f"/datasets{wrong}").status_code == 422
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
+import io
 import json
 import os
 import socket as sockets
@@ -16,9 +18,13 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from tests.site.data_api.conftest import PREFIX, client, images, served
 
+from fedproc.common.errors import UnavailableError
+from fedproc.contract.data_api import CohortRequest, CohortView
 from fedproc.contract.times import now
 from fedproc.site.data_api import server as module
-from fedproc.site.data_api.settings import DataApiSettings
+from fedproc.site.data_api.service import DataService
+from fedproc.site.data_api.settings import DataApiSettings, TokenSettings
+from fedproc.site.data_api.tokens import Tokens
 
 pytestmark = pytest.mark.server
 
@@ -223,6 +229,101 @@ async def test_name_that_is_no_utf8_is_given(tmp_path: Path, folder: Path) -> No
         ]  # fmt: skip
         assert odd["path"] == "%FF%0A"
         assert (await http.get(f"{PREFIX}/cohorts/{cohort['id']}/files/{odd['path']}")).content == b"odd"
+
+
+async def test_file_that_fails_while_it_is_read_ends_the_connection(
+    socket: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "large").write_bytes(b"B" * (600 << 10))
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell():
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    monkeypatch.setattr(module, "opened", lambda *_: Failing(b"B" * (600 << 10)))
+    async with client(socket) as http:
+        cohort, got = await frozen(http), b""
+        async with http.stream("GET", f"{PREFIX}/cohorts/{cohort['id']}/files/large") as answer:
+            with pytest.raises(httpx.RemoteProtocolError):
+                async for piece in answer.aiter_raw():
+                    got += piece
+        assert got == b"B" * (256 << 10)
+
+
+async def test_those_who_send_nothing_keep_nobody_out(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST", 2)
+    async with served(tmp_path / "api", datasets={"ct": {"path": folder}}) as place:
+        silent = [sockets.socket(sockets.AF_UNIX) for _ in range(3)]
+        for channel in silent:
+            channel.settimeout(20)
+            channel.connect(str(place))
+            channel.sendall(b"GET /data/v1/datasets HTTP/1.1\r\nX: ")
+        async with client(place) as http:
+            assert (await http.get(f"{PREFIX}/datasets")).status_code == 200
+        for channel in silent:
+            channel.close()
+    monkeypatch.setattr(module, "_REQUEST_SECONDS", 0.2)
+    async with served(tmp_path / "again", datasets={"ct": {"path": folder}}) as place:
+        raw = await _raw(place, "GET /data/v1/datasets HTTP/1.1\r\n")
+    assert raw == b""
+
+
+async def test_cohort_that_takes_long_is_frozen_once(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, free, real = list[str](), asyncio.Event(), DataService.freeze
+
+    async def slow(service: DataService, dataset: str, request: CohortRequest) -> CohortView:
+        begun.append(dataset)
+        await free.wait()
+        return await real(service, dataset, request)
+
+    monkeypatch.setattr(DataService, "freeze", slow)
+    monkeypatch.setattr(module, "_FREEZE_SECONDS", 0.1)
+    async with served(tmp_path / "api", datasets={"ct": {"path": folder}}) as place, client(place) as http:
+        for _ in range(2):
+            assert (await http.post(f"{PREFIX}/datasets/ct/cohorts", json={})).status_code == 503
+        free.set()
+        made, begins = list[str](), list[int]()
+        async with asyncio.timeout(20):
+            while len(made) < 2:
+                answer = await http.post(f"{PREFIX}/datasets/ct/cohorts", json={})
+                if answer.status_code == 201:
+                    made.append(answer.json()["id"])
+                    begins.append(len(begun))
+        assert begins == [1, 2]
+        assert made[0] != made[1]  # each has its own
+
+
+async def test_problems_are_not_for_everybody_on_the_machine(tmp_path: Path) -> None:
+    from fedproc.demo.polling import free_ports
+
+    (tmp_path / "keys").write_text('{"keys": []}')
+    [port] = free_ports(1)
+    settings = {
+        "datasets": {"ct": {"path": tmp_path / "patients-of-dr-x"}}, "socket": None, "listen_port": port,
+        "tokens": {"issuer": "https://issuer.x", "audience": "host-UB", "keys_file": tmp_path / "keys"},
+    }  # fmt: skip
+    async with served(tmp_path / "api", **settings), httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"http://127.0.0.1:{port}/data/v1/datasets")
+        assert answer.status_code == 200
+        assert "patients-of" not in answer.text
+    async with served(tmp_path / "api", **{**settings, "listen_port": None, "socket": tmp_path / "api/api.sock"}) as at:
+        async with client(at) as http:
+            assert "patients-of" in (await http.get(f"{PREFIX}/datasets")).text
+
+
+def test_token_is_not_wrong_because_the_keys_cannot_be_had(tmp_path: Path) -> None:
+    key = ECKey.generate_key("P-256")
+    given = TokenSettings(issuer="https://issuer.x", audience="host-UB", keys_file=tmp_path / "keys")
+    tokens = Tokens(given)
+    for _ in range(2):  # the second time they are not asked for
+        with pytest.raises(UnavailableError, match="keys cannot be had"):
+            tokens.check(token(key))
 
 
 @pytest.mark.parametrize(

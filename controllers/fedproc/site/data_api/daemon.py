@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import ssl
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from fedproc.common.errors import InvalidInputError
@@ -13,7 +15,7 @@ from fedproc.common.log import get_logger, log_json
 from fedproc.common.tls import show
 from fedproc.site.data.remote.http import secret_in
 from fedproc.site.data_api import settings
-from fedproc.site.data_api.server import DataServer, listening
+from fedproc.site.data_api.server import DataServer
 from fedproc.site.data_api.service import DataService
 from fedproc.site.data_api.settings import DataApiSettings
 from fedproc.site.data_api.tokens import Tokens
@@ -22,6 +24,7 @@ log = get_logger(__name__)
 _LOOK_SECONDS = 10.0
 _FORGET_LOOKS = 360
 """after so many looks, old cohorts are forgotten"""
+_BACKLOG = 128
 
 
 def serve(path: Path) -> None:
@@ -58,7 +61,7 @@ def make_server(loaded: DataApiSettings, service: DataService) -> DataServer:
     """One that listens, for the running loop. Raises :class:`InvalidInputError`."""
     loaded.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        channel = listening(loaded.socket, loaded.listen_host, loaded.listen_port)
+        channel = _listening(loaded.socket, loaded.listen_host, loaded.listen_port)
     except OSError as error:
         place = loaded.socket or f"{loaded.listen_host} port {loaded.listen_port}"
         raise InvalidInputError(f"it cannot listen at {place}: {error.strerror}; choose another place") from error
@@ -74,3 +77,15 @@ def _tls(loaded: DataApiSettings) -> ssl.SSLContext | None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     show(context, loaded.certificate, loaded.key)
     return context
+
+
+def _listening(path: Path | None, host: str, port: int | None) -> socket.socket:
+    if path is None:
+        return socket.create_server((host, port or 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    with suppress(FileNotFoundError):
+        path.unlink()
+    channel = socket.socket(socket.AF_UNIX)
+    channel.bind(str(path))
+    path.chmod(0o660)
+    channel.listen(_BACKLOG)
+    return channel

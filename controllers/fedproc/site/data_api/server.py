@@ -18,7 +18,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from socketserver import BaseServer, ThreadingMixIn, UnixStreamServer
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
@@ -40,8 +39,10 @@ from fedproc.common.errors import (
 from fedproc.common.log import get_logger
 from fedproc.common.validation import lines_of
 from fedproc.contract.data_api import MOST_LISTED, PREFIX, CohortRequest
-from fedproc.site.data_api.reading import opened
+from fedproc.site.data_api.freezing import Freezing
+from fedproc.site.data_api.reading import opened, span
 from fedproc.site.data_api.service import DataService
+from fedproc.site.data_api.silent_connections import SilentConnections
 from fedproc.site.data_api.tokens import Tokens
 
 log = get_logger(__name__)
@@ -54,10 +55,14 @@ _STATUS: list[tuple[type[FedprocError], int]] = [
 _LARGEST_BODY = 4 << 20
 _CHUNK = 256 << 10
 _SECONDS = 60.0
+_FREEZE_SECONDS = 45.0
+"""that a request waits for its cohort: orchestrators wait a minute unless they are told otherwise"""
+_REQUEST_SECONDS = 30.0
+"""for a request to come whole, from when the one before was answered"""
 _MOST = 128
+_ROOM_SECONDS = 0.5
 _MOST_OF_DATASET = 16
 """connections, and of these the ones that read of one dataset"""
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 class DataServer(ThreadingMixIn, UnixStreamServer):
@@ -75,6 +80,8 @@ class DataServer(ThreadingMixIn, UnixStreamServer):
         self.service = service
         self.secret = secret
         self.tokens = tokens
+        self.freezing = Freezing(service, loop, _FREEZE_SECONDS)
+        self.silent = SilentConnections(_REQUEST_SECONDS)
         self._loop = loop
         self._tls = tls
         self._free = threading.BoundedSemaphore(_MOST)
@@ -96,10 +103,18 @@ class DataServer(ThreadingMixIn, UnixStreamServer):
         return self._readers[dataset]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
+        if not self._free.acquire(blocking=False) and not self._freed():
             log.warning("data_api.too_many_connections", most=_MOST)
             return self.shutdown_request(request)
         super().process_request(request, client_address)
+
+    def _freed(self) -> bool:
+        self.silent.end_oldest()
+        return self._free.acquire(timeout=_ROOM_SECONDS)
+
+    def service_actions(self) -> None:
+        """Twice a second, and with each connection."""
+        self.silent.end_late()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -112,8 +127,16 @@ class DataServer(ThreadingMixIn, UnixStreamServer):
         if request.family != socket.AF_UNIX:
             request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
-            request = self._tls.wrap_socket(request, server_side=True)  # in the connection's own thread
-        _Handler(request, client_address or ("", 0), self)
+            request = self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        self.silent.add(request)
+        try:
+            if self._tls is not None:
+                request.do_handshake()  # in the connection's own thread
+            _Handler(request, client_address or ("", 0), self)
+        finally:
+            self.silent.remove(request)
+            if self._tls is not None:
+                request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Of one connection: the others go on."""
@@ -135,10 +158,19 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer("DELETE")
 
+    def handle_one_request(self) -> None:
+        self.server.silent.add(self.connection)
+        super().handle_one_request()
+
+    def end_headers(self) -> None:
+        self._head_sent = True
+        super().end_headers()
+
     def log_message(self, *_: object) -> None:
         """What is worth it is logged by name."""
 
     def _answer(self, method: str) -> None:
+        self._head_sent = False
         try:
             self._route(method)
         except FedprocError as error:
@@ -157,6 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self, method: str) -> None:
         body = self._body()
+        self.server.silent.remove(self.connection)
         target = urlsplit(self.path)
         for verb, pattern, work, needs_token in _ROUTES:
             if verb == method and (match := pattern.fullmatch(target.path)) is not None:
@@ -196,8 +229,10 @@ class _Handler(BaseHTTPRequestHandler):
         return secret is not None and hmac.compare_digest(given.strip().encode(), secret.encode())
 
     def _sees_problems(self) -> bool:
+        """They name paths: whoever may open the socket, or shows the secret, and nobody else of the machine."""
         given = (self.headers.get("Authorization") or "").partition(" ")[2]
-        return self.server.secret is None or self._is_secret(given)
+        is_local = self.server.secret is None and self.connection.family == socket.AF_UNIX
+        return is_local or self._is_secret(given)
 
     # -- routes ------------------------------------------------------------------------------------
 
@@ -212,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
             request = CohortRequest.model_validate_json(body or b"{}")
         except ValidationError as error:
             raise InvalidInputError("; ".join(lines_of(error))) from error
-        self._send(201, self.server.wait_for(self.server.service.freeze(match[1], request)))
+        self._send(201, self.server.freezing.freeze(match[1], request))
 
     def _cohort(self, match: re.Match[str], _query: dict[str, list[str]], _body: bytes) -> None:
         self._send(200, self.server.service.cohort(match[1]))
@@ -245,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
     # -- answers -----------------------------------------------------------------------------------
 
     def _send_bytes(self, content: BinaryIO, size: int, digest: str) -> None:
-        first, last = _span(self.headers.get("Range"), size)
+        first, last = span(self.headers.get("Range"), size)
         whole = (first, last) == (0, size)
         self.send_response(200 if whole else 206)
         if not whole:
@@ -268,6 +303,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
+        if self._head_sent:  # the other side would take this for a part of what it was promised
+            self.close_connection = True
+            return
         title = HTTPStatus(status).phrase
         content = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code})
         with suppress(OSError):
@@ -283,18 +321,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-
-
-def _span(asked: str | None, size: int) -> tuple[int, int]:
-    """From where to where (RFC 9110, 14); what is not understood is not asked. Raises :class:`RangeError`."""
-    match = _RANGE.fullmatch(asked or "")
-    if match is None or not (match[1] or match[2]):
-        return 0, size
-    first = int(match[1]) if match[1] else max(0, size - int(match[2]))
-    last = min(size, int(match[2]) + 1) if match[1] and match[2] else size
-    if first >= size or last <= first:
-        raise RangeError(f"the file has {size} bytes")
-    return first, last
 
 
 _Work = Callable[[_Handler, "re.Match[str]", "dict[str, list[str]]", bytes], None]
@@ -314,16 +340,3 @@ _ROUTES: list[tuple[str, re.Pattern[str], _Work, bool]] = [
     ("GET", _at("/cohorts/([a-z0-9-]+)/persons"), _Handler._persons, False),
     ("DELETE", _at("/cohorts/([a-z0-9-]+)"), _Handler._forget, False),
 ]
-
-
-def listening(path: Path | None, host: str, port: int | None) -> socket.socket:
-    """The socket to serve on. Raises OSError."""
-    if path is None:
-        return socket.create_server((host, port or 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    with suppress(FileNotFoundError):
-        path.unlink()
-    channel = socket.socket(socket.AF_UNIX)
-    channel.bind(str(path))
-    path.chmod(0o660)
-    channel.listen(_MOST)
-    return channel

@@ -33,6 +33,8 @@ class Tokens:
         self._settings = settings
         self._keys: dict[str, Key] = {}
         self._asked = -math.inf
+        self._failure: UnavailableError | None = None
+        """of the last question for the keys"""
         self._lock = threading.Lock()
 
     def check(self, token: str) -> None:
@@ -65,10 +67,19 @@ class Tokens:
         with self._lock:
             if kid not in self._keys and time.monotonic() >= self._asked + _BETWEEN:
                 self._asked = time.monotonic()
-                self._keys = self._published()
+                self._refresh()
+            failure = self._failure
+        if kid not in self._keys and failure is not None:
+            raise UnavailableError(failure.message)
         if (key := self._keys.get(kid)) is None:
             raise _invalid("it is signed by a key that the issuer does not publish")
         return key
+
+    def _refresh(self) -> None:
+        try:
+            self._keys, self._failure = self._published(), None
+        except UnavailableError as error:
+            self._failure = error
 
     def _published(self) -> dict[str, Key]:
         settings = self._settings

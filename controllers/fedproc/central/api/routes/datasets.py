@@ -26,6 +26,8 @@ routes = router("hosts")
 _DATASETS = TypeAdapter(list[DatasetView])
 _LINKED_DATA: dict[int | str, dict[str, Any]] = {200: {"content": {dcat.MEDIA_TYPE: {"schema": {"type": "object"}}}}}
 DatasetPath = Annotated[str, Path(pattern=DATASET_PATTERN, description="HOST:id")]
+_MOST_VALUES = 50
+"""of one filter: each is a join"""
 Value = Annotated[Line, Query(max_length=200)]
 Cursor = Annotated[str | None, Query(pattern=DATASET_PATTERN, description="the last dataset of the page before")]
 
@@ -35,10 +37,16 @@ def list_datasets(
     request: Request,
     caller: Researcher,
     host: Annotated[str | None, Query(max_length=31, description="only of this host")] = None,
-    modality: Annotated[list[Value] | None, Query(description="images of all these, such as CT")] = None,
-    body_part: Annotated[list[Value] | None, Query(description="images of all these, such as BREAST")] = None,
+    modality: Annotated[
+        list[Value] | None, Query(max_length=_MOST_VALUES, description="images of all these, such as CT")
+    ] = None,
+    body_part: Annotated[
+        list[Value] | None, Query(max_length=_MOST_VALUES, description="images of all these, such as BREAST")
+    ] = None,
     kind: Annotated[Literal["tables", "images"] | None, Query(description="only what has some")] = None,
-    column: Annotated[list[Value] | None, Query(description="tables with all these columns")] = None,
+    column: Annotated[
+        list[Value] | None, Query(max_length=_MOST_VALUES, description="tables with all these columns")
+    ] = None,
     text: Annotated[Line | None, Query(max_length=200, description="each word in id, label or description")] = None,
     catalogue: Annotated[Line | None, Query(max_length=500, description="those of this entry in a catalogue")] = None,
     cursor: Cursor = None,

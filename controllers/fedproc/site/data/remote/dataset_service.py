@@ -78,8 +78,8 @@ class AccessedDataApi:
         body = {**_about(dataset, service, order), **tool}
         with _told(dataset, service):
             try:
-                tell = partial(self._ask, service, f"/api/datasetAccess/{access}", "POST", body)
-                await persistently(service.fetching, dataset, tell, on_wait)
+                begin = partial(self._ask, service, f"/api/datasetAccess/{access}", "POST", body)
+                await persistently(service.fetching, dataset, begin, on_wait)
             except RemoteError as error:
                 if error.status != 409:  # it was told before, and its answer did not come
                     raise
