@@ -188,10 +188,10 @@ def test_a_misspelt_key_of_the_policy_is_refused_by_its_name(written, case, said
 
 def test_a_unit_may_write_what_the_settings_name_and_sees_no_other_homes(written):
     lines = written("unit").read_text().splitlines()
-    folders = '"/srv/a log 100%%" "/home/fedproc/slurm" "/srv/fetched" "/data" "/home/d" "/srv/links"'
+    folders = '"/data" "/home/d" "/home/fedproc/slurm" "/srv/a log 100%%" "/srv/fetched" "/srv/links"'
     assert f'ReadWritePaths="/var/lib/fedproc" {folders}' in lines
     assert [line for line in lines if "Home" in line or "Bind" in line] == [
-        "ProtectHome=tmpfs", 'BindPaths="/home/fedproc/slurm"', 'BindPaths="/home/d"',
+        "ProtectHome=tmpfs", 'BindPaths="/home/d"', 'BindPaths="/home/fedproc/slurm"',
         'BindReadOnlyPaths="-/home/anna/c"',
     ]  # fmt: skip
     assert "InaccessiblePaths=-/run/docker.sock -/run/containerd -/run/podman" in lines
