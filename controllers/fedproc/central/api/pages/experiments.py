@@ -75,6 +75,7 @@ async def facts(api: Backend, experiment: ExperimentView, reader: str) -> dict[s
         "pictures": [file for file in results if file.media_type in PICTURES and file.state == "complete"],
         "metrics": {task.name: task.metrics for task in tasks if task.metrics},
         "uploads": {task.name: _uploads(task) for task in tasks},
+        "earlier": {task.name: earlier(task) for task in tasks},
         "own": experiment.owner == reader,
         "ended": experiment.ended is not None,
     }
@@ -112,6 +113,11 @@ async def _tasks(api: Backend, experiment: ExperimentView) -> list[TaskView]:
 def _uploads(task: TaskView) -> list[str]:
     """Names of the inputs that its user sends."""
     return [str(entry["name"]) for entry in task.inputs if entry["kind"] == "upload"]
+
+
+def earlier(task: TaskView) -> list[str]:
+    """Names of the tasks that must have ended before it is sent to its hosts."""
+    return [str(need["task"]) for need in task.needs if need.get("condition", "exited") == "exited"]
 
 
 @routes.post("/dashboard/experiments/{experiment}/jobs/{job}/input/{name}")
