@@ -15,7 +15,7 @@ _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 MARKS = {
     "queued": "○", "dispatched": "○", "accepted": "◔", "materialising": "◔", "prepared": "◑", "running": "▶",
-    "collecting": "◕", "awaiting_release": "⏸", "succeeded": "✓", "partly_released": "◩", "warnings": "⚠",
+    "collecting": "◕", "awaiting_release": "‖", "succeeded": "✓", "partly_released": "◩", "warnings": "⚠",
     "failed": "✗", "error": "✗", "refused": "⊘", "cancelled": "■", "expired": "⌛", "lost": "?",
 }  # fmt: skip
 """beside the word, so that a state is not told by its colour alone"""
