@@ -21,8 +21,8 @@ from fedproc.contract.ids import new_id
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.site.jobs.logged import LoggedUploads
+from fedproc.site.jobs.opinions import Reviewer, Word
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.review import Reviewer, Word
 from fedproc.site.journal import Journal
 from fedproc.site.policy.rules import Policy
 
@@ -334,6 +334,71 @@ async def test_a_wait_that_began_by_an_unknown_clock_counts_from_when_it_is_know
     await site.until(lambda: site.live.review is not None and site.live.review.since_is_sure)
     assert abs(site.live.review.since - now()) < timedelta(minutes=1)
     assert site.live.state is JobState.awaiting_release
+
+
+async def test_time_by_a_clock_that_is_wrong_does_not_count_afterwards_either(make):
+    site = make(expire_days=2)
+    clock = await waiting_with(site)
+    begun, clock.trusted = site.live.review.since, False
+    await site.again()
+    async with asyncio.timeout(SECONDS):
+        while (await site.host.journal.known(site.job))["review"].get("doubted") is None:
+            await asyncio.sleep(0.01)
+    await site.again()
+    clock.ahead, clock.trusted = timedelta(days=10), True
+    await site.until(lambda: site.live.review is not None and site.live.review.doubted is None)
+    assert site.live.review.since - begun > timedelta(days=9)
+    assert site.live.state is JobState.awaiting_release
+    await site.say(ROOT)
+    assert (await site.ended()).state is JobState.succeeded
+
+
+# -- a policy that is changed meanwhile --------------------------------------------------------------
+
+
+async def test_a_policy_that_asks_for_more_persons_counts_for_what_waits(make):
+    site = make()
+    site.seal(counts="12", curve="3")
+    await site.begin()
+    await site.say(ROOT, "counts/counts.txt")
+    site.policy(reviewers={"aggregate": 2})
+    with pytest.raises(FedprocError, match="2 persons decide about it"):
+        await site.say(ROOT, "curve/curve.txt")
+    assert (await site.say(ANNA))["open"] == ["counts/counts.txt", "curve/curve.txt"], "root is no second person"
+    await site.say(BERT)
+    assert (await site.ended()).state is JobState.succeeded
+
+
+async def test_two_accounts_of_one_person_are_one(make):
+    site = make(reviewers={"aggregate": 2}, persons={"anna": ["Anna Puig"], "bert": ["ANNA PUIG"]})
+    site.seal(counts="12")
+    await site.begin()
+    await site.say(ANNA)
+    with pytest.raises(FedprocError, match=r"nothing of job .* waits for a word of bert"):
+        await site.say(BERT)
+    with pytest.raises(FedprocError, match="said otherwise before"):
+        await site.say(BERT, "counts/counts.txt", release=False)
+    assert (await site.say(BERT, "counts/counts.txt"))["open"] == ["counts/counts.txt"]
+    await site.say(CARLA)
+    assert (await site.ended()).state is JobState.succeeded
+
+
+async def test_an_output_that_a_rule_refuses_after_the_decision_keeps_all_if_others_need_it(make):
+    from fedproc.site.jobs.reviewing import Decision
+
+    site = make()
+    site.host.tools.want(of_task={"outputs": ({**OUTPUTS[0], "min_count_fields": ["n"]}, OUTPUTS[1])})
+    need = SimpleNamespace(kind="output", task="local", output="counts", optional=False)
+    site.host.tools._installed.manifest.tool.tasks = (SimpleNamespace(inputs=(need,)),)
+    site.seal(counts='{"n": 12}', curve="3")
+    site.record.enter(JobState.awaiting_release)
+    site.record.decision = Decision(release=True, reason="fine", hashes=dict(site.record.sealed))
+    line = {"id": "km", "digest": "*", "release": {"aggregate": "manual"}}
+    site.host.services.policy = Policy.model_validate({"tools": [line], "floor": 20})
+    await site.host.has(site.record)
+    await site.host.orchestrator.resume()
+    ended = await site.ended()
+    assert (ended.state, ended.code, site.transfer.sent) == (JobState.refused, "release.withheld", [])
 
 
 # -- what a rule refuses, and what would leave by itself -----------------------------------------------

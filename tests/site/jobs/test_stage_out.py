@@ -223,7 +223,7 @@ async def test_policy_that_is_changed_to_manual_while_outputs_are_sent_asks_a_pe
     transfer.services = services = sending(transfer)
     asked: list[Any] = []
 
-    async def decided(found: Any) -> None:
+    async def decided(_policy: Any, found: Any) -> None:
         asked.append(found)
         record.decision = Decision(release=False, reason="no", hashes=record.sealed or {})
 
@@ -239,7 +239,7 @@ async def test_policy_that_is_changed_to_never_while_a_person_thinks_outdoes_the
     transfer = Transfer()
     services = sending(transfer, "manual")
 
-    async def decided(_: Any) -> None:
+    async def decided(_policy: Any, _: Any) -> None:
         record.decision = Decision(release=True, reason="yes", hashes=record.sealed or {})
         services.policy = policy("never")
 
@@ -266,7 +266,7 @@ async def test_grant_that_is_withdrawn_after_the_run_lets_nothing_leave(tmp_path
         Services, SimpleNamespace(transfer=transfer, policy=policy(how), settings=SimpleNamespace(host="UB"))
     )
 
-    async def decided(_: Any) -> None:
+    async def decided(_policy: Any, _: Any) -> None:
         record.decision = Decision(release=True, reason="yes", hashes=record.sealed or {})
 
     with pytest.raises(RefusedError) as caught:

@@ -65,6 +65,31 @@ def test_a_person_is_known_by_each_of_his_names() -> None:
     assert not rule.is_one_of("bert", ["anna puig"])
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "http://orcid.org/0000-0002-1825-009x",
+        "https://www.orcid.org/0000-0002-1825-009X/",
+        "orcid:0000-0002-1825-009X",
+        "orcid.org/0000-0002-1825-009X?lang=ca",
+        "Jose\u0301 Puig",
+        "ＪＯＳÉ puig",
+    ],
+)
+def test_a_name_is_one_however_it_is_spelled(spelling: str) -> None:
+    rule = ReviewRule(persons={"jose": ("José Puig", "0000-0002-1825-009X")})
+    assert rule.is_one_of("jose", [spelling])
+    assert ReviewRule(persons={"jose": (spelling,)}).is_one_of("jose", ["José Puig", "0000-0002-1825-009X"])
+
+
+def test_accounts_that_share_a_name_are_one_person_also_by_a_third() -> None:
+    rule = ReviewRule(persons={"a": ("Anna",), "b": ("0000-0001",), "c": ("anna", "0000-0001"), "d": ("Dora",)})
+    assert rule.is_same("a", "b")
+    assert rule.is_same("x", "x")
+    assert not rule.is_same("a", "d")
+    assert not rule.is_same("x", "y")
+
+
 def test_one_in_so_many_is_shown() -> None:
     numbers = [f"{number * 2654435761 % 2**32:08x}" for number in range(20_000)]
     assert 0.04 < sum(is_shown(number, 20) for number in numbers) / len(numbers) < 0.06

@@ -20,6 +20,7 @@ from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.journal import Journal
 from fedproc.site.settings import MailSettings, NotifySettings, WebhookSettings
 from fedproc.site.status.mail import MailChannel
+from fedproc.site.status.notice import secret_in
 from fedproc.site.status.notices import NoticeSender, channels_of
 from fedproc.site.status.webhook import WebhookChannel, key_of, signature
 
@@ -168,7 +169,7 @@ async def test_a_webhook_is_signed_and_tried_again_until_it_is_taken(site, tmp_p
         await site.until(lambda: site.live.review.notified == {"webhook": ["waiting"]})
     (first, _), (headers, body) = asked
     assert first["webhook-id"] == headers["webhook-id"]
-    key = key_of(secret.read_text())
+    key = key_of(secret.read_bytes())
     assert headers["webhook-signature"] == signature(key, headers["webhook-id"], headers["webhook-timestamp"], body)
     (job,) = json.loads(body)["data"]["jobs"]
     assert job.keys() == {"job", "files", "since", "until", "reminder"}
@@ -186,3 +187,35 @@ async def test_a_secret_that_others_may_read_is_not_used(site, tmp_path, caplog)
     )
     async with sending(site, channel):
         await site.until(lambda: "may be read by others" in caplog.text)
+
+
+async def test_whatever_bytes_a_secret_is_no_channel_ends_the_others_and_no_path_is_logged(site, tmp_path, caplog):
+    secrets = {"raw": bytes(range(200, 232)), "short": b"\xff", "password": "pässwort".encode()}
+    for name, content in secrets.items():
+        (tmp_path / name).touch(0o600)
+        (tmp_path / name).write_bytes(content)
+
+    def webhook(url: str, name: str) -> WebhookChannel:
+        settings = WebhookSettings.model_validate({"url": url, "secret_file": tmp_path / name})
+        return WebhookChannel(settings, ProxyConnector())
+
+    (port,) = free_ports(1)
+    channels = (
+        webhook("https://127.0.0.1:1/services/T0/hidden-part", "raw"),
+        webhook("https://127.0.0.1:99999/services/hidden-part", "raw"),
+        webhook("https://127.0.0.1:1/", "short"),
+        mail(port, user="fedproc", password_file=tmp_path / "password"),
+    )
+    async with mail_server(port) as server, sending(site, *channels, mail(port)):
+        await site.until(lambda: len(server.mails) == 1 and caplog.text.count("notice.not_sent") >= 4)
+    assert caplog.text.count("notice.unusable") == 2
+    assert "webhook https://127.0.0.1:1: " in caplog.text
+    assert "hidden-part" not in caplog.text
+
+
+def test_secret_of_raw_bytes_is_taken_as_it_is(tmp_path):
+    path = tmp_path / "secret"
+    path.touch(0o600)
+    for written, read in ((b" x \n", b"x"), (b"\x80 \n", b"\x80 ")):
+        path.write_bytes(written)
+        assert secret_in(path) == read

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from fedproc.common.errors import ForbiddenError, InvalidInputError, RefusedError, SystemFaultError
+from fedproc.common.errors import RefusedError, SystemFaultError
 from fedproc.common.files import sha256_of
 from fedproc.common.log import Logger
 from fedproc.common.tasks import stoppable
@@ -29,39 +28,22 @@ from fedproc.contract.wire.release import (
     WITHHELD,
     ReleaseStage,
 )
-from fedproc.site.jobs import logged
+from fedproc.site.jobs import logged, opinions
+from fedproc.site.jobs.opinions import Word
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.reviewing import Decision, Opinion, Review
+from fedproc.site.jobs.reviewing import Decision, Opinion, Review, WaitClock, first_of_each
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_out import finish_artefacts, limit_of, refused_outputs, release
 from fedproc.site.jobs.verdict import WithheldError
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.policy.engine.findings import Finding
+from fedproc.site.policy.rules import Policy
 
 _SHORTEST, _LONGEST = 0.2, 60.0
 """seconds between two looks at the clock and the policy"""
 _PATIENCE = 30.0
 """seconds that a person's word waits for a job that is just being taken up again"""
-_MOST_FINDINGS = 200
-
-
-@dataclass(frozen=True)
-class Reviewer:
-    """Who decides: a local account, as the kernel names it, and whether it is one of the site's own reviewers."""
-
-    account: str
-    is_listed: bool
-
-
-@dataclass(frozen=True)
-class Word:
-    """What somebody says: about these files (sealed path: sha256 that was looked at), or about all that are open."""
-
-    by: Reviewer
-    release: bool
-    reason: str
-    files: Mapping[str, str] | None = None
 
 
 class Leaving:
@@ -80,6 +62,8 @@ class Leaving:
         self._task: Task | None = None
         self._strangers: list[str] = []
         self._needed: frozenset[str] = frozenset()
+        self._policy = services.policy
+        self._wait_clock = WaitClock()
 
     # -- the job's own way -----------------------------------------------------------------------
 
@@ -95,7 +79,7 @@ class Leaving:
             self._writer.save()
         try:
             record.outputs = await release(
-                self._services, record, task, sealed, self._await_decision, self._writer.wait_for
+                self._services, record, task, sealed, self._await_decision, self._writer.wait_for, self._needed
             )
         except RefusedError as error:
             await logged.note_refusal(self._services, record, error, self._writer.wait_for)
@@ -110,8 +94,9 @@ class Leaving:
         """Whether some of the outputs left, and some stay."""
         return self._record.leaving is not None and self._record.leaving != self._record.sealed
 
-    async def _await_decision(self, found: list[Finding]) -> None:
-        record = self._record
+    async def _await_decision(self, policy: Policy, found: list[Finding]) -> None:
+        """Until it is decided, or the policy is another one than that by which ``found`` was found."""
+        record, self._policy = self._record, policy
         if record.state is not JobState.awaiting_release:
             record.enter(JobState.awaiting_release)
         review = self._open(found)
@@ -122,12 +107,21 @@ class Leaving:
         while record.decision is None:
             self._changed.clear()
             await self._note_opinions(review)
+            if self._is_outdated():
+                return
             if (decision := self._decision(review)) is not None:
                 record.decision = decision
                 await self._writer.saved()
                 self._log.info("release.decided", released=decision.release, part=decision.is_of_part)
             else:
                 await self._wait(review)
+
+    def _is_outdated(self) -> bool:
+        """Whether the site's policy was changed since it was opened: then nobody decides before it is opened anew."""
+        if self._policy is not self._services.policy:
+            self._opened.clear()
+            self._changed.set()
+        return self._policy is not self._services.policy
 
     def _open(self, found: list[Finding]) -> Review:
         """The review of before, if there is one, about what is found now."""
@@ -143,7 +137,7 @@ class Leaving:
             if path.partition("/")[0] not in kept
         }
         review.classes = {name: of.value for name, of in classes.items()}
-        review.found = [_as_kept(each, self._services.policy.least_count) for each in found[:_MOST_FINDINGS]]
+        review.found = [_as_kept(each, self._services.policy.least_count) for each in first_of_each(found)]
         review.strangers = self._strangers
         record.review = review
         return review
@@ -186,8 +180,7 @@ class Leaving:
         clock, rule = self._services.identity.clock, self._services.policy.review
         if review.expired:
             raise WithheldError(TEXTS[WITHHELD])
-        if clock.compared and not review.since_is_sure:
-            review.since, review.since_is_sure = clock.now(), True
+        if self._wait_clock.advance(review, clock):
             self._show(UNDER_REVIEW)
         left = (self.until - clock.now()).total_seconds()
         if clock.compared and clock.trusted:
@@ -223,27 +216,34 @@ class Leaving:
         bytes are not those that were looked at, or if it is not this person's to say.
         """
         await self._wait_until_open()
-        files = self._files(word)
-        await asyncio.to_thread(self._check_bytes, files)
-        files = {path: digest for path, digest in files.items() if not self._said(word, path)}
-        record, review = self._record, self._record.review
-        self._check_open()
+        record, rule, review = self._record, self._services.policy.review, self._record.review
         assert review is not None
+        files = opinions.files_of(word, record.job, review, rule, record.sealed or {})
+        await asyncio.to_thread(self._check_bytes, files)
+        files = {path: digest for path, digest in files.items() if not opinions.was_said(word, path, review, rule)}
+        self._check_open()
         if files:
             at = self._services.identity.clock.now()
             reason = word.reason.strip()
             review.opinions.append(
-                Opinion(reviewer=word.by.account, at=at, release=word.release, files=files, reason=reason)
+                Opinion(
+                    reviewer=word.by.account,
+                    at=at,
+                    release=word.release,
+                    files=files,
+                    reason=reason,
+                    listed=word.by.is_listed,
+                )
             )
             await self._writer.saved()
             self._changed.set()
-        open_ = [path for path, found in review.outcome(self._services.policy.review).items() if found is None]
+        open_ = [path for path, found in review.outcome(rule).items() if found is None]
         return {"job": record.job, "files": sorted(files), "open": sorted(open_)}
 
     async def _wait_until_open(self) -> None:
         record = self._record
         waits = record.state is JobState.awaiting_release and record.verdict is None and record.decision is None
-        if waits and not self._opened.is_set():
+        if waits and (self._is_outdated() or not self._opened.is_set()):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
                     await self._opened.wait()
@@ -258,52 +258,8 @@ class Leaving:
             raise SystemFaultError(f"job {record.job} awaits no release; it is {record.state}")
         if record.review.expired:
             raise SystemFaultError(f"job {record.job}: nobody decided in time; its outputs stay here")
-
-    def _files(self, word: Word) -> dict[str, str]:
-        """The files that a word is about, each with the hash that it names."""
-        record, review, by = self._record, self._record.review, word.by
-        assert review is not None
-        rule, sealed = self._services.policy.review, record.sealed or {}
-        if rule.is_one_of(by.account, review.strangers):
-            raise ForbiddenError(f"{by.account} made this tool or asked for this job; somebody else decides about it")
-        if word.files is None:
-            stated = review.words_of(by.account)
-            wanted = {
-                path: sealed[path] for path, out in review.outcome(rule).items() if out is None and path not in stated
-            }
-            if not wanted:
-                raise SystemFaultError(f"nothing of job {record.job} waits for a word of {by.account}")
-        else:
-            wanted = dict(word.files)
-        for path, digest in wanted.items():
-            self._check_file(review, path, digest, by)
-        if not word.reason.strip() and word.release and review.flagged(wanted):
-            raise InvalidInputError("a rule has something against it: give a reason for its release")
-        return wanted
-
-    def _check_file(self, review: Review, path: str, digest: str, by: Reviewer) -> None:
-        if path.partition("/")[0] in review.kept():
-            raise ForbiddenError(f"{path}: a rule refuses this output, and no person lets it leave")
-        if path not in review.asked:
-            raise InvalidInputError(f"{path}: no such file waits")
-        if (self._record.sealed or {})[path] != digest:
-            raise SystemFaultError(f"{path}: what was looked at is not what was sealed; look again")
-        if review.asked[path] > 1 and not by.is_listed:
-            raise ForbiddenError(
-                f"{path}: {review.asked[path]} persons decide about it, each by an account of the group that"
-                " reviewers_group in host.toml names"
-            )
-
-    def _said(self, word: Word, path: str) -> bool:
-        """Whether the person said this before. Raises :class:`SystemFaultError` if it was otherwise, or is over."""
-        review = self._record.review
-        assert review is not None
-        before = review.words_of(word.by.account).get(path)
-        if before is not None and before is not word.release:
-            raise SystemFaultError(f"{path}: {word.by.account} said otherwise before; that stays")
-        if before is None and review.outcome(self._services.policy.review).get(path) is not None:
-            raise SystemFaultError(f"{path}: it was decided before; that stays")
-        return before is not None
+        if self._is_outdated():
+            raise SystemFaultError(f"job {record.job}: the policy was changed; look at it again in a moment")
 
     def _check_bytes(self, files: Iterable[str]) -> None:
         """Blocks."""

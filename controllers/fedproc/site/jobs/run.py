@@ -29,8 +29,9 @@ from fedproc.site.executors.base import Executor, Phase
 from fedproc.site.jobs import grants, logged, released
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
+from fedproc.site.jobs.opinions import Word
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.review import Leaving, Word
+from fedproc.site.jobs.review import Leaving
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.shares import Share
 from fedproc.site.jobs.stage_in import (

@@ -31,7 +31,7 @@ from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.disclosure_rules import Rule
 from fedproc.site.policy.engine.findings import Finding, Result
 from fedproc.site.policy.review import is_shown
-from fedproc.site.policy.rules import Terms
+from fedproc.site.policy.rules import Policy, Terms
 from fedproc.site.tlog.entries import RuleUsed
 
 log = get_logger(__name__)
@@ -66,23 +66,27 @@ async def release(
     record: JobRecord,
     task: Task,
     sealed: Path,
-    decided: Callable[[list[Finding]], Awaitable[None]],
+    decided: Callable[[Policy, list[Finding]], Awaitable[None]],
     on_wait: OnWait,
+    needed: frozenset[str] = frozenset(),
 ) -> tuple[Output, ...]:
     """Upload the sealed outputs as the site's policy lets them leave, whatever it says while they wait or go.
 
-    ``decided`` returns when persons have decided about what keeps them. Raises as :func:`check`,
-    :func:`apply_decision`, :func:`ask_for_release` and :func:`upload` do.
+    ``decided`` returns when persons have decided about what keeps them, or when the policy is another one meanwhile.
+    What a person said already keeps them, too. Of outputs that are ``needed`` by other tasks none is kept alone.
+    Raises as :func:`check`, :func:`apply_decision`, :func:`ask_for_release` and :func:`upload` do.
     """
     while True:
+        policy = services.policy
         found = await check(services, record, task, sealed)
         if not found and record.decision is None:
             found = await shown_all_the_same(services, record, task)
-        if found and record.sealed and record.decision is None:
-            await decided(found)
+        begun = record.review is not None and bool(record.review.opinions)
+        if (found or begun) and record.sealed and record.decision is None:
+            await decided(policy, found)
             continue
         leaving = apply_decision(record.decision, record.sealed or {})
-        record.leaving = _without_kept(leaving, found)
+        record.leaving = _without_kept(leaving, found, needed)
         if task.outputs:
             await ask_for_release(services, record, on_wait)
         try:
@@ -140,9 +144,12 @@ def refused_outputs(found: Iterable[Finding]) -> set[str]:
     return {each.output for each in found if each.result is Result.refuse}
 
 
-def _without_kept(leaving: Mapping[str, str], found: Iterable[Finding]) -> dict[str, str]:
-    """A rule that came, or became stricter, after a person's decision keeps what it refuses. Raises RefusedError."""
+def _without_kept(leaving: Mapping[str, str], found: Iterable[Finding], needed: frozenset[str]) -> dict[str, str]:
+    """A rule that came, or became stricter, after a person's decision keeps what it refuses, and all else with an
+    output that other tasks need. Raises RefusedError."""
     kept = refused_outputs(found)
+    if kept & needed:
+        raise RefusedError(WITHHELD, code="release.withheld")
     left = {path: digest for path, digest in leaving.items() if path.partition("/")[0] not in kept}
     if leaving and not left:
         raise RefusedError(WITHHELD, code="release.withheld")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Literal
@@ -12,7 +14,7 @@ from fedproc.common.toml_settings import Section
 from fedproc.contract.tool.task import Disclosure
 
 _SATURDAY = 5
-_ORCID = "https://orcid.org/"
+_ORCID = re.compile(r"(?:(?:https?://)?(?:www\.)?orcid\.org/|orcid:\s?)([^/?#]+)/?(?:[?#].*)?")
 
 
 class ReviewRule(Section):
@@ -53,13 +55,29 @@ class ReviewRule(Section):
             here = midnight
 
     def is_one_of(self, account: str, names: Iterable[str]) -> bool:
-        """Whether the person of a local account has one of these names, capitals or not."""
-        own = {_plain(name) for name in (account, *self.persons.get(account, ()))}
-        return not own.isdisjoint(_plain(name) for name in names if name)
+        """Whether the person of a local account has one of these names, however it is spelled."""
+        return not self.names_of(account).isdisjoint(_plain(name) for name in names if name)
+
+    def is_same(self, account: str, other: str) -> bool:
+        """Whether two local accounts are of one person: they have a name in common, or each has one with a third."""
+        return account == other or not self.names_of(account).isdisjoint(self.names_of(other))
+
+    def names_of(self, account: str) -> set[str]:
+        """All that the person of a local account is called, by this account and by others that share a name with it."""
+        listed = [{_plain(name) for name in (each, *names) if name} for each, names in self.persons.items()]
+        found, before = {_plain(account)}, 0
+        while len(found) > before:
+            before = len(found)
+            found = found.union(*(names for names in listed if not names.isdisjoint(found)))
+        return found
 
 
 def _plain(name: str) -> str:
-    return " ".join(name.casefold().split()).removeprefix(_ORCID)
+    """One spelling of a name: compatible characters made one, capitals or not; an ORCID without its address."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    plain = " ".join(folded.split())
+    found = _ORCID.fullmatch(plain)
+    return plain if found is None else found[1]
 
 
 def is_shown(number: str, one_in: int) -> bool:

@@ -9,9 +9,10 @@ import ssl
 from collections.abc import Callable, Sequence
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from pathlib import Path
 from typing import Any
 
-from fedproc.common.errors import UnavailableError
+from fedproc.common.errors import InvalidInputError, UnavailableError
 from fedproc.common.tls import client_context
 from fedproc.net.errors import RouteError
 from fedproc.net.route import Route
@@ -31,6 +32,12 @@ class MailChannel:
         self._settings = settings
         self._egress = egress
 
+    def check(self) -> None:
+        """Raises :class:`InvalidInputError`, and OSError."""
+        client_context(self._settings.ca_file)
+        if self._settings.password_file is not None:
+            _password(self._settings.password_file)
+
     async def send(self, host: str, notices: Sequence[Notice]) -> None:
         """One mail about all of them. Raises :class:`UnavailableError`, :class:`InvalidInputError`, and OSError."""
         await asyncio.to_thread(self._send, _mail(self._settings, host, notices))
@@ -45,7 +52,7 @@ class MailChannel:
                 if settings.tls == "starttls":
                     server.starttls(context=context)
                 if settings.user is not None and settings.password_file is not None:
-                    server.login(settings.user, secret_in(settings.password_file))
+                    server.login(settings.user, _password(settings.password_file))
                 server.send_message(mail)
         except (smtplib.SMTPException, RouteError) as error:
             text = f"mail server {settings.server}:{settings.port}: {error}"
@@ -56,6 +63,15 @@ class MailChannel:
         settings = self._settings
         proxy = self._egress.proxy_for(settings.server) if settings.through_proxy else None
         return Route(settings.server, settings.port, proxy).open()
+
+
+def _password(path: Path) -> str:
+    found = secret_in(path)
+    if not found.isascii():
+        raise InvalidInputError(
+            f"{path}: the mail server's password has other characters than ASCII, which no login sends"
+        )
+    return found.decode("ascii")
 
 
 class _Smtp(smtplib.SMTP):

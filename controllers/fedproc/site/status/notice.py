@@ -33,9 +33,12 @@ class Notice:
 
 
 class Channel(Protocol):
-    """A way to the site's people. ``send`` raises :class:`FedprocError` or OSError if it did not go."""
+    """A way to the site's people. ``send`` raises :class:`FedprocError` or OSError if it did not go, and ``check`` if
+    it cannot go as this host is set up."""
 
     name: str
+
+    def check(self) -> None: ...
 
     async def send(self, host: str, notices: Sequence[Notice]) -> None: ...
 
@@ -61,11 +64,15 @@ def _date(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-def secret_in(path: Path) -> str:
-    """The one line of a file that its owner alone reads. Raises :class:`InvalidInputError`, and OSError."""
+def secret_in(path: Path) -> bytes:
+    """The one line of a file that its owner alone reads, or its bytes if it is no ASCII text.
+
+    Raises :class:`InvalidInputError`, and OSError.
+    """
     if path.stat().st_mode & 0o077:
         raise InvalidInputError(f"{path} may be read by others: chmod 600 {path}")
-    return path.read_text().strip()
+    found = path.read_bytes()
+    return found.strip() if found.isascii() else found.removesuffix(b"\n")
 
 
 def body_of(host: str, notices: Sequence[Notice], at: datetime) -> Mapping[str, Any]:

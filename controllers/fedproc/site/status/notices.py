@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from fedproc.common.errors import FedprocError
 from fedproc.common.log import get_logger
 from fedproc.common.retry import Backoff
 from fedproc.contract.states import JobState
@@ -41,13 +40,17 @@ class NoticeSender:
         await asyncio.gather(*(self._serve(channel) for channel in self._channels))
 
     async def _serve(self, channel: Channel) -> None:
+        try:
+            await asyncio.to_thread(channel.check)
+        except Exception as error:  # noqa: BLE001 (whatever a file holds, what else this host does goes on)
+            log.error("notice.unusable", channel=channel.name, reason=str(error))
         backoff = Backoff(self._pause, max(self._pause, _LONGEST))
         while True:
             pause = self._pause
             if due := self._due(channel.name):
                 try:
                     await channel.send(self._host, [notice for _, notice in due])
-                except (FedprocError, OSError, EOFError) as error:
+                except Exception as error:  # noqa: BLE001 (whatever it is, jobs and the other channels go on)
                     pause = backoff.pause()
                     log.error("notice.not_sent", channel=channel.name, jobs=len(due), reason=str(error), again=pause)
                 else:

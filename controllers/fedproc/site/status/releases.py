@@ -19,9 +19,9 @@ from typing import Any
 from fedproc.common.errors import FedprocError, InvalidInputError, SystemFaultError
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.states import JobState
+from fedproc.site.jobs.opinions import Reviewer, Word
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of
-from fedproc.site.jobs.review import Reviewer, Word
 from fedproc.site.jobs.reviewing import Review
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.services import Services
@@ -99,7 +99,7 @@ class _Releases:
         record, review = run.record, run.record.review
         assert review is not None
         stage, rule = record.release, self._services.policy.review
-        kept, stated = review.kept(), review.words_of(account)
+        kept, stated = review.kept(), review.words_of(account, rule)
         shown = {
             **jobs_of([run])[0],
             "version": record.order.tool.version,
@@ -111,7 +111,7 @@ class _Releases:
             "classes": sorted({review.classes.get(path.partition("/")[0], "") for path in record.sealed or {}}),
             "findings_count": len(review.found),
             "persons_needed": max(review.asked.values(), default=1),
-            "persons_decided": len({opinion.reviewer for opinion in review.opinions}),
+            "persons_decided": review.persons(rule),
             "may_decide": not rule.is_one_of(account, review.strangers),
             "reminded": review.reminded,
         }
