@@ -126,7 +126,7 @@ def test_budget_is_that_of_the_project_or_of_the_user_who_names_none(
     federation: Federation, rosa: httpx.Client
 ) -> None:
     told = (
-        BudgetLeft(scope=scope_of(project="P7"), dataset="cohort", left="nearly"),
+        BudgetLeft(scope=scope_of(stated="P7"), dataset="cohort", left="nearly"),
         BudgetLeft(scope=scope_of(user="rosa"), dataset="cohort", left="none"),
     )
     federation.books.beat("UB", policy=ReleasePolicy(), budgets=told)

@@ -154,7 +154,7 @@ class _Host:
         spent = {(entry.scope, entry.dataset): entry.left for entry in map(BudgetLeft.model_validate, published or ())}
         for job in self._jobs if published is not None else ():
             granted, stated = self._granted.terms_of_job(job)["project"], self._found.plan.request.project
-            scopes = scopes_of(self._user, granted, stated)
+            scopes = scopes_of(self._user, [granted] if granted is not None else (), stated)
             for use in job.datasets:
                 least = max((spent.get((scope, use.id), "left") for scope in scopes), key=get_args(Left).index)
                 yield BudgetForecast(dataset=f"{self._id}:{use.id}", left=least)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -51,17 +52,23 @@ class BudgetLeft(BaseModel):
     left: Left
 
 
-def scope_of(*, project: str | None = None, user: str | None = None) -> str:
-    """How host and centre name a project, or a user."""
-    text = f"user\n{user}" if project is None else f"project\n{project}"
+def scope_of(*, project: str | None = None, stated: str | None = None, user: str | None = None) -> str:
+    """How host and centre name a project that a grant names, one that somebody states, or a user."""
+    text = f"user\n{user}"
+    if project is not None:
+        text = f"project\n{project}"
+    elif stated is not None:
+        text = f"stated\n{stated}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def scopes_of(user: str, granted: str | None, stated: str | None) -> tuple[str, ...]:
+def scopes_of(user: str, granted: Iterable[str], stated: str | None) -> tuple[str, ...]:
     """Whose releases a new one is held against, and on whose budget it goes.
 
-    Those of the project that a grant names; else those of the user, too, who could name another project each time.
+    Those of each project that a grant names, else those of the project that the user states, which are others: whoever
+    writes a project's name down spends nothing of it. And always the user's own, whichever projects he works in.
     """
-    if granted is not None:
-        return (scope_of(project=granted),)
-    return (*([scope_of(project=stated)] if stated is not None else ()), scope_of(user=user))
+    projects = [scope_of(project=each) for each in dict.fromkeys(granted)]
+    if not projects and stated is not None:
+        projects = [scope_of(stated=stated)]
+    return (*projects, scope_of(user=user))

@@ -33,14 +33,14 @@ _NEARLY = 0.8
 _TEXTS: Mapping[Doubt, tuple[Rule, str]] = {
     Doubt.difference: (
         rules.DIFFERENCE,
-        "an earlier release of this project was of the same persons but for a few, so that both together tell of these",
+        "an earlier release of this project or user was of the same persons but for a few, of whom both together tell",
     ),
     Doubt.unknown: (
         rules.UNKNOWN,
-        "an earlier release of this project was of another version or part, and who is in which cannot be told",
+        "an earlier release of this project or user was of another version or part, and who is in which cannot be told",
     ),
     Doubt.repeat: (rules.REPEAT, "the same question on the same data was answered otherwise before"),
-    Doubt.budget: (rules.BUDGET, "the project's budget of this dataset is spent"),
+    Doubt.budget: (rules.BUDGET, "the project's or the user's budget of this dataset is spent"),
     Doubt.full: (rules.FULL, "the ledger has no room for another cohort"),
 }
 
@@ -62,7 +62,7 @@ def _is_of_persons(output: OutputDecl) -> bool:
 async def _claim(services: Services, record: JobRecord, files: Mapping[str, str]) -> Claim:
     order = record.order
     cohorts = [await _cohort(services, record, use.id) for use in order.datasets]
-    granted = next((grant.project for grant in order.grants if grant.project), None)
+    granted = [grant.project for grant in order.grants if grant.project]
     scopes = scopes_of(order.user.sub, granted, order.project)
     return Claim(order.job, scopes, tuple(cohorts), _question(record), files)
 

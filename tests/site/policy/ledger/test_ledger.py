@@ -27,7 +27,7 @@ FLOOR = 10
 DAY = 86_400.0
 TERMS = Terms(floor=FLOOR, budget=50, window=30 * DAY)
 ALL = frozenset(f"P{number:03}" for number in range(100))
-PROJECT = scopes_of("rosa", "granted-project", None)
+PROJECT = scopes_of("rosa", ["granted-project"], None)
 
 
 def hashed(text: str) -> str:
@@ -168,20 +168,33 @@ def test_rows_that_were_all_rewritten_hide_no_one_who_left(ledger: Ledger) -> No
 
 
 def test_two_users_of_one_project_do_not_split_it(ledger: Ledger) -> None:
-    rosa, vera = (scopes_of(user, "granted", None) for user in ("rosa", "vera"))
+    rosa, vera = (scopes_of(user, ["granted"], None) for user in ("rosa", "vera"))
     assert doubts(ledger, claim("a", ALL, scopes=rosa), claim("b", ALL - {"P001"}, scopes=vera)) == {"difference"}
 
 
 def test_one_user_does_not_split_it_by_naming_another_project(ledger: Ledger) -> None:
-    one, other = (scopes_of("rosa", None, project) for project in ("mine", "mine too"))
+    one, other = (scopes_of("rosa", (), project) for project in ("mine", "mine too"))
     assert doubts(ledger, claim("a", ALL, scopes=one), claim("b", ALL - {"P001"}, scopes=other)) == {"difference"}
-    none = scopes_of("rosa", None, None)
+    none = scopes_of("rosa", (), None)
     assert doubts(ledger, claim("c", ALL - {"P002"}, scopes=none)) == {"difference"}
     assert none == (scope_of(user="rosa"),)
 
 
+def test_whoever_writes_a_granted_project_down_spends_nothing_of_it(ledger: Ledger) -> None:
+    stranger, granted = scopes_of("vera", (), "P"), scopes_of("rosa", ["P"], "P")
+    assert not set(stranger) & set(granted)
+    assert doubts(ledger, claim("a", ALL, scopes=stranger), claim("b", ALL - {"P001"}, scopes=granted)) == set()
+
+
+def test_projects_of_one_user_are_held_together_and_each_of_an_orders_grants_counts(ledger: Ledger) -> None:
+    one, other = scopes_of("rosa", ["P1"], None), scopes_of("rosa", ["P2"], None)
+    assert doubts(ledger, claim("a", ALL, scopes=one), claim("b", ALL - {"P001"}, scopes=other)) == {"difference"}
+    both, second = scopes_of("vera", ["P3", "P4"], None), scopes_of("carla", ["P4"], None)
+    assert doubts(ledger, claim("c", ALL, scopes=both), claim("d", ALL - {"P001"}, scopes=second)) == {"difference"}
+
+
 def test_other_projects_of_others_are_not_compared(ledger: Ledger) -> None:
-    rosa, vera = scopes_of("rosa", None, "one"), scopes_of("vera", None, "two")
+    rosa, vera = scopes_of("rosa", (), "one"), scopes_of("vera", (), "two")
     assert doubts(ledger, claim("a", ALL, scopes=rosa), claim("b", ALL - {"P001"}, scopes=vera)) == set()
 
 
@@ -196,10 +209,10 @@ def test_same_question_has_the_same_bytes_and_costs_nothing(ledger: Ledger) -> N
     terms = Terms(FLOOR, 2, DAY)
     for number in range(5):
         assert doubts(ledger, claim(f"a{number}", ALL, question="mean", answer="3.2"), terms=terms) == set()
-    assert [files for _, _, files in ledger.spent(DAY)] == [1]
+    assert {files for _, _, files in ledger.spent(DAY)} == {1}
     found = ledger.reserve(claim("b", ALL, question="mean", answer="3.3"), terms)
     assert (found.doubts, found.outputs) == ({Doubt.repeat}, {"table"})
-    other = claim("c", ALL, question="mean", answer="3.3", scopes=scopes_of("vera", "other", None))
+    other = claim("c", ALL, question="mean", answer="3.3", scopes=scopes_of("vera", ["other"], None))
     assert ledger.reserve(other, terms).doubts == {Doubt.repeat}, "whoever asks, the answer is not drawn anew"
 
 
@@ -210,8 +223,8 @@ def test_budget_is_of_a_project_and_dataset_within_a_window(tmp_path: Path) -> N
         assert doubts(ledger, claim(f"a{number}", ALL), terms=terms) == set()
     assert doubts(ledger, claim("b", ALL), terms=terms) == {"budget"}
     assert doubts(ledger, claim("c", ALL, dataset="mr"), terms=terms) == set()
-    assert doubts(ledger, claim("d", ALL, scopes=scopes_of("vera", "other", None)), terms=terms) == set()
-    assert (*PROJECT, "ct", 5) in ledger.spent(30 * DAY)
+    assert doubts(ledger, claim("d", ALL, scopes=scopes_of("vera", ["other"], None)), terms=terms) == set()
+    assert {(scope, "ct", 5) for scope in PROJECT} <= set(ledger.spent(30 * DAY))
     now[0] += 30 * DAY + 1
     assert ledger.spent(30 * DAY) == []
     assert doubts(ledger, claim("e", ALL), terms=terms) == set()
@@ -221,7 +234,7 @@ def test_files_of_one_job_are_counted_together_and_a_persons_word_costs_too(ledg
     terms = Terms(FLOOR, 5, DAY)
     assert doubts(ledger, claim("a", ALL, files=6), terms=terms) == {"budget"}
     ledger.note(claim("a", ALL, files=6))
-    assert [files for _, _, files in ledger.spent(DAY)] == [6]
+    assert {files for _, _, files in ledger.spent(DAY)} == {6}
 
 
 # -- what is kept
@@ -239,7 +252,7 @@ def test_same_job_once_more_changes_nothing(ledger: Ledger) -> None:
     for _ in range(3):
         assert doubts(ledger, claim("a", ALL)) == set()
     assert ledger.kept()[0] == 1
-    assert [files for _, _, files in ledger.spent(DAY)] == [1]
+    assert {files for _, _, files in ledger.spent(DAY)} == {1}
 
 
 def test_no_id_of_a_person_is_in_its_files(ledger: Ledger) -> None:
@@ -275,6 +288,70 @@ def test_damaged_file_is_an_error_and_never_an_empty_ledger(ledger: Ledger) -> N
     (ledger.folder / FILE).write_bytes(b"x" * 8192)
     with pytest.raises(LedgerError):
         Ledger(ledger.folder).reserve(claim("b", ALL), TERMS)
+
+
+def test_ledger_that_is_gone_holds_until_it_is_back_or_its_key_is_moved_away(ledger: Ledger) -> None:
+    ledger.note(claim("a", ALL))
+    kept = ledger.folder.with_name("kept")
+    ledger.close()
+    shutil.copytree(ledger.folder, kept)
+    ledger.note(claim("a2", ALL))
+    for path in ledger.folder.glob(f"{FILE}*"):
+        path.unlink()
+    for asked in (ledger, Ledger(ledger.folder)):
+        with pytest.raises(LedgerError, match=r"put it back from a backup, or move .*ledger.key away"):
+            asked.check(claim("b", ALL), TERMS)
+        with pytest.raises(LedgerError):
+            asked.spent(DAY)
+    shutil.copy(kept / FILE, ledger.folder / FILE)
+    assert doubts(ledger, claim("b", ALL - {"P001"})) == {"difference"}
+    ledger.close()
+    for path in ledger.folder.glob("ledger.*"):
+        path.unlink()
+    assert doubts(ledger, claim("c", ALL - {"P001"})) == set()
+
+
+_BEGINNING = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.site.policy.ledger.test_ledger import ALL, claim
+from fedproc.site.policy.ledger import file
+from fedproc.site.policy.ledger.ledger import Ledger
+steps = 0
+def killed(frame, event, argument):
+    global steps
+    if frame.f_code.co_filename == file.__file__ and event == "line":
+        steps += 1
+        if steps == int(sys.argv[3]):
+            os.kill(os.getpid(), 9)
+    return killed
+sys.settrace(killed)
+Ledger(Path(sys.argv[1])).note(claim("a", ALL))
+"""
+
+
+@pytest.mark.slow
+def test_daemon_that_is_killed_at_any_line_while_a_ledger_begins_leaves_one_that_works(tmp_path: Path) -> None:
+    root = Path(__file__).parents[4]
+    command = [sys.executable, "-c", _BEGINNING, str(tmp_path / "ledger"), str(root)]
+    for step in range(1, 200, 7):
+        shutil.rmtree(tmp_path / "ledger", ignore_errors=True)
+        ended = subprocess.run([*command, str(step)], capture_output=True, check=False)
+        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
+        Ledger(tmp_path / "ledger").note(claim("b", ALL))
+        if ended.returncode == 0:
+            return
+    raise AssertionError("it never came to its end")
+
+
+def test_ledger_that_was_begun_by_half_by_the_release_before_works(ledger: Ledger) -> None:
+    ledger.note(claim("a", ALL))
+    with ledger._transaction() as db:
+        db.execute("DELETE FROM releases")
+        db.execute("DELETE FROM meta")
+    ledger.close()
+    Ledger(ledger.folder).note(claim("b", ALL))
 
 
 def test_old_releases_are_forgotten_with_the_persons_that_nothing_else_has(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from fedproc.site.policy.ledger.claims import Answered, Claim, Cohort, Doubt, Terms
 from fedproc.site.policy.ledger.comparing import Sets, doubt_of
-from fedproc.site.policy.ledger.file import FILE, LedgerError, opened
+from fedproc.site.policy.ledger.file import FILE, LedgerError, is_begun, opened
 
 MOST_SETS = 50_000
 """different cohorts: some 100 MB where each has 10,000 persons"""
@@ -58,14 +58,14 @@ class Ledger:
 
     def spent(self, window: float) -> list[tuple[str, str, int]]:
         """Scope, dataset and files that were released within the last ``window`` seconds, most first."""
-        if not (self.folder / FILE).exists():
+        if not is_begun(self.folder):
             return []
         with self._transaction() as db:
             return list(db.execute(_SPENT, (self._clock() - window,)))
 
     def forget(self, before: float, most: int) -> int:
         """Remove up to ``most`` releases that are older than this (seconds since 1970); how many that were."""
-        if not (self.folder / FILE).exists():
+        if not is_begun(self.folder):
             return 0
         with self._transaction() as db:
             found = [row[0] for row in db.execute("SELECT id FROM releases WHERE at < ? LIMIT ?", (before, most))]
@@ -78,7 +78,7 @@ class Ledger:
 
     def kept(self) -> tuple[int, float | None, int]:
         """How many releases there are, when the oldest was, and bytes of the file."""
-        if not (self.folder / FILE).exists():
+        if not is_begun(self.folder):
             return 0, None, 0
         with self._transaction() as db:
             count, oldest = db.execute("SELECT COUNT(*), MIN(at) FROM releases").fetchone()
@@ -93,6 +93,9 @@ class Ledger:
     @contextmanager
     def _transaction(self, *, undo: bool = False) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            if self._opened is not None and not (self.folder / FILE).exists():
+                self._opened[0].close()  # what is written to a file that was removed is lost
+                self._opened = None
             if self._opened is None:
                 self._opened = opened(self.folder)
             db = self._opened[0]
