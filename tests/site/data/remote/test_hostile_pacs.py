@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +16,7 @@ import pytest
 from tests.site.data.dicom_files import image, uid, written
 
 from fedproc.contract.wire.messages import DatasetUse
+from fedproc.site.data import reading
 from fedproc.site.data.api import DatasetError
 from fedproc.site.data.remote import http, series_fetch
 from fedproc.site.data.remote.archive import ArchiveDataApi
@@ -180,7 +183,8 @@ async def test_hostile_answer_ends_the_job_with_a_reason(
 @pytest.mark.parametrize(
     ("content", "said_of_it"),
     [
-        (b"[" * 100_000, "no JSON"),
+        (b"[" * 100_000, "no list of DICOM JSON"),
+        (b'[{"a"}]', "no JSON"),
         (b"{}", "no list of DICOM JSON"),
         (b"[1]", "no list of DICOM JSON"),
         (json.dumps([{**LISTED, "0020000E": value("UI", "../../etc")}]).encode(), "is none, or is not there"),
@@ -226,6 +230,42 @@ async def test_series_that_the_pacs_cannot_describe_is_told_and_the_others_stay(
     [(path, code, text)] = data._indexer.index("ct").problems()
     assert (path, code) == (f"{STUDY}/{SERIES}", "unreadable_dicom")
     assert "cannot read the file" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "said_of_it"),
+    [
+        (b"[" + b",".join([b"{}"] * 700_000) + b"]", "more than 20,000"),
+        (b'[{"00080018":' + b"[" * 950 + b"]" * 950 + b"}]", "more than is read"),
+        (b'[{"00080018":[' + b",".join([b"{}"] * 700_000) + b"]}]", "more than is read"),
+        (b'["' + b'\\"' * 700_000, "no list"),
+    ],
+)
+async def test_description_that_would_take_all_memory_is_told_and_the_others_stay(
+    pacs: Pacs, tmp_path: Path, content: bytes, said_of_it: str
+) -> None:
+    pacs.answers[PATH + "/metadata"] = said(content)
+    data = api(pacs, tmp_path)
+    await data.offers()
+    await asyncio.wait([data._looks.of("ct").task])
+    [(path, code, text)] = data._indexer.index("ct").problems()
+    assert (path, code, said_of_it in text) == (f"{STUDY}/{SERIES}", "unreadable_dicom", True), text
+
+
+async def test_file_that_would_take_minutes_is_refused_and_takes_nothing_here(
+    pacs: Pacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_SECONDS", 3.0)
+    items = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * 600_000 + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    sequence = struct.pack("<HH", 0x0008, 0x1115) + b"SQ\0\0" + struct.pack("<I", 0xFFFFFFFF) + items
+    plain = written(image())
+    at = plain.index(struct.pack("<HH", 0x0010, 0x0010))
+    pacs.answers[PATH] = pacs.answers[f"{PATH}/instances/{INSTANCE}"] = parts(plain[:at] + sequence + plain[at:])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "no DICOM file, or cannot be read" in await reason(api(pacs, tmp_path))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
+    del pacs.answers[PATH]
+    assert await api(pacs, tmp_path).materialise(DatasetUse(id="ct"), "j-2", lambda _: None)
 
 
 async def test_pages_that_are_all_the_same_end(pacs: Pacs, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fedproc.site.data.remote.errors import RemoteError
 from fedproc.site.data.remote.http import RemoteHttp
+from fedproc.site.data.remote.instances import MOST_INSTANCES, instances
 from fedproc.site.data.remote.multipart import Parts, boundary_of
 from fedproc.site.dataset_settings import DatasetSettings, is_uid
 
@@ -58,10 +59,9 @@ class DicomWeb:
                     raise RemoteError(f"the query finds more than {_MOST_SERIES:,} series; narrow it")
                 yield listed
 
-    def metadata(self, listed: ListedSeries) -> list[dict[str, Any]]:
-        """The elements of all instances of a series (PS3.18, F)."""
-        found = self._http.json(f"{listed.path}/metadata", accept=_JSON)
-        return _objects(found, f"{listed.path}/metadata")
+    def metadata(self, listed: ListedSeries) -> Iterator[dict[str, Any]]:
+        """The elements of all instances of a series (PS3.18, F), one after the other."""
+        return self._objects(f"{listed.path}/metadata", None, MOST_INSTANCES)
 
     @contextmanager
     def files(self, study: str, series: str, instance: str | None = None) -> Iterator[Parts]:
@@ -75,14 +75,21 @@ class DicomWeb:
         offset, first = 0, None
         while True:
             params = [*query.items(), *_ASKED, ("limit", _PAGE), ("offset", offset)]
-            page = _objects(self._http.json(path, params, accept=_JSON), path)
-            if not page or page[0] == first:
+            begun = offset
+            for found in self._objects(path, params, _MOST_SERIES):
+                if offset == begun and found == first:
+                    return
+                first = found if first is None else first
+                yield found
+                offset += 1
+            if offset == begun:
                 return
-            first = page[0] if first is None else first
-            yield from page
-            offset += len(page)
             if offset > _MOST_SERIES:
                 raise RemoteError(f"{path}: it gives pages without end")
+
+    def _objects(self, path: str, params: Any, most: int) -> Iterator[dict[str, Any]]:
+        content = self._http.content(path, params, accept=_JSON)
+        return instances(content, path, self._http.check, most) if content else iter(())
 
 
 def _queries(entry: DatasetSettings) -> Iterable[tuple[str, Mapping[str, str]]]:
@@ -90,14 +97,6 @@ def _queries(entry: DatasetSettings) -> Iterable[tuple[str, Mapping[str, str]]]:
     yield from (("/series", {"SeriesInstanceUID": uid}) for uid in entry.series)
     if entry.query:
         yield "/series", entry.query
-
-
-def _objects(found: Any, path: str) -> list[dict[str, Any]]:
-    if found is None:
-        return []
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise RemoteError(f"{path}: it answers with what is no list of DICOM JSON")
-    return found
 
 
 def _listed(attributes: Mapping[str, Any]) -> ListedSeries:

@@ -14,6 +14,7 @@ from fedproc.site.data.accepted import check_identifying
 from fedproc.site.data.api import DatasetError, OnWait
 from fedproc.site.data.cohort import Cohort, CohortFile
 from fedproc.site.data.index import DatasetIndex
+from fedproc.site.data.reading import FileReader
 from fedproc.site.data.remote.archive_index import Fetched, note_fetched
 from fedproc.site.data.remote.dicomweb import DicomWeb
 from fedproc.site.data.remote.file_store import Kept, Store
@@ -37,6 +38,7 @@ class CohortFetch:
     laying: Laying
     alone: asyncio.Lock
     on_wait: OnWait
+    _reader: FileReader = field(default_factory=FileReader)
     _here: int = 0
     _found: Counter[str] = field(default_factory=Counter)
 
@@ -54,6 +56,7 @@ class CohortFetch:
                 self._here = len(laid)
         finally:
             self.on_wait(None)
+            await asyncio.to_thread(self._reader.end)
         return await asyncio.to_thread(self.laying.finish, laid)
 
     async def _series(self, wanted: Wanted, total: int) -> list[CohortFile]:
@@ -83,7 +86,8 @@ class CohortFetch:
     def _receive(self, wanted: Wanted, note: Callable[[int], None], flag: StopFlag) -> dict[str, Kept]:
         entry = self.entry
         with RemoteHttp(entry.url, entry.access, entry.fetching, flag) as http:
-            return Receiver(DicomWeb(http), self.store, wanted, entry.fetching.largest_mb << 20, note).fetch()
+            largest, read = entry.fetching.largest_mb << 20, partial(self._reader.read, flag=flag)
+            return Receiver(DicomWeb(http), self.store, wanted, largest, read, note).fetch()
 
     async def _check(self, wanted: Wanted, kept: Mapping[str, Kept]) -> None:
         """Before a job sees it: that it is what came before, and that its site lets it be used."""

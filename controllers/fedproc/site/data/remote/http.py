@@ -63,6 +63,17 @@ class RemoteHttp:
     def json(self, path: str, params: Any = None, *, accept: str = "application/json", method: str = "GET",
              body: Any = None, headers: Mapping[str, str] | None = None) -> Any:  # fmt: skip
         """What ``path`` answers; None for an answer without content. Raises :class:`RemoteError`."""
+        content = self.content(path, params, accept=accept, method=method, body=body, headers=headers)
+        if not content:
+            return None
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise RemoteError(f"{path}: it answers with what is no JSON") from error
+
+    def content(self, path: str, params: Any = None, *, accept: str, method: str = "GET",
+                body: Any = None, headers: Mapping[str, str] | None = None) -> bytes:  # fmt: skip
+        """The same, as it comes."""
         given = {"Accept": accept, **(headers or {})}
         query = f"?{urlencode(params, quote_via=quote, safe=_AS_THEY_ARE)}" if params else ""
         with self._answer(method, path + query, given, json=body) as answer:
@@ -71,12 +82,11 @@ class RemoteHttp:
                 content += chunk
                 if len(content) > _LARGEST_JSON:
                     raise RemoteError(f"{path}: its answer has more than {_LARGEST_JSON >> 20} MiB")
-        if answer.status_code == 204 or not content:
-            return None
-        try:
-            return json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise RemoteError(f"{path}: it answers with what is no JSON") from error
+        return b"" if answer.status_code == 204 else bytes(content)
+
+    def check(self) -> None:
+        """Raises StoppedError where nobody waits any more."""
+        self._flag.check()
 
     @contextmanager
     def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[tuple[httpx.Response, Iterator[bytes]]]:

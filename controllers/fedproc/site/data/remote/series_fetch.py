@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
-from fedproc.site.data import dicom
+from fedproc.site.data.dicom import Reading
 from fedproc.site.data.identifying import KINDS
 from fedproc.site.data.remote.dicomweb import DicomWeb
 from fedproc.site.data.remote.errors import RemoteError
@@ -49,13 +50,17 @@ def kept_series(store: Store, wanted: Wanted) -> dict[str, Kept] | None:
 
 
 class Receiver:
-    """Fetches a series. ``note`` is called with the number of its files that are there."""
+    """Fetches a series. ``read`` says what a file is; ``note`` is told how many of its files are there."""
 
-    def __init__(self, web: DicomWeb, store: Store, wanted: Wanted, largest: int, note: Callable[[int], None]) -> None:
+    def __init__(
+        self, web: DicomWeb, store: Store, wanted: Wanted, largest: int, read: Callable[[Path], Reading],
+        note: Callable[[int], None],
+    ) -> None:  # fmt: skip
         self._web = web
         self._store = store
         self._wanted = wanted
         self._largest = largest
+        self._read = read
         self._note = note
         self._marker: SeriesMarker = store.series(wanted.key)
         self._have: dict[str, Kept] = {}
@@ -112,7 +117,7 @@ class Receiver:
 
     def _looked_at(self, come: Incoming) -> tuple[str, tuple[str, ...]]:
         come.file.flush()
-        found = dicom.read(come.file, come.size)
+        found = self._read(Path(come.file.name))
         got = found.instance
         if got is None or got.instance is None:
             raise RemoteError("it sends what is no DICOM file, or cannot be read as one")
