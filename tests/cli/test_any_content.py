@@ -6,6 +6,8 @@ import io
 import json
 import re
 import struct
+import zipfile
+import zlib
 
 import pytest
 from hypothesis import example, given
@@ -78,7 +80,114 @@ def test_shapes_of_a_model_are_read_from_its_head() -> None:
     assert (found.kind, found.rows[1]) == ("model", ["w", "F32", "[30, 2]"])
 
 
-def test_bytes_after_a_picture_are_told() -> None:
-    end = b"\0\0\0\0IEND\xaeB`\x82"
-    assert seen(PNG + end, "p.png").notes == []
-    assert seen(PNG + end + b"rows", "p.png").notes == ["4 bytes stand after the picture's end, or are missing"]
+# -- what no eye sees --------------------------------------------------------------------------------------
+
+HIDDEN = b"patient 4711 " * 20
+
+
+def chunk(name: bytes, inside: bytes) -> bytes:
+    return struct.pack(">I", len(inside)) + name + inside + struct.pack(">I", zlib.crc32(name + inside))
+
+
+def png(*chunks: bytes, after_pixels: bytes = b"", rows: bytes = b"\0\1\2\3" * 2, colour: int = 2) -> bytes:
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 2, 8, colour, 0, 0, 0))
+    return PNG + head + b"".join(chunks) + chunk(b"IDAT", zlib.compress(rows) + after_pixels) + chunk(b"IEND", b"")
+
+
+def segment(mark: int, inside: bytes) -> bytes:
+    return bytes([0xFF, mark]) + struct.pack(">H", len(inside) + 2) + inside
+
+
+def jpeg(before: bytes = b"", *, scan: bytes = b"\x12\x34", after: bytes = b"") -> bytes:
+    frame = segment(0xC0, struct.pack(">BHHB", 8, 1, 1, 1) + b"\1\x11\0")
+    tables = segment(0xDB, bytes(65)) + segment(0xC4, b"\0" + b"\1" + bytes(15) + b"\0")
+    start = b"\xff\xd8" + segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
+    return start + before + tables + frame + segment(0xDA, b"\1\1\0\0\x3f\0") + scan + b"\xff\xd9" + after
+
+
+def npy(after: bytes = b"") -> bytes:
+    made = io.BytesIO()
+    text = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }"
+    made.write(b"\x93NUMPY\1\0" + struct.pack("<H", 118) + text.ljust(117) + b"\n" + bytes(16) + after)
+    return made.getvalue()
+
+
+def npz(comment: bytes = b"", before: bytes = b"", **beside: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.comment = comment
+        archive.writestr("w.npy", npy(beside.get("after", b"")))
+        if before:
+            made.write(before)
+            archive.start_dir = made.tell()
+            archive._didModify = True  # type: ignore[attr-defined]
+    return made.getvalue()
+
+
+def safetensors(head: dict[str, object] | None = None, after: bytes = b"") -> bytes:
+    tensor = {"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    text = json.dumps({**(head or {}), **tensor}).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(4) + after
+
+
+PLAIN = {"a.png": png(), "a.jpg": jpeg(), "a.npy": npy(), "a.npz": npz(), "a.safetensors": safetensors()}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_file_with_nothing_beside_has_no_notes(name: str) -> None:
+    assert seen(PLAIN[name], name).notes == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png() + HIDDEN, png(after_pixels=HIDDEN), png(chunk(b"sBIT", HIDDEN)), png(chunk(b"tEXt", HIDDEN)),
+        png(chunk(b"PLTE", HIDDEN)), png(chunk(b"gAMA", b"1234"), chunk(b"gAMA", b"1234")), png(rows=bytes(8) + HIDDEN),
+        png()[:-4] + b"hide", jpeg(after=HIDDEN), jpeg(after=HIDDEN + b"\xff\xd9"), jpeg(segment(0xE0, HIDDEN)),
+        jpeg(b"\xff" + segment(0xFE, HIDDEN)), jpeg(segment(0xDB, bytes(65) + HIDDEN)), jpeg(scan=HIDDEN * 10),
+        npy(HIDDEN), npz(HIDDEN), npz(after=HIDDEN), npz(before=HIDDEN), HIDDEN[:0] + safetensors(after=HIDDEN),
+        safetensors({"__metadata__": {"x": HIDDEN.decode()}}), safetensors({"a": {"dtype": "F32", "shape": [0],
+        "data_offsets": [0, 0], "note": "4711"}}),
+    ],
+)  # fmt: skip
+def test_bytes_that_no_eye_sees_are_told(content: bytes) -> None:
+    found = seen(content, "a")
+    assert found.kind in ("picture", "model")
+    assert found.notes
+
+
+def test_texts_in_a_models_head_are_shown() -> None:
+    found = seen(safetensors({"__metadata__": {"x": "patient 4711"}}), "m.safetensors")
+    assert ["__metadata__ x", "text", "patient 4711"] in found.rows
+
+
+# -- what is small, and would fill a reviewer's memory -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"," * 3000 + b"\n" + b"1\n" * 3000, "a.csv"),
+        (b"[" * 400 + b"1," * 20_000 + b"1" + b"]" * 400, "a.json"),
+        (b"[" + b"1," * 250_000 + b"1]", "a.json"),
+        (png()[:-12] + chunk(b"abCd", b"") * 20_000 + chunk(b"IEND", b""), "a.png"),
+    ],
+)
+def test_a_small_file_makes_no_large_page(content: bytes, name: str) -> None:
+    found = seen(content, name)
+    assert len(found.notes) <= 21
+    assert sum(map(len, found.lines)) < 3_000_000
+    assert len(found.rows) * max(map(len, found.rows), default=0) <= 200_000
+    file = {"path": name, "output": "a", "sha256": "0" * 64, "class": "x", "findings": 0, "kept": True, "said": None}
+    assert len(pages.file_page(ENTRY, file, found, "token")) < 4_000_000
+
+
+def test_a_picture_that_is_too_large_is_not_read() -> None:
+    class Unread(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert 0 <= (size or 0) <= 4096
+            return super().read(size)
+
+    found = content_of(Unread(png()), 400 << 20, "a.png")
+    assert found.kind == "bytes"
+    assert "not looked through" in found.notes[0]

@@ -12,6 +12,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Coroutine, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_what_waits_is_shown_and_decided_by_keyboard_alone(page: Any, live: Live
     seen_width = "async () => { const one = document.images[0]; await one.decode(); return one.naturalWidth }"
     assert page.evaluate(seen_width) == 64
     assert "patient 12" in page.content()
-    assert "4 bytes stand after" in page.content()
+    assert "4 bytes (more) stand after" in page.content()
     check(page, "review-picture")
     page.go_back()
     for path in ("curve/by_age.csv", "weights/weights.safetensors"):
@@ -200,16 +201,20 @@ def test_what_waits_is_shown_and_decided_by_keyboard_alone(page: Any, live: Live
 
 
 def test_who_has_no_link_gets_nothing(server: ReviewServer, live: Live) -> None:
-    address = f"http://127.0.0.1:{server.server_port}"
-    with httpx.Client(base_url=address) as http:
+    address, link = f"http://127.0.0.1:{server.server_port}", server.link.removeprefix(server.origin)
+    with httpx.Client(base_url=address, headers={"Host": server.name}) as http:
         assert http.get("/").status_code == 403
         assert http.get("/open?token=wrong").status_code == 403
-        assert http.get(server.link, headers={"Host": "evil.example"}).status_code == 403
-        opened = http.get(server.link)
+        port = server.server_port
+        for other in ("evil.example", f"127.0.0.1:{port}", f"localhost:{port}", f"other.localhost:{port}"):
+            assert http.get(link, headers={"Host": other}).status_code == 403
+        opened = http.get(link)
         assert (opened.status_code, opened.headers["location"]) == (303, "/")
         assert "HttpOnly; SameSite=Strict" in opened.headers["set-cookie"]
+        assert "domain" not in opened.headers["set-cookie"].lower()
+        http.headers["Cookie"] = opened.headers["set-cookie"].partition(";")[0]
         assert http.get("/").status_code == 200
-        assert http.get(server.link).status_code == 403, "a link is good once"
+        assert http.get(link).status_code == 403, "a link is good once"
         policy = http.get("/").headers["content-security-policy"]
         assert "script" not in policy
         assert policy.startswith("default-src 'none'")
@@ -217,11 +222,36 @@ def test_who_has_no_link_gets_nothing(server: ReviewServer, live: Live) -> None:
         job = f"/job/{live.site.job}"
         assert http.post(job, data=form).status_code == 403, "without the token of the form"
         form["form_token"] = server.form_token
-        assert http.post(job, data=form, headers={"Origin": "http://evil.example"}).status_code == 403
-        assert http.post(job, data=form).status_code == 409, "other bytes than were looked at"
+        for origin in ("http://evil.example", address, server.origin.replace("http:", "https:"), "null"):
+            assert http.post(job, data=form, headers={"Origin": origin}).status_code == 403
+        assert http.post(job, data=form, headers={"Origin": server.origin}).status_code == 409, (
+            "other bytes than were looked at"
+        )
         assert http.get(f"{job}/bytes?path=curve/remark.txt").status_code == 403, "only pictures go as they are"
         assert http.get(f"{job}/file?path=../../../journal.sqlite").status_code == 404
     assert live.site.live.decision is None
+
+
+def test_another_server_of_the_loopback_interface_gets_no_session(page: Any, server: ReviewServer) -> None:
+    seen: list[str | None] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Cookie"))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        for name in ("127.0.0.1", "localhost", "other.localhost"):
+            opened = page.context.new_page()
+            opened.goto(f"http://{name}:{other.server_port}/")
+            opened.close()
+        other.shutdown()
+    assert len(seen) >= 3
+    assert set(seen) == {None}
+    assert page.context.cookies(server.origin)
 
 
 def test_the_command_prints_one_link_and_ends_when_it_is_not_used(live: Live) -> None:
@@ -229,7 +259,8 @@ def test_the_command_prints_one_link_and_ends_when_it_is_not_used(live: Live) ->
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert program.stdout.readline().startswith("1 job waits; open this link in a browser, once, within 10 minutes")
-        link = program.stdout.readline().strip()
-        assert link.startswith("http://127.0.0.1:")
-        assert httpx.get(link).status_code == 303
+        link = httpx.URL(program.stdout.readline().strip())
+        assert link.host.endswith(".localhost")
+        name = {"Host": f"{link.host}:{link.port}"}
+        assert httpx.get(link.copy_with(host="127.0.0.1"), headers=name).status_code == 303
         assert program.wait(60) == 0

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from fedproc.cli.site.contents import Content, escaped
+from fedproc.cli.site.contents import Content
+from fedproc.cli.site.escaping import escaped
 
 MOST_ROWS = 1000
 _DOCUMENT = """<!DOCTYPE html>

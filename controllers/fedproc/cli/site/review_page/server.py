@@ -26,6 +26,7 @@ from fedproc.common.errors import FedprocError, ForbiddenError, InvalidInputErro
 LINK_SECONDS = 600.0
 """that the link is good, and it is good once"""
 _COOKIE = "fedproc_review"
+_NAME_BYTES = 16
 _MOST = 4 << 20
 _PICTURE_BYTES = 64 << 20
 _JOB = re.compile(r"/job/(j-[0-9a-v]{26})(/file|/bytes)?")
@@ -51,6 +52,9 @@ class ReviewServer(ThreadingHTTPServer):
         self.client = client
         self.host = host
         self.session, self.form_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        self.name = f"{secrets.token_hex(_NAME_BYTES)}.localhost:{self.server_port}"
+        """By which alone it may be called. Cookies know names and no ports: another server of the loopback interface
+        has another name, and does not know this one."""
         self.used = time.monotonic()
         self._token, self._until = secrets.token_urlsafe(32), time.monotonic() + LINK_SECONDS
         self._opening = threading.Lock()
@@ -58,7 +62,7 @@ class ReviewServer(ThreadingHTTPServer):
     @property
     def link(self) -> str:
         """What opens the page, once."""
-        return f"http://127.0.0.1:{self.server_port}/open?token={self._token}"
+        return f"{self.origin}/open?token={self._token}"
 
     def admits(self, token: str) -> bool:
         """Whether this is the token of the link, for the first time, and in time."""
@@ -67,9 +71,10 @@ class ReviewServer(ThreadingHTTPServer):
             self._token = "" if good else self._token
             return good
 
-    def names(self) -> set[str]:
-        """By which a browser may call it: another name may be one that somebody leads here."""
-        return {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
+    @property
+    def origin(self) -> str:
+        """Where a browser finds it."""
+        return f"http://{self.name}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -105,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._page(409, pages.notice("That did not work", error.message))
 
     def _check_name(self) -> None:
-        if self.headers.get("Host") not in self.server.names():
+        if not _same(self.headers.get("Host", ""), self.server.name):
             raise ForbiddenError("this page has another name; open the link as fedproc site review printed it")
 
     # -- reading ---------------------------------------------------------------------------------
@@ -162,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _post(self) -> None:
         self._check_session()
         origin = self.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc not in self.server.names():
+        if origin is not None and not _same(origin, self.server.origin):
             raise ForbiddenError("the form comes from another page")
         form = self._form()
         if not _same(form.get("form_token", [""])[0], self.server.form_token):
