@@ -18,6 +18,7 @@ import pytest
 from tests.support.needs import needs
 from tests.support.tool_programs import ToolProgram
 
+from fedproc.common.locks import file_locked
 from fedproc.demo.data import SHARES
 from fedproc.site.data.proposal import propose
 
@@ -25,7 +26,15 @@ CLINICAL = "FEDPROC_DEMONSTRATOR"
 """names a folder with z3_1.csv to z3_3.csv: rexposome's example as EUCAIM dealt it out; it is not in the repository"""
 FLOWER = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 REPOSITORY = Path(__file__).parents[2]
+BUILD_SECONDS = 900
+"""that the first test of an environment may take with building it, on a machine that builds others beside"""
 CATALOGUE = REPOSITORY / "tool_catalog"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(BUILD_SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -146,8 +155,10 @@ def _environment(folder: Path, name_of_lock: str = "requirements.lock") -> Path:
     lock = folder / name_of_lock
     name = f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}-{sys.version_info.major}.{sys.version_info.minor}"
     home = REPOSITORY / ".cache" / "tool-environments" / name
-    if not home.exists():
-        _build(lock, home)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with file_locked(home.with_suffix(".lock")):  # tests side by side wait for the one that builds
+        if not home.exists():
+            _build(lock, home)
     return home
 
 
@@ -173,13 +184,9 @@ def free_port() -> int:
 
 
 def _build(lock: Path, home: Path) -> None:
-    """Build beside and rename, so that an interrupted or a second test run leaves no half environment."""
-    home.parent.mkdir(parents=True, exist_ok=True)
+    """Build beside and rename, so that an interrupted test run leaves no half environment."""
     partial = Path(tempfile.mkdtemp(dir=home.parent))
     subprocess.run([sys.executable, "-m", "venv", partial], check=True)
     pip = [partial / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"]
     subprocess.run([*pip, "-r", lock], check=True, env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"})
-    try:
-        partial.rename(home)
-    except OSError:
-        shutil.rmtree(partial)  # another run was first; its environment is the same
+    partial.rename(home)
