@@ -51,6 +51,8 @@ BOUNDED = {
     "log_queue": "the transparency log has it a moment later",
     "hosts": "one row for each host that there ever was",
     "dataset_columns": "what a host offers now, a thousand pages of each",
+    "datasets": "what a host offers now",
+    "dataset_terms": "the same, by what it is found",
     "tools": "one row for each version that was published; hosts may ask for any of them",
     "relays": "a relay that was not seen for an hour goes with the next one's sign of life",
     "delegations": "gone when its experiment has ended",
