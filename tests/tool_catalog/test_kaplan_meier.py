@@ -189,7 +189,11 @@ Edit = Callable[[dict[str, Any]], Any]
         (lambda a: a["groups"][0].update(excess="many"), "excess must be a finite number"),
         (lambda a: a["groups"][1].update(persons=12), "persons are not those at risk"),
         (lambda a: a["groups"].append(a["groups"][0]), "groups: one is there twice"),
-        (lambda a: a["groups"].pop(), "the groups of BSC and UB differ"),
+        (lambda a: a["groups"].pop(), "used is not what was asked for"),
+        (
+            lambda a: a["rows"].update(used=a["rows"]["used"] - a["groups"].pop()["persons"]),
+            "the groups of BSC and UB differ",
+        ),
         (lambda a: a["columns"][0].update(unit="mo"), "types, units or categories of the columns of BSC and UB differ"),
         (lambda a: a["request"]["grid"].pop(), "request is not what was asked for"),
     ],

@@ -323,7 +323,7 @@ ROWS = [[float(row + column) for column in range(3)] for row in range(60)]
     [
         (lambda a: a.update(host="BSC"), "host is not what was asked for"),
         (lambda a: a["request"].update(formula="y ~ b"), "request is not what was asked for"),
-        (lambda a: a.update(rows=ROWS), "rows: missing, or more than was asked for"),
+        (lambda a: a.update(rows=ROWS), "rows must be an object"),
         (lambda a: a.update(terms=ROWS), "terms must be a list of at most 3 objects"),
         (lambda a: a["terms"].pop(), "terms or pairs are not those of 3 terms"),
         (lambda a: a["terms"][0].update(rows=ROWS), "rows: missing, or more than was asked for"),

@@ -278,6 +278,7 @@ INTRODUCTION = {
     "columns": [],
     "terms": ["age"],
     "n": 100,
+    "rows": {"used": 100, "left_out": 0},
     "events": 40,
     "smallest_group": 40,
     "means": [50.0],
@@ -294,7 +295,7 @@ ROWS = [[float(row), 1.0, 52.0] for row in range(100)]
 @pytest.mark.parametrize(
     ("introduction", "answer", "message"),
     [
-        ({"rows": ROWS}, {}, "rows: missing, or more than was asked for"),
+        ({"rows": ROWS}, {}, "rows must be an object"),
         ({"means": ROWS}, {}, "means must be finite numbers, 1"),
         ({"n": 3}, {}, "n is a small count"),
         ({"squares": [-1.0]}, {}, "squares must not be negative"),
