@@ -33,12 +33,12 @@ def other_source(running: Running, host: str, settings: dict[str, Any]) -> Itera
     with running.without(program):
         path.write_text(tomli_w.dumps(given))
     try:
-        wait_until(lambda: offers(running, host, settings.get("description", "")), 60, f"{host} offers no images")
+        wait_until(lambda: offers(running, host, settings.get("description", "")), 180, f"{host} offers no images")
         yield
     finally:
         with running.without(program):
             path.write_bytes(before)
-        wait_until(lambda: running.accepting(host), 60, f"{host} does not come back")
+        wait_until(lambda: running.accepting(host), 180, f"{host} does not come back")
 
 
 def offers(running: Running, host: str, description: str) -> bool:

@@ -46,7 +46,7 @@ DESCRIBED = {"version": 7, "notes": "Dr X", "columns": [{"name": "stage", "unit"
 def known(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dataset.json").write_text(json.dumps(DESCRIBED))
-    settings = SimpleNamespace(host="UB", datasets={"cohort": SimpleNamespace(path=tmp_path / "data")})
+    settings = SimpleNamespace(host="UB", datasets={"cohort": SimpleNamespace(source="folder", path=tmp_path / "data")})
     services = SimpleNamespace(settings=settings, workspace=lambda job: Workspace(tmp_path / "jobs", job))
     record = JobRecord(order=JobOrder.model_validate(ORDER))
     folder = services.workspace(record.job).input
