@@ -23,6 +23,7 @@ def _told(tool: Path) -> list[str]:
     return unknown_imports(load_tool(tool), tool)
 
 
+@pytest.mark.slow
 def test_reader_of_tables_that_was_not_copied_is_told_with_its_line(tool: Path) -> None:
     program = tool / "count.py"
     program.write_text("import json\n\nfrom tables.frame import Dataset\nimport pandas as pd\nimport tables\n")
@@ -40,12 +41,14 @@ def test_reader_of_tables_that_was_not_copied_is_told_with_its_line(tool: Path) 
     ["import grpc", "import yaml", "from dateutil import parser", "import os.path", "from . import x", "import count",
      "try:\n    import cupy\nexcept ImportError:\n    cupy = None", "not python", "import \0x"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_what_is_brought_or_cannot_be_told_is_not_told(tool: Path, line: str) -> None:
     (tool / "requirements.lock").write_text(LOCKED)
     (tool / "count.py").write_text(line + "\n")
     assert _told(tool) == []
 
 
+@pytest.mark.slow
 def test_catalogues_own_tools_import_nothing_unknown() -> None:
     folders = [path.parent for path in (ROOT / "tool_catalog").glob("*/tool.yaml")]
     assert {folder.name: found for folder in folders if (found := _told(folder))} == {}

@@ -164,6 +164,7 @@ def test_texts_in_a_models_head_are_shown() -> None:
 # -- what is small, and would fill a reviewer's memory -------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "name"),
     [

@@ -52,6 +52,7 @@ def test_events_of_any_words_are_shown(terminal: bool, text: str, value: Any) ->
         assert not OBEYED & set(out.getvalue())
 
 
+@pytest.mark.slow
 @examples(100)
 @given(text=TEXTS, value=JSON)
 @example(text=MARKUP, value=MARKUP)

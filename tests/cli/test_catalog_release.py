@@ -46,6 +46,7 @@ def checked(tool: Path, *more: str) -> str:
     return done.output
 
 
+@pytest.mark.slow
 def test_small_count_of_an_example_is_told_with_its_rule(tool: Path) -> None:
     (tool / "test/example_output/count/count.json").write_text('{"rows": 9}')
     told = json.loads(checked(tool, "--json"))[0]["release"]
@@ -55,6 +56,7 @@ def test_small_count_of_an_example_is_told_with_its_rule(tool: Path) -> None:
     assert "never leaves" in checked(tool)
 
 
+@pytest.mark.slow
 def test_output_without_an_example_or_a_declaration_is_told(tool: Path) -> None:
     (tool / "test/example_output/add/total.json").unlink()
     text = (tool / "tool.yaml").read_text()

@@ -86,6 +86,7 @@ def test_right_one_is_read(tmp_path: Path, load: Any, right: dict[str, Any]) -> 
     load(tmp_path / "a.toml")
 
 
+@pytest.mark.slow
 @examples(150)
 @given(
     chosen=st.sampled_from([(rules.load, POLICY), (load_host, HOST)]).flatmap(

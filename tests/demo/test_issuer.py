@@ -133,6 +133,7 @@ def signed_in(browser: FlaskClient) -> str:
     return str(redeem(browser, code_of(browser)).json["access_token"])
 
 
+@pytest.mark.slow
 def test_a_users_token_becomes_one_for_a_single_audience(browser: FlaskClient, signed_in: str) -> None:
     answer = exchange(browser, signed_in, audience="host-UB", scope="host-UB")
     assert (answer.status_code, answer.json["issued_token_type"]) == (200, URN + "access_token"), answer.text
@@ -143,6 +144,7 @@ def test_a_users_token_becomes_one_for_a_single_audience(browser: FlaskClient, s
     assert claims(signed_in)["aud"] == ["fedproc-api"]
 
 
+@pytest.mark.slow
 def test_a_session_is_held_by_a_refresh_token_of_the_apis_own_until_it_ends(
     browser: FlaskClient, signed_in: str
 ) -> None:
@@ -156,6 +158,7 @@ def test_a_session_is_held_by_a_refresh_token_of_the_apis_own_until_it_ends(
     assert exchange(browser, renewed.json["access_token"], audience="host-UB").json["error"] == "invalid_request"
 
 
+@pytest.mark.slow
 def test_the_end_of_one_session_leaves_the_others(browser: FlaskClient, signed_in: str) -> None:
     other = as_client(browser, grant_type="password", **ROSA).json
     browser.get("/end-session")

@@ -35,6 +35,7 @@ def test_the_catalogue_has_the_demos_tools() -> None:
     assert manifests().keys() >= TOOLS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_what_runs_is_part_of_the_manifest_and_no_test_data_is(tool: str) -> None:
     manifest = manifests()[tool]

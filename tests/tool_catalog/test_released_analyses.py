@@ -58,6 +58,7 @@ def test_sums_pass_the_rules_of_the_host_by_what_they_declare(tmp_path: Path) ->
     assert _found("linear_regression", _example("linear_regression"), tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_a_site_with_a_higher_floor_than_the_tools_refuses_the_sums(tmp_path: Path) -> None:
     answer = _example("linear_regression")
     found = _found("linear_regression", answer, tmp_path, floor=answer["smallest_group"] + 1)
@@ -102,6 +103,7 @@ def test_times_in_the_place_of_counts_are_refused_by_the_host(
     assert "refuse" in _found("kaplan_meier", answer, tmp_path, floor=5).values()
 
 
+@pytest.mark.slow
 def test_counts_on_the_grid_are_not_refused_by_the_host(tmp_path: Path) -> None:
     """A person looks at them where nobody has an event in a bin, or few are left."""
     found = _found("kaplan_meier", _example("kaplan_meier"), tmp_path, floor=5)

@@ -56,6 +56,7 @@ def test_the_document_in_docs_is_current() -> None:
     assert DOCUMENT.read_text() == served(), "run `make docs` and commit docs/openapi.json"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), D61)
 def test_every_endpoint_of_d61_is_there(method: str, path: str) -> None:
     operation = published()["paths"][path][method]

@@ -70,6 +70,7 @@ def test_note_that_is_no_checkpoint_is_refused(text: str) -> None:
         opened(SIGNER.sign(text), SIGNER.verifier)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_is_no_note(text: str) -> None:
     for read in (SIGNER.verifier.open, unverified):

@@ -25,6 +25,7 @@ def outcome(disclosure: str, how: str, *, waived: bool = False, content: str | N
     return leaving(task, task.outputs[0], how, waived=waived).outcome  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cohort_statistics", "host_acceptance"])
 def test_tools_examples_end_as_their_declarations_say(name: str) -> None:
     folder = ROOT / "tool_catalog" / name

@@ -242,6 +242,7 @@ async def test_nothing_is_left_behind(store: Path, tmp_path: Path) -> None:
     assert (store / "P1" / "0").exists()
 
 
+@pytest.mark.slow
 async def test_what_a_cancelled_job_was_being_given_is_not_made_after_it_was_removed(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,8 @@ import re
 import struct
 from pathlib import Path
 
+import pytest
+
 from fedproc.contract.tool.metrics import MOST, MetricDecl
 from fedproc.site.jobs.metrics import LINE, MetricFilter
 from fedproc.site.policy.rules import Policy
@@ -47,6 +49,7 @@ def told(what: str) -> float:
     return float(found.replace(",", ""))
 
 
+@pytest.mark.slow
 def test_any_double_comes_out_with_four_digits_at_most() -> None:
     chosen = random.Random(7)
     doubles = [struct.unpack("<d", chosen.randbytes(8))[0] for _ in range(DOUBLES)]
@@ -56,11 +59,13 @@ def test_any_double_comes_out_with_four_digits_at_most() -> None:
     assert all(float(f"{value:.4g}") == value for value in found)
 
 
+@pytest.mark.slow
 def test_number_carries_no_more_bits_than_is_said() -> None:
     assert bits_of_one_number() <= told("bits in each number of a metric")
     assert bits_of_one_number() > told("bits in each number of a metric") - 1
 
 
+@pytest.mark.slow
 def test_job_carries_no_more_than_is_said_under_the_default_policy() -> None:
     policy = Policy()
     values = [1.0] * (policy.metrics_per_job + 50)
