@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -228,6 +229,20 @@ def test_a_host_that_does_not_come_is_named(start: Start) -> None:
     assert code == 3
     assert "round 0: no answer of FORTH within 8 s" in errors
     assert {run.ended(host)[0] for host in ("UB", "BSC")} == {3}
+
+
+def test_a_host_that_is_gone_before_its_reply_leaves_a_line_and_no_traceback(start: Start) -> None:
+    run = start("logistic")
+    run.ask(formula=LOGISTIC, join_seconds=4)
+    run.serve("UB", "BSC")
+    message = json.dumps({"host": "UB", "round": 0, "answer": INTRODUCTION | {"columns": COLUMNS}}).encode()
+    with socket.create_connection(("127.0.0.1", run.port)) as gone:
+        gone.sendall(b"POST /answers HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(message) + message)
+    code, errors = run.ended()
+    assert code == 3
+    assert "no answer of BSC within 4 s" in errors
+    assert "a host's connection ended before its reply was sent" in errors
+    assert "Traceback" not in errors
 
 
 def test_a_host_that_falls_silent_in_a_round_is_named_and_the_others_end(start: Start) -> None:

@@ -12,6 +12,7 @@ import json
 import re
 import socket
 import ssl
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
@@ -140,7 +141,11 @@ class DataServer(ThreadingMixIn, UnixStreamServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Of one connection: the others go on."""
-        log.warning("data_api.connection_failed", exc_info=True)
+        error = sys.exc_info()[1]
+        if isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):
+            log.info("data_api.connection_ended", error=str(error))
+        else:
+            log.warning("data_api.connection_failed", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -92,8 +92,7 @@ class Rounds:
 def serving(port: int, hosts: Sequence[str]) -> Iterator[Rounds]:
     """Listen on ``port`` of the loopback interface. A failure inside is told to the hosts before it goes on."""
     rounds = Rounds(hosts)
-    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(rounds))
-    server.daemon_threads, server.block_on_close = True, False
+    server = _Server(("127.0.0.1", port), _handler(rounds))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -106,6 +105,18 @@ def serving(port: int, hosts: Sequence[str]) -> Iterator[Rounds]:
         rounds.wait_for_delivery(DELIVERY_SECONDS)
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """One line for a connection that was cut: whose answer is missing is said by the round, with its name."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | TimeoutError):
+            return super().handle_error(request, client_address)
+        print(f"a host's connection ended before its reply was sent: {error}", file=sys.stderr, flush=True)
 
 
 def _handler(rounds: Rounds) -> type[BaseHTTPRequestHandler]:

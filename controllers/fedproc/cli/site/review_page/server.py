@@ -10,6 +10,7 @@ import contextlib
 import hmac
 import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -58,6 +59,11 @@ class ReviewServer(ThreadingHTTPServer):
         self.used = time.monotonic()
         self._token, self._until = secrets.token_urlsafe(32), time.monotonic() + LINK_SECONDS
         self._opening = threading.Lock()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """No traceback in the reviewer's terminal where a browser gave a connection up."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
     @property
     def link(self) -> str:
