@@ -6,11 +6,13 @@ import copy
 import csv
 import filecmp
 import json
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from fedproc.demo.data import CURVES, SHARES, YEAR, differences, pooled_reference, write_datasets
+from fedproc.demo.datasets import copy_datasets
 
 pytestmark = pytest.mark.slow  # scikit-learn and lifelines take seconds to load: where they are used
 
@@ -95,3 +97,13 @@ def test_a_result_that_is_off_is_seen() -> None:
     wrong["variables"][1]["counts"][0]["count"] += 1
     assert differences(wrong)["survival"] == pytest.approx(1e-6)
     assert differences(wrong)["grade counts"] == 1
+
+
+def test_federations_that_start_at_once_each_have_it_whole(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    with ProcessPoolExecutor(len(folders)) as at_once:
+        for made in [at_once.submit(copy_datasets, tmp_path / "cache", folder) for folder in folders]:
+            made.result()
+    found = [{path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} for folder in folders]
+    assert found[0] == found[1]
+    assert {path.parts[0] for path in found[0]} >= set(SHARES)

@@ -32,16 +32,13 @@ from fedproc.demo.configuration import (
     Configuration,
     Ports,
 )
+from fedproc.demo.datasets import copy_datasets
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
 from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports, wait_until
 from fedproc.demo.supervision import Program, Supervisor
 
 Say = Callable[[str], None]
-_COMPLETE = "complete-3"
-"""the mark of made data; another one where other data is made"""
-
-
 _START_SECONDS = 180.0
 """that programs have until they work: a machine may have much else to do"""
 
@@ -186,20 +183,7 @@ class Federation:
         operator.add_tool(sign_manifest(manifest, signer), pack(folder, manifest))
 
     def _make_data(self) -> None:
-        made = self._cache / "data"
-        if not (made / _COMPLETE).exists():
-            from fedproc.demo.clinical import write_synthetic
-            from fedproc.demo.data import write_datasets
-            from fedproc.demo.guarded import write_guarded
-            from fedproc.demo.imaging import write_images
-
-            shutil.rmtree(made, ignore_errors=True)
-            write_datasets(made)
-            write_guarded(made)
-            write_images(made)
-            write_synthetic(made)
-            (made / _COMPLETE).touch()
-        shutil.copytree(made, self.folder / "data")
+        copy_datasets(self._cache, self.folder / "data")
         if self._clinical is not None:
             from fedproc.demo.clinical import write_given
 
