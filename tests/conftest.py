@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import find, settings
+from hypothesis.strategies import text
 from tests.support.broker import running_broker
 from tests.support.browser import browser  # noqa: F401 (a fixture)
 from tests.support.examples import wanted
@@ -63,7 +64,9 @@ def pytest_collection() -> None:
     gc.disable()
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.option.markexpr == "unit":
+        find(text(min_size=1), bool)  # the first text in a checkout makes hypothesis' table of characters: a second
     gc.freeze()
     gc.enable()
 

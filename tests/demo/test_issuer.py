@@ -95,6 +95,7 @@ def test_a_sign_in_without_pkce_gives_no_token(browser: FlaskClient) -> None:
         assert redeem(browser, code_of(browser, query), code_verifier="").json["error"] == "invalid_request"
 
 
+@pytest.mark.slow
 def test_nobody_is_led_to_an_address_that_is_not_the_dashboards(browser: FlaskClient) -> None:
     answer = browser.get("/authorize", query_string={**ASKED, "redirect_uri": "https://evil.example/"})
     assert (answer.status_code, "location" in answer.headers) == (400, False)
@@ -169,6 +170,7 @@ def test_the_end_of_one_session_leaves_the_others(browser: FlaskClient, signed_i
     assert exchange(browser, other["access_token"], audience="host-UB").status_code == 200
 
 
+@pytest.mark.slow
 def test_what_may_not_be_exchanged_is_refused(browser: FlaskClient, signed_in: str) -> None:
     assert exchange(browser, signed_in, client="host-UB", audience="host-UB").json["error"] == "unauthorized_client"
     assert exchange(browser, signed_in, audience="host-BSC").json["error"] == "invalid_request"

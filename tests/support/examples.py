@@ -1,4 +1,4 @@
-"""How many random examples a test tries: all of them, a tenth where ``make unit`` is in a hurry, many in a campaign."""
+"""How many random examples a test tries: all of them, a few where ``make unit`` is in a hurry, many in a campaign."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from typing import Any
 
 from hypothesis import HealthCheck, settings
+
+_FEW = 10
 
 
 def examples(count: int, **more: Any) -> settings:
@@ -17,7 +19,7 @@ def examples(count: int, **more: Any) -> settings:
 
 def wanted(count: int) -> int:
     few = os.environ.get("FEDPROC_FEW_EXAMPLES") == "yes"
-    return max(5, count // 10) if few else count * _times()
+    return min(max(5, count // 10), _FEW) if few else count * _times()
 
 
 def _times() -> int:

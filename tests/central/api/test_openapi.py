@@ -64,6 +64,7 @@ def test_every_endpoint_of_d61_is_there(method: str, path: str) -> None:
     assert operation["description"]
 
 
+@pytest.mark.slow
 def test_the_groups_have_an_order_and_none_is_left_out() -> None:
     operations = [operation for methods in published()["paths"].values() for operation in methods.values()]
     used = {tag for operation in operations for tag in operation["tags"]}
