@@ -40,8 +40,8 @@ from fedproc.contract.wire.messages import (
     Record,
     Snapshot,
     Wire,
-    open_jobs_digest,
 )
+from fedproc.contract.wire.open_jobs import open_jobs_digest
 
 HOSTS = {"UB": ["data"], "BSC": ["data"], "FORTH": ["data", "compute"], "EUCAIM": ["aggregator"]}
 DATASETS = ("cohort", "images")

@@ -86,7 +86,9 @@ class Host:
     """One host's orchestrator, with all that it needs; its jobs want one GPU each, unless ``gpus`` is empty."""
 
     def __init__(self, folder: Path, journal: Journal, gpus: tuple[GpuInfo, ...]) -> None:
-        settings: Any = SimpleNamespace(host="UB", state=folder, journal_folder=folder, keep_job_folders=False)
+        settings: Any = SimpleNamespace(
+            host="UB", state=folder, journal_folder=folder, keep_job_folders=False, prepare_days=7.0
+        )
         settings.capacity, settings.retention = SimpleNamespace(disk_mb=None), RetentionSettings()
         clock = SimpleNamespace(compared=True, trusted=True, skew=0.0, now=now)
         self.journal, self.executor, signals = journal, Executor(), Signals()

@@ -54,6 +54,9 @@ def show(experiment: Experiment, json: AsJson = False) -> None:
         return as_json(found)
     say(bold(found.id), f"  {found.tool} {found.version}  ", outcome(found), f"  {found.label or ''}")
     say(f"of {found.owner_name or found.owner}; started {clock(found.created)}; ended {clock(found.ended)}")
+    if found.held:
+        what = "prepared" if found.prepared else "being prepared"
+        say(f"{what}, and held until {clock(found.held_until)}: ", bold(f"fedproc start {found.id}"), " starts it")
     rows = [
         (job.id, f"{job.task}@{job.host}", _stage(job), _why(job.reason, job.waiting_for, job.unreachable))
         for job in found.jobs

@@ -23,7 +23,7 @@ _MODULES = {
     "enrolments": {"hosts"},
     "survey": {"hosts"},
     "host_logs": {"hosts"},
-    "run": {"run", "follow"},
+    "run": {"run", "follow", "start"},
     "experiments": {"experiments", "results"},
     "retention": {"storage", "users"},
     "catalog": {"catalog"},

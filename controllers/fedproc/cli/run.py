@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from fedproc.cli import arguments, inputs
+from fedproc.cli import arguments, inputs, preparing
 from fedproc.cli.column_notes import tell_differences
 from fedproc.cli.dry_run import show_dry_run
 from fedproc.cli.finding import Experiment, experiment_id, explain
@@ -62,6 +62,12 @@ def run(
     to: Results = None,
     logs: Logs = False,
     wait: Annotated[bool, typer.Option(help="follow it until it ends")] = True,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="have the hosts lay out data and tool; fedproc start ID then starts it")
+    ] = False,
+    hold: Annotated[
+        float | None, typer.Option(min=0.01, max=90, help="with --prepare: days until it expires, unless it is started")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="start nothing: say what each host would do, and what would leave it")
     ] = False,
@@ -71,7 +77,7 @@ def run(
 
     \b
     Exit codes:
-    0    succeeded (or started, with --no-wait; or would run, with --dry-run)
+    0    succeeded (or started, with --no-wait; or prepared, with --prepare; or would run, with --dry-run)
     4    succeeded without some of its hosts, as the tool allows
     5    succeeded, and a site released a part of its results alone
     3    ended otherwise
@@ -84,7 +90,7 @@ def run(
         "selection": selection, "dataset_selections": dataset_selections,
         "tool": tool, "version": version, "hosts": host or [], "datasets": data or [], "label": label,
         "purpose": purpose, "lost_after": lost_after, "parameters": arguments.parameters(parameters, parameter or []),
-        "host_parameters": arguments.host_parameters(host_parameter or []),
+        "host_parameters": arguments.host_parameters(host_parameter or []), **preparing.asked(hold, prepare=prepare),
     }  # fmt: skip
     if to is not None:
         check_folder(to)
@@ -101,7 +107,9 @@ def run(
         with _interruptible(client, experiment.id):
             if not json:
                 say("experiment ", bold(experiment.id))
-            if wait:
+            if prepare:
+                preparing.show(client, experiment.id, wait=wait, json=json)
+            elif wait:
                 _follow(client, experiment.id, to, logs=logs, json=json)
             elif json:
                 as_json(experiment)
@@ -148,6 +156,28 @@ def follow_one(experiment: Experiment, to: Results = None, logs: Logs = False, j
             check_folder(to, found)
         with _interruptible(client, found):
             _follow(client, found, to, logs=logs, json=json)
+
+
+def start(
+    experiment: Experiment,
+    to: Results = None,
+    logs: Logs = False,
+    wait: Annotated[bool, typer.Option(help="follow it until it ends")] = True,
+    json: AsJson = False,
+) -> None:
+    """Start an experiment that was prepared (run --prepare), and follow it; exit codes as those of run."""
+    with signed_in() as client:
+        found = experiment_id(client, experiment)
+        if to is not None:
+            check_folder(to, found)
+        started = client.start(found)
+        with _interruptible(client, found):
+            if wait:
+                _follow(client, found, to, logs=logs, json=json)
+            elif json:
+                as_json(started)
+            else:
+                say(f"{found} is started; ", bold(f"fedproc follow {found}"), " shows how it goes on")
 
 
 def _follow(client: Client, experiment: str, to: Path | None, *, logs: bool, json: bool) -> None:
@@ -248,3 +278,4 @@ def mount(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(run)
     app.command("follow")(follow_one)
+    app.command("start")(start)

@@ -164,6 +164,10 @@ class Client(FileCalls):
     def cancel(self, experiment: str) -> ExperimentView:
         return self._one(ExperimentView, "POST", at("experiments", experiment, "cancel"))
 
+    def start(self, experiment: str) -> ExperimentView:
+        """Start one that was prepared ahead."""
+        return self._one(ExperimentView, "POST", at("experiments", experiment, "start"))
+
     def lost(self, experiment: str, reason: str, jobs: Sequence[str] = ()) -> ExperimentView:
         """For operators: end its open jobs, or these alone, without their hosts."""
         body = {"reason": reason, "jobs": list(jobs)}

@@ -87,6 +87,9 @@ class ExperimentState(StrEnum):
 
 ENDED: frozenset[ExperimentState] = frozenset(ExperimentState) - {ExperimentState.queued, ExperimentState.running}
 
+FOR_START = "the start"
+"""what a job waits for that is laid out ahead, or that nothing is laid out for: its words begin so"""
+
 _WORST_FIRST = (S.failed, S.error, S.lost, S.refused, S.expired, S.cancelled)
 
 

@@ -185,6 +185,11 @@ class SiteSettings(Section):
     dataset_reread_days: float = Field(
         30, ge=0, description="after as many, the bytes of all files of a dataset are read again; 0: never"
     )
+    prepare_days: float = Field(
+        7,
+        ge=0,
+        description="for how long what was laid out ahead of an experiment's start is held; 0: none is laid out",
+    )
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
     metrics_port: int | None = Field(None, description="loopback port of /metrics")

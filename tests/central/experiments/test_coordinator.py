@@ -15,6 +15,7 @@ from tests.support.examples import examples
 from tests.support.sample_tools import CHAIN, DIAL, GANG, LONE, PORT, SENT, WATCHED, need, task, tool
 
 from fedproc.central.experiments.coordinator import (
+    AHEAD,
     Decision,
     Facts,
     JobFacts,
@@ -39,11 +40,21 @@ class Play:
         self.jobs = {job.id: job for job in _placed(tool, hosts, uploads)}
         self.cancel_requested = False
         self.busy: frozenset[str] = frozenset()
+        self.held = False
         self.decisions: list[Decision] = []
         self.ends: dict[str, int] = {}
 
     def facts(self) -> Facts:
-        return Facts(self.tool, tuple(self.jobs.values()), self.cancel_requested, self.busy)
+        return Facts(self.tool, tuple(self.jobs.values()), self.cancel_requested, self.busy, self.held)
+
+    def hold(self, able: set[str]) -> None:
+        """Have it prepared at the hosts that can; of a gang all or none."""
+        self.held = True
+        for job in list(self.jobs.values()):
+            gang = self._gang(job) or [job]
+            waits = any(self._needed(other, "exited") for other in gang)
+            if not waits and all(other.host in able for other in gang):
+                self.jobs[job.id] = replace(job, messages_sent=frozenset({AHEAD}))
 
     def decide(self) -> list[Decision]:
         """Decide and carry out until nothing follows, as the centre does; all that was decided."""
@@ -62,7 +73,10 @@ class Play:
         if decision.kind == "cancel" and job.state is S.queued:
             self._move(job, S.cancelled)
             return
-        known = replace(job, messages_sent=job.messages_sent | {decision.kind})
+        late = {AHEAD} if decision.kind == "job" and not self.held else set()
+        known = replace(job, messages_sent=(job.messages_sent | {decision.kind}) - late)
+        if decision.kind == "proceed":
+            known = replace(known, ready=False)
         self.jobs[job.id] = replace(known, state=S.dispatched) if decision.kind == "job" else known
 
     def _check(self, decisions: list[Decision]) -> None:
@@ -83,7 +97,17 @@ class Play:
         if gang:
             sent = {d.job for d in decisions if d.kind == "job"}
             assert {other.id for other in gang} <= sent, "a gang goes as a whole"
-            assert not self.busy & {other.host for other in gang}, "and to hosts that acquire for no other"
+            if not self.held:
+                assert not self.busy & {other.host for other in gang}, "and to hosts that acquire for no other"
+        if self.held:
+            assert AHEAD in job.messages_sent, "a host that lays out nothing ahead would run it at once"
+
+    def _check_proceed(self, job: JobFacts, decisions: list[Decision]) -> None:
+        assert not self.held, "its user has not started it"
+        assert job.laid_out
+        if gang := self._gang(job):
+            assert {other.id for other in gang} <= {d.job for d in decisions if d.kind == "proceed"}
+            assert not self.busy & {other.host for other in gang}
 
     def _check_start(self, job: JobFacts, _: list[Decision]) -> None:
         assert job.state is S.prepared
@@ -127,13 +151,15 @@ class Play:
             found += [(job.id, state.value) for state in self._next_states(job)]
             if self._gets_ready(job):
                 found.append((job.id, "ready"))
-        return found
+        return [*found, ("", "start")] if self.held and not self.cancel_requested else found
 
     def _next_states(self, job: JobFacts) -> list[JobState]:
         gang = job.task in gang_tasks(self.tool)
         service = self.tool.task(job.task).kind is TaskKind.service
         found = []
         for state in LEGAL[job.state] if job.state is not S.queued else frozenset({S.expired}):
+            if state is S.prepared and AHEAD in job.messages_sent and "proceed" not in job.messages_sent:
+                continue
             if state is S.running and gang and "start" not in job.messages_sent:
                 continue
             if state is S.collecting and service and "finish" not in job.messages_sent:
@@ -142,9 +168,14 @@ class Play:
         return sorted(found)
 
     def _gets_ready(self, job: JobFacts) -> bool:
+        if job.state is S.materialising and AHEAD in job.messages_sent and "proceed" not in job.messages_sent:
+            return not job.ready
         return job.state is S.running and not job.ready and self.tool.task(job.task).ready is not None
 
     def happen(self, job: str, what: str) -> None:
+        if what == "start":
+            self.held = False
+            return
         before = self.jobs[job]
         if what == "uploaded":
             self.jobs[job] = replace(before, uploads_missing=0)
@@ -241,6 +272,8 @@ def test_whatever_happens_every_job_ends_once_and_the_experiment_with_the_last(
     tool: Tool, hosts: int, data: st.DataObject
 ) -> None:
     play = Play(tool, hosts, uploads=True)
+    if data.draw(st.booleans()):
+        play.hold(set(data.draw(st.lists(st.sampled_from(["AGG", *(f"H{n}" for n in range(hosts))])))))
     play.decide()
     for _ in range(400):
         before = state_of(play.facts())
@@ -263,6 +296,8 @@ def test_whatever_happens_every_job_ends_once_and_the_experiment_with_the_last(
 @given(tools().filter(lambda t: not _waits_for_itself(t)), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_if_nothing_goes_wrong_it_succeeds(tool: Tool, hosts: int, random: Any) -> None:
     play = Play(tool, hosts, uploads=True)
+    if random.random() < 0.5:
+        play.hold({host for host in ("AGG", "H0", "H1", "H2", "H3") if random.random() < 0.8})
     play.decide()
     while options := play.good():
         play.happen(*random.choice(options))
@@ -312,6 +347,47 @@ def test_who_needs_others_to_have_exited_waits_for_the_last() -> None:
     assert _told(play) == []
     play._move(play.jobs["local@H1"], S.succeeded)
     assert _told(play) == [("job", "total@AGG")]
+
+
+def test_what_is_held_is_laid_out_where_that_can_be_and_goes_nowhere_else() -> None:
+    play = Play(LONE, 3)
+    play.hold({"H0", "H1"})
+    assert _told(play) == [("job", "work@H0"), ("job", "work@H1")]
+    play._move(play.jobs["work@H0"], S.materialising)
+    play.happen("work@H0", "ready")
+    assert _told(play) == []
+    play.held = False
+    assert _told(play) == [("job", "work@H2"), ("proceed", "work@H0")]
+    play._move(play.jobs["work@H1"], S.materialising)
+    assert _told(play) == []
+    play.happen("work@H1", "ready")
+    assert _told(play) == [("proceed", "work@H1")]
+
+
+def test_held_gang_is_laid_out_on_busy_hosts_and_acquires_them_as_a_whole() -> None:
+    play = Play(GANG, 2)
+    play.hold({"AGG", "H0", "H1"})
+    play.busy = frozenset({"H1"})
+    assert len(_told(play)) == 3
+    assert waiting_gang_hosts(play.facts()) == frozenset()
+    for job in play.jobs.values():
+        play._move(job, S.materialising)
+    play.held = False
+    for job in list(play.jobs):
+        assert _told(play) == []
+        play.happen(job, "ready")
+    assert _told(play) == [], "another gang acquires at H1"
+    assert waiting_gang_hosts(play.facts()) == {"AGG", "H0", "H1"}
+    play.busy = frozenset()
+    assert sorted(_told(play)) == [("proceed", "client@H0"), ("proceed", "client@H1"), ("proceed", "server@AGG")]
+
+
+def test_gang_with_a_host_that_lays_out_nothing_goes_at_the_start() -> None:
+    play = Play(GANG, 2)
+    play.hold({"AGG", "H0"})
+    assert _told(play) == []
+    play.held = False
+    assert len(_told(play)) == 3
 
 
 def test_a_gang_from_admission_to_its_end() -> None:

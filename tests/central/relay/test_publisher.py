@@ -20,7 +20,8 @@ from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.states import JobState
 from fedproc.contract.wire import jws
 from fedproc.contract.wire.jws import unseal
-from fedproc.contract.wire.messages import CRITICAL, JobOrder, OpenJob, OpenJobsRequest, open_jobs_digest
+from fedproc.contract.wire.messages import CRITICAL, JobOrder, OpenJobsRequest
+from fedproc.contract.wire.open_jobs import OpenJob, open_jobs_digest
 
 # -- the publisher
 
@@ -63,8 +64,8 @@ def test_order_that_selects_is_refused_by_a_host_that_does_not_know_selections(b
 
 
 def test_what_a_host_must_know_of_an_order_says_so() -> None:
-    """One of the release before would run a guarded job and never ask again."""
-    assert CRITICAL["job"] == ("selections", "grants")
+    """One of the release before would run a guarded job and never ask again, and a held one at once."""
+    assert CRITICAL["job"] == ("selections", "grants", "ahead")
 
 
 def test_an_order_that_its_host_could_not_read_ends_its_job_and_is_never_sent(

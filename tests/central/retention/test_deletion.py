@@ -20,7 +20,7 @@ from fedproc.central.retention.deletion import Deleted, delete_experiment, unfin
 from fedproc.common.errors import ConflictError, NotFoundError
 from fedproc.contract.api.hosts import OpenJobsReport
 from fedproc.contract.states import JobState
-from fedproc.contract.wire.messages import OpenJob
+from fedproc.contract.wire.open_jobs import OpenJob
 
 DAY = 86_400.0
 

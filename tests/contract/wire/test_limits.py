@@ -22,7 +22,8 @@ from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.tool.tool import Manifest, SourceFile
 from fedproc.contract.wire import jws, limits, routing
-from fedproc.contract.wire.messages import Cancel, FileRef, OpenJob, Output, Peer, Snapshot, Start
+from fedproc.contract.wire.messages import Cancel, FileRef, Output, Peer, Snapshot, Start
+from fedproc.contract.wire.open_jobs import OpenJob
 
 ROOT = Path(__file__).parents[3]
 KEY = ECKey.generate_key("P-256")

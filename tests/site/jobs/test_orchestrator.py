@@ -17,6 +17,7 @@ from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import JobOrder, Start
 from fedproc.site.jobs import run as jobs_run
+from fedproc.site.jobs import writer
 from fedproc.site.jobs.adoption import adopt_shares
 from fedproc.site.jobs.opinions import Reviewer, Word
 from fedproc.site.jobs.record import EndStep, JobRecord
@@ -128,7 +129,7 @@ async def test_a_stop_while_a_job_is_being_ended_takes_nothing_from_its_end(host
 async def test_job_says_that_its_packages_are_fetched_where_that_takes_long(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_run, "_LONG", 0.01)
+    monkeypatch.setattr(writer, "_LONG", 0.01)
     made, ready = asyncio.Event(), host.services.runtimes.ready
 
     async def slowly(installed: Any, task: Any) -> Any:

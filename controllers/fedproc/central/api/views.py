@@ -11,6 +11,7 @@ from sqlalchemy import Row
 
 from fedproc.central.api.deps import AppState
 from fedproc.central.api.release_view import release_view
+from fedproc.central.experiments.held import is_held, is_laid_out, is_prepared, waits_for_start
 from fedproc.central.tlog import witness
 from fedproc.contract.api.experiments import (
     EventView,
@@ -34,8 +35,11 @@ from fedproc.contract.wire.release import PARTLY_CODE
 _AT_CENTRE = frozenset({"queued"})
 
 
-def job_view(row: Row[Any], created: float, heartbeat_timeout: float) -> JobView:
-    """One job; ``row`` also says when its host was last ``heard``, ``heartbeat_timeout`` is in seconds."""
+def job_view(row: Row[Any], created: float, heartbeat_timeout: float, *, held: bool = False) -> JobView:
+    """One job; ``row`` also says when its host was last ``heard``, ``heartbeat_timeout`` is in seconds.
+
+    ``held``: its experiment waits for its user's start.
+    """
     snapshot: Mapping[str, Any] = row.snapshot or {}
     return JobView(
         id=row.id,
@@ -45,7 +49,8 @@ def job_view(row: Row[Any], created: float, heartbeat_timeout: float) -> JobView
         state=row.state,
         code=row.code,
         reason=row.reason,
-        waiting_for=_waiting_for(row, snapshot),
+        waiting_for=_waiting_for(row, snapshot, held=held),
+        laid_out=is_laid_out(row),
         unreachable=_unreachable(row, heartbeat_timeout),
         times=_times(row, snapshot, created),
         exit_code=snapshot.get("exit_code"),
@@ -54,9 +59,11 @@ def job_view(row: Row[Any], created: float, heartbeat_timeout: float) -> JobView
     )
 
 
-def _waiting_for(row: Row[Any], snapshot: Mapping[str, Any]) -> str | None:
+def _waiting_for(row: Row[Any], snapshot: Mapping[str, Any], *, held: bool) -> str | None:
     if row.state == "queued" and row.uploads_missing > 0:
         return f"{row.uploads_missing} uploaded input(s): PUT /tasks/{row.id}/input"
+    if row.state == "queued" and held:
+        return waits_for_start(row)
     return None if row.state in TERMINAL else snapshot.get("waiting_for")
 
 
@@ -87,8 +94,8 @@ def experiment_view(
 
     ``without`` are the hosts that it succeeded without, ``partly`` those that released a part, if the jobs do not tell.
     """
-    request: Mapping[str, Any] = row.request
-    shown = [job_view(job, row.created, heartbeat_timeout) for job in jobs]
+    request, held = row.request, is_held(row)
+    shown = [job_view(job, row.created, heartbeat_timeout, held=held) for job in jobs]
     if without is None:
         without = (job.host for job in shown if row.state == "succeeded" and job.state != "succeeded")
     if partly is None:
@@ -105,6 +112,9 @@ def experiment_view(
         created=moment(row.created),
         ended=None if row.ended is None else moment(row.ended),
         cancel_requested=row.cancel_requested,
+        held=held,
+        prepared=held and is_prepared(shown),
+        held_until=moment(row.created + request["start_within"]) if held else None,
         succeeded_without=sorted(set(without)),
         partly_released=sorted(set(partly)),
         jobs=shown,

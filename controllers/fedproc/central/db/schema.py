@@ -125,14 +125,15 @@ experiments = Table(
     Column("ended", Float),
     Column("idempotency_key", String(255)),
     Column("fingerprint", String(64)),
+    Column("prepare", String(8)),
     UniqueConstraint("owner", "idempotency_key"),
     Index("ix_experiments_owner_id", "owner", "id"),
     Index("ix_experiments_owner_state", "owner", "state"),
     Index("ix_experiments_state", "state"),
     Index("ix_experiments_label", "label"),
 )
-"""``request`` is the ExperimentRequest as accepted (with hosts and defaults filled in); ``fingerprint`` the sha256
-of what was sent under ``idempotency_key``."""
+"""``request``: as accepted, with hosts and defaults filled in; ``fingerprint``: sha256 of what was sent under
+``idempotency_key``; ``prepare``: of one to be prepared ahead, ``held`` or ``started``."""
 
 jobs = Table(
     "jobs",
@@ -169,9 +170,8 @@ jobs = Table(
 )
 """``gang``: it starts together with others. ``order``: what the JobOrder is built from, but for what it has in common
 with others, which is kept in :data:`shared` under the ids in ``shared``. ``snapshot``: the host's last.
-``told``: which messages (``job``, ``start``, ``finish``, ``cancel``) were already written for it. ``late``: what
-came after the terminal state. ``missing_since``: when its host first did not name it among its open jobs, if it has
-not been heard of since."""
+``told``: what was written for it already (``job``, ``start``, …), and ``ahead``. ``late``: what came after the terminal
+state. ``missing_since``: when its host first did not name it among its open jobs, if it has not been heard of since."""
 
 outbox = Table(
     "outbox",

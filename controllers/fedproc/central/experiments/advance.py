@@ -6,13 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
 from fedproc.central.db.repositories import delegations, events, shared, tools
 from fedproc.central.db.repositories.shared import Part
 from fedproc.central.db.schema import experiments, jobs, outbox
 from fedproc.central.experiments import orders
 from fedproc.central.experiments.coordinator import (
+    AHEAD,
+    HELD,
+    STARTED,
     Decision,
     Facts,
     JobFacts,
@@ -23,7 +26,8 @@ from fedproc.central.experiments.coordinator import (
 from fedproc.central.experiments.orders import OrderJson
 from fedproc.central.experiments.references import References
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState
-from fedproc.contract.wire.messages import Cancel, Finish, Start, Wire
+from fedproc.contract.tool.tool import Tool
+from fedproc.contract.wire.messages import Cancel, Finish, Proceed, Start, Wire
 
 _FACTS: tuple[Any, ...] = (
     jobs.c.id,
@@ -38,6 +42,7 @@ _FACTS: tuple[Any, ...] = (
     jobs.c.reason,
     experiments.c.digest,
     experiments.c.cancel_requested,
+    experiments.c.prepare,
     experiments.c.state.label("whole"),
 )
 """What is decided by: the large columns of a job are left where they are."""
@@ -85,7 +90,9 @@ def advance_waiting(connection: Connection, now: float) -> None:
 
 def _waiting(connection: Connection, before: str | None = None) -> Iterator[tuple[str, frozenset[str]]]:
     """Experiments with a gang that lacks nothing but its hosts, the earliest first, each with those hosts."""
-    queued = select(jobs.c.experiment).where(jobs.c.gang, jobs.c.state == JobState.queued)
+    laid_out = and_(jobs.c.state == JobState.materialising, jobs.c.ready, experiments.c.prepare == STARTED)
+    queued = select(jobs.c.experiment).join(experiments, experiments.c.id == jobs.c.experiment)
+    queued = queued.where(jobs.c.gang, or_(jobs.c.state == JobState.queued, laid_out))
     if before is not None:
         queued = queued.where(jobs.c.experiment < before)
     whole = queued.group_by(jobs.c.experiment).having(func.max(jobs.c.uploads_missing) == 0)
@@ -94,8 +101,7 @@ def _waiting(connection: Connection, before: str | None = None) -> Iterator[tupl
     rows = connection.execute(query).all()
     for experiment, group in groupby(rows, key=lambda row: str(row.experiment)):
         found = list(group)
-        tool = tools.of_digest(connection, found[0].digest)
-        facts = Facts(tool, tuple(_fact(row, row.told) for row in found), bool(found[0].cancel_requested))
+        facts = _facts_of(tools.of_digest(connection, found[0].digest), found)
         if wanted := waiting_gang_hosts(facts):
             yield experiment, wanted
 
@@ -105,11 +111,21 @@ def _acquiring(connection: Connection, but: str) -> frozenset[str]:
     query = select(jobs.c.host, jobs.c.told).where(
         jobs.c.gang, jobs.c.state.in_(_ACQUIRING), jobs.c.experiment != but
     )  # fmt: skip
-    return frozenset(
-        row.host
-        for row in connection.execute(query)
-        if "job" in row.told and "start" not in row.told and "cancel" not in row.told
-    )
+    return frozenset(row.host for row in connection.execute(query) if _holds_share(row.told))
+
+
+def _holds_share(sent: Sequence[str]) -> bool:
+    """Whether a gang's job has a share of its host, or waits for one, before it starts."""
+    goes = "job" in sent and (AHEAD not in sent or "proceed" in sent)
+    return goes and "start" not in sent and "cancel" not in sent
+
+
+def _facts_of(
+    tool: Tool, rows: Sequence[Row[Any]], sent: Mapping[str, Iterable[str]] | None = None,
+    busy: frozenset[str] = frozenset(),
+) -> Facts:  # fmt: skip
+    found = tuple(_fact(row, row.told if sent is None else sent[row.id]) for row in rows)
+    return Facts(tool, found, bool(rows[0].cancel_requested), busy, held=rows[0].prepare == HELD)
 
 
 def _fact(row: Row[Any], messages_sent: Iterable[str]) -> JobFacts:
@@ -166,16 +182,19 @@ class _Advancing:
         return any(row.gang and (row.state in TERMINAL or "start" in self._sent[row.id]) for row in self._rows)
 
     def _facts(self, busy: frozenset[str]) -> Facts:
-        found = tuple(_fact(row, self._sent[row.id]) for row in self._rows)
-        return Facts(self._tool, found, bool(self._rows[0].cancel_requested), busy)
+        return _facts_of(self._tool, self._rows, self._sent, busy)
 
     def _busy(self) -> frozenset[str]:
         """Hosts on which another gang acquires just now, or for which an earlier one waits."""
-        waits = any(r.gang and r.state == JobState.queued and "job" not in self._sent[r.id] for r in self._rows)
+        waits = any(row.gang and self._waits_for_host(row) for row in self._rows)
         if not waits or self._given_busy is not None:
             return self._given_busy or frozenset()
         earlier = (wanted for _, wanted in _waiting(self._connection, before=self._id))
         return _acquiring(self._connection, but=self._id).union(*earlier)
+
+    def _waits_for_host(self, row: Row[Any]) -> bool:
+        sent = self._sent[row.id]
+        return "job" not in sent if row.state == JobState.queued else AHEAD in sent and "proceed" not in sent
 
     # -- carrying out ----------------------------------------------------------------------------
 
@@ -204,6 +223,8 @@ class _Advancing:
         match decision.kind:
             case "job":
                 self._put(row, "job", self._order(row), self._drafts[row.id].shared or ())
+            case "proceed":
+                self._put(row, "proceed", Proceed(job=row.id))
             case "start":
                 self._put(row, "start", self._start(row))
             case "finish":
@@ -215,8 +236,12 @@ class _Advancing:
         return False
 
     def _order(self, row: Row[Any]) -> OrderJson:
-        found = self._references
-        return orders.complete(self._drafts[row.id].order, found.inputs(row), found.recipients(row))
+        found, order = self._references, self._drafts[row.id].order
+        if row.prepare == HELD:
+            order = {**order, "ahead": True}
+        elif AHEAD in self._sent[row.id]:  # it was started before it could go
+            self._sent[row.id].remove(AHEAD)
+        return orders.complete(order, found.inputs(row), found.recipients(row))
 
     def _start(self, row: Row[Any]) -> Start:
         found = self._references

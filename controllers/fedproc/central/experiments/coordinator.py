@@ -18,7 +18,11 @@ from fedproc.contract.tool.tool import Tool
 
 _BEFORE_PREPARED = frozenset({JobState.queued, JobState.dispatched, JobState.accepted, JobState.materialising})
 
-Kind = Literal["job", "start", "finish", "cancel"]
+Kind = Literal["job", "proceed", "start", "finish", "cancel"]
+HELD, STARTED = "held", "started"
+"""how far an experiment is that was to be prepared ahead"""
+AHEAD = "ahead"
+"""among the messages of a job: what it needs is, or was, to be laid out before its experiment is started"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,12 @@ class JobFacts:
         return self.state in TERMINAL
 
     @property
+    def laid_out(self) -> bool:
+        """Whether it waits at its host for nothing but the word to proceed."""
+        waits = AHEAD in self.messages_sent and "proceed" not in self.messages_sent
+        return waits and self.ready and self.state is JobState.materialising
+
+    @property
     def failed(self) -> bool:
         return self.ended and self.state is not JobState.succeeded
 
@@ -55,12 +65,16 @@ class Decision:
 
 @dataclass(frozen=True)
 class Facts:
-    """An experiment. ``busy`` are hosts on which no further gang may begin to acquire now."""
+    """An experiment. ``busy`` are hosts on which no further gang may begin to acquire now.
+
+    ``held``: it is prepared ahead, and its user has not started it.
+    """
 
     tool: Tool
     jobs: tuple[JobFacts, ...]
     cancel_requested: bool = False
     busy: frozenset[str] = field(default=frozenset())
+    held: bool = False
 
     @cached_property
     def by_task(self) -> dict[str, list[JobFacts]]:
@@ -111,6 +125,8 @@ def decide(facts: Facts) -> list[Decision]:
     decisions = list(_cancel_tolerated(facts))
     for group in groups(facts.tool):
         decisions += _dispatch(facts, group)
+        if not facts.held:
+            decisions += _proceed(facts, group)
         if len(group) > 1:
             decisions += _start(facts, group)
         decisions += _finish(facts, group)
@@ -136,8 +152,8 @@ def _living(facts: Facts, group: list[Task]) -> list[JobFacts]:
 
 def waiting_gang_hosts(facts: Facts) -> frozenset[str]:
     """Hosts of a gang that could be dispatched but for ``busy``; empty if there is none."""
-    for group in groups(facts.tool):
-        if len(group) > 1 and _can_dispatch(facts, group):
+    for group in groups(facts.tool) if not facts.held else ():
+        if len(group) > 1 and (_can_dispatch(facts, group) or _can_proceed(facts, group)):
             return frozenset(job.host for job in _living(facts, group))
     return frozenset()
 
@@ -145,7 +161,17 @@ def waiting_gang_hosts(facts: Facts) -> frozenset[str]:
 def _can_dispatch(facts: Facts, group: list[Task]) -> bool:
     jobs = _living(facts, group)
     untouched = all(job.state is JobState.queued and "job" not in job.messages_sent for job in jobs)
-    return untouched and bool(jobs) and all(_inputs_there(facts, job) for job in jobs)
+    return untouched and bool(jobs) and all(_inputs_there(facts, job) and _may_go(facts, job) for job in jobs)
+
+
+def _may_go(facts: Facts, job: JobFacts) -> bool:
+    """Of one that is held, where its host lays out ahead alone."""
+    return not facts.held or AHEAD in job.messages_sent
+
+
+def _can_proceed(facts: Facts, group: list[Task]) -> bool:
+    jobs = _living(facts, group)
+    return bool(jobs) and all(job.laid_out for job in jobs)
 
 
 def _inputs_there(facts: Facts, job: JobFacts) -> bool:
@@ -158,12 +184,22 @@ def _inputs_there(facts: Facts, job: JobFacts) -> bool:
 def _dispatch(facts: Facts, group: list[Task]) -> Iterator[Decision]:
     if len(group) > 1:
         jobs = _living(facts, group)
-        if _can_dispatch(facts, group) and not facts.busy & {job.host for job in jobs}:
+        acquires = set() if facts.held else {job.host for job in jobs}
+        if _can_dispatch(facts, group) and not facts.busy & acquires:
             yield from (Decision("job", job.id) for job in jobs)
         return
     for job in _living(facts, group):
-        if job.state is JobState.queued and "job" not in job.messages_sent and _inputs_there(facts, job):
+        untouched = job.state is JobState.queued and "job" not in job.messages_sent
+        if untouched and _inputs_there(facts, job) and _may_go(facts, job):
             yield Decision("job", job.id)
+
+
+def _proceed(facts: Facts, group: list[Task]) -> Iterator[Decision]:
+    """What was laid out ahead begins; a gang all at once, since each of it then holds a share of its host."""
+    jobs = _living(facts, group)
+    if len(group) > 1 and (facts.busy & {job.host for job in jobs} or not _can_proceed(facts, group)):
+        return
+    yield from (Decision("proceed", job.id) for job in jobs if job.laid_out)
 
 
 def _start(facts: Facts, group: list[Task]) -> Iterator[Decision]:

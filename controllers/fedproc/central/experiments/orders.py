@@ -54,6 +54,7 @@ class OrderJson(TypedDict):
     inputs: NotRequired[list[dict[str, Any]]]
     deadlines: DeadlinesJson
     gang: NotRequired[bool]
+    ahead: NotRequired[bool]
     hosts: NotRequired[dict[str, list[str]]]
     recipients: NotRequired[dict[str, dict[str, Any]]]
 

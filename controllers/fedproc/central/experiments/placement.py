@@ -38,6 +38,8 @@ class HostFacts:
     accepted: bool = True
     columns: Callable[[str], frozenset[str] | None] = lambda _: None
     """the names of all columns of one of them; None where not all are known"""
+    ahead: bool = False
+    """whether it lays out ahead what a job needs"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Plan:
 
     request: ExperimentRequest
     jobs: tuple[Placed, ...]
+    ahead: frozenset[str] = frozenset()
+    """of one that is to be prepared: those of its hosts that lay out ahead"""
 
 
 def named_hosts(request: RunRequest, aggregator: str) -> frozenset[str]:
@@ -89,7 +93,8 @@ def plan(
             f"the experiment cannot be placed: {first}{more}", code="placement", errors=field_errors
         )
     accepted = {"hosts": chosen, "version": tool.version, "parameters": placing.parameters.everywhere}
-    return Plan(request.model_copy(update=accepted), tuple(placing.jobs()))
+    able = frozenset(host for host, facts in hosts.items() if request.prepare and facts.ahead)
+    return Plan(request.model_copy(update=accepted), tuple(placing.jobs()), able)
 
 
 class _Placing:

@@ -18,4 +18,5 @@ def facts_of(connection: Connection, row: Row[Any]) -> HostFacts:
         version = (offered or {}).get(dataset)
         return None if version is None else dataset_columns.names_in(connection, row.id, dataset, version)
 
-    return HostFacts(row.id, row.active, frozenset(row.roles), offered, row.is_accepted, columns)
+    return HostFacts(row.id, row.active, frozenset(row.roles), offered, row.is_accepted, columns,
+                     bool((row.heartbeat or {}).get("ahead")))  # fmt: skip

@@ -12,7 +12,8 @@ from fedproc.central.db.schema import jobs, outbox
 from fedproc.central.experiments import lost
 from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.states import TERMINAL, JobState
-from fedproc.contract.wire.messages import OpenJob, OpenJobsRequest, open_jobs_digest
+from fedproc.contract.wire.messages import OpenJobsRequest
+from fedproc.contract.wire.open_jobs import OpenJob, open_jobs_digest
 
 AGAIN_AFTER = 30.0
 """Seconds after which a job that was sent and is unknown to its host is sent again."""

@@ -15,9 +15,11 @@ from fedproc.central.db.engine import read_transaction, retry_on_conflict, seria
 from fedproc.central.db.repositories import delegations, experiments, hosts, log_queue, shared, tools
 from fedproc.central.db.repositories.log_queue import LogEntry
 from fedproc.central.experiments.advance import advance
+from fedproc.central.experiments.coordinator import AHEAD, HELD
 from fedproc.central.experiments.forecast import Rehearsal
-from fedproc.central.experiments.gangs import gang_tasks
+from fedproc.central.experiments.gangs import gang_tasks, groups
 from fedproc.central.experiments.granted import Granted, by_grants, check_terms
+from fedproc.central.experiments.held import goes_ahead
 from fedproc.central.experiments.orders import Drafts
 from fedproc.central.experiments.placement import HostFacts, Placed, Plan, named_hosts, plan, windows
 from fedproc.central.experiments.placement_facts import facts_of
@@ -37,7 +39,7 @@ Answer = Callable[[Connection, str, bool], T]
 """is given the experiment's id, and whether it was there already, in the transaction that started it"""
 
 _DAY = 86_400.0
-_NEWER = ("lost_after", "selection", "dataset_selections")
+_NEWER = ("lost_after", "selection", "dataset_selections", "prepare")
 _NOTHING = Granted()
 
 
@@ -167,7 +169,8 @@ def submit(
         gang_tasks(tool),
         granted,
     )
-    rows = _jobs(experiment, placed, drafts)
+    ahead = goes_ahead(placed, groups(tool))
+    rows = _jobs(experiment, placed, drafts, ahead)
     shared.keep(connection, experiment, drafts.parts.values())
     experiments.add(connection, values, rows)
     log_queue.add(connection, [LogEntry(SUBMITTED, {"experiment": experiment})])
@@ -214,13 +217,19 @@ def _experiment(placed: Plan, tool: Row[Any], caller: Caller, now: float) -> dic
         "created": now,
         "idempotency_key": None,
         "fingerprint": None,
+        "prepare": HELD if placed.request.prepare else None,
     }
 
 
-def _jobs(experiment: str, placed: Plan, drafts: Drafts) -> list[dict[str, Any]]:
-    """The rows of the plan's jobs, in its order; their ids sort the same way."""
+def _jobs(
+    experiment: str, placed: Plan, drafts: Drafts, ahead: frozenset[tuple[str, str]]
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The rows of the plan's jobs, in its order; their ids sort the same way. ``ahead``: see :func:`goes_ahead`."""
     ids = sorted(new_id("j") for _ in placed.jobs)
-    return [_job(experiment, job_id, job, drafts) for job_id, job in zip(ids, placed.jobs, strict=True)]
+    return [
+        {**_job(experiment, job_id, job, drafts), "told": [AHEAD] if (job.task.name, job.host) in ahead else []}
+        for job_id, job in zip(ids, placed.jobs, strict=True)
+    ]
 
 
 def _job(experiment: str, job_id: str, job: Placed, drafts: Drafts) -> dict[str, Any]:

@@ -30,6 +30,10 @@ class RunRequest(Request):
     project: Line | None = Field(None, max_length=200)
     permit: Line | None = Field(None, max_length=200)
     purpose: Line | None = Field(None, max_length=500)
+    prepare: bool = Field(
+        False, description="have the hosts lay out data and tool, and begin at POST /experiments/{id}/start alone; "
+        "start_within bounds how long that is held"
+    )  # fmt: skip
     start_within: int = Field(24 * 3600, ge=10, le=90 * 86400, description="seconds; else jobs expire")
     lost_after: int | None = Field(
         None, ge=300, le=90 * 86400, description="seconds of silence of a host, then its jobs are lost; never before "
@@ -87,6 +91,7 @@ class JobView(View):
     code: str | None = None
     reason: str | None = None
     waiting_for: str | None = None
+    laid_out: bool = Field(False, description="all that it needs was laid out ahead; it waits for the start")
     unreachable: bool = Field(False, description="its host has not been heard of for three heartbeats")
     times: dict[str, AwareDatetime] = {}
     exit_code: int | None = None
@@ -114,6 +119,9 @@ class ExperimentView(View):
     permit: str | None = None
     purpose: str | None = None
     cancel_requested: bool = False
+    held: bool = Field(False, description="prepare was asked for, and it is not started yet")
+    prepared: bool = Field(False, description="it is held, and all is laid out of it that is laid out ahead")
+    held_until: AwareDatetime | None = Field(None, description="one that is held expires then, unless it is started")
     succeeded_without: list[HostId] = Field(
         [], description="hosts whose jobs ended otherwise, where the tool's on_host_lost lets the others go on"
     )

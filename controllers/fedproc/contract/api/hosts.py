@@ -12,7 +12,8 @@ from fedproc.contract.ids import DatasetRef, HostId, JobId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.wire.datasets import DatasetColumn, ImagingSummary
 from fedproc.contract.wire.logs import WitnessedLog
-from fedproc.contract.wire.messages import Capacity, OpenJob, ReadyTool
+from fedproc.contract.wire.messages import Capacity, ReadyTool
+from fedproc.contract.wire.open_jobs import OpenJob
 from fedproc.contract.wire.releasing import AdmittedTool, ReleasePolicy
 
 OPEN_JOBS = 40_000

@@ -18,7 +18,7 @@ _CHANNELS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "control": (
         routing.control_queue("{host}"),
         "What must not wait behind jobs: quorum queue, consumed by that host alone.",
-        ("start", "finish", "cancel", "inventory", "revocation"),
+        ("start", "proceed", "finish", "cancel", "inventory", "revocation"),
     ),
     "events": (
         routing.events_key("{host}", "{kind}"),  # type: ignore[arg-type]

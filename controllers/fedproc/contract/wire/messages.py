@@ -6,7 +6,6 @@ field in ``crit``: then a reader that does not know it must refuse the message. 
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -103,6 +102,9 @@ class JobOrder(Wire):
     inputs: tuple[FileRef, ...] = ()
     deadlines: Deadlines
     gang: bool = Field(False, description="wait in prepared for the start message")
+    ahead: bool = Field(
+        False, description="lay out what it needs, and ask for its share of the host at proceed only; critical if given"
+    )
     hosts: dict[Name, tuple[HostId, ...]] = Field({}, description="the experiment's hosts by task")
     recipients: dict[HostId, dict[str, Any]] = Field(
         {}, description="public keys (JWK) of the hosts that get this job's artefacts"
@@ -130,6 +132,12 @@ class Start(Wire):
     job: JobId
     peers: tuple[Peer, ...] = ()
     artefacts: tuple[FileRef, ...] = ()
+
+
+class Proceed(Wire):
+    """``type: proceed``. Its researcher starts what was laid out ``ahead``: ask for its share, and go on as usual."""
+
+    job: JobId
 
 
 class Finish(Wire):
@@ -205,7 +213,9 @@ class Snapshot(Wire):
     state: JobState
     code: str | None = Field(None, description="open reason code, e.g. policy.tool_unknown")
     reason: str | None = None
-    ready: bool = False
+    ready: bool = Field(
+        False, description="a service: it serves; of an order ``ahead``, until proceed: all is laid out"
+    )
     waiting_for: str | None = Field(None, description="what it waits for just now, in words")
     times: dict[str, AwareDatetime] = Field({}, description="when each state was entered")
     executor: str | None = None
@@ -275,6 +285,7 @@ class Heartbeat(Wire):
     condition_text: str = ""
     capacity: Capacity
     executors: tuple[str, ...] = ()
+    ahead: bool = Field(False, description="it lays out ahead what an order needs, where that asks for it")
     tools: tuple[AdmittedTool, ...] = ()
     tools_ready: tuple[ReadyTool, ...] = ()
     policy: ReleasePolicy | None = Field(None, description="how it releases outputs, unless the site keeps that")
@@ -309,12 +320,13 @@ class DeadLetterReason(Wire):
     queue: str
 
 
-ToHost = JobOrder | Start | Finish | Cancel | OpenJobsRequest | Revocation
+ToHost = JobOrder | Start | Proceed | Finish | Cancel | OpenJobsRequest | Revocation
 FromHost = Snapshot | Record | Heartbeat | HostReport | DeadLetterReason
 
 TYPES: dict[str, type[Wire]] = {
     "job": JobOrder,
     "start": Start,
+    "proceed": Proceed,
     "finish": Finish,
     "cancel": Cancel,
     "inventory": OpenJobsRequest,
@@ -326,23 +338,9 @@ TYPES: dict[str, type[Wire]] = {
     "unread": DeadLetterReason,
 }
 
-CRITICAL: dict[str, tuple[str, ...]] = {"job": ("selections", "grants")}
+CRITICAL: dict[str, tuple[str, ...]] = {"job": ("selections", "grants", "ahead")}
 """fields of a kind that its reader must know if they are there (``crit``): without them it would do something else"""
 
 TYPE_OF = {model: name for name, model in TYPES.items()}
 
 Message = Annotated[ToHost | FromHost, Field(union_mode="left_to_right")]
-
-
-class OpenJob(Wire):
-    """One line of a host's inventory (reconciliation after a restore)."""
-
-    job: JobId
-    state: JobState
-    sequence: int
-
-
-def open_jobs_digest(jobs: list[tuple[str, str]]) -> str:
-    """sha256 hex over the sorted (job id, state) pairs of the jobs that are open on a host."""
-    text = "\n".join(f"{job} {state}" for job, state in sorted(jobs))
-    return hashlib.sha256(text.encode()).hexdigest()

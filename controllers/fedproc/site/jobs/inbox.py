@@ -17,6 +17,7 @@ from fedproc.contract.wire.messages import (
     Finish,
     JobOrder,
     OpenJobsRequest,
+    Proceed,
     Revocation,
     Start,
     Wire,
@@ -31,7 +32,7 @@ log = get_logger(__name__)
 
 _REDELIVERY_PAUSE = 2.0
 """seconds for which a message that could not be journalled is kept before it goes back to its queue"""
-_CONTROL = (Start, Finish, Cancel, OpenJobsRequest, Revocation)
+_CONTROL = (Start, Proceed, Finish, Cancel, OpenJobsRequest, Revocation)
 
 
 class Inbox:
@@ -55,7 +56,7 @@ class Inbox:
         await self._receive(message, routing.jobs_queue(self._host), (JobOrder,))
 
     async def control(self, message: Delivery) -> None:
-        """start, finish, cancel, inventory, revocation."""
+        """start, proceed, finish, cancel, inventory, revocation."""
         await self._receive(message, routing.control_queue(self._host), _CONTROL)
 
     async def _receive(self, message: Delivery, queue: str, kinds: tuple[type[Wire], ...]) -> None:
@@ -89,6 +90,8 @@ class Inbox:
                 await self._orchestrator.cancel(body)
             case Start():
                 await self._orchestrator.start(body)
+            case Proceed():
+                await self._orchestrator.proceed(body)
             case Finish():
                 await self._orchestrator.finish(body)
             case Revocation():

@@ -15,7 +15,7 @@ from fedproc.common.tasks import watched
 from fedproc.contract.ids import JOB_PATTERN
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
-from fedproc.contract.wire.messages import Cancel, Finish, JobOrder, Revocation, Start
+from fedproc.contract.wire.messages import Cancel, Finish, JobOrder, Proceed, Revocation, Start
 from fedproc.site.executors.base import Handle
 from fedproc.site.jobs import logged
 from fedproc.site.jobs.adoption import adopt_shares
@@ -211,6 +211,11 @@ class Orchestrator:
         """All jobs of the gang are prepared."""
         if run := self._runs.get(message.job):
             await run.start(message)
+
+    async def proceed(self, message: Proceed) -> None:
+        """The experiment, for which the job was laid out ahead, is started."""
+        if run := self._runs.get(message.job):
+            await run.ahead.proceed()
 
     async def finish(self, message: Finish) -> None:
         """The experiment needs its service no more."""

@@ -6,7 +6,8 @@ from fedproc.common.errors import FedprocError
 from fedproc.common.log import get_logger
 from fedproc.contract.api.hosts import OPEN_JOBS, OpenJobsReport
 from fedproc.contract.states import TERMINAL
-from fedproc.contract.wire.messages import Cancel, OpenJob, open_jobs_digest
+from fedproc.contract.wire.messages import Cancel
+from fedproc.contract.wire.open_jobs import OpenJob, open_jobs_digest
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.recovery import record_of
 from fedproc.site.jobs.services import Services

@@ -60,6 +60,10 @@ class JobRecord(BaseModel):
     outputs: tuple[Output, ...] = ()
     artefacts: tuple[Output, ...] = ()
     connections: tuple[ConnectionUse, ...] = ()
+    laid_out: datetime | None = None
+    """when all was laid out ahead, by this host's clock"""
+    proceed: bool = False
+    """its experiment, of which it was laid out ahead, is started"""
     start: Start | None = None
     finish: bool = False
     cancel: Cancel | None = None

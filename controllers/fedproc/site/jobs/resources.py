@@ -89,6 +89,10 @@ class Pool:
             self.release(job)
             raise
 
+    def check(self, wanted: Resources) -> None:
+        """Raises :class:`RefusedError` as :meth:`acquire` does; nothing is asked for."""
+        _check_fits(self._total, wanted, self._alarm)
+
     def adopt(self, job: str, share: Share, seconds: float = math.inf) -> None:
         """A job of before a restart holds what it was granted, whatever is free, for so many seconds at the latest.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,8 +24,9 @@ from fedproc.contract.wire.release import PARTLY_CODE, PARTLY_RELEASED, TEXTS
 from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.carrying import Meter
-from fedproc.site.executors.base import Executor, Phase
+from fedproc.site.executors.base import Executor, Mount, Phase
 from fedproc.site.jobs import grants, logged, released
+from fedproc.site.jobs.ahead import Ahead
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.opinions import Word
@@ -49,14 +49,13 @@ from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.journal import JournalError
 from fedproc.site.policy.rules import ToolRule
-from fedproc.site.tools.cache import InstalledTool
+from fedproc.site.tools.cache import InstalledTool, Runtime
 
 _log = get_logger(__name__)
 
 _BEFORE_RUN = (JobState.accepted, JobState.materialising, JobState.prepared)
 _CLOCK_SECONDS = 5.0
 _STOP_SLACK = 30.0
-_LONG = 2.0
 MAKING = "the packages or the image that it runs in: this host fetches them once for each version"
 _JOURNAL_SECONDS = 5.0
 
@@ -79,6 +78,7 @@ class JobRun:
         self._working = False
         self._started = asyncio.Event()
         self._execution: Execution | None = None
+        self.ahead = Ahead(services, record, self._writer, self.stop)
         self._termination = Termination(services, record, self._writer, self._log, self._stop_processes)
         self._task: asyncio.Task[None] | None = None
         if record.start is not None:
@@ -232,12 +232,11 @@ class JobRun:
     async def _stage_in_fresh(self, installed: InstalledTool, task: Task) -> Prepared:
         record = self.record
         await _trust_clock(self._services.identity.clock, self._writer.wait_for)
+        if record.order.ahead and record.state is JobState.accepted:
+            record.enter(JobState.materialising)
+        await self.ahead.run(task, partial(self._lay_out, installed, task))
         share = await self._take_share(task)
-        with _said_if_long(self._writer, MAKING):
-            runtime = await self._services.runtimes.ready(installed, task)
-        self._services.tool_cache.note_ready(installed, task.name, runtime.label)
-        await create_layout(self._services, record, self._workspace, self._writer.wait_for)
-        datasets = await materialise(self._services, record, task, self._workspace, self._writer.wait_for)
+        runtime, datasets = await self._lay_out(installed, task)
         if record.state is JobState.materialising:
             record.enter(JobState.prepared)
             self.save()
@@ -247,6 +246,13 @@ class JobRun:
             await self._wait_for_start()
         await grants.ask_if_due(self._services, record, self._writer.wait_for)
         return Prepared(task, installed, runtime, self._workspace, datasets, share, self._services.settings.host)
+
+    async def _lay_out(self, installed: InstalledTool, task: Task) -> tuple[Runtime, tuple[Mount, ...]]:
+        with self._writer.said_if_long(MAKING):
+            runtime = await self._services.runtimes.ready(installed, task)
+        self._services.tool_cache.note_ready(installed, task.name, runtime.label)
+        await create_layout(self._services, self.record, self._workspace, self._writer.wait_for)
+        return runtime, await materialise(self._services, self.record, task, self._workspace, self._writer.wait_for)
 
     async def _take_share(self, task: Task) -> Share:
         """What is granted now is journalled; GPUs before anything starts, so that a restart grants them to nobody."""
@@ -327,17 +333,6 @@ def _task_of(installed: InstalledTool, name: str) -> Task:
         return installed.manifest.tool.task(name)
     except KeyError as error:
         raise SystemFaultError(f"tool {installed.manifest.tool.id} has no task {name!r}") from error
-
-
-@contextlib.contextmanager
-def _said_if_long(writer: RecordWriter, what: str) -> Iterator[None]:
-    """The job says that it waits for ``what`` where the block takes more than a moment."""
-    noting = asyncio.get_running_loop().call_later(_LONG, writer.wait_for, what)
-    try:
-        yield
-    finally:
-        noting.cancel()
-    writer.wait_for(None)
 
 
 async def _trust_clock(clock: Clock, wait_for: OnWait) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fedproc.common.log import Logger
 from fedproc.site.connections.carrying import Meter
@@ -13,6 +13,7 @@ from fedproc.site.jobs.services import Services
 from fedproc.site.journal import JournalError
 
 _PAUSE = 1.0
+_LONG = 2.0
 _GAP = 0.05
 """seconds that a change which nobody waits for is gathered with those that follow it, before it is journalled"""
 
@@ -71,6 +72,16 @@ class RecordWriter:
         if self._record.waiting_for != what:
             self._record.waiting_for = what
             self.save()
+
+    @contextlib.contextmanager
+    def said_if_long(self, what: str) -> Iterator[None]:
+        """The job says that it waits for ``what`` where the block takes more than a moment."""
+        noting = asyncio.get_running_loop().call_later(_LONG, self.wait_for, what)
+        try:
+            yield
+        finally:
+            noting.cancel()
+        self.wait_for(None)
 
     async def run(self) -> None:
         """Write what waits, as often as it takes: a full disk delays a state, it never changes one."""

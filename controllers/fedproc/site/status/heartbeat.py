@@ -87,6 +87,7 @@ class HeartbeatSender:
             condition_text=text,
             capacity=self._services.pool.capacity(),
             executors=(self._services.executor.name,),
+            ahead=self._services.settings.prepare_days > 0,
             tools=self._services.policy.admitted(),
             policy=self._services.policy.released(),
             budgets=await budgets(self._services),

@@ -145,6 +145,13 @@ async def get_report(experiment: str, api: Api) -> Response:
     return api.passed_on(f"/experiments/{found.id}/report")
 
 
+@routes.post("/dashboard/experiments/{experiment}/start")
+async def start(experiment: str, api: Api, form: Form) -> Response:
+    """Start what was to be prepared."""
+    await api.send("POST", f"/experiments/{segment(experiment)}/start")
+    return RedirectResponse(f"/dashboard/experiments/{segment(experiment)}", 303)
+
+
 @routes.post("/dashboard/experiments/{experiment}/cancel")
 async def cancel(experiment: str, api: Api, form: Form) -> Response:
     """Ask for its end."""

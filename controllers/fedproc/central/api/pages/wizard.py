@@ -125,6 +125,7 @@ async def start(request: Request, api: Api, session: SignedIn, form: Form) -> Re
             found = await api.send("POST", "/experiments/dry-run", body=body)
             forecast = DryRun.model_validate_json(found.content)
             return await _form(request, api, session, draft, forecast=forecast)
+        body |= {"prepare": True} if form.get("prepare") else {}
         answer = await api.send("POST", "/experiments", body=body, headers={"Idempotency-Key": draft.key})
     except ApiError as error:
         if error.status == 401:

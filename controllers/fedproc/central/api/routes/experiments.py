@@ -25,8 +25,9 @@ from fedproc.central.api.views import experiment_view, file_view, job_view, log_
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, serialized_transaction
 from fedproc.central.db.repositories import experiments, files
-from fedproc.central.experiments import lost
+from fedproc.central.experiments import held, lost
 from fedproc.central.experiments.advance import advance
+from fedproc.central.experiments.coordinator import HELD
 from fedproc.central.experiments.granted import Granted
 from fedproc.common.errors import ConflictError, NotFoundError
 from fedproc.contract.api.base import Line
@@ -143,14 +144,41 @@ async def get_job_of_experiment(
     row = await read_one(app, lambda connection: experiments.job(connection, job_id, owner_filter(caller)))
     if row.experiment != experiment_id:
         raise NotFoundError(f"job {job_id} is not one of experiment {experiment_id}")
-    return answer(job_view(row, row.created, app.heartbeat_timeout))
+    return answer(job_view(row, row.created, app.heartbeat_timeout, held=row.prepare == HELD))
+
+
+@routes.post("/experiments/{experiment_id}/start", status_code=202, response_model=ExperimentView)
+async def start_experiment(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
+    """Start one that was to be prepared (``prepare``): what its hosts have laid out begins, the rest when it is.
+
+    By whoever sent it alone, and once: again it changes nothing. Who may use its datasets is asked again. One that was
+    not to be prepared, or has ended, cannot be started (409).
+    """
+    app = app_state(request)
+    row = await read_one(app, lambda connection: experiments.find(connection, experiment_id, caller.sub))
+    guarded = app.grant_checks.guarded(row.request["datasets"]) if held.check_startable(row) else []
+    session = None
+    if guarded:
+        _, session = await app.grant_checks.at_start(caller.sub, bearer_token(request), guarded)
+    view = await run_in_threadpool(_proceed, request, experiment_id, session)
+    app.notifier.publish("outbox")
+    app.notifier.publish("events")
+    return answer(view, 202)
+
+
+def _proceed(request: Request, experiment: str, session: str | None) -> ExperimentView:
+    app = app_state(request)
+    with serialized_transaction(app.engine) as connection:
+        held.start(connection, experiment, session, time.time())
+        audit_event(request).record(connection, 202, experiment)
+        return _view(connection, app, experiment, None)
 
 
 @routes.post("/experiments/{experiment_id}/cancel", status_code=202, response_model=ExperimentView)
 def cancel_experiment(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
     """Ask for an end: jobs that were not dispatched end at once, the others when their hosts have stopped them.
 
-    GrantChecks again changes nothing; an experiment that has ended cannot be cancelled (409).
+    Again changes nothing; an experiment that has ended cannot be cancelled (409).
     """
     app = app_state(request)
     with serialized_transaction(app.engine) as connection:

@@ -21,6 +21,7 @@ from fedproc.central.api.views import file_view, job_view
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import experiments, files, tools
+from fedproc.central.experiments.coordinator import HELD
 from fedproc.central.experiments.quotas import MB
 from fedproc.central.files.blobs import Incoming
 from fedproc.central.files.download import FileDownload, zipped
@@ -47,7 +48,7 @@ async def get_job(request: Request, task_id: JobPath, caller: Researcher) -> Res
     """One job."""
     app = app_state(request)
     row = await read_one(app, lambda connection: experiments.job(connection, task_id, owner_filter(caller)))
-    return answer(job_view(row, row.created, app.heartbeat_timeout))
+    return answer(job_view(row, row.created, app.heartbeat_timeout, held=row.prepare == HELD))
 
 
 @routes.put("/tasks/{task_id}/input", response_model=FileView, openapi_extra=_BINARY)

@@ -29,13 +29,15 @@ _SHOWN: tuple[Any, ...] = (
     jobs.c.reason,
     jobs.c.datasets,
     jobs.c.uploads_missing,
+    jobs.c.ready,
+    jobs.c.told,
     jobs.c.snapshot,
     jobs.c.dispatched,
     jobs.c.ended,
 )
 _JOBS = select(*_SHOWN, hosts.c.heard).join(hosts, hosts.c.id == jobs.c.host)
 _JOB = (
-    _JOBS.add_columns(experiments.c.owner, experiments.c.created)
+    _JOBS.add_columns(experiments.c.owner, experiments.c.created, experiments.c.prepare)
     .join(experiments, experiments.c.id == jobs.c.experiment)
     .where(jobs.c.id == bindparam("id"))
 )
@@ -145,9 +147,14 @@ def partly_released(connection: Connection, ids: Sequence[str]) -> dict[str, set
     return found
 
 
+def locked(connection: Connection, experiment: str) -> Row[Any]:
+    """One experiment that is known to be there, locked until the end of the transaction."""
+    return connection.execute(_LOCKED, {"id": experiment}).one()
+
+
 def request_cancel(connection: Connection, experiment: str) -> Row[Any]:
     """Note that its user wants it cancelled; the row as it was, locked."""
-    row = connection.execute(_LOCKED, {"id": experiment}).one()
+    row = locked(connection, experiment)
     connection.execute(update(experiments).where(experiments.c.id == experiment).values(cancel_requested=True))
     return row
 
