@@ -11,7 +11,7 @@ from fedproc.catalog.folder import load_tool
 from fedproc.catalog.imports import unknown_imports
 
 ROOT = Path(__file__).parents[2]
-LOCKED = "".join(f"{name}==1.0 --hash=sha256:aa\n" for name in ("grpcio", "PyYAML", "python-dateutil"))
+LOCKED = "".join(f"{name}==1.0 --hash=sha256:aa\n" for name in ("grpcio", "PyYAML", "python-dateutil", "scikit-image"))
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def test_reader_of_tables_that_was_not_copied_is_told_with_its_line(tool: Path) 
 
 @pytest.mark.parametrize(
     "line",
-    ["import grpc", "import yaml", "from dateutil import parser", "import os.path", "from . import x", "import count",
+    ["import grpc", "import yaml", "import skimage.measure",
+     "from dateutil import parser", "import os.path", "from . import x", "import count",
      "try:\n    import cupy\nexcept ImportError:\n    cupy = None", "not python", "import \0x"],
 )  # fmt: skip
 @pytest.mark.slow

@@ -19,6 +19,7 @@ CATALOGUE = [
     ROOT / "tool_catalog" / name
     for name in (
         "cohort_statistics",
+        "dicom_quality",
         "dicom_summary",
         "flower_logistic",
         "host_acceptance",

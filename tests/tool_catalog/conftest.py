@@ -106,6 +106,13 @@ def images() -> ToolProgram:
 
 @pytest.fixture(scope="session")
 @needs("process")
+def quality() -> ToolProgram:
+    """``dicom-quality`` in an environment built from its lock file, kept between test runs."""
+    return _program("dicom_quality")
+
+
+@pytest.fixture(scope="session")
+@needs("process")
 def logistic() -> ToolProgram:
     """``logistic-regression``, in the same environment."""
     return _program("logistic_regression")

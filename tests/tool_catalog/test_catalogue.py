@@ -15,8 +15,8 @@ from fedproc.contract.tool.tool import Manifest
 
 CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
 TOOLS = {
-    "cohort-statistics", "cox-regression", "dicom-summary", "federation-selftest", "flower-clinical", "flower-image",
-    "flower-logistic", "host-acceptance", "kaplan-meier", "linear-regression", "logistic-regression",
+    "cohort-statistics", "cox-regression", "dicom-quality", "dicom-summary", "federation-selftest", "flower-clinical",
+    "flower-image", "flower-logistic", "host-acceptance", "kaplan-meier", "linear-regression", "logistic-regression",
     "substra-clinical",
 }  # fmt: skip
 

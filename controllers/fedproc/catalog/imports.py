@@ -13,6 +13,9 @@ from fedproc.contract.tool.tool import Manifest
 
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==", re.MULTILINE)
 
+_OTHERWISE = {"skimage": "scikit-image", "sklearn": "scikit-learn", "cv2": "opencv-python-headless", "PIL": "pillow"}
+"""packages whose name says nothing of their module's"""
+
 
 def unknown_imports(manifest: Manifest, folder: Path) -> list[str]:
     """One line for each module that is imported and is none of the tool's own, of Python's, or of a locked package.
@@ -31,7 +34,9 @@ def unknown_imports(manifest: Manifest, folder: Path) -> list[str]:
         f"{path}, line {line}: imports {name}, which is neither in the folder nor in {locks} under that name"
         for path in programs
         for line, name in _imported(folder / path)
-        if name not in known and not any(_normal(name) in each for each in locked)  # grpc of grpcio, yaml of pyyaml
+        if name not in known
+        and _OTHERWISE.get(name) not in locked
+        and not any(_normal(name) in each for each in locked)  # grpc of grpcio, yaml of pyyaml
     ]
 
 
