@@ -20,12 +20,15 @@ import docker
 import docker.errors
 import pytest
 from tests.support.engine import OWN
+from tests.support.oci_images import image_of_tar
 from tests.support.podman import USER, RootlessPodman
 from tests.support.processes import DYING_WITH_US
 from tests.support.slurm import USER as SLURM_USER
 from tests.support.slurm import SlurmCluster
 
+from fedproc.catalog.base_image import make_base_tar
 from fedproc.catalog.building import image_id
+from fedproc.catalog.oci import Blobs
 from fedproc.demo.engine import EnginePlan, answers
 from fedproc.demo.images import BASE_IMAGE, make_base_image
 from fedproc.demo.polling import wait_until
@@ -34,6 +37,7 @@ from fedproc.site.executors.docker.executor import LABEL, DockerExecutor, label_
 from fedproc.site.executors.sandbox import SandboxExecutor
 from fedproc.site.executors.slurm.executor import SlurmExecutor
 from fedproc.site.settings import SlurmSettings
+from fedproc.site.tools.image_roots.unpacking import Order, unpack
 
 PYTHON = "/usr/bin/python3"
 """of the machine's own in the sandbox, of the image in a container"""
@@ -128,6 +132,17 @@ class SandboxBackend:
     def close(self) -> None:
         self._process.terminate()
         assert self._process.wait(60) == 0
+
+
+class ImageBackend(SandboxBackend):
+    """The sandbox, whose jobs run in an image that this host has unpacked itself."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        kept, blobs = make_base_tar(KEPT_IMAGE, print), Blobs(folder / "blobs")
+        image = image_of_tar(blobs, kept)
+        self.runtime = str(folder / "image")
+        unpack(Order(image.content.decode(), str(blobs.folder), self.runtime, 2_000_000_000))
 
 
 @dataclass(frozen=True)
@@ -355,4 +370,10 @@ class SlurmBackend:
         self.cluster.stop()
 
 
-BACKENDS = {"slurm": SlurmBackend, "sandbox": SandboxBackend, "docker": DockerBackend, "podman": PodmanBackend}
+BACKENDS = {
+    "slurm": SlurmBackend,
+    "sandbox": SandboxBackend,
+    "image": ImageBackend,
+    "docker": DockerBackend,
+    "podman": PodmanBackend,
+}

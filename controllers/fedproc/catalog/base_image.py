@@ -37,8 +37,16 @@ def make_base_image(client: docker.DockerClient, say: Say, kept: Path | None = N
     """
     if image_id(client, BASE_IMAGE):
         return BASE_IMAGE
-    if kept is not None and kept.exists():
-        return _imported(client, kept)
+    if kept is not None:
+        return _imported(client, make_base_tar(kept, say))
+    with tempfile.TemporaryDirectory(prefix="fedproc-base-") as folder:
+        return _imported(client, make_base_tar(Path(folder) / "base.tar", say))
+
+
+def make_base_tar(kept: Path, say: Say) -> Path:
+    """Make the tree as a tar at ``kept``, if it is not there; returns that. Raises as :func:`make_base_image`."""
+    if kept.exists():
+        return kept
     program = shutil.which("debootstrap", path="/usr/sbin:/usr/bin")
     if program is None:
         raise UnavailableError("debootstrap is not installed: run scripts/install-system-packages docker")
@@ -49,13 +57,11 @@ def make_base_image(client: docker.DockerClient, say: Say, kept: Path | None = N
         if _AUTHORITIES.exists():  # behind a proxy that inspects TLS, builds need what this machine trusts
             shutil.copy(_AUTHORITIES, root / _AUTHORITIES.relative_to("/"))
         (root / "etc" / "pip.conf").write_text(f"[global]\ncert = {_AUTHORITIES}\n")
-        tar = Path(folder) / "root.tar"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(f".{os.getpid()}")
         left_out = [f"--exclude={pattern}" for pattern in _LEFT_OUT]
-        _run(["/bin/tar", "--numeric-owner", "-C", str(root), *left_out, "-cf", str(tar), "."])
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(shutil.copyfile(tar, kept.with_suffix(f".{os.getpid()}")), kept)
-        return _imported(client, tar)
+        _run(["/bin/tar", "--numeric-owner", "-C", str(root), *left_out, "-cf", str(partial), "."])
+        return partial.rename(kept)
 
 
 def _imported(client: docker.DockerClient, tar: Path) -> str:

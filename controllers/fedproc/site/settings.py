@@ -83,6 +83,7 @@ class SandboxSettings(Section):
     python: Path = Field(Path("/usr/bin/python3"), description="interpreter of tool environments")
     environments: Path | None = Field(None, description="folder of built environments, if shared by several hosts")
     pip_arguments: tuple[str, ...] = Field((), description="e.g. --index-url of the centre's registry")
+    image_mb: int = Field(30_000, ge=1, description="what a tool's image may unpack to, at most")
 
 
 class DockerSettings(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import tempfile
 import time
@@ -12,11 +13,15 @@ from pathlib import Path
 
 import pytest
 from tests.support.engine import needs_docker
-from tests.support.executors import BACKENDS, Backend, Harness
+from tests.support.executors import BACKENDS, KEPT_IMAGE, Backend, Harness
 from tests.support.needs import needs
 from tests.support.podman import needs_podman
 from tests.support.slurm import needs_slurm
 
+needs_debootstrap = pytest.mark.skipif(
+    not KEPT_IMAGE.exists() and shutil.which("debootstrap", path="/usr/sbin:/usr/bin") is None,
+    reason="debootstrap is not installed: scripts/install-system-packages docker",
+)
 WHILE_THE_BASE_IMAGE_IS_MADE = pytest.mark.timeout(600)
 
 
@@ -24,6 +29,7 @@ WHILE_THE_BASE_IMAGE_IS_MADE = pytest.mark.timeout(600)
     scope="session",
     params=[
         "sandbox",
+        pytest.param("image", marks=[needs_debootstrap, WHILE_THE_BASE_IMAGE_IS_MADE]),
         pytest.param("docker", marks=[needs_docker, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),
         pytest.param("slurm", marks=needs_slurm),
         pytest.param("podman", marks=[needs_podman, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),

@@ -134,8 +134,7 @@ class Broken:
 def retention(host: Host) -> Retention:
     host.services.tool_cache.stored = list  # type: ignore[method-assign]
     host.services.tool_cache.sweep = lambda now: 0  # type: ignore[method-assign]
-    host.services.runtimes.kind = "environments"
-    host.services.runtimes.stored = list  # type: ignore[method-assign]
+    host.services.runtimes.kinds = ()
     return Retention(host.services, host.orchestrator)
 
 

@@ -32,7 +32,7 @@ async def test_keeper_outlives_a_journal_that_cannot_be_written(
     monkeypatch.setattr(module, "_FIRST_SECONDS", 0.0)
     host.services.settings.retention = host.services.settings.retention.model_copy(update={"pass_seconds": 0.01})
     monkeypatch.setattr(host.journal, "retention_since", fails)
-    host.services.runtimes.kind = "environments"
+    host.services.runtimes.kinds = ()
     running = asyncio.create_task(Retention(host.services, host.orchestrator).run())
     with capture_logs() as logs:
         async with asyncio.timeout(10):

@@ -20,6 +20,7 @@ from fedproc.site.retention.keeper import Retention
 from fedproc.site.retention.kept import Kind
 from fedproc.site.retention.tools import Tools
 from fedproc.site.tools.cache import ToolCache
+from fedproc.site.tools.runtimes import TaskRuntimes
 from fedproc.site.tools.venvs import VenvRuntimes
 
 
@@ -158,7 +159,9 @@ async def test_what_was_there_before_uses_were_noted_counts_from_then(
     for noted in (tmp_path / "tools").glob("*/manifest.jws"), (tmp_path / "environments").glob("*/complete"):
         for path in noted:
             os.utime(path, (clock() - 300 * 86400,) * 2)
-    services = replace(host.services, tool_cache=site.cache, runtimes=site.venvs, policy=Policy())
+    services = replace(
+        host.services, tool_cache=site.cache, runtimes=TaskRuntimes("sandbox", (site.venvs,)), policy=Policy()
+    )
     retention = Retention(services, host.orchestrator)
     await retention.clean()
     assert site.here == {digest}

@@ -27,7 +27,8 @@ from fedproc.site.executors.base import (
     Spec,
 )
 from fedproc.site.executors.device_nodes import GpuNodes
-from fedproc.site.executors.layout import layout_for
+from fedproc.site.executors.image_root import ImageRoot, image_root
+from fedproc.site.executors.layout import PYTHON, layout_for
 from fedproc.site.executors.records import kept_output, observation_of
 from fedproc.site.executors.runner.server import VERSION
 
@@ -38,6 +39,8 @@ PATIENCE = 15.0
 ANSWER_SECONDS = 60.0
 WORK_SECONDS = 600.0
 """for what takes longer: folders of many files are given to the job's user, or removed"""
+PYTHON_OF_IMAGES = "python3"
+"""of the image's own PATH, for the inside end of connections"""
 _LOST_PAUSE = 0.2
 _NO_JOB = "j-00000000000000000000000000"
 
@@ -54,7 +57,8 @@ class SandboxExecutor:
 
     async def submit(self, spec: Spec) -> Handle:
         devices = await self._gpu_nodes.of(spec.limits.gpus)
-        await self._ask(WORK_SECONDS, op="submit", spec=request_of(spec, devices))
+        order = await asyncio.to_thread(request_of, spec, devices)
+        await self._ask(WORK_SECONDS, op="submit", spec=order)
         return {"job": spec.job, "folder": str(self._folder / "jobs" / spec.job)}
 
     async def poll(self, handle: Handle, *, until_exit: bool = False) -> Observation:
@@ -115,15 +119,17 @@ class SandboxExecutor:
 
 
 def request_of(spec: Spec, devices: list[str]) -> dict[str, Any]:
-    """What the runner is asked to start, with these device files."""
-    layout = layout_for(spec)
+    """What the runner is asked to start, with these device files. Blocks; raises :class:`ExecutorError`."""
+    image = _image_of(spec)
+    layout = layout_for(spec, PYTHON_OF_IMAGES if image else PYTHON)
     mounts = list(layout.mounts)
-    if spec.runtime:
+    if spec.runtime and image is None:
         mounts.insert(0, (spec.runtime, str(ENVIRONMENT)))
+    variables = spec.environment | _gpu_environment(spec.limits.gpus)
     return {
         "job": spec.job,
         "command": layout.command,
-        "environment": spec.environment | _gpu_environment(spec.limits.gpus),
+        "environment": image.environment | variables if image else variables,
         "mounts": mounts,
         "writable": layout.writable,
         "directory": str(WORK),
@@ -136,7 +142,18 @@ def request_of(spec: Spec, devices: list[str]) -> dict[str, Any]:
         "devices": devices,
         "signal": spec.stop.signal,
         "grace": spec.stop.grace,
+        **({"root": str(image.root)} if image else {}),  # which a runner of the release before does not know
     }
+
+
+def _image_of(spec: Spec) -> ImageRoot | None:
+    try:
+        return image_root(spec.runtime)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ExecutorError(
+            f"the unpacked image {spec.runtime} cannot be read ({error}): remove it, it is made again",
+            code="system_fault.image",
+        ) from error
 
 
 def _gpu_environment(uuids: tuple[str, ...]) -> dict[str, str]:

@@ -18,7 +18,8 @@ from fedproc.site.policy.ledger.ledger import Ledger
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import SiteSettings
 from fedproc.site.tlog.log import HostLog
-from fedproc.site.tools.cache import Runtimes, ToolCache
+from fedproc.site.tools.cache import ToolCache
+from fedproc.site.tools.runtimes import TaskRuntimes
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Services:
     holds: Holds
     pool: Pool
     tool_cache: ToolCache
-    runtimes: Runtimes
+    runtimes: TaskRuntimes
     executor: Executor
     data: DataApi
     transfer: Transfer

@@ -101,7 +101,7 @@ class Retention:
             *kinds_of(services.journal, days),
             JobFolders(services.settings.state / "jobs", days.job_folders_days, self._is_open),
             ExecutorRecords(services.executor, days.executor_records_days, self._is_open),
-            ToolRuntimes(services.runtimes, services.tool_cache, days.runtimes_days, *asked),
+            *(ToolRuntimes(kind, services.tool_cache, days.runtimes_days, *asked) for kind in services.runtimes.kinds),
             Tools(services.tool_cache, days.tools_days, *asked),
             PackageCache(services.settings.state, days.packages_days),
             Releases(services.ledger, days.ledger_days),

@@ -102,7 +102,7 @@ class ToolRuntimes:
 
     async def survey(self, now: float) -> Kept:
         items = await in_own_thread(self._items, True)
-        return figures(self.name, f"{self.name} of tools", items, self._days, now)
+        return figures(self.name, f"{self.name.replace('_', ' ')} of tools", items, self._days, now)
 
     async def remove(self, now: float) -> int:
         limit = due_before(self._days, now)

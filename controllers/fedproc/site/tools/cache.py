@@ -80,6 +80,10 @@ class Runtimes(Protocol):
     kind: str
     """environments, or images"""
 
+    def lacks(self, task: Task) -> str:
+        """Why a task cannot run in these, as a clause without its subject; empty if it can."""
+        ...
+
     async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
         """Build or find it. Raises :class:`SystemFaultError` if it cannot be had."""
         ...

@@ -47,14 +47,14 @@ class ImageRuntimes:
         self._lock = asyncio.Lock()
         """one image is made at a time"""
 
+    def lacks(self, task: Task) -> str:
+        return "" if task.runtime.image or task.runtime.dockerfile else "has neither 'image' nor 'dockerfile'"
+
     async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
         """The image of the task. Raises :class:`ImageError` with what the engine or the registry says."""
         runtime = task.runtime
-        if runtime.image is None and runtime.dockerfile is None:
-            raise ImageError(
-                f"task {task.name} has neither 'image' nor 'dockerfile', and this host's executor runs containers",
-                code="system_fault.runtime",
-            )
+        if reason := self.lacks(task):
+            raise ImageError(f"task {task.name} {reason}", code="system_fault.runtime")
         name = self._name(installed, task)
         if name not in self._ids:
             await self._making.do(name, lambda: self._make(name, installed.source, runtime.dockerfile))

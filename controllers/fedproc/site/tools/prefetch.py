@@ -32,12 +32,11 @@ from fedproc.site.policy import rules
 from fedproc.site.policy.rules import Policy
 from fedproc.site.settings import SiteSettings
 from fedproc.site.tlog.log import HostLog
-from fedproc.site.tools.cache import InstalledTool, Runtimes, ToolCache
+from fedproc.site.tools.cache import InstalledTool, ToolCache
 from fedproc.site.tools.logged import tool_installed
 from fedproc.site.tools.registry import SiteRegistry, make_registry
-from fedproc.site.tools.runtimes import make_runtimes
+from fedproc.site.tools.runtimes import NOT_OF_THIS_EXECUTOR, TaskRuntimes, make_runtimes
 
-NOT_OF_THIS_EXECUTOR = "system_fault.runtime"
 _PATIENCE = 120.0
 Notify = Callable[[str], None]
 
@@ -138,7 +137,7 @@ class _Source:
     """Where tools come from: the centre."""
 
     tool_cache: ToolCache
-    runtimes: Runtimes
+    runtimes: TaskRuntimes
     transfer: Transfer
     on_wait: Callable[[str | None], None]
     name: ClassVar[str] = "the catalogue"

@@ -61,12 +61,15 @@ class VenvRuntimes:
         self._keys: dict[Path, str] = {}
         self._builds = SingleFlight[None]()
 
+    def lacks(self, task: Task) -> str:
+        return "" if task.runtime.requirements else "has no 'requirements' for an environment"
+
     async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
         """The environment of the task's requirements. Raises :class:`EnvironmentBuildError` with what pip says."""
         name = task.runtime.requirements
         if name is None:
             raise EnvironmentBuildError(
-                f"task {task.name} runs in an image only; this host's executor, the sandbox, needs 'requirements'",
+                f"task {task.name} {self.lacks(task)}",
                 code="system_fault.runtime",
             )
         requirements = installed.source / name

@@ -6,7 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.executors.confinement.etc import HOSTS, UID, USER
+from fedproc.site.executors.image_root import OWN_PLACES
 from fedproc.site.executors.runner.launch import staged
 from fedproc.site.executors.runner.order import Order
 
@@ -68,9 +70,14 @@ def sandbox_for(order: Order, *, etc: Path, staging: bool, seccomp: bytes, statu
     sandbox = Sandbox(staging)
     try:
         _isolate(sandbox, order, seccomp, status)
-        _system(sandbox, order.memory // 2)
+        if order.root:
+            _image(sandbox, Path(order.root))
+        else:
+            _system(sandbox)
+            sandbox.bind(str(etc), "/etc", writable=False, own=True)
+        _scratch(sandbox, order.memory // 2)
         _devices(sandbox, order.devices, order.memory // 2)
-        _names(sandbox, etc, order.hosts)
+        _names(sandbox, order.hosts)
         for source, target in order.mounts:
             sandbox.bind(source, target, writable=False)
         for source, target in order.writable:
@@ -102,7 +109,7 @@ def _isolate(sandbox: Sandbox, order: Order, seccomp: bytes, status: int) -> Non
     sandbox.give("--seccomp", seccomp)
 
 
-def _system(sandbox: Sandbox, temporary: int) -> None:
+def _system(sandbox: Sandbox) -> None:
     sandbox.arguments += ["--ro-bind", "/usr", "/usr"]
     for name in _SYSTEM_LINKS:
         path = Path("/") / name
@@ -110,6 +117,27 @@ def _system(sandbox: Sandbox, temporary: int) -> None:
             sandbox.arguments += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             sandbox.arguments += ["--ro-bind", str(path), str(path)]
+
+
+def _image(sandbox: Sandbox, root: Path) -> None:
+    """What is at the top of an image, one by one: so that nothing has to be made in it for what comes beside."""
+    with os.scandir(root) as found:
+        names = sorted(entry.name for entry in found)
+    for name in names:
+        if name not in OWN_PLACES:
+            _show(sandbox, root / name, f"/{name}")
+    if (root / "fedproc").is_dir() and os.path.lexists(root / "fedproc" / ENVIRONMENT.name):
+        _show(sandbox, root / "fedproc" / ENVIRONMENT.name, str(ENVIRONMENT))
+
+
+def _show(sandbox: Sandbox, source: Path, target: str) -> None:
+    if source.is_symlink():
+        sandbox.arguments += ["--symlink", str(source.readlink()), target]
+    else:
+        sandbox.bind(str(source), target, writable=False)
+
+
+def _scratch(sandbox: Sandbox, temporary: int) -> None:
     sandbox.arguments += ["--proc", "/proc", "--size", str(temporary), "--perms", "1777", "--tmpfs", TEMPORARY]
 
 
@@ -123,9 +151,8 @@ def _devices(sandbox: Sandbox, given: list[str], shared_memory: int) -> None:
     sandbox.arguments += ["--remount-ro", "/dev"]
 
 
-def _names(sandbox: Sandbox, etc: Path, hosts: list[list[str]]) -> None:
-    """The shared /etc, and a hosts file of its own for a job that knows more than itself."""
-    sandbox.bind(str(etc), "/etc", writable=False, own=True)
+def _names(sandbox: Sandbox, hosts: list[list[str]]) -> None:
+    """A hosts file of its own for a job that knows more than itself."""
     if hosts:
         known = HOSTS + "".join(f"{address} {name}\n" for address, name in hosts)
         sandbox.give("--ro-bind-data", known.encode(), "/etc/hosts")

@@ -38,6 +38,8 @@ class Order:
     log: int
     signal: str
     grace: float
+    root: str = ""
+    """the folder of the host that is the job's root; empty: the host's own system"""
 
 
 def order_of(values: dict[str, Any]) -> Order:

@@ -57,7 +57,7 @@ class PathPolicy:
                 paths.descriptors.append(self.open(source, writable=True))
                 # With a dot behind, so that the folder is meant, not the link in /proc.
                 paths.folders.append(f"/proc/self/fd/{paths.descriptors[-1]}/.")
-            for source, _ in order.mounts:
+            for source in [*(source for source, _ in order.mounts), *([order.root] if order.root else [])]:
                 os.close(self.open(source, writable=False))
         except BaseException:
             paths.close()

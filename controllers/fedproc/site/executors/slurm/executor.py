@@ -130,7 +130,7 @@ class SlurmExecutor:
         if spec.limits.gpus:
             raise ExecutorError("this host's executor, slurm, gives jobs no GPUs", code="system_fault.slurm")
         known = (folder / _HANDING).exists()
-        order = request_of(spec, [])
+        order = await asyncio.to_thread(request_of, spec, [])
         for source, _ in order["mounts"]:
             await asyncio.to_thread(Path(source).stat)
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)

@@ -1,0 +1,127 @@
+"""``python -m fedproc.site.tools.image_roots.unpacking``: unpacks one image whose blobs are here, and says how it went.
+
+A program of its own: a layer that is hostile or huge takes neither the orchestrator's memory nor its time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedproc.catalog.oci import Blobs, Image, ImageError, read_image
+from fedproc.common.errors import UnreadableError
+from fedproc.site.executors.confinement.etc import write_etc
+from fedproc.site.executors.image_root import OWN_PLACES, ROOT, describe
+from fedproc.site.tools.image_roots.layers import Room, entries_of
+from fedproc.site.tools.image_roots.tree import Tree, remove_tree
+
+MOST_ENTRIES = 1_000_000
+_MOST_AT_THE_TOP = 64
+_MOST_LAYERS = 256
+_MEMORY = 2 << 30
+"""bytes of this program: names of one layer's entries, and zstd's window is another program's"""
+_NICE = 10
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is unpacked, and where; ``room`` is in bytes."""
+
+    manifest: str
+    blobs: str
+    target: str
+    room: int
+
+
+def unpack(order: Order) -> int:
+    """Unpack; ``target`` is made here, and holds the whole image when this returns. Returns bytes of files.
+
+    Raises :class:`ImageError` or OSError; then ``target`` is half of something.
+    """
+    image, blobs, target = read_image(order.manifest.encode()), Blobs(Path(order.blobs)), Path(order.target)
+    environment = _environment(image, blobs)
+    if len(image.layers) > _MOST_LAYERS:
+        raise ImageError(f"the image has {len(image.layers)} layers, more than {_MOST_LAYERS}")
+    root = target / ROOT
+    root.mkdir(parents=True, mode=0o755)
+    room, tree = Room(order.room, MOST_ENTRIES), Tree(str(root))
+    for layer in image.layers:
+        tree.begin_layer()
+        with entries_of(blobs.path(layer.digest), layer, room) as entries:
+            for entry, content in entries:
+                tree.apply(entry, content)
+    _furnish(root, tree)
+    tree.close()
+    describe(target, environment, room.used)
+    _on_the_disk(target)
+    return room.used
+
+
+def _environment(image: Image, blobs: Blobs) -> dict[str, str]:
+    """The variables of the image's configuration. Raises :class:`ImageError` if it is for other machines."""
+    content = blobs.read(image.config.digest)
+    try:
+        config: dict[str, Any] = json.loads(content or b"")
+        machine, variables = config.get("architecture"), (config.get("config") or {}).get("Env") or []
+        found = dict(str(text).partition("=")[::2] for text in variables)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ImageError(f"the image's configuration cannot be read: {error!r}") from error
+    if machine not in (None, "", _MACHINES.get(platform.machine())):
+        raise ImageError(f"the image is for machines of the kind {machine}, and this is {platform.machine()}")
+    if "\0" in "".join((*found, *found.values())) or "" in found:
+        raise ImageError("the image's configuration has variables that no program can have")
+    return found
+
+
+def _furnish(root: Path, tree: Tree) -> None:
+    """What a job needs to find, and an image has in its own way or not at all."""
+    etc = Path(tree.resolve("etc"))
+    if etc != root / "etc":
+        raise ImageError("the image's /etc is a link, which is not supported")
+    write_etc(etc)
+    names = {path.name for path in root.iterdir()} - OWN_PLACES
+    if len(names) > _MOST_AT_THE_TOP:
+        raise ImageError(f"the image has {len(names)} files and folders at its top, more than {_MOST_AT_THE_TOP}")
+
+
+def _on_the_disk(target: Path) -> None:
+    """After a crash of the machine an image is whole or not there."""
+    descriptor = os.open(target, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(target))
+    finally:
+        os.close(descriptor)
+
+
+def main() -> None:
+    """An :class:`Order` comes as JSON; out goes ``{"bytes": …}`` or ``{"fault": …}``."""
+    os.nice(_NICE)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o022)
+    order = Order(**json.load(sys.stdin))
+    try:
+        answer: dict[str, Any] = {"bytes": unpack(order)}
+    except (ImageError, UnreadableError) as error:
+        answer = {"fault": error.message}
+    except OSError as error:
+        answer = {"fault": f"{error.strerror or error} ({error.filename or order.target})"}
+    except (MemoryError, RecursionError):
+        answer = {"fault": "unpacking takes more memory than an image may need"}
+    if "fault" in answer:
+        remove_tree(Path(order.target))
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
