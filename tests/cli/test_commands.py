@@ -573,3 +573,15 @@ def test_centre_that_knows_no_filters_is_told_apart(
     assert (said.code, said.out) == (1, "")
     assert "this centre does not find datasets by modality yet" in said.err
     assert rosa("data", "list", "--host", "UB").code == 0
+
+
+def test_record_is_saved_as_one_zip_and_nothing_is_overwritten(
+    federation: Federation, rosa: Call, tmp_path: Path
+) -> None:
+    with federation.user() as client:
+        started = federation.start(client)["id"]
+    place = tmp_path / "record.zip"
+    assert f"{place} has the record of {started}" in rosa("experiments", "crate", started, "--to", str(place)).out
+    assert place.read_bytes()[:2] == b"PK"
+    again = rosa("experiments", "crate", started, "--to", str(place))
+    assert (again.code, "is there already" in again.err) == (1, True)

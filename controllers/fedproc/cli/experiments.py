@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,8 @@ from fedproc.cli.run import Results, fetch, follow_one, leave, outcome
 from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, coloured, line, notice, say, size, styled, table
 from fedproc.client.results import check_folder, places
 from fedproc.client.session import signed_in
+from fedproc.common.errors import InvalidInputError
+from fedproc.common.files import write_atomically
 from fedproc.contract.api.experiments import JobView
 from fedproc.contract.wire.release import PARTLY_RELEASED
 
@@ -143,6 +146,29 @@ def report(experiment: Experiment, json: AsJson = False) -> None:
         for job in found.jobs
     ]  # fmt: skip
     table(("task", "state", "exit code", "executor", "time", "CPU", "memory"), rows, none="it has no jobs yet")
+
+
+@experiments.command("crate")
+def crate(
+    experiment: Experiment,
+    to: Annotated[Path | None, typer.Option(help="the zip to write; ID.crate.zip here unless given")] = None,
+) -> None:
+    """Save its record as a Five Safes RO-Crate: who, why, which data, what each site decided and released."""
+    with signed_in() as client:
+        which = experiment_id(client, experiment)
+        found = client.crate(which)
+    place = to or Path(f"{which}.crate.zip")
+    _save(place, found)
+    say(f"{place} has the record of {which}; its results are named in it, by size and hash")
+
+
+def _save(place: Path, content: bytes) -> None:
+    if place.exists():
+        raise InvalidInputError(f"{place} is there already: move it away, or name another file with --to")
+    try:
+        write_atomically(place, content)
+    except OSError as error:
+        raise InvalidInputError(f"{place} cannot be written: {error.strerror}; name another file with --to") from error
 
 
 def _number(value: float | None, unit: str) -> str:

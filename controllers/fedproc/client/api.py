@@ -191,6 +191,13 @@ class Client(FileCalls):
     def report(self, experiment: str) -> Report:
         return self._one(Report, "GET", at("experiments", experiment, "report"))
 
+    def crate(self, experiment: str) -> bytes:
+        """The record of an experiment as a Five Safes RO-Crate, a zip."""
+        answer = self._send("GET", at("experiments", experiment, "crate"))
+        if not answer.headers.get("content-type", "").startswith("application/zip"):
+            raise not_ours(answer, "a zip was asked for")
+        return answer.content
+
     def logs(self, experiment: str) -> list[LogLines]:
         """All log lines that the hosts let out so far."""
         found: list[LogLines] = []

@@ -218,7 +218,7 @@ def test_other_users_see_nothing_and_an_operator_everything(federation: Federati
     places = [
         f"/experiments/{view['id']}", f"/experiments/{view['id']}/jobs/{job}", f"/experiments/{view['id']}/events",
         f"/experiments/{view['id']}/results", f"/experiments/{view['id']}/logs", f"/experiments/{view['id']}/report",
-        f"/tasks/{job}", f"/tasks/{job}/output",
+        f"/experiments/{view['id']}/crate", f"/tasks/{job}", f"/tasks/{job}/output",
     ]  # fmt: skip
     with federation.user("sven") as sven, federation.operator() as olga:
         for place in places:
@@ -228,7 +228,7 @@ def test_other_users_see_nothing_and_an_operator_everything(federation: Federati
         problem(sven.put(f"/tasks/{job}/input", content=b"x"), 404)
         assert sven.get("/experiments").json()["items"] == []
         assert sven.get("/experiments", params={"owner": "rosa"}).json()["items"] == []
-        for place in places[:1] + places[3:7]:
+        for place in places[:1] + places[3:8]:
             assert olga.get(place).status_code == 200
         theirs = olga.get("/experiments", params={"owner": "rosa", "limit": 200}).json()["items"]
         assert view["id"] in [item["id"] for item in theirs]

@@ -56,7 +56,7 @@ def test_ones_own_experiment_is_deleted_with_its_results(federation: Federation,
     answer = rosa.delete(path)
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"id": experiment["id"], "jobs": 3, "files": 1, "bytes": len(DATA)}
-    for gone in (path, f"{path}/results", f"{path}/report", f"{path}/logs", f"{path}/events"):
+    for gone in (path, f"{path}/results", f"{path}/report", f"{path}/crate", f"{path}/logs", f"{path}/events"):
         problem(rosa.get(gone), 404)
     problem(rosa.delete(path), 404)
     problem(rosa.get(f"/data/file/{result['id']}"), 404)

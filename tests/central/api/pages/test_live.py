@@ -203,3 +203,10 @@ def test_a_file_that_a_job_waits_for_is_sent_in_its_page(dashboard: Federation, 
 def test_the_report_is_passed_on(dashboard: Federation, rosa: httpx.Client, started: str) -> None:
     report = rosa.get(f"/dashboard/experiments/{started}/report").json()
     assert (report["experiment"], len(report["jobs"])) == (started, 3)
+
+
+def test_the_record_is_passed_on_as_a_zip(dashboard: Federation, rosa: httpx.Client, started: str) -> None:
+    assert f'href="/dashboard/experiments/{started}/crate"' in rosa.get(f"/dashboard/experiments/{started}").text
+    answer = rosa.get(f"/dashboard/experiments/{started}/crate")
+    assert (answer.status_code, answer.content[:2]) == (200, b"PK")
+    assert f"{started}.crate.zip" in answer.headers["content-disposition"]

@@ -152,6 +152,13 @@ async def start(experiment: str, api: Api, form: Form) -> Response:
     return RedirectResponse(f"/dashboard/experiments/{segment(experiment)}", 303)
 
 
+@routes.get("/dashboard/experiments/{experiment}/crate")
+async def get_crate(experiment: str, api: Api) -> Response:
+    """Its record as a Five Safes RO-Crate, as the API gives it."""
+    found = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
+    return api.passed_on(f"/experiments/{found.id}/crate")
+
+
 @routes.post("/dashboard/experiments/{experiment}/cancel")
 async def cancel(experiment: str, api: Api, form: Form) -> Response:
     """Ask for its end."""

@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response
 
+from fedproc.central.api.crate.bag import zipped
+from fedproc.central.api.crate.facts import crate_facts
 from fedproc.central.api.deps import AppState, Operator, Researcher, app_state, audit_event, bearer_token
 from fedproc.central.api.routes.common import (
     ExperimentPath,
@@ -46,6 +48,7 @@ IdempotencyKey = Annotated[
     ),
 ]
 _FILES = TypeAdapter(list[FileView])
+ZIP = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
 
 
 @routes.post("/experiments", status_code=201, response_model=ExperimentView)
@@ -240,6 +243,23 @@ def get_report(request: Request, experiment_id: ExperimentPath, caller: Research
     with read_transaction(app_state(request).engine) as connection:
         row = experiments.find(connection, experiment_id, owner_filter(caller))
         return answer(report(row, experiments.jobs_of(connection, experiment_id)))
+
+
+@routes.get("/experiments/{experiment_id}/crate", response_class=Response, responses={200: ZIP})
+def get_crate(request: Request, experiment_id: ExperimentPath, caller: Researcher) -> Response:
+    """The record of it as a Five Safes RO-Crate: one zip with who, what, why, which data, and each site's decision.
+
+    Results stand in it by name, size and hash; what a site keeps is not in it. As far as it has come until now.
+    """
+    app = app_state(request)
+    with read_transaction(app.engine) as connection:
+        row = experiments.find(connection, experiment_id, owner_filter(caller))
+        facts = crate_facts(connection, app, row)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{experiment_id}.crate.zip"',
+        "Link": '<https://w3id.org/ro/crate>; rel="profile"',
+    }
+    return Response(zipped(facts), 200, headers, "application/zip")
 
 
 @routes.get("/experiments/{experiment_id}/logs", response_model=Logs)

@@ -67,6 +67,11 @@ def named(connection: Connection, ids: Iterable[str]) -> Sequence[Row[Any]]:
     return connection.execute(_NAMED, {"ids": sorted(ids)}).all()
 
 
+def all_named(connection: Connection, ids: Iterable[str]) -> Sequence[Row[Any]]:
+    """Those of ``ids`` that were ever enrolled."""
+    return connection.execute(select(hosts).where(hosts.c.id.in_(sorted(ids)))).all()
+
+
 def begin_acceptance(connection: Connection, host: str, experiment: str) -> None:
     """Note the host's newest acceptance experiment; a host that was accepted stays so while it runs."""
     columns = {"accepted": or_(hosts.c.accepted, _PASSED), "acceptance": experiment}
