@@ -116,7 +116,7 @@ def npz(comment: bytes = b"", before: bytes = b"", **beside: bytes) -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
         archive.comment = comment
-        archive.writestr("w.npy", npy(beside.get("after", b"")))
+        archive.writestr(zipfile.ZipInfo("w.npy"), npy(beside.get("after", b"")))
         if before:
             made.write(before)
             archive.start_dir = made.tell()

@@ -45,7 +45,7 @@ def _check(introduced: Sequence[Introduced]) -> None:
 def _result(introduced: Sequence[Introduced], estimates: Estimates, request: Survival) -> dict[str, Any]:
     events, found, parameters = sum(entry.events for entry in introduced), estimates.maximum, len(estimates.terms)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": "ok",
         "warnings": _warnings(events, parameters),
         "formula": request.formula.given,

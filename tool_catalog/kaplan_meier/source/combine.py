@@ -88,10 +88,11 @@ def _bin(rows: Iterable[Row], start: float, end: float) -> Bin:
 
 
 def _result(told: Sequence[Told], curves: Sequence[Curve], request: Request) -> dict[str, Any]:
-    test = log_rank({entry.host: entry.test for entry in told if entry.test is not None})
+    tested = [entry for entry in told if entry.test is not None]
+    test = log_rank({entry.host: entry.test for entry in tested if entry.test is not None})
     unit = next(column["unit"] for column in told[0].columns if column["name"] == request.time_column)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": "ok",
         "warnings": _warnings(curves, request, told),
         "hosts": [{"host": entry.host, "dataset": entry.dataset, "version": entry.version} for entry in told],
@@ -100,19 +101,19 @@ def _result(told: Sequence[Told], curves: Sequence[Curve], request: Request) -> 
         "method": {**METHOD, "log_rank": LOG_RANK},
         "time_unit": unit,
         "curves": [_shown(curve, request) for curve in curves],
-        "log_rank": None if test is None else asdict(test),
+        "log_rank": None if test is None else asdict(test) | {"persons": sum(entry.rows.used for entry in tested)},
     }
 
 
 def _shown(curve: Curve, request: Request) -> dict[str, Any]:
-    grid = [point.bin.time for point in curve.points]
+    grid, persons = [point.bin.time for point in curve.points], curve.points[0].bin.at_risk
     return {
         "group": curve.group,
         "hosts": list(curve.hosts),
-        "persons": curve.points[0].bin.at_risk,
+        "persons": persons,
         "merged_points": [point for point in request.grid if point not in grid],
         "largest_distance_to_exact": curve.distance,
-        "median_survival": asdict(median(curve.points)),
+        "median_survival": {"share": 0.5, "persons": persons, **asdict(median(curve.points))},
         "curve": [dict(zip(COLUMNS, _cells(point), strict=True)) for point in curve.points],
     }
 

@@ -81,11 +81,14 @@ def _terms(answer: Answer, columns: Sequence[dict[str, Any]], request: Request) 
 
 def _result(told: Sequence[Told], request: Request, sums: Sums, fit: Fit) -> dict[str, Any]:
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": "ok",
         "formula": request.formula.given,
         "method": METHOD,
-        "hosts": [{"host": e.host, "dataset": f"{e.dataset} {e.version}", "n": e.sums.n} for e in told],
+        "hosts": [
+            {"host": entry.host, "dataset": entry.dataset, "version": entry.version, "n": entry.sums.n}
+            for entry in told
+        ],
         "rows": [entry.rows.told(entry.host, entry.dataset, entry.version) for entry in told],
         "n": sums.n,
         **asdict(fit),

@@ -51,7 +51,7 @@ def _result(introduced: Sequence[Introduced], estimates: Estimates, request: Req
     null = _null(n, events) if formula.intercept else found.start
     rare, parameters = min(events, n - events), len(estimates.terms)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": "ok",
         "warnings": _warnings(rare, parameters),
         "formula": formula.given,

@@ -45,20 +45,21 @@ def run(port: int, hosts: Sequence[str], request: Request, output: Path, metrics
     try:
         names, rows, parameters, told = _train(port, hosts, request, metrics)
     except Fault as fault:
-        write_object(output / "result.json", {"schema_version": 1, "status": "failed", "error": str(fault)})
+        write_object(output / "result.json", {"schema_version": 2, "status": "failed", "error": str(fault)})
         raise
     terms, values = ["Intercept", *names[:-1]], [float(parameters[1][0]), *parameters[0].tolist()]
     np.savez(output / "model.npz", terms=np.array(terms), coefficients=np.array(values), outcome=np.array(names[-1]))
+    n = sum(rows.values())
     result = {
-        "schema_version": 1,
+        "schema_version": 2,
         "status": "ok",
         "error": None,
         "platform": PLATFORM,
         "formula": request.formula.given,
         "hosts": [{"host": host, "n": rows[host]} for host in sorted(rows)],
-        "n": sum(rows.values()),
-        "rounds": told,
-        "model": {"file": "model.npz", "coefficients": dict(zip(terms, values, strict=True))},
+        "n": n,
+        "rounds": [{"round": done["round"], "n": n, **done} for done in told],
+        "model": {"file": "model.npz", "n": n, "coefficients": dict(zip(terms, values, strict=True))},
     }
     write_object(output / "result.json", result)
 

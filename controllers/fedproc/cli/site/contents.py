@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from fedproc.cli.site.escaping import escaped, first_notes, of_bytes
-from fedproc.cli.site.model_files import arrays_of
 from fedproc.cli.site.pictures import MOST_BYTES, hidden_in
 from fedproc.site.policy.engine.kinds import HEAD, PICTURES, kind_of
+from fedproc.site.policy.engine.model_files.accounting import arrays_of
 
 TEXT_BYTES = 4 << 20
 """of a file that are shown as text or table"""
@@ -25,6 +25,7 @@ _MOST_CELLS = 200_000
 _MOST_LINES = 200_000
 """of JSON that is laid out; of more, its text is shown as it is"""
 _DEEPEST = 20
+_MOST_CHARACTERS = 2000
 
 
 @dataclass
@@ -44,9 +45,10 @@ def content_of(source: io.BufferedIOBase | io.BytesIO, size: int, name: str) -> 
     kind = kind_of(head)
     if kind in PICTURES:
         return _picture(source, size, str(kind), head)
-    if (found := arrays_of(source, size, head)) is not None:
-        notes = list(first_notes(found.notes))
-        return Content("model", rows=[["array", "type", "shape"], *found.rows], notes=notes)
+    if (found := arrays_of(source, size)) is not None:
+        rows = [[_shown(part) for part in row] for row in found.rows]
+        notes = [_shown(note) for note in first_notes(found.notes)]
+        return Content("model", rows=[["array", "type", "shape"], *rows], notes=notes)
     source.seek(0)
     content = source.read(min(size, TEXT_BYTES))
     shown = _text(content, name, kind)
@@ -55,6 +57,13 @@ def content_of(source: io.BufferedIOBase | io.BytesIO, size: int, name: str) -> 
     if kind is not None:
         shown.notes.append(f"by its bytes it is of the kind {kind}")
     return shown
+
+
+def _shown(text: str) -> str:
+    """Of a model's file, whose names and texts are the tool's."""
+    line = escaped(text)
+    more = f" … and {len(line) - _MOST_CHARACTERS} more characters" if len(line) > _MOST_CHARACTERS else ""
+    return line[:_MOST_CHARACTERS] + more
 
 
 # -- text ------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ SOURCES = {
     "dataset": "names, versions, columns, units and categories of the datasets",
     "order": "ids of the job, its experiment, its hosts, its tool",
     "inputs": "what released outputs of other tasks hold",
+    "terms": "terms of a model: columns that the parameters name, with categories that are known",
 }
 """Where a value may be taken from that is known before the tool runs: ``x-from`` of a schema's text or number."""
 SHORT, LONG = 20, 80
@@ -198,7 +199,7 @@ class _Walk:
 
 def _of_leaf(node: Mapping[str, Any], longest: int, is_counted: bool) -> Iterator[str]:
     if "x-from" in node:
-        yield from _of_sources(node["x-from"], SOURCES if node.get("type") == "string" else _OF_NUMBERS)
+        yield from _of_sources(node["x-from"], SOURCES if node.get("type") in ("string", "null") else _OF_NUMBERS)
     elif "const" in node:
         if isinstance(node["const"], dict | list):
             yield "a declared value is a list or an object"

@@ -43,7 +43,12 @@ def _names(kind: Any, text: str) -> Iterator[str]:
     if kind == "name":
         yield text
     elif kind == "formula":
-        yield from dict.fromkeys(quoted or word for quoted, word in _TERM.findall(text) if not word[:1].isdigit())
+        yield from in_formula(text)
+
+
+def in_formula(text: str) -> list[str]:
+    """The columns that a formula names, each once."""
+    return list(dict.fromkeys(quoted or word for quoted, word in _TERM.findall(text) if not word[:1].isdigit()))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

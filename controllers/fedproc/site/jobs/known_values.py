@@ -12,7 +12,7 @@ from fedproc.common.files import read_regular
 from fedproc.contract.tool.task import Task
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
-from fedproc.site.policy.engine.known import Known
+from fedproc.site.policy.engine.known import CATEGORIES, COLUMNS, Known, columns_of
 from fedproc.site.policy.engine.strict_json import scalars
 
 _LARGEST = 16 << 20
@@ -29,8 +29,16 @@ def known_of(services: Services, record: JobRecord, task: Task) -> Known:
             "order": lambda: _of_order(services, record),
             "dataset": lambda: _of_datasets(services, record),
             "inputs": lambda: _of_inputs(services.workspace(order.job).input, task),
-        }
+            COLUMNS: lambda: columns_of(order.parameters),
+            CATEGORIES: lambda: _categories(services, record, task),
+        },
+        elsewhere=not order.datasets,
     )
+
+
+def _categories(services: Services, record: JobRecord, task: Task) -> Iterator[Any]:
+    yield from _of_datasets(services, record)
+    yield from _of_inputs(services.workspace(record.order.job).input, task)
 
 
 def _of_order(services: Services, record: JobRecord) -> Iterator[Any]:

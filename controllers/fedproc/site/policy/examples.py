@@ -17,7 +17,7 @@ from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.site.policy.disclosure import findings
 from fedproc.site.policy.engine.findings import Finding, Result, verdict
-from fedproc.site.policy.engine.known import Known
+from fedproc.site.policy.engine.known import CATEGORIES, COLUMNS, Known, columns_of
 from fedproc.site.policy.engine.strict_json import scalars
 from fedproc.site.policy.rules import Policy, ToolRule
 
@@ -54,15 +54,17 @@ def _findings(tool: Tool, task: Task, output: OutputDecl, folder: Path) -> list[
         target = Path(sealed, output.name, output.path)
         target.parent.mkdir(parents=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
-        return findings(terms, alone, Path(sealed), _known(tool, task, folder / "test" / "example_input" / task.name))
+        return findings(terms, alone, Path(sealed), _known(tool, task, folder / "test" / "example_input"))
 
 
-def _known(tool: Tool, task: Task, given: Path) -> Known:
+def _known(tool: Tool, task: Task, examples: Path) -> Known:
+    """A task without datasets knows what sites show of theirs: the examples of the other tasks."""
+    given, has_data = examples / task.name, any(entry.kind == "dataset" for entry in task.inputs)
     properties: dict[str, Any] = tool.parameters.get("properties", {})
     defaults = {name: entry["default"] for name, entry in properties.items() if "default" in entry}
     parameters = [defaults, _read(given / "parameters.json")]
-    described = [_read(path) for path in given.glob("input/**/dataset.json")]
-    folders = [path.parent.name for path in given.glob("input/**/dataset.json")]
+    data = [*given.glob("input/**/dataset.json")] if has_data else [*examples.glob("*/input/**/dataset.json")]
+    described, folders = [_read(path) for path in data], [path.parent.name for path in data]
     inputs = [_read(path) for path in given.glob("input/**/*.json") if path.name != "dataset.json"]
     return _ExampleKnown(
         {
@@ -70,7 +72,10 @@ def _known(tool: Tool, task: Task, given: Path) -> Known:
             "steps": lambda: scalars(parameters),
             "dataset": lambda: scalars([described, folders]),
             "inputs": lambda: scalars(inputs),
-        }
+            COLUMNS: lambda: columns_of(parameters),
+            CATEGORIES: lambda: scalars([described, inputs]),
+        },
+        elsewhere=not has_data,
     )
 
 

@@ -64,8 +64,8 @@ class Introduced:
 
     def as_json(self) -> dict[str, Any]:
         """One entry of a result's ``hosts``."""
-        data = f"{self.dataset} {self.version}"
-        return {"host": self.host, "dataset": data, "n": self.moments.n, "events": self.events}
+        counts = {"n": self.moments.n, "events": self.events}
+        return {"host": self.host, "dataset": self.dataset, "version": self.version, **counts}
 
     def rows_as_json(self) -> dict[str, Any]:
         """One entry of a result's ``rows``."""

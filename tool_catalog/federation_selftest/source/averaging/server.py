@@ -42,7 +42,8 @@ def run(
 ) -> None:
     """Train with all of ``hosts`` and write ``model.npz`` and ``result.json`` into ``output``.
 
-    ``named`` gives the arrays of the model's file from columns and model, ``told`` what the result says of it beside.
+    ``named`` gives the arrays of the model's file from columns and model, ``told`` what the result says of it beside,
+    with the rows that it was trained on.
     Each round's measures are appended to ``metrics`` as they come. Raises Broken if fewer than ``limits.least``
     hosts took part in any round; ``result.json`` then says so too, and there is no model.
     """
@@ -56,7 +57,7 @@ def run(
             _write_result(output, strategy, status="failed", error=str(fault), model=None)
             raise
     np.savez(output / "model.npz", **named(strategy.features, learned))
-    more = told(strategy.features, learned) if told else {}
+    more = {"train_rows": strategy.rounds[-1].train_rows, **told(strategy.features, learned)} if told else {}
     _write_result(output, strategy, status="ok", error=None, model={"file": "model.npz", **more})
 
 

@@ -15,7 +15,7 @@ from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import OutputDecl
 from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.findings import Finding, Result
-from fedproc.site.policy.engine.known import Known
+from fedproc.site.policy.engine.known import Known, needed_for
 from fedproc.site.policy.engine.warm import ForkServer, ServerGoneError
 
 log = get_logger(__name__)
@@ -59,7 +59,8 @@ def _asked(outputs: Sequence[OutputDecl], sealed: Path, floor: int, known: Known
         "outputs": declared,
         "sealed": str(sealed),
         "floor": floor,
-        "known": {name: list(known.values(name)) for name in known.sources if json.dumps(name) in text},
+        "known": {name: list(known.values(name)) for name in needed_for(text) & known.sources.keys()},
+        "elsewhere": known.elsewhere,
         "cpu_seconds": limits.cpu_seconds,
         "memory_bytes": limits.memory_bytes,
     }

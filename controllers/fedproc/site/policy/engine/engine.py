@@ -134,8 +134,8 @@ def _of_file(output: OutputDecl, path: Path, given: _Given) -> Iterator[Against]
 
 def _of_what_people_see(output: OutputDecl, path: Path, kind: str | None) -> Iterator[Against]:
     declared = output.content.type if output.content else None
-    if declared == "model" and kind in (None, "binary", "npy", "archive", "pickle") and not is_plain_model(path):
-        yield refused(rules.MODEL_FORMAT, "no safetensors, npy or npz of numbers alone")
+    if declared == "model" and not is_plain_model(path):
+        yield refused(rules.MODEL_FORMAT, "no safetensors, npy or npz of arrays alone: there are bytes of no array")
     elif (declared == "image" and kind not in PICTURES) or (declared == "text" and kind is not None):
         yield refused(rules.KIND, f"a file is not of the declared type {declared}")
     if declared == "text" and identifies(path.read_bytes().decode("utf-8", "replace")):
@@ -160,9 +160,12 @@ def _of_document(output: OutputDecl, raw: bytes, kind: str | None, given: _Given
         yield refused(rules.IDENTIFIERS, "a name or a value in it stands for single patients")
     schema = output.content.schema_of_document() if output.content else None
     if schema is None or (difference := difference_of(document, schema, given.known)) is not None:
-        where = f", at {difference}" if schema and difference else ""
-        yield refused(rules.SCHEMA, f"a file is otherwise than its declared schema says{where}")
-        return
+        names = given.known.with_names()
+        if schema is None or not given.known.elsewhere or difference_of(document, schema, names) is not None:
+            where = f", at {difference}" if schema and difference else ""
+            yield refused(rules.SCHEMA, f"a file is otherwise than its declared schema says{where}")
+            return
+        yield to_review(rules.ELSEWHERE, "it has a name of datasets at other hosts, which this host does not know")
     if declared == "json" and not is_laid_out(raw.decode(), document):
         yield to_review(rules.LAYOUT, "a file has blanks or escapes that no library writes: json.dumps would do")
     statistics = [each.at_rows() for each in output.statistics] if isinstance(document, list) else output.statistics

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from itertools import groupby, pairwise
+from itertools import pairwise
 from math import floor as floor_of
 from math import isfinite, sqrt
 from typing import Any
@@ -15,7 +15,6 @@ from fedproc.contract.tool.statistics import StatisticClass, StatisticDecl
 from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.counts import TABLES, Against, refused, to_review
 from fedproc.site.policy.engine.objects import Subject
-from fedproc.site.policy.engine.strict_json import scalars
 
 _NOTHING = 1e-9
 _ROUNDED = 0.005
@@ -43,8 +42,11 @@ def of_estimates(statistic: StatisticDecl, subjects: Sequence[Subject], floor: i
     if statistic.statistic is StatisticClass.position:
         yield from _of_neighbours(statistic, subjects, floor)
     if statistic.statistic is StatisticClass.survival:
-        for _, steps in groupby(subjects, key=lambda subject: subject.siblings):
-            yield from _of_steps(statistic, list(steps), floor)
+        curves: dict[Any, list[Subject]] = defaultdict(list)
+        for subject in subjects:
+            curves[subject.siblings, _texts(subject)].append(subject)
+        for steps in curves.values():
+            yield from _of_steps(statistic, steps, floor)
 
 
 def _most_subjects(statistic: StatisticDecl) -> int:
@@ -57,7 +59,14 @@ def _at(statistic: StatisticDecl) -> str:
 
 def _numbers(statistic: StatisticDecl, subject: Subject) -> int:
     """Of its estimates, and its further counts."""
-    return sum(len(list(scalars(subject.fields.get(name)))) for name in statistic.estimates) + len(statistic.counts)
+    return sum(_size(subject.fields.get(name)) for name in statistic.estimates) + len(statistic.counts)
+
+
+def _size(value: Any) -> int:
+    """How many numbers and texts it holds; keys are chosen from what is declared, and counted there."""
+    if isinstance(value, dict | list):
+        return sum(_size(inner) for inner in (value.values() if isinstance(value, dict) else value))
+    return int(value is not None)
 
 
 def _of_rates(statistic: StatisticDecl, subject: Subject, persons: int, floor: int) -> Iterator[Against]:
@@ -167,8 +176,7 @@ def _of_neighbours(statistic: StatisticDecl, subjects: Sequence[Subject], floor:
     """Quantiles of one variable: between two of them are enough persons, or each is nearly a person's own value."""
     of_one: dict[Any, list[Subject]] = defaultdict(list)
     for subject in subjects:
-        texts = tuple(sorted((name, text) for name, text in subject.fields.items() if isinstance(text, str)))
-        of_one[subject.siblings, texts].append(subject)
+        of_one[subject.siblings, _texts(subject)].append(subject)
     for together in of_one.values():
         which = sorted(
             {q for each in together if (q := _number(each.fields.get(statistic.quantile or ""))) is not None}
@@ -178,12 +186,25 @@ def _of_neighbours(statistic: StatisticDecl, subjects: Sequence[Subject], floor:
             yield refused(rules.TAIL, f"fewer than {floor} persons lie between two quantiles of {_at(statistic)}")
 
 
+def _texts(subject: Subject) -> tuple[tuple[str, str], ...]:
+    """Which variable, or which group, it is of."""
+    return tuple(sorted((name, text) for name, text in subject.fields.items() if isinstance(text, str)))
+
+
 def _of_extremes(statistic: StatisticDecl, _subject: Subject, _persons: int, _floor: int) -> Iterator[Against]:
     yield refused(rules.EXTREME, f"{_at(statistic)}: smallest and largest values are single persons'")
 
 
+def _parameters(value: Any) -> int:
+    """Of a model: an object of a few numbers is what is said of one, as its estimate, error and bounds."""
+    if not isinstance(value, dict | list):
+        return int(value is not None)
+    inner = value.values() if isinstance(value, dict) else value
+    return sum(1 if isinstance(each, dict) and 0 < _size(each) <= _PARTS else _size(each) for each in inner)
+
+
 def _of_model(statistic: StatisticDecl, subject: Subject, persons: int, _floor: int) -> Iterator[Against]:
-    parameters = _numbers(statistic, subject)
+    parameters = sum(_parameters(subject.fields.get(name)) for name in statistic.estimates)
     if parameters > _PARAMETERS:
         yield to_review(rules.LEVELS, f"{_at(statistic)} has more than {_PARAMETERS} parameters")
     if persons - parameters < (rules.FREEDOM.threshold or 0):

@@ -26,7 +26,7 @@ def inspect(question: BinaryIO, answer: BinaryIO) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 64 << 20)
     os.nice(10)
-    known = Known({name: values.copy for name, values in asked["known"].items()})
+    known = Known({name: values.copy for name, values in asked["known"].items()}, elsewhere=asked["elsewhere"])
     outputs = [OutputDecl.model_validate(each) for each in asked["outputs"]]
     for output, found in inspect_all(outputs, Path(asked["sealed"]), asked["floor"], known, StopFlag()):
         _write(answer, output.name, found)

@@ -14,7 +14,7 @@ from typing import Any
 from fedproc.contract.tool.closed_schema import Place, leaves_of
 from fedproc.contract.tool.statistics import StatisticDecl
 from fedproc.site.policy.engine.counts import TABLES
-from fedproc.site.policy.engine.known import Known
+from fedproc.site.policy.engine.known import TERMS, Known
 
 _STEP = re.compile(r"\.?[^.\[\]{} ]+|\[\]|\{\}| \(a key\)")
 
@@ -34,7 +34,9 @@ class _Choices:
         accounted = {_path(each.at, name) for each in statistics for name in _accounted(each)}
         self._choices: dict[str, int] = defaultdict(int)
         self._below: dict[str, set[str]] = defaultdict(set)
+        self._known, self._terms = known, set[str]()
         for place in leaves:
+            self._terms |= {place.path} if TERMS in place.node.get("x-from", ()) else set()
             self._choices[place.path] += 1 if place.path in accounted else _choices(place.node, known)
             for outer, step in _steps(place.path):
                 self._below[outer].add(step)
@@ -44,7 +46,8 @@ class _Choices:
             return self._of_object(part, path)
         if isinstance(part, list):
             return log2(len(part) + 1) + sum(self.of(each, f"{path}[]") for each in part)
-        return log2(max(1, self._choices.get(path, 1)))
+        bits = log2(max(1, self._choices.get(path, 1)))
+        return max(bits, self._known.bits_of_term(part)) if path in self._terms and isinstance(part, str) else bits
 
     def _of_object(self, part: Mapping[str, Any], path: str) -> float:
         declared = {step for step in self._below[path] if step not in ("[]", "{}", " (a key)")}

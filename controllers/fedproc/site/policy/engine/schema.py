@@ -45,6 +45,8 @@ def _validator(known: Known) -> Any:
             yield ValidationError("is not among the known values")
 
     own = {"x-from": from_known, "pattern": _pattern}
+    if known.takes_names:  # what is taken for a name may be among the other ways, too
+        own["oneOf"] = Draft202012Validator.VALIDATORS["anyOf"]
     return validators.extend(Draft202012Validator, own)  # type: ignore[no-untyped-call]
 
 
