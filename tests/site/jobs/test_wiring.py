@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.support.sample_tools import task, tool
 
 from fedproc.common.log import get_logger
 from fedproc.common.tlog.folder import ENTRIES
@@ -23,6 +24,7 @@ from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.policy.rules import Policy
 from fedproc.site.tlog.log import HostLog
 
+PORTS = [{"name": "data", "port": 7000}, {"name": "talk", "port": 7001}]
 TASK = Task.model_validate(
     {
         "name": "client",
@@ -35,6 +37,7 @@ TASK = Task.model_validate(
         ],
     }
 )
+TOOL = tool("t", TASK.model_dump(mode="json", by_alias=True), task("server", placement="server", ports=PORTS))
 POLICY = Policy.model_validate(
     {"tools": [{"id": "t", "digest": "*", "connections": [{"task": "server", "max_mb": 1.0}]}]}
 )
@@ -70,8 +73,10 @@ def record_of_before(*uses: ConnectionUse) -> JobRecord:
 
 @pytest.mark.parametrize("saved_before", [True, False])
 async def test_a_budget_does_not_begin_again_at_a_restart(tmp_path: Path, saved_before: bool) -> None:
-    data = ConnectionUse(task="server", host="EUCAIM", sent=900_000, received=5, cut=None)
-    talk = ConnectionUse(task="server", host="EUCAIM", sent=7, received=2_000_000, cut="more than the 1000000 bytes")
+    data = ConnectionUse(task="server", host="EUCAIM", sent=900_000, received=5, rounds=3, cut=None)
+    talk = ConnectionUse(
+        task="server", host="EUCAIM", sent=7, received=2_000_000, rounds=0, cut="more than the 1000000 bytes"
+    )
     record, meters = record_of_before(data, talk), list[Meter]()
     settings = SimpleNamespace(host="UB")
     services = cast(
@@ -83,8 +88,10 @@ async def test_a_budget_does_not_begin_again_at_a_restart(tmp_path: Path, saved_
     wiring = Wiring(services, record, Workspace(tmp_path, record.job), meters, writer)
     if saved_before:
         writer._snapshot()  # the daemon says something of the job before its connections are open again
-    await wiring.open(TASK, POLICY.tools[0])
-    assert [(m.sent, m.received, m.cut) for m in hub.meters] == [(u.sent, u.received, u.cut) for u in (data, talk)]
+    await wiring.open(TASK, POLICY.tools[0], TOOL)
+    assert [(m.sent, m.received, m.rounds, m.cut) for m in hub.meters] == [
+        (u.sent, u.received, u.rounds, u.cut) for u in (data, talk)
+    ]
     assert all(meter.budget == 1_000_000 for meter in hub.meters)
     assert record.connections == (data, talk), "whatever was saved meanwhile"
     noted = [entry.data for entry in read_entries(tmp_path / "tlog" / ENTRIES)]
@@ -98,3 +105,48 @@ async def test_what_is_carried_is_saved_on_the_way() -> None:
     assert meter.parts == 0
     meter.received = 1
     assert meter.parts == 1
+
+
+TRAFFIC = {"sends_mb": 0.5, "receives_mb": 0.25, "rounds": {"most": 50, "parameter": "rounds", "beside": 1}}
+
+
+@pytest.mark.parametrize(
+    ("traffic", "of_policy", "dialled", "admitted"),
+    [
+        ([TRAFFIC, TRAFFIC], None, [(500_000, 250_000, 8)] * 2, (500_000, 1_000_000, 16)),
+        ([TRAFFIC, TRAFFIC], 4, [(500_000, 250_000, 4)] * 2, (500_000, 1_000_000, 4)),
+        ([TRAFFIC, None], None, [(500_000, 250_000, 8), (None, None, None)], (None, None, None)),
+        ([None, None], 9, [(None, None, 9)] * 2, (None, None, 9)),
+    ],
+)
+async def test_both_ends_hold_a_connection_to_what_tool_and_policy_say(
+    tmp_path: Path, traffic: list[Any], of_policy: int | None, dialled: Any, admitted: Any
+) -> None:
+    written = TASK.model_dump(mode="json", by_alias=True)
+    for connection, declared in zip(written["connections"], traffic, strict=True):
+        connection["traffic"] = declared
+    schema = {"type": "object", "properties": {"rounds": {"type": "integer"}}}
+    made = tool("t", written, task("server", placement="server", ports=PORTS), parameters=schema)
+    line = {"task": "server", "max_mb": 1.0} | ({"max_rounds": of_policy} if of_policy else {})
+    rule = Policy.model_validate({"tools": [{"id": "t", "digest": "*", "connections": [line]}]}).tools[0]
+    record = record_of_before()
+    record.order = record.order.model_copy(update={"parameters": {"rounds": 7}})
+    settings = SimpleNamespace(host="UB")
+    services = cast(Services, SimpleNamespace(settings=settings, journal=SimpleNamespace(epoch="e" * 32)))
+    meters: list[Meter] = []
+    writer = RecordWriter(services, record, meters, get_logger("test"))
+    services.tlog = HostLog(tmp_path / "tlog", "centre.example/hosts/UB")  # type: ignore[misc]
+    hub = services.connections = cast(Any, Hub(lambda: None))  # type: ignore[misc]
+    hub.admit = lambda job, sockets, admitted, changed: hub.meters.extend(admitted)
+    await Wiring(services, record, Workspace(tmp_path, record.job), meters, writer).open(
+        made.task("client"), rule, made
+    )
+    assert [(m.limits.sent, m.limits.received, m.limits.rounds) for m in hub.meters] == dialled
+    hub.meters.clear()
+    peer = {"task": "client", "job": record.job, "host": "BSC"}
+    record.start = Start.model_validate({"job": record.job, "peers": [peer]})
+    await Wiring(services, record, Workspace(tmp_path, record.job), [], writer).open(made.task("server"), rule, made)
+    (one,) = hub.meters
+    assert ((one.limits.sent, one.limits.received, one.limits.rounds), one.admitted) == (admitted, True)
+    noted = [entry.data for entry in read_entries(tmp_path / "tlog" / ENTRIES)]
+    assert [(e.get("sends"), e.get("receives"), e.get("rounds")) for e in noted] == [*dialled, admitted]

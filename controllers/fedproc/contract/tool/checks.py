@@ -14,7 +14,7 @@ def inconsistencies(tasks: Sequence[Task], parameters: Iterable[str]) -> list[st
     """Every fault found, each naming task, key and cure; empty when there is none."""
     errors = [error for check in _CHECKS for error in check(tasks)]
     named = {f"parameter.{name}" for name in parameters}
-    return errors + [error for task in tasks for error in _placeholders(task, named)]
+    return errors + [error for task in tasks for error in (*_placeholders(task, named), *_traffic(task, named))]
 
 
 def hints(tasks: Sequence[Task]) -> list[str]:
@@ -26,11 +26,22 @@ def hints(tasks: Sequence[Task]) -> list[str]:
         for output in task.outputs
         if output.content is None
     ]
-    return undeclared + [
-        f"task {task.name}: writes {{metrics}} and declares no 'metrics': none of them is shown to anybody"
+    unbounded = [
+        f"task {task.name}: connection {connection.name} does not say how much goes over it ('traffic'): nothing but a"
+        " site's own budget bounds it"
         for task in tasks
-        if "metrics" in task.placeholders() and not task.metrics
+        for connection in task.connections
+        if connection.traffic is None
     ]
+    return (
+        undeclared
+        + unbounded
+        + [
+            f"task {task.name}: writes {{metrics}} and declares no 'metrics': none of them is shown to anybody"
+            for task in tasks
+            if "metrics" in task.placeholders() and not task.metrics
+        ]
+    )
 
 
 def _names(tasks: Sequence[Task]) -> Iterator[str]:
@@ -96,6 +107,16 @@ def _placeholders(task: Task, parameters: set[str]) -> Iterator[str]:
             f"task {task.name}: placeholder {{{name}}} is unknown{near} known are {', '.join(sorted(known))}; to have "
             f"that text itself, write {{{{{name}}}}}"
         )
+
+
+def _traffic(task: Task, parameters: set[str]) -> Iterator[str]:
+    for connection in task.connections:
+        rounds = connection.traffic.rounds if connection.traffic else None
+        if rounds and rounds.parameter is not None and f"parameter.{rounds.parameter}" not in parameters:
+            yield (
+                f"task {task.name}: connection {connection.name}: traffic: rounds: there is no parameter"
+                f" {rounds.parameter!r}"
+            )
 
 
 def _cycles(tasks: Sequence[Task]) -> Iterator[str]:

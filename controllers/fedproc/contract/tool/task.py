@@ -13,6 +13,7 @@ from fedproc.contract.tool.metrics import MOST, MetricDecl
 from fedproc.contract.tool.outputs import ContentDecl
 from fedproc.contract.tool.placeholders import placeholders_in
 from fedproc.contract.tool.statistics import StatisticDecl
+from fedproc.contract.tool.traffic import TrafficDecl
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -91,6 +92,7 @@ class ConnectionDecl(Model):
     task: Name
     port: Name
     listen: int | None = Field(None, ge=1, le=65535, description="port inside; as the peer's unless given")
+    traffic: TrafficDecl | None = Field(None, description="how much goes over it, how often, and what")
 
 
 class Gpu(Model):

@@ -13,7 +13,7 @@ from jsonschema.exceptions import SchemaError
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from fedproc.contract.ids import Digest, Sha256, ToolId
-from fedproc.contract.tool import metrics, outputs
+from fedproc.contract.tool import metrics, outputs, traffic
 from fedproc.contract.tool.checks import inconsistencies
 from fedproc.contract.tool.description import BioTools, Model, Survey
 from fedproc.contract.tool.task import Task
@@ -53,12 +53,13 @@ class Tool(Model):
     @model_validator(mode="before")
     @classmethod
     def _with_declarations(cls, value: Any) -> Any:
-        return outputs.from_parameters(metrics.from_parameters(value))
+        return traffic.from_parameters(outputs.from_parameters(metrics.from_parameters(value)))
 
     @model_serializer(mode="wrap")
     def _as_sent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         sent = metrics.into_parameters(handler(self), self.parameters)
-        return outputs.into_parameters(sent, sent.get("parameters", self.parameters))
+        sent = outputs.into_parameters(sent, sent.get("parameters", self.parameters))
+        return traffic.into_parameters(sent, sent.get("parameters", self.parameters))
 
     @field_validator("id")
     @classmethod

@@ -199,6 +199,7 @@ class ConnectionUse(Wire):
     host: HostId
     sent: int = Field(0, description="bytes that left this host")
     received: int = Field(0, description="bytes that came in")
+    rounds: int | None = Field(None, description="how often the task that dialled sent anew, after it had received")
     cut: str | None = Field(None, description="why this host cut it, if it did")
 
 

@@ -27,11 +27,22 @@ _RESERVE = 512
 _SAID_SECONDS = 60.0
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Bytes out and in, and rounds; None is no limit beside the budget."""
+
+    sent: int | None = None
+    received: int | None = None
+    rounds: int | None = None
+
+
 @dataclass
 class Meter:
     """Bytes over one job's connections with one task of one host, and the most that may go each way.
 
-    ``key`` is the thumbprint that the host's certificate must show, if the centre named it.
+    ``key`` is the thumbprint that the host's certificate must show, if the centre named it. ``limits`` are further
+    limits of bytes and rounds; a round begins with the first bytes of the end that dialled (the peer where it is
+    ``admitted``), and with its first bytes after some came the other way.
     """
 
     task: str
@@ -41,14 +52,33 @@ class Meter:
     sent: int = 0
     received: int = 0
     cut: str | None = None
+    limits: Limits = Limits()
+    rounds: int = 0
+    admitted: bool = False
 
     def use(self) -> ConnectionUse:
-        return ConnectionUse(task=self.task, host=self.host, sent=self.sent, received=self.received, cut=self.cut)
+        return ConnectionUse(
+            task=self.task, host=self.host, sent=self.sent, received=self.received, rounds=self.rounds, cut=self.cut
+        )
 
     @property
     def parts(self) -> int:
-        """How many parts of the budget were used."""
-        return (self.sent + self.received) * _NOTED // max(self.budget, 1)
+        """How many parts of the budget, and of the rounds, were used."""
+        of_rounds = self.rounds * _NOTED // self.limits.rounds if self.limits.rounds else 0
+        return (self.sent + self.received) * _NOTED // max(self.budget, 1) + of_rounds
+
+    def exceeded(self) -> str | None:
+        """Which limit was passed, in words."""
+        limits = self.limits
+        if max(self.sent, self.received) > self.budget:
+            return f"more than the {self.budget} bytes that the site's policy allows"
+        if limits.sent is not None and self.sent > limits.sent:
+            return f"more than the {limits.sent} bytes to the peer that the tool declares"
+        if limits.received is not None and self.received > limits.received:
+            return f"more than the {limits.received} bytes from the peer that the tool declares"
+        if limits.rounds is not None and self.rounds > limits.rounds:
+            return f"more than {limits.rounds} rounds, which are the most that tool or policy allow"
+        return None
 
 
 class StreamLimit:
@@ -100,13 +130,18 @@ def _possible() -> int:
 
 
 async def carry(job: Stream, net: Stream, meter: Meter, changed: Changed) -> None:
-    """Carry bytes both ways until one side ends or the budget is used up, then close both."""
+    """Carry bytes both ways until one side ends or a limit is passed, then close both."""
+    asks = meter.admitted  # whether it is the end that dialled whose bytes begin a round
+    last_asked = False
 
     def count(sent: int, received: int) -> bool:
-        before = meter.parts
+        nonlocal last_asked
+        before, asked = meter.parts, bool(received if asks else sent)
+        meter.rounds += asked and not last_asked
+        last_asked = asked
         meter.sent += sent
         meter.received += received
-        within = max(meter.sent, meter.received) <= meter.budget
+        within = meter.exceeded() is None
         if within and meter.parts > before:
             changed()
         return within
@@ -118,7 +153,7 @@ async def carry(job: Stream, net: Stream, meter: Meter, changed: Changed) -> Non
     try:
         done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         if any(not way.result() for way in done):
-            meter.cut = f"more than the {meter.budget} bytes that the site's policy allows"
+            meter.cut = meter.exceeded()
             changed()
     finally:
         for way in ways:

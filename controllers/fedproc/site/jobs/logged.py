@@ -90,7 +90,8 @@ def ended(record: JobRecord, verdict: Verdict) -> JobEnded:
 
 
 async def note_connection(services: Services, record: JobRecord, meter: Meter, on_wait: OnWait) -> None:
-    entry = ConnectionOpened(**_of(record.order), task=meter.task, host=meter.host, budget=meter.budget)
+    limits = {"sends": meter.limits.sent, "receives": meter.limits.received, "rounds": meter.limits.rounds}
+    entry = ConnectionOpened(**_of(record.order), task=meter.task, host=meter.host, budget=meter.budget, **limits)
     await services.tlog.append_persistently(entry, on_wait)
 
 

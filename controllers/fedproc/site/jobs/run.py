@@ -204,7 +204,7 @@ class JobRun:
     async def _run(self, installed: InstalledTool, task: Task, rule: ToolRule) -> None:
         prepared = await self._stage_in(installed, task)
         await fetch_artefacts(self._services, self.record, self._workspace, self._writer.wait_for)
-        await self._wiring.open(task, rule)
+        await self._wiring.open(task, rule, installed.manifest.tool)
         outgoing = (self._services, self.record, task, self._workspace, self._writer.wait_for)
         publish = partial(publish_artefacts, *outgoing)
         execution = Execution(self._services, self.record, prepared, self._writer, publish)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from fedproc.common.errors import SystemFaultError
-from fedproc.contract.tool.task import Task
+from fedproc.contract.tool.task import ConnectionDecl, Task
+from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.messages import ConnectionUse, Peer, Start
-from fedproc.site.connections.carrying import Meter
+from fedproc.site.connections.carrying import Limits, Meter
 from fedproc.site.connections.hub import Connections, route_to
 from fedproc.site.jobs import logged
 from fedproc.site.jobs.record import JobRecord
@@ -13,6 +17,7 @@ from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import forwards, ports
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
+from fedproc.site.policy.connecting import most_rounds
 from fedproc.site.policy.rules import ToolRule, connection_budget
 
 
@@ -34,7 +39,7 @@ class Wiring:
         self._meters = meters
         self._writer = writer
 
-    async def open(self, task: Task, rule: ToolRule) -> None:
+    async def open(self, task: Task, rule: ToolRule, tool: Tool) -> None:
         """Open what the task declares, and nothing else. Raises :class:`SystemFaultError` if that cannot be."""
         if not (task.connections or task.ports):
             return
@@ -44,8 +49,8 @@ class Wiring:
             )
         start = self._record.start
         before = list(self._record.connections)
-        dialled = [self._meter(before, rule, one.task, _peer_of(start, one.task)) for one in task.connections]
-        admitted = [self._meter(before, rule, task.name, peer) for peer in start.peers if task.ports]
+        dialled = [self._dialled(before, rule, one, _peer_of(start, one.task)) for one in task.connections]
+        admitted = [self._admitted(before, rule, tool, task, peer) for peer in start.peers if task.ports]
         for meter in dialled + admitted:
             await logged.note_connection(self._services, self._record, meter, self._writer.wait_for)
         self._meters += dialled + admitted  # before anything is saved, which saves their counts
@@ -60,12 +65,36 @@ class Wiring:
             route = route_to(_peer_of(start, declared.task), declared.port)
             await hub.forward(self._record.job, way.socket, route, meter, self._writer.save)
 
-    def _meter(self, before: list[ConnectionUse], rule: ToolRule, task: str, peer: Peer) -> Meter:
+    def _dialled(self, before: list[ConnectionUse], rule: ToolRule, declared: ConnectionDecl, peer: Peer) -> Meter:
+        traffic, rounds = declared.traffic, self._rounds(rule, declared.task, [declared])
+        limits = Limits(traffic.sends, traffic.receives, rounds) if traffic else Limits(rounds=rounds)
+        return self._meter(before, rule, declared.task, peer, limits)
+
+    def _admitted(self, before: list[ConnectionUse], rule: ToolRule, tool: Tool, task: Task, peer: Peer) -> Meter:
+        """All connections of the peer's task with this one are counted together."""
+        there = [
+            one for each in tool.tasks if each.name == peer.task for one in each.connections if one.task == task.name
+        ]
+        traffic = [one.traffic for one in there if one.traffic]
+        limits = Limits(rounds=self._rounds(rule, task.name, there))
+        if there and len(traffic) == len(there):
+            limits = Limits(sum(each.receives for each in traffic), sum(each.sends for each in traffic), limits.rounds)
+        return replace(self._meter(before, rule, task.name, peer, limits), admitted=True)
+
+    def _rounds(self, rule: ToolRule, task: str, declared: Sequence[ConnectionDecl]) -> int | None:
+        traffic = [one.traffic.rounds if one.traffic else None for one in declared]
+        parameters = self._record.order.parameters
+        known = [each.limit(parameters) for each in traffic if each]
+        most = [sum(known)] if known and len(known) == len(traffic) else []
+        of_policy = most_rounds(rule.connections, task)
+        return min([*most, *([of_policy] if of_policy is not None else [])], default=None)
+
+    def _meter(self, before: list[ConnectionUse], rule: ToolRule, task: str, peer: Peer, limits: Limits) -> Meter:
         """With what was counted before this daemon began: they are opened in the same order each time."""
-        meter = Meter(task, peer.host, connection_budget(rule, task), peer.key)
+        meter = Meter(task, peer.host, connection_budget(rule, task), peer.key, limits=limits)
         for use in before:
             if (use.task, use.host) == (task, peer.host):
-                meter.sent, meter.received, meter.cut = use.sent, use.received, use.cut
+                meter.sent, meter.received, meter.cut, meter.rounds = use.sent, use.received, use.cut, use.rounds or 0
                 before.remove(use)
                 break
         return meter

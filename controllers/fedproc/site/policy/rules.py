@@ -15,25 +15,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.common.toml_settings import Section, load_toml_with_content
-from fedproc.contract.ids import Digest, Name
+from fedproc.contract.ids import Digest
 from fedproc.contract.plain import plain_json
 from fedproc.contract.tool.leaving import DEFAULT_RELEASE, OF_PERSONS, Release
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import JobOrder, User
 from fedproc.contract.wire.releasing import AdmittedTool, ReleasePolicy
+from fedproc.site.policy.connecting import ConnectionRule
 from fedproc.site.policy.engine.disclosure_rules import FLOOR, LOWEST_FLOOR
 from fedproc.site.policy.ledger.settings import LedgerRule
 from fedproc.site.policy.review import ReviewRule
 
 _STRICTNESS: tuple[Release, ...] = ("automatic", "manual", "never")
 Limit = Literal["cpus", "memory", "pids", "disk"]
-
-
-class ConnectionRule(Section):
-    """A connection is a release too: to or from which task, and how many MB in each direction."""
-
-    task: Name
-    max_mb: float = Field(gt=0)
 
 
 class ToolRule(Section):

@@ -134,12 +134,15 @@ class OutputUploaded(_OfJob):
 
 
 class ConnectionOpened(_OfJob):
-    """With the task of a peer, up to ``budget`` bytes in each direction."""
+    """With the task of a peer, up to ``budget`` bytes in each direction, and to what the tool declares."""
 
     kind: ClassVar[str] = "connection.opened"
     task: Name
     host: HostId
     budget: int
+    sends: int | None = None
+    receives: int | None = None
+    rounds: int | None = None
 
 
 class PolicyChanged(HostEntry):

@@ -90,14 +90,14 @@ def _entry(source: Source, head: bytes, offset: int, size: int) -> _Entry:
 def _look_into(source: Source, entry: _Entry, found: Arrays) -> None:
     """Its array, its sum, and whether its bytes end where they should; afterwards the source is behind it."""
     shown = entry.name.decode("utf-8", "backslashreplace")
-    start, reading = source.tell(), _Reading(source, entry)
-    head = reading.some(_HEAD)
+    start, content = source.tell(), _Reading(source, entry)
+    head = content.some(_HEAD)
     if not head.startswith(MAGIC):
         raise _OtherwiseError(f"{shown} is no array")
     found.rows.append((shown, *array_of(io.BytesIO(head), entry.size, lambda text: found.note(f"{shown}: {text}"))))
     if not shown.endswith(".npy") or "/" in shown or not is_name(shown):
         found.note(f"{shown}: has other signs in its name than letters, digits, _ . : and -")
-    if not reading.ends():
+    if not content.ends():
         found.note(f"{shown}: its sum is not that of its bytes, or bytes stand after it")
     source.seek(start + entry.packed)
 
@@ -169,7 +169,7 @@ def _check_entry(source: Source, entry: _Entry) -> tuple[Any, ...]:
     sizes = [(packed, entry.packed), (whole, entry.size), (offset, entry.offset)]
     large = b"".join(struct.pack("<Q", sizes[at][1]) for at in (1, 0, 2) if sizes[at][0] == _FULL)
     wanted = struct.pack("<2H", 1, len(large)) + large if large else b""
-    are_same = all(said in (is_so, _FULL if is_so >= _FULL else is_so) for said, is_so in sizes)
+    are_same = all(stated in (is_so, _FULL if is_so >= _FULL else is_so) for stated, is_so in sizes)
     usual = made_version in _VERSIONS and made_system in _SYSTEMS and version in _VERSIONS and external in _MODES
     if (name, crc, (version, *fields)) != (entry.name, entry.crc, entry.fields) or not are_same or extra != wanted:
         raise _OtherwiseError("an entry is otherwise in its directory")
