@@ -96,6 +96,12 @@ def _ids(federation: Federation, query: str = "") -> list[str]:
         ("?kind=tables&column=AGE", ["BSC:cohort", "UB:images"]),
         ("?text=secret", ["UB:images"]),
         ("?catalogue=eucaim:b-1", ["BSC:cohort"]),
+        ("?persons=40", ["UB:images"]),
+        ("?persons=41", []),
+        ("?id=UB:images&id=BSC:none", ["UB:images"]),
+        ("?available=true&sort=-host", ["UB:images", "UB:cohort", "BSC:cohort"]),
+        ("?sort=-size&limit=1", ["UB:images"]),
+        ("?sort=-size&limit=1&offset=5", []),
     ],
 )
 def test_datasets_are_filtered(offering: Federation, query: str, found: list[str]) -> None:
@@ -115,10 +121,22 @@ def test_pages_are_linked_with_their_filters_and_the_whole_list_is_as_before(off
         assert whole.json()[0] | {"available": True} == {
             "id": "BSC:cohort", "host": "BSC", "version": "1", "label": "Cohort", "description": "", "files": None,
             "size": None, "available": True, "catalogue": "eucaim:b-1",
+            "persons": None, "modality": [], "body_part": [],
         }  # fmt: skip
         many = "?" + "&".join(f"modality=m{number}" for number in range(1_100))
         for wrong in ("?limit=0", "?limit=1001", "?cursor=x", "?kind=films", many):
             assert client.get(f"/datasets{wrong}").status_code == 422
+
+
+def test_all_that_fit_are_counted_and_what_can_be_chosen_by_is_told(offering: Federation) -> None:
+    with offering.user() as client:
+        assert client.get("/datasets?limit=1&count=true").headers["Total-Count"] == "3"
+        assert client.get("/datasets?limit=1&count=true&sort=size&offset=9").headers["Total-Count"] == "3"
+        (images,) = client.get("/datasets?modality=ct").json()
+        assert (images["persons"], images["modality"], images["body_part"]) == (40, ["CT"], ["BREAST"])
+        found = client.get("/datasets/filters").json()
+    assert found["modality"] == [{"value": "CT", "datasets": 1}]
+    assert found["host"] == [{"value": "BSC", "datasets": 1}, {"value": "UB", "datasets": 2}]
 
 
 def test_revoked_hosts_offer_nothing(offering: Federation) -> None:

@@ -60,6 +60,28 @@ def test_hosts_that_are_not_there(rosa: httpx.Client, path: str) -> None:
     problem(rosa.get(path), 404)
 
 
+def test_hosts_are_filtered_counted_and_cut_by_the_server(federation: Federation, rosa: httpx.Client) -> None:
+    federation.hear_everyone()
+    federation.books.beat("FORTH", condition="holding", condition_text="the disk is \x00 full")
+    federation.books.beat("BSC", condition_text="a GPU is hot")
+
+    def listed(**query: Any) -> tuple[list[str], str]:
+        answer = rosa.get("/hosts/", params={**query, "count": True})
+        return [host["id"] for host in answer.json()], answer.headers["Total-Count"]
+
+    assert listed(limit=2, offset=1) == (["EUCAIM", "FORTH"], "4")
+    assert listed(show="accepting") == (["BSC", "EUCAIM", "UB"], "3")
+    assert listed(show="well") == (["EUCAIM", "UB"], "2")
+    assert listed(show="trouble", limit=1) == (["BSC"], "2")
+    assert listed(text="for") == (["FORTH"], "1")
+    assert listed(text="%") == ([], "0")
+    assert listed(id=["UB", "MARS"]) == (["UB"], "1")
+    assert rosa.get("/hosts/?brief=true").json()[0]["datasets"] == []
+    assert rosa.get("/hosts/?limit=1").json()[0]["datasets"] == ["BSC:cohort", "BSC:images"]
+    problem(rosa.get("/hosts/?show=revoked"), 403)
+    federation.hear_everyone()
+
+
 def test_datasets_are_named_never_by_path(rosa: httpx.Client) -> None:
     datasets = rosa.get("/datasets").json()
     assert [d["id"] for d in datasets] == [
@@ -67,7 +89,7 @@ def test_datasets_are_named_never_by_path(rosa: httpx.Client) -> None:
     ]  # fmt: skip
     assert datasets[0] == {
         "id": "BSC:cohort", "host": "BSC", "version": "1", "label": "", "description": "cohort of BSC", "files": None,
-        "size": None, "catalogue": None, "available": True,
+        "size": None, "catalogue": None, "persons": None, "modality": [], "body_part": [], "available": True,
     }  # fmt: skip
     assert {d["host"] for d in rosa.get("/datasets?host=UB").json()} == {"UB"}
     assert rosa.get("/datasets?host=MARS").json() == []

@@ -84,12 +84,57 @@ def filled(engine: Engine) -> Engine:
         ({"catalogue": "eucaim:b-1"}, ["BSC:breast", "BSC:zebra"]),
         ({"catalogue": "eucaim:b"}, []),
         ({"host": "GONE"}, []),
+        ({"persons": 40}, ["UB:breast", "UB:lung"]),
+        ({"persons": 41}, []),
+        ({"ids": ["UB:lung", "BSC:breast", "MARS:x"]}, ["BSC:breast", "UB:lung"]),
+        ({"heard_since": 2e9}, []),
     ],
 )
 def test_datasets_are_found_by_what_they_are(filled: Engine, wanted: dict[str, Any], found: list[str]) -> None:
     with read_transaction(filled) as connection:
         assert listed(connection, **wanted) == found
         assert datasets.count(connection, Wanted(**wanted)) == len(found)
+
+
+def test_datasets_are_sorted_and_counted_as_a_whole(filled: Engine) -> None:
+    with write_transaction(filled) as connection:
+        offer(connection, "UB", [*offers("breast", size=5), *offers("lung", size=7)])
+        offer(connection, "BSC", [*offers("breast", size=6), *offers("zebra")])
+        for sort, order in {
+            "host": ["BSC:breast", "BSC:zebra", "UB:breast", "UB:lung"],
+            "-host": ["UB:lung", "UB:breast", "BSC:zebra", "BSC:breast"],
+            "size": ["UB:breast", "BSC:breast", "UB:lung", "BSC:zebra"],
+            "-size": ["UB:lung", "BSC:breast", "UB:breast", "BSC:zebra"],
+            "-persons": ["UB:breast", "UB:lung", "BSC:breast", "BSC:zebra"],
+        }.items():
+            found = [_sorted(connection, sort, offset) for offset in (0, 2, 4)]
+            assert [name for page, _ in found for name in page] == order, sort
+            assert [total for _, total in found] == [4, 4, 4], sort
+        page, total = _sorted(connection, "-size", 0, terms=[term("modality", "mr")])
+        assert (page, total) == (["UB:breast"], 1)
+
+
+def _sorted(connection: Connection, sort: str, offset: int, **wanted: Any) -> tuple[list[str], int]:
+    rows, total = datasets.sorted_page(connection, Wanted(**wanted), sort, offset, 2)
+    return [f"{row.host}:{row.id}" for row in rows], total
+
+
+def test_filters_are_told_with_their_numbers_and_of_active_hosts_alone(filled: Engine) -> None:
+    with read_transaction(filled) as connection:
+        assert datasets.filters(connection) == {
+            "host": [("BSC", 2), ("UB", 2)], "modality": [("CT", 2), ("MR", 1)], "body_part": [],
+        }  # fmt: skip
+
+
+def test_what_a_list_shows_of_images_follows_their_description(filled: Engine) -> None:
+    def told(connection: Connection) -> tuple[Any, ...]:
+        (row,) = datasets.page(connection, Wanted(ids=["UB:breast"]), None, None)
+        return row.persons, row.modality, row.body_part
+
+    with write_transaction(filled) as connection:
+        assert told(connection) == (40, ["CT", "MR"], None)
+        offer(connection, "UB", offers("breast", version="2"))
+        assert told(connection) == (None, None, None)
 
 
 def test_pages_follow_one_another_whatever_comes_and_goes(filled: Engine) -> None:

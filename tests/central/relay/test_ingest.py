@@ -20,6 +20,7 @@ from tests.support.examples import examples
 
 from fedproc.central.db import schema
 from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
+from fedproc.central.db.repositories import datasets
 from fedproc.central.db.schema import hosts
 from fedproc.central.experiments.advance import advance
 from fedproc.central.relay import dead_letters, ingest, record_limits
@@ -240,7 +241,9 @@ def test_a_heartbeat_is_kept_as_the_last_word(books: Books) -> None:
     with read_transaction(books.engine) as connection:
         row = connection.execute(select(hosts).where(hosts.c.id == "UB")).one()
     assert (row.heard, row.epoch, row.heartbeat["open_jobs"]) == (moment, "one", 3)
-    assert [dataset["id"] for dataset in row.heartbeat["datasets"]] == ["fresh"]
+    with read_transaction(books.engine) as connection:
+        assert datasets.ids_of(connection, "UB") == ["fresh"]
+    assert (row.condition, row.condition_text) == ("accepting", "")
 
 
 @pytest.mark.parametrize("by", ["heartbeat", "snapshot"])

@@ -131,6 +131,7 @@ def _app_state(settings: CentralSettings) -> AppState:
         sessions=Sessions(engine, issuer, verifier, settings.session_hours),
         tlog=LogReader(settings),
         health=Recent(settings.health_seconds),
+        dataset_filters=Recent(30.0),
         catalogue_keys=read_keys(settings.catalogue_keys, "catalogue_keys"),
     )
 

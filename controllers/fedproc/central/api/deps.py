@@ -35,6 +35,7 @@ from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings, Role
 from fedproc.central.tlog.witness import LogReader
 from fedproc.common.errors import ForbiddenError, NotAuthenticatedError, TooManyRequestsError, UnavailableError
+from fedproc.contract.api.hosts import DatasetFilters
 from fedproc.contract.api.operations import Health
 
 _LONGEST_TOKEN = 16_384
@@ -62,6 +63,7 @@ class AppState:
     tlog: LogReader
     health: Recent[tuple[Health, Health]]
     """the last check of the centre, as operators see it, and as everybody does"""
+    dataset_filters: Recent[DatasetFilters]
     catalogue_keys: Mapping[str, ECKey]
     """by kid: whose manifests are taken in"""
 

@@ -58,7 +58,7 @@ def _read_database(app: AppState) -> tuple[str, str, str, Sequence[Row[Any]]]:
     try:
         with read_transaction(app.engine) as connection:
             living = connection.execute(select(relays).order_by(relays.c.seen.desc())).all()
-            enrolled = hosts.listed(connection, everyone=False)
+            enrolled = hosts.page(connection, hosts.Wanted(0.0))
     except FedprocError as error:
         unknown = "not known while the database does not answer"
         return error.message, unknown, unknown, ()

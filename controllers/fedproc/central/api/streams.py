@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +20,10 @@ from fedproc.common.log import get_logger
 
 log = get_logger(__name__)
 
+T = TypeVar("T")
+
+_SHARED_SECONDS = 10.0
+"""that one reading counts for all; below POLL_SECONDS, so that a poll reads anew"""
 POLL_SECONDS = 15.0
 """Seconds after which a stream reads the database and sends a comment, even if nothing was published."""
 
@@ -30,6 +36,7 @@ class Streams:
         self._metrics = metrics
         self._engine = engine
         self._open: dict[str, set[asyncio.Event]] = {}
+        self._shared: dict[str, dict[Hashable, tuple[float, asyncio.Task[Any]]]] = {}
         self._notified = asyncio.Event()
         self._last_event: int | None = None
         self.followed = Counter[str]()
@@ -71,8 +78,23 @@ class Streams:
 
     def _wake(self, experiments: list[str]) -> None:
         for experiment in experiments:
+            self._shared.pop(experiment, None)
             for changed in self._open.get(experiment, ()):
                 changed.set()
+
+    async def shared(self, experiment: str, what: Hashable, find: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What ``find`` gives, found once for all streams of the experiment until it changes again.
+
+        ``what`` names it, and has in it all that the answer depends on beside the experiment. What is raised is raised
+        to all who wait for it, and not kept.
+        """
+        kept = self._shared.setdefault(experiment, {})
+        begun, task = kept.get(what, (0.0, None))
+        if task is None or time.monotonic() >= begun + _SHARED_SECONDS:
+            task = asyncio.create_task(find())
+            kept[what] = time.monotonic(), task
+            task.add_done_callback(lambda done: _forget_failed(kept, what, done))
+        return await _finished(task)
 
     def end(self) -> None:
         """Have every stream end now: the program is about to stop, and clients come back with Last-Event-ID."""
@@ -91,4 +113,18 @@ class Streams:
             self._open[experiment].discard(changed)
             if not self._open[experiment]:
                 del self._open[experiment]
+                self._shared.pop(experiment, None)
             self._metrics.streams.dec()
+
+
+async def _finished(task: asyncio.Task[T]) -> T:
+    """Who waits may go without taking the search away from the others."""
+    found: Awaitable[T] = asyncio.shield(task)
+    return await found
+
+
+def _forget_failed(
+    kept: dict[Hashable, tuple[float, asyncio.Task[Any]]], what: Hashable, done: asyncio.Task[Any]
+) -> None:
+    if (done.cancelled() or done.exception() is not None) and kept.get(what, (0.0, None))[1] is done:
+        del kept[what]

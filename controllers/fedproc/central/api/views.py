@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
@@ -207,7 +206,8 @@ def _report_job(row: Row[Any], created: float) -> ReportJob:
     )
 
 
-def host_view(row: Row[Any], heartbeat_timeout: float) -> HostView:
+def host_view(row: Row[Any], heartbeat_timeout: float, datasets: Iterable[str] = ()) -> HostView:
+    """One host with the ids of the ``datasets`` that it offers."""
     heartbeat: Mapping[str, Any] = row.heartbeat or {}
     names = (
         "condition",
@@ -231,22 +231,11 @@ def host_view(row: Row[Any], heartbeat_timeout: float) -> HostView:
         alive=row.active and row.heard is not None and row.heard > time.time() - heartbeat_timeout,
         reached_by=_reached_by(row),
         last_heartbeat=None if row.heard is None else moment(row.heard),
-        datasets=[f"{row.id}:{offered['id']}" for offered in heartbeat.get("datasets", [])],
-        certificate_expires=_certificate_expires(row.report),
+        datasets=[f"{row.id}:{each}" for each in datasets],
+        certificate_expires=None if row.certificate_expires is None else moment(row.certificate_expires),
         log=witness.view(row.log),
         **{name: heartbeat[name] for name in names if name in heartbeat},
     )
-
-
-def _certificate_expires(report: Any) -> datetime | None:
-    """A host may write what it likes into its report, so nothing in it is taken for granted."""
-    for key in ("report", "facts", "credentials", "certificate", "not_after"):
-        report = report.get(key) if isinstance(report, dict) else None
-    try:
-        found = datetime.fromisoformat(report) if isinstance(report, str) else None
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None
 
 
 def host_report_view(row: Row[Any]) -> HostReportView:
@@ -269,6 +258,9 @@ def dataset_view(row: Row[Any], heartbeat_timeout: float) -> DatasetView:
         files=row.files,
         size=row.size,
         catalogue=row.catalogue,
+        persons=row.persons,
+        modality=row.modality or [],
+        body_part=row.body_part or [],
         available=row.heard is not None and row.heard > time.time() - heartbeat_timeout,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text
 
 from fedproc.central.db.metadata import metadata
 
@@ -17,10 +17,13 @@ datasets = Table(
     Column("files", BigInteger),
     Column("size", BigInteger),
     Column("catalogue", Text),
+    Column("persons", BigInteger),
+    Column("modality", JSON),
+    Column("body_part", JSON),
     Index("ix_datasets_catalogue", "catalogue"),
 )
 """What the hosts offer, as their last heartbeats say: a copy to be found in. ``catalogue``: an IRI of its entry in a
-catalogue outside."""
+catalogue outside. ``persons``, ``modality``, ``body_part``: what the description of its images says."""
 
 dataset_terms = Table(
     "dataset_terms",
@@ -32,3 +35,16 @@ dataset_terms = Table(
 )
 """What a dataset can be filtered by: ``column=age``, ``modality=ct``, ``body_part=breast``, ``kind=images``, in lower
 case. In the order of the primary key those with one term follow in the order in which datasets are listed."""
+
+dataset_columns = Table(
+    "dataset_columns",
+    metadata,
+    Column("host", String(31), primary_key=True),
+    Column("dataset", String(64), primary_key=True),
+    Column("page", Integer, primary_key=True),
+    Column("pages", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("columns", JSON, nullable=False),
+    Column("imaging", JSON),
+)
+"""Pages of what the descriptions of a host's datasets say of columns, as its heartbeats bring them one by one."""

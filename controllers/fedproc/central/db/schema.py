@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from fedproc.central.db.dataset_tables import dataset_terms, datasets
+from fedproc.central.db.dataset_tables import dataset_columns, dataset_terms, datasets
 from fedproc.central.db.log_tables import log_queue
 from fedproc.central.db.metadata import BigId, metadata
 from fedproc.central.db.sign_ins import sessions
@@ -56,24 +56,14 @@ hosts = Table(
     Column("report", JSON),
     Column("log", JSON),
     Column("offered", String(64)),
+    Column("condition", String(16)),
+    Column("condition_text", Text),
+    Column("certificate_expires", Float),
 )
 """A host as enrolled, its last heartbeat (``heard``: when the host was last alive) and its last :class:`HostReport`.
 ``epochs``: when the present ``epoch`` was first seen, and those before it. ``log``: its transparency log as witnessed.
 ``acceptance`` is its newest acceptance experiment; a host that is not ``accepted`` becomes so when that succeeds.
-``offered``: sha256 of its rows in ``datasets``."""
-
-dataset_columns = Table(
-    "dataset_columns",
-    metadata,
-    Column("host", String(31), primary_key=True),
-    Column("dataset", String(64), primary_key=True),
-    Column("page", Integer, primary_key=True),
-    Column("pages", Integer, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("columns", JSON, nullable=False),
-    Column("imaging", JSON),
-)
-"""Pages of what the descriptions of a host's datasets say of columns, as its heartbeats bring them one by one."""
+``offered``: sha256 of its rows in ``datasets``. ``condition`` and ``condition_text``: of its last heartbeat."""
 
 enrolments = Table(
     "enrolments",

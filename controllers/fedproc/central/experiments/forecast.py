@@ -23,12 +23,16 @@ _DEFAULT = ReleasePolicy(release={str(each): word for each, word in DEFAULT_RELE
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """A plan, the tool's version, what is known of its hosts, and experiments and bytes that are left to its user."""
+    """A plan, the tool's version, what is known of its hosts, and experiments and bytes that are left to its user.
+
+    ``offered``: host, then the versions of its datasets by id.
+    """
 
     plan: Plan
     tool: Tool
     digest: str
     hosts: Mapping[str, Row[Any]]
+    offered: Mapping[str, Mapping[str, str]]
     left: tuple[int, int]
 
 
@@ -114,7 +118,7 @@ class _Host:
         return Check(what="runtime", stands="ok", text="has what it runs in")
 
     def _data(self) -> Check:
-        offered = {entry["id"]: entry["version"] for entry in self._beat.get("datasets", ())}
+        offered = self._found.offered.get(self._id, {})
         uses = {use.id: use.version for job in self._jobs for use in job.datasets}
         if gone := [name for name, version in uses.items() if offered.get(name) != version]:
             return Check(what="data", stands="fails", text=f"does not offer {', '.join(gone)} as it was chosen")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from fedproc.central.db.repositories import dataset_columns
+from fedproc.central.db.repositories import dataset_columns, datasets, hosts
 from fedproc.central.experiments.placement import HostFacts
 
 
-def facts_of(connection: Connection, row: Row[Any]) -> HostFacts:
-    """Those of one host; the columns of its datasets are read if they are asked for, within the same transaction."""
-    offered = None if row.heartbeat is None else {d["id"]: d["version"] for d in row.heartbeat.get("datasets", [])}
+def facts_of(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:
+    """Of each of these hosts that is enrolled; the columns of its datasets are read if they are asked for, within the
+    same transaction."""
+    rows = hosts.named(connection, ids)
+    offered = datasets.versions(connection, [row.id for row in rows])
+    return {row.id: _facts(connection, row, offered.get(row.id, {})) for row in rows}
 
+
+def _facts(connection: Connection, row: Row[Any], offered: Mapping[str, str]) -> HostFacts:
     def columns(dataset: str) -> frozenset[str] | None:
-        version = (offered or {}).get(dataset)
+        version = offered.get(dataset)
         return None if version is None else dataset_columns.names_in(connection, row.id, dataset, version)
 
-    return HostFacts(row.id, row.active, frozenset(row.roles), offered, row.is_accepted, columns,
+    known = None if row.heard is None else offered
+    return HostFacts(row.id, row.active, frozenset(row.roles), known, row.is_accepted, columns,
                      bool((row.heartbeat or {}).get("ahead")))  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Row
 
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
-from fedproc.central.db.repositories import delegations, experiments, hosts, log_queue, shared, tools
+from fedproc.central.db.repositories import datasets, delegations, experiments, hosts, log_queue, shared, tools
 from fedproc.central.db.repositories.log_queue import LogEntry
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.coordinator import AHEAD, HELD
@@ -21,7 +21,7 @@ from fedproc.central.experiments.gangs import gang_tasks, groups
 from fedproc.central.experiments.granted import Granted, by_grants, check_terms
 from fedproc.central.experiments.held import goes_ahead
 from fedproc.central.experiments.orders import Drafts
-from fedproc.central.experiments.placement import HostFacts, Placed, Plan, named_hosts, plan, windows
+from fedproc.central.experiments.placement import Placed, Plan, named_hosts, plan, windows
 from fedproc.central.experiments.placement_facts import facts_of
 from fedproc.central.experiments.quotas import Quotas
 from fedproc.central.notify import Notifier
@@ -78,7 +78,7 @@ class Submissions:
             found = {host: hosts.enrolled(connection, host) for host in ids}
             return Rehearsal(
                 placed, tools.of_digest(connection, row.digest), row.digest, found,
-                quotas.left(connection, caller.sub),
+                datasets.versions(connection, ids), quotas.left(connection, caller.sub),
             )  # fmt: skip
 
     def start(
@@ -193,14 +193,10 @@ def _placed(
     connection: Connection, settings: CentralSettings, row: Row[Any], request: ExperimentRequest, *, acceptance: bool
 ) -> Plan:
     tool = tools.of_digest(connection, row.digest)
-    known = _hosts(connection, named_hosts(request, settings.aggregator))
+    known = facts_of(connection, named_hosts(request, settings.aggregator))
     return plan(
         request, tool, known, settings.aggregator, acceptance=acceptance, names=lambda: hosts.active_ids(connection)
     )
-
-
-def _hosts(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]:
-    return {row.id: facts_of(connection, row) for row in hosts.named(connection, ids)}
 
 
 def _experiment(placed: Plan, tool: Row[Any], caller: Caller, now: float) -> dict[str, Any]:

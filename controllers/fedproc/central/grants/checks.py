@@ -63,6 +63,10 @@ class GrantChecks:
         refused = {name: finding for name, finding in findings.items() if finding.answer != "granted"}
         return {name: finding.reason if finding.answer == "not_granted" else "" for name, finding in refused.items()}
 
+    def ask_at(self, dataset: str) -> str:
+        """Where access to a guarded dataset is asked for, as its provider's settings say it."""
+        return self._grants.ask_at(dataset)
+
     async def at_start(self, sub: str, token: str, datasets: Sequence[str]) -> tuple[dict[str, Finding], str]:
         """The grants of the user, whose own token this is; and the user's session, to be kept with the experiment.
 

@@ -38,6 +38,11 @@ class Grants:
         """Those (``HOST:id``) of which a provider is to be asked."""
         return [dataset for dataset in datasets if self._settings.provider_of(dataset) != OPEN]
 
+    def ask_at(self, dataset: str) -> str:
+        """Where access to it is asked for: an address or a sentence; empty if no provider is asked, or says none."""
+        provider = self._settings.providers.get(self._settings.provider_of(dataset))
+        return "" if provider is None else provider.ask_at
+
     async def ask(self, person: Person, datasets: Sequence[str]) -> dict[str, Finding]:
         """What the providers say of each guarded dataset; a fault of a provider's is an answer of it.
 

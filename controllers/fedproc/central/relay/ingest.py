@@ -14,6 +14,7 @@ from sqlalchemy.exc import DataError
 
 from fedproc.central.db.engine import serialized_transaction
 from fedproc.central.db.repositories import datasets, events, log_queue
+from fedproc.central.db.repositories import hosts as host_store
 from fedproc.central.db.repositories.log_queue import LogEntry
 from fedproc.central.db.schema import hosts, jobs, records
 from fedproc.central.experiments.advance import advance
@@ -323,7 +324,9 @@ class Ingestion:
         assert row is not None
         values = {
             "heard": epochs.last_seen(row.heard, signed, self._now),
-            "heartbeat": heartbeat.model_dump(mode="json", exclude={"columns", "log"}),
+            "heartbeat": heartbeat.model_dump(mode="json", exclude={"columns", "log", "datasets"}),
+            "condition": heartbeat.condition,
+            "condition_text": printable(heartbeat.condition_text),
         }
         values |= witness.column(row.id, row.log, heartbeat.log, signed, self._now)
         datasets.take(self._connection, heartbeat, row.offered)
@@ -332,8 +335,7 @@ class Ingestion:
         self._hosts.pop(heartbeat.host, None)
 
     def _report(self, report: HostReport) -> None:
-        values = {"report": report.model_dump(mode="json", include={"time", "report"})}
-        self._connection.execute(update(hosts).where(hosts.c.id == report.host).values(**values))
+        host_store.keep_report(self._connection, report)
         self._hosts.pop(report.host, None)  # its first message of a new journal has taken it away already
 
     def _explanation(self, explanation: DeadLetterReason) -> None:

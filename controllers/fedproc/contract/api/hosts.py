@@ -20,7 +20,7 @@ OPEN_JOBS = 40_000
 """of one host in one report: with them its body stays below the 4 MiB that the API takes"""
 
 
-FILTERS = ("host", "modality", "body_part", "kind", "column", "text", "catalogue")
+FILTERS = ("host", "modality", "body_part", "kind", "column", "text", "catalogue", "persons", "available", "id")
 """by which ``GET /datasets`` chooses; an API of before knows ``host`` alone, and passes over the others"""
 
 
@@ -33,7 +33,23 @@ class DatasetView(View):
     files: int | None = None
     size: int | None = None
     catalogue: str | None = Field(None, description="the IRI of its entry in a catalogue outside, by which it is found")
+    persons: int | None = Field(None, description="whose images it has, as its host rounded it")
+    modality: list[str] = Field([], description="of its images; none that few persons have")
+    body_part: list[str] = []
     available: bool = True
+
+
+class FilterValue(View):
+    value: str
+    datasets: int = Field(description="how many have it")
+
+
+class DatasetFilters(View):
+    """``GET /datasets/filters``: what datasets can be chosen by; of each the values that most of them have."""
+
+    host: list[FilterValue] = []
+    modality: list[FilterValue] = []
+    body_part: list[FilterValue] = []
 
 
 class DatasetDetail(DatasetView):

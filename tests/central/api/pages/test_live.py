@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, event
 from tests.central.api.pages.conftest import Tab, dispatch
 from tests.support.central_api import Federation
 
@@ -51,6 +53,38 @@ def test_states_reasons_and_the_end_appear(tab: Tab, dashboard: Federation, star
     books.report(job.id, "failed", code="exit", reason="exit code 3")
     page.get_by_text("It has ended").wait_for()
     assert page.locator("#summary .badge").inner_text().endswith("failed")
+
+
+def test_followers_share_what_is_read(dashboard: Federation, started: str) -> None:
+    """Of forty pages that follow an experiment none asks while nothing happens; a change is read once for all."""
+    asked: list[str] = []
+    event.listen(dashboard.app.state.fedproc.engine, "before_cursor_execute", lambda *seen: asked.append(seen[2]))
+    with httpx.Client(base_url=dashboard.url, follow_redirects=True, timeout=30, trust_env=False) as client:
+        client.get("/dashboard/sign-in")
+        with ExitStack() as stack:
+            for _ in range(40):
+                stack.enter_context(client.stream("GET", f"/dashboard/experiments/{started}/live"))
+            _until_quiet(asked)
+            for state in ("accepted", "running"):
+                asked.clear()
+                dashboard.books.report(dashboard.books.job_on(started, "UB").id, state)
+                _until_quiet(asked, 1)
+                assert len(reads(asked)) < 40, f"{len(asked)} queries of 40 followers: {asked[:20]}"
+
+
+def reads(asked: list[str]) -> list[str]:
+    return [one for one in asked if one.startswith("SELECT")]
+
+
+def _until_quiet(asked: list[str], least: int = 0) -> None:
+    """Until nothing was asked for a second, and at least so many queries were."""
+    until, before = time.monotonic() + 60, -1
+    while time.monotonic() < until:
+        before = len(asked)
+        time.sleep(1.5)  # what is claimed is that nothing is asked in a second
+        if len(asked) == before >= least:
+            return
+    raise AssertionError(f"it does not become quiet: {asked[-3:]}")
 
 
 def test_measures_become_curves_and_a_table(tab: Tab, dashboard: Federation) -> None:

@@ -43,6 +43,17 @@ class Backend:
     async def many(self, model: type[M], path: str, **query: Any) -> list[M]:
         return _read(TypeAdapter(list[model]), await self.send("GET", path, query=query))  # type: ignore[valid-type]
 
+    async def counted(self, model: type[M], path: str, **query: Any) -> tuple[list[M], int]:
+        """A page of a list, and how many there are on all of them."""
+        answer = await self.send("GET", path, query={**query, "count": True})
+        found: list[M] = _read(TypeAdapter(list[model]), answer)  # type: ignore[valid-type]
+        return found, int(answer.headers["Total-Count"])
+
+    async def count(self, path: str, **query: Any) -> int:
+        """How many there are in a list."""
+        answer = await self.send("GET", path, query={**query, "count": True, "limit": 1})
+        return int(answer.headers["Total-Count"])
+
     async def send(
         self,
         method: str,

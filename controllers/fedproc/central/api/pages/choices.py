@@ -48,11 +48,22 @@ class Selector:
 
 @dataclass(frozen=True)
 class Federation:
-    """What there is: hosts, what they offer, and where server tasks are placed."""
+    """What there is: hosts, what they offer, and where server tasks are placed.
+
+    Unless it ``is_whole``, they offer more than these ``datasets``.
+    """
 
     hosts: Sequence[HostView]
     datasets: Sequence[DatasetView]
     aggregator: str
+    is_whole: bool = True
+
+    def offered(self) -> dict[str, list[DatasetView]]:
+        """The datasets by host."""
+        found: dict[str, list[DatasetView]] = {}
+        for one in self.datasets:
+            found.setdefault(one.host, []).append(one)
+        return found
 
 
 def selectors(
@@ -61,6 +72,11 @@ def selectors(
     """One for each task; ``hosts`` and ``datasets`` are those that are chosen already."""
     at_sites = [task for task in tasks if task.placement is not Placement.server]
     return [_selector(tool, task, at_sites, there, hosts, datasets) for task in tasks]
+
+
+def needs_datasets(tasks: Sequence[TaskView]) -> bool:
+    """Whether the hosts follow from the datasets that are chosen."""
+    return _takes([task for task in tasks if task.placement is not Placement.server]) == "datasets"
 
 
 def _selector(
@@ -77,7 +93,9 @@ def _selector(
     if task is not at_sites[0]:
         return Selector(task, same_as=at_sites[0].name)
     takes = _takes(at_sites)
-    choices = [_choice(tool, at_sites, host, there, takes, hosts, datasets) for host in there.hosts]
+    offered = there.offered() if takes != "hosts" else {}
+    shown = [host for host in there.hosts if there.is_whole or takes != "datasets" or host.id in offered]
+    choices = [_choice(tool, at_sites, host, offered.get(host.id, ()), takes, hosts, datasets) for host in shown]
     choices.sort(key=lambda choice: (not choice.chosen, bool(choice.obstacle)))
     return Selector(task, tuple(choices[:MOST]), takes=takes, left_out=len(choices[MOST:]))
 
@@ -99,12 +117,11 @@ def _choice(
     tool: ToolView,
     tasks: Sequence[TaskView],
     host: HostView,
-    there: Federation,
+    offered: Sequence[DatasetView],
     takes: str,
     hosts: Collection[str],
     datasets: Collection[str],
 ) -> Choice:
-    offered = [one for one in there.datasets if one.host == host.id] if takes != "hosts" else []
     found = obstacle(host, tool, tasks)
     if not found and takes == "datasets" and not offered:
         found = "it offers no dataset"

@@ -1,55 +1,101 @@
-"""Datasets: what the hosts offer, and the columns of one."""
+"""Datasets: what the hosts offer, found by what it is, and one with its columns, its images, and who may use it."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from fedproc.central.api.pages.access import Api, pages
+from fedproc.central.api.deps import app_state
+from fedproc.central.api.pages.access import Api, SignedIn, pages
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
-from fedproc.contract.api.hosts import DatasetDetail, DatasetView
+from fedproc.central.auth.sessions import Session
+from fedproc.contract.api.hosts import DatasetDetail, DatasetFilters, DatasetView
 from fedproc.contract.api.tools import TaskView
+from fedproc.contract.ids import DATASET_PATTERN
 
 routes = pages()
 
 _PART = 100
+GRANT_SECONDS = 3.0
+"""that a page waits for who is asked about grants; they are asked again when an experiment starts"""
+_SORTS = "^-?(host|persons|files|size)$"
+Word = Annotated[str, Query(max_length=200)]
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the reader stands to a guarded dataset: ``granted``, ``not_granted`` with its ``reason``, or ``not_asked``;
+    ``ask_at`` says where access is asked for."""
+
+    word: str
+    reason: str
+    ask_at: str
 
 
 @routes.get("/dashboard/datasets")
 async def show_datasets(
     request: Request,
     api: Api,
-    text: Annotated[str, Query(max_length=100)] = "",
+    text: Word = "",
     host: Annotated[str, Query(max_length=31)] = "",
-    part: Annotated[int, Query(alias="page", ge=1, le=10_000)] = 1,
+    modality: Word = "",
+    body_part: Word = "",
+    kind: Annotated[str, Query(pattern="^(tables|images)?$")] = "",
+    persons: Annotated[str, Query(pattern="^[0-9]{0,9}$")] = "",
+    catalogue: Annotated[str, Query(max_length=500)] = "",
+    tool: Annotated[str, Query(max_length=64)] = "",
+    chosen: Annotated[list[str] | None, Query(max_length=500)] = None,
+    sort: Annotated[str, Query(pattern=_SORTS)] = "host",
+    part: Annotated[int, Query(alias="page", ge=1, le=100_000)] = 1,
 ) -> Response:
-    """Those that fit: every word of ``text`` is in the id, the description, or the id of its entry in a catalogue."""
-    everything = await api.many(DatasetView, "/datasets")
-    fitting = [dataset for dataset in everything if _fits(dataset, text) and host in {"", dataset.host}]
-    paging = Paging(part, _PART, len(fitting), "/dashboard/datasets", {"text": text, "host": host})
+    """Those that fit the filters, found, sorted and counted by the database.
+
+    ``tool`` and ``chosen`` come from the form of a new experiment, and lead back to it.
+    """
+    filters = {
+        "text": text, "host": host, "modality": modality, "body_part": body_part, "kind": kind,
+        "persons": persons.lstrip("0"), "catalogue": catalogue,
+    }  # fmt: skip
+    known = [each for each in chosen or () if re.fullmatch(DATASET_PATTERN, each)]
+    found, fitting = await api.counted(
+        DatasetView, "/datasets", **filters, sort=sort, offset=(part - 1) * _PART or None, limit=_PART
+    )
+    carried = {**filters, "tool": tool, "chosen": known, "sort": sort}
     values = {
-        "datasets": fitting[(part - 1) * _PART : part * _PART],
-        "paging": paging,
-        "hosts": sorted({dataset.host for dataset in everything}),
-        "total": len(everything),
-        "text": text,
-        "host": host,
+        "datasets": found,
+        "paging": Paging(part, _PART, fitting, "/dashboard/datasets", carried),
+        "choices": await api.one(DatasetFilters, "/datasets/filters"),
+        "filtered": any(filters.values()),
+        "filters": filters,
+        "tool": tool,
+        "chosen": known,
+        "sort": sort,
     }
     return page(request, "datasets.html", values)
 
 
-def _fits(dataset: DatasetView, text: str) -> bool:
-    place = f"{dataset.id} {dataset.description} {dataset.catalogue or ''}".lower()
-    return all(word in place for word in text.lower().split())
-
-
 @routes.get("/dashboard/datasets/{dataset}")
-async def show_dataset(request: Request, dataset: str, api: Api) -> Response:
-    """One with its columns, and the tools that take datasets."""
+async def show_dataset(request: Request, dataset: str, api: Api, session: SignedIn) -> Response:
+    """One with its columns and images, the tools that take datasets, and whether its reader may use it."""
     found = await api.one(DatasetDetail, f"/datasets/{segment(dataset)}")
     tasks = await api.many(TaskView, "/tools/tasks")
     tools = sorted({task.tool for task in tasks if any(entry["kind"] == "dataset" for entry in task.inputs)})
-    return page(request, "dataset.html", {"dataset": found, "tools": tools})
+    values = {"dataset": found, "tools": tools, "standing": await _standing(request, session, found.id)}
+    return page(request, "dataset.html", values)
+
+
+async def _standing(request: Request, session: Session, dataset: str) -> Access | None:
+    """None of one that is open to everybody here."""
+    checks = app_state(request).grant_checks
+    if not checks.guarded([dataset]):
+        return None
+    found = await checks.obstacles(session.subject, session.tokens.access, [dataset], GRANT_SECONDS)
+    ask_at = checks.ask_at(dataset)
+    if dataset not in found:
+        return Access("granted", "", ask_at)
+    return Access("not_granted" if found[dataset] else "not_asked", found[dataset], ask_at)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fedproc.contract.states import TERMINAL
 from fedproc.contract.wire.release import PARTLY_RELEASED
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'.,;:)])")
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 MARKS = {
@@ -30,6 +33,13 @@ def moment(value: datetime | None) -> Markup:
         return Markup("–")
     utc = value.astimezone(UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S}")
+
+
+def linked(text: str) -> Markup:
+    """A sentence of ours or of a provider with the https addresses in it as links."""
+    pieces = _ADDRESS.split(text)
+    links = (Markup('<a href="{0}" rel="noreferrer">{0}</a>').format(piece) for piece in pieces[1::2])
+    return Markup("").join(each for pair in zip_longest(map(escape, pieces[::2]), links, fillvalue="") for each in pair)
 
 
 def ago(value: datetime | None) -> str:

@@ -10,7 +10,6 @@ from fedproc.central.api.pages.rendering import page
 from fedproc.central.api.problems import from_error
 from fedproc.common.errors import NotAuthenticatedError, NotFoundError
 from fedproc.contract.api.experiments import Page
-from fedproc.contract.api.hosts import DatasetView, HostView
 from fedproc.contract.api.tools import ToolSummary
 
 routes = pages()
@@ -39,8 +38,8 @@ async def show_home(request: Request, session: MaybeSignedIn) -> Response:
         return page(request, "no_role.html", status=403)
     api = as_user(request, session)
     values = {
-        "hosts": await api.many(HostView, "/hosts/"),
-        "datasets": await api.many(DatasetView, "/datasets"),
+        "hosts": (await api.count("/hosts/", brief=True, show="alive"), await api.count("/hosts/", brief=True)),
+        "datasets": (await api.count("/datasets", available=True), await api.count("/datasets")),
         "tools": await api.many(ToolSummary, "/tools"),
         "last": await api.one(Page, "/experiments", mine=True, limit=_LAST, count=True),
     }

@@ -16,6 +16,10 @@ from fedproc.contract.api.hosts import DatasetView, HostView
 routes = pages()
 
 _PART = 100
+_SHOWN = {"all": "", "up": "well", "trouble": "trouble"}
+"""what the API calls it"""
+_DATASETS = 100
+"""of one host on its page; the list of datasets has the others"""
 _SOON = timedelta(days=30)
 """before its end that a certificate's expiry is a warning, as the host check has it"""
 
@@ -37,33 +41,20 @@ async def show_table(request: Request, api: Api, text: Text = "", show: Show = "
 
 
 async def _found(api: Api, text: str, show: str, part: int) -> dict[str, object]:
-    everyone = await api.many(HostView, "/hosts/")
-    fitting = [host for host in everyone if _fits(host, text) and _shown(host, show)]
-    paging = Paging(part, _PART, len(fitting), "/dashboard/hosts", {"text": text, "show": show})
+    found, fitting = await api.counted(
+        HostView, "/hosts/", text=text, show=_SHOWN[show], brief=True, offset=(part - 1) * _PART or None, limit=_PART
+    )
     return {
-        "hosts": fitting[(part - 1) * _PART : part * _PART],
-        "paging": paging,
+        "hosts": found,
+        "paging": Paging(part, _PART, fitting, "/dashboard/hosts", {"text": text, "show": show}),
         "text": text,
         "show": show,
-        "total": len(everyone),
-        "up": sum(is_up(host) for host in everyone),
+        "total": await api.count("/hosts/", brief=True),
+        "up": await api.count("/hosts/", brief=True, show="accepting"),
         "condition_of": condition_of,
         "expiry_of": expiry_of,
         "now": datetime.now(UTC),
     }
-
-
-def is_up(host: HostView) -> bool:
-    """Whether it takes jobs now."""
-    return host.alive and host.condition == "accepting"
-
-
-def _fits(host: HostView, text: str) -> bool:
-    return text.lower() in f"{host.id} {host.site} {host.location}".lower()
-
-
-def _shown(host: HostView, show: str) -> bool:
-    return show == "all" or (is_up(host) and not host.condition_text) == (show == "up")
 
 
 def condition_of(host: HostView) -> tuple[str, str]:
@@ -93,6 +84,12 @@ def expiry_of(host: HostView) -> str:
 async def show_host(request: Request, host: str, api: Api, session: SignedIn) -> Response:
     """One host with all that it says of itself."""
     found = await api.one(HostView, f"/hosts/{segment(host)}")
-    datasets = await api.many(DatasetView, "/datasets", host=found.id)
-    values = {"host": found, "datasets": datasets, "condition": condition_of(found), "expiry": expiry_of(found)}
+    datasets = await api.many(DatasetView, "/datasets", host=found.id, limit=_DATASETS)
+    values = {
+        "host": found,
+        "datasets": datasets,
+        "more": len(found.datasets) - len(datasets),
+        "condition": condition_of(found),
+        "expiry": expiry_of(found),
+    }
     return page(request, "host.html", values)

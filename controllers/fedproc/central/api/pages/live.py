@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, Sequence
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Header, Request
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -33,6 +33,8 @@ from fedproc.common.errors import NotAuthenticatedError, TooManyRequestsError, U
 from fedproc.contract.api.experiments import ExperimentView
 
 routes = pages()
+
+T = TypeVar("T")
 
 _BATCH = 2000
 _CALM_SECONDS = 1.0
@@ -94,11 +96,11 @@ class _Follower:
     async def _rounds(self, changed: asyncio.Event) -> AsyncIterator[bytes]:
         while not self._app.streams.ending:
             changed.clear()
-            ended, rows = await run_in_threadpool(self._read)
+            ended, rows = await self._shared(("page", self._after), self._read)
             more = len(rows) == _BATCH
             self._is_dirty |= any(row.kind in {"state", "progress"} for row in rows)
             try:
-                session = await self._app.sessions.find(self._session.cookie)
+                session = await self._shared(("session", self._session.cookie), self._found_session)
                 html = await self._changes(session) if self._is_dirty and not more else ""
             except (ApiError, UnavailableError) as error:
                 self._is_dirty = True
@@ -132,16 +134,32 @@ class _Follower:
                 yield self._message(text, "news")
             self._is_new = False
 
-    def _read(self) -> tuple[bool, Sequence[Row[Any]]]:
+    async def _shared(self, what: Hashable, find: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Once for all who follow the experiment: a change costs as many queries with fifty pages as with one."""
+        return await self._app.streams.shared(self._experiment, what, find)
+
+    async def _found_session(self) -> Session:
+        return await self._app.sessions.find(self._session.cookie)
+
+    async def _read(self) -> tuple[bool, Sequence[Row[Any]]]:
+        return await run_in_threadpool(self._read_events, self._after)
+
+    def _read_events(self, after: int) -> tuple[bool, Sequence[Row[Any]]]:
         with read_transaction(self._app.engine) as connection:
             ended = experiments.has_ended(connection, self._experiment)
-            return ended, experiments.events_after(connection, self._experiment, self._after, _BATCH)
+            return ended, experiments.events_after(connection, self._experiment, after, _BATCH)
 
     async def _changes(self, session: Session) -> str:
         """The changed parts of the page, as its reader may see them now."""
         api = as_user(self._request, session)
-        found = await api.one(ExperimentView, f"/experiments/{self._experiment}")
-        return fragment(self._request, "experiment_live.html", await facts(api, found, session.subject))
+
+        async def found() -> tuple[ExperimentView, dict[str, object]]:
+            view = await api.one(ExperimentView, f"/experiments/{self._experiment}")
+            return view, await facts(api, view, session.subject)
+
+        view, shown = await self._shared(("facts", session.operates or session.subject), found)
+        own = {"own": view.owner == session.subject}
+        return fragment(self._request, "experiment_live.html", {**shown, **own})
 
     def _message(self, data: str, event: str | None = None) -> bytes:
         return format_sse_event(data_str=data, event=event, id=str(self._shown))

@@ -31,7 +31,7 @@ async def _operations(request: Request, api: Backend, code: EnrolmentCode | None
     health = await api.send("GET", "/hosts/health/", accept=frozenset({503}))
     values = {
         "health": Health.model_validate_json(health.content),
-        "hosts": await api.many(HostView, "/hosts/", all=True),
+        "revoked": [host.id for host in await api.many(HostView, "/hosts/", show="revoked", brief=True, limit=200)],
         "enrolments": enrolments,
         "unread": (await api.one(DeadLetterPage, "/dead-letters", limit=20)).items,
         "storage": await api.one(StorageView, "/storage"),

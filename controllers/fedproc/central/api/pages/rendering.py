@@ -46,7 +46,7 @@ def environment() -> Environment:
     made.filters |= {
         "moment": formatting.moment, "ago": formatting.ago, "duration": formatting.duration, "size": formatting.size,
         "badge": formatting.badge, "state_of": formatting.state_of, "job_state_of": formatting.job_state_of,
-        "is_over": formatting.is_over, "segment": segment,
+        "is_over": formatting.is_over, "segment": segment, "linked": formatting.linked,
     }  # fmt: skip
     made.globals |= {"asset": assets.address_of, "query": query, "help_at": helping.address}
     made.filters |= {"facts_for_help": helping.facts_of}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,21 +21,23 @@ from fedproc.central.api.deps import app_state
 from fedproc.central.api.pages import fields
 from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
 from fedproc.central.api.pages.backend import ApiError, Backend
-from fedproc.central.api.pages.choices import Federation, Selector, selectors
+from fedproc.central.api.pages.choices import Federation, Selector, needs_datasets, selectors
+from fedproc.central.api.pages.datasets import GRANT_SECONDS
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.central.auth.sessions import Session
 from fedproc.contract.api.dry_run import DryRun
 from fedproc.contract.api.experiments import ExperimentView, Page
 from fedproc.contract.api.hosts import DatasetView, HostView
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
+from fedproc.contract.ids import DATASET_PATTERN
 
 routes = pages()
 
 _TEXTS = ("label", "project", "permit", "purpose")
 _FEW = 12
 """hosts for which the form asks what may differ there before they are chosen"""
-_GRANT_SECONDS = 3.0
-"""that the form waits for who is asked about grants; they are asked again when it is sent"""
+_MOST_DATASETS = 300
+"""for which the form shows all of them; else those that are chosen, and where the others are found"""
 _MISSING = re.compile(r"^'([^']+)' is missing")
 _KEY = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
 
@@ -214,6 +216,7 @@ async def _form(
     if draft.tool:
         values |= await _of_tool(api, draft, values["wrong"], settings.aggregator)
         values["ungranted"] = await _ungranted(request, session, values.get("selectors", ()))
+        values["ask_at"] = {each: app_state(request).grant_checks.ask_at(each) for each in values["ungranted"]}
     return await run_in_threadpool(page, request, "new.html", values, status)
 
 
@@ -225,7 +228,7 @@ async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator
         wrong["tool"] = error.message
         return {}
     tasks = await api.many(TaskView, "/tools/tasks", tool=tool.id, version=tool.version)
-    there = Federation(await api.many(HostView, "/hosts/"), await api.many(DatasetView, "/datasets"), aggregator)
+    there, hidden = await _federation(api, draft, tasks, aggregator)
     found = selectors(tool, tasks, there, draft.hosts, draft.datasets)
     able = [choice for each in found if each.takes != "nothing" for choice in each.choices if not choice.obstacle]
     asked = fields.fields(fields.without_defaults(tool.parameters), {}, by_host=True)
@@ -233,17 +236,31 @@ async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator
     return {
         "tool": tool,
         "selectors": found,
+        "hidden": hidden,
         "fields": fields.fields(tool.parameters, draft.parameters),
         "host_fields": {host: fields.filled(asked, draft.host_parameters.get(host, {})) for host in shown},
         "left_out": sorted({*draft.datasets, *draft.hosts} - _able(found)),
     }
 
 
+async def _federation(api: Backend, draft: Draft, tasks: Sequence[TaskView], aggregator: str) -> tuple[Federation, int]:
+    """What can be chosen from, and how many datasets are not shown."""
+    total = await api.count("/datasets")
+    if total <= _MOST_DATASETS:
+        everyone = await api.many(HostView, "/hosts/", brief=True)
+        return Federation(everyone, await api.many(DatasetView, "/datasets"), aggregator), 0
+    chosen = [each for each in draft.datasets if re.fullmatch(DATASET_PATTERN, each)][:_MOST_DATASETS]
+    shown = await api.many(DatasetView, "/datasets", id=chosen) if chosen else []
+    only = sorted({aggregator, *(each.host for each in shown)}) if needs_datasets(tasks) else []
+    there = await api.many(HostView, "/hosts/", brief=True, id=only)
+    return Federation(there, shown, aggregator, is_whole=False), total - len(shown)
+
+
 async def _ungranted(request: Request, session: Session, found: Iterable[Selector]) -> dict[str, str]:
     """Of the datasets that are shown: why its reader may not use it; empty where that could not be asked in time."""
     shown = {each.id for selector in found for choice in selector.choices for each, _ in choice.datasets}
     checks, token = app_state(request).grant_checks, session.tokens.access
-    return await checks.obstacles(session.subject, token, sorted(shown), _GRANT_SECONDS)
+    return await checks.obstacles(session.subject, token, sorted(shown), GRANT_SECONDS)
 
 
 def _able(found: Iterable[Selector]) -> set[str]:

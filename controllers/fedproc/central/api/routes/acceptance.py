@@ -16,7 +16,7 @@ from fedproc.central.api.routes.common import HostPath, answer, router
 from fedproc.central.api.views import experiment_view, host_view
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
-from fedproc.central.db.repositories import experiments, files, hosts
+from fedproc.central.db.repositories import datasets, experiments, files, hosts
 from fedproc.central.experiments.submission import submit
 from fedproc.common.errors import ConflictError, ForbiddenError
 from fedproc.contract.api.experiments import ExperimentRequest
@@ -76,7 +76,7 @@ def _order(connection: Connection, app: AppState, host: str) -> ExperimentReques
         raise ConflictError(
             f"{host} has not been heard of lately: start its orchestrator first", code="conflict.silent"
         )
-    offered = host_view(row, app.heartbeat_timeout).datasets
+    offered = [f"{host}:{each}" for each in datasets.ids_of(connection, host)]
     return ExperimentRequest(
         tool=app.settings.acceptance_tool,
         hosts=[host],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import Path, Query, Request
 from pydantic import TypeAdapter
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from fedproc.central.api import dcat
@@ -18,7 +20,7 @@ from fedproc.central.db.repositories import dataset_columns, datasets
 from fedproc.common.errors import NotFoundError
 from fedproc.common.text import did_you_mean
 from fedproc.contract.api.base import Line
-from fedproc.contract.api.hosts import FILTERS, DatasetDetail, DatasetView
+from fedproc.contract.api.hosts import FILTERS, DatasetDetail, DatasetFilters, DatasetView, FilterValue
 from fedproc.contract.ids import DATASET_PATTERN
 
 routes = router("hosts")
@@ -49,10 +51,22 @@ def list_datasets(
     ] = None,
     text: Annotated[Line | None, Query(max_length=200, description="each word in id, label or description")] = None,
     catalogue: Annotated[Line | None, Query(max_length=500, description="those of this entry in a catalogue")] = None,
+    persons: Annotated[int | None, Query(ge=1, le=2**62, description="images of at least so many")] = None,
+    available: Annotated[bool, Query(description="only where the host is heard of")] = False,
+    id: Annotated[
+        list[Annotated[str, Query(pattern=DATASET_PATTERN)]] | None,
+        Query(max_length=500, description="only these (HOST:id)"),
+    ] = None,
+    count: Annotated[bool, Query(description="the header Total-Count: how many there are on all pages")] = False,
+    sort: Annotated[
+        Literal["host", "-host", "persons", "-persons", "files", "-files", "size", "-size"] | None,
+        Query(description="with - downwards; pages then follow by offset, not by cursor"),
+    ] = None,
+    offset: Annotated[int, Query(ge=0, le=2**31, description="with sort: how many are passed over")] = 0,
     cursor: Cursor = None,
     limit: Annotated[int | None, Query(ge=1, le=1000, description="all unless given; Link leads on")] = None,
 ) -> Response:
-    """What the active hosts offer, by their last heartbeats, in the order of host and id.
+    """What the active hosts offer, by their last heartbeats, in the order of host and id unless sorted.
 
     All filters hold together, without regard to case; ``Dataset-Filters`` names those that this API knows. With
     ``limit`` the ``Link`` header leads on: a page begins behind the dataset with which the one before ended, whatever
@@ -61,14 +75,37 @@ def list_datasets(
     app = app_state(request)
     given = {"modality": modality, "body_part": body_part, "kind": [kind] if kind else None, "column": column}
     terms = [datasets.term(name, value) for name, values in given.items() for value in values or ()]
-    wanted = datasets.Wanted(host, terms, text, catalogue)
-    with read_transaction(app.engine) as connection:
-        rows = datasets.page(connection, wanted, cursor, None if limit is None else limit + 1)
-    views = [dataset_view(row, app.heartbeat_timeout) for row in rows[:limit]]
+    since = time.time() - app.heartbeat_timeout if available else None
+    wanted = datasets.Wanted(host, terms, text, catalogue, persons, since, id or ())
     headers = {"Dataset-Filters": ", ".join(FILTERS)}
-    if limit is not None and len(rows) > limit:
+    with read_transaction(app.engine) as connection:
+        if sort is None:
+            rows = datasets.page(connection, wanted, cursor, None if limit is None else limit + 1)
+            total = datasets.count(connection, wanted) if count else None
+        else:
+            rows, total = datasets.sorted_page(connection, wanted, sort, offset, limit)
+    if count:
+        headers["Total-Count"] = str(total)
+    views = [dataset_view(row, app.heartbeat_timeout) for row in rows[:limit]]
+    if sort is None and limit is not None and len(rows) > limit:
         headers["Link"] = f'<{_next(request, app, views[-1].id)}>; rel="next"'
     return answer_list(_DATASETS, views, headers)
+
+
+@routes.get("/datasets/filters", response_model=DatasetFilters)
+async def list_filters(request: Request, caller: Researcher) -> Response:
+    """The values by which datasets can be chosen, each with their number, as it was within the last half minute."""
+    app = app_state(request)
+    return answer(await app.dataset_filters.get(lambda: run_in_threadpool(_filters, app)))
+
+
+def _filters(app: AppState) -> DatasetFilters:
+    with read_transaction(app.engine) as connection:
+        found = datasets.filters(connection)
+    values = {
+        kind: [FilterValue(value=value, datasets=number) for value, number in each] for kind, each in found.items()
+    }
+    return DatasetFilters(**values)
 
 
 def _next(request: Request, app: AppState, last: str) -> str:

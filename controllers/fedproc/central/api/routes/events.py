@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Request
@@ -70,7 +70,7 @@ async def _events(app: AppState, experiment: str, after: int) -> AsyncIterator[b
     with app.streams.opened(experiment) as changed:
         while not app.streams.ending:
             changed.clear()
-            ended, rows = await run_in_threadpool(_read_events, app, experiment, after)
+            ended, rows = await app.streams.shared(experiment, ("api", after), _reading(app, experiment, after))
             if rows:
                 after = rows[-1].id
                 yield b"".join(map(_event, rows))
@@ -80,6 +80,12 @@ async def _events(app: AppState, experiment: str, after: int) -> AsyncIterator[b
                 yield KEEPALIVE_COMMENT
             if len(rows) < _BATCH and not (ended and rows):
                 await _wait(changed)
+
+
+def _reading(
+    app: AppState, experiment: str, after: int
+) -> Callable[[], Coroutine[Any, Any, tuple[bool, Sequence[Row[Any]]]]]:
+    return lambda: run_in_threadpool(_read_events, app, experiment, after)
 
 
 async def _wait(changed: asyncio.Event) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
 from pydantic import TypeAdapter
@@ -24,11 +24,12 @@ from fedproc.central.api.routes.common import HostPath, add_alias, answer, answe
 from fedproc.central.api.views import host_report_view, host_view
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
-from fedproc.central.db.repositories import enrolments, hosts
+from fedproc.central.db.repositories import datasets, enrolments, hosts
 from fedproc.central.experiments import reconcile, revocation
 from fedproc.central.tlog import witness
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError
 from fedproc.common.keys import load_key, public_jwk
+from fedproc.contract.api.base import Line
 from fedproc.contract.api.hosts import (
     HostEnrolment,
     HostReportView,
@@ -38,6 +39,7 @@ from fedproc.contract.api.hosts import (
     OpenJobsReport,
 )
 from fedproc.contract.api.operations import Health
+from fedproc.contract.ids import HOST_PATTERN
 from fedproc.contract.wire.logs import WitnessExchange
 
 routes = router("hosts")
@@ -52,14 +54,32 @@ def list_hosts(
     request: Request,
     caller: Researcher,
     all: Annotated[bool, Query(description="for operators: revoked ones, too")] = False,
+    text: Annotated[Line, Query(max_length=200, description="each word in id, site or location")] = "",
+    show: Annotated[
+        Literal["alive", "accepting", "well", "trouble", "revoked"] | None,
+        Query(description="accepting: takes jobs now; well: and nothing is amiss; trouble: not well"),
+    ] = None,
+    id: Annotated[
+        list[Annotated[str, Query(pattern=HOST_PATTERN)]] | None, Query(max_length=500, description="only these")
+    ] = None,
+    brief: Annotated[bool, Query(description="without the ids of their datasets")] = False,
+    count: Annotated[bool, Query(description="the header Total-Count: how many there are on all pages")] = False,
+    offset: Annotated[int, Query(ge=0, le=2**31, description="how many are passed over")] = 0,
+    limit: Annotated[int | None, Query(ge=1, le=1000, description="all unless given")] = None,
 ) -> Response:
-    """The active hosts of the federation."""
+    """The active hosts of the federation, by id."""
     app = app_state(request)
-    if all and not caller.operates:
-        raise ForbiddenError("?all=true is for operators; without it you see the active hosts", code="forbidden.role")
+    if (all or show == "revoked") and not caller.operates:
+        raise ForbiddenError(
+            "revoked hosts are for operators; without all=true you see the others", code="forbidden.role"
+        )
+    wanted = hosts.Wanted(time.time() - app.heartbeat_timeout, all or show == "revoked", text, show, id or ())
     with read_transaction(app.engine) as connection:
-        rows = hosts.listed(connection, everyone=all)
-    return answer_list(_HOSTS, [host_view(row, app.heartbeat_timeout) for row in rows])
+        rows = hosts.page(connection, wanted, offset, limit)
+        offered = {} if brief else datasets.versions(connection, None if limit is None else [row.id for row in rows])
+        headers = {"Total-Count": str(hosts.count(connection, wanted))} if count else None
+    found = [host_view(row, app.heartbeat_timeout, offered.get(row.id, ())) for row in rows]
+    return answer_list(_HOSTS, found, headers)
 
 
 @routes.get("/hosts/health/", response_model=Health, responses={503: {"model": Health}})
@@ -81,7 +101,7 @@ add_alias(routes, "/hosts/health", get_health)  # here, since the path of one ho
 def list_host_reports(request: Request, caller: Operator) -> Response:
     """The last whole check of every active host; for operators, because it tells where a hospital is weak."""
     with read_transaction(app_state(request).engine) as connection:
-        rows = hosts.listed(connection, everyone=False)
+        rows = hosts.reports(connection)
     return answer_list(_REPORTS, [host_report_view(row) for row in rows])
 
 
@@ -91,7 +111,8 @@ def get_host(request: Request, host_id: HostPath, caller: Researcher) -> Respons
     app = app_state(request)
     with read_transaction(app.engine) as connection:
         row = hosts.enrolled(connection, host_id)
-    return answer(host_view(row, app.heartbeat_timeout))
+        offered = datasets.ids_of(connection, host_id)
+    return answer(host_view(row, app.heartbeat_timeout, offered))
 
 
 @routes.put("/hosts/{host_id}", response_model=HostView, responses={201: {"model": HostView}})
@@ -142,7 +163,9 @@ def _enrol(request: Request, host: str, body: HostEnrolment, key: dict[str, Any]
 def _changed(app: AppState, row: Row[Any], status: int = 200) -> Response:
     for topic in ("hosts", "outbox", "events"):
         app.notifier.publish(topic)
-    return answer(host_view(row, app.heartbeat_timeout), status)
+    with read_transaction(app.engine) as connection:
+        offered = datasets.ids_of(connection, row.id)
+    return answer(host_view(row, app.heartbeat_timeout, offered), status)
 
 
 @routes.post("/hosts/{host_id}/revocation", response_model=HostView)

@@ -22,17 +22,25 @@ _LARGEST = 2**63 - 1
 _TERMS = dataset_terms.c
 _SETS = datasets.c
 _VALUES = ("version", "label", "description", "files", "size", "catalogue")
+SORTED_BY = ("persons", "files", "size")
+MOST_FILTERS = 100
+"""values of one filter that are told, those of the most datasets first"""
 
 
 @dataclass(frozen=True)
 class Wanted:
     """Which datasets are listed: those with all ``terms`` (:func:`term`) and every word of ``text`` in id, label or
-    description, of ``host`` alone if that is given, and of one entry in a ``catalogue``."""
+    description, of ``host`` alone if that is given, of one entry in a ``catalogue``, with images of at least so many
+    ``persons``, and at a host that was heard of since ``heard_since`` (seconds since 1970); ``ids``
+    (``HOST:id``) alone if any are given."""
 
     host: str | None = None
     terms: Sequence[str] = field(default_factory=tuple)
     text: str | None = None
     catalogue: str | None = None
+    persons: int | None = None
+    heard_since: float | None = None
+    ids: Sequence[str] = ()
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """What their rows have in common."""
@@ -41,6 +49,12 @@ class Wanted:
             found.append(_SETS.host == self.host)
         if self.catalogue is not None:
             found.append(_SETS.catalogue == self.catalogue)
+        if self.persons is not None:
+            found.append(_SETS.persons >= self.persons)
+        if self.ids:
+            found.append(tuple_(_SETS.host, _SETS.id).in_([tuple(each.split(":", 1)) for each in self.ids]))
+        if self.heard_since is not None:
+            found.append(hosts.c.heard > self.heard_since)
         found += [_has(each) for each in dict.fromkeys(self.terms[1:])]
         place = _SETS.host + ":" + _SETS.id + " " + _SETS.label + " " + _SETS.description
         return found + [place.icontains(word, autoescape=True) for word in (self.text or "").split()]
@@ -60,6 +74,64 @@ def page(connection: Connection, wanted: Wanted, after: str | None, most: int | 
     if after is not None:
         query = query.where(tuple_(host, name) > tuple_(*after.split(":", 1)))
     return connection.execute(query.order_by(host, name).limit(most)).all()
+
+
+def sorted_page(
+    connection: Connection, wanted: Wanted, sort: str, offset: int, most: int | None
+) -> tuple[Sequence[Row[Any]], int]:
+    """In the order of ``host`` or one of SORTED_BY, downwards if it begins with ``-``; equal ones by host and id. And
+    how many there are in all. Only keys are looked at, in one pass unless an index has their order."""
+    is_sorted = sort.removeprefix("-") != "host"
+    keys = select(_SETS.host, _SETS.id, *([func.count().over().label("total")] if is_sorted else []))
+    keys = _joined(keys.select_from(dataset_terms if wanted.terms else datasets), wanted)
+    found = connection.execute(keys.order_by(*_order(sort)).offset(offset).limit(most)).all()
+    rows = {(row.host, row.id): row for part in _parts(found) for row in _of_keys(connection, part)}
+    total = found[0].total if found and is_sorted else count(connection, wanted)
+    return [rows[key.host, key.id] for key in found if (key.host, key.id) in rows], total
+
+
+def _order(sort: str) -> list[ColumnElement[Any]]:
+    name, down = sort.removeprefix("-"), sort.startswith("-")
+    if name == "host":
+        return [_SETS.host.desc(), _SETS.id.desc()] if down else [_SETS.host, _SETS.id]
+    return [(_SETS[name].desc() if down else _SETS[name].asc()).nulls_last(), _SETS.host, _SETS.id]
+
+
+def _of_keys(connection: Connection, keys: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    wanted = tuple_(_SETS.host, _SETS.id).in_([(key.host, key.id) for key in keys])
+    query = select(datasets, hosts.c.heard).join(hosts, hosts.c.id == _SETS.host)
+    return connection.execute(query.where(wanted)).all()
+
+
+def _parts(found: Sequence[Row[Any]]) -> Iterable[Sequence[Row[Any]]]:
+    return (found[start : start + _AT_ONCE] for start in range(0, len(found), _AT_ONCE))
+
+
+def filters(connection: Connection) -> dict[str, list[tuple[str, int]]]:
+    """The values by which datasets of active hosts can be chosen, each with their number: by ``host``, ``modality``
+    and ``body_part``; of each kind those of the most datasets, and no more than MOST_FILTERS, but for hosts."""
+    number = func.count()
+    by_host = select(_SETS.host, number).join(hosts, hosts.c.id == _SETS.host).where(hosts.c.active)
+    found = {
+        "host": [(row[0], row[1]) for row in connection.execute(by_host.group_by(_SETS.host).order_by(_SETS.host))]
+    }
+    for kind in ("modality", "body_part"):
+        begins = and_(_TERMS.term > f"{kind}=", _TERMS.term < f"{kind}>")
+        query = select(_TERMS.term, number).join(hosts, hosts.c.id == _TERMS.host).where(begins, hosts.c.active)
+        query = query.group_by(_TERMS.term).order_by(number.desc(), _TERMS.term).limit(MOST_FILTERS)
+        found[kind] = [(row[0].partition("=")[2].upper(), row[1]) for row in connection.execute(query)]
+    return found
+
+
+def versions(connection: Connection, wanted: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
+    """What the hosts offer: host, then the versions by id; of the ``wanted`` hosts, or of all."""
+    found: dict[str, dict[str, str]] = {}
+    query = select(_SETS.host, _SETS.id, _SETS.version).order_by(_SETS.host, _SETS.id)
+    if wanted is not None:
+        query = query.where(_SETS.host.in_(sorted(wanted)))
+    for row in connection.execute(query):
+        found.setdefault(row.host, {})[row.id] = row.version
+    return found
 
 
 def _joined(query: Select[Any], wanted: Wanted) -> Select[Any]:
@@ -105,7 +177,8 @@ def offer(connection: Connection, host: str, offered: Sequence[OfferedDataset], 
     if digest == known:
         return
     # known is None once, after the upgrade to a release with the index: then what was told before is described, too
-    kept = {row.id: row._asdict() for row in connection.execute(select(datasets).where(_SETS.host == host))}
+    own = select(*(_SETS[name] for name in ("host", "id", *_VALUES))).where(_SETS.host == host)
+    kept = {row.id: row._asdict() for row in connection.execute(own)}
     _forget(connection, host, kept.keys() - entries.keys())
     if new := [row for name, row in entries.items() if name not in kept]:
         connection.execute(insert(datasets), new)
@@ -122,6 +195,8 @@ def offer(connection: Connection, host: str, offered: Sequence[OfferedDataset], 
 def describe(connection: Connection, host: str, dataset: str, version: str) -> None:
     """Write the terms of one version, by what has come of its columns and images."""
     pages = dataset_columns.of_dataset(connection, host, dataset, version)
+    shown = update(datasets).where(_SETS.host == host, _SETS.id == dataset).values(**_told(pages))
+    connection.execute(shown)
     terms = sorted(_terms_of(pages))[:MOST_TERMS]
     connection.execute(delete(dataset_terms).where(_TERMS.host == host, _TERMS.dataset == dataset))
     if terms:
@@ -161,6 +236,13 @@ def _terms_of(pages: Sequence[Row[Any]]) -> set[str]:
         for value in imaging.get(name, {}).get("persons", {})
     }
     return kinds | values | columns
+
+
+def _told(pages: Sequence[Row[Any]]) -> dict[str, Any]:
+    """What a list shows of its images."""
+    imaging = next((each.imaging for each in pages if each.imaging is not None), None) or {}
+    values = {name: sorted(imaging.get(name, {}).get("persons", {})) or None for name in ("modality", "body_part")}
+    return {"persons": _plain(imaging.get("persons")), **values}
 
 
 def _has(wanted: str) -> ColumnElement[bool]:
