@@ -87,8 +87,9 @@ class Host:
 
     def __init__(self, folder: Path, journal: Journal, gpus: tuple[GpuInfo, ...]) -> None:
         settings: Any = SimpleNamespace(
-            host="UB", state=folder, journal_folder=folder, keep_job_folders=False, prepare_days=7.0
-        )
+            host="UB", state=folder, journal_folder=folder, keep_job_folders=False, prepare_days=7.0, results=None,
+            datasets={},
+        )  # fmt: skip
         settings.capacity, settings.retention = SimpleNamespace(disk_mb=None), RetentionSettings()
         clock = SimpleNamespace(compared=True, trusted=True, skew=0.0, now=now)
         self.journal, self.executor, signals = journal, Executor(), Signals()

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from pydantic.json_schema import models_json_schema
 
 from fedproc.contract.api.base import Problem, Request, View
-from fedproc.contract.ids import DatasetId
+from fedproc.contract.ids import DatasetId, ExperimentId, JobId, ToolId
 from fedproc.contract.wire.datasets import DatasetColumns
 from fedproc.contract.wire.selection import Selection
 
@@ -23,7 +23,30 @@ COHORT_PATTERN = r"^c-[0-9a-f]{32}$"
 MOST_LISTED = 5000
 """files of one page"""
 
-Kind = Literal["images", "tables", "files"]
+Kind = Literal["images", "tables", "files", "results"]
+
+
+class ReleasedFile(View):
+    output: str
+    path: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0, description="bytes")
+
+
+class ReleasedResult(View):
+    """What the site released of one job: whose work it is, by which tool, of which data, and who decided."""
+
+    job: JobId
+    experiment: ExperimentId
+    task: str
+    tool: ToolId
+    tool_version: str
+    tool_digest: str
+    datasets: dict[DatasetId, str] = Field({}, description="versions, by id at the host")
+    decision: Literal["automatic", "persons"] = Field(description="whether the site's rules let it leave, or persons")
+    is_part: bool = Field(False, description="the site keeps some of the outputs, which are not named")
+    released: AwareDatetime
+    files: tuple[ReleasedFile, ...] = ()
 
 
 class DataApiDataset(View):
@@ -40,6 +63,7 @@ class DataApiDataset(View):
     persons: int | None = None
     studies: int | None = None
     series: int | None = None
+    result: ReleasedResult | None = Field(None, description="of the kind results: what the site released of a job")
 
 
 class DatasetProblem(View):
@@ -104,7 +128,8 @@ class CohortPersons(View):
 
 
 _PATHS: list[tuple[str, str, str, str, type[View] | None, type[Request] | None]] = [
-    ("get", "/datasets", "listDatasets", "The datasets that are offered.", DatasetList, None),
+    ("get", "/datasets", "listDatasets", "The datasets that are offered; kind=results: what was released instead.",
+     DatasetList, None),
     ("get", "/datasets/{dataset}", "describeDataset", "One of them, with its columns.", DatasetDescription, None),
     ("post", "/datasets/{dataset}/cohorts", "freezeCohort", "Freeze it, or what is selected of it, for a job.",
      CohortView, CohortRequest),
@@ -169,6 +194,8 @@ def _operation(path: str, name: str, text: str, answer: type[View] | None, reque
     }
     parameters = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     found["parameters"] = [_parameter(name, "path") for name in parameters]
+    if name == "listDatasets":
+        found["parameters"] += [_parameter("kind", "query")]
     if name == "listFiles":
         found["parameters"] += [_parameter("after", "query"), _parameter("limit", "query")]
     if request is not None:

@@ -73,6 +73,7 @@ class RetentionSettings(Section):
     tools_days: float = Field(90, ge=0, description="versions of tools that no open job and no line of the policy need")
     runtimes_days: float = Field(90, ge=0, description="environments, or images, that none of the needed tools runs in")
     packages_days: float = Field(30, ge=0, description="pip's cache below the folder state")
+    results_days: float = Field(400, ge=0, description="what the host's own Data API lists of released results")
     ledger_days: float = Field(
         1825, ge=0, description="whose results were released, as keyed hashes: what is forgotten is compared no more"
     )
@@ -191,6 +192,7 @@ class SiteSettings(Section):
         ge=0,
         description="for how long what was laid out ahead of an experiment's start is held; 0: none is laid out",
     )
+    results: Path | None = Field(None, description="folder for what its own Data API lists as released (its results)")
     heartbeat_seconds: float = Field(10, ge=1)
     keep_job_folders: bool = Field(False, description="for debugging: job folders stay after the job")
     metrics_port: int | None = Field(None, description="loopback port of /metrics")

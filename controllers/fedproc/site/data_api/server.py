@@ -241,11 +241,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     # -- routes ------------------------------------------------------------------------------------
 
-    def _list(self, _match: re.Match[str], _query: dict[str, list[str]], _body: bytes) -> None:
+    def _list(self, _match: re.Match[str], query: dict[str, list[str]], _body: bytes) -> None:
+        if query.get("kind") == ["results"]:  # a reader of before does not know the kind
+            return self._send(200, self.server.service.results())
         self._send(200, self.server.wait_for(self.server.service.listed(problems=self._sees_problems())))
 
     def _describe(self, match: re.Match[str], _query: dict[str, list[str]], _body: bytes) -> None:
-        self._send(200, self.server.wait_for(self.server.service.described(match[1])))
+        found = self.server.service.result(match[1])
+        self._send(200, found or self.server.wait_for(self.server.service.described(match[1])))
 
     def _freeze(self, match: re.Match[str], _query: dict[str, list[str]], body: bytes) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import secrets
 import shutil
@@ -25,16 +26,20 @@ from fedproc.contract.data_api import (
     DatasetList,
     DatasetProblem,
     Kind,
+    ReleasedResult,
 )
+from fedproc.contract.ids import JOB_PATTERN
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.site.data.api import DatasetError
 from fedproc.site.data.cohort import Cohort, CohortFile, files_after, find_file, read_cohort
 from fedproc.site.data.folder import FolderDataApi
+from fedproc.site.data.results import Results
 from fedproc.site.data_api.settings import DataApiSettings
 
 log = get_logger(__name__)
 _COHORT = re.compile(COHORT_PATTERN)
+_JOB = re.compile(JOB_PATTERN)
 _ERRORS: dict[str, type[ConflictError | ForbiddenError | NotFoundError | UnavailableError]] = {
     "data.unknown": NotFoundError,
     "data.version": ConflictError,
@@ -61,6 +66,26 @@ class DataService:
             datasets=tuple(self._view(offer, self._columns(offer.id)) for offer in offers),
             problems=tuple(DatasetProblem(id=one.id, problem=one.problem or "", cure=one.cure or "") for one in wrong),
         )
+
+    def results(self) -> DatasetList:
+        """What was released. Blocks."""
+        kept = self._settings.results
+        found = Results(kept).all() if kept is not None and kept.is_dir() else ()
+        return DatasetList(datasets=tuple(self._released(result) for result in found))
+
+    def _released(self, result: ReleasedResult) -> DataApiDataset:
+        names = ",".join(sorted(file.sha256 for file in result.files))
+        return DataApiDataset(
+            id=result.job, title=f"{result.tool} {result.tool_version}, {result.experiment}", kinds=("results",),
+            version=f"sha256:{hashlib.sha256(names.encode()).hexdigest()}", files=len(result.files),
+            size=sum(file.size for file in result.files), floor=self._settings.floor, result=result,
+        )  # fmt: skip
+
+    def result(self, job: str) -> DatasetDescription | None:
+        """That of one job, if there is one. Blocks."""
+        kept = self._settings.results
+        found = Results(kept).of(job) if kept is not None and _JOB.fullmatch(job) else None
+        return None if found is None else DatasetDescription(dataset=self._released(found))
 
     async def described(self, dataset: str) -> DatasetDescription:
         """Raises :class:`NotFoundError`."""

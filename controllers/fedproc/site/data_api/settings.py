@@ -41,6 +41,9 @@ class DataApiSettings(Section):
     secret_file: Path | None = Field(None, description="0600; what the orchestrator shows to list, and to read files")
     tokens: TokenSettings | None = Field(None, description="if given, a cohort needs its user's token")
     floor: int = Field(10, ge=1, description="persons: numbers are multiples of it, and no selection has fewer")
+    results: Path | None = Field(
+        None, description="folder where the orchestrator notes what was released; it is listed"
+    )
     datasets: dict[DatasetId, DatasetSettings] = {}
     dataset_seconds: float = Field(60, ge=1, description="between two looks at a dataset, which walk all its files")
     dataset_reread_days: float = Field(30, ge=0, description="after which all bytes are read again; 0: never")

@@ -28,7 +28,7 @@ from fedproc.contract.wire.release import (
     WITHHELD,
     ReleaseStage,
 )
-from fedproc.site.jobs import logged, opinions
+from fedproc.site.jobs import listing, logged, opinions
 from fedproc.site.jobs.opinions import Word
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.reviewing import Decision, Opinion, Review, WaitClock, first_of_each
@@ -86,6 +86,7 @@ class Leaving:
             if record.review is not None:
                 self._show(WITHHELD if isinstance(error, WithheldError) else REFUSED)
             raise
+        await listing.note_released(self._services, record, is_part=self.is_of_part)
         if record.review is not None:
             self._show(PARTLY_RELEASED if self.is_of_part else RELEASED)
 

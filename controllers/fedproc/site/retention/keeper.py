@@ -11,10 +11,12 @@ from fedproc.common.errors import FedprocError
 from fedproc.common.log import get_logger
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.services import Services
+from fedproc.site.retention.fetched import FetchedFiles
 from fedproc.site.retention.folders import ExecutorRecords, JobFolders, PackageCache
 from fedproc.site.retention.journal import kinds_of
 from fedproc.site.retention.kept import Kept, Kind
 from fedproc.site.retention.releases import Releases
+from fedproc.site.retention.results import ReleasedResults
 from fedproc.site.retention.tools import ToolRuntimes, Tools
 
 log = get_logger(__name__)
@@ -105,6 +107,8 @@ class Retention:
             Tools(services.tool_cache, days.tools_days, *asked),
             PackageCache(services.settings.state, days.packages_days),
             Releases(services.ledger, days.ledger_days),
+            ReleasedResults(services.settings.results, days.results_days),
+            FetchedFiles(services.settings),
         ]
 
     def _is_open(self, job: str) -> bool:
