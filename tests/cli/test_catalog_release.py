@@ -23,6 +23,7 @@ CATALOGUE = [
         "dicom_summary",
         "flower_logistic",
         "host_acceptance",
+        "radiomics_statistics",
     )
 ]
 EXAMPLE = ROOT / "docs/examples/row_count"

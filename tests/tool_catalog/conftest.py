@@ -113,6 +113,13 @@ def quality() -> ToolProgram:
 
 @pytest.fixture(scope="session")
 @needs("process")
+def radiomics() -> ToolProgram:
+    """``radiomics-statistics`` in an environment built from its lock file, kept between test runs."""
+    return _program("radiomics_statistics")
+
+
+@pytest.fixture(scope="session")
+@needs("process")
 def logistic() -> ToolProgram:
     """``logistic-regression``, in the same environment."""
     return _program("logistic_regression")
