@@ -22,7 +22,8 @@ from fedproc.central.db.repositories import hosts as host_store
 from fedproc.central.db.repositories import tools as tool_store
 from fedproc.central.db.schema import events, experiments, jobs, outbox
 from fedproc.central.experiments.submission import submit
-from fedproc.central.relay.ingest import IngestResult, Message, ingest
+from fedproc.central.relay.ingest import Message, ingest
+from fedproc.central.relay.ingested import IngestResult
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.settings import CentralSettings
 from fedproc.central.tlog.sequencer import Sequencer
@@ -149,7 +150,8 @@ class Books:
 
     def take(self, *messages: tuple[str, bytes], at: float | None = None) -> IngestResult:
         """Take in what came through hosts' events queues: (host, raw) each."""
-        taken = ingest(self.engine, [Message(*message) for message in messages], at or time.time())
+        traced = self.settings.tracing is not None
+        taken = ingest(self.engine, [Message(*message) for message in messages], at or time.time(), traced)
         self.changed()
         return taken
 

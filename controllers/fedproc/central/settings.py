@@ -66,6 +66,7 @@ class RetentionSettings(Section):
     outbox: Days = Field(14, description="messages to hosts that were sent")
     dead_letters: Days = Field(90, description="messages that nobody could read")
     enrolments: Days = Field(90, description="enrolments that were refused, expired, or of hosts that left")
+    traces: Days = Field(365, description="what the tracing service was told, or would be if it answered")
     audit: Days = Field(3650, description="who did what")
     orphans: Days = Field(7, description="bytes in the file store that no entry names, after they were found")
 
@@ -169,6 +170,22 @@ class GrantSettings(Section):
 Iri = Annotated[str, StringConstraints(max_length=500, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+$")]
 
 
+class TracingSettings(Section):
+    """EUCAIM's tracing service, which is told of each use of a dataset (docs/operations/central.md)."""
+
+    url: Url = Field(description="of the service, without /api")
+    api: Literal["v1", "v2"] = "v2"
+    token_url: Url = Field(description="where the centre's client gets its tokens, with a client that may write traces")
+    client_id: str
+    client_secret_file: Path = Field(description="a file that holds the client's secret alone")
+    scope: str = ""
+    ca_file: Path | None = None
+    seconds: float = Field(10, gt=0, le=60, description="one answer of it may take")
+    extended: bool = Field(
+        False, description="also tell experiment, host, project, digest and released results; v1 and v2 refuse them"
+    )
+
+
 class AgentSettings(Section):
     """An organisation, with a way to reach it."""
 
@@ -256,6 +273,7 @@ class CentralSettings(Section):
     retention: RetentionSettings = RetentionSettings()
     grants: GrantSettings = GrantSettings()
     data_catalogue: DataCatalogueSettings = DataCatalogueSettings()
+    tracing: TracingSettings | None = Field(None, description="nobody is told unless given")
 
     @property
     def tlog_folder(self) -> Path:

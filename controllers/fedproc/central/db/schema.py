@@ -25,14 +25,14 @@ from sqlalchemy import (
 )
 
 from fedproc.central.db.dataset_tables import dataset_columns, dataset_terms, datasets
-from fedproc.central.db.log_tables import log_queue
+from fedproc.central.db.log_tables import log_queue, traces
 from fedproc.central.db.metadata import BigId, metadata
 from fedproc.central.db.sign_ins import sessions
 
 __all__ = [
     "audit", "dataset_columns", "dataset_terms", "datasets", "dead_letters", "deletions", "discards", "enrolments",
     "events", "experiments", "files", "hosts", "jobs", "kept", "log_queue", "metadata", "outbox", "records", "relays",
-    "sessions", "shared", "tools",
+    "sessions", "shared", "tools", "traces",
 ]  # fmt: skip
 
 hosts = Table(

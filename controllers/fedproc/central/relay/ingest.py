@@ -6,7 +6,6 @@ The highest sequence within an epoch wins; a terminal state absorbs, and what co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, update
@@ -23,8 +22,10 @@ from fedproc.central.files import discards
 from fedproc.central.relay import dead_letters, epochs, host_keys, record_limits
 from fedproc.central.relay.dead_letters import printable
 from fedproc.central.relay.epochs import Epochs
+from fedproc.central.relay.ingested import IngestResult
 from fedproc.central.relay.outputs import missing_output
 from fedproc.central.tlog import entries, witness
+from fedproc.central.tracing import recording
 from fedproc.common.errors import UnreadableError
 from fedproc.common.log import get_logger
 from fedproc.contract.states import TERMINAL, JobState, may_be_reported
@@ -64,44 +65,28 @@ PROGRESS_KEPT = 1_000
 _NOT_TO_BE_HELD = (DataError, OverflowError)
 
 
-@dataclass
-class IngestResult:
-    """What a batch changed."""
-
-    experiments: set[str] = field(default_factory=set)
-    events: bool = False
-    messages: bool = False
-    """there may be something in the outbox now"""
-    heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
-
-    def add(self, other: IngestResult) -> None:
-        """What another batch changed, too."""
-        self.experiments |= other.experiments
-        self.events |= other.events
-        self.messages |= other.messages
-        self.heartbeats |= other.heartbeats
-
-
-def ingest(engine: Engine, batch: Sequence[Message], now: float) -> IngestResult:
+def ingest(engine: Engine, batch: Sequence[Message], now: float, traced: bool = False) -> IngestResult:
     """Ingest messages in one transaction; what the database cannot hold is kept as a dead letter.
+
+    ``traced``: the tracing service is told.
 
     A number or a text beyond a column's bounds is the fault of one host: the messages of the others are ingested.
     """
     try:
-        return _ingest(engine, batch, now)
+        return _ingest(engine, batch, now, traced)
     except _NOT_TO_BE_HELD as error:
         if len(batch) == 1:
             ((host, raw, _),) = batch
             return _refuse(engine, host, raw, error, now)
     result = IngestResult()
     for message in batch:
-        result.add(ingest(engine, [message], now))
+        result.add(ingest(engine, [message], now, traced))
     return result
 
 
-def _ingest(engine: Engine, batch: Sequence[Message], now: float) -> IngestResult:
+def _ingest(engine: Engine, batch: Sequence[Message], now: float, traced: bool) -> IngestResult:
     with serialized_transaction(engine) as connection:
-        ingestion = Ingestion(connection, now)
+        ingestion = Ingestion(connection, now, traced)
         for message in batch:
             ingestion.add(message)
         return ingestion.finish()
@@ -127,8 +112,9 @@ class Message(NamedTuple):
 class Ingestion:
     """Ingests a batch of raw messages within one transaction of the caller's."""
 
-    def __init__(self, connection: Connection, now: float) -> None:
+    def __init__(self, connection: Connection, now: float, traced: bool = False) -> None:
         self._connection = connection
+        self._traced = traced
         self._now = now
         self._hosts: dict[str, Row[Any] | None] = {}
         self._reported: dict[str, dict[str, Any]] = {}
@@ -267,6 +253,8 @@ class Ingestion:
         self._reported[job.id] = {"row": job.id} | {f"new_{name}": value for name, value in values.items()}
         if state in TERMINAL:
             self._logged.append(entries.received(snapshot, state))
+        if self._traced:
+            recording.trace(self._connection, snapshot, state in TERMINAL, self._now)
         if state != job.state:
             self._events.append(events.state_of_job(job, state, code, reason, self._now))
         waiting = printable(snapshot.waiting_for)

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from fedproc.central.db.engine import read_transaction
+from fedproc.central.db.repositories import traces
 from fedproc.central.db.schema import dead_letters, hosts, outbox
 from fedproc.central.retention import clock, figures
 from fedproc.common.errors import UnavailableError
@@ -49,6 +50,7 @@ class MetricsCollector(Collector):
             with read_transaction(self._engine) as connection:
                 hosts_now = connection.execute(_HOSTS).all()
                 found = [*_waiting(connection, time()), *_of_hosts(hosts_now), *_kept(figures.read(connection))]
+                found += _of_traces(traces.counts(connection))
                 found.append(_doubted(clock.doubt(connection, time())))
         except UnavailableError:
             found = []
@@ -86,6 +88,16 @@ def _kept(counted: Iterable[Row[Any]]) -> Iterable[Metric]:
     applied = "fedproc_retention_applied_timestamp_seconds"
     yield GaugeMetricFamily(applied, "When retention was last applied; 0 if not yet", value=last)
     yield from (rows, size, removed)
+
+
+def _of_traces(counts: traces.Counts) -> Iterable[Metric]:
+    """Of the tracing service; all 0 where none is set."""
+    waiting = "Traces that the tracing service does not have yet"
+    yield GaugeMetricFamily("fedproc_traces_waiting", waiting, value=counts.waiting)
+    oldest = "When the oldest trace that waits was written; 0 if none waits"
+    yield GaugeMetricFamily("fedproc_traces_oldest_timestamp_seconds", oldest, value=counts.oldest or 0)
+    yield GaugeMetricFamily("fedproc_traces_refused", "Traces that the service will never take", value=counts.refused)
+    yield GaugeMetricFamily("fedproc_traces_delivered", "Traces delivered, of those kept", value=counts.delivered)
 
 
 def _of_hosts(rows: Iterable[Row[Any]]) -> Iterable[Metric]:

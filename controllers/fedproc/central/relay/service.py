@@ -19,13 +19,15 @@ from fedproc.central.files.blobs import Blobs
 from fedproc.central.notify import Notifier
 from fedproc.central.relay.consumers import NARROW, WIDE, Consumers, Received, Waiting
 from fedproc.central.relay.dead_letters import ingest_dead_letters
-from fedproc.central.relay.ingest import IngestResult, Message, ingest
+from fedproc.central.relay.ingest import Message, ingest
+from fedproc.central.relay.ingested import IngestResult
 from fedproc.central.relay.publisher import Publisher
 from fedproc.central.relay.topology import Topology
 from fedproc.central.retention.keeper import Keeper
 from fedproc.central.retention.storage import Storage
 from fedproc.central.settings import CentralSettings
 from fedproc.central.tlog.sequencer import Sequencer
+from fedproc.central.tracing.sender import TraceSender
 from fedproc.common.amqp import BrokerAddress, Delivery, PublishingChannel, Session, keep_connected
 from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.http import text_of
@@ -85,6 +87,8 @@ class Relay:
                 loops = (self._connect(), self._clock(), self._heartbeat(), self._keeper.run(), self._keep_log())
                 for loop in loops:
                     group.create_task(loop)
+                if self._settings.tracing is not None:
+                    group.create_task(TraceSender(self._engine, self._settings.tracing).run())
         finally:
             self._deregister()
 
@@ -198,7 +202,8 @@ class Relay:
             await asyncio.sleep(_PACE)
 
     def _write(self, batch: Sequence[Received]) -> IngestResult:
-        return ingest(self._engine, [Message(one.host, one.delivery.body, one.kind) for one in batch], time.time())
+        messages = [Message(one.host, one.delivery.body, one.kind) for one in batch]
+        return ingest(self._engine, messages, time.time(), self._settings.tracing is not None)
 
     async def _compare(self, host: str, result: IngestResult, topology: Topology) -> None:
         """Ask for its open jobs where host and centre disagree twice in the same way and nothing is on its way."""

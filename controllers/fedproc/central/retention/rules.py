@@ -20,6 +20,7 @@ from fedproc.central.db.schema import (
     jobs,
     outbox,
     records,
+    traces,
 )
 from fedproc.central.retention import ageing
 from fedproc.central.retention.ageing import Remover, rows_older
@@ -57,5 +58,6 @@ RULES = (
     Rule("outbox", outbox, rows_older(outbox, outbox.c.created, stays=_IS_NEEDED)),
     Rule("dead_letters", dead_letters, rows_older(dead_letters, dead_letters.c.time, stays=false())),
     Rule("enrolments", enrolments, ageing.decided_enrolments),
+    Rule("traces", traces, rows_older(traces, traces.c.created, stays=false())),
     Rule("audit", audit, rows_older(audit, audit.c.time, stays=audit.c.logged.is_(False))),
 )
