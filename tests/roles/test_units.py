@@ -38,7 +38,7 @@ needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 def rendered(path: Path) -> str:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["comment"] = lambda text: f"# {text}"
-    environment.filters["unit_path"] = lambda path: f'"{path}"'
+    environment.filters["unit_path"] = lambda path, prefix="": f'"{prefix}{path}"'
     return environment.from_string(path.read_text()).render(**VALUES)
 
 
@@ -71,3 +71,12 @@ def test_unit_is_confined(tmp_path: Path, name: str) -> None:
     print(f"{name}: {found} (before: {before})")
     assert found <= most
     assert found < before
+
+
+@pytest.mark.parametrize(
+    "template", sorted(ROLES.glob("*/templates/*.j2")), ids=lambda path: str(path.relative_to(ROLES))
+)
+def test_a_path_of_the_inventory_is_one_word_of_a_unit(template: Path) -> None:
+    """Names with blanks or ``%`` are legal, and a unit takes them apart."""
+    lines = [line for line in template.read_text().splitlines() if re.match(r"(Read|Bind|Inaccessible)\w*=", line)]
+    assert [line for line in lines if re.search(r"\{\{ [a-z](?!.*unit_path)", line.replace("/{{ key }}", ""))] == []
