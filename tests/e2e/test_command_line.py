@@ -191,13 +191,16 @@ def test_a_second_interrupt_says_that_the_run_goes_on_and_how_to_return(running,
         nonlocal said
         while text not in said:
             assert select.select([terminal], [], [], 90)[0], said
-            said += os.read(terminal, 4096)
+            try:
+                said += os.read(terminal, 4096)
+            except OSError as error:  # Linux's word for the end of a terminal
+                raise AssertionError(f"it ended before it said {text!r}: {said!r}") from error
 
     read_until(b"running")
     os.write(terminal, b"\x03")
     read_until(b"Cancel it now?")
     os.write(terminal, b"\x03")
-    with contextlib.suppress(OSError):  # Linux's word for the end of a terminal
+    with contextlib.suppress(OSError):
         while more := os.read(terminal, 4096):
             said += more
     _, status = os.waitpid(pid, 0)

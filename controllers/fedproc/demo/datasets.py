@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedproc.common.locks import file_locked
 
-_COMPLETE = "complete-3"
+_COMPLETE = "complete-4"
 """the mark of made data; another one where other data is made"""
 
 
