@@ -129,6 +129,8 @@ def _condition(host: HostView) -> object:
         return styled("unreachable", "red")
     if not host.accepted:
         return styled("awaits its acceptance", "yellow")
+    if host.drained is not None:
+        return line(styled("drained", "yellow"), f" by the federation's operator: {host.drained}")
     condition = styled(host.condition, "green" if host.condition == "accepting" else "yellow")
     return line(condition, f" {host.condition_text}" if host.condition_text else "")
 

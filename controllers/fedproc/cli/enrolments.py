@@ -1,4 +1,5 @@
-"""``fedproc hosts code``, ``enrolments``, ``confirm``, ``reject``, ``revoke``: letting hosts in and out (operators)."""
+"""``fedproc hosts code``, ``enrolments``, ``confirm``, ``reject``, ``revoke``, ``drain``,
+``resume``: letting hosts in and out (operators)."""
 
 from __future__ import annotations
 
@@ -95,6 +96,25 @@ def revoke(
     with signed_in(operator=True) as client:
         found = client.revoke(host, reason)
     as_json(found) if json else say(f"{host} is revoked; `fedproc hosts enrol {host}` lets it in again")
+
+
+@hosts.command()
+def drain(
+    host: str, reason: Annotated[str, typer.Option(prompt=True, help="shown to researchers")], json: AsJson = False
+) -> None:
+    """Let no new job go to a host; those that are there go on to their ends, others wait for resume."""
+    with signed_in(operator=True) as client:
+        found = client.drain(host, reason)
+    left = f"{found.open_jobs} of its jobs are open" if found.open_jobs else "none of its jobs is open"
+    as_json(found) if json else say(f"no new job goes to {host}; {left}; `fedproc hosts resume {host}` ends it")
+
+
+@hosts.command()
+def resume(host: str, json: AsJson = False) -> None:
+    """Let new jobs go to a host again, after drain."""
+    with signed_in(operator=True) as client:
+        found = client.resume(host)
+    as_json(found) if json else say(f"new jobs go to {host}")
 
 
 def mount(_app: typer.Typer) -> None:

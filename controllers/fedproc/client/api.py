@@ -61,6 +61,12 @@ class Client(FileCalls):
     def revoke(self, host: str, reason: str) -> HostView:
         return self._one(HostView, "POST", at("hosts", host, "revocation"), json={"reason": reason})
 
+    def drain(self, host: str, reason: str) -> HostView:
+        return self._one(HostView, "POST", at("hosts", host, "drain"), json={"reason": reason})
+
+    def resume(self, host: str) -> HostView:
+        return self._one(HostView, "POST", at("hosts", host, "resume"))
+
     def reset_witness(self, host: str, reason: str) -> HostView:
         return self._one(HostView, "POST", at("hosts", host, "witness", "reset"), json={"reason": reason})
 

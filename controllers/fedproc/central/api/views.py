@@ -63,6 +63,8 @@ def _waiting_for(row: Row[Any], snapshot: Mapping[str, Any], *, held: bool) -> s
         return f"{row.uploads_missing} uploaded input(s): PUT /tasks/{row.id}/input"
     if row.state == "queued" and held:
         return waits_for_start(row)
+    if row.state == "queued" and row.drained is not None:
+        return f"{row.host} to take new jobs again: the federation's operator drains it ({row.drained})"
     return None if row.state in TERMINAL else snapshot.get("waiting_for")
 
 
@@ -227,6 +229,7 @@ def host_view(row: Row[Any], heartbeat_timeout: float, datasets: Iterable[str] =
         roles=row.roles,
         location=row.location,
         active=row.active,
+        drained=row.drained,
         accepted=row.is_accepted,
         alive=row.active and row.heard is not None and row.heard > time.time() - heartbeat_timeout,
         reached_by=_reached_by(row),

@@ -59,11 +59,13 @@ hosts = Table(
     Column("condition", String(16)),
     Column("condition_text", Text),
     Column("certificate_expires", Float),
+    Column("drained", Text),
 )
 """A host as enrolled, its last heartbeat (``heard``: when the host was last alive) and its last :class:`HostReport`.
 ``epochs``: when the present ``epoch`` was first seen, and those before it. ``log``: its transparency log as witnessed.
 ``acceptance`` is its newest acceptance experiment; a host that is not ``accepted`` becomes so when that succeeds.
-``offered``: sha256 of its rows in ``datasets``. ``condition`` and ``condition_text``: of its last heartbeat."""
+``offered``: sha256 of its rows in ``datasets``. ``condition`` and ``condition_text``: of its last heartbeat.
+``drained``: why the operator lets no new job go there; None: they go."""
 
 enrolments = Table(
     "enrolments",

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
-from fedproc.central.db.repositories import delegations, events, shared, tools
+from fedproc.central.db.repositories import delegations, events, hosts, shared, tools
 from fedproc.central.db.repositories.shared import Part
 from fedproc.central.db.schema import experiments, jobs, outbox
 from fedproc.central.experiments import orders
@@ -81,8 +81,10 @@ def advance(connection: Connection, experiment_id: str, now: float) -> bool:
 
 def advance_waiting(connection: Connection, now: float) -> None:
     """Let gangs that wait for hosts go, first come first served: an earlier one keeps its hosts from later ones."""
-    taken = _acquiring(connection, but="")
+    taken, drained = _acquiring(connection, but=""), hosts.drained_ids(connection)
     for experiment_id, wanted in list(_waiting(connection)):
+        if wanted & drained:  # it may wait for days, and must keep no host from others
+            continue
         if not wanted & taken:
             _Advancing(connection, experiment_id, now, busy=taken).run()
         taken |= wanted
@@ -189,8 +191,10 @@ class _Advancing:
         waits = any(row.gang and self._waits_for_host(row) for row in self._rows)
         if not waits or self._given_busy is not None:
             return self._given_busy or frozenset()
-        earlier = (wanted for _, wanted in _waiting(self._connection, before=self._id))
-        return _acquiring(self._connection, but=self._id).union(*earlier)
+        drained = hosts.drained_ids(self._connection)
+        waiting = (wanted for _, wanted in _waiting(self._connection, before=self._id))
+        earlier = (wanted for wanted in waiting if not wanted & drained)
+        return _acquiring(self._connection, but=self._id).union(drained, *earlier)
 
     def _waits_for_host(self, row: Row[Any]) -> bool:
         sent = self._sent[row.id]

@@ -87,6 +87,9 @@ class _Host:
 
     def _accepting(self) -> Check:
         condition, text = self._beat.get("condition"), str(self._beat.get("condition_text", ""))
+        if self._row.drained is not None:
+            reason = f"takes no new jobs: the federation's operator drains it ({self._row.drained})"
+            return Check(what="accepting", stands="waits", text=reason)
         if condition == "stopped":
             return Check(what="accepting", stands="fails", text=text or "its site has stopped all work on it")
         if condition == "holding":

@@ -18,6 +18,7 @@ from fedproc.central.db.engine import is_sqlite, serialized_transaction, write_t
 from fedproc.central.db.repositories import events, shared
 from fedproc.central.db.repositories.shared import Part
 from fedproc.central.db.schema import experiments, jobs, outbox
+from fedproc.central.db.schema import hosts as enrolled
 from fedproc.central.experiments import orders
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
@@ -41,6 +42,7 @@ LEASE_SECONDS = 20.0
 BATCH = 500
 UNDER_WAY_BYTES = 32 * limits.MIB
 """of messages that are signed and not confirmed yet"""
+_DRAINED = select(enrolled.c.id).where(enrolled.c.drained.is_not(None))
 _FREE = or_(outbox.c.claimed_by.is_(None), outbox.c.claimed < bindparam("lapsed"))
 _WAITING = (
     select(outbox)
@@ -49,6 +51,7 @@ _WAITING = (
         _FREE,
         outbox.c.host.not_in(bindparam("full", expanding=True)),
         outbox.c.kind.not_in(bindparam("held", expanding=True)),
+        or_(outbox.c.kind != "job", outbox.c.host.not_in(_DRAINED)),
     )
     .order_by(outbox.c.id).limit(BATCH)
     .with_for_update(skip_locked=True)

@@ -66,6 +66,9 @@ class HostView(View):
     roles: list[Literal["data", "compute", "aggregator"]]
     location: str = ""
     active: bool
+    drained: str | None = Field(
+        None, description="why the operator lets no new job go there; jobs that are there go on"
+    )
     accepted: bool = Field(True, description="its acceptance has succeeded, or the operator vouches for it")
     alive: bool = Field(description="heard of within three heartbeats")
     reached_by: str = Field("", description="how it is reached: always by its own outgoing connection")
@@ -134,6 +137,14 @@ class HostRevocation(Request):
     """``POST /hosts/{host_id}/revocation`` by an operator; the reason is kept in the audit."""
 
     model_config = shown({"reason": "its key was on a stolen disk"})
+
+    reason: Line = Field(min_length=1, max_length=500)
+
+
+class HostDraining(Request):
+    """``POST /hosts/{host_id}/drain`` by an operator; researchers see the reason where their jobs wait."""
+
+    model_config = shown({"reason": "its racks are moved on Thursday"})
 
     reason: Line = Field(min_length=1, max_length=500)
 

@@ -75,6 +75,31 @@ def test_a_host_is_revoked_with_its_reason(dashboard: Federation, sign_in: SignI
         assert client.put("/hosts/FORTH", json=enrolment).status_code == 200
 
 
+def test_a_host_is_drained_and_resumed_and_researchers_see_why(dashboard: Federation, sign_in: SignIn) -> None:
+    dashboard.hear_everyone()
+    olga = sign_in("olga", "operator")
+    form = {"form_token": token_of(olga), "host": "UB", "reason": "its <racks> are moved"}
+    page = olga.post("/dashboard/operate/drains", data=form).text
+    assert "its &lt;racks&gt; are moved" in page
+    assert "Resume UB" in page
+    with dashboard.user() as rosa:
+        assert rosa.get("/hosts/UB").json()["drained"] == "its <racks> are moved"
+        started = dashboard.start(rosa, label="into a drained host")["id"]
+        waiting = {job["host"]: job.get("waiting_for") for job in rosa.get(f"/experiments/{started}").json()["jobs"]}
+        assert "the federation's operator drains it (its <racks> are moved)" in waiting["UB"]
+        assert not waiting["BSC"]
+        assert rosa.post("/hosts/UB/drain", json={"reason": "I want to"}).status_code == 403
+        assert rosa.post("/hosts/UB/resume").status_code == 403
+    reader = sign_in("rosa", "researcher")
+    assert "drained" in reader.get("/dashboard/hosts").text
+    assert "operator drains it" in reader.get("/dashboard/new?tool=count").text.replace("&#39;", "'")
+    assert "Resume UB" not in olga.post("/dashboard/operate/resumptions", data=form).text
+    audit = olga.get("/dashboard/operate/audit?target=UB").text
+    assert "drain_host" in audit
+    assert "resume_host" in audit
+    assert "its &lt;racks&gt; are moved" in audit
+
+
 def test_jobs_of_a_dead_host_are_ended(dashboard: Federation, sign_in: SignIn) -> None:
     with dashboard.user() as rosa:
         experiment = dashboard.start(rosa)["id"]

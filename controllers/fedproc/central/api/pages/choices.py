@@ -144,6 +144,8 @@ def _condition(host: HostView) -> str:
         return f"offline: last heard of {ago(host.last_heartbeat)}" if host.last_heartbeat else "it was never heard of"
     if not host.accepted:
         return "it has not passed its acceptance yet"
+    if host.drained is not None:
+        return f"it takes no new jobs: the federation's operator drains it ({host.drained})"
     if host.condition != "accepting":
         return f"it takes no jobs now: {host.condition_text or host.condition}"
     return ""

@@ -61,12 +61,13 @@ def condition_of(host: HostView) -> tuple[str, str]:
     """How it is in a word, and why; the word also names its mark."""
     if not host.active:
         return "revoked", "the operator revoked it"
-    if host.last_heartbeat is None:
-        return "offline", "it was never heard of"
     if not host.alive:
-        return "offline", "it is not heard of any more"
+        never = host.last_heartbeat is None
+        return "offline", "it was never heard of" if never else "it is not heard of any more"
     if not host.accepted:
         return "not accepted", "it has not passed its acceptance yet"
+    if host.drained is not None:
+        return "drained", f"by the federation's operator: {host.drained}"
     if host.condition != "accepting":
         return host.condition, host.condition_text
     return ("alarm", host.condition_text) if host.condition_text else ("online", "")

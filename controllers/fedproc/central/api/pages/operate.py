@@ -32,6 +32,7 @@ async def _operations(request: Request, api: Backend, code: EnrolmentCode | None
     values = {
         "health": Health.model_validate_json(health.content),
         "revoked": [host.id for host in await api.many(HostView, "/hosts/", show="revoked", brief=True, limit=200)],
+        "drained": await api.many(HostView, "/hosts/", show="drained", brief=True, limit=200),
         "enrolments": enrolments,
         "unread": (await api.one(DeadLetterPage, "/dead-letters", limit=20)).items,
         "storage": await api.one(StorageView, "/storage"),
@@ -61,6 +62,21 @@ async def revoke(api: Api, form: Form) -> Response:
     host = str(form.get("host", ""))
     await api.send("POST", f"/hosts/{segment(host)}/revocation", body={"reason": str(form.get("reason", ""))})
     return RedirectResponse("/dashboard/operate", 303)
+
+
+@routes.post("/dashboard/operate/drains")
+async def drain(api: Api, form: Form) -> Response:
+    """Let no new job go to a host."""
+    path = f"/hosts/{segment(str(form.get('host', '')).strip())}/drain"
+    await api.send("POST", path, body={"reason": str(form.get("reason", ""))})
+    return RedirectResponse("/dashboard/operate#drain", 303)
+
+
+@routes.post("/dashboard/operate/resumptions")
+async def resume(api: Api, form: Form) -> Response:
+    """Let new jobs go to a host again."""
+    await api.send("POST", f"/hosts/{segment(str(form.get('host', '')))}/resume")
+    return RedirectResponse("/dashboard/operate#drain", 303)
 
 
 @routes.post("/dashboard/experiments/{experiment}/lost")

@@ -26,11 +26,13 @@ from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
 from fedproc.central.db.repositories import datasets, enrolments, hosts
 from fedproc.central.experiments import reconcile, revocation
+from fedproc.central.experiments.advance import advance_waiting
 from fedproc.central.tlog import witness
 from fedproc.common.errors import ConflictError, ForbiddenError, InvalidInputError
 from fedproc.common.keys import load_key, public_jwk
 from fedproc.contract.api.base import Line
 from fedproc.contract.api.hosts import (
+    HostDraining,
     HostEnrolment,
     HostReportView,
     HostRevocation,
@@ -56,7 +58,7 @@ def list_hosts(
     all: Annotated[bool, Query(description="for operators: revoked ones, too")] = False,
     text: Annotated[Line, Query(max_length=200, description="each word in id, site or location")] = "",
     show: Annotated[
-        Literal["alive", "accepting", "well", "trouble", "revoked"] | None,
+        Literal["alive", "accepting", "well", "trouble", "drained", "revoked"] | None,
         Query(description="accepting: takes jobs now; well: and nothing is amiss; trouble: not well"),
     ] = None,
     id: Annotated[
@@ -182,6 +184,34 @@ def revoke_host(request: Request, host_id: HostPath, body: HostRevocation, calle
         row = hosts.one(connection, host_id)
         assert row is not None
         revocation.propagate(connection, before, row, now)
+    return _changed(app, row)
+
+
+@routes.post("/hosts/{host_id}/drain", response_model=HostView)
+def drain_host(request: Request, host_id: HostPath, body: HostDraining, caller: Operator) -> Response:
+    """Let no new job go to a host: what is there goes on to its end, what was not sent waits until it is resumed.
+
+    Again with another reason changes the reason. The site's own drain (``fedproc site drain``) is another matter.
+    """
+    return _drain(request, host_id, body.reason)
+
+
+@routes.post("/hosts/{host_id}/resume", response_model=HostView)
+def resume_host(request: Request, host_id: HostPath, caller: Operator) -> Response:
+    """Let new jobs go to a host again; those that waited go first."""
+    return _drain(request, host_id, None)
+
+
+def _drain(request: Request, host: str, reason: str | None) -> Response:
+    app = app_state(request)
+    with serialized_transaction(app.engine) as connection:
+        hosts.enrolled(connection, host)
+        hosts.drain(connection, host, reason)
+        audit_event(request).record(connection, 200, host, reason)
+        if reason is None:
+            advance_waiting(connection, time.time())
+        row = hosts.one(connection, host)
+        assert row is not None
     return _changed(app, row)
 
 

@@ -35,7 +35,7 @@ _SHOWN: tuple[Any, ...] = (
     jobs.c.dispatched,
     jobs.c.ended,
 )
-_JOBS = select(*_SHOWN, hosts.c.heard).join(hosts, hosts.c.id == jobs.c.host)
+_JOBS = select(*_SHOWN, hosts.c.heard, hosts.c.drained).join(hosts, hosts.c.id == jobs.c.host)
 _JOB = (
     _JOBS.add_columns(experiments.c.owner, experiments.c.created, experiments.c.prepare)
     .join(experiments, experiments.c.id == jobs.c.experiment)

@@ -32,6 +32,7 @@ from fedproc.contract.wire.messages import HostReport
 
 _ACTIVE = select(hosts.c.active).where(hosts.c.id == bindparam("id"))
 _ACTIVE_IDS = select(hosts.c.id).where(hosts.c.active).order_by(hosts.c.id)
+_DRAINED = select(hosts.c.id).where(hosts.c.drained.is_not(None))
 _PASSED = exists().where(experiments.c.id == hosts.c.acceptance, experiments.c.state == "succeeded")
 _IS_ACCEPTED = or_(hosts.c.accepted, _PASSED).label("is_accepted")
 _ONE = select(hosts, _IS_ACCEPTED).where(hosts.c.id == bindparam("id"))
@@ -69,6 +70,16 @@ def deactivate(connection: Connection, host: str) -> None:
     connection.execute(update(hosts).where(hosts.c.id == host).values(active=False))
 
 
+def drain(connection: Connection, host: str, reason: str | None) -> None:
+    """No new job goes there, for this reason; None: they go again."""
+    connection.execute(update(hosts).where(hosts.c.id == host).values(drained=reason))
+
+
+def drained_ids(connection: Connection) -> frozenset[str]:
+    """The hosts to which no new job goes."""
+    return frozenset(connection.execute(_DRAINED).scalars())
+
+
 def forget_log(connection: Connection, host: str) -> None:
     """The next checkpoint of its transparency log is taken as it comes."""
     connection.execute(update(hosts).where(hosts.c.id == host).values(log=None))
@@ -78,8 +89,8 @@ def forget_log(connection: Connection, host: str) -> None:
 class Wanted:
     """Which hosts are listed: the active ones, or ``everyone``; each word of ``text`` is in id, site or location.
 
-    ``show``: ``alive``, ``accepting``, ``well``, ``trouble`` or ``revoked``; a host that was not heard of since
-    ``heard_since`` (seconds since 1970) counts as silent. ``ids`` alone if any are given.
+    ``show``: ``alive``, ``accepting``, ``well``, ``trouble``, ``drained`` or ``revoked``; a host that was not
+    heard of since ``heard_since`` (seconds since 1970) counts as silent. ``ids`` alone if any are given.
     """
 
     heard_since: float
@@ -99,9 +110,10 @@ class Wanted:
 
     def _shown(self, show: str) -> ColumnElement[bool]:
         alive = and_(hosts.c.active, func.coalesce(hosts.c.heard, 0.0) > self.heard_since)
-        accepting = and_(alive, func.coalesce(hosts.c.condition, "") == "accepting")
+        accepting = and_(alive, hosts.c.drained.is_(None), func.coalesce(hosts.c.condition, "") == "accepting")
         well = and_(accepting, func.coalesce(hosts.c.condition_text, "") == "")
         kinds = {"alive": alive, "accepting": accepting, "well": well, "trouble": ~well, "revoked": ~hosts.c.active}
+        kinds["drained"] = hosts.c.drained.is_not(None)
         return kinds.get(show, false())
 
 

@@ -1,0 +1,15 @@
+"""Hosts that the federation's operator drains, and why."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0022"
+down_revision = "0021"
+
+
+def upgrade() -> None:
+    op.add_column("hosts", sa.Column("drained", sa.Text()))
+
+
+def downgrade() -> None:
+    op.drop_column("hosts", "drained")
