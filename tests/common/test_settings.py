@@ -24,7 +24,7 @@ def test_an_unknown_key_is_named_with_the_nearest_and_with_all_that_there_are(tm
     said = wrong(tmp_path, "minimum_cuont = 3\n")
     assert f"{tmp_path}/f.toml: minimum_cuont: there is no such key; did you mean minimum_count?" in said
     assert (
-        "floor, grants, ledger, log_subjects, logs, maximum, metrics, metrics_per_job, metrics_per_minute,"
+        "floor, grants, known_keys, ledger, log_subjects, logs, maximum, metrics, metrics_per_job, metrics_per_minute,"
         " minimum_count" in said
     )
 

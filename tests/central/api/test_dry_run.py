@@ -103,6 +103,19 @@ def test_hosts_own_policy_counts_as_far_as_it_tells_it(federation: Federation, r
     assert outcomes(asked(rosa), "UB") == {"counts": "never", "plots": "never"}
 
 
+def test_what_a_site_demands_for_its_persons_and_is_not_asked_for_is_told_before(
+    federation: Federation, rosa: httpx.Client
+) -> None:
+    federation.books.beat("UB", tools=(AdmittedTool(id="count", secure_sums=True),))
+    most = {"epsilon": 1.0, "delta": 1e-6}
+    federation.books.beat("BSC", tools=(AdmittedTool(id="count", differential_privacy=most),))
+    found = asked(rosa)
+    assert not found["would_run"]
+    for host, what in (("UB", "secure sums"), ("BSC", "differential privacy")):
+        (text,) = [check["text"] for check in host_of(found, host)["checks"] if check["stands"] == "fails"]
+        assert text == f"this site demands {what} of this tool: this version has no parameter for it; ask the site"
+
+
 def test_host_that_could_not_run_it_is_told_with_the_reason(federation: Federation, rosa: httpx.Client) -> None:
     federation.books.beat("UB", condition="stopped", condition_text="maintenance", tools=())
     found = asked(rosa)

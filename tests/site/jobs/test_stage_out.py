@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from joserfc.jwk import ECKey
+from tests.support.masking import MaskingHosts
 
-from fedproc.common.errors import RefusedError, ToolFaultError
+from fedproc.common.errors import RefusedError, SystemFaultError, ToolFaultError
 from fedproc.common.keys import Signer
 from fedproc.contract.api.grants import JobGrants
 from fedproc.contract.ids import new_id
@@ -273,3 +275,65 @@ async def test_grant_that_is_withdrawn_after_the_run_lets_nothing_leave(tmp_path
         await release(services, record, task, tmp_path, decided, lambda _: None)
     assert caught.value.code == "grant.withdrawn"
     assert transfer.sent == []
+
+
+GROUP = {"name": "sums", "content": None, "statistics": [{"statistic": "frequencies", "persons": "n"}]}
+
+
+class Kept(Transfer):
+    """Keeps what is sent, as the centre would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received: list[tuple[str, int, bytes]] = []
+
+    async def upload(self, new: Any, source: Any, on_wait: Any) -> str:
+        self.received.append((new.sha256, new.size, source.read_bytes()))
+        return await super().upload(new, source, on_wait)
+
+
+def _masked_job(tmp_path: Path, hosts: MaskingHosts) -> tuple[JobRecord, Task]:
+    (tmp_path / "sums").mkdir()
+    plain = tmp_path / "sums" / "t.json"
+    plain.write_text('{"n": 123456789}')
+    sealed = {"sums/t.json": hashlib.sha256(plain.read_bytes()).hexdigest()}
+    record = JobRecord(order=hosts.order("UB"), sealed=sealed, masked=frozenset({"sums"}))
+    return record, task_writing(GROUP)
+
+
+def _masking(transfer: Transfer, tmp_path: Path, hosts: MaskingHosts) -> Services:
+    services = sending(transfer)
+    settings = SimpleNamespace(host="UB")
+    return cast(
+        Services,
+        SimpleNamespace(
+            transfer=transfer,
+            policy=services.policy,
+            settings=settings,
+            identity=SimpleNamespace(key=hosts.keys["UB"]),
+            workspace=lambda job: SimpleNamespace(root=tmp_path / "work"),
+        ),
+    )
+
+
+async def test_what_is_to_leave_masked_never_leaves_plain_and_is_the_same_bytes_again(tmp_path):
+    hosts, transfer = MaskingHosts(), Kept()
+    record, task = _masked_job(tmp_path, hosts)
+    services = _masking(transfer, tmp_path, hosts)
+    (sent,) = await upload(services, record, task, tmp_path, lambda _: None)
+    await upload(services, record, task, tmp_path, lambda _: None)
+    (digest, size, received), again = transfer.received
+    assert again == (digest, size, received)
+    assert (sent.sha256, sent.size) == (digest, size) == (hashlib.sha256(received).hexdigest(), len(received))
+    assert b"123456789" not in received
+    assert json.loads(received)["document"]["n"].startswith("masked:")
+    assert digest != record.sealed["sums/t.json"]
+
+
+async def test_sealed_file_that_was_changed_is_not_masked_and_sent(tmp_path):
+    hosts, transfer = MaskingHosts(), Kept()
+    record, task = _masked_job(tmp_path, hosts)
+    (tmp_path / "sums" / "t.json").write_text('{"n": 1}')
+    with pytest.raises(SystemFaultError, match="changed after it was sealed"):
+        await upload(_masking(transfer, tmp_path, hosts), record, task, tmp_path, lambda _: None)
+    assert transfer.received == []

@@ -7,17 +7,26 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from tests.support.sample_tools import task as sample_task
+from tests.support.sample_tools import tool
 
 from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.contract.ids import new_id
 from fedproc.contract.times import now
 from fedproc.contract.tool.task import OutputDecl, Task
-from fedproc.contract.tool.tool import ToolRef
+from fedproc.contract.tool.tool import Tool, ToolRef
 from fedproc.contract.wire.messages import Deadlines, JobOrder, User
 from fedproc.site.policy import rules as module
-from fedproc.site.policy.rules import Policy, connection_budget
+from fedproc.site.policy.demands import check_privacy
+from fedproc.site.policy.rules import Policy, ToolRule, connection_budget
 
 DIGEST = "sha256:" + "a" * 64
+SUMS = {
+    "path": "sums.json",
+    "disclosure": "aggregate",
+    "content": {"type": "json", "json_schema": {"type": "object", "properties": {"n": {"type": "integer"}}}},
+    "statistics": [{"statistic": "frequencies", "persons": "n"}],
+}
 OTHER = "sha256:" + "b" * 64
 
 
@@ -260,3 +269,81 @@ def test_recalled_version_is_not_among_what_the_centre_is_told():
     told = policy().model_copy(update={"recalled": (DIGEST,)})
     assert policy().admitted()
     assert told.admitted() == ()
+
+
+def protecting(**properties) -> Tool:
+    """A tool with these parameters, whose task at a site reads data."""
+    inputs = [{"name": "table", "kind": "dataset"}]
+    sums = {**SUMS, "name": "sums"}
+    return tool("km", sample_task("local", inputs=inputs, outputs=[sums]), parameters=schema_of(properties))
+
+
+def schema_of(properties) -> dict:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+SECURE = {"type": "boolean", "default": False, "x-secure-sums": ["local.sums"]}
+EPSILON, DELTA = ({"type": "number", "x-privacy": name} for name in ("epsilon", "delta"))
+
+
+def refusal_of(rule: ToolRule, asked: Tool, **parameters) -> str | None:
+    given = order(parameters=parameters)
+    try:
+        check_privacy(asked.task("local"), given, asked, secure_sums=rule.secure_sums, most=rule.differential_privacy)
+    except RefusedError as error:
+        assert error.code == "policy.privacy"
+        return error.message
+    return None
+
+
+def test_site_that_demands_secure_sums_takes_nothing_else():
+    (rule,) = policy(secure_sums=True).tools
+    text = "this site demands secure sums of this tool: ask for secure_sums=true"
+    assert refusal_of(rule, protecting(secure_sums=SECURE), secure_sums=True) is None
+    assert refusal_of(rule, protecting(secure_sums=SECURE), secure_sums=False) == text
+    assert refusal_of(rule, protecting(secure_sums=SECURE)) == text
+    without = refusal_of(rule, protecting(secure_sums={"type": "boolean"}), secure_sums=True)
+    assert without == "this site demands secure sums of this tool: this version has no parameter for it; ask the site"
+    (lenient,) = policy().tools
+    assert refusal_of(lenient, protecting(secure_sums=SECURE)) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({"epsilon": 1.0, "delta": 1e-6}, False),
+        ({"epsilon": 2, "delta": 1e-5}, False),
+        ({"epsilon": 2.1, "delta": 1e-6}, True),
+        ({"epsilon": 1, "delta": 1e-4}, True),
+        ({"epsilon": 1}, True),
+        ({"epsilon": None, "delta": 1e-6}, True),
+        ({"epsilon": True, "delta": 1e-6}, True),
+        ({}, True),
+    ],
+)
+def test_site_that_demands_differential_privacy_takes_no_larger_loss(given, refused):
+    (rule,) = policy(differential_privacy={"epsilon": 2, "delta": 1e-5}).tools
+    text = refusal_of(rule, protecting(epsilon=EPSILON, delta=DELTA), **given)
+    assert (text is not None) == refused
+    if refused:
+        assert text.endswith("ask for epsilon of at most 2 and delta of at most 1e-05")
+    assert "no parameter for it" in refusal_of(rule, protecting(epsilon={"type": "number"}), **given)
+
+
+def test_task_without_data_is_refused_no_protection():
+    (rule,) = policy(secure_sums=True, differential_privacy={"epsilon": 2, "delta": 1e-5}).tools
+    assert refusal_of(rule, tool("km", sample_task("local"))) is None
+
+
+@pytest.mark.parametrize("wrong", [{"epsilon": 0, "delta": 1e-5}, {"epsilon": 1}, {"epsilon": 1, "delta": 1.0}])
+def test_demand_of_differential_privacy_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="differential_privacy"):
+        policy(differential_privacy=wrong)
+
+
+def test_centre_is_told_what_a_line_demands():
+    (line,) = policy(secure_sums=True, differential_privacy={"epsilon": 2, "delta": 1e-5}).admitted()
+    assert line.secure_sums
+    assert line.differential_privacy == {"epsilon": 2.0, "delta": 1e-5}
+    (plain,) = policy().admitted()
+    assert plain.model_dump(exclude_defaults=True) == {"id": "km", "digest": DIGEST}

@@ -63,7 +63,12 @@ class Answer:
 
 def read_answer(path: Path, host: str, request: Request) -> Answer:
     """The answer of ``host`` to ``request``; raises :class:`Fault` naming host and field."""
-    return _Reader(host, request).answer(read_object(path, f"answer of {host}"))
+    return check_answer(read_object(path, f"answer of {host}"), host, request)
+
+
+def check_answer(given: dict[str, Any], host: str, request: Request) -> Answer:
+    """The same of what was read."""
+    return _Reader(host, request).answer(given)
 
 
 class _Reader:

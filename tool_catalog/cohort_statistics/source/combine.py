@@ -14,6 +14,7 @@ from answers import Answer, read_answer
 from faults import Fault
 from jsonfile import read_object, write_object
 from life_tables.survival import METHOD, Point, life_table, median
+from masked import EVERYONE, everyone
 from plot import write_plot
 from pooling import common_bins, variable
 from request import Request
@@ -40,18 +41,23 @@ def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
     ``sites`` holds one folder per host with its ``statistics.json``; ``hosts`` is the experiment's list of hosts
     by task. Raises :class:`Fault` if a host is missing, one too many is there, or an answer cannot be used.
     """
-    answers = [read_answer(sites / host / "statistics.json", host, request) for host in _expected(sites, hosts)]
+    files = {host: sites / host / "statistics.json" for host in _expected(sites, hosts)}
+    if request.secure_sums:
+        whole, used = everyone(files, request)
+        answers, told = [whole], {"hosts": used, "rows": []}
+    else:
+        answers = [read_answer(path, host, request) for host, path in files.items()]
+        told = {"hosts": [_host(answer) for answer in answers], "rows": [_rows(answer) for answer in answers]}
     unit = _unit(answers)
     bins = common_bins([answer.rows for answer in answers])
     if not bins:
         raise Fault("no time point is left that all sites could show: ask for a coarser time_grid")
     points = life_table(bins)
-    result = _result(answers, points, request, unit)
+    result = _result(answers, told, points, request, unit)
     write_object(output / "result.json", result)
     _write_csv(output / "survival.csv", points)
-    names = [answer.host for answer in answers]
-    write_plot(output / "survival.png", points, median(points), names, unit, request.event_column)
-    print(f"{len(answers)} sites, {points[0].bin.at_risk} persons, {len(points)} of {len(request.grid)} time points")
+    write_plot(output / "survival.png", points, median(points), list(files), unit, request.event_column)
+    print(f"{len(files)} sites, {points[0].bin.at_risk} persons, {len(points)} of {len(request.grid)} time points")
     for warning, told in _warnings(points, request):
         print(f"warning: {warning} ({told})", file=sys.stderr)
 
@@ -75,15 +81,17 @@ def _unit(answers: Sequence[Answer]) -> str:
     return next(iter(units))
 
 
-def _result(answers: Sequence[Answer], points: Sequence[Point], request: Request, unit: str) -> dict[str, Any]:
+def _result(
+    answers: Sequence[Answer], told: dict[str, Any], points: Sequence[Point], request: Request, unit: str
+) -> dict[str, Any]:
+    """``told``: what is said of each host."""
     grid = [point.bin.time for point in points]
     persons = sum(answer.persons for answer in answers)
     return {
         "schema_version": 3,
         "status": "ok",
         "warnings": [warning for warning, _ in _warnings(points, request)],
-        "hosts": [{"host": a.host, "dataset": a.dataset, "version": a.version, "persons": a.persons} for a in answers],
-        "rows": [_rows(answer) for answer in answers],
+        **told,
         "persons": persons,
         "request": request.as_json(),
         "method": METHOD,
@@ -93,8 +101,19 @@ def _result(answers: Sequence[Answer], points: Sequence[Point], request: Request
         "largest_distance_to_exact": max(point.distance for point in points),
         "median_survival": {"share": 0.5, "persons": persons, **asdict(median(points))},
         "curve": [dict(zip(COLUMNS, _cells(point), strict=True)) for point in points],
-        "variables": [variable(wanted.name, answers) for wanted in request.variables],
+        "variables": [_variable(wanted.name, answers, told) for wanted in request.variables],
     }
+
+
+def _variable(name: str, answers: Sequence[Answer], told: dict[str, Any]) -> dict[str, Any]:
+    """A masked one is of all hosts: none of them can withhold it."""
+    found, (first, *others) = variable(name, answers), answers
+    masked = first.host == EVERYONE and not others
+    return found | {"hosts": [host["host"] for host in told["hosts"]]} if masked else found
+
+
+def _host(answer: Answer) -> dict[str, Any]:
+    return {"host": answer.host, "dataset": answer.dataset, "version": answer.version, "persons": answer.persons}
 
 
 def _rows(answer: Answer) -> dict[str, Any]:

@@ -23,6 +23,10 @@ from tables.description import Column
 from tables.frame import Dataset
 
 TABLE = "cohort"
+_TOO_FINE = (
+    "parameters: {}: with secure_sums no cells are joined, and here {} has fewer than min_cell persons: ask for a "
+    "coarser one, or leave it out"
+)
 TRUTHS = ("0", "1")
 """the categories of a boolean"""
 
@@ -33,6 +37,8 @@ def run(datasets: Path, request: Request, host: str, output: Path) -> None:
     Raises :class:`Fault`, or TableError for a table that is not as its description says.
     """
     statistics = summarise(Dataset.only(datasets), request, host)
+    if request.secure_sums:
+        check_whole(statistics, request)
     write_object(output / "statistics.json", statistics)
     kept = len(statistics["survival"]["rows"])
     print(f"{host}: {len(request.variables)} variables, {kept} of {len(request.grid)} time points kept")
@@ -60,6 +66,18 @@ def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
             for variable in request.variables
         ],
     }
+
+
+def check_whole(statistics: dict[str, Any], request: Request) -> None:
+    """Raise :class:`Fault` unless every cell that was asked for is there: numbers that hosts mask are added up cell by
+    cell, so that none of them may join cells, or withhold them, as it does else."""
+    if len(statistics["survival"]["rows"]) < len(request.grid):
+        raise Fault(_TOO_FINE.format("time_grid", "a time bin"))
+    for variable, told in zip(request.variables, statistics["variables"], strict=True):
+        joined = any(len(group["values"]) > 1 for group in told.get("counts", ()))
+        bins = len(told.get("histogram", ())) < len(variable.edges) + bool(variable.edges)
+        if "withheld" in told or not told["n"] or joined or bins:
+            raise Fault(_TOO_FINE.format(f"variables.{variable.name}", "a bin, a category or all of it"))
 
 
 def survival_table(times: np.ndarray, events: np.ndarray, grid: Sequence[float], least: int) -> dict[str, Any]:

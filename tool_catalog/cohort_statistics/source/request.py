@@ -13,7 +13,7 @@ from jsonfile import read_object
 
 MOST_POINTS = 400
 LEAST_MIN_CELL = 3
-KNOWN = frozenset({"time_grid", "time_column", "event_column", "variables", "min_cell"})
+KNOWN = frozenset({"time_grid", "time_column", "event_column", "variables", "min_cell", "secure_sums"})
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Request:
     event_column: str
     variables: tuple[Variable, ...]
     min_cell: int
+    secure_sums: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The normalised request: equal requests give equal objects, by which sites' answers are compared."""
@@ -56,6 +57,7 @@ def read_request(path: Path) -> Request:
         event_column=_column(given.get("event_column", "event"), "event_column"),
         variables=_variables(given.get("variables", [])),
         min_cell=_min_cell(given.get("min_cell", 10)),
+        secure_sums=_secure_sums(given.get("secure_sums", False)),
     )
 
 
@@ -119,4 +121,10 @@ def _column(value: Any, where: str) -> str:
 def _min_cell(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not LEAST_MIN_CELL <= value <= 10_000:
         raise Fault(f"parameters: min_cell: must be a whole number from {LEAST_MIN_CELL} to 10000")
+    return value
+
+
+def _secure_sums(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Fault("parameters: secure_sums: must be true or false")
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any
 
 from fit import Fit, least_squares
 from formulaic.errors import FormulaicError
+from masked import of_masked
+from pooled import METHOD, MOST_COLUMNS, Pooled
 from regression.answers import Answer, same
 from regression.design import term_names
 from regression.jsonfile import hosts_with_answers, read_object, write_object
@@ -18,11 +20,6 @@ from regression.rows import Rows, read_rows
 from request import Request
 from sums import Sums
 
-METHOD = (
-    "ordinary least squares over all persons of all hosts, exact from sums of products; p-values by Student's t and F "
-    "with residual_df degrees of freedom"
-)
-MOST_COLUMNS = 1000
 KEYS = ("dataset", "columns", "n", "rows", "smallest_group", "terms", "pairs")
 
 
@@ -44,14 +41,25 @@ def run(sites: Path, hosts: Path, request: Request, output: Path) -> None:
     ``sites`` holds one folder per host with its ``sums.json``; ``hosts`` is the experiment's list of hosts by task.
     Raises Fault if a host is missing, one too many is there, or an answer cannot be used.
     """
-    told = [_read(sites / host / "sums.json", host, request) for host in hosts_with_answers(sites, hosts)]
+    named = hosts_with_answers(sites, hosts)
+    files = {host: sites / host / "sums.json" for host in named}
+    pooled = of_masked(files, request) if request.secure_sums else _of_plain(files, request)
+    check_pooled(len(pooled.terms) + request.formula.intercept, pooled.sums.n)
+    fit = least_squares(pooled.sums, pooled.terms, intercept=request.formula.intercept)
+    write_object(output / "result.json", _result(pooled, request, fit))
+    print(f"{len(named)} sites, {pooled.sums.n} persons, R squared {fit.r_squared:.4f}")
+
+
+def _of_plain(files: Mapping[str, Path], request: Request) -> Pooled:
+    told = [_read(path, host, request) for host, path in files.items()]
     columns = same([(entry.host, entry.columns) for entry in told], "types, units or categories of the columns")
-    terms = term_names(request.formula, columns)
-    sums = reduce(Sums.__add__, (entry.sums for entry in told))
-    check_pooled(len(terms) + request.formula.intercept, sums.n)
-    fit = least_squares(sums, terms, intercept=request.formula.intercept)
-    write_object(output / "result.json", _result(told, request, sums, fit))
-    print(f"{len(told)} sites, {sums.n} persons, R squared {fit.r_squared:.4f}")
+    return Pooled(
+        terms=term_names(request.formula, columns),
+        sums=reduce(Sums.__add__, (entry.sums for entry in told)),
+        hosts=[{"host": e.host, "dataset": e.dataset, "version": e.version, "n": e.sums.n} for e in told],
+        rows=[entry.rows.told(entry.host, entry.dataset, entry.version) for entry in told],
+        method=METHOD,
+    )
 
 
 def _read(path: Path, host: str, request: Request) -> Told:
@@ -79,17 +87,14 @@ def _terms(answer: Answer, columns: Sequence[dict[str, Any]], request: Request) 
         raise answer.wrong("columns are not those of the formula") from fault
 
 
-def _result(told: Sequence[Told], request: Request, sums: Sums, fit: Fit) -> dict[str, Any]:
+def _result(pooled: Pooled, request: Request, fit: Fit) -> dict[str, Any]:
     return {
         "schema_version": 2,
         "status": "ok",
         "formula": request.formula.given,
-        "method": METHOD,
-        "hosts": [
-            {"host": entry.host, "dataset": entry.dataset, "version": entry.version, "n": entry.sums.n}
-            for entry in told
-        ],
-        "rows": [entry.rows.told(entry.host, entry.dataset, entry.version) for entry in told],
-        "n": sums.n,
+        "method": pooled.method,
+        "hosts": pooled.hosts,
+        "rows": pooled.rows,
+        "n": pooled.sums.n,
         **asdict(fit),
     }

@@ -40,6 +40,7 @@ def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
     check_group(group, request.min_cell)
     check_site(len(made.names) + formula.intercept, len(rows))
     sums = Sums.of(rows)
+    counted = {} if request.secure_sums else {"rows": rows_of(sums.n, left_out, request.min_cell).as_json()}
     return {
         "schema_version": 2,
         "host": host,
@@ -47,7 +48,7 @@ def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
         "request": request.as_json(),
         "columns": meaning(dataset, formula.columns),
         "n": sums.n,
-        "rows": rows_of(sums.n, left_out, request.min_cell).as_json(),
+        **counted,
         "smallest_group": group.persons,
-        **sums.as_json(),
+        **(sums.as_addends() if request.secure_sums else sums.as_json()),
     }

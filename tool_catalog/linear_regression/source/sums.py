@@ -7,13 +7,17 @@ R. J. LeVeque, The American Statistician 37 (1983) 242-247).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from regression.answers import Answer, check_products
+from secure_sums.adding import mean_and_squares, persons
+from secure_sums.faults import NoSumError
 
 Array = npt.NDArray[np.float64]
 
@@ -37,6 +41,30 @@ class Sums:
             ],
             "pairs": [{"first": a, "second": b, "n": self.n, "product": float(self.products[a, b])} for a, b in pairs],
         }
+
+    def as_addends(self) -> dict[str, Any]:
+        """The same for hosts that mask their numbers and add them up: products are about 0, in two numbers each, as one
+        would lose the digits that deviations from means have."""
+        told = self.as_json()
+        for pair in told["pairs"]:
+            apart = self.n * Fraction(self.means[pair["first"]]) * Fraction(self.means[pair["second"]])
+            about_zero = Fraction(pair["product"]) + apart
+            pair["product"] = float(about_zero)
+            pair["rest"] = float(about_zero - Fraction(pair["product"]))
+        return told
+
+    @staticmethod
+    def of_totals(totals: Mapping[str, Any], size: int) -> Sums:
+        """Those of all hosts' rows, from what their masked addends of ``size`` terms add up to. Raises NoSumError."""
+        n, terms, pairs = totals["n"], totals["terms"], totals["pairs"]
+        if len(terms) != size or len(pairs) != size * (size - 1) // 2 or not persons(n):
+            raise NoSumError(f"terms or pairs are not those of {size} terms")
+        found = [mean_and_squares(n, term["mean"], term["sum_of_squares"]) for term in terms]
+        products = np.diag([float(squares) for _, squares in found])
+        for pair, (a, b) in zip(pairs, combinations(range(size), 2), strict=True):
+            about_means = pair["product"] + pair["rest"] - found[a][0] * found[b][0] * n
+            products[a, b] = products[b, a] = float(about_means)
+        return Sums(persons(n), np.array([float(mean) for mean, _ in found]), products)
 
     @staticmethod
     def read(answer: Answer, size: int, least: int) -> Sums:

@@ -14,6 +14,7 @@ from fedproc.central.experiments.placement import Plan
 from fedproc.contract.api.dry_run import BudgetForecast, Check, DryRun, HostForecast, OutputForecast
 from fedproc.contract.api.grants import DatasetAnswer
 from fedproc.contract.tool.leaving import DEFAULT_RELEASE, Leaving, Release, leaving
+from fedproc.contract.tool.privacy import Spent, unmet
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.releasing import AdmittedTool, BudgetLeft, Left, ReleasePolicy, scopes_of
@@ -106,10 +107,20 @@ class _Host:
     def _admitted(self) -> Check:
         if not self._beat:
             return Check(what="tool", stands="unknown", text="has not said yet which tools it admits")
-        if self._line() is None:
+        if (line := self._line()) is None:
             text = "does not admit this version; ask its site to put it on the allow-list"
             return Check(what="tool", stands="fails", text=text)
+        if missing := next(self._unmet(line), None):
+            return Check(what="tool", stands="fails", text=missing)
         return Check(what="tool", stands="ok", text="admits the tool, as far as its allow-list is known here")
+
+    def _unmet(self, line: AdmittedTool) -> Iterator[str]:
+        """What the line demands for the protection of persons, and the experiment's parameters do not ask for."""
+        schema, most = self._found.tool.parameters, line.differential_privacy
+        spent = None if most is None else Spent(most.get("epsilon", 0.0), most.get("delta", 0.0))
+        for job in self._jobs:
+            if text := unmet(schema, job.parameters, job.task, secure_sums=line.secure_sums, most=spent):
+                yield text
 
     def _ready(self) -> Check:
         digest = self._found.digest

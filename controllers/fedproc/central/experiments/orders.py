@@ -20,7 +20,7 @@ from fedproc.contract.times import moment
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.messages import Deadlines, FileRef, JobOrder, User
 
-_LISTS = ("inputs", "recipients", "peers", "artefacts")
+_LISTS = ("inputs", "recipients", "masks", "peers", "artefacts")
 """what a message may have much of, and in common with others"""
 _SMALL = 1024
 """bytes of JSON that are not worth a row of their own"""
@@ -57,13 +57,14 @@ class OrderJson(TypedDict):
     ahead: NotRequired[bool]
     hosts: NotRequired[dict[str, list[str]]]
     recipients: NotRequired[dict[str, dict[str, Any]]]
+    masks: NotRequired[dict[str, dict[str, Any]]]
 
 
 @dataclass
 class Drafts:
     """Drafts the orders of one experiment; what those of a task have in common is made once.
 
-    ``request`` has the defaults of its parameters filled in.
+    ``request`` has the defaults of its parameters filled in. ``masks``: by task, who masks with whom.
     """
 
     experiment: str
@@ -73,6 +74,7 @@ class Drafts:
     windows: Mapping[str, Window]
     gang: frozenset[str]
     granted: Granted = field(default_factory=Granted)
+    masks: Mapping[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     """by task: what is common to the orders drafted so far"""
 
@@ -108,6 +110,8 @@ class Drafts:
         common = order.model_dump(mode="json", exclude_defaults=True, exclude={"job"})
         if self.request.parameters:
             common["parameters"] = self.request.parameters
+        if masks := self.masks.get(task):
+            common["masks"] = masks
         return cast(OrderJson, common)
 
 

@@ -13,6 +13,7 @@ from fedproc.common.errors import InvalidInputError
 from fedproc.common.text import did_you_mean
 from fedproc.contract.api.experiments import ExperimentRequest, RunRequest
 from fedproc.contract.tool.columns import names_columns
+from fedproc.contract.tool.privacy import LEAST_HOSTS, masked_outputs
 from fedproc.contract.tool.task import Condition, Placement, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.messages import DatasetUse
@@ -187,6 +188,12 @@ class _Placing:
         if rule.action == "continue" and 0 < len(self._chosen) < rule.min_hosts:
             what = f"{self._tool.id} needs {rule.min_hosts} hosts or more, and {len(self._chosen)} is chosen"
             yield field_error("hosts", what, "choose more hosts or datasets; fedproc data lists what there is")
+
+        given = self.parameters.everywhere
+        masked = [task for task in self._tool.tasks if masked_outputs(self._tool.parameters, given, task.name)]
+        if any(len(self._hosts_of(task)) < LEAST_HOSTS for task in masked):
+            what = f"a masked sum is of {LEAST_HOSTS} hosts or more: of two, each knows what the other has"
+            yield field_error("hosts", what, "choose more hosts or datasets, or do without secure sums")
 
     def _empty_tasks(self) -> Iterator[FieldError]:
         if any(host not in self._hosts for host in self._chosen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -30,7 +30,8 @@ from fedproc.central.tlog.entries import SUBMITTED
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.ids import new_id
-from fedproc.contract.tool.tool import ToolRef
+from fedproc.contract.tool.privacy import masked_outputs
+from fedproc.contract.tool.tool import Tool, ToolRef
 from fedproc.contract.wire.jws import canonical
 from fedproc.contract.wire.messages import User
 
@@ -169,8 +170,9 @@ def submit(
         gang_tasks(tool),
         granted,
     )
-    ahead = goes_ahead(placed, groups(tool))
-    rows = _jobs(experiment, placed, drafts, ahead)
+    ids = sorted(new_id("j") for _ in placed.jobs)
+    drafts.masks = _masks(connection, tool, placed, ids)
+    rows = _jobs(experiment, placed, drafts, goes_ahead(placed, groups(tool)), ids)
     shared.keep(connection, experiment, drafts.parts.values())
     experiments.add(connection, values, rows)
     log_queue.add(connection, [LogEntry(SUBMITTED, {"experiment": experiment})])
@@ -218,14 +220,23 @@ def _experiment(placed: Plan, tool: Row[Any], caller: Caller, now: float) -> dic
 
 
 def _jobs(
-    experiment: str, placed: Plan, drafts: Drafts, ahead: frozenset[tuple[str, str]]
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The rows of the plan's jobs, in its order; their ids sort the same way. ``ahead``: see :func:`goes_ahead`."""
-    ids = sorted(new_id("j") for _ in placed.jobs)
+    experiment: str, placed: Plan, drafts: Drafts, ahead: frozenset[tuple[str, str]], ids: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of the plan's jobs, in the order of it and of ``ids``. ``ahead``: see :func:`goes_ahead`."""
     return [
         {**_job(experiment, job_id, job, drafts), "told": [AHEAD] if (job.task.name, job.host) in ahead else []}
         for job_id, job in zip(ids, placed.jobs, strict=True)
     ]
+
+
+def _masks(connection: Connection, tool: Tool, placed: Plan, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """By task whose outputs leave masked: each host's job, of those of the plan in its order, and its key."""
+    found: dict[str, dict[str, Any]] = {}
+    for job_id, job in zip(ids, placed.jobs, strict=True):
+        if masked_outputs(tool.parameters, placed.request.parameters, job.task.name):
+            key = hosts.enrolled(connection, job.host).public_key
+            found.setdefault(job.task.name, {})[job.host] = {"job": job_id, "key": key}
+    return found
 
 
 def _job(experiment: str, job_id: str, job: Placed, drafts: Drafts) -> dict[str, Any]:

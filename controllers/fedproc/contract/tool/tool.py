@@ -13,7 +13,7 @@ from jsonschema.exceptions import SchemaError
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from fedproc.contract.ids import Digest, Sha256, ToolId
-from fedproc.contract.tool import metrics, outputs, traffic
+from fedproc.contract.tool import metrics, outputs, privacy, traffic
 from fedproc.contract.tool.checks import inconsistencies
 from fedproc.contract.tool.description import BioTools, Model, Survey
 from fedproc.contract.tool.task import Task
@@ -45,7 +45,8 @@ class Tool(Model):
     parameters: dict[str, Any] = Field(
         default={"type": "object", "properties": {}, "additionalProperties": False},
         description="JSON Schema (2020-12) of an object; each property may carry 'x-scope': global (default) or host, "
-        "and each text 'x-columns': name or formula, and 'x-form': in words what its pattern wants",
+        "and each text 'x-columns': name or formula, and 'x-form': in words what its pattern wants; 'x-secure-sums' "
+        "and 'x-privacy' say what protects persons (docs/tools.md)",
     )
     tasks: tuple[Task, ...] = Field(min_length=1)
     on_host_lost: OnHostLost = OnHostLost()
@@ -81,7 +82,9 @@ class Tool(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if errors := inconsistencies(self.tasks, self.parameters.get("properties", {})):
+        errors = inconsistencies(self.tasks, self.parameters.get("properties", {}))
+        goes_on = self.on_host_lost.action == "continue"
+        if errors := [*errors, *privacy.problems(self.parameters, self.tasks, goes_on=goes_on)]:
             raise ValueError("; ".join(errors))
         return self
 

@@ -16,6 +16,7 @@ from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.datasets import DatasetColumns, DatasetGrant, OfferedDataset
 from fedproc.contract.wire.logs import ShownLog
+from fedproc.contract.wire.masks import Masked
 from fedproc.contract.wire.release import ReleaseStage
 from fedproc.contract.wire.releasing import MOST_BUDGETS, AdmittedTool, BudgetLeft, ReleasePolicy
 from fedproc.contract.wire.selection import Selection
@@ -102,13 +103,10 @@ class JobOrder(Wire):
     inputs: tuple[FileRef, ...] = ()
     deadlines: Deadlines
     gang: bool = Field(False, description="wait in prepared for the start message")
-    ahead: bool = Field(
-        False, description="lay out what it needs, and ask for its share of the host at proceed only; critical if given"
-    )
+    ahead: bool = Field(False, description="lay out what it needs, and take its share at proceed only; then critical")
     hosts: dict[Name, tuple[HostId, ...]] = Field({}, description="the experiment's hosts by task")
-    recipients: dict[HostId, dict[str, Any]] = Field(
-        {}, description="public keys (JWK) of the hosts that get this job's artefacts"
-    )
+    recipients: dict[HostId, dict[str, Any]] = Field({}, description="keys (JWK) of hosts that get its artefacts")
+    masks: dict[HostId, Masked] = Field({}, description="who masks with whom, if outputs leave masked; then critical")
 
 
 class Peer(Wire):
@@ -339,7 +337,7 @@ TYPES: dict[str, type[Wire]] = {
     "unread": DeadLetterReason,
 }
 
-CRITICAL: dict[str, tuple[str, ...]] = {"job": ("selections", "grants", "ahead")}
+CRITICAL: dict[str, tuple[str, ...]] = {"job": ("selections", "grants", "ahead", "masks")}
 """fields of a kind that its reader must know if they are there (``crit``): without them it would do something else"""
 
 TYPE_OF = {model: name for name, model in TYPES.items()}

@@ -40,6 +40,10 @@ class AdmittedTool(BaseModel):
         {}, max_length=20, description="classes of outputs that leave otherwise than the site's policy has it for all"
     )
     without_review: tuple[str, ...] = Field((), description="classes that leave though a rule would have a person look")
+    secure_sums: bool = Field(False, description="only where numbers of persons leave masked")
+    differential_privacy: dict[str, float] | None = Field(
+        None, max_length=10, description="only with it, and no more spent than this epsilon and delta"
+    )
 
 
 class BudgetLeft(BaseModel):

@@ -81,6 +81,8 @@ class JobRecord(BaseModel):
     """when the centre last said that its user may use its datasets"""
     terms: Terms | None = None
     """what the site's policy said of its outputs when it was admitted"""
+    masked: frozenset[str] = frozenset()
+    """the outputs that leave masked, as its tool and its parameters have it"""
     sealed: dict[str, str] | None = None
     tails: dict[str, tuple[int, int]] = {}
     """by stream: how many bytes of it were sent, in how many records"""

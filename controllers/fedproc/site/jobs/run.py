@@ -25,7 +25,7 @@ from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.carrying import Meter
 from fedproc.site.executors.base import Executor, Mount, Phase
-from fedproc.site.jobs import grants, logged, released
+from fedproc.site.jobs import grants, logged, masking, released
 from fedproc.site.jobs.ahead import Ahead
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
@@ -188,6 +188,7 @@ class JobRun:
             installed = await self._services.tool_cache.get(record.order.tool, self._writer.wait_for)
             task = _task_of(installed, record.order.task)
             self._services.policy.check_task(rule, task)
+            record.masked = masking.of_job(self._services, record, rule, installed.manifest.tool)
             record.terms = record.terms or self._services.policy.terms(rule, task)
             with self._by(deadlines.end_by, "it had not ended by its deadline"):
                 if record.state in (*_BEFORE_RUN, JobState.running):

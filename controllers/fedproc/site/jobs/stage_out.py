@@ -18,7 +18,7 @@ from fedproc.contract.wire import limits
 from fedproc.contract.wire.messages import Output
 from fedproc.contract.wire.release import REFUSED, TEXTS
 from fedproc.site.centre.api import OnWait
-from fedproc.site.jobs import artefacts, released
+from fedproc.site.jobs import artefacts, masking, released
 from fedproc.site.jobs.grants import ask_for_release
 from fedproc.site.jobs.known_values import known_of
 from fedproc.site.jobs.record import JobRecord
@@ -280,6 +280,9 @@ async def _upload_one(
     source, relative, digest = file
     if await asyncio.to_thread(sha256_of, source) != digest:
         raise artefacts.changed(relative)
+    if declared.name in record.masked:
+        source = await asyncio.to_thread(masking.write_masked, services, record, declared, source)
+        digest = await asyncio.to_thread(sha256_of, source)
     return await _send(services, _announced(record, declared, relative, source, digest), source, on_wait)
 
 

@@ -5,23 +5,23 @@ The policy is the site's own file. What it does not allow is refused; the reason
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from fedproc.common.errors import InvalidInputError, RefusedError
 from fedproc.common.toml_settings import Section, load_toml_with_content
-from fedproc.contract.ids import Digest
+from fedproc.contract.ids import Digest, HostId
 from fedproc.contract.plain import plain_json
 from fedproc.contract.tool.leaving import DEFAULT_RELEASE, OF_PERSONS, Release
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.wire.messages import JobOrder, User
 from fedproc.contract.wire.releasing import AdmittedTool, ReleasePolicy
 from fedproc.site.policy.connecting import ConnectionRule
+from fedproc.site.policy.demands import PrivacyRule, check_parameters
 from fedproc.site.policy.engine.disclosure_rules import FLOOR, LOWEST_FLOOR
 from fedproc.site.policy.ledger.settings import LedgerRule
 from fedproc.site.policy.review import ReviewRule
@@ -43,6 +43,8 @@ class ToolRule(Section):
     parameters: dict[
         str, Annotated[tuple[Annotated[JsonValue, AfterValidator(plain_json)], ...], Field(min_length=1)]
     ] = Field({}, description="by parameter: the values that this site takes; any other, or none, is refused")
+    secure_sums: bool = Field(False, description="only where numbers of persons leave masked, as part of a sum")
+    differential_privacy: PrivacyRule | None = Field(None, description="only with it, and no more spent than this")
     release: dict[Disclosure, Release] = Field({}, description="instead of the site's own")
     without_review: tuple[Disclosure, ...] = Field(
         (), description="classes that leave though a rule would have a person look"
@@ -134,6 +136,9 @@ class Policy(Section):
     grants: GrantRule = GrantRule()
     review: ReviewRule = ReviewRule()
     ledger: LedgerRule = LedgerRule()
+    known_keys: dict[HostId, str] = Field(
+        {}, description="thumbprints of other hosts' keys that this site was told: sums are masked with no other key"
+    )
     log_subjects: bool = Field(False, description="the transparency log names users by their subject, not a keyed hash")
 
     def admitted(self) -> tuple[AdmittedTool, ...]:
@@ -142,7 +147,9 @@ class Policy(Section):
         return tuple(self._admitted(rule) for rule in reversed(lines.values()))
 
     def _admitted(self, rule: ToolRule) -> AdmittedTool:
-        line = AdmittedTool(id=rule.id, digest=None if rule.digest == "*" else rule.digest)
+        digest, most = None if rule.digest == "*" else rule.digest, rule.differential_privacy
+        spent = None if most is None else most.model_dump()
+        line = AdmittedTool(id=rule.id, digest=digest, secure_sums=rule.secure_sums, differential_privacy=spent)
         if not self.tell_release:
             return line
         by_class = ((each, self.word_on(rule, each)) for each in Disclosure)
@@ -168,7 +175,7 @@ class Policy(Section):
         if rule is None:
             raise _not_admitted(order, of_tool, of_digest)
         self._check_purpose(order)
-        _check_parameters(rule, order)
+        check_parameters(rule.id, rule.parameters, order)
         return rule
 
     def check_recalled(self, order: JobOrder) -> None:
@@ -249,25 +256,6 @@ class Policy(Section):
         how = rule.release.get(disclosure) or self.release.get(disclosure) or "never"
         waits = how == "automatic" and not rule.names_version and disclosure in OF_PERSONS
         return "manual" if waits else how
-
-
-def _check_parameters(rule: ToolRule, order: JobOrder) -> None:
-    """Raises :class:`RefusedError` that names the values which the line takes."""
-    for name, taken in rule.parameters.items():
-        if name not in order.parameters or not any(_same(order.parameters[name], value) for value in taken):
-            shown = " or ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for value in taken)
-            raise RefusedError(
-                f"this site takes only {shown} of tool {rule.id!r}: ask for that", code="policy.parameters"
-            )
-
-
-def _same(asked: Any, taken: Any) -> bool:
-    """Whether two JSON values are one: 365 and 365.0 are, 1 and true are not."""
-    if isinstance(asked, dict) and isinstance(taken, dict):
-        return asked.keys() == taken.keys() and all(_same(asked[key], taken[key]) for key in asked)
-    if isinstance(asked, list | tuple) and isinstance(taken, list | tuple):
-        return len(asked) == len(taken) and all(map(_same, asked, taken))
-    return isinstance(asked, bool) == isinstance(taken, bool) and bool(asked == taken)
 
 
 def _line(rule: ToolRule) -> str:
