@@ -64,7 +64,7 @@ demo-down: ## end it; results stay
 # -- a whole federation by the production playbooks, its machines as containers
 
 .PHONY: federation
-federation: $(VENV)/installed ## a centre and five hosts by the playbooks, Keycloak and TLS and Docker; then two experiments
+federation: $(VENV)/installed ## a centre and five hosts by the playbooks, Keycloak, TLS, Docker, a PACS; then three experiments
 	@scripts/install-system-packages docker
 	@$(BIN)/python -m fedproc.demo.containers up
 
@@ -74,7 +74,7 @@ federation-down: $(VENV)/installed ## end it; nothing but results stays
 
 .PHONY: federation-test
 federation-test: $(VENV)/installed ## assert on the running federation: who may do what, revoking, proxies, faults
-	@$(BIN)/pytest tests/federation --timeout 600 $(ARGS)
+	@$(BIN)/pytest tests/federation --timeout 3600 $(ARGS)
 
 # -- tests
 

@@ -39,16 +39,16 @@ class Centre:
         request = ExperimentRequest(tool=tool, hosts=hosts or [], datasets=datasets or [], parameters=parameters)
         return self.researcher.run(request).id
 
-    def wait_until_ended(self, experiment: str, seconds: float = 240) -> ExperimentView:
+    def wait_until_ended(self, experiment: str, seconds: float = 600) -> ExperimentView:
         wait_until(lambda: self.view(experiment).state in ENDED, seconds, f"{experiment} does not end", pause=1)
         return self.view(experiment)
 
-    def succeeds(self, experiment: str, seconds: float = 240) -> ExperimentView:
+    def succeeds(self, experiment: str, seconds: float = 600) -> ExperimentView:
         view = self.wait_until_ended(experiment, seconds)
         assert view.state == "succeeded", [f"{job.task}@{job.host}: {job.state} {job.reason}" for job in view.jobs]
         return view
 
-    def wait_for(self, experiment: str, host: str, state: str, seconds: float = 120) -> None:
+    def wait_for(self, experiment: str, host: str, state: str, seconds: float = 300) -> None:
         def reached() -> bool:
             return any(job.host == host and job.state == state for job in self.view(experiment).jobs)
 
@@ -68,5 +68,5 @@ class Centre:
         found = self.operator.host(host)
         return found.alive and found.condition == "accepting"
 
-    def wait_until_accepting(self, *hosts: str, seconds: float = 120) -> None:
+    def wait_until_accepting(self, *hosts: str, seconds: float = 300) -> None:
         wait_until(lambda: all(map(self.accepting, hosts)), seconds, f"not all of {hosts} take jobs", pause=1)

@@ -78,7 +78,7 @@ class Machine:
 
 
 def play(
-    book: Path | str, *options: str, newcomer: bool = False, timeout: float = 900
+    book: Path | str, *options: str, newcomer: bool = False, timeout: float = 2400
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook against the federation; with ``newcomer``, UPV is in the inventory, too."""
     path = book if isinstance(book, Path) else PLAYBOOKS / book

@@ -5,6 +5,12 @@ from __future__ import annotations
 from tests.federation.centre import Centre
 from tests.federation.machines import Machine
 
+PACS = "0.0.0.0:8042"
+_DIAL = """import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+except OSError as error:
+    print(type(error).__name__)"""
 DATA = ["UB:wisconsin", "BSC:wisconsin", "FORTH:wisconsin"]
 
 
@@ -24,10 +30,16 @@ def test_a_host_that_is_no_peer_is_not_let_in(centre: Centre) -> None:
 
 
 def test_nothing_comes_in_at_a_site(centre: Centre) -> None:
-    """The firewall of create.yml; what runs at a site listens on loopback alone, but for the aggregator's one port."""
+    """What runs at a site listens on loopback alone, but for the aggregator's one port.
+
+    BSC's PACS, which is not ours, answers its own machine alone, and the firewall of create.yml lets nobody come to it.
+    """
     for name in ("UB", "BSC", "FORTH", "CESGA"):
         listening = Machine(name).run("ss", "-tlnH").splitlines()
-        assert [line for line in listening if "127.0.0." not in line and "[::1]" not in line] == []
+        open_to_all = {line.split()[3] for line in listening if "127.0.0." not in line and "[::1]" not in line}
+        assert open_to_all <= ({PACS} if name == "BSC" else set())
+    dialled = Machine("UB").try_run("/opt/fedproc/current/bin/python", "-c", _DIAL, "bsc", PACS.rpartition(":")[2])
+    assert dialled.stdout.strip() == "TimeoutError", dialled
 
 
 def test_the_gateway_shows_neither_administration_nor_figures(centre: Centre, machine: Machine) -> None:

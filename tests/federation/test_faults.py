@@ -54,7 +54,7 @@ def unreachable(host: Machine) -> Iterator[None]:
 
 def test_a_sites_own_switch_works_without_the_centre(centre: Centre, ub: Machine) -> None:
     experiment = centre.run("host-acceptance", hosts=["UB"], seconds=600)
-    centre.wait_for(experiment, "UB", "running", 120)
+    centre.wait_for(experiment, "UB", "running", 300)
     with unreachable(ub):
         ub.site("stop")
         wait_until(lambda: json.loads(ub.site("status", "--json"))["jobs"] == [] or only_telling(ub), 60, "it goes on")

@@ -30,17 +30,18 @@ _POLICY = "/etc/fedproc/policy.toml"
 
 
 class Negotiations:
-    """The stand-in at the centre."""
+    """The stand-in at the centre, of one dataset."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, dataset: str = DATASET) -> None:
         self.machine = machine
+        self._dataset = dataset
 
     def grant(self, user: str) -> str:
         """The id of the negotiation that has made the dataset available."""
-        return self.machine.run("fedproc-negotiations", "grant", user, DATASET).strip()
+        return self.machine.run("fedproc-negotiations", "grant", user, self._dataset).strip()
 
     def withdraw(self, user: str) -> None:
-        self.machine.run("fedproc-negotiations", "withdraw", user, DATASET)
+        self.machine.run("fedproc-negotiations", "withdraw", user, self._dataset)
 
     @contextmanager
     def away(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ def upv() -> Iterator[Machine]:
     played(MACHINES / "create.yml", "--limit", "localhost,UPV", newcomer=True)
     machine.run("mkdir", "-p", "/srv/datasets")
     copied = Machine("UB").run(
-        "tar", "-C", "/srv/datasets", "-c", "-f", "-", "--format=ustar", "wisconsin", "breast-cohort"
+        "tar", "-C", "/srv/datasets", "-c", "-f", "-", "--format=ustar", "wisconsin", "breast-cohort", "clinical"
     )
     machine.run("tar", "-C", "/srv/datasets", "-x", "-f", "-", given=copied)
     yield machine

@@ -22,7 +22,7 @@ from fedproc.demo.containers import FOLDER, GATEWAY, ROOT
 from fedproc.demo.data import COHORT_PARAMETERS
 from fedproc.demo.polling import wait_until
 
-pytestmark = pytest.mark.timeout(1800)  # several playbooks each
+pytestmark = pytest.mark.timeout(7200)  # several playbooks each
 
 DATA = [f"{host}:breast-cohort" for host in ("UB", "BSC", "FORTH")]
 KEYS = "/etc/fedproc/keys"
@@ -30,7 +30,7 @@ KEYS = "/etc/fedproc/keys"
 
 def works(centre: Centre) -> None:
     """All three hospitals and the aggregator, once a restart is over."""
-    wait_until(centre.healthy, 60, "the centre does not come back", pause=1)
+    wait_until(centre.healthy, 300, "the centre does not come back", pause=1)
     centre.succeeds(centre.run("cohort-statistics", datasets=DATA, **COHORT_PARAMETERS))
 
 

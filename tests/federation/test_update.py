@@ -15,7 +15,7 @@ from tests.federation.machines import SITES, Machine, played
 
 from fedproc.demo.containers import ROOT
 
-pytestmark = pytest.mark.timeout(1800)  # several playbooks each
+pytestmark = pytest.mark.timeout(7200)  # several playbooks each
 
 UNIT = "fedproc-orchestrator"
 BUSY = ("UB", "BSC")
@@ -48,7 +48,7 @@ def test_jobs_go_on_while_all_are_updated(centre: Centre, machine: Machine, tmp_
     before = [release(one) for one in machines]
     long = centre.run("host-acceptance", hosts=list(BUSY), seconds=420)
     for host in BUSY:
-        centre.wait_for(long, host, "running", 120)
+        centre.wait_for(long, host, "running", 300)
     started = {job.id: job.times["running"] for job in centre.view(long).jobs}
 
     played("update.yml", "-e", json.dumps({"federation_wheelhouse": str(repacked(tmp_path))}))

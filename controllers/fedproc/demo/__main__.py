@@ -95,9 +95,9 @@ def _demonstrator(console: Console) -> None:
     begun = time.monotonic()
     if there := os.environ.get("FEDERATION"):
         results = Path(there) / "results" / _stamp()
-        client, data = _client_of(Path(there)), Path(there) / "data"
+        client, data = _client_of(Path(there)), _data_of(Path(there))
         demonstrator.run(client, results, console)
-        demonstrator_images.run(client, results, data if data.is_dir() else None, console)
+        demonstrator_images.run(client, results, data, console)
         client.close()
     else:
         federation = _federation(demonstrator.TOOLS | {demonstrator_images.TOOL})
@@ -119,6 +119,11 @@ def _client_of(folder: Path) -> Client:
     env = read_env(folder)
     name, password = env["FEDPROC_USERNAME"], env["FEDPROC_PASSWORD"]
     return Client(env["FEDPROC_URL"], username=name, password=password, ca_file=env.get("FEDPROC_CA"))
+
+
+def _data_of(folder: Path) -> Path | None:
+    """What all hosts of a federation that runs have: the demo's, or the one of ``make federation``; None elsewhere."""
+    return next((place for place in (folder / "data", folder / "files/data") if place.is_dir()), None)
 
 
 def _stamp() -> str:

@@ -26,7 +26,8 @@ from rich.status import Status
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
 from fedproc.common.files import write_atomically
-from fedproc.demo import scenario
+from fedproc.demo import imaging, scenario
+from fedproc.demo.configuration import DATA_HOSTS
 from fedproc.demo.federation import read_env
 
 ROOT = Path(__file__).parents[3]
@@ -34,8 +35,11 @@ FOLDER = ROOT / ".federation"
 INVENTORY = ROOT / "inventories/containers"
 PLAYBOOKS = ROOT / "ansible/playbooks"
 MACHINES = ROOT / "ansible/containers"
+CENTRE = "fedproc-centre"
 GATEWAY = "172.30.77.10"
 DOMAIN = "fedproc.test"
+FIRST_TOOLS = ("host_acceptance", "cohort_statistics", "dicom_summary", "flower_logistic")
+"""folders of the tools that hosts fetch as they come in; the others are built meanwhile"""
 _LAST_LINES = 40
 
 
@@ -173,12 +177,17 @@ def _bring_up(steps: Steps) -> None:
     steps.say(
         "central.yml --tags publish: the tools' images are built, signed, and offered; meanwhile hosts are admitted"
     )
+    first = json.dumps({"federation_tools": FIRST_TOOLS})
     steps.side_by_side(
-        lambda: steps.playbook("publish", PLAYBOOKS / "central.yml", "--tags", "publish"),
+        lambda: steps.playbook("publish", PLAYBOOKS / "central.yml", "--tags", "publish", "-e", first),
         lambda: _admit(steps),
     )
     steps.say("onboard_host.yml: each site starts its orchestrator, fetches tools, and is accepted by an experiment")
-    steps.playbook("onboard", PLAYBOOKS / "onboard_host.yml", "--skip-tags", "check,prepare")
+    steps.say("meanwhile the other tools of the catalogue are built and offered")
+    steps.side_by_side(
+        lambda: steps.playbook("onboard", PLAYBOOKS / "onboard_host.yml", "--skip-tags", "check,prepare"),
+        lambda: steps.playbook("publish-others", PLAYBOOKS / "central.yml", "--tags", "publish"),
+    )
 
 
 def _prepare(steps: Steps) -> None:
@@ -219,7 +228,7 @@ def _write_env() -> None:
 
 def _run_scenario(steps: Steps) -> None:
     env = read_env(FOLDER)
-    steps.say(f"a researcher signs in at {env['FEDPROC_URL']} with the real Keycloak, and runs two experiments")
+    steps.say(f"a researcher signs in at {env['FEDPROC_URL']} with the real Keycloak, and runs three experiments")
     client = Client(
         env["FEDPROC_URL"],
         username=env["FEDPROC_USERNAME"],
@@ -228,6 +237,11 @@ def _run_scenario(steps: Steps) -> None:
     )
     results = FOLDER / "results" / datetime.now().strftime("%Y-%m-%d-%H%M%S")
     scenario.run(client, results, steps.console)
+    steps.say("the images are guarded: who gives access to them gives it to this researcher")
+    for host in DATA_HOSTS:
+        grant = ("fedproc-negotiations", "grant", env["FEDPROC_USERNAME"], f"{host}:{imaging.FOLDER}")
+        steps.run("grants", "docker", "exec", CENTRE, *grant)
+    scenario.run_imaging(client, results, steps.console)
     client.close()
     steps.console.print(f"   the results are files in {results.relative_to(ROOT)}\n")
 
