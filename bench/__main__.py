@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import central, data, docker, fanout, lists, memory, sandbox, scheduling
+from bench import central, data, docker, executors, fanout, lists, memory, sandbox, scheduling
 from bench.figures import Missing, Result, write
 from bench.running import ROOT, Running, federation
 from fedproc.common.errors import FedprocError, UnavailableError
 
-_GROUPS = ("scheduling", "data", "sandbox", "central", "fanout", "lists", "docker")
+_GROUPS = ("scheduling", "data", "sandbox", "central", "fanout", "lists", "docker", "executors")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +49,9 @@ def _measured(groups: list[str], quick: bool, begun: float) -> Iterator[Result]:
             yield from _said(data.figures(quick=quick), say)
         if "lists" in groups:
             yield from _said(lists.figures(quick=quick), say)
-        if set(groups) - {"docker", "scheduling", "data", "lists"}:
+        if "executors" in groups:
+            yield from _said(executors.figures(quick=quick), say)
+        if set(groups) - {"docker", "executors", "scheduling", "data", "lists"}:
             with federation(folder / "sandbox", cache, say) as running:
                 yield from _said(_without_engine(running, folder, groups, quick), say)
         if "docker" in groups:

@@ -319,6 +319,10 @@ class PodmanBackend(DockerBackend):
             self._engine.stop()
             raise
 
+    def command(self, *command: str) -> list[str]:
+        """Runs a command as the engine's user."""
+        return self._engine.command(*command)
+
     def prepare(self, folder: Path) -> None:
         os.chown(folder, USER, USER)
 
