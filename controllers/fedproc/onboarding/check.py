@@ -21,6 +21,7 @@ from fedproc.onboarding.model.facts import (
     DataApiFacts,
     DiskFacts,
     EngineFacts,
+    ExecutorFacts,
     Facts,
     GpuFacts,
     MemoryFacts,
@@ -30,7 +31,7 @@ from fedproc.onboarding.model.facts import (
 )
 from fedproc.onboarding.model.report import Report
 from fedproc.onboarding.model.targets import Targets, with_trust
-from fedproc.onboarding.probes import cpu, credentials, disk, engine, gpu, memory, service, system
+from fedproc.onboarding.probes import cpu, credentials, disk, engine, executors, gpu, memory, service, system
 from fedproc.onboarding.probes.parallel import Task, run_all
 from fedproc.onboarding.profile.profile import Profile
 from fedproc.onboarding.rules import TOPICS, evaluate
@@ -69,7 +70,8 @@ def with_services(targets: Targets, profile: Profile) -> Targets:
 def default_topics(targets: Targets) -> tuple[str, ...]:
     """All; credentials only once the host has some."""
     has_some = targets.key is not None or targets.certificate is not None
-    return tuple(t for t in TOPICS if t != "credentials" or has_some)
+    left_out = {"credentials"} if not has_some else set()
+    return tuple(t for t in TOPICS if t not in left_out | ({"executor"} if not targets.executors else set()))
 
 
 def measure(targets: Targets, topics: tuple[str, ...], on_done: OnDone) -> Facts:
@@ -108,6 +110,7 @@ def _local_tasks(targets: Targets) -> dict[str, Task]:
         "disk": Task("disk", disks, DiskFacts, LOCAL_SECONDS),
         "os": Task("os", system.probe, SystemFacts, LOCAL_SECONDS),
         "container": Task("container", engine.probe, EngineFacts, LOCAL_SECONDS),
+        "executor": Task("executor", partial(executors.probe, targets.executors), ExecutorFacts, LOCAL_SECONDS),
         "credentials": Task("credentials", keys, CredentialFacts, LOCAL_SECONDS),
     }
 

@@ -148,6 +148,21 @@ class EngineFacts:
 
 
 @dataclass(frozen=True)
+class ExecutorNeeds:
+    """What an executor needs here. ``missing``: each with its cure; ``note``: what it does without, less well."""
+
+    name: str
+    needs: str
+    missing: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ExecutorFacts:
+    executors: tuple[ExecutorNeeds, ...]
+
+
+@dataclass(frozen=True)
 class ServiceFacts:
     """How far one service was reached. ``fault`` is ``None`` if it answered, else a code.
 
@@ -217,3 +232,4 @@ class Facts:
     credentials: CredentialFacts | Unknown | None = None
     data_apis: tuple[DataApiFacts, ...] = ()
     services: tuple[ServiceFacts, ...] = ()
+    executor: ExecutorFacts | Unknown | None = None

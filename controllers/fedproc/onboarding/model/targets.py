@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass, replace
@@ -15,6 +16,10 @@ from fedproc.net.proxy import stated_proxy
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 RESERVED = ("clock", "services")  # lines of their own in a report
 PORTS = {"https": 443, "amqps": 5671, "http": 80, "amqp": 5672}
+DEFAULT_SOCKETS = {
+    "docker": "/var/run/docker.sock",
+    "podman": f"{os.environ.get('XDG_RUNTIME_DIR', f'/run/user/{os.getuid()}')}/podman/podman.sock",
+}
 WORK_FOLDER = Path("/var/lib/fedproc")
 
 
@@ -34,6 +39,16 @@ class Service:
 
 
 @dataclass(frozen=True)
+class ExecutorTarget:
+    """An executor that the settings name, with what it is told there."""
+
+    name: str
+    socket: Path | None = None
+    folder: Path | None = None
+    partition: str | None = None
+
+
+@dataclass(frozen=True)
 class Targets:
     """``dataset_bytes``: how much data the site will hold here in all; ``work``: where fedproc keeps jobs."""
 
@@ -47,6 +62,7 @@ class Targets:
     work: Path = WORK_FOLDER
     key: Path | None = None
     certificate: Path | None = None
+    executors: tuple[ExecutorTarget, ...] = ()
 
 
 def service(name: str, url: str, ca_file: Path | None = None) -> Service:
@@ -91,6 +107,7 @@ def from_settings(path: Path) -> Targets:
         key=_path(settings, "key"),
         certificate=_path(connections, "certificate"),
         data_apis=tuple(_dataset_folders(settings)),
+        executors=tuple(_executors(settings)),
     )
 
 
@@ -127,6 +144,18 @@ def _services(centre: dict[str, Any]) -> list[Service]:
     if "broker_host" in centre:
         scheme = "amqps" if centre.get("broker_tls", True) else "amqp"
         found.append(service("broker", f"{scheme}://{centre['broker_host']}:{centre.get('broker_port', 443)}"))
+    return found
+
+
+def _executors(settings: dict[str, Any]) -> list[ExecutorTarget]:
+    named = settings.get("executor", "sandbox")
+    names = [named] if isinstance(named, str) else [str(name) for name in named] if isinstance(named, list) else []
+    found = []
+    for name in dict.fromkeys(names):
+        told = _table(settings, name)
+        socket = str(told.get("socket", DEFAULT_SOCKETS.get(name, ""))).removeprefix("unix://")
+        partition = str(told["partition"]) if "partition" in told else None
+        found.append(ExecutorTarget(name, Path(socket) if socket else None, _path(told, "folder"), partition))
     return found
 
 

@@ -28,7 +28,7 @@ class Socket:
 
 def probe() -> EngineFacts:
     """All engines found on this machine; an empty list where there is none."""
-    found = (*map(_docker_like, ("docker", "podman")), *map(_apptainer, ("apptainer", "singularity")), _bwrap())
+    found = (*map(_docker_like, ("docker", "podman")), *map(_apptainer, ("apptainer", "singularity")), bubblewrap())
     return EngineFacts(tuple(engine for engine in found if engine is not None))
 
 
@@ -61,6 +61,15 @@ def _docker_like(name: str) -> Engine | None:
     return Engine(name, _version([name, "--version"]), "denied" if denied else "broken", "; ".join(reasons))
 
 
+def why_silent(path: Path) -> str:
+    """Why no engine answers at this socket; empty if one does."""
+    try:
+        _get(path, "/version")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return str(error)
+    return ""
+
+
 def _get(path: Path, resource: str) -> dict[str, Any]:
     """Raises :class:`OSError` where nothing answers, :class:`ValueError` where the answer is not the engine's."""
     connection = http.client.HTTPConnection("localhost", timeout=SECONDS)
@@ -91,30 +100,31 @@ def _from_api(name: str, version: dict[str, Any], info: dict[str, Any], owner: i
 def _apptainer(name: str) -> Engine | None:
     if shutil.which(name) is None:
         return None
-    run = _run([name, "--version"])
-    if run.returncode:
-        return Engine(name, "", "broken", f"'{name} --version' fails: {(run.stderr or run.stdout).strip()[:300]}")
-    return Engine(name, run.stdout.split()[-1] if run.stdout.split() else "", "usable", "answers", True)
+    done = run([name, "--version"])
+    if done.returncode:
+        return Engine(name, "", "broken", f"'{name} --version' fails: {(done.stderr or done.stdout).strip()[:300]}")
+    return Engine(name, done.stdout.split()[-1] if done.stdout.split() else "", "usable", "answers", True)
 
 
-def _bwrap() -> Engine | None:
+def bubblewrap() -> Engine | None:
     """Bubblewrap of fedproc's ``sandbox`` executor, tried for real: it depends on the kernel's settings."""
     if shutil.which("bwrap") is None:
         return None
-    run = _run(["bwrap", "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent", "true"])
-    state = "broken" if run.returncode else "usable"
-    detail = f"cannot make a sandbox: {run.stderr.strip()[:300]}" if run.returncode else "makes a sandbox"
+    done = run(["bwrap", "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent", "true"])
+    state = "broken" if done.returncode else "usable"
+    detail = f"cannot make a sandbox: {done.stderr.strip()[:300]}" if done.returncode else "makes a sandbox"
     return Engine("bubblewrap", _version(["bwrap", "--version"]), state, detail, True)
 
 
 def _version(command: list[str]) -> str:
     if shutil.which(command[0]) is None:
         return ""
-    parts = _run(command).stdout.replace(",", " ").split()
+    parts = run(command).stdout.replace(",", " ").split()
     return next((part for part in parts if part[0].isdigit()), "")
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """What a program says within :data:`SECONDS`; exit code 124 if it does not, 126 if it cannot be started."""
     try:
         return subprocess.run(
             command,

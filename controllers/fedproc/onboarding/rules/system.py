@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedproc.onboarding.model import formatting
-from fedproc.onboarding.model.facts import Engine, EngineFacts, Facts, SystemFacts, Unknown
+from fedproc.onboarding.model.facts import Engine, EngineFacts, ExecutorNeeds, Facts, SystemFacts, Unknown
 from fedproc.onboarding.model.report import Line
 from fedproc.onboarding.rules.common import Check, Finding, Requirement, asks, line, unknown
 
@@ -93,6 +93,21 @@ def _engine_cure(found: EngineFacts, requirement: Requirement) -> str:
     return f"install one of: {', '.join(wanted)}"
 
 
+def executors(requirement: Requirement, facts: Facts) -> list[Line]:
+    """Each executor that the settings name has what it needs. Without settings there is nothing to say."""
+    found = facts.executor
+    if isinstance(found, Unknown):
+        cure = "run the check on the host itself"
+        return [unknown("executor.needs", requirement, "executors of the settings", found.unknown, cure)]
+    return [_executor_line(requirement, needs) for needs in (found.executors if found else ())]
+
+
+def _executor_line(requirement: Requirement, needs: ExecutorNeeds) -> Line:
+    measured = "; ".join(filter(None, (needs.needs, *needs.missing, needs.note)))
+    finding = Finding(measured, lambda asked: not needs.missing, "; ".join(needs.missing))
+    return line("executor.needs", requirement, f"executor {needs.name}: what it needs is here", finding)
+
+
 def _system(facts: Facts) -> SystemFacts | Unknown:
     return Unknown("the operating system was not measured") if facts.os is None else facts.os
 
@@ -101,4 +116,5 @@ CHECKS = (
     Check("os.supported", "names", supported),
     Check("os.cgroups", "flag", cgroups),
     Check("container.engine", "names", engine),
+    Check("executor.needs", "flag", executors),
 )
