@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from fedproc.contract.ids import new_id
 from fedproc.contract.states import JobState
@@ -172,7 +172,9 @@ class _Tools:
 
 
 class _Runtimes:
-    async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
+    unfit: ClassVar[dict[str, str]] = {}
+
+    async def ready(self, installed: InstalledTool, task: Task, executor: str | None = None) -> Runtime:
         return Runtime("/environment", "python", "a venv")
 
 

@@ -31,7 +31,7 @@ from fedproc.site.centre.signals import Signals
 from fedproc.site.centre.witness import CentreWitness
 from fedproc.site.connections.hub import Connections
 from fedproc.site.data.sources import data_api
-from fedproc.site.executors.base import Executor
+from fedproc.site.executors.making import make_executor
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.inbox import Inbox
 from fedproc.site.jobs.logged import LoggedUploads
@@ -103,7 +103,7 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
         pool=Pool(measure(loaded.capacity, loaded.state)),
         tool_cache=ToolCache(loaded.state / "tools", read_keys(loaded.centre.catalogue_keys), transfer),
         runtimes=make_runtimes(loaded, make_registry(loaded, identity)),
-        executor=_executor(loaded),
+        executor=make_executor(loaded),
         data=data_api(
             loaded,
             signals.heartbeat.set,
@@ -127,23 +127,6 @@ async def _user_token(host: str, transfer: Transfer, job: str) -> str | None:
 
 async def _order_of(journal: Journal, job: str) -> JobOrder:
     return JobRecord.model_validate(await journal.known(job)).order
-
-
-def _executor(loaded: SiteSettings) -> Executor:
-    if loaded.executor == "slurm":
-        from fedproc.site.executors.slurm.executor import SlurmExecutor
-
-        return SlurmExecutor(loaded.slurm.folder or loaded.state / "slurm", loaded.slurm)
-
-    if loaded.executor in ("docker", "podman"):
-        from fedproc.site.executors.docker.executor import DockerExecutor
-
-        engine = loaded.docker if loaded.executor == "docker" else loaded.podman
-        return DockerExecutor(loaded.state / "containers", engine.socket, loaded.executor)
-
-    from fedproc.site.executors.sandbox import SandboxExecutor
-
-    return SandboxExecutor(loaded.runner_folder)
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import DatasetId, HostId
 from fedproc.site.dataset_settings import DatasetSettings
 
 ExecutorName = Literal["sandbox", "docker", "podman", "slurm"]
+
+
+def as_tuple(value: Any) -> Any:
+    """One name stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 class CentreSettings(Section):
@@ -173,7 +178,9 @@ class SiteSettings(Section):
     centre: CentreSettings
     connections: ConnectionSettings | None = None
     policy: Path = Field(description="the site's policy file")
-    executor: ExecutorName = "sandbox"
+    executor: Annotated[tuple[ExecutorName, ...], BeforeValidator(as_tuple)] = Field(
+        ("sandbox",), description="or several, the preferred one first (docs/executors.md)"
+    )
     sandbox: SandboxSettings = SandboxSettings()
     docker: DockerSettings = DockerSettings()
     podman: PodmanSettings = Field(default_factory=PodmanSettings)
@@ -202,6 +209,20 @@ class SiteSettings(Section):
     review_socket: Path | None = Field(None, description="where; review.sock in the folder state unless given")
     notify: NotifySettings = NotifySettings()
     log_level: str = "INFO"
+
+    @property
+    def executors(self) -> tuple[ExecutorName, ...]:
+        """Without what is named twice, the preferred one first."""
+        return tuple(dict.fromkeys(self.executor))
+
+    @field_validator("executor")
+    @classmethod
+    def _some_and_one_engine(cls, value: tuple[ExecutorName, ...]) -> tuple[ExecutorName, ...]:
+        if not value:
+            raise ValueError("name one executor at least")
+        if {"docker", "podman"} <= {*value}:
+            raise ValueError("docker and podman keep the same images: name one of the two engines")
+        return value
 
     @property
     def journal_folder(self) -> Path:

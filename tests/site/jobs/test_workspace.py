@@ -125,7 +125,8 @@ def test_make_removes_what_an_earlier_attempt_left(workspace):
 def test_other_users_of_the_machine_get_at_no_jobs_folder(workspace):
     workspace.root.parent.chmod(0o755)
     workspace.make({}, {})
-    assert workspace.root.parent.stat().st_mode & 0o777 == 0o700
+    assert workspace.root.stat().st_mode & 0o777 == 0o700
+    assert workspace.root.parent.stat().st_mode & 0o777 == 0o711  # and are not told which there are
 
 
 @pytest.mark.process

@@ -160,7 +160,7 @@ async def test_what_was_there_before_uses_were_noted_counts_from_then(
         for path in noted:
             os.utime(path, (clock() - 300 * 86400,) * 2)
     services = replace(
-        host.services, tool_cache=site.cache, runtimes=TaskRuntimes("sandbox", (site.venvs,)), policy=Policy()
+        host.services, tool_cache=site.cache, runtimes=TaskRuntimes({"sandbox": (site.venvs,)}), policy=Policy()
     )
     retention = Retention(services, host.orchestrator)
     await retention.clean()

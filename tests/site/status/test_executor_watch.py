@@ -16,6 +16,7 @@ from fedproc.cli.site.app import site
 from fedproc.contract.wire.messages import ReadyTool
 from fedproc.site.centre.signals import Signals
 from fedproc.site.executors.base import Offer
+from fedproc.site.executors.several import SeveralExecutors
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
@@ -49,6 +50,7 @@ class Site:
         self.signals = Signals()
         self.holds = Holds(self.settings, Journal(folder / "journal.sqlite"), self.signals)
         self.executor = Executor()
+        self.runtimes = SimpleNamespace(unfit={})
         self.policy = Policy()
         self.watch = ExecutorWatch(cast(Services, self))
 
@@ -102,11 +104,24 @@ async def test_an_executor_that_does_not_answer_keeps_no_daemon_from_its_start(
     assert site.holds.held == "executor podman does not answer yet"
 
 
+async def test_host_takes_jobs_while_one_of_its_executors_does(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    away, there = Executor(), Executor()
+    away.answer = Offer(obstacle="the controller is away")
+    site.executor = cast(Executor, SeveralExecutors({"slurm": cast(Any, away), "sandbox": cast(Any, there)}))
+    await site.watch.begin()
+    assert site.holds.held is None
+    assert site.runtimes.unfit == {"slurm": "the controller is away"}
+    there.answer = Offer(obstacle="no runner")
+    await site.watch.begin()
+    assert site.holds.held == "executor slurm: the controller is away; executor sandbox: no runner"
+
+
 def test_settings_name_the_podman_of_whoever_runs_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/4711")
     settings = load(settings_in(tmp_path, 'executor = "podman"'))
     assert settings.podman.socket == "unix:///run/user/4711/podman/podman.sock"
-    assert settings.executor == "podman"
+    assert settings.executors == ("podman",)
 
 
 async def test_the_sites_operator_is_told_what_is_missing_and_what_the_policy_accepts(

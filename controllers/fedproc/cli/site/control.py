@@ -107,8 +107,9 @@ def executors(socket: Socket, json: AsJson = False) -> None:
         for limit, cure in executor["lacks"].items():
             word = "accepted by the policy" if limit in executor["accepted"] else "not accepted by the policy"
             say(f"  does not enforce {limit} ({word}): {cure}")
-        tools = [(tool["id"], tool["version"], ", ".join(tool["tasks"])) for tool in executor["tools_ready"]]
-        table(("tool", "version", "tasks that have what they run in"), tools, none="no tool is ready yet")
+    ready = found[0]["tools_ready"]  # of the host, whichever of its executors runs them
+    tools = [(tool["id"], tool["version"], ", ".join(tool["tasks"])) for tool in ready]
+    table(("tool", "version", "tasks that have what they run in"), tools, none="no tool is ready yet")
 
 
 @site.command()

@@ -113,6 +113,8 @@ class Spec:
     forwards: tuple[Forward, ...] = ()
     ports: tuple[Port, ...] = ()
     stop: Stop = field(default_factory=Stop)
+    executor: str = ""
+    """which of the host's it was made for"""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class Execution:
         if record.handle is None:
             self.over = False
             spec = make_spec(record, self._prepared, record.step)
-            record.command, record.executor = spec.command, self._executor.name
+            record.command, record.executor = spec.command, spec.executor or self._executor.name
             record.runtime = self._prepared.runtime.label
             record.handle = await self._submit(spec)
             if record.state is not JobState.running:

@@ -61,7 +61,7 @@ async def note_start(services: Services, record: JobRecord, streams: Iterable[st
         **_of(record.order),
         tool=_tool(record.order),
         datasets=tuple(_dataset(*used) for used in list(record.versions.items())[:_DATASETS]),
-        executor=services.executor.name,
+        executor=record.executor or services.executor.name,
         streams=record.streams,
         policy=services.tlog.policy,
     )

@@ -226,7 +226,7 @@ class JobRun:
             with self._by(record.order.deadlines.start_by, "it could not start by its deadline"):
                 return await self._stage_in_fresh(installed, task)
         share = Share.from_json(record.share or {})  # adopted before this run began
-        runtime = await self._services.runtimes.ready(installed, task)
+        runtime = await self._services.runtimes.ready(installed, task, record.executor)
         datasets = await materialise(self._services, record, task, self._workspace, self._writer.wait_for)
         return Prepared(task, installed, runtime, self._workspace, datasets, share, self._services.settings.host)
 
@@ -251,6 +251,7 @@ class JobRun:
     async def _lay_out(self, installed: InstalledTool, task: Task) -> tuple[Runtime, tuple[Mount, ...]]:
         with self._writer.said_if_long(MAKING):
             runtime = await self._services.runtimes.ready(installed, task)
+        self.record.executor = runtime.executor or None
         self._services.tool_cache.note_ready(installed, task.name, runtime.label)
         await create_layout(self._services, self.record, self._workspace, self._writer.wait_for)
         return runtime, await materialise(self._services, self.record, task, self._workspace, self._writer.wait_for)

@@ -161,6 +161,7 @@ def make_spec(record: JobRecord, prepared: Prepared, step: int) -> Spec:
         forwards=forwards(task, workspace, record) if last else (),
         ports=ports(task, workspace) if last else (),
         stop=Stop(task.stop.signal, task.stop.grace_seconds),
+        executor=prepared.runtime.executor,
     )
 
 

@@ -47,7 +47,7 @@ class Workspace:
     def make(self, parameters: dict[str, Any], hosts: dict[str, Any]) -> None:
         """Make the folders afresh; what an earlier attempt left is removed."""
         self.remove()
-        _for_its_owner(self.root.parent)
+        _for_its_owner(self.root)
         for folder in (self.work / "output", self.input, self.spec, self.outgoing, self.incoming):
             folder.mkdir(parents=True)
         (self.spec / "parameters.json").write_text(json.dumps(parameters))
@@ -133,9 +133,13 @@ class Workspace:
 
 
 def _for_its_owner(folder: Path) -> None:
-    """Jobs are shown their own folders from inside; other users of this machine get at none of them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    """Other users of this machine get at no job's folder, nor see which there are.
+
+    The folder of all may be passed: an executor whose jobs are an ordinary user's gives him the one of his job.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.chmod(0o711)
+    folder.mkdir(mode=0o700)
 
 
 def _remove(folder: Path) -> None:

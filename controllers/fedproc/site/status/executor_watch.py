@@ -9,6 +9,7 @@ import asyncio
 
 from fedproc.common.log import get_logger
 from fedproc.site.executors.base import Offer
+from fedproc.site.executors.several import offers_of
 from fedproc.site.jobs.services import Services
 from fedproc.site.policy.rules import Policy
 
@@ -21,11 +22,11 @@ _AGAIN_SECONDS = 2.0
 
 
 class ExecutorWatch:
-    """:meth:`begin` before jobs are taken, then :meth:`run`."""
+    """:meth:`begin` before jobs are taken, then :meth:`run`. The host holds while none of its executors takes jobs."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.offer: Offer | None = None
+        self._asked = False
 
     async def begin(self) -> None:
         """Ask for the first time; one that does not answer soon is asked again by :meth:`run`."""
@@ -38,19 +39,19 @@ class ExecutorWatch:
     async def run(self) -> None:
         """Ask until cancelled."""
         while True:
-            await asyncio.sleep(_AGAIN_SECONDS if self._why_not() else self._services.settings.check.seconds)
+            unsettled = not self._asked or self._services.runtimes.unfit
+            await asyncio.sleep(_AGAIN_SECONDS if unsettled else self._services.settings.check.seconds)
             await self._look()
 
     async def _look(self) -> None:
-        self.offer = await self._services.executor.offer()
-        self._services.holds.hold(_HOLD, self._why_not() or None)
-
-    def _why_not(self) -> str:
-        if self.offer is None:
-            return "asked"
-        name = self._services.executor.name
-        reason = unfit(self.offer, self._services.policy)
-        return reason and f"executor {name}: {reason}"
+        services = self._services
+        offers = await offers_of(services.executor)
+        found = {name: reason for name, offer in offers.items() if (reason := unfit(offer, services.policy))}
+        for name in found.keys() - services.runtimes.unfit.keys():
+            log.warning("executor.unfit", executor=name, reason=found[name])
+        self._asked, services.runtimes.unfit = True, found
+        none = "; ".join(f"executor {name}: {reason}" for name, reason in found.items())
+        services.holds.hold(_HOLD, none if len(found) == len(offers) else None)
 
 
 def unfit(offer: Offer, policy: Policy) -> str:

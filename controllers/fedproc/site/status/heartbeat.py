@@ -86,7 +86,7 @@ class HeartbeatSender:
             condition=condition,
             condition_text=text,
             capacity=self._services.pool.capacity(),
-            executors=(self._services.executor.name,),
+            executors=self._services.settings.executors,
             ahead=self._services.settings.prepare_days > 0,
             tools=self._services.policy.admitted(),
             policy=self._services.policy.released(),
@@ -109,7 +109,8 @@ class HeartbeatSender:
         clock = self._services.identity.clock
         if not clock.trusted:
             return "holding", f"this host's clock is {clock.skew:.0f} s off; nothing starts until it is right"
-        return "accepting", self._check.alarm
+        unfit = [f"executor {name}: {reason}" for name, reason in self._services.runtimes.unfit.items()]
+        return "accepting", "; ".join(filter(None, (self._check.alarm, *unfit)))
 
     async def _datasets(self) -> tuple[OfferedDataset, ...]:
         try:

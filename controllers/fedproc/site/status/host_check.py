@@ -74,7 +74,7 @@ class HostCheck:
         settings = self._services.settings
         self._services.holds.hold(_HOLD, withheld)
         self._services.pool.fit(
-            offered(sample, settings.capacity.gpus, mig=settings.executor != "sandbox"),
+            offered(sample, settings.capacity.gpus, mig="sandbox" not in settings.executors),
             alarm=_formatted([alarm for alarm in sample["alarms"] if alarm not in disk]),
             withheld=withheld,
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from fedproc.contract.wire.logs import WitnessedLog
 from fedproc.site.centre.witness import CentreWitness
+from fedproc.site.executors.several import offers_of
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of, leftovers_of
 from fedproc.site.jobs.services import Services
@@ -79,13 +80,13 @@ class _Routes:
         }
 
     async def executors(self, _match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:
-        """What the executor says of itself now, and what of it keeps jobs away."""
+        """What each executor says of itself now, and what of it keeps jobs away."""
         services = self._services
-        offer = await services.executor.offer()
+        offers = await offers_of(services.executor)
         ready = await asyncio.to_thread(services.tool_cache.ready)
         return [
             {
-                "name": services.executor.name,
+                "name": name,
                 "is": offer.detail,
                 "takes_jobs": not unfit(offer, services.policy),
                 "missing": unfit(offer, services.policy) or None,
@@ -93,6 +94,7 @@ class _Routes:
                 "accepted": [limit for limit in offer.lacks if limit in services.policy.unenforced_limits],
                 "tools_ready": [tool.model_dump(mode="json") for tool in ready],
             }
+            for name, offer in offers.items()
         ]
 
     async def datasets(self, _match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:

@@ -48,6 +48,8 @@ class Runtime:
     reference: str
     python: str
     label: str
+    executor: str = ""
+    """which of the host's runs it"""
 
 
 @dataclass(frozen=True)

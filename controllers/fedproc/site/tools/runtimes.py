@@ -1,50 +1,117 @@
-"""Which runtimes a host makes ready: those of its executor, the first that a task has."""
+"""What a task runs in at this host: which of the site's executors takes it, and which runtime it has made ready."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
 from fedproc.common.errors import SystemFaultError
+from fedproc.common.log import get_logger
 from fedproc.contract.tool.task import Task
 from fedproc.site.settings import SiteSettings
 from fedproc.site.tools.cache import InstalledTool, Runtime, Runtimes
 from fedproc.site.tools.registry import SiteRegistry
 
+log = get_logger(__name__)
 NOT_OF_THIS_EXECUTOR = "system_fault.runtime"
+_AGAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The executor that takes a task, and why that one."""
+
+    executor: str
+    reason: str
 
 
 class TaskRuntimes:
-    """What tasks run in at a host; ``kinds`` in the order in which the host takes them."""
+    """The runtimes of each executor, in the order in which the site names the executors and they take runtimes."""
 
-    def __init__(self, executor: str, kinds: tuple[Runtimes, ...]) -> None:
-        self._executor = executor
-        self.kinds = kinds
+    def __init__(self, executors: Mapping[str, tuple[Runtimes, ...]]) -> None:
+        self._executors = dict(executors)
+        self.unfit: dict[str, str] = {}
+        """why an executor takes no jobs now, by its name; who watches the executors keeps it"""
+        self.kinds = tuple({id(kind): kind for kinds in executors.values() for kind in kinds}.values())
 
-    async def ready(self, installed: InstalledTool, task: Task) -> Runtime:
-        """Build or find what the task runs in. Raises :class:`SystemFaultError` if it cannot be had."""
-        for kind in self.kinds:
+    async def ready(self, installed: InstalledTool, task: Task, executor: str | None = None) -> Runtime:
+        """Build or find what the task runs in, at the executor that is chosen, or is named: a job stays where it is.
+
+        Waits while no executor takes jobs that could run it. Raises :class:`SystemFaultError` if it cannot be had.
+        """
+        name = executor if executor in self._executors else await self._chosen(task)
+        for kind in self._executors[name]:
             if not kind.lacks(task):
-                return await kind.ready(installed, task)
-        raise SystemFaultError(f"task {task.name} {self.lacks(task)}", code=NOT_OF_THIS_EXECUTOR)
+                return replace(await kind.ready(installed, task), executor=name)
+        raise _refused(task, {name: self.lacks(name, task)})
 
-    def lacks(self, task: Task) -> str:
-        """Why this executor cannot run the task, whatever it is given to; empty if it can."""
-        reasons = [kind.lacks(task) for kind in self.kinds]
-        if not all(reasons):
-            return ""
-        return f"cannot run in this host's executor, {self._executor}: it {', and '.join(reasons)}"
+    async def _chosen(self, task: Task) -> str:
+        while (choice := self.choose(task)).executor in self.unfit:
+            log.info("executor.awaited", task=task.name, executor=choice.executor, reason=self.unfit[choice.executor])
+            await asyncio.sleep(_AGAIN_SECONDS)
+        if len(self._executors) > 1:
+            log.info("executor.chosen", task=task.name, executor=choice.executor, reason=choice.reason)
+        return choice.executor
+
+    def choose(self, task: Task) -> Choice:
+        """The first that can run it, takes jobs now, and suits it. Raises :class:`SystemFaultError` if none can."""
+        lacks = {name: self.lacks(name, task) for name in self._executors}
+        able = [name for name, lack in lacks.items() if not lack]
+        if not able:
+            raise _refused(task, lacks)
+        passed = {name: lack for name, lack in lacks.items() if lack}
+        passed |= {name: self.unfit[name] for name in able if name in self.unfit}
+        passed |= {name: text for name in able if name not in passed and (text := _unsuited(name, task))}
+        chosen = next((name for name in able if name not in passed), None)
+        chosen = chosen or next((name for name in able if name not in self.unfit), able[0])
+        passed.pop(chosen, None)
+        before = [f"{name} {why}" for name, why in passed.items() if _is_before(name, chosen, list(self._executors))]
+        return Choice(chosen, "; ".join(before) or "the first of the site's executors")
+
+    def lacks(self, executor: str, task: Task) -> str:
+        """Why this executor cannot run the task, whatever the host has; empty if it can."""
+        if executor == "slurm" and task.resources.gpu is not None:
+            return "gives jobs no GPU"
+        reasons = [kind.lacks(task) for kind in self._executors[executor]]
+        return "" if not all(reasons) else f"cannot: the task {', and '.join(reasons)}"
+
+
+def _unsuited(executor: str, task: Task) -> str:
+    if executor == "slurm" and (task.ports or task.connections):
+        return "connects the task on one machine alone"
+    return ""
+
+
+def _is_before(name: str, other: str, order: list[str]) -> bool:
+    return order.index(name) < order.index(other)
+
+
+def _refused(task: Task, lacks: Mapping[str, str]) -> SystemFaultError:
+    reasons = "; ".join(f"{name} {lack}" for name, lack in lacks.items())
+    return SystemFaultError(f"task {task.name} runs in no executor of this host: {reasons}", code=NOT_OF_THIS_EXECUTOR)
 
 
 def make_runtimes(settings: SiteSettings, registry: SiteRegistry | None = None) -> TaskRuntimes:
-    """What makes runtimes ready for the executor that the settings name, by ``registry`` if there is one."""
-    return TaskRuntimes(settings.executor, _kinds(settings, settings.executor, registry))
+    """What makes runtimes ready for the executors that the settings name, by ``registry`` if there is one."""
+    own = _own_kinds(settings, registry) if {"sandbox", "slurm"} & {*settings.executors} else ()
+    return TaskRuntimes(
+        {
+            name: own if name in ("sandbox", "slurm") else _engine_kinds(settings, name, registry)
+            for name in settings.executors
+        }
+    )
 
 
-def _kinds(settings: SiteSettings, executor: str, registry: SiteRegistry | None) -> tuple[Runtimes, ...]:
-    if executor in ("docker", "podman"):
-        from fedproc.site.tools.images import ImageRuntimes
+def _engine_kinds(settings: SiteSettings, executor: str, registry: SiteRegistry | None) -> tuple[Runtimes, ...]:
+    from fedproc.site.tools.images import ImageRuntimes
 
-        engine = settings.docker if executor == "docker" else settings.podman
-        return (ImageRuntimes(engine, registry, settings.state / "images" / "used"),)
+    engine = settings.docker if executor == "docker" else settings.podman
+    return (ImageRuntimes(engine, registry, settings.state / "images" / "used"),)
 
+
+def _own_kinds(settings: SiteSettings, registry: SiteRegistry | None) -> tuple[Runtimes, ...]:
+    """What sandbox and Slurm share."""
     from fedproc.site.tools.image_roots.runtimes import ImageRoots
     from fedproc.site.tools.venvs import VenvRuntimes
 

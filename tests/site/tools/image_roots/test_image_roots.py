@@ -148,9 +148,9 @@ async def test_what_cannot_run_in_an_unpacked_image_is_said(
     assert reason in site.roots.lacks(asked)
     assert site.roots.name_of(tool(), asked) is None
     with pytest.raises(SystemFaultError, match=reason) as refused:
-        await TaskRuntimes("sandbox", (site.roots,)).ready(tool(), asked)
+        await TaskRuntimes({"sandbox": (site.roots,)}).ready(tool(), asked)
     assert refused.value.code == "system_fault.runtime"
-    assert "executor, sandbox" in refused.value.message
+    assert "sandbox cannot: the task" in refused.value.message
 
 
 async def test_blobs_that_went_before_they_were_unpacked_are_named(site: Site) -> None:

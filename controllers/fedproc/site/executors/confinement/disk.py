@@ -37,6 +37,12 @@ async def used(folders: Sequence[str], enough: int, processes: Iterable[int] = (
     return total + await _removed_but_open(devices, processes, enough - total)
 
 
+def let_pass(workspace: Path, uid: int) -> None:
+    """Give the folder that a job's workspace lies in, itself alone, to whose the job is: nobody else may pass it."""
+    if uid != os.geteuid():
+        os.chown(workspace.parent, uid, -1, follow_symlinks=False)
+
+
 async def own(folder: str, uid: int) -> None:
     """Make a user the owner of the folder and all in it; a link is changed itself, never followed."""
     os.chown(folder, uid, uid, follow_symlinks=False)

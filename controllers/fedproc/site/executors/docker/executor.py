@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from fedproc.site.executors.base import ExecutorError, Handle, Observation, Offer, Phase, Spec
 from fedproc.site.executors.confinement import disk
-from fedproc.site.executors.confinement.etc import write_accounts
+from fedproc.site.executors.confinement.etc import UID, write_accounts
 from fedproc.site.executors.confinement.record import Record, forget, read_record
 from fedproc.site.executors.docker.client import Engine, EngineRefusedError
 from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
@@ -107,6 +107,8 @@ class DockerExecutor:
             layout.mounts.extend((str(file), place) for file, place in accounts)
             for source, _ in layout.mounts:
                 await asyncio.to_thread(Path(source).stat)  # Podman would make it
+            if dialect.owner not in (0, UID):
+                await asyncio.to_thread(disk.let_pass, spec.workspace, dialect.owner)
             for source, _ in layout.writable:
                 await disk.own(source, dialect.owner)
             container = self._containers[spec.job] = Container(self._engine, handle, Record(spec.job))

@@ -136,6 +136,7 @@ class SlurmExecutor:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         await asyncio.to_thread(write_atomically, folder / ORDER, json.dumps(order).encode())
         if self._settings.user is not None:
+            await asyncio.to_thread(disk.let_pass, spec.workspace, self._settings.user)
             for place in (str(folder), *(source for source, _ in order["writable"])):
                 await disk.own(place, self._settings.user)
         (folder / _HANDING).touch()

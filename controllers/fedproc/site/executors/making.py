@@ -1,0 +1,30 @@
+"""The executors that a host's settings name."""
+
+from __future__ import annotations
+
+from fedproc.site.executors.base import Executor
+from fedproc.site.executors.several import SeveralExecutors
+from fedproc.site.settings import ExecutorName, SiteSettings
+
+
+def make_executor(settings: SiteSettings) -> Executor:
+    """The host's executor, or one over several."""
+    made: dict[str, Executor] = {name: _made(settings, name) for name in settings.executors}
+    return SeveralExecutors(made) if len(made) > 1 else next(iter(made.values()))
+
+
+def _made(settings: SiteSettings, name: ExecutorName) -> Executor:
+    if name == "slurm":
+        from fedproc.site.executors.slurm.executor import SlurmExecutor
+
+        return SlurmExecutor(settings.slurm.folder or settings.state / "slurm", settings.slurm)
+
+    if name in ("docker", "podman"):
+        from fedproc.site.executors.docker.executor import DockerExecutor
+
+        engine = settings.docker if name == "docker" else settings.podman
+        return DockerExecutor(settings.state / "containers", engine.socket, name)
+
+    from fedproc.site.executors.sandbox import SandboxExecutor
+
+    return SandboxExecutor(settings.runner_folder)

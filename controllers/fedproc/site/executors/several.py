@@ -1,0 +1,76 @@
+"""Several executors at one host: each job is of the one that its spec names, and is found there again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from fedproc.site.executors.base import Executor, ExecutorError, Handle, Observation, Offer, Phase, Spec
+
+_OF = "executor"
+
+
+class SeveralExecutors:
+    """Implements :class:`fedproc.site.executors.base.Executor` over those of a host, the preferred one first.
+
+    A handle says whose it is. One without, of a host that had one executor before, belongs to the first that knows it.
+    """
+
+    def __init__(self, executors: Mapping[str, Executor]) -> None:
+        self.executors = dict(executors)
+        self.name = "+".join(executors)
+
+    async def submit(self, spec: Spec) -> Handle:
+        return await self._named(spec.executor).submit(spec) | {_OF: spec.executor}
+
+    async def poll(self, handle: Handle, *, until_exit: bool = False) -> Observation:
+        return await (await self._of(handle)).poll(handle, until_exit=until_exit)
+
+    async def logs(self, handle: Handle, stream: str = "stdout", *, offset: int = 0) -> AsyncIterator[bytes]:
+        async for part in (await self._of(handle)).logs(handle, stream, offset=offset):
+            yield part
+
+    async def cancel(self, handle: Handle) -> None:
+        await (await self._of(handle)).cancel(handle)
+
+    async def discard(self, handle: Handle) -> None:
+        """See the protocol: of a handle that says no more than the job, all forget it."""
+        if _OF in handle:
+            await self._named(handle[_OF]).discard(handle)
+            return
+        for executor in self.executors.values():
+            await executor.discard(handle)
+
+    async def offer(self) -> Offer:
+        offers = await offers_of(self)
+        fit = [offer for offer in offers.values() if not offer.obstacle]
+        return fit[0] if fit else Offer(obstacle="; ".join(f"{name}: {o.obstacle}" for name, o in offers.items()))
+
+    async def records(self) -> dict[str, tuple[float, int]]:
+        found: dict[str, tuple[float, int]] = {}
+        for executor in self.executors.values():
+            found |= await executor.records()
+        return found
+
+    def _named(self, name: str) -> Executor:
+        try:
+            return self.executors[name]
+        except KeyError:
+            raise ExecutorError(
+                f"the job is of executor {name!r}, which this host's settings do not name any more: name it again until"
+                " its jobs have ended"
+            ) from None
+
+    async def _of(self, handle: Handle) -> Executor:
+        if _OF in handle:
+            return self._named(handle[_OF])
+        for executor in self.executors.values():
+            if (await executor.poll(handle)).phase is not Phase.absent:
+                return executor
+        return next(iter(self.executors.values()))
+
+
+async def offers_of(executor: Executor) -> dict[str, Offer]:
+    """What each executor of a host can do now, by its name."""
+    if isinstance(executor, SeveralExecutors):
+        return {name: await one.offer() for name, one in executor.executors.items()}
+    return {executor.name: await executor.offer()}

@@ -1,0 +1,130 @@
+"""Which of a host's executors takes a task, and why; what no executor runs is refused with the reasons of all."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+from tests.site.status.test_host_check import settings_in
+
+from fedproc.common.errors import InvalidInputError, SystemFaultError
+from fedproc.contract.tool.task import Task
+from fedproc.site.settings import load
+from fedproc.site.tools import runtimes as module
+from fedproc.site.tools.cache import Runtime, Runtimes
+from fedproc.site.tools.runtimes import TaskRuntimes, make_runtimes
+
+IMAGE = "store.example.org/a@sha256:" + "0" * 64
+
+
+def task(**more: Any) -> Task:
+    runtime = more.pop("runtime", {"requirements": "requirements.lock"})
+    return Task.model_validate(
+        {"name": "fit", "placement": "worker", "command": ["x"], "runtime": runtime, "description": "x", **more}
+    )
+
+
+def kind(needs: str) -> Runtimes:
+    async def ready(_installed: Any, _task: Task) -> Runtime:
+        return Runtime(f"of {needs}", "python", needs)
+
+    def lacks(asked: Task) -> str:
+        return "" if getattr(asked.runtime, needs) else f"has no '{needs}'"
+
+    return cast(Runtimes, SimpleNamespace(kind=needs, lacks=lacks, ready=ready))
+
+
+OWN, ENGINE = (kind("requirements"),), (kind("image"),)
+GPU = {"resources": {"gpu": {"count": 1}}}
+PORT = {"ports": [{"name": "api", "port": 7000}]}
+
+
+@pytest.mark.parametrize(
+    ("executors", "asked", "unfit", "chosen", "reason"),
+    [
+        (("sandbox", "slurm"), {}, {}, "sandbox", "the first of the site's executors"),
+        (("slurm", "sandbox"), {}, {}, "slurm", "the first"),
+        (("slurm", "sandbox"), GPU, {}, "sandbox", "slurm gives jobs no GPU"),
+        (("slurm", "sandbox"), PORT, {}, "sandbox", "slurm connects the task on one machine alone"),
+        (("slurm",), PORT, {}, "slurm", "the first"),
+        (("slurm", "sandbox"), PORT, {"sandbox": "no runner"}, "slurm", "the first"),
+        (("sandbox", "slurm"), {}, {"sandbox": "no runner"}, "slurm", "sandbox no runner"),
+        (("sandbox", "slurm"), {}, {"sandbox": "x", "slurm": "y"}, "sandbox", "the first"),
+        (("sandbox", "podman"), {"runtime": {"image": IMAGE}}, {}, "podman", "sandbox cannot: the task has no 'requ"),
+        (("podman", "sandbox"), {"runtime": {"image": IMAGE, "requirements": "r"}}, {}, "podman", "the first"),
+    ],
+)
+def test_first_that_can_takes_jobs_and_suits_is_chosen(
+    executors: tuple[str, ...], asked: dict[str, Any], unfit: dict[str, str], chosen: str, reason: str
+) -> None:
+    runtimes = TaskRuntimes({name: ENGINE if name == "podman" else OWN for name in executors})
+    runtimes.unfit = unfit
+    choice = runtimes.choose(task(**asked))
+    assert choice.executor == chosen
+    assert reason in choice.reason
+
+
+async def test_task_that_no_executor_runs_is_refused_with_all_reasons() -> None:
+    runtimes = TaskRuntimes({"slurm": OWN, "podman": ENGINE})
+    with pytest.raises(SystemFaultError) as refused:
+        await runtimes.ready(cast(Any, None), task(runtime={"dockerfile": "Dockerfile"}))
+    assert refused.value.code == "system_fault.runtime"
+    assert (
+        "slurm cannot: the task has no 'requirements'; podman cannot: the task has no 'image'" in refused.value.message
+    )
+
+
+async def test_job_waits_while_the_one_that_can_run_it_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_AGAIN_SECONDS", 0.0)
+    runtimes = TaskRuntimes({"sandbox": OWN, "podman": ENGINE})
+    runtimes.unfit = {"podman": "its engine is away"}
+    with capture_logs() as logs:
+        waiting = asyncio.create_task(runtimes.ready(cast(Any, None), task(runtime={"image": IMAGE})))
+        while not logs:
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        runtimes.unfit = {}
+        assert (await waiting).executor == "podman"
+    assert logs[0]["reason"] == "its engine is away"
+    assert (logs[-1]["event"], logs[-1]["executor"]) == ("executor.chosen", "podman")
+
+
+async def test_job_that_has_its_executor_stays_there() -> None:
+    runtimes = TaskRuntimes({"sandbox": OWN, "slurm": OWN})
+    runtimes.unfit = {"slurm": "its controller is away"}
+    assert (await runtimes.ready(cast(Any, None), task(), "slurm")).executor == "slurm"
+    assert (await runtimes.ready(cast(Any, None), task(), "docker")).executor == "sandbox"
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("", ("sandbox",)),
+        ('executor = "slurm"', ("slurm",)),
+        ('executor = ["sandbox", "slurm", "sandbox"]', ("sandbox", "slurm")),
+    ],
+)
+def test_settings_name_one_or_several(tmp_path: Path, line: str, names: tuple[str, ...]) -> None:
+    assert load(settings_in(tmp_path, line)).executors == names
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("executor = []", "name one executor"),
+        ('executor = "dokcer"', "'sandbox', 'docker', 'podman' or 'slurm'$"),
+        ('executor = ["docker", "podman"]', "name one of the two engines"),
+    ],
+)
+def test_settings_that_name_none_are_refused(tmp_path: Path, line: str, says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        load(settings_in(tmp_path, line))
+
+
+def test_what_two_executors_share_is_kept_once(tmp_path: Path) -> None:
+    made = make_runtimes(load(settings_in(tmp_path, 'executor = ["sandbox", "slurm"]')))
+    assert [one.kind for one in made.kinds] == ["environments", "unpacked_images"]
