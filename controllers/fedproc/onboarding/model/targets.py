@@ -152,10 +152,10 @@ def _executors(settings: dict[str, Any]) -> list[ExecutorTarget]:
     names = [named] if isinstance(named, str) else [str(name) for name in named] if isinstance(named, list) else []
     found = []
     for name in dict.fromkeys(names):
-        told = _table(settings, name)
-        socket = str(told.get("socket", DEFAULT_SOCKETS.get(name, ""))).removeprefix("unix://")
-        partition = str(told["partition"]) if "partition" in told else None
-        found.append(ExecutorTarget(name, Path(socket) if socket else None, _path(told, "folder"), partition))
+        table = _table(settings, name)
+        socket = str(table.get("socket", DEFAULT_SOCKETS.get(name, ""))).removeprefix("unix://")
+        partition = str(table["partition"]) if "partition" in table else None
+        found.append(ExecutorTarget(name, Path(socket) if socket else None, _path(table, "folder"), partition))
     return found
 
 
