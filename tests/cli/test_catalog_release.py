@@ -23,6 +23,7 @@ CATALOGUE = [
         "dicom_summary",
         "flower_logistic",
         "host_acceptance",
+        "model_inference",
         "radiomics_statistics",
     )
 ]

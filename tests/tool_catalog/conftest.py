@@ -120,6 +120,13 @@ def radiomics() -> ToolProgram:
 
 @pytest.fixture(scope="session")
 @needs("process")
+def inference() -> ToolProgram:
+    """``model-inference`` in an environment built from its lock file, kept between test runs."""
+    return _program("model_inference")
+
+
+@pytest.fixture(scope="session")
+@needs("process")
 def logistic() -> ToolProgram:
     """``logistic-regression``, in the same environment."""
     return _program("logistic_regression")

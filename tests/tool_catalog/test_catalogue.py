@@ -17,7 +17,7 @@ CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
 TOOLS = {
     "cohort-statistics", "cox-regression", "dicom-quality", "dicom-summary", "federation-selftest", "flower-clinical",
     "flower-image", "flower-logistic", "host-acceptance", "kaplan-meier", "linear-regression", "logistic-regression",
-    "radiomics-statistics", "substra-clinical",
+    "model-inference", "radiomics-statistics", "substra-clinical",
 }  # fmt: skip
 
 
