@@ -49,6 +49,21 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
 
 
 @catalog.command()
+def recall(
+    tool: str,
+    version: str,
+    reason: Annotated[str, typer.Option(prompt=True, help="shown to researchers and hosts, kept in the audit")],
+    json: AsJson = False,
+) -> None:
+    """Recall a version of a tool: what runs of it is ended everywhere, and nobody starts it again (operators)."""
+    with signed_in(operator=True) as client:
+        done = client.recall(tool, version, reason)
+    if json:
+        return as_json(done)
+    say(f"{tool} {version} is recalled; {done.experiments} open experiments of it are told to end")
+
+
+@catalog.command()
 def publish(
     folder: Folder,
     key: Annotated[Path, typer.Option(help="the catalogue's private key (PEM)")],

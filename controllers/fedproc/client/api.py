@@ -31,7 +31,7 @@ from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetDetail, DatasetView, HostEnrolment, HostReportView, HostView
 from fedproc.contract.api.operations import DeadLetter, DeadLetterPage, Health
 from fedproc.contract.api.retention import DeletedExperiment, ErasedUser, StorageView
-from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
+from fedproc.contract.api.tools import TaskView, ToolRecalled, ToolSummary, ToolView
 from fedproc.contract.ids import DATASET_PATTERN
 
 _LONGEST_PAUSE = 25.0
@@ -66,6 +66,10 @@ class Client(FileCalls):
 
     def resume(self, host: str) -> HostView:
         return self._one(HostView, "POST", at("hosts", host, "resume"))
+
+    def recall(self, tool: str, version: str, reason: str) -> ToolRecalled:
+        asked = {"version": version, "reason": reason}
+        return self._one(ToolRecalled, "POST", at("tools", tool, "recall"), json=asked)
 
     def reset_witness(self, host: str, reason: str) -> HostView:
         return self._one(HostView, "POST", at("hosts", host, "witness", "reset"), json={"reason": reason})

@@ -28,6 +28,7 @@ from fedproc.central.db.dataset_tables import dataset_columns, dataset_terms, da
 from fedproc.central.db.log_tables import log_queue, traces
 from fedproc.central.db.metadata import BigId, metadata
 from fedproc.central.db.sign_ins import sessions
+from fedproc.central.db.tool_tables import tools
 
 __all__ = [
     "audit", "dataset_columns", "dataset_terms", "datasets", "dead_letters", "deletions", "discards", "enrolments",
@@ -87,19 +88,6 @@ enrolments = Table(
 """The last enrolment of each host. ``wrong``: how often a code was tried that was not this one. The first request
 that the code admits binds it to its key."""
 
-tools = Table(
-    "tools",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("version", String(64), primary_key=True),
-    Column("digest", String(71), nullable=False, unique=True),
-    Column("signed", Text, nullable=False),
-    Column("bundle", String(64), nullable=False),
-    Column("approved", Boolean, nullable=False, default=True),
-    Column("added", Float, nullable=False),
-)
-"""Signed manifests; ``bundle`` is the sha256 of the packed source in the blob store."""
-
 experiments = Table(
     "experiments",
     metadata,
@@ -118,6 +106,7 @@ experiments = Table(
     Column("idempotency_key", String(255)),
     Column("fingerprint", String(64)),
     Column("prepare", String(8)),
+    Column("ended_because", Text),
     UniqueConstraint("owner", "idempotency_key"),
     Index("ix_experiments_owner_id", "owner", "id"),
     Index("ix_experiments_owner_state", "owner", "state"),
@@ -125,7 +114,8 @@ experiments = Table(
     Index("ix_experiments_label", "label"),
 )
 """``request``: as accepted, with hosts and defaults filled in; ``fingerprint``: sha256 of what was sent under
-``idempotency_key``; ``prepare``: of one to be prepared ahead, ``held`` or ``started``."""
+``idempotency_key``; ``prepare``: of one to be prepared ahead, ``held`` or ``started``; ``ended_because``: its tool
+was recalled, and why."""
 
 jobs = Table(
     "jobs",

@@ -43,6 +43,7 @@ _FACTS: tuple[Any, ...] = (
     experiments.c.digest,
     experiments.c.cancel_requested,
     experiments.c.prepare,
+    experiments.c.ended_because,
     experiments.c.state.label("whole"),
 )
 """What is decided by: the large columns of a job are left where they are."""
@@ -127,7 +128,10 @@ def _facts_of(
     busy: frozenset[str] = frozenset(),
 ) -> Facts:  # fmt: skip
     found = tuple(_fact(row, row.told if sent is None else sent[row.id]) for row in rows)
-    return Facts(tool, found, bool(rows[0].cancel_requested), busy, held=rows[0].prepare == HELD)
+    whole = rows[0]
+    return Facts(
+        tool, found, bool(whole.cancel_requested), busy, held=whole.prepare == HELD, because=whole.ended_because
+    )
 
 
 def _fact(row: Row[Any], messages_sent: Iterable[str]) -> JobFacts:

@@ -75,6 +75,8 @@ class Facts:
     cancel_requested: bool = False
     busy: frozenset[str] = field(default=frozenset())
     held: bool = False
+    because: str | None = None
+    """the cause of ``cancel_requested`` where it was not its user's wish: the tool was recalled"""
 
     @cached_property
     def by_task(self) -> dict[str, list[JobFacts]]:
@@ -117,7 +119,8 @@ def state_of(facts: Facts) -> ExperimentState:
 def decide(facts: Facts) -> list[Decision]:
     """The messages to write now."""
     if facts.cancel_requested:
-        return list(_cancel_all(facts, "cancelled", "cancelled by its user"))
+        code = "tool.recalled" if facts.because else "cancelled"
+        return list(_cancel_all(facts, code, facts.because or "cancelled by its user"))
     if facts.broken is not None:
         job = facts.broken
         why = f"{job.task} on {job.host} ended as {job.state}" + (f": {job.reason}" if job.reason else "")

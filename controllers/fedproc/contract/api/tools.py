@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from fedproc.contract.api.base import View
+from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.ids import ToolId
 from fedproc.contract.tool.task import Condition, Placement, Resources, TaskKind
 
@@ -45,10 +45,35 @@ class ToolSummary(View):
     href: str
 
 
+class RecalledVersion(View):
+    version: str
+    digest: str
+    at: AwareDatetime
+    reason: str
+
+
+class ToolRecall(Request):
+    """``POST /tools/{tool_id}/recall`` by an operator; researchers and hosts are shown the reason."""
+
+    model_config = shown({"version": "1.0.0", "reason": "it wrote dates of birth into its result"})
+
+    version: str = Field(min_length=1, max_length=64)
+    reason: Line = Field(min_length=1, max_length=500)
+
+
+class ToolRecalled(View):
+    """What a recall has done."""
+
+    tool: ToolId
+    recalled: RecalledVersion
+    experiments: int = Field(description="that were open, and are told to end")
+
+
 class ToolView(ToolSummary):
     """``GET /tools/{tool_id}``: the whole entry, with links to its tasks."""
 
     versions: list[str]
+    recalled: list[RecalledVersion] = Field([], description="versions that were recalled: nobody starts them any more")
     parameters: dict[str, Any]
     on_host_lost: dict[str, Any]
     biotools: dict[str, Any]

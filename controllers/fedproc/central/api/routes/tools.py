@@ -25,11 +25,13 @@ from fedproc.central.api.middleware import bounded_by
 from fedproc.central.api.routes.common import DigestQuery, ToolPath, answer, answer_list, router
 from fedproc.central.api.routes.experiments import IdempotencyKey, start
 from fedproc.central.api.views import task_view, tool_summary, tool_view
-from fedproc.central.db.engine import read_transaction, retry_on_conflict, write_transaction
+from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction, write_transaction
 from fedproc.central.db.repositories import tools
+from fedproc.central.experiments import recall
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, RunRequest
-from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
+from fedproc.contract.api.tools import RecalledVersion, TaskView, ToolRecall, ToolRecalled, ToolSummary, ToolView
+from fedproc.contract.times import moment
 from fedproc.contract.tool.tool import Manifest
 from fedproc.contract.wire.limits import MANIFEST_BYTES
 
@@ -185,7 +187,33 @@ def get_tool(
 
 def _view(connection: Connection, app: AppState, row: Row[Any]) -> ToolView:
     there = [other.version for other in tools.versions(connection, row.id)]
-    return tool_view(app, row, tools.of_digest(connection, row.digest), there)
+    view = tool_view(app, row, tools.of_digest(connection, row.digest), there)
+    return view.model_copy(update={"recalled": [_recalled(each) for each in tools.recalled(connection, row.id)]})
+
+
+def _recalled(row: Row[Any]) -> RecalledVersion:
+    return RecalledVersion(version=row.version, digest=row.digest, at=moment(row.recalled), reason=row.recall_reason)
+
+
+@routes.post("/tools/{tool_id}/recall", response_model=ToolRecalled)
+def recall_tool(request: Request, tool_id: ToolPath, body: ToolRecall, caller: Operator) -> Response:
+    """Recall one version: nobody starts it any more, and what runs of it is ended everywhere.
+
+    It stays recalled: publish a mended one under another version. Again it ends what is left.
+    """
+    app, now = app_state(request), time.time()
+
+    def write() -> ToolRecalled:
+        with serialized_transaction(app.engine) as connection:
+            count = recall.recall(connection, tool_id, body.version, body.reason, now)
+            audit_event(request).record(connection, 200, f"{tool_id} {body.version}", body.reason)
+            (row,) = [each for each in tools.recalled(connection, tool_id) if each.version == body.version]
+            return ToolRecalled(tool=tool_id, recalled=_recalled(row), experiments=count)
+
+    done = retry_on_conflict(write)
+    app.notifier.publish("outbox")
+    app.notifier.publish("events")
+    return answer(done)
 
 
 @routes.get("/tools/{tool_id}/manifest", response_class=PlainTextResponse)

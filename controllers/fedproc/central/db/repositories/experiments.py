@@ -152,10 +152,11 @@ def locked(connection: Connection, experiment: str) -> Row[Any]:
     return connection.execute(_LOCKED, {"id": experiment}).one()
 
 
-def request_cancel(connection: Connection, experiment: str) -> Row[Any]:
-    """Note that its user wants it cancelled; the row as it was, locked."""
+def request_cancel(connection: Connection, experiment: str, because: str | None = None) -> Row[Any]:
+    """Note that its user wants it cancelled, or that it is to end for another cause; the row as it was, locked."""
     row = locked(connection, experiment)
-    connection.execute(update(experiments).where(experiments.c.id == experiment).values(cancel_requested=True))
+    values = {"cancel_requested": True} | ({"ended_because": because} if because else {})
+    connection.execute(update(experiments).where(experiments.c.id == experiment).values(**values))
     return row
 
 

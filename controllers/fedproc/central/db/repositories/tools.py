@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from fedproc.central.db.schema import experiments, tools
 from fedproc.common.errors import NotFoundError
@@ -47,6 +47,8 @@ def all_versions(connection: Connection, tool: str) -> Sequence[Row[Any]]:
 def find(connection: Connection, tool: str, version: str | None = None) -> Row[Any]:
     """One approved version, the newest unless said. Raises :class:`NotFoundError` that says what there is."""
     rows = versions(connection, tool)
+    if gone := _recalled(connection, tool, version, has_others=bool(rows)):
+        raise NotFoundError(gone, code="not_found.recalled", where="version")
     if not rows:
         near = did_you_mean(tool, [row.id for row in newest_of_each(connection)]) or ";"
         raise NotFoundError(f"there is no tool {tool!r}{near} fedproc tools lists what there is", code="not_found.tool")
@@ -58,6 +60,40 @@ def find(connection: Connection, tool: str, version: str | None = None) -> Row[A
     there = ", ".join(row.version for row in rows)
     missing = f"tool {tool} has no version {version!r}; there is {there}"
     raise NotFoundError(missing, code="not_found.version", where="version")
+
+
+def _recalled(connection: Connection, tool: str, version: str | None, *, has_others: bool) -> str | None:
+    """What to say of a version that was recalled, or of a tool all of whose versions were."""
+    if version is None and has_others:
+        return None
+    rows = recalled(connection, tool)
+    row = next((each for each in rows if version in (None, each.version)), None)
+    if row is None:
+        return None
+    others = "another version" if has_others else "another tool"
+    return f"version {row.version} of tool {tool} was recalled: {row.recall_reason}; use {others}"
+
+
+def recalled(connection: Connection, tool: str) -> Sequence[Row[Any]]:
+    """The recalled versions of one tool, the last one that was recalled first, each with when and why."""
+    which = tools.c.id == tool, tools.c.recalled.is_not(None)
+    query = select(*_ENTRY, tools.c.recalled, tools.c.recall_reason).where(*which)
+    rows: Sequence[Any] = connection.execute(query.order_by(tools.c.recalled.desc())).all()
+    return rows
+
+
+def recall(connection: Connection, tool: str, version: str, reason: str, now: float) -> Row[Any]:
+    """Offer a version no more; the row afterwards. What was recalled keeps its time and reason.
+
+    Raises :class:`NotFoundError`.
+    """
+    which = tools.c.id == tool, tools.c.version == version
+    values = {"approved": False, "recalled": now, "recall_reason": reason}
+    connection.execute(update(tools).where(*which, tools.c.recalled.is_(None)).values(**values))
+    row = connection.execute(select(tools).where(*which)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"the catalogue has no version {version!r} of tool {tool!r}", code="not_found.version")
+    return row
 
 
 def by_digest(connection: Connection, digest: str) -> Row[Any] | None:
