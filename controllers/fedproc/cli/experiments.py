@@ -10,6 +10,7 @@ import typer
 from fedproc.cli.finding import Experiment, experiment_id
 from fedproc.cli.run import Results, fetch, follow_one, leave, outcome
 from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, coloured, line, notice, say, size, styled, table
+from fedproc.client.crypt4gh_keys import read_private
 from fedproc.client.results import check_folder, places
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
@@ -175,7 +176,14 @@ def _number(value: float | None, unit: str) -> str:
     return "-" if value is None else f"{value:.2f} {unit}"
 
 
-def results(experiment: Experiment, to: Results = None, json: AsJson = False) -> None:
+def results(
+    experiment: Experiment,
+    to: Results = None,
+    decrypt_with: Annotated[
+        Path | None, typer.Option(help="with --to: your Crypt4GH private key, for results that are encrypted to you")
+    ] = None,
+    json: AsJson = False,
+) -> None:
     """The results of an experiment: list them, or fetch them, and a report of the experiment, with --to.
 
     \b
@@ -184,13 +192,14 @@ def results(experiment: Experiment, to: Results = None, json: AsJson = False) ->
     4    fetched, and it succeeded without some of its hosts
     3    it has not succeeded (yet): there may be no results, or only some
     """
+    private = None if decrypt_with is None else read_private(decrypt_with, _passphrase)
     with signed_in() as client:
         view = client.experiment(experiment_id(client, experiment))
         if to is not None:
             check_folder(to, view.id)
         found = client.results(view.id)
         if to is not None:
-            fetch(client, view, to)
+            fetch(client, view, to, private)
     if json:
         as_json(found)
     else:
@@ -201,6 +210,10 @@ def results(experiment: Experiment, to: Results = None, json: AsJson = False) ->
         table(("file", "size", "type", "sha256"), rows, none="no results (yet): fedproc experiments show says why")
     if to is not None:
         leave(view)
+
+
+def _passphrase() -> str:
+    return str(typer.prompt("Passphrase of the key", hide_input=True, err=True))
 
 
 def mount(app: typer.Typer) -> None:

@@ -20,6 +20,7 @@ from fedproc.cli.finding import Experiment, experiment_id, explain
 from fedproc.cli.follow import follow
 from fedproc.cli.show import AsJson, as_json, bold, coloured, console, notice, one_json, say
 from fedproc.client.api import Client
+from fedproc.client.crypt4gh_keys import read_public
 from fedproc.client.results import check_folder, fetch_results, write_report
 from fedproc.client.session import signed_in
 from fedproc.common.errors import FedprocError, InvalidInputError
@@ -58,6 +59,10 @@ def run(
     version: Annotated[str | None, typer.Option(help="of the tool; the newest unless given")] = None,
     label: Annotated[str | None, typer.Option(help="a name for you to find it by")] = None,
     purpose: Annotated[str | None, typer.Option(help="why, for the hosts' records")] = None,
+    encrypt_to: Annotated[
+        Path | None,
+        typer.Option(help="file of your Crypt4GH public key: hosts encrypt the results to it"),
+    ] = None,
     lost_after: Annotated[int | None, typer.Option(help="seconds of silence, then a host counts as lost")] = None,
     to: Results = None,
     logs: Logs = False,
@@ -89,6 +94,7 @@ def run(
     values = {
         "selection": selection, "dataset_selections": dataset_selections,
         "tool": tool, "version": version, "hosts": host or [], "datasets": data or [], "label": label,
+        "encrypt_to": None if encrypt_to is None else read_public(encrypt_to),
         "purpose": purpose, "lost_after": lost_after, "parameters": arguments.parameters(parameters, parameter or []),
         "host_parameters": arguments.host_parameters(host_parameter or []), **preparing.asked(hold, prepare=prepare),
     }  # fmt: skip
@@ -200,11 +206,11 @@ def _next(found: ExperimentView, *, fetched: bool) -> str:
     return f"; next: {_CURES.get(found.state, _AGAIN).format(id=found.id, tool=found.tool)}"
 
 
-def fetch(client: Client, experiment: ExperimentView, to: Path) -> None:
+def fetch(client: Client, experiment: ExperimentView, to: Path, private: bytes | None = None) -> None:
     """Fetch the results, and say where they are; or, where that fails, that they are kept."""
     kept = f"the results are kept at the centre: fedproc results {experiment.id} --to"
     try:
-        fetched = fetch_results(client, experiment.id, to)
+        fetched = fetch_results(client, experiment.id, to, private)
     except (FedprocError, OSError) as error:
         raise FedprocError(f"{_text(error, to)}\n{kept} FOLDER fetches them") from error
     except KeyboardInterrupt:
@@ -212,6 +218,8 @@ def fetch(client: Client, experiment: ExperimentView, to: Path) -> None:
         notice(f"{kept} {shlex.quote(str(to))} goes on where it was cut")
         raise typer.Exit(_INTERRUPTED) from None
     files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
+    if experiment.encrypt_to and private is None:
+        notice("what ends in .c4gh is encrypted to your key: fedproc results, with --decrypt-with KEY, decrypts it")
     notice(f"{experiment.id} ", outcome(experiment), f": {files} and its report are in ", bold(to))
 
 

@@ -23,7 +23,7 @@ _OF_EXPERIMENT = {
 }  # fmt: skip
 _OF_DATASET = ("description", "files", "size", "rows")
 """what is told of a dataset if its host still offers the version that was used, and if the host says it"""
-_OF_FILE = {"host", "task", "output", "size", "media_type", "sha256"}
+_OF_FILE = {"host", "task", "output", "size", "media_type", "sha256", "plain_sha256"}
 _OF_JOB = {"job", "host", "task", "state", "exit_code", "executor", "runtime", "seconds", "times"}
 
 

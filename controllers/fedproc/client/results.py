@@ -12,11 +12,14 @@ from typing import Any
 from fedproc.client.api import Client
 from fedproc.client.report import REPORT, head_of, report_of, text_of
 from fedproc.common.errors import ConflictError, FedprocError, InvalidInputError
-from fedproc.common.files import sha256_of, write_atomically
+from fedproc.common.files import replacing, sha256_of, write_atomically
 from fedproc.contract.api.files import FileView
 from fedproc.contract.ids import is_safe_path
+from fedproc.contract.wire.crypt4gh import decrypt_file
 
 _SHOWN = 5
+SUFFIX = ".c4gh"
+"""of a file that is encrypted to its user"""
 _TEXT = Path(REPORT).with_suffix(".txt").name
 
 
@@ -75,8 +78,11 @@ def _experiment_in(folder: Path) -> str | None:
         return None
 
 
-def fetch_results(client: Client, experiment: str, folder: Path) -> list[Path]:
+def fetch_results(client: Client, experiment: str, folder: Path, private: bytes | None = None) -> list[Path]:
     """Fetch all results to ``folder/HOST/PATH``, and put the experiment's report beside them.
+
+    What is encrypted to the user has ``.c4gh`` after its name, and is decrypted beside it by the ``private`` key, if
+    given. Raises :class:`FedprocError` where that is another's, or where what comes out is not what was decided.
 
     A file that is there already with the same content stays. Raises :class:`ConflictError` if another is in the place
     of one of them; then nothing was fetched but the report.
@@ -88,8 +94,24 @@ def fetch_results(client: Client, experiment: str, folder: Path) -> list[Path]:
         if (folder / place).exists() and sha256_of(folder / place) != entry.sha256:
             raise ConflictError(_other(folder / place))
     fetched = [client.fetch(entry, folder / place) for entry, place in wanted]
+    if private is not None:
+        for entry, place in wanted:
+            _decrypt(entry, folder / place, private)
     _write(report_of(client, experiment, wanted, folder), folder)
     return fetched
+
+
+def _decrypt(entry: FileView, sealed: Path, private: bytes) -> None:
+    if entry.plain_sha256 is None:
+        return
+    target = sealed.with_name(sealed.name.removesuffix(SUFFIX))
+    if target.exists():
+        if sha256_of(target) != entry.plain_sha256:
+            raise ConflictError(_other(target))
+        return
+    with replacing(target) as partial:
+        if decrypt_file(sealed, partial, private) != entry.plain_sha256:
+            raise FedprocError(f"{sealed} holds other bytes than its site has decided about: tell the site")
 
 
 def write_report(client: Client, experiment: str, folder: Path) -> None:
@@ -110,8 +132,9 @@ def _write(report: dict[str, Any], folder: Path) -> None:
 
 def places(entries: list[FileView]) -> list[Path]:
     """Where each goes: ``HOST/PATH``, and ``HOST/TASK/PATH`` where two tasks of a host gave a file of that name."""
-    short = [f"{entry.host}/{entry.path}" for entry in entries]
-    long = [f"{entry.host}/{entry.task}/{entry.path}" for entry in entries]
+    names = [entry.path + (SUFFIX if entry.plain_sha256 else "") for entry in entries]
+    short = [f"{entry.host}/{name}" for entry, name in zip(entries, names, strict=True)]
+    long = [f"{entry.host}/{entry.task}/{name}" for entry, name in zip(entries, names, strict=True)]
     times = Counter(short)
     chosen = [b if times[a] > 1 else a for a, b in zip(short, long, strict=True)]
     for place in chosen:

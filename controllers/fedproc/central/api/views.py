@@ -124,7 +124,8 @@ def experiment_view(
 
 
 _OF_REQUEST = (
-    "parameters", "host_parameters", "datasets", "selection", "dataset_selections", "project", "permit", "purpose"
+    "parameters", "host_parameters", "datasets", "selection", "dataset_selections", "project", "permit", "purpose",
+    "encrypt_to",
 )  # fmt: skip
 
 
@@ -157,6 +158,7 @@ def file_view(app: AppState, row: Row[Any]) -> FileView:
         size=row.size,
         received=row.size if complete else _received(app, row.id),
         sha256=row.sha256 or None,
+        plain_sha256=row.plain_sha256,
         media_type=row.media_type,
         owner=row.owner,
         experiment=row.experiment,

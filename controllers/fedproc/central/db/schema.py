@@ -227,6 +227,7 @@ files = Table(
     Column("state", String(8), nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
+    Column("plain_sha256", String(64)),
     Column("media_type", Text, nullable=False),
     Column("experiment", String(28)),
     Column("job", String(28)),

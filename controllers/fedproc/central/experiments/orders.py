@@ -104,6 +104,7 @@ class Drafts:
             project=self.request.project,
             permit=self.request.permit,
             purpose=self.request.purpose,
+            encrypt_to=self.request.encrypt_to,
             deadlines=_deadlines(self.windows[task]),
             gang=task in self.gang,
         )

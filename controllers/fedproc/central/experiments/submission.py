@@ -40,7 +40,7 @@ Answer = Callable[[Connection, str, bool], T]
 """is given the experiment's id, and whether it was there already, in the transaction that started it"""
 
 _DAY = 86_400.0
-_NEWER = ("lost_after", "selection", "dataset_selections", "prepare")
+_NEWER = ("encrypt_to", "lost_after", "selection", "dataset_selections", "prepare")
 _NOTHING = Granted()
 
 

@@ -23,6 +23,11 @@ _RANGE = re.compile(r"^bytes=(\d{1,18})?-(\d{1,18})?$")
 _SAFE = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cache-Control": "private, no-store"}
 
 
+def saved_as(row: Row[Any]) -> str:
+    """Its path; of one that is encrypted to its user with the suffix by which Crypt4GH's tools know it."""
+    return f"{row.path}.c4gh" if row.plain_sha256 else str(row.path)
+
+
 def disposition(path: str) -> str:
     """``Content-Disposition`` for a file of that path (RFC 6266): always saved, never shown."""
     return f"attachment; filename*=UTF-8''{quote(path.rpartition('/')[2], safe='')}"
@@ -64,7 +69,7 @@ class FileDownload(Response):
             "Accept-Ranges": "bytes",
             "ETag": tag,
             "Repr-Digest": _digest(row.sha256),
-            "Content-Disposition": disposition(row.path),
+            "Content-Disposition": disposition(saved_as(row)),
             "Content-Length": str(self._length),
         }
         if self._range:
@@ -131,7 +136,7 @@ def _zip(blobs: Blobs, rows: list[Row[Any]]) -> Iterator[bytes]:
     with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]
         for row in rows:
             moment = datetime.fromtimestamp(row.created, UTC)
-            entry = zipfile.ZipInfo(f"{row.output}/{row.path}", moment.timetuple()[:6])
+            entry = zipfile.ZipInfo(f"{row.output}/{saved_as(row)}", moment.timetuple()[:6])
             with archive.open(entry, "w", force_zip64=True) as target, _open(blobs.path(row.id)) as source:
                 while chunk := source.read(_CHUNK):
                     target.write(chunk)

@@ -159,7 +159,7 @@ def _check_total(connection: Connection, new: NewUpload, declared: OutputDecl, r
     count, size = files.announced(connection, new.job, new.output, new.recipient)
     size += new.size - (replaced.size if replaced is not None else 0)
     most = declared.max_mb * MB
-    if size > (most * _JWE_GROWTH + _JWE_HEADER if new.recipient else most):
+    if size > (most * _JWE_GROWTH + _JWE_HEADER if new.recipient or new.plain_sha256 else most):
         raise TooLargeError(f"output {new.output} may have {declared.max_mb} MB in all; with this it has {size} bytes")
     if count >= _MOST_FILES and replaced is None:
         raise TooLargeError(f"output {new.output} has {count} files; pack them into fewer")

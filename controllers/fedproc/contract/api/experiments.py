@@ -10,6 +10,7 @@ from fedproc.contract.api.base import Line, Request, View, shown
 from fedproc.contract.ids import DatasetRef, ExperimentId, HostId, JobId, ToolId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import ExperimentState, JobState
+from fedproc.contract.wire.crypt4gh import PublicKey
 from fedproc.contract.wire.messages import ConnectionUse
 from fedproc.contract.wire.selection import Selection
 
@@ -30,6 +31,10 @@ class RunRequest(Request):
     project: Line | None = Field(None, max_length=200)
     permit: Line | None = Field(None, max_length=200)
     purpose: Line | None = Field(None, max_length=500)
+    encrypt_to: PublicKey | None = Field(
+        None,
+        description="a Crypt4GH public key: hosts encrypt released results to it",
+    )
     prepare: bool = Field(
         False, description="have the hosts lay out data and tool, and begin at POST /experiments/{id}/start alone; "
         "start_within bounds how long that is held"
@@ -118,6 +123,7 @@ class ExperimentView(View):
     project: str | None = None
     permit: str | None = None
     purpose: str | None = None
+    encrypt_to: str | None = Field(None, description="the Crypt4GH public key to which its results are encrypted")
     cancel_requested: bool = False
     held: bool = Field(False, description="prepare was asked for, and it is not started yet")
     prepared: bool = Field(False, description="it is held, and all is laid out of it that is laid out ahead")

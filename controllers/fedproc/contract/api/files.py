@@ -22,6 +22,7 @@ class FileView(View):
     size: int | None = Field(None, description="bytes")
     received: int = Field(0, description="bytes that have arrived")
     sha256: Sha256 | None = None
+    plain_sha256: Sha256 | None = Field(None, description="if it is encrypted to its user (Crypt4GH): before that")
     media_type: str
     owner: str
     experiment: ExperimentId | None = None
@@ -89,3 +90,4 @@ class NewUpload(Request):
     sha256: Sha256
     media_type: MediaType = "application/octet-stream"
     recipient: HostId | None = Field(None, description="for an artefact: the host to whose key it is encrypted")
+    plain_sha256: Sha256 | None = Field(None, description="if it is encrypted to its user (Crypt4GH): before that")

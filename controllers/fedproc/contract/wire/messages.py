@@ -14,6 +14,7 @@ from fedproc.contract.ids import DatasetId, Digest, ExperimentId, FileId, HostId
 from fedproc.contract.plain import PlainJson
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.tool import ToolRef
+from fedproc.contract.wire.crypt4gh import PublicKey
 from fedproc.contract.wire.datasets import DatasetColumns, DatasetGrant, OfferedDataset
 from fedproc.contract.wire.logs import ShownLog
 from fedproc.contract.wire.masks import Masked
@@ -96,6 +97,7 @@ class JobOrder(Wire):
     project: str | None = None
     permit: str | None = None
     purpose: str | None = None
+    encrypt_to: PublicKey | None = Field(None, description="Crypt4GH: to whom released outputs are encrypted; critical")
     datasets: tuple[DatasetUse, ...] = ()
     selections: dict[DatasetId, Selection] = Field({}, description="what is selected of a dataset; critical if given")
     grants: tuple[DatasetGrant, ...] = Field((), description="of those datasets whose use a provider is asked about")
@@ -162,6 +164,7 @@ class Output(Wire):
     size: int
     media_type: str = "application/octet-stream"
     recipient: HostId | None = Field(None, description="for an artefact: the host that it is encrypted to")
+    plain_sha256: Sha256 | None = Field(None, description="of one that is encrypted to its user: before that")
 
 
 class Used(Wire):
@@ -337,7 +340,7 @@ TYPES: dict[str, type[Wire]] = {
     "unread": DeadLetterReason,
 }
 
-CRITICAL: dict[str, tuple[str, ...]] = {"job": ("selections", "grants", "ahead", "masks")}
+CRITICAL: dict[str, tuple[str, ...]] = {"job": ("selections", "grants", "ahead", "masks", "encrypt_to")}
 """fields of a kind that its reader must know if they are there (``crit``): without them it would do something else"""
 
 TYPE_OF = {model: name for name, model in TYPES.items()}

@@ -142,7 +142,7 @@ class LoggedUploads:
         if record.noted != about:
             await self._note_decision(record, sealed, leaving, on_wait)
             record.noted = about
-        fields = new.model_dump(include={"output", "sha256", "recipient"})
+        fields = new.model_dump(include={"output", "sha256", "recipient", "plain_sha256"})
         await log.append_persistently(OutputLeaving(**_of(record.order), bytes=new.size, **fields), on_wait)
 
     async def _note_decision(

@@ -62,6 +62,7 @@ class Leaving:
         self._task: Task | None = None
         self._strangers: list[str] = []
         self._needed: frozenset[str] = frozenset()
+        self._taken: frozenset[str] = frozenset()
         self._policy = services.policy
         self._wait_clock = WaitClock()
 
@@ -72,6 +73,7 @@ class Leaving:
         record, sealed = self._record, self._workspace.sealed
         self._task, self._strangers = task, _strangers(tool, record)
         self._needed = _needed_elsewhere(tool, task)
+        self._taken = _needed_elsewhere(tool, task, optional=True)
         await finish_artefacts(self._services, record, task, self._workspace, self._writer.wait_for)
         if record.sealed is None:
             wanted = [o for o in task.outputs if not (o.artefact_for and record.artefacts)]
@@ -79,7 +81,14 @@ class Leaving:
             self._writer.save()
         try:
             record.outputs = await release(
-                self._services, record, task, sealed, self._await_decision, self._writer.wait_for, self._needed
+                self._services,
+                record,
+                task,
+                sealed,
+                self._await_decision,
+                self._writer.wait_for,
+                self._needed,
+                self._taken,
             )
         except RefusedError as error:
             await logged.note_refusal(self._services, record, error, self._writer.wait_for)
@@ -282,12 +291,12 @@ def _strangers(tool: Tool, record: JobRecord) -> list[str]:
     return [name for name in (*credits, record.order.user.sub, record.order.user.name) if name]
 
 
-def _needed_elsewhere(tool: Tool, task: Task) -> frozenset[str]:
-    """The outputs of a task that other tasks take."""
+def _needed_elsewhere(tool: Tool, task: Task, *, optional: bool = False) -> frozenset[str]:
+    """The outputs of a task that other tasks take, or, with ``optional``, also those that they may do without."""
     taken = [
         entry.output
         for other in tool.tasks
         for entry in other.inputs
-        if entry.kind == "output" and entry.task == task.name and not entry.optional
+        if entry.kind == "output" and entry.task == task.name and (optional or not entry.optional)
     ]
     return frozenset(output.name for output in task.outputs if output.name in taken or None in taken)

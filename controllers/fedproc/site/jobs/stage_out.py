@@ -19,6 +19,7 @@ from fedproc.contract.wire.messages import Output
 from fedproc.contract.wire.release import REFUSED, TEXTS
 from fedproc.site.centre.api import OnWait
 from fedproc.site.jobs import artefacts, masking, released
+from fedproc.site.jobs.encrypted import ForResearcher
 from fedproc.site.jobs.grants import ask_for_release
 from fedproc.site.jobs.known_values import known_of
 from fedproc.site.jobs.record import JobRecord
@@ -69,11 +70,13 @@ async def release(
     decided: Callable[[Policy, list[Finding]], Awaitable[None]],
     on_wait: OnWait,
     needed: frozenset[str] = frozenset(),
+    taken: frozenset[str] = frozenset(),
 ) -> tuple[Output, ...]:
     """Upload the sealed outputs as the site's policy lets them leave, whatever it says while they wait or go.
 
     ``decided`` returns when persons have decided about what keeps them, or when the policy is another one meanwhile.
-    What a person said already keeps them, too. Of outputs that are ``needed`` by other tasks none is kept alone.
+    What a person said already keeps them, too. Of outputs that are ``needed`` by other tasks none is kept alone, and
+    those that other tasks may have ``taken`` are not encrypted to the user.
     Raises as :func:`check`, :func:`apply_decision`, :func:`ask_for_release` and :func:`upload` do.
     """
     while True:
@@ -90,7 +93,7 @@ async def release(
         if task.outputs:
             await ask_for_release(services, record, on_wait)
         try:
-            return await upload(services, record, task, sealed, on_wait, record.leaving)
+            return await upload(services, record, task, sealed, on_wait, record.leaving, taken)
         except _DecisionNeededError:
             continue
 
@@ -216,9 +219,10 @@ async def upload(
     folder: Path,
     on_wait: OnWait,
     hashes: Mapping[str, str] | None = None,
+    taken: frozenset[str] = frozenset(),
 ) -> tuple[Output, ...]:
     """Upload every file below ``folder`` that has the hash with which it was sealed (``hashes``, unless it is those
-    of the record's sealed copy); returns what was sent.
+    of the record's sealed copy), encrypted to its user's key, if any, but for what is ``taken``; returns what was sent.
 
     Nothing is sent, and :class:`ToolFaultError` is raised, if the centre could not read the list of it all.
     """
@@ -237,7 +241,9 @@ async def upload(
     sent = []
     for declared, file, recipient in going:
         _may_leave(services, record, task, declared)
-        if recipient is None:
+        if recipient is None and record.order.encrypt_to and declared.name not in taken | record.masked:
+            sent.append(await _upload_encrypted(services, record, declared, file, on_wait))
+        elif recipient is None:
             sent.append(await _upload_one(services, record, declared, file, on_wait))
         else:
             sent.append(await _upload_artefact(services, record, declared, file, recipient, on_wait))
@@ -256,8 +262,9 @@ def _may_leave(services: Services, record: JobRecord, task: Task, declared: Outp
 def _check_list(record: JobRecord, going: Sequence[tuple[OutputDecl, str, str | None]]) -> None:
     """Whether a snapshot can name all that goes: each name at its size, each hash and id at its length."""
     size = len(record.snapshot("H" * 31, "e" * 64).model_dump_json(exclude_defaults=True)) + _SAID_LATER
+    own = "p" * 100 if record.order.encrypt_to else ""
     for declared, relative, recipient in going:
-        names = [declared.name, relative, declared.media_type, recipient or ""]
+        names = [declared.name, relative, declared.media_type, recipient or "", own]
         size += _OUTPUT_BYTES + len(json.dumps(names, ensure_ascii=False).encode(errors="replace"))
     if limits.sealed_size(size) > limits.MESSAGE_BYTES:
         raise ToolFaultError(
@@ -284,6 +291,20 @@ async def _upload_one(
         source = await asyncio.to_thread(masking.write_masked, services, record, declared, source)
         digest = await asyncio.to_thread(sha256_of, source)
     return await _send(services, _announced(record, declared, relative, source, digest), source, on_wait)
+
+
+async def _upload_encrypted(
+    services: Services, record: JobRecord, declared: OutputDecl, file: tuple[Path, str, str], on_wait: OnWait
+) -> Output:
+    source, relative, digest = file
+    parcel = ForResearcher(services.workspace(record.job).root, f"{declared.name}/{relative}", record.order)
+    if (sent := await asyncio.to_thread(parcel.sent)) is not None:
+        return sent
+    await stoppable(parcel.encrypt_once, source, digest)
+    new = _announced(record, declared, relative, parcel.encrypted, await asyncio.to_thread(parcel.sha256))
+    output = await _send(services, parcel.described(new, digest), parcel.encrypted, on_wait)
+    await asyncio.to_thread(parcel.keep, output)
+    return output
 
 
 async def _upload_artefact(

@@ -122,6 +122,8 @@ class OutputLeaving(_OfJob):
     sha256: Sha256
     bytes: int
     recipient: HostId | None = None
+    plain_sha256: Sha256 | None = None
+    """of one that is encrypted to its user: the hash that the decision names"""
 
 
 class OutputUploaded(_OfJob):

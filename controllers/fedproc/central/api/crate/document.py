@@ -265,5 +265,6 @@ def _result(file: FileView) -> Entity:
         "contentSize": str(file.size),
         "dateCreated": moment(file.created),
         "creator": ref(local("site", file.host or "")),
+        **known(alternateName=file.plain_sha256 and f"encrypted by Crypt4GH; sha256 before: {file.plain_sha256}"),
         **known(sha256=file.sha256, keywords=file.disclosure.value if file.disclosure else None),
     }
