@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tracemalloc
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 
 from fedproc.common.tasks import StopFlag, StoppedError
+from fedproc.site.data.remote import instances as module
 from fedproc.site.data.remote.errors import RemoteError
 from fedproc.site.data.remote.instances import instances
 
@@ -20,7 +24,12 @@ OBJECTS = st.lists(st.dictionaries(st.text(max_size=8), VALUES, max_size=3), max
 
 
 def taken(content: bytes) -> list[dict[str, Any]]:
-    return list(instances(content, "/x", lambda: None))
+    """The same however it comes."""
+    found = list(instances(io.BytesIO(content), "/x", lambda: None))
+    for size in (1, 2, 3, 7):
+        with patch.object(module, "_PIECE", size):
+            assert list(instances(io.BytesIO(content), "/x", lambda: None)) == found
+    return found
 
 
 @pytest.mark.slow
@@ -49,8 +58,23 @@ def test_text_that_is_no_list_of_objects_is_refused(text: str) -> None:
 
 def test_whoever_does_not_wait_any_more_stops_it() -> None:
     flag = StopFlag()
-    found = instances(b"[" + b",".join([b"{}"] * 10) + b"]", "/x", flag.check)
+    found = instances(io.BytesIO(b"[" + b",".join([b"{}"] * 10) + b"]"), "/x", flag.check)
     next(found)
     flag.set()
     with pytest.raises(StoppedError):
         next(found)
+
+
+@pytest.mark.slow
+def test_what_is_held_is_no_more_than_an_object() -> None:
+    """50 MB of them, one after the other."""
+    one = json.dumps({"00080018": {"vr": "UT", "Value": ["x" * 100_000]}}).encode()
+    content = io.BytesIO(b"[" + b",".join([one] * (50_000_000 // len(one))) + b"]")
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in instances(content, "/x", lambda: None))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 50_000_000 // len(one)
+    assert peak < 2 << 20

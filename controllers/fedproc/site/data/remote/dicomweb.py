@@ -88,8 +88,9 @@ class DicomWeb:
                 raise RemoteError(f"{path}: it gives pages without end")
 
     def _objects(self, path: str, params: Any, most: int) -> Iterator[dict[str, Any]]:
-        content = self._http.content(path, params, accept=_JSON)
-        return instances(content, path, self._http.check, most) if content else iter(())
+        with self._http.spooled(path, params, accept=_JSON) as content:
+            if content is not None:
+                yield from instances(content, path, self._http.check, most)
 
 
 def _queries(entry: DatasetSettings) -> Iterable[tuple[str, Mapping[str, str]]]:

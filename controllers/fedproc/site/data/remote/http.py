@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import ssl
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -26,6 +27,7 @@ from fedproc.site.data.remote.errors import RemoteError, RemotePassingError
 from fedproc.site.dataset_settings import AccessSettings, FetchingSettings
 
 _LARGEST_JSON = 64 << 20
+_IN_MEMORY = 1 << 20
 _LARGEST_REASON = 16 << 10
 TRICKLE = 16 << 10
 """bytes that come at least within the time limit"""
@@ -75,14 +77,24 @@ class RemoteHttp:
                 body: Any = None, headers: Mapping[str, str] | None = None) -> bytes:  # fmt: skip
         """The same, as it comes."""
         given = {"Accept": accept, **(headers or {})}
-        query = f"?{urlencode(params, quote_via=quote, safe=_AS_THEY_ARE)}" if params else ""
-        with self._answer(method, path + query, given, json=body) as answer:
+        with self._answer(method, path + _query(params), given, json=body) as answer:
             content = bytearray()
             for chunk in self._chunks(answer):
                 content += chunk
-                if len(content) > _LARGEST_JSON:
-                    raise RemoteError(f"{path}: its answer has more than {_LARGEST_JSON >> 20} MiB")
+                _check_size(path, len(content))
         return b"" if answer.status_code == 204 else bytes(content)
+
+    @contextmanager
+    def spooled(self, path: str, params: Any, *, accept: str) -> Iterator[BinaryIO | None]:
+        """The same as a file, which is on the disk where it is large; None for an answer without content."""
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as kept:
+            with self._answer("GET", path + _query(params), {"Accept": accept}) as answer:
+                size = 0
+                for chunk in self._chunks(answer):
+                    size += kept.write(chunk)
+                    _check_size(path, size)
+            kept.seek(0)
+            yield None if answer.status_code == 204 or not size else cast(BinaryIO, kept)
 
     def check(self) -> None:
         """Raises StoppedError where nobody waits any more."""
@@ -149,6 +161,15 @@ class RemoteHttp:
         text = f"{path}: HTTP {answer.status_code}: {_reason(answer, bytes(body))}"
         kind = RemotePassingError if answer.status_code in TRANSIENT else RemoteError
         return kind(text, answer.status_code, _code(bytes(body)))
+
+
+def _query(params: Any) -> str:
+    return f"?{urlencode(params, quote_via=quote, safe=_AS_THEY_ARE)}" if params else ""
+
+
+def _check_size(path: str, size: int) -> None:
+    if size > _LARGEST_JSON:
+        raise RemoteError(f"{path}: its answer has more than {_LARGEST_JSON >> 20} MiB")
 
 
 def _context(access: AccessSettings) -> ssl.SSLContext:
