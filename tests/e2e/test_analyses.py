@@ -47,6 +47,19 @@ def test_linear_regression_equals_the_pooled_one(analysed, pooled):
     )
 
 
+def test_linear_regression_of_masked_sums_equals_the_pooled_one_and_no_hosts_number_arrives(analysed, pooled, tmp_path):
+    from statsmodels.formula.api import ols
+
+    fit = ols("tumour_size ~ age + grade", pooled).fit()
+    result = analysed("linear-regression", formula="tumour_size ~ age + grade", secure_sums=True)
+    assert result["n"] == len(pooled)
+    assert result["coefficients"]["age"]["estimate"] == pytest.approx(fit.params["age"], rel=1e-9)
+    for host in ("UB", "BSC", "FORTH"):
+        received = json.loads((tmp_path / host / "sums.json").read_bytes())
+        assert received["hosts"] == ["BSC", "FORTH", "UB"]
+        assert {str(term["mean"])[:7] for term in received["document"]["terms"]} == {"masked:"}
+
+
 def test_logistic_regression_equals_the_pooled_one(analysed, pooled):
     from statsmodels.formula.api import logit
 

@@ -9,10 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from averaging.faults import Fault
-from request import expected_hosts, read_request
+from request import Request, expected_hosts, read_request
 from tables.problems import TableError
+
+if TYPE_CHECKING:
+    from data import SiteData
+    from learner import Learner
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,10 +44,17 @@ def _client(options: argparse.Namespace) -> None:
 
     request = read_request(options.parameters)
     data = read_site(options.datasets, request)
+    learner = Learner(data, request) if request.epsilon is None else _private(data, request)
 
     from averaging import client  # after the data was checked: Flower takes a second or two to load
 
-    client.run(options.server, options.host, Learner(data, request), request.rounds)
+    client.run(options.server, options.host, learner, request.rounds)
+
+
+def _private(data: SiteData, request: Request) -> Learner:
+    from private_learner import PrivateLearner
+
+    return PrivateLearner(data, request)
 
 
 def _server(options: argparse.Namespace) -> None:
@@ -52,9 +64,15 @@ def _server(options: argparse.Namespace) -> None:
     from averaging import server
     from learner import LEARNING, named
 
+    learning, told = LEARNING, None
+    if request.epsilon is not None:
+        from private_learner import Reported
+
+        reported = Reported(request)
+        learning, told = reported.learning, reported.told
     least = server.least_of(options.min_hosts, hosts)
     limits = server.Limits(request.rounds, request.join_seconds, request.round_seconds, least)
-    server.run(options.port, hosts, limits, LEARNING, options.output, options.metrics, named=named)
+    server.run(options.port, hosts, limits, learning, options.output, options.metrics, named=named, told=told)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -43,13 +43,31 @@ class Model:
             intercept -= rate * error.mean()
         return Model(coef, intercept, self.mean, self.scale)
 
+    def gradients(self, features: Array, labels: Array) -> Array:
+        """Of each row's log loss: by the coefficients, and last by the intercept."""
+        rows = self._standardised(features)
+        error = _sigmoid(rows @ self.coef + self.intercept) - labels
+        return np.column_stack([rows * error[:, None], error])
+
+    def moved(self, by_coef: Array, by_intercept: Array, *, rate: float, l2: float) -> Model:
+        """This model after one step against a gradient of the mean log loss, and of the penalty."""
+        coef = self.coef - rate * (by_coef + l2 * self.coef)
+        return Model(coef, self.intercept - rate * by_intercept, self.mean, self.scale)
+
     def loss(self, features: Array, labels: Array) -> float:
-        """Mean log loss (natural logarithm), without overflow at any distance from the boundary."""
+        """Mean log loss (natural logarithm)."""
+        return float(np.mean(self.losses(features, labels)))
+
+    def losses(self, features: Array, labels: Array) -> Array:
+        """The log loss of each row, without overflow at any distance from the boundary."""
         margin = self._margin(features)
-        return float(np.mean(np.logaddexp(0.0, margin) - labels * margin))
+        return np.asarray(np.logaddexp(0.0, margin) - labels * margin, dtype=np.float64)
+
+    def predictions(self, features: Array) -> npt.NDArray[np.bool_]:
+        return np.asarray(self._margin(features) > 0)
 
     def accuracy(self, features: Array, labels: Array) -> float:
-        return float(np.mean((self._margin(features) > 0) == (labels > 0.5)))
+        return float(np.mean(self.predictions(features) == (labels > 0.5)))
 
     def _margin(self, features: Array) -> Array:
         return np.asarray(self._standardised(features) @ self.coef + self.intercept, dtype=np.float64)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,15 @@ class Request:
     l2: float = 0.001
     join_seconds: int = 120
     round_seconds: int = 60
+    epsilon: float | None = None
+    delta: float | None = None
+    clip: float = 1.0
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """How often the training rows are asked with differential privacy: in each gradient step, and once a round."""
+        return self.rounds * (self.local_steps + 1)
 
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -35,6 +46,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "l2": (0.0, 10.0),
     "join_seconds": (1, 3600),
     "round_seconds": (1, 3600),
+    "epsilon": (0.01, 100.0),
+    "delta": (1e-12, 0.01),
+    "clip": (1e-6, 1000.0),
 }
 
 
@@ -43,12 +57,29 @@ def read_request(path: Path) -> Request:
     given = read_json(path, "parameters")
     if not isinstance(given, dict):
         raise Fault("parameters: must be a JSON object")
-    known = {field.name for field in fields(Request)}
+    known = {each.name for each in fields(Request)}
     if unknown := sorted(given.keys() - known):
         raise Fault(f"parameters: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     for name, value in given.items():
         _check(name, value)
-    return Request(**{**given, "features": tuple(given.get("features", ()))})
+    ends = {name: (float(low), float(high)) for name, (low, high) in given.get("bounds", {}).items()}
+    request = Request(**{**given, "features": tuple(given.get("features", ())), "bounds": ends})
+    _check_privacy(request)
+    return request
+
+
+def _check_privacy(request: Request) -> None:
+    """Half of it would be none: without its other parts nothing is claimed."""
+    if (request.epsilon is None) != (request.delta is None):
+        raise Fault("parameters: epsilon and delta: differential privacy needs both")
+    if request.epsilon is None:
+        if request.bounds:
+            raise Fault("parameters: bounds: they belong to differential privacy: give epsilon and delta, too")
+        return
+    if request.missing != "refuse":
+        raise Fault("parameters: missing: with epsilon no rows can be left out, as their number would tell of them")
+    if request.steps > MOST_STEPS:
+        raise Fault(f"parameters: rounds times local_steps: with epsilon at most {MOST_STEPS} steps are accounted for")
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -89,7 +120,23 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= 200
 
 
-TEXTS = {"target": _check_target, "features": _check_features, "missing": _check_missing}
+def _check_bounds(value: Any) -> None:
+    fit = isinstance(value, dict) and all(_is_name(name) and _is_range(ends) for name, ends in value.items())
+    if not fit:
+        raise Fault("parameters: bounds: must be an object with [lowest, highest] by name of a column")
+
+
+def _is_range(value: Any) -> bool:
+    numbers = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    return numbers and bool(value[0] < value[1])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+MOST_STEPS = 100_000
+TEXTS = {"target": _check_target, "features": _check_features, "missing": _check_missing, "bounds": _check_bounds}
 
 
 def _check(name: str, value: Any) -> None:
@@ -97,6 +144,8 @@ def _check(name: str, value: Any) -> None:
         TEXTS[name](value)
         return
     low, high = BOUNDS[name]
+    if value is None and name in ("epsilon", "delta"):
+        return
     whole = isinstance(getattr(Request, name), int)
     right_kind = isinstance(value, int) or (isinstance(value, float) and not whole)
     if isinstance(value, bool) or not right_kind or not low <= value <= high:
