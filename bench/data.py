@@ -14,6 +14,7 @@ import httpx
 from tests.site.data.dicom_files import image, uid, written
 from tests.support.orthanc import PASSWORD, USER, Orthanc, running_orthanc
 
+from bench import many_series
 from bench.figures import Figure, Missing, Result
 from bench.measure import Sample, seconds_of, side_by_side
 from fedproc.common.tasks import StopFlag
@@ -35,6 +36,7 @@ def figures(*, quick: bool) -> Iterator[Result]:
     with tempfile.TemporaryDirectory(prefix="fedproc-bench-data-") as name:
         folder = Path(name)
         yield _layout(folder, files)
+        yield many_series.figure(folder, 20_000 if quick else 1_100_000)
         try:
             with running_orthanc() as orthanc:
                 orthanc.put(_slices(slices, "many"))
