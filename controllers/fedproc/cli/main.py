@@ -27,6 +27,7 @@ _MODULES = {
     "experiments": {"experiments", "results"},
     "retention": {"storage", "users"},
     "catalog": {"catalog"},
+    "submissions": {"catalog"},
     "audit": {"audit"},
     "site.check": {"site"},
     "site.control": {"site"},

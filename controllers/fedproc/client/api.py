@@ -31,6 +31,7 @@ from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetDetail, DatasetView, HostEnrolment, HostReportView, HostView
 from fedproc.contract.api.operations import DeadLetter, DeadLetterPage, Health
 from fedproc.contract.api.retention import DeletedExperiment, ErasedUser, StorageView
+from fedproc.contract.api.submissions import SubmissionDetail, SubmissionView
 from fedproc.contract.api.tools import TaskView, ToolRecalled, ToolSummary, ToolView
 from fedproc.contract.ids import DATASET_PATTERN
 
@@ -118,6 +119,23 @@ class Client(FileCalls):
     def add_tool(self, manifest: str, bundle: bytes) -> ToolView:
         files = {"bundle": ("bundle.tar.gz", bundle, "application/gzip")}
         return self._one(ToolView, "POST", "/tools", data={"manifest": manifest}, files=files)
+
+    def submit_tool(self, manifest: str, bundle: bytes, note: str = "") -> SubmissionView:
+        files = {"bundle": ("bundle.tar.gz", bundle, "application/gzip")}
+        return self._one(SubmissionView, "POST", "/submissions", data={"manifest": manifest, "note": note}, files=files)
+
+    def submissions(self) -> list[SubmissionView]:
+        return self._list(SubmissionView, "/submissions")
+
+    def submission(self, submission: str) -> SubmissionDetail:
+        return self._one(SubmissionDetail, "GET", at("submissions", submission))
+
+    def submitted_source(self, submission: str) -> bytes:
+        return self._send("GET", at("submissions", submission, "bundle")).content
+
+    def decide_submission(self, submission: str, *, approve: bool, text: str) -> SubmissionView:
+        body = {"approve": approve, "text": text}
+        return self._one(SubmissionView, "POST", at("submissions", submission, "decision"), json=body)
 
     def datasets(self, **filters: str | Sequence[str] | None) -> list[DatasetView]:
         """All that the hosts offer, or those that all ``filters`` fit (:data:`FILTERS`), fetched a page at a time.

@@ -26,6 +26,7 @@ from fedproc.central.api.pages import hosts as hosts_page
 from fedproc.central.api.pages import live as live_page
 from fedproc.central.api.pages import operate as operate_page
 from fedproc.central.api.pages import saved as saved_page
+from fedproc.central.api.pages import submissions as submissions_page
 from fedproc.central.api.pages import tools as tools_page
 from fedproc.central.api.rates import Rates
 from fedproc.central.api.recent import Recent
@@ -41,6 +42,7 @@ from fedproc.central.api.routes import (
     hosts,
     registry,
     retention,
+    submissions,
     system,
     tasks,
     token,
@@ -75,10 +77,10 @@ log = get_logger(__name__)
 _GRACE_SECONDS = 20
 _MODULES = (
     tasks, experiments, dry_run, events, uploads, data, hosts, datasets, grants, acceptance, enrolments, tools,
-    registry, token, retention, system,
+    submissions, registry, token, retention, system,
 )  # fmt: skip
 _PAGES = (assets, sign_in, home_page, hosts_page, experiments_page, saved_page, live_page, datasets_page,
-    tools_page, wizard, files_page, operate_page, nowhere,
+    tools_page, submissions_page, wizard, files_page, operate_page, nowhere,
 )  # fmt: skip
 
 

@@ -28,12 +28,13 @@ from fedproc.central.db.dataset_tables import dataset_columns, dataset_terms, da
 from fedproc.central.db.log_tables import log_queue, traces
 from fedproc.central.db.metadata import BigId, metadata
 from fedproc.central.db.sign_ins import sessions
+from fedproc.central.db.submission_tables import submissions
 from fedproc.central.db.tool_tables import tools
 
 __all__ = [
     "audit", "dataset_columns", "dataset_terms", "datasets", "dead_letters", "deletions", "discards", "enrolments",
     "events", "experiments", "files", "hosts", "jobs", "kept", "log_queue", "metadata", "outbox", "records", "relays",
-    "sessions", "shared", "tools", "traces",
+    "sessions", "shared", "submissions", "tools", "traces",
 ]  # fmt: skip
 
 hosts = Table(

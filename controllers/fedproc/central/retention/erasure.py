@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
 from fedproc.central.db.engine import read_transaction, write_transaction
-from fedproc.central.db.repositories import audits, sessions, traces
+from fedproc.central.db.repositories import audits, sessions, submissions, traces
 from fedproc.central.db.schema import audit, experiments, files
 from fedproc.central.files import discards
 from fedproc.central.retention.deletion import Deleted, delete_experiment, remove_entries
@@ -80,6 +80,7 @@ def erase(storage: Storage, person: Person, actor: str, now: float, record: Reco
     def finish(connection: Connection) -> None:
         sessions.remove_of(connection, person.subject)
         traces.erase(connection, person.subject)
+        submissions.erase(connection, person.subject)
         record(connection, erased)
 
     signed_in_as = (audit.c.action == _SIGN_IN) & audit.c.target.in_(names)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from fedproc.common.text import did_you_mean
 from fedproc.common.validation import known_keys
 from fedproc.contract import ids
+from fedproc.contract.api.submissions import SUBMISSION_PATTERN
 
 Loc = tuple[int | str, ...]
 
@@ -60,6 +61,7 @@ PATTERNS: Mapping[str, str] = {
     ids.DATASET_PATTERN: "is no dataset: one is HOST:ID, for example UB:breast-cohort",
     ids.EXPERIMENT_PATTERN: "is no id of an experiment: one is e- and 26 letters and digits",
     ids.JOB_PATTERN: "is no id of a job: one is j- and 26 letters and digits",
+    SUBMISSION_PATTERN: "is no id of a submission: one is s- and 26 letters and digits",
     ids.FILE_PATTERN: "is no id of a file: one is f- and 26 letters and digits",
     ids.SHA256_PATTERN: "is no sha256: one is 64 hexadecimal digits, in small letters",
     ids.DIGEST_PATTERN: "is no digest: one is sha256: and 64 hexadecimal digits, in small letters",

@@ -18,6 +18,7 @@ from fedproc.central.db.engine import is_sqlite, read_transaction
 from fedproc.common.errors import NotFoundError
 from fedproc.contract.api.base import Problem
 from fedproc.contract.api.faults import PATTERNS
+from fedproc.contract.api.submissions import SUBMISSION_PATTERN
 from fedproc.contract.ids import (
     DIGEST_PATTERN,
     EXPERIMENT_PATTERN,
@@ -54,6 +55,7 @@ ExperimentPath = _known(EXPERIMENT_PATTERN, "experiment")
 JobPath = _known(JOB_PATTERN, "job")
 FilePath = _known(FILE_PATTERN, "file")
 HostPath = _known(HOST_PATTERN, "host")
+SubmissionPath = _known(SUBMISSION_PATTERN, "submission")
 ToolPath = _known(TOOL_PATTERN, "tool")
 DigestQuery = _known(DIGEST_PATTERN, "tool version")
 
