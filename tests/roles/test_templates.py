@@ -81,6 +81,9 @@ CASES: dict[str, Case] = {
     "host-key": (
         "orchestrator", "host.toml.j2", {"orchestrator_host": "UB", "orchestrator_datasets": {"a.b": {"pth": "/a"}}},
     ),
+    "host-several": (
+        "orchestrator", "host.toml.j2", {"orchestrator_host": "UB", "orchestrator_executors": ["sandbox", "podman"]},
+    ),
     "unit": (
         "orchestrator", "fedproc-orchestrator.service.j2",
         {
@@ -221,6 +224,13 @@ def test_settings_of_a_host_arrive_whole(written):
     assert (settings.reviewers_group, settings.notify.webhook) == ("fedproc-reviewers", None)
     assert settings.sandbox.pip_arguments == ("--index-url", READ)
     assert [key.name for key in settings.centre.dispatch_keys] == ["dispatch.pub"]
+
+
+def test_host_of_several_executors_names_them_in_their_order(written):
+    settings = site_settings.load(written("host-several"))
+    assert settings.executors == ("sandbox", "podman")
+    assert settings.podman.socket == "unix:///run/podman/podman.sock"
+    assert site_settings.load(written("host")).executors == ("docker",)
 
 
 def test_a_misspelt_key_of_a_dataset_is_refused_by_its_name(written):
