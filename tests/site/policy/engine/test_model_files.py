@@ -69,6 +69,7 @@ PLAIN = {
     "empty": npy(np.zeros(0)),
     "npz": npz(), "compressed": npz(np.savez_compressed), "by hand": zipped(), "large": npz(a=np.zeros(400_000)),
     "large, compressed": npz(np.savez_compressed, a=np.arange(400_000)),
+    "larger than what is read at once": npz(np.savez_compressed, a=np.random.default_rng(1).integers(0, 9, 300_001)),
     "fortran": npy(np.asfortranarray(np.ones((2, 3)))),
     "safetensors": safetensors(HEAD), "aligned": safetensors({"w": TENSOR}, blanks=-len(BARE) % 8),
     "two": safetensors({"b": {**TENSOR, "data_offsets": [24, 48]}, "a": TENSOR}, bytes(48)),
@@ -109,8 +110,19 @@ def second_name(raw: bytes) -> bytes:
 
 def deflated_beside(more: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return deflated(packer.compress(npy(ARRAYS["coef"])) + packer.flush() + more)
+
+
+def hidden_in_blocks(content: bytes, secret: bytes) -> bytes:
+    """Deflated: five bits of the secret in each empty stored block, whose unused bits nobody reads."""
+    bits = int.from_bytes(secret, "big")
+    blocks = [bytes([(bits >> at & 31) << 3]) + b"\0\0\xff\xff" for at in range(0, 8 * len(secret), 5)]
+    return b"".join(blocks) + b"\x01" + struct.pack("<HH", len(content), 0xFFFF ^ len(content)) + content
+
+
+def deflated(packed: bytes) -> bytes:
+    """An npz by hand around these bytes, which are an array that is deflated."""
     content = npy(ARRAYS["coef"])
-    packed = packer.compress(content) + packer.flush() + more
     into = io.BytesIO()
     head = struct.pack(
         "<4s5H3L2H", b"PK\x03\x04", 20, 0, 8, 0, 0x21, zlib.crc32(content), len(packed), len(content), 8, 0
@@ -152,6 +164,8 @@ HOSTILE = {
     "npz: another file": zipped(SECRET),
     "npz: empty": b"PK\x05\x06" + bytes(18),
     "deflate: after": deflated_beside(SECRET),
+    "deflate: blocks without content": deflated(hidden_in_blocks(npy(ARRAYS["coef"]), SECRET)),
+    "deflate: another level": deflated(zlib.compress(npy(ARRAYS["coef"]), 1, -15)),
     "deflate: a second stream": deflated_beside(deflated_beside(b"")[38:80]),
     "safetensors: after": PLAIN["safetensors"] + SECRET,
     "safetensors: fewer": PLAIN["safetensors"][:-1],

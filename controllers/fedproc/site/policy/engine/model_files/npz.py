@@ -2,10 +2,12 @@
 
 Its entries stand one after the other from the first byte on, its directory behind them, and its end behind that. Each
 field of a head that says nothing of an array has the value that a library gives it, and sums of content are computed.
+A content has many deflated forms, so only the one counts that zlib makes of it at the level that NumPy has.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
@@ -99,6 +101,10 @@ def _look_into(source: Source, entry: _Entry, found: Arrays) -> None:
         found.note(f"{shown}: has other signs in its name than letters, digits, _ . : and -")
     if not content.ends():
         found.note(f"{shown}: its sum is not that of its bytes, or bytes stand after it")
+    elif not content.is_packed_as_usual():
+        found.note(
+            f"{shown}: is deflated otherwise than zlib does it at its usual level; numpy.savez stores it plainly"
+        )
     source.seek(start + entry.packed)
 
 
@@ -108,6 +114,8 @@ class _Reading:
     def __init__(self, source: Source, entry: _Entry) -> None:
         self._source, self._entry = source, entry
         self._unpacker = zlib.decompressobj(-15) if entry.fields[2] == _DEFLATED else None
+        self._packer = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -15)
+        self._given, self._usual = hashlib.sha256(), hashlib.sha256()
         self._left, self._read, self._crc = entry.packed, 0, 0
 
     def some(self, least: int) -> bytes:
@@ -125,6 +133,13 @@ class _Reading:
         is_over = not self._left and (unpacker is None or (unpacker.eof and not unpacker.unused_data))
         return is_over and (self._read, self._crc) == (self._entry.size, self._entry.crc)
 
+    def is_packed_as_usual(self) -> bool:
+        """Whether its bytes are those that zlib makes of its content, which has been read to its end."""
+        if self._unpacker is None:
+            return True
+        self._usual.update(self._packer.flush())
+        return self._given.digest() == self._usual.digest()
+
     def _piece(self) -> bytes:
         piece = self._taken() if self._unpacker is None else self._unpacked(self._unpacker)
         self._read += len(piece)
@@ -136,12 +151,15 @@ class _Reading:
             given = unpacker.unconsumed_tail or self._taken()
             piece: bytes = unpacker.decompress(given, _CHUNK)
             if piece or not given:
+                self._usual.update(self._packer.compress(piece))
                 return piece
         return b""
 
     def _taken(self) -> bytes:
         taken = self._source.read(min(_CHUNK, self._left))
         self._left = self._left - len(taken) if taken else 0
+        if self._unpacker is not None:
+            self._given.update(taken)
         return taken
 
 
