@@ -128,3 +128,12 @@ def test_rounds_are_saved_on_the_way() -> None:
     assert meter.parts == 0
     meter.rounds = 2
     assert meter.parts == 1
+
+
+@pytest.mark.parametrize("way", ["sent", "received"])
+def test_what_is_declared_is_saved_on_the_way_however_large_the_policys_budget(way: str) -> None:
+    meter = Meter("server", "EUCAIM", 10**9, limits=Limits(sent=3200, received=3200))
+    setattr(meter, way, 99)
+    assert meter.parts == 0
+    setattr(meter, way, 3200)
+    assert meter.parts == 32

@@ -103,7 +103,7 @@ async def test_what_is_carried_is_saved_on_the_way() -> None:
     assert meter.parts == 0
     meter.sent = 99
     assert meter.parts == 0
-    meter.received = 1
+    meter.sent = 100
     assert meter.parts == 1
 
 
@@ -150,3 +150,28 @@ async def test_both_ends_hold_a_connection_to_what_tool_and_policy_say(
     assert ((one.limits.sent, one.limits.received, one.limits.rounds), one.admitted) == (admitted, True)
     noted = [entry.data for entry in read_entries(tmp_path / "tlog" / ENTRIES)]
     assert [(e.get("sends"), e.get("receives"), e.get("rounds")) for e in noted] == [*dialled, admitted]
+
+
+async def test_two_tasks_of_one_host_may_together_what_each_may(tmp_path: Path) -> None:
+    of_client = {"sends_mb": 0.001, "receives_mb": 0.002, "rounds": {"most": 5}}
+    of_probe = {"sends_mb": 0.5, "receives_mb": 0.25, "rounds": {"most": 50}}
+    dials = [
+        task(name, placement="client", connections=[{"name": "d", "task": "server", "port": "data", "traffic": each}])
+        for name, each in (("client", of_client), ("probe", of_probe))
+    ]
+    made = tool("t", *dials, task("server", placement="server", ports=PORTS))
+    used = ConnectionUse(task="server", host="BSC", sent=3, received=4, rounds=1, cut=None)
+    record, meters = record_of_before(used, used), list[Meter]()
+    peers = [{"task": each, "job": record.job, "host": "BSC"} for each in ("client", "probe")]
+    record.start = Start.model_validate({"job": record.job, "peers": peers})
+    services = cast(Services, SimpleNamespace(settings=SimpleNamespace(host="UB")))
+    services.tlog = HostLog(tmp_path / "tlog", "centre.example/hosts/UB")  # type: ignore[misc]
+    hub = services.connections = cast(Any, Hub(lambda: None))  # type: ignore[misc]
+    hub.admit = lambda job, sockets, admitted, changed: hub.meters.extend(admitted)
+    writer = RecordWriter(services, record, meters, get_logger("test"))
+    wiring = Wiring(services, record, Workspace(tmp_path, record.job), meters, writer)
+    await wiring.open(made.task("server"), POLICY.tools[0], made)
+    (one,) = hub.meters
+    assert meters == [one]
+    assert (one.limits.sent, one.limits.received, one.limits.rounds, one.budget) == (252_000, 501_000, 55, 2_000_000)
+    assert (one.sent, one.received, one.rounds) == (6, 8, 2)

@@ -21,7 +21,7 @@ Changed = Callable[[], None]
 
 _CHUNK = 1 << 16
 _NOTED = 32
-"""The counts are journalled each time that such a part of the budget was used: a restart forgets no more than that."""
+"""The counts are journalled each time that such a part of a limit was used: a restart forgets no more than that."""
 _RESERVE = 512
 """descriptors that are left to everything else: the journal, the broker, files, and streams that are being refused"""
 _SAID_SECONDS = 60.0
@@ -34,6 +34,14 @@ class Limits:
     sent: int | None = None
     received: int | None = None
     rounds: int | None = None
+
+    def plus(self, other: Limits) -> Limits:
+        """What both together may; where one has no limit, they have none."""
+        return Limits(_sum(self.sent, other.sent), _sum(self.received, other.received), _sum(self.rounds, other.rounds))
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 @dataclass
@@ -63,9 +71,14 @@ class Meter:
 
     @property
     def parts(self) -> int:
-        """How many parts of the budget, and of the rounds, were used."""
-        of_rounds = self.rounds * _NOTED // self.limits.rounds if self.limits.rounds else 0
-        return (self.sent + self.received) * _NOTED // max(self.budget, 1) + of_rounds
+        """How many parts were used of what may go each way, by the smallest limit of it, and of the rounds."""
+        limits = self.limits
+        of_rounds = self.rounds * _NOTED // limits.rounds if limits.rounds else 0
+        return self._parts(self.sent, limits.sent) + self._parts(self.received, limits.received) + of_rounds
+
+    def _parts(self, used: int, most: int | None) -> int:
+        least = self.budget if most is None else min(self.budget, most)
+        return used * _NOTED // max(least, 1)
 
     def exceeded(self) -> str | None:
         """Which limit was passed, in words."""

@@ -50,7 +50,7 @@ class Wiring:
         start = self._record.start
         before = list(self._record.connections)
         dialled = [self._dialled(before, rule, one, _peer_of(start, one.task)) for one in task.connections]
-        admitted = [self._admitted(before, rule, tool, task, peer) for peer in start.peers if task.ports]
+        admitted = _by_host([self._admitted(before, rule, tool, task, peer) for peer in start.peers if task.ports])
         for meter in dialled + admitted:
             await logged.note_connection(self._services, self._record, meter, self._writer.wait_for)
         self._meters += dialled + admitted  # before anything is saved, which saves their counts
@@ -98,6 +98,28 @@ class Wiring:
                 before.remove(use)
                 break
         return meter
+
+
+def _by_host(meters: Sequence[Meter]) -> list[Meter]:
+    """One for each host: which of its tasks a connection is of cannot be told, so that they may together what each may.
+
+    What is counted of one counts for all.
+    """
+    found: dict[str, Meter] = {}
+    for one in meters:
+        if (other := found.get(one.host)) is None:
+            found[one.host] = one
+            continue
+        found[one.host] = replace(
+            other,
+            budget=other.budget + one.budget,
+            limits=other.limits.plus(one.limits),
+            sent=other.sent + one.sent,
+            received=other.received + one.received,
+            rounds=other.rounds + one.rounds,
+            cut=other.cut or one.cut,
+        )
+    return list(found.values())
 
 
 def _peer_of(start: Start, task: str) -> Peer:
