@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from fedproc.client.results import check_folder
+from fedproc.client.results import check_folder, in_plain, places
 from fedproc.common.errors import InvalidInputError
 
 ONE, OTHER = "e-" + "0" * 26, "e-" + "1" * 26
@@ -86,3 +88,19 @@ def test_a_folder_in_which_one_may_not_write(tmp_path: Path) -> None:
 
 def test_a_place_in_which_nobody_can_write() -> None:
     assert "choose another folder" in _refused(Path("/proc/results"))
+
+
+def _entry(task: str, path: str, plain: str | None = None) -> Any:
+    return SimpleNamespace(host="UB", task=task, path=path, state="complete", plain_sha256=plain)
+
+
+def test_what_is_decrypted_has_a_place_of_its_own_beside_what_came_in_plain() -> None:
+    entries = [_entry("local", "result.json"), _entry("combine", "result.json", "a" * 64)]
+    found = [str(place) for place in places(entries)]
+    assert found == ["UB/local/result.json", "UB/combine/result.json.c4gh"]
+    assert [str(place) for place in places(entries[1:])] == ["UB/result.json.c4gh"]
+
+
+def test_what_came_in_plain_is_named() -> None:
+    entries = [_entry("local", "part.json"), _entry("combine", "result.json", "a" * 64)]
+    assert in_plain(entries) == ["UB/part.json"]

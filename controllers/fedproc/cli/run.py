@@ -21,7 +21,7 @@ from fedproc.cli.follow import follow
 from fedproc.cli.show import AsJson, as_json, bold, coloured, console, notice, one_json, say
 from fedproc.client.api import Client
 from fedproc.client.crypt4gh_keys import read_public
-from fedproc.client.results import check_folder, fetch_results, write_report
+from fedproc.client.results import check_folder, fetch_results, in_plain, write_report
 from fedproc.client.session import signed_in
 from fedproc.common.errors import FedprocError, InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
@@ -30,6 +30,7 @@ NOT_SUCCEEDED = 3
 WITHOUT_SOME = 4
 PARTLY_RELEASED = 5
 _INTERRUPTED = 130
+_SHOWN = 5
 _AGAIN = "run it again, or without the hosts that ended it (fedproc experiments show {id})"
 _CURES = {
     "failed": "mend the parameters (fedproc tools show {tool}) or choose other data (fedproc data), and run it again; "
@@ -211,6 +212,7 @@ def fetch(client: Client, experiment: ExperimentView, to: Path, private: bytes |
     kept = f"the results are kept at the centre: fedproc results {experiment.id} --to"
     try:
         fetched = fetch_results(client, experiment.id, to, private)
+        plain = in_plain(client.results(experiment.id)) if experiment.encrypt_to or private is not None else []
     except (FedprocError, OSError) as error:
         raise FedprocError(f"{_text(error, to)}\n{kept} FOLDER fetches them") from error
     except KeyboardInterrupt:
@@ -220,6 +222,12 @@ def fetch(client: Client, experiment: ExperimentView, to: Path, private: bytes |
     files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
     if experiment.encrypt_to and private is None:
         notice("what ends in .c4gh is encrypted to your key: fedproc results, with --decrypt-with KEY, decrypts it")
+    if plain:
+        more = f" and {len(plain) - _SHOWN} more" if len(plain) > _SHOWN else ""
+        notice(
+            f"not encrypted, so that the centre could have read or changed it: {', '.join(plain[:_SHOWN])}{more}"
+            " (what another task of the tool reads is not; of any other, ask its site for the sha256 in its log)"
+        )
     notice(f"{experiment.id} ", outcome(experiment), f": {files} and its report are in ", bold(to))
 
 

@@ -130,14 +130,31 @@ def _write(report: dict[str, Any], folder: Path) -> None:
     write_atomically(folder / _TEXT, text_of(report).encode(), 0o644)
 
 
+def in_plain(entries: list[FileView]) -> list[str]:
+    """Where those of an experiment's results go that its centre gives as they are, and so could read and change."""
+    done = [entry for entry in entries if entry.state == "complete"]
+    return [str(place) for entry, place in zip(done, places(done), strict=True) if entry.plain_sha256 is None]
+
+
 def places(entries: list[FileView]) -> list[Path]:
-    """Where each goes: ``HOST/PATH``, and ``HOST/TASK/PATH`` where two tasks of a host gave a file of that name."""
+    """Where each goes: ``HOST/PATH``, and ``HOST/TASK/PATH`` where two tasks of a host gave a file of that name.
+
+    What is encrypted has the name that it gets beside it when it is decrypted, too.
+    """
     names = [entry.path + (SUFFIX if entry.plain_sha256 else "") for entry in entries]
     short = [f"{entry.host}/{name}" for entry, name in zip(entries, names, strict=True)]
     long = [f"{entry.host}/{entry.task}/{name}" for entry, name in zip(entries, names, strict=True)]
-    times = Counter(short)
-    chosen = [b if times[a] > 1 else a for a, b in zip(short, long, strict=True)]
+    times = Counter(name for each, entry in zip(short, entries, strict=True) for name in _taken(each, entry))
+    chosen = [
+        b if any(times[name] > 1 for name in _taken(a, entry)) else a
+        for a, b, entry in zip(short, long, entries, strict=True)
+    ]
     for place in chosen:
         if not is_safe_path(place):
             raise FedprocError(f"the centre names a result {place!r}, which is no safe path: tell its operator")
     return [Path(place) for place in chosen]
+
+
+def _taken(place: str, entry: FileView) -> set[str]:
+    """The names that a result takes up, before and after it is decrypted."""
+    return {place, place.removesuffix(SUFFIX)} if entry.plain_sha256 else {place}
