@@ -89,3 +89,37 @@ async def test_who_waits_is_not_forgotten_when_the_runner_says_nonsense(tmp_path
 
     async with runner(tmp_path, says) as executor, asyncio.timeout(20):
         assert (await executor.poll(HANDLE)).phase is Phase.absent
+
+
+@pytest.mark.slow
+async def test_requests_that_cost_a_link_each_are_given_up_in_their_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 1.0)
+    asked: list[dict[str, Any]] = []
+
+    def says(request: dict[str, Any]) -> bytes:
+        asked.append(request)
+        return b"nonsense"
+
+    async with runner(tmp_path, says) as executor, asyncio.timeout(20):
+        with pytest.raises(ExecutorError, match=r"has not answered to 'poll' for 1 s"):
+            await executor.poll(HANDLE)
+    assert len(asked) > 1
+
+
+@pytest.mark.slow
+async def test_request_longer_than_the_runner_reads_is_refused_and_takes_no_other_with_it(tmp_path: Path) -> None:
+    seen = asyncio.Event()
+
+    def says(request: dict[str, Any]) -> bytes | None:
+        seen.set()
+        return None
+
+    async with runner(tmp_path, says) as executor, asyncio.timeout(20):
+        other = asyncio.create_task(executor.poll(HANDLE))
+        await seen.wait()
+        with pytest.raises(ExecutorError, match="1048576"):
+            await executor.cancel({"job": "j" * (1 << 20)})
+        assert not other.done()
+        other.cancel()

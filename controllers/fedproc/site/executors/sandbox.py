@@ -30,7 +30,7 @@ from fedproc.site.executors.device_nodes import GpuNodes
 from fedproc.site.executors.image_root import ImageRoot, image_root
 from fedproc.site.executors.layout import PYTHON, layout_for
 from fedproc.site.executors.records import kept_output, observation_of
-from fedproc.site.executors.runner.server import VERSION
+from fedproc.site.executors.runner.server import LINE, VERSION
 
 log = get_logger(__name__)
 
@@ -102,20 +102,21 @@ class SandboxExecutor:
     async def _ask(self, seconds: float | None, **request: Any) -> Any:
         """Every request may be repeated: when a runner is lost, its successor is asked, with bounded patience.
 
-        Raises :class:`ExecutorError` for one that is there and has not answered for so many ``seconds``.
+        Raises :class:`ExecutorError` where there is no answer after so many ``seconds``, over however many links.
         """
-        while True:
-            try:
-                async with asyncio.timeout(seconds):
-                    return await self._link.ask(**request)
-            except _LinkLostError:
-                await asyncio.sleep(_LOST_PAUSE)
-            except TimeoutError:
-                raise ExecutorError(
-                    f"the job runner has not answered to {request['op']!r} for {seconds:g} s: see its log, and restart"
-                    " it (fedproc runner), which ends the jobs that run",
-                    code="system_fault.runner",
-                ) from None
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    try:
+                        return await self._link.ask(**request)
+                    except _LinkLostError:
+                        await asyncio.sleep(_LOST_PAUSE)
+        except TimeoutError:
+            raise ExecutorError(
+                f"the job runner has not answered to {request['op']!r} for {seconds:g} s: see its log, and restart"
+                " it (fedproc runner), which ends the jobs that run",
+                code="system_fault.runner",
+            ) from None
 
 
 def request_of(spec: Spec, devices: list[str]) -> dict[str, Any]:
@@ -176,13 +177,22 @@ class _Link:
         self._reader: asyncio.Task[None] | None = None
 
     async def ask(self, **request: Any) -> Any:
-        """Ask and return the result. Raises :class:`ExecutorError` if the runner says no or is not there."""
-        writer = await self._connected()
+        """Ask and return the result.
+
+        Raises :class:`ExecutorError` if the runner says no or is not there, or could not read so long a request.
+        """
         number = next(self._ids)
+        line = json.dumps({"v": VERSION, "id": number, **request}).encode()
+        if len(line) > LINE:  # the runner would end the link, and so what others ask on it
+            raise ExecutorError(
+                f"what the job runner is asked ({request['op']}) takes {len(line)} bytes, more than the {LINE} that it"
+                " reads: the tool's command or variables are too long"
+            )
+        writer = await self._connected()
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
         try:
-            writer.write(json.dumps({"v": VERSION, "id": number, **request}).encode() + b"\n")
+            writer.write(line + b"\n")
             return await answer
         finally:
             self._asked.pop(number, None)

@@ -185,6 +185,8 @@ REFUSED = {
     "no tar": (b"no tar at all" * 100, "tar"),
     "cut": (gzip.compress(layer(file("a", bytes(100_000))))[:-40], "cannot be unpacked"),
     "other bytes after an entry": (layer(file("a"))[:1024] + b"\x07" * 1024, "no whole tar"),
+    "fedproc elsewhere": (layer(folder("host"), link("fedproc", "host")), "/fedproc is a link"),
+    "fedproc outside": (layer(link("fedproc", "/etc")), "/fedproc is a link"),
     "many at the top": (layer(*(folder(f"d{number}") for number in range(100))), "at its top"),
 }
 
@@ -200,6 +202,26 @@ def test_what_no_image_holds_is_refused(tmp_path: Path, case: str) -> None:
 def test_image_for_other_machines_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="machines of the kind riscv64"):
         unpacked(tmp_path, layer(), architecture="riscv64")
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        (["A=" + "x" * 70_000], "variables of 70003 bytes, more than 65536"),
+        ([f"V{number}=" + "é" * 100 for number in range(1000)], "more than 65536"),
+        (["A=\ud800"], "variables that no program can have"),
+    ],
+)
+def test_variables_that_no_job_can_be_given_are_refused(tmp_path: Path, variables: list[str], text: str) -> None:
+    with pytest.raises(ImageError, match=text):
+        unpacked(tmp_path, layer(), config={"Env": variables})
+
+
+def test_variables_that_are_not_utf8_stay_as_they_are(tmp_path: Path) -> None:
+    unpacked(tmp_path, layer(), config={"Env": ["A=caf\udce9"]})
+    found = image_root(str(tmp_path / "made"))
+    assert found is not None
+    assert found.environment == {"A": "caf\udce9"}
 
 
 def test_layer_that_was_changed_on_the_disk_is_refused(tmp_path: Path) -> None:

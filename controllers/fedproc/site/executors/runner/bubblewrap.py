@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +55,9 @@ class Sandbox:
 
     def command(self, command: list[str]) -> list[str]:
         """The whole command line. What is in the job's environment does not show in it."""
-        self.descriptors.append(_memory(b"".join(text.encode() + b"\0" for text in self.arguments)))
+        self.descriptors.append(
+            _memory(b"".join(text.encode(errors="surrogateescape") + b"\0" for text in self.arguments))
+        )
         return [BWRAP, "--args", str(self.descriptors[-1]), "--", *command]
 
     def close(self) -> None:
@@ -65,7 +69,7 @@ class Sandbox:
 def sandbox_for(order: Order, *, etc: Path, staging: bool, seccomp: bytes, status: int) -> Sandbox:
     """The sandbox of one job. ``status`` is the descriptor on which bwrap reports what became of the command.
 
-    Raises FileNotFoundError naming the folder that is not there.
+    Raises FileNotFoundError naming the folder that is not there, or OSError for an image that leads out of itself.
     """
     sandbox = Sandbox(staging)
     try:
@@ -126,8 +130,15 @@ def _image(sandbox: Sandbox, root: Path) -> None:
     for name in names:
         if name not in OWN_PLACES:
             _show(sandbox, root / name, f"/{name}")
-    if (root / "fedproc").is_dir() and os.path.lexists(root / "fedproc" / ENVIRONMENT.name):
-        _show(sandbox, root / "fedproc" / ENVIRONMENT.name, str(ENVIRONMENT))
+    if "fedproc" in names and os.path.lexists(own := _folder_itself(root / "fedproc") / ENVIRONMENT.name):
+        _show(sandbox, own, str(ENVIRONMENT))
+
+
+def _folder_itself(place: Path) -> Path:
+    """A link here would be followed on the host. Raises OSError for one: what unpacks images refuses it, too."""
+    if stat.S_ISLNK(place.lstat().st_mode):
+        raise OSError(errno.ELOOP, "this folder of the image is a link, which is not supported", str(place))
+    return place
 
 
 def _show(sandbox: Sandbox, source: Path, target: str) -> None:

@@ -31,7 +31,8 @@ from fedproc.site.executors.runner.path_policy import OpenPaths, PathPolicy, Pat
 from fedproc.site.executors.runner.uid_pool import NoFreeUidError, UidPool
 
 VERSION = 1
-_LINE = 1 << 20
+LINE = 1 << 20
+"""bytes of the longest request that is read"""
 _BACKLOG = 256
 _SET_CHILD_SUBREAPER = 36
 
@@ -84,7 +85,7 @@ class Runner:
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
         with unix_address(path) as address:
-            server = await asyncio.start_unix_server(self._connected, address, limit=_LINE, backlog=_BACKLOG)
+            server = await asyncio.start_unix_server(self._connected, address, limit=LINE, backlog=_BACKLOG)
         os.umask(before)
         if self._client_group is not None:
             os.chown(path, -1, self._client_group)

@@ -25,6 +25,8 @@ from fedproc.site.tools.image_roots.tree import Tree, remove_tree
 MOST_ENTRIES = 1_000_000
 _MOST_AT_THE_TOP = 64
 _MOST_LAYERS = 256
+_MOST_VARIABLES = 1 << 16
+"""bytes of all variables: they go to a job by its runner's socket, and by the kernel's arguments"""
 _MEMORY = 2 << 30
 """bytes of this program: names of one layer's entries, and zstd's window is another program's"""
 _NICE = 10
@@ -76,9 +78,19 @@ def _environment(image: Image, blobs: Blobs) -> dict[str, str]:
         raise ImageError(f"the image's configuration cannot be read: {error!r}") from error
     if machine not in (None, "", _MACHINES.get(platform.machine())):
         raise ImageError(f"the image is for machines of the kind {machine}, and this is {platform.machine()}")
-    if "\0" in "".join((*found, *found.values())) or "" in found:
-        raise ImageError("the image's configuration has variables that no program can have")
+    _check_variables(found)
     return found
+
+
+def _check_variables(found: dict[str, str]) -> None:
+    try:
+        size = sum(len(text.encode(errors="surrogateescape")) + 1 for text in (*found, *found.values()))
+    except UnicodeEncodeError:
+        size = None
+    if size is None or "\0" in "".join((*found, *found.values())) or "" in found:
+        raise ImageError("the image's configuration has variables that no program can have")
+    if size > _MOST_VARIABLES:
+        raise ImageError(f"the image's configuration has variables of {size} bytes, more than {_MOST_VARIABLES}")
 
 
 def _furnish(root: Path, tree: Tree) -> None:
@@ -86,6 +98,8 @@ def _furnish(root: Path, tree: Tree) -> None:
     etc = Path(tree.resolve("etc"))
     if etc != root / "etc":
         raise ImageError("the image's /etc is a link, which is not supported")
+    if (root / "fedproc").is_symlink():  # out of the host's own folder the sandbox shows what lies in it
+        raise ImageError("the image's /fedproc is a link, which is not supported")
     write_etc(etc)
     names = {path.name for path in root.iterdir()} - OWN_PLACES
     if len(names) > _MOST_AT_THE_TOP:
