@@ -28,8 +28,9 @@ READ = HARD.replace("{{ '{{' }}", "{{")
 LINE = {
     "parameters": {"min_cell": [10], "group": ["", "grade"]},
     "id": "km", "digest": "sha256:" + "a" * 64, "users": ["alice", "o'\"brien"], "received_code": True,
-    "connections": [{"task": "server", "max_mb": 100}], "release": {"model": "never"},
+    "connections": [{"task": "server", "max_mb": 100, "max_rounds": 40}], "release": {"model": "never"},
     "any_version": True, "without_review": ["report"],
+    "secure_sums": True, "differential_privacy": {"epsilon": 2.0, "delta": 1e-05},
 }  # fmt: skip
 POLICY = {
     "users": ["*"], "purposes": [HARD], "logs": True, "minimum_count": 10, "maximum": {"cpus": 1.5, "gpus": 0},

@@ -102,7 +102,7 @@ class DockerExecutor:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         layout = layout_for(spec, PYTHON)
         try:
-            dialect = await self._dialect()
+            dialect = await self._dialect(folder)
             accounts = await asyncio.to_thread(write_accounts, folder)
             layout.mounts.extend((str(file), place) for file, place in accounts)
             for source, _ in layout.mounts:
@@ -133,9 +133,10 @@ class DockerExecutor:
                 return
         await container.start()
 
-    async def _dialect(self) -> Dialect:
+    async def _dialect(self, folder: Path) -> Dialect:
+        """For one job: a file that all shared was rewritten by one while Podman read it for another."""
         nature = await self._engine.nature()
-        return await asyncio.to_thread(dialect_for, nature, self._folder.with_name("seccomp.json"))
+        return await asyncio.to_thread(dialect_for, nature, folder / "seccomp.json")
 
     async def _find(self, handle: Handle) -> Container | None:
         """The job's container, if its end is not on record yet."""
