@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from fedproc.catalog.bundle import unpack
 from fedproc.catalog.folder import MAX_BYTES
 from fedproc.catalog.imports import unknown_imports
 from fedproc.catalog.signing import canonical_content, tool_digest
-from fedproc.common.errors import FedprocError, InvalidInputError
+from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableError
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.checks import hints
 from fedproc.contract.tool.tool import Manifest
@@ -32,6 +34,7 @@ from fedproc.contract.tool.tool import Manifest
 _SECONDS = 30
 """of a CPU"""
 _WALL_SECONDS = 90
+_WAIT_SECONDS = 5
 _AT_ONCE = threading.BoundedSemaphore(2)
 _MEMORY = 2 << 30
 _PIECE = 1 << 20
@@ -42,14 +45,16 @@ _SHOWN = 50
 def examine(manifest: str, bundle: bytes) -> dict[str, Any]:
     """``id``, ``version``, ``digest``, ``name``, ``findings`` (lines), and the ``manifest`` as it was understood.
 
-    Raises :class:`InvalidInputError` that names what is wrong, also where it takes too much time or memory.
+    Raises :class:`InvalidInputError` that names what is wrong, also where it takes too much time or memory, and
+    :class:`UnavailableError` while others are examined.
     """
     with tempfile.TemporaryDirectory(prefix="fedproc-examination-") as folder:
         (Path(folder) / "manifest").write_text(manifest)
         (Path(folder) / "bundle").write_bytes(bundle)
         command = [sys.executable, "-m", __name__, folder]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+            with _turn():
+                done = subprocess.run(command, capture_output=True, timeout=_WALL_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:
             raise _too_much() from error
     if done.returncode != 0:
@@ -58,6 +63,17 @@ def examine(manifest: str, bundle: bytes) -> dict[str, Any]:
     if "wrong" in found:
         raise InvalidInputError(found["wrong"], code="tool")
     return found
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Whoever waits holds a thread of the API: not for long."""
+    if not _AT_ONCE.acquire(timeout=_WAIT_SECONDS):
+        raise UnavailableError("other tools are being checked: send this one again in a minute")
+    try:
+        yield
+    finally:
+        _AT_ONCE.release()
 
 
 def _too_much() -> InvalidInputError:

@@ -66,6 +66,7 @@ class RetentionSettings(Section):
     outbox: Days = Field(14, description="messages to hosts that were sent")
     dead_letters: Days = Field(90, description="messages that nobody could read")
     enrolments: Days = Field(90, description="enrolments that were refused, expired, or of hosts that left")
+    submissions: Days = Field(365, description="tools that were sent in, after the decision")
     traces: Days = Field(365, description="what the tracing service was told, or would be if it answered")
     audit: Days = Field(3650, description="who did what")
     orphans: Days = Field(7, description="bytes in the file store that no entry names, after they were found")

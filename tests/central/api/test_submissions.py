@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from fedproc.central.api.routes import submissions as routes
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import submissions
 from fedproc.central.db.schema import audit
+from fedproc.common.errors import InvalidInputError, UnavailableError
 from fedproc.contract.tool.tool import Manifest
 
 pytestmark = pytest.mark.server
@@ -128,10 +130,15 @@ def test_what_is_no_tool_is_told_and_not_kept(federation: Federation, tmp_path: 
 
 
 def test_a_check_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from fedproc.common.errors import InvalidInputError
-
     monkeypatch.setattr(examination, "_WALL_SECONDS", 0.01)
     with pytest.raises(InvalidInputError, match="takes more than"):
+        examination.examine("{}", b"")
+
+
+def test_no_more_than_two_are_checked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "_AT_ONCE", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(examination, "_WAIT_SECONDS", 0.01)
+    with examination._turn(), pytest.raises(UnavailableError, match="send this one again"):
         examination.examine("{}", b"")
 
 

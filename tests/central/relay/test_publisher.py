@@ -65,7 +65,7 @@ def test_order_that_selects_is_refused_by_a_host_that_does_not_know_selections(b
 
 def test_what_a_host_must_know_of_an_order_says_so() -> None:
     """One of the release before would run a guarded job and never ask again, and a held one at once."""
-    assert CRITICAL["job"] == ("selections", "grants", "ahead", "masks")
+    assert CRITICAL["job"] == ("selections", "grants", "ahead", "masks", "encrypt_to")
 
 
 def test_an_order_that_its_host_could_not_read_ends_its_job_and_is_never_sent(

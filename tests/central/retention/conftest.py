@@ -12,7 +12,7 @@ from sqlalchemy import Table, func, select
 from tests.support.books import Books
 
 from fedproc.central.db.engine import read_transaction, write_transaction
-from fedproc.central.db.repositories import audits, enrolments, files, log_queue
+from fedproc.central.db.repositories import audits, enrolments, files, log_queue, submissions, traces
 from fedproc.central.db.schema import metadata
 from fedproc.central.files.blobs import Blobs
 from fedproc.central.retention.keeper import Keeper
@@ -77,6 +77,20 @@ class Kept:
     def enrolment(self, at: float, host: str = "NEW") -> None:
         with write_transaction(self.storage.engine) as connection:
             enrolments.offer(connection, host, "0" * 64, at - 60, at)
+
+    def submission(self, at: float, decided: bool = True) -> None:
+        """A tool that was sent in and refused, or that waits since then."""
+        values = {
+            "id": new_id("s"), "owner": "pia", "tool": "count", "version": "1.0.0", "digest": "sha256:" + "0" * 64,
+            "manifest": {}, "bundle": b"", "findings": [], "created": at - 60,
+            "state": "refused" if decided else "waits", "decided": at if decided else None,
+        }  # fmt: skip
+        with write_transaction(self.storage.engine) as connection:
+            submissions.add(connection, values)
+
+    def trace(self, at: float) -> None:
+        with write_transaction(self.storage.engine) as connection:
+            traces.add(connection, key=new_id("t"), kind="used", experiment="e", owner="rosa", body={}, now=at)
 
     # -- how much of it
 

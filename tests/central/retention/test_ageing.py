@@ -21,6 +21,8 @@ from fedproc.central.db.schema import (
     metadata,
     outbox,
     records,
+    submissions,
+    traces,
 )
 from fedproc.central.retention.rules import RULES
 from fedproc.central.retention.storage import BATCH
@@ -37,6 +39,8 @@ MADE: dict[str, tuple[Any, Callable[[Any, float], object]]] = {
     "outbox": (outbox, lambda kept, at: kept.experiment(at + 60)),
     "dead_letters": (dead_letters, lambda kept, at: kept.books.take(("UB", b"no message"), at=at)),
     "enrolments": (enrolments, lambda kept, at: kept.enrolment(at)),
+    "submissions": (submissions, lambda kept, at: kept.submission(at)),
+    "traces": (traces, lambda kept, at: kept.trace(at)),
     "audit": (audit, lambda kept, at: kept.audit(at)),
 }
 
@@ -173,6 +177,12 @@ def test_a_clock_that_was_ahead_keeps_nothing_behind_it(kept: Any) -> None:
         kept.audit(kept.start - 20 * DAY)
     kept.apply(audit=DAYS)
     assert kept.count(audit, actor="rosa") == 1
+
+
+def test_a_tool_that_waits_for_its_decision_stays(kept: Any) -> None:
+    kept.submission(kept.start - 100 * DAY, decided=False)
+    kept.apply(submissions=DAYS)
+    assert kept.count(submissions) == 1
 
 
 def test_the_enrolment_of_a_host_of_today_stays(kept: Any) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Column, ColumnElement, Row, Select, Table, delete, select
 
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import audits
-from fedproc.central.db.schema import enrolments, experiments, files, hosts, jobs, records
+from fedproc.central.db.schema import enrolments, experiments, files, hosts, jobs, records, submissions
 from fedproc.central.files import discards
 from fedproc.central.retention.deletion import delete_experiment, remove_entries
 from fedproc.central.retention.storage import BATCH, Span, Storage
@@ -163,3 +163,16 @@ def decided_enrolments(storage: Storage, span: Span, trail: Trail) -> Iterator[i
         connection.execute(delete(enrolments).where(enrolments.c.host.in_(ids)))
         trail.note(connection, ids)
     yield len(ids)
+
+
+def decided_submissions(storage: Storage, span: Span, trail: Trail) -> Iterator[int]:
+    """Tools that were sent in; what waits for a decision stays, and what was published is in the catalogue."""
+    over = select(submissions.c.id).where(submissions.c.decided < span.cutoff).order_by(submissions.c.id).limit(BATCH)
+    while True:
+        with write_transaction(storage.engine) as connection:
+            ids = connection.execute(over).scalars().all()
+            connection.execute(delete(submissions).where(submissions.c.id.in_(ids)))
+            trail.note(connection, ids)
+        yield len(ids)
+        if len(ids) < BATCH:
+            return

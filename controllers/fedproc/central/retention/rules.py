@@ -20,6 +20,7 @@ from fedproc.central.db.schema import (
     jobs,
     outbox,
     records,
+    submissions,
     traces,
 )
 from fedproc.central.retention import ageing
@@ -58,6 +59,7 @@ RULES = (
     Rule("outbox", outbox, rows_older(outbox, outbox.c.created, stays=_IS_NEEDED)),
     Rule("dead_letters", dead_letters, rows_older(dead_letters, dead_letters.c.time, stays=false())),
     Rule("enrolments", enrolments, ageing.decided_enrolments),
+    Rule("submissions", submissions, ageing.decided_submissions),
     Rule("traces", traces, rows_older(traces, traces.c.created, stays=false())),
     Rule("audit", audit, rows_older(audit, audit.c.time, stays=audit.c.logged.is_(False))),
 )
