@@ -156,7 +156,7 @@ class _Tools:
         values = {"name": "local", "placement": "client", "runtime": {"requirements": "r.lock"}, "command": ["true"]}
         task = Task.model_validate(values | {"prepare": prepare, "resources": wanted, **(of_task or {})})
         described = SimpleNamespace(credit=())
-        tool = SimpleNamespace(id="km", task=lambda name: task, tasks=(task,), biotools=described)
+        tool = SimpleNamespace(id="km", task=lambda name: task, tasks=(task,), biotools=described, parameters={})
         self._installed = InstalledTool(cast(Any, SimpleNamespace(tool=tool)), self._folder, "sha256:1")
 
     def hold(self) -> None:
