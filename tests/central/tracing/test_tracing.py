@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -48,6 +49,10 @@ class Tracing:
     def __init__(self, known: frozenset[str] = frozenset(FIELDS)) -> None:
         self.status, self.raw, self.takes = 200, b'{"id": "4bd0"}', 0.0
         self.token, self.known = "first", known
+        self.token_answer: bytes | None = None
+        """of the issuer, if not a good one"""
+        self.drips = 0.0
+        """seconds between two pieces of an answer, its head among them"""
         self.got: list[tuple[str, str, dict[str, Any]]] = []
         """path, idempotency key and body of each that it took"""
         self.asked, self.arrived = 0, threading.Event()
@@ -70,6 +75,8 @@ class Tracing:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["content-length"]))
+                if self.path == "/token" and service.token_answer is not None:
+                    return self._answer(200, service.token_answer)
                 if self.path == "/token":
                     form = parse_qs(content.decode())
                     good = (form["client_id"], form["client_secret"]) == (["fedproc"], ["secret"])
@@ -82,7 +89,7 @@ class Tracing:
                     return self._answer(401, b"{}")
                 body = json.loads(content)
                 if not body.keys() <= service.known:
-                    return self._answer(422, b'{"detail": "extra fields\x1b[31m"}')
+                    return self._answer(422, json.dumps({"detail": body}).encode())
                 if service.status < 300:
                     service.got.append((self.path, self.headers["idempotency-key"], body))
                 return self._answer(service.status, service.raw)
@@ -92,8 +99,14 @@ class Tracing:
                 self.send_header("Content-Length", str(len(content)))
                 if status == 302:
                     self.send_header("Location", "/elsewhere")
-                self.end_headers()
-                self.wfile.write(content)
+                if not service.drips or self.path == "/token":
+                    self.end_headers()
+                    self.wfile.write(content)
+                    return
+                for piece in (b"X-Waiting: yes\r\n",) * 8 + (b"\r\n",) + (content[:1], content[1:]):
+                    self.wfile.write(b"".join(getattr(self, "_headers_buffer", [])) + piece)
+                    self._headers_buffer: list[bytes] = []
+                    time.sleep(service.drips)
 
             def log_message(self, *_: object) -> None: ...
 
@@ -195,6 +208,10 @@ def test_job_that_never_ran_used_nothing(traced: Books) -> None:
     assert kept(traced) == []
 
 
+def _gives(service: Tracing, token: dict[str, Any]) -> None:
+    service.token_answer = json.dumps(token).encode()
+
+
 def _fails(service: Tracing, status: int, raw: bytes = b"{}") -> None:
     service.status, service.raw = status, raw
 
@@ -210,6 +227,20 @@ FAULTS: dict[str, Callable[[Tracing], None]] = {
     "odd bytes": lambda service: _fails(service, 200, b"\xff\x00"),
     "endless": lambda service: _fails(service, 200, b"x" * 200_000),
     "slow": lambda service: setattr(service, "takes", 1.5),
+    "dripping": lambda service: setattr(service, "drips", 0.15),
+    "nested": lambda service: _fails(service, 201, b"[" * 60_000),
+    "404": lambda service: _fails(service, 404, b'{"message": "no Route matched with those values"}'),
+    "405": lambda service: _fails(service, 405),
+    "413": lambda service: _fails(service, 413, b'{"detail": "too large"}'),
+    "421": lambda service: _fails(service, 421),
+    "400 of a gateway": lambda service: _fails(service, 400, b"<html>plain HTTP was sent to an HTTPS port</html>"),
+    "422 of something else": lambda service: _fails(service, 422, b"[" * 60_000),
+    "nested token": lambda service: setattr(service, "token_answer", b"[" * 60_000),
+    "token that is no text": lambda service: _gives(service, {"access_token": {"a": 1}}),
+    "token of other letters": lambda service: _gives(service, {"access_token": "\u00e9\u4e2d"}),
+    "token of two lines": lambda service: _gives(service, {"access_token": "a\r\nX: b"}),
+    "endless token": lambda service: _gives(service, {"access_token": "first", "expires_in": int("9" * 400)}),
+    "token for no time": lambda service: _gives(service, {"access_token": "first", "expires_in": float("nan")}),
 }
 
 
@@ -227,6 +258,7 @@ def test_fault_of_the_service_loses_nothing_and_the_key_stays(
     assert waiting[0].attempts == 1
     service.got.clear()
     service.status, service.raw, service.takes = 200, b'{"id": "4bd0"}', 0.0
+    service.token_answer, service.drips = None, 0.0
     clock.ahead = 60
     assert sender.send_some() == 2
     assert [key for _, key, _ in service.got] == [row.key for row in waiting]
@@ -259,8 +291,27 @@ def test_409_counts_as_delivered_and_a_refused_one_is_not_tried_again(
         entry = connection.execute(select(audit).where(audit.c.action == "trace_refused")).first()
     assert entry is not None
     assert entry.target == made
-    assert "extra fields" in entry.detail
-    assert "\x1b" not in entry.detail
+    assert "422" in entry.detail
+    assert "rosa" not in entry.detail, "the service says back what it was sent, and an erasure leaves the audit's words"
+    assert all("rosa" not in (row.reason or "") for row in kept(traced))
+
+
+class NoDatabase:
+    """In the place of an engine: whatever is asked of it fails in a way that nobody foresaw."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ZeroDivisionError(name)
+
+
+def test_fault_that_nobody_foresaw_does_not_end_the_sender(service: Tracing, tmp_path: Path) -> None:
+    sender: Any = TraceSender(NoDatabase(), settings(service, tmp_path))  # type: ignore[arg-type]
+
+    async def runs_on() -> None:
+        async with asyncio.timeout(0.3):
+            await sender.run()
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(runs_on())
 
 
 def test_one_trace_at_which_it_always_fails_does_not_hold_up_the_others(

@@ -39,18 +39,18 @@ class TraceSender:
         self._is_away = False
 
     async def run(self) -> None:
-        """Send what is due, for ever."""
-        try:
-            while True:
-                await asyncio.sleep(await asyncio.to_thread(self._pass))
-        finally:
-            self._service.close()
+        """Send what is due, for ever: no fault of it is a reason for the relay, in which it runs, to end."""
+        while True:
+            await asyncio.sleep(await asyncio.to_thread(self._pass))
 
     def _pass(self) -> float:
         """Seconds until the next."""
         try:
             sent = self.send_some()
-        except UnavailableError as error:
+        except Exception as error:
+            if not isinstance(error, UnavailableError):
+                log.exception("tracing.failed")
+                return self._backoff.pause()
             pause = self._backoff.pause()
             if not self._is_away:
                 log.warning("tracing.waiting", reason=error.message, pause=round(pause))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
+import re
 import time
 from typing import Any
 
@@ -18,32 +21,30 @@ from fedproc.common.tls import client_context
 _PATHS = {"v1": "/api/v1/traces", "v2": "/api/v2/traces/"}
 _LARGEST = 64 << 10
 """bytes of an answer that are read"""
-_AGAIN = frozenset({401, 403, 408, 425, 429})
-"""faults of the service or of its settings, not of the trace: cured, it takes it"""
+_OF_THE_TRACE = frozenset({400, 422})
+"""with JSON of the service's own: it read the trace. Others come of settings, gateways and faults, which are cured"""
 _EARLIER = 30.0
 """seconds before its end at which a token is renewed"""
+_LONGEST_LASTS = 86_400.0
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class RefusedError(Exception):
-    """The service read the trace and will never take it."""
+    """The service read the trace and will never take it.
+
+    Nothing of its answer is in here: what stands in the audit outlives the person whom an answer may name.
+    """
 
 
 class TracingService:
-    """Calls raise :class:`UnavailableError` where another attempt may help, :class:`RefusedError` where none does."""
+    """Calls raise :class:`UnavailableError` where another attempt may help, :class:`RefusedError` where none does,
+    and nothing else, whatever service and issuer answer."""
 
     def __init__(self, settings: TracingSettings) -> None:
         self._settings = settings
         self._url = settings.url.rstrip("/") + _PATHS[settings.api]
-        self._http = httpx.Client(
-            timeout=httpx.Timeout(settings.seconds),
-            verify=client_context(settings.ca_file),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._verify = client_context(settings.ca_file)
         self._token, self._until = "", 0.0
-
-    def close(self) -> None:
-        self._http.close()
 
     def takes(self, trace: Row[Any]) -> bool:
         """Whether the service has a word for it: a release is body only where the settings say that it takes it."""
@@ -51,16 +52,24 @@ class TracingService:
 
     def send(self, trace: Row[Any]) -> None:
         """Deliver one. A service that has it already says so by 409, and all is well."""
+        try:
+            self._send(trace)
+        except (UnavailableError, RefusedError):
+            raise
+        except Exception as error:
+            raise UnavailableError(f"{self._url} or its issuer answers oddly: {type(error).__name__}") from error
+
+    def _send(self, trace: Row[Any]) -> None:
         headers = {"Authorization": f"Bearer {self._bearer()}", "Idempotency-Key": trace.key}
         status, body = self._post(self._url, headers=headers, json=body_of(trace, extended=self._settings.extended))
         if status == 409:
             return
         if status == 401:
             self._until = 0.0
-        if status in _AGAIN or status >= 500 or status < 200 or 300 <= status < 400:
-            raise UnavailableError(f"{self._url} answers {status}: {_shown(body)}")
-        if status >= 400:
-            raise RefusedError(f"{status}: {_shown(body)}")
+        if status in _OF_THE_TRACE and _object(body) is not None:
+            raise RefusedError(f"the service answers {status}; its own log says what it does not take")
+        if not 200 <= status < 300:
+            raise UnavailableError(f"{self._url} answers {status}")
         if not self._is_its_own(status, body):
             raise UnavailableError(f"{self._url} answers {status} with what is no trace's id: is tracing.url right?")
 
@@ -68,11 +77,8 @@ class TracingService:
         """A page that something on the way puts in the place of an answer delivers nothing."""
         if status == 204 or (self._settings.api == "v1" and not body):
             return True
-        try:
-            found = json.loads(body)
-        except ValueError:
-            return False
-        return isinstance(found, dict) and (self._settings.api == "v1" or bool(found.get("id")))
+        found = _object(body)
+        return found is not None and (self._settings.api == "v1" or bool(found.get("id")))
 
     def _bearer(self) -> str:
         if time.monotonic() > self._until:
@@ -90,29 +96,47 @@ class TracingService:
         if own.scope:
             form["scope"] = own.scope
         status, body = self._post(own.token_url, data=form)
+        answer = _object(body) or {}
+        token = answer.get("access_token")
+        if not isinstance(token, str) or _TOKEN.fullmatch(token) is None:
+            raise UnavailableError(f"{own.token_url} gives no token: it answers {status}")
         try:
-            answer = json.loads(body)
-            return str(answer["access_token"]), float(answer.get("expires_in", 60))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UnavailableError(f"{own.token_url} gives no token: it answers {status}") from error
+            lasts = float(answer.get("expires_in", 60))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise UnavailableError(f"{own.token_url} gives a token with an odd expires_in") from error
+        if not math.isfinite(lasts):
+            raise UnavailableError(f"{own.token_url} gives a token with an odd expires_in")
+        return token, min(lasts, _LONGEST_LASTS)
 
     def _post(self, url: str, **arguments: Any) -> tuple[int, bytes]:
         try:
-            with self._http.stream("POST", url, **arguments) as answer:
-                body = b""
-                for chunk in answer.iter_bytes():
-                    body += chunk
-                    if len(body) > _LARGEST:
-                        raise UnavailableError(f"{url} answers with more than {_LARGEST} bytes")
-                return answer.status_code, body
+            return asyncio.run(self._exchange(url, arguments))
+        except TimeoutError as error:
+            raise UnavailableError(f"{url} has not answered after {self._settings.seconds:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise UnavailableError(f"{url} does not answer: {text_of(error) or type(error).__name__}") from error
+            own = isinstance(error, httpx.ConnectError | httpx.InvalidURL)  # others repeat what the service wrote
+            reason = text_of(error) if own else type(error).__name__
+            raise UnavailableError(f"{url} does not answer: {reason}") from error
+
+    async def _exchange(self, url: str, arguments: dict[str, Any]) -> tuple[int, bytes]:
+        """Bounded as a whole: a client's own timeouts start again with each byte that comes."""
+        client = httpx.AsyncClient(timeout=None, verify=self._verify, follow_redirects=False, trust_env=False)  # noqa: S113
+        async with asyncio.timeout(self._settings.seconds), client, client.stream("POST", url, **arguments) as answer:
+            body = b""
+            async for chunk in answer.aiter_bytes():
+                body += chunk
+                if len(body) > _LARGEST:
+                    raise UnavailableError(f"{url} answers with more than {_LARGEST} bytes")
+            return answer.status_code, body
 
 
-def _shown(body: bytes) -> str:
-    """The beginning of an answer, on one line that is fit for a log."""
-    text = " ".join(body[:300].decode("utf-8", "replace").split())
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+def _object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that it is, if it is one."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def body_of(trace: Row[Any], *, extended: bool) -> dict[str, Any]:
