@@ -44,6 +44,14 @@ def npz(save: Callable[..., None] = np.savez, **arrays: Any) -> bytes:
     return into.getvalue()
 
 
+def with_sizes_twice(raw: bytes) -> bytes:
+    """An npz as Python up to 3.11.3 (Debian 12's) writes it: the sizes where later ones only refer to them, too."""
+    written = bytearray(raw)
+    for entry in zipfile.ZipFile(io.BytesIO(raw)).infolist():
+        struct.pack_into("<2L", written, entry.header_offset + 18, entry.compress_size, entry.file_size)
+    return bytes(written)
+
+
 def zipped(content: bytes = npy(ARRAYS["coef"]), comment: bytes = b"", **of_entry: Any) -> bytes:
     """An npz made by hand, whose one entry has these attributes."""
     into, entry = io.BytesIO(), zipfile.ZipInfo("coef.npy")
@@ -70,6 +78,7 @@ PLAIN = {
     "npz": npz(), "compressed": npz(np.savez_compressed), "by hand": zipped(), "large": npz(a=np.zeros(400_000)),
     "large, compressed": npz(np.savez_compressed, a=np.arange(400_000)),
     "larger than what is read at once": npz(np.savez_compressed, a=np.random.default_rng(1).integers(0, 9, 300_001)),
+    "by an older Python": with_sizes_twice(npz()),
     "fortran": npy(np.asfortranarray(np.ones((2, 3)))),
     "safetensors": safetensors(HEAD), "aligned": safetensors({"w": TENSOR}, blanks=-len(BARE) % 8),
     "two": safetensors({"b": {**TENSOR, "data_offsets": [24, 48]}, "a": TENSOR}, bytes(48)),

@@ -80,8 +80,10 @@ def _entry(source: Source, head: bytes, offset: int, size: int) -> _Entry:
     usual = version in _VERSIONS and flags in _FLAGS and method in (_STORED, _DEFLATED) and (time, date) in _DATES
     if not usual:
         raise _OtherwiseError("the head of an entry has a time, a flag or a version of its own")
-    if (packed, whole) == (_FULL, _FULL) and len(extra) == 20 and extra.startswith(b"\x01\0\x10\0"):
-        whole, packed = struct.unpack("<2Q", extra[4:])
+    if len(extra) == 20 and extra.startswith(b"\x01\0\x10\0"):
+        small, (whole, packed) = (whole, packed), struct.unpack("<2Q", extra[4:])
+        if small not in ((_FULL, _FULL), (whole, packed)):  # Python writes the latter up to 3.11.3
+            raise _OtherwiseError("the head of an entry says two sizes")
     elif extra:
         raise _OtherwiseError(f"the head of an entry has {len(extra)} bytes beside it (extra field)")
     if source.tell() + packed > size or (method == _STORED and packed != whole):
