@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 from tests.site.retention.conftest import Time
+from tests.support.nested import nested_folders
 from tests.support.orchestrator import Host, order
 
 from fedproc.contract.ids import new_id
 from fedproc.site.executors import records
 from fedproc.site.executors.base import ExecutorError
 from fedproc.site.executors.records import records_in
-from fedproc.site.retention.folders import ExecutorRecords, JobFolders, PackageCache
+from fedproc.site.retention.folders import ExecutorRecords, JobFolders, PackageCache, size_of
 from fedproc.site.retention.keeper import Retention
+from fedproc.site.tools.image_roots.tree import remove_tree
 
 
 async def test_folder_that_was_kept_for_debugging_goes_and_those_of_open_jobs_stay(host: Host, clock: Time) -> None:
@@ -164,3 +166,13 @@ async def test_nothing_is_removed_by_a_clock_that_is_wrong_or_that_nobody_has_co
     clock.go_on(1000)
     await retention.clean()
     assert over.exists()
+
+
+def test_size_counts_folders_of_any_depth_and_follows_no_link(tmp_path: Path) -> None:
+    with open(nested_folders(tmp_path / "top", 1200) + "/file", "wb") as file:  # noqa: PTH123
+        file.write(b"x" * 10_000)
+    (tmp_path / "beside").write_bytes(b"x" * 100_000)
+    (tmp_path / "top" / "link").symlink_to(tmp_path)
+    assert 10_000 <= size_of(tmp_path / "top") < 50_000
+    assert size_of(tmp_path / "none") == 0
+    remove_tree(tmp_path / "top")  # which pytest cannot

@@ -25,12 +25,16 @@ _FILES = 1000
 
 
 def size_of(folder: Path) -> int:
-    """Bytes on the disk of all files below; what goes meanwhile, or cannot be read, is left out."""
-    total = 0
-    for below, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += Path(below, name).lstat().st_blocks * 512
+    """Bytes on the disk of all files below, however deep; what goes meanwhile, or cannot be read, is left out."""
+    total, folders = 0, [str(folder)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                    continue
+                with suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
     return total
 
 

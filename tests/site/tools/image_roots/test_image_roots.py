@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import sys
 import time
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tests.support.nested import nested_folders
 from tests.support.oci_images import file, image_of, layer, link
 
 from fedproc.catalog.oci import Blobs, Image, ImageError
@@ -18,12 +24,34 @@ from fedproc.contract.tool.tool import Manifest
 from fedproc.site.executors.image_root import image_root
 from fedproc.site.settings import RegistrySettings
 from fedproc.site.tools.cache import InstalledTool
+from fedproc.site.tools.image_roots import runtimes
 from fedproc.site.tools.image_roots.runtimes import ImageRoots
+from fedproc.site.tools.image_roots.tree import remove_tree
 from fedproc.site.tools.registry import SiteRegistry
 from fedproc.site.tools.runtimes import TaskRuntimes
 
 pytestmark = pytest.mark.slow
 STORE = "store.example.org"
+LOST = """
+import asyncio, os, sys
+from pathlib import Path
+from fedproc.site.tools.image_roots.runtimes import ImageRoots
+from tests.site.tools.image_roots.test_image_roots import STORE, Site, task, tool
+
+start = asyncio.create_subprocess_exec
+
+async def told(*program, **options):
+    child = await start(*program, **options)
+    print(child.pid, flush=True)
+    return child
+
+async def main():
+    site = Site(Path(sys.argv[1]))
+    asyncio.create_subprocess_exec = told
+    await site.roots.ready(tool(), task(f"{STORE}/tools/small@{sys.argv[2]}"))
+
+asyncio.run(main())
+"""
 
 
 class Site:
@@ -74,6 +102,16 @@ async def test_image_is_unpacked_once_for_all_who_ask(site: Site) -> None:
     assert site.left() == {Path(again.reference).name}
 
 
+def begun(folder: Path, image: Image) -> list[Path]:
+    """What is half of this image, and has files already."""
+    return list(folder.glob(f"{image.digest.replace(':', '-')}*.part/root/d"))
+
+
+def runs(process: int) -> bool:
+    """Whether it does anything still: of one that only its parent has not heard of, nothing can be read."""
+    return Path(f"/proc/{process}/exe").exists()
+
+
 async def test_what_cannot_be_unpacked_leaves_nothing_and_says_why(site: Site) -> None:
     image = site.image(layer(file("a")), layer(link("b", "../../etc/shadow", hard=True)))
     with pytest.raises(ImageError, match="out of the image's root"):
@@ -98,12 +136,75 @@ async def test_what_a_lost_program_left_half_does_not_matter(site: Site) -> None
     assert site.left() == {Path(made.reference).name}
 
 
+async def test_orchestrator_that_is_lost_takes_its_unpacking_along(site: Site) -> None:
+    """Held where it is, so that it does not come to its end by itself."""
+    image = site.image(
+        layer(*(file(f"d/{number}", b"old") for number in range(8000)), file("d/gone")),
+        layer(file("d/.wh.gone"), file("d/0", b"new")),
+    )
+    program = [sys.executable, "-c", LOST, str(site.folder.parents[1]), image.digest]
+    lost = await asyncio.create_subprocess_exec(*program, stdout=PIPE)
+    async with asyncio.timeout(60):
+        assert lost.stdout is not None
+        unpacker = int(await lost.stdout.readline())
+        while not begun(site.folder, image):
+            await asyncio.sleep(0.001)
+        os.kill(unpacker, signal.SIGSTOP)
+        lost.kill()
+        await lost.wait()
+    try:
+        async with asyncio.timeout(20):
+            while runs(unpacker):
+                await asyncio.sleep(0.01)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(unpacker, signal.SIGKILL)
+    made = await site.roots.ready(tool(), task(image))
+    folder = Path(made.reference) / "root" / "d"
+    assert (folder / "0").read_bytes() == b"new"
+    assert not (folder / "gone").exists()
+    assert site.left() == {Path(made.reference).name}
+
+
+async def test_attempts_write_into_folders_of_their_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, targets = site.image(layer(file("a"))), []
+
+    async def recorded(name: str, image: Image, registry: SiteRegistry, partial: Path) -> int:
+        targets.append(partial)
+        raise ImageError("not today")
+
+    monkeypatch.setattr(site.roots, "_unpacked", recorded)
+    for _ in range(2):
+        with pytest.raises(ImageError):
+            await site.roots.ready(tool(), task(image))
+    assert len(set(targets)) == 2
+
+
+async def test_what_is_left_of_one_image_ends_no_other(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by its depth, nor because it cannot be removed."""
+    stays, deep = (site.folder / f"sha256-{digit * 64}.part" for digit in "ab")
+    stays.mkdir(parents=True)
+    nested_folders(deep, 1200)
+    for place in (stays, deep):
+        os.utime(place, (0, 0))
+
+    def removed(place: Path) -> None:
+        if place == stays:
+            raise PermissionError(1, "no", str(place))
+        remove_tree(place)
+
+    monkeypatch.setattr(runtimes, "remove_tree", removed)
+    with capture_logs() as logs:
+        made = await site.roots.ready(tool(), task(site.image(layer(file("a")))))
+    assert site.left() == {Path(made.reference).name, stays.name}
+    assert [line["folder"] for line in logs if line["event"] == "image.leftover_stays"] == [str(stays)]
+
+
 async def test_job_that_is_given_up_ends_the_unpacking_and_the_next_one_has_it(site: Site) -> None:
     image = site.image(layer(*(file(f"d/{number}", bytes(1000)) for number in range(20_000))))
     waiting = asyncio.create_task(site.roots.ready(tool(), task(image)))
-    partial = site.folder / f"{image.digest.replace(':', '-')}.part" / "root" / "d"
     async with asyncio.timeout(60):
-        while not partial.exists():
+        while not begun(site.folder, image):
             await asyncio.sleep(0.01)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

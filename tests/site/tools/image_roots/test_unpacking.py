@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import io
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
+from tests.support.nested import nested_folders
 from tests.support.oci_images import file, folder, image_of, layer, link, special
 
 from fedproc.catalog.oci import Blobs, ImageError
 from fedproc.site.executors.image_root import image_root
 from fedproc.site.tools.image_roots import layers as layers_module
-from fedproc.site.tools.image_roots.tree import remove_tree
+from fedproc.site.tools.image_roots.layers import Room
+from fedproc.site.tools.image_roots.tree import Tree, remove_tree
 from fedproc.site.tools.image_roots.unpacking import Order, unpack
 
 ROOM = 10_000_000
@@ -257,6 +260,68 @@ def test_more_entries_than_an_image_may_have_are_refused(tmp_path: Path, monkeyp
     monkeypatch.setattr("fedproc.site.tools.image_roots.unpacking.MOST_ENTRIES", 10)
     with pytest.raises(ImageError, match="more than 10 files"):
         unpacked(tmp_path, layer(*(file(f"d/{number}") for number in range(11))))
+
+
+def test_folders_that_no_entry_names_count_as_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedproc.site.tools.image_roots.unpacking.MOST_ENTRIES", 100)
+    with pytest.raises(ImageError, match="more than 100 files"):
+        unpacked(tmp_path, layer(*(file(f"{number}/" + "a/" * 30 + "f") for number in range(5))))
+    assert sum(1 for _ in tmp_path.rglob("*")) < 120
+
+
+@pytest.mark.parametrize("last", [file("a/" * 300 + "f"), folder("/".join("a" * 257)), link("a/" * 300 + "f", "x")])
+def test_folders_too_deep_for_those_who_clean_up_are_refused(tmp_path: Path, last: tarfile.TarInfo) -> None:
+    with pytest.raises(ImageError, match="nests folders deeper than 256"):
+        unpacked(tmp_path, layer(last))
+    remove_tree(tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+def test_folders_are_not_made_deeper_over_a_link(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="nests folders deeper than 256"):
+        unpacked(tmp_path, layer(folder("/".join("a" * 200)), link("l", "/".join("a" * 200)), file("l/" + "b/" * 60)))
+
+
+def test_folders_of_any_depth_are_removed(tmp_path: Path) -> None:
+    place = tmp_path / "image"
+    nested_folders(place, 1200)
+    assert sys.getrecursionlimit() < 1200
+    (place / "away").symlink_to(tmp_path)
+    remove_tree(place)
+    assert list(tmp_path.iterdir()) == []
+    remove_tree(place)
+
+
+def pax(name: str, content: bytes = b"", **headers: str) -> tuple[tarfile.TarInfo, bytes]:
+    info, content = file(name, content)
+    info.pax_headers = {key.replace("_", "."): value for key, value in headers.items()}
+    return info, content
+
+
+def base256(size: int) -> bytes:
+    info = tarfile.TarInfo("a")
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        layer(pax("minus", GNU_sparse_size="-1000000000000000"), file("large", bytes(ROOM + 1))),
+        layer(pax("minus", GNU_sparse_realsize="-1000000000000000"), file("large", bytes(ROOM + 1))),
+        base256(-1_000_000) + layer(file("large", bytes(ROOM + 1))),
+    ],
+)
+def test_size_below_nothing_gives_no_room(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ImageError, match=r"size of -\d+"):
+        unpacked(tmp_path, content)
+
+
+def test_file_that_is_longer_than_its_entry_says_is_refused(tmp_path: Path) -> None:
+    tree = Tree(str(tmp_path), Room(1000, 10))
+    info, _ = file("a", b"x" * 10)
+    with pytest.raises(ImageError, match="more than the 10 bytes"):
+        tree.apply(info, io.BytesIO(b"x" * 11))
 
 
 def test_header_that_would_be_kept_in_memory_is_refused(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ class _Header(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise ImageError(f"a layer is no whole tar: {error}") from error
+        _check_size(found)
         if found.type in _EXTENDED and found.size > _LONGEST_HEADER:
             raise ImageError(f"a layer has a header of {found.size} bytes")
         return found
@@ -106,9 +107,16 @@ def entries_of(path: Path, blob: Descriptor, room: Room) -> Iterator[Iterator[En
 def _entries(content: Any, room: Room) -> Iterator[Entry]:
     with tarfile.open(fileobj=content, mode="r|", tarinfo=_Header, errors="surrogateescape") as archive:
         for entry in archive:
+            _check_size(entry)  # again: headers before it may have given it another
             room.take(entry.size if entry.isreg() else 0)
             yield entry, archive.extractfile(entry) if entry.isreg() else None
             archive.members.clear()  # type: ignore[attr-defined]  # which it would keep of all
+
+
+def _check_size(entry: tarfile.TarInfo) -> None:
+    """One below nothing would make room for others."""
+    if entry.size < 0:
+        raise ImageError(f"a layer has an entry with a size of {entry.size}")
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import secrets
 import shutil
 import sys
 import time
@@ -85,7 +87,7 @@ class ImageRoots:
         """See the protocol; what lost programs left half goes with it."""
         place, away = self._folder / name, self._partial(name)
         async with async_file_locked(self._lock_of(name)):
-            await in_own_thread(remove_tree, away)
+            await in_own_thread(self._sweep, name)
             if (place / DESCRIPTION).stat().st_mtime >= before:
                 return False
             place.rename(away)
@@ -97,7 +99,8 @@ class ImageRoots:
         return self._folder / reference.rpartition("@")[2].replace(":", "-")
 
     def _partial(self, name: str) -> Path:
-        return self._folder / f"{name}.part"
+        """A folder of one attempt: whoever still writes into that of a lost one damages nothing."""
+        return self._folder / f"{name}.{secrets.token_hex(4)}.part"
 
     def _lock_of(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
@@ -107,9 +110,8 @@ class ImageRoots:
         async with self._lock, async_file_locked(self._lock_of(place.name)):
             if (place / DESCRIPTION).exists():
                 return
-            await in_own_thread(self._sweep)
+            await in_own_thread(self._sweep, place.name)
             partial = self._partial(place.name)
-            await in_own_thread(remove_tree, partial)
             image, registry = await in_own_thread(self._fetched, name)
             size = await self._unpacked(name, image, registry, partial)
             partial.rename(place)
@@ -126,7 +128,7 @@ class ImageRoots:
     async def _unpacked(self, name: str, image: Image, registry: SiteRegistry, partial: Path) -> int:
         """Have it unpacked by a program of its own. Returns the bytes of its files."""
         room = max(0, min(self._most, shutil.disk_usage(self._folder).free - _RESERVE))
-        order = Order(image.content.decode(), str(registry.blobs.folder), str(partial), room)
+        order = Order(image.content.decode(), str(registry.blobs.folder), str(partial), room, os.getpid())
         log.info("image.unpacking", image=name, layers=len(image.layers), room=room)
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "fedproc.site.tools.image_roots.unpacking", stdin=PIPE, stdout=PIPE, stderr=PIPE
@@ -149,9 +151,14 @@ class ImageRoots:
             raise ImageError(f"image {name}: {answer['fault']}")
         return int(answer["bytes"])
 
-    def _sweep(self) -> None:
-        """Remove what programs left half that were lost; whoever unpacks now has begun since."""
+    def _sweep(self, name: str) -> None:
+        """Remove what lost programs left half: of the image ``name``, whose lock is held, all; of others what is old.
+
+        What cannot be removed is told, and ends nothing else.
+        """
         for partial in self._folder.glob("sha256-*.part"):
-            with suppress(OSError):
-                if partial.stat().st_mtime < time.time() - _LOST_SECONDS:
+            try:
+                if partial.name.startswith(name) or partial.stat().st_mtime < time.time() - _LOST_SECONDS:
                     remove_tree(partial)
+            except OSError as error:
+                log.warning("image.leftover_stays", folder=str(partial), reason=str(error))

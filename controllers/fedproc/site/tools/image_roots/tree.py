@@ -8,14 +8,15 @@ it may not read here, whoever owns the files outside.
 from __future__ import annotations
 
 import os
-import shutil
 import tarfile
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from fedproc.catalog.oci import ImageError
+from fedproc.site.executors.confinement.disk import MAX_DEPTH
 from fedproc.site.executors.confinement.etc import UID
+from fedproc.site.tools.image_roots.layers import Room
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -24,24 +25,24 @@ _OTHERS = ".wh..wh."
 _LIST, _PASS = 4, 1
 _MOST_LINKS = 40
 _PIECE = 1 << 20
+_SHOWN = 60
+"""letters of a name in a message"""
 
 
 def remove_tree(place: Path) -> None:
-    """Remove an image's folder, closed ones in it included. Blocks; does nothing where there is none."""
-    for below, names, _ in os.walk(place):  # from the top: a folder is listed when its parent has been seen
-        for name in names:
-            inner = Path(below, name)
-            if not inner.is_symlink() and inner.stat().st_mode & 0o700 != 0o700:
-                inner.chmod(0o700)
-    if place.exists():
-        shutil.rmtree(place)
+    """Remove an image's folder, closed ones in it included, however deep. Blocks; does nothing where there is none."""
+    _remove(str(place))
 
 
 class Tree:
-    """Below ``root``, an empty folder that nobody else writes."""
+    """Below ``root``, an empty folder that nobody else writes.
 
-    def __init__(self, root: str) -> None:
+    Folders that entries only imply are taken from ``room``; of an entry itself the reader of the layer has taken.
+    """
+
+    def __init__(self, root: str, room: Room) -> None:
         self._root = root.rstrip("/")
+        self._room = room
         self._made: set[str] = set()
         self._closed: dict[str, int] = {}
         """folders that a job may not list or pass, by their place: closed when all is laid out"""
@@ -62,7 +63,7 @@ class Tree:
         elif entry.isdir():
             self._make_folder(place, _allowed(entry))
         elif entry.isreg() and content is not None:
-            self._write(place, content, _allowed(entry))
+            self._write(place, content, entry)
         elif entry.issym():
             self._fresh(place)
             os.symlink(entry.linkname, place)  # noqa: PTH211
@@ -86,18 +87,25 @@ class Tree:
     def _make_folder(self, place: str, allowed: int) -> None:
         if os.path.islink(place) or not os.path.isdir(place):  # noqa: PTH112, PTH114 (text: of a million entries)
             self._fresh(place)
-            os.mkdir(place, 0o755)  # noqa: PTH102
+            self._new_folder(place)
         self._made.add(place)
         self._closed.pop(place, None)
         if allowed != _LIST | _PASS:
             self._closed[place] = allowed
 
-    def _write(self, place: str, content: IO[bytes], allowed: int) -> None:
+    def _new_folder(self, place: str) -> None:
+        inside = place[len(self._root) :]
+        if inside.count("/") > MAX_DEPTH:
+            raise ImageError(f"the image nests folders deeper than {MAX_DEPTH} ({inside[:_SHOWN]}…)")
+        os.mkdir(place, 0o755)  # noqa: PTH102
+
+    def _write(self, place: str, content: IO[bytes], entry: tarfile.TarInfo) -> None:
         self._fresh(place)
+        allowed = _allowed(entry)
         mode = allowed * 0o111 | (0o200 if allowed & _LIST else 0)
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with open(descriptor, "wb") as target:  # noqa: PTH123
-            shutil.copyfileobj(content, target, _PIECE)
+            _copy(content, target, entry)
             os.fchmod(descriptor, mode)
 
     def _link(self, place: str, entry: tarfile.TarInfo) -> None:
@@ -171,7 +179,8 @@ class Tree:
             raise ImageError(f"{name!r} is a hard link into a folder that is not there")
         if os.path.lexists(inner):
             raise ImageError(f"{name!r} lies below what is no folder")
-        os.mkdir(inner, 0o755)  # noqa: PTH102
+        self._room.take(0)
+        self._new_folder(inner)
         self._made.add(inner)
         self._closed.pop(inner, None)
         return inner
@@ -194,9 +203,40 @@ def _split(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
+def _copy(content: IO[bytes], target: IO[bytes], entry: tarfile.TarInfo) -> None:
+    """No byte more than the entry was taken from the room for, whatever its header makes of its content."""
+    left = entry.size
+    while piece := content.read(_PIECE):
+        left -= len(piece)
+        if left < 0:
+            raise ImageError(f"{entry.name[:_SHOWN]!r} has more than the {entry.size} bytes that it says")
+        target.write(piece)
+
+
 def _remove(place: str) -> None:
-    with suppress(FileNotFoundError):
-        if os.path.isdir(place) and not os.path.islink(place):  # noqa: PTH112, PTH114
-            shutil.rmtree(place)
-        else:
+    """What is here, however deep; the interpreter's recursion has an end, and shutil's removal recurses."""
+    if not _is_folder(place):
+        with suppress(FileNotFoundError):
             os.unlink(place)  # noqa: PTH108
+        return
+    open_folders = [place]
+    while open_folders:
+        inner = _emptied(open_folders[-1])
+        if not inner:
+            os.rmdir(open_folders.pop())  # noqa: PTH106
+        open_folders += inner
+
+
+def _emptied(place: str) -> list[str]:
+    """Remove what is no folder; returns the folders that are left."""
+    os.chmod(place, 0o700)  # noqa: PTH101
+    with os.scandir(place) as found:
+        entries = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in found]
+    for path, is_folder in entries:
+        if not is_folder:
+            os.unlink(path)  # noqa: PTH108
+    return [path for path, is_folder in entries if is_folder]
+
+
+def _is_folder(place: str) -> bool:
+    return os.path.isdir(place) and not os.path.islink(place)  # noqa: PTH112, PTH114

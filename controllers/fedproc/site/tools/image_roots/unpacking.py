@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,18 +30,22 @@ _MOST_VARIABLES = 1 << 16
 """bytes of all variables: they go to a job by its runner's socket, and by the kernel's arguments"""
 _MEMORY = 2 << 30
 """bytes of this program: names of one layer's entries, and zstd's window is another program's"""
+_PR_SET_PDEATHSIG = 1
 _NICE = 10
+_LONGEST_FAULT = 1000
+"""letters: names of an image may be as long as a header"""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x"}
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is unpacked, and where; ``room`` is in bytes."""
+    """What is unpacked, and where; ``room`` is in bytes. ``parent`` is the process for which it is done."""
 
     manifest: str
     blobs: str
     target: str
     room: int
+    parent: int = 0
 
 
 def unpack(order: Order) -> int:
@@ -54,7 +59,8 @@ def unpack(order: Order) -> int:
         raise ImageError(f"the image has {len(image.layers)} layers, more than {_MOST_LAYERS}")
     root = target / ROOT
     root.mkdir(parents=True, mode=0o755)
-    room, tree = Room(order.room, MOST_ENTRIES), Tree(str(root))
+    room = Room(order.room, MOST_ENTRIES)
+    tree = Tree(str(root), room)
     for layer in image.layers:
         tree.begin_layer()
         with entries_of(blobs.path(layer.digest), layer, room) as entries:
@@ -119,22 +125,25 @@ def _on_the_disk(target: Path) -> None:
 
 def main() -> None:
     """An :class:`Order` comes as JSON; out goes ``{"bytes": …}`` or ``{"fault": …}``."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o022)
     order = Order(**json.load(sys.stdin))
+    if order.parent and os.getppid() != order.parent:  # lost before its death was a signal; nobody holds the lock
+        return
     try:
         answer: dict[str, Any] = {"bytes": unpack(order)}
     except (ImageError, UnreadableError) as error:
-        answer = {"fault": error.message}
+        answer = {"fault": error.message[:_LONGEST_FAULT]}
     except OSError as error:
         answer = {"fault": f"{error.strerror or error} ({error.filename or order.target})"}
     except (MemoryError, RecursionError):
         answer = {"fault": "unpacking takes more memory than an image may need"}
+    print(json.dumps(answer), flush=True)
     if "fault" in answer:
         remove_tree(Path(order.target))
-    print(json.dumps(answer))
 
 
 if __name__ == "__main__":
