@@ -77,6 +77,23 @@ def test_masked_sum_of_two_hosts_is_refused_at_once(books: Books) -> None:
     books.submit(tool="adding", datasets=DATASETS[:2])
 
 
+def beside(schema: dict[str, Any]) -> dict[str, Any]:
+    """The output with ``more`` of this schema beside what is counted."""
+    content = {"type": "json", "json_schema": {**SCHEMA, "properties": {**SCHEMA["properties"], "more": schema}}}
+    return {**SUMS, "content": content}
+
+
+KNOWN_BEFORE = [
+    {"const": 3}, {"type": "integer", "x-from": ["parameters"]}, {"type": "string", "x-from": ["dataset"]},
+    {"enum": ["number", None]}, {"type": "null"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", KNOWN_BEFORE)
+def test_what_is_known_before_may_stand_beside_masked_numbers(schema: dict[str, Any]) -> None:
+    assert adding(output=beside(schema)).parameters["properties"]["secure_sums"] == CHOICE
+
+
 COUNTED = {"statistic": "linear_aggregation", "persons": "n"}
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an output that is none": ({"choice": {**CHOICE, "x-secure-sums": ["local.other"]}}, "is no output of this tool"),
@@ -91,6 +108,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "squares about a mean that is not told": (
         {"output": {**SUMS, "statistics": [{**COUNTED, "sum_of_squares": "m2"}]}}, "m2 of a linear_aggregation cannot"
     ),
+    "a number of no statistic": (
+        {"output": beside({"type": "integer", "minimum": 0, "maximum": 9})}, "more would leave"
+    ),
+    "a choice of numbers": ({"output": beside({"enum": [1, 2]})}, "more would leave"),
+    "a text of the tool's own": (
+        {"output": beside({"type": "string", "pattern": "^[a-z]+$", "maxLength": 9})}, "more would leave"
+    ),
+    "yes or no": ({"output": beside({"type": "boolean"})}, "more would leave"),
+    "any key": ({"output": {**SUMS, "content": {"type": "json", "json_schema": {"type": "object"}}}}, "leaves open"),
     "to go on without a host": ({"on_host_lost": {"action": "continue"}}, "on_host_lost must be fail"),
 }  # fmt: skip
 

@@ -16,7 +16,8 @@ from fedproc.common.errors import RefusedError, SystemFaultError, ToolFaultError
 from fedproc.common.keys import Signer
 from fedproc.contract.api.grants import JobGrants
 from fedproc.contract.ids import new_id
-from fedproc.contract.tool.task import Task
+from fedproc.contract.tool.privacy import Spent
+from fedproc.contract.tool.task import InputDecl, Task
 from fedproc.contract.wire import limits
 from fedproc.contract.wire.datasets import DatasetGrant
 from fedproc.contract.wire.jws import CENTRAL, seal, unseal
@@ -25,7 +26,7 @@ from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_out import check, release, terms_of, upload
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.rules import Policy, ToolRule
 
 DIGEST = "sha256:" + "0" * 64
 KEY = ECKey.generate_key("P-256")
@@ -172,6 +173,42 @@ async def test_of_the_policy_at_the_start_and_the_present_one_the_stricter_count
     task = task_writing({"name": "table"})
     record = JobRecord(order=ordered("t"), terms=policy(before).terms(policy(before).tools[0], task))
     assert terms_of(sending(Transfer(), now), record, task).of("table") == counts
+
+
+DEMANDS: dict[str, dict[str, Any]] = {
+    "secure sums": {"secure_sums": True},
+    "differential privacy": {"differential_privacy": {"epsilon": 1.0, "delta": 1e-6}},
+}
+
+
+@pytest.mark.parametrize("what", DEMANDS)
+async def test_demand_that_comes_while_a_job_waits_keeps_what_does_not_meet_it(tmp_path, what):
+    """Its policy is another one when it is about to leave than when it was admitted."""
+    record, task = _job(tmp_path, "x", 1)
+    transfer = Transfer()
+    task = task.model_copy(update={"inputs": (InputDecl(name="table", kind="dataset"),)})
+    services = sending(transfer)
+    record.terms = terms_of(services, record, task)
+    services.policy = demanding(**DEMANDS[what])
+    with pytest.raises(RefusedError, match=f"this site demands {what}") as caught:
+        await upload(services, record, task, tmp_path, lambda _: None)
+    assert (caught.value.code, transfer.sent) == ("policy.privacy", [])
+
+
+async def test_demand_that_a_job_meets_keeps_nothing(tmp_path):
+    record, task = _job(tmp_path, "x", 1)
+    task = task.model_copy(update={"inputs": (InputDecl(name="table", kind="dataset"),)})
+    record.masked, record.private = frozenset({"many"}), Spent(0.5, 1e-7)
+    services = sending(Transfer())
+    services.policy = demanding(**DEMANDS["secure sums"], **DEMANDS["differential privacy"])
+    assert terms_of(services, record, task).of("many") == "automatic"
+    record = JobRecord.model_validate(record.as_json())
+    assert record.private == Spent(0.5, 1e-7)
+
+
+def demanding(**demands: Any) -> Policy:
+    lenient = policy("automatic")
+    return lenient.model_copy(update={"tools": (ToolRule(id="t", digest=DIGEST, **demands),)})
 
 
 async def test_larger_of_two_minimum_counts_counts():

@@ -115,6 +115,12 @@ def test_output_that_has_no_sum_fails_instead_of_leaving_plain(what):
         mask(json.dumps(NO_SUM[what]).encode(), output(), HOSTS_MADE.pairs("UB"))
 
 
+def test_count_that_stands_without_its_mean_does_not_leave_plain():
+    """Its statistic holds objects with a mean alone."""
+    with pytest.raises(ToolFaultError, match="n stands without the numbers of its statistic"):
+        mask(b'{"groups": [{"n": 123456789}]}', output({**GROUPS, "sum_of_squares": None}), HOSTS_MADE.pairs("UB"))
+
+
 def test_the_largest_number_of_thousands_of_hosts_stays_in_its_half_of_the_ring():
     assert 4000 * to_word(Fraction(LARGEST)) < WORD // 2
     assert to_word(Fraction(-1)) > WORD // 2

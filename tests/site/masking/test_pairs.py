@@ -39,6 +39,26 @@ def test_masks_are_the_same_again_and_others_for_another_output_job_or_experimen
     assert not set(first) & {mask for masks in others for mask in masks}
 
 
+TOOL = {"id": "t", "version": "1.0.0", "digest": "sha256:" + "1" * 64}
+LATER = dict.fromkeys(("start_by", "end_by", "release_by"), "2030-01-02T00:00:00Z")
+
+
+@pytest.mark.parametrize("changed", [{"parameters": {"min_cell": 5}}, {"tool": TOOL}, {"deadlines": LATER}])
+def test_another_calculation_under_the_same_ids_has_other_masks(hosts, changed):
+    first = hosts.pairs("UB", parameters={"min_cell": 10}).masks("sums", 3)
+    assert not set(first) & set(hosts.pairs("UB", **{"parameters": {"min_cell": 10}, **changed}).masks("sums", 3))
+
+
+def test_what_is_one_hosts_own_leaves_masks_that_cancel(hosts):
+    """Its dataset and its own parameters are no other host's."""
+    orders = {
+        host: hosts.order(host, parameters={"table": host, "min_cell": 10}, datasets=[{"id": f"d{place}"}])
+        for place, host in enumerate(HOSTS)
+    }
+    masks = [Pairs(orders[host], host, hosts.keys[host], {}, {"table"}).masks("sums", 2) for host in HOSTS]
+    assert [sum(column) % WORD for column in zip(*masks, strict=True)] == [0, 0]
+
+
 def test_who_is_told_of_another_host_has_masks_that_do_not_cancel(hosts):
     """An order that names the aggregator's key as that of a host spoils the sum instead of opening it to the others."""
     false = {**hosts.parts, "BSC": {**hosts.parts["BSC"], "key": public_jwk(ECKey.generate_key("P-256"))}}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -24,7 +26,10 @@ DIGEST = "sha256:" + "a" * 64
 SUMS = {
     "path": "sums.json",
     "disclosure": "aggregate",
-    "content": {"type": "json", "json_schema": {"type": "object", "properties": {"n": {"type": "integer"}}}},
+    "content": {
+        "type": "json",
+        "json_schema": {"type": "object", "additionalProperties": False, "properties": {"n": {"type": "integer"}}},
+    },
     "statistics": [{"statistic": "frequencies", "persons": "n"}],
 }
 OTHER = "sha256:" + "b" * 64
@@ -271,17 +276,20 @@ def test_recalled_version_is_not_among_what_the_centre_is_told():
     assert told.admitted() == ()
 
 
-def protecting(**properties) -> Tool:
-    """A tool with these parameters, whose task at a site reads data."""
+def protecting(beside: Mapping[str, Any] | None = None, **properties) -> Tool:
+    """A tool with these parameters, whose task at a site reads data; ``beside``: what else the task has."""
     inputs = [{"name": "table", "kind": "dataset"}]
-    sums = {**SUMS, "name": "sums"}
-    return tool("km", sample_task("local", inputs=inputs, outputs=[sums]), parameters=schema_of(properties))
+    more = {"outputs": [], **(beside or {})}
+    outputs = [{**SUMS, "name": "sums"}, *more.pop("outputs")]
+    local = sample_task("local", inputs=inputs, outputs=outputs, **more)
+    return tool("km", local, sample_task("server", "server", ports=PORTS), parameters=schema_of(properties))
 
 
 def schema_of(properties) -> dict:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
+PORTS = [{"name": "p", "port": 1234}]
 SECURE = {"type": "boolean", "default": False, "x-secure-sums": ["local.sums"]}
 EPSILON, DELTA = ({"type": "number", "x-privacy": name} for name in ("epsilon", "delta"))
 
@@ -306,6 +314,27 @@ def test_site_that_demands_secure_sums_takes_nothing_else():
     assert without == "this site demands secure sums of this tool: this version has no parameter for it; ask the site"
     (lenient,) = policy().tools
     assert refusal_of(lenient, protecting(secure_sums=SECURE)) is None
+
+
+BESIDE: dict[str, dict[str, Any]] = {
+    "another output of persons": {"outputs": [{"name": "rows", "path": "rows.csv", "disclosure": "individual"}]},
+    "metrics": {"metrics": [{"name": "loss"}]},
+    "a connection": {"connections": [{"name": "peer", "task": "server", "port": "p"}]},
+    "a port": {"ports": PORTS},
+}
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_demand_of_secure_sums_is_not_met_by_one_masked_output_beside_what_leaves_plain(what):
+    (rule,) = policy(secure_sums=True).tools
+    refused = refusal_of(rule, protecting(BESIDE[what], secure_sums=SECURE), secure_sums=True)
+    assert refused == "this site demands secure sums of this tool: this version has no parameter for it; ask the site"
+
+
+def test_report_beside_masked_outputs_meets_the_demand_of_secure_sums():
+    (rule,) = policy(secure_sums=True).tools
+    asked = protecting({"outputs": [{"name": "log", "path": "log.txt", "disclosure": "report"}]}, secure_sums=SECURE)
+    assert refusal_of(rule, asked, secure_sums=True) is None
 
 
 @pytest.mark.parametrize(

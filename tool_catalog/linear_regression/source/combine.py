@@ -64,7 +64,7 @@ def _of_plain(files: Mapping[str, Path], request: Request) -> Pooled:
 
 def _read(path: Path, host: str, request: Request) -> Told:
     answer = Answer(host, read_object(path, f"answer of {host}"))
-    answer.check(KEYS, schema_version=2, host=host, request=request.as_json())
+    answer.check(KEYS, schema_version=3, host=host, request=request.as_json())
     dataset = answer.part("dataset")
     dataset.check(("id", "version"))
     answer.persons("smallest_group", request.min_cell)

@@ -42,7 +42,7 @@ def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
     sums = Sums.of(rows)
     counted = {} if request.secure_sums else {"rows": rows_of(sums.n, left_out, request.min_cell).as_json()}
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "host": host,
         "dataset": {"id": dataset.description.id, "version": dataset.description.version},
         "request": request.as_json(),

@@ -29,7 +29,7 @@ def of_masked(files: Mapping[str, Path], request: Request) -> Pooled:
     try:
         total = add_up(answers, OWN)
         everyone = Answer("all hosts", total)
-        everyone.check(KEYS, schema_version=2, request=request.as_json())
+        everyone.check(KEYS, schema_version=3, request=request.as_json())
         terms = _terms(everyone, request)
         sums = Sums.of_totals(total, len(terms) + 1)
     except NoSumError as fault:

@@ -32,22 +32,22 @@ class Sums:
     products: Array
 
     def as_json(self) -> dict[str, Any]:
-        """Each term, and each pair of terms, with the persons that it is a sum over."""
+        """Each term, and each pair of terms, in the order of combinations, with the persons that it is a sum over."""
         squares, pairs = np.diag(self.products).tolist(), combinations(range(len(self.means)), 2)
         return {
             "terms": [
                 {"n": self.n, "mean": mean, "sum_of_squares": square}
                 for mean, square in zip(self.means.tolist(), squares, strict=True)
             ],
-            "pairs": [{"first": a, "second": b, "n": self.n, "product": float(self.products[a, b])} for a, b in pairs],
+            "pairs": [{"n": self.n, "product": float(self.products[a, b])} for a, b in pairs],
         }
 
     def as_addends(self) -> dict[str, Any]:
         """The same for hosts that mask their numbers and add them up: products are about 0, in two numbers each, as one
         would lose the digits that deviations from means have."""
         told = self.as_json()
-        for pair in told["pairs"]:
-            apart = self.n * Fraction(self.means[pair["first"]]) * Fraction(self.means[pair["second"]])
+        for pair, (one, other) in zip(told["pairs"], combinations(self.means.tolist(), 2), strict=True):
+            apart = self.n * Fraction(one) * Fraction(other)
             about_zero = Fraction(pair["product"]) + apart
             pair["product"] = float(about_zero)
             pair["rest"] = float(about_zero - Fraction(pair["product"]))
@@ -76,7 +76,7 @@ class Sums:
             raise answer.wrong(f"terms or pairs are not those of {size} terms")
         products = np.diag([_term(term, n, "sum_of_squares") for term in terms])
         for pair, (a, b) in zip(pairs, combinations(range(size), 2), strict=True):
-            pair.check(("product",), first=a, second=b, n=n)
+            pair.check(("product",), n=n)
             products[a, b] = products[b, a] = pair.number("product")
         check_products(products, answer)
         return Sums(n, np.array([term.number("mean") for term in terms]), products)

@@ -8,10 +8,12 @@ them, as JSON Schema (2020-12, section 6.5) has it; an order says by a critical 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedproc.contract.tool.closed_schema import leaves_of
+from fedproc.contract.tool.leaving import OF_PERSONS
 from fedproc.contract.tool.statistics import StatisticDecl
 from fedproc.contract.tool.task import OutputDecl, Task
 
@@ -19,6 +21,9 @@ SUMS = "x-secure-sums"
 PRIVACY = "x-privacy"
 LEAST_HOSTS = 3
 """of a masked sum: of two, each knows the other's part when it sees the sum"""
+_NOT_MASKED = "this site demands secure sums of this tool"
+_NOT_PRIVATE = "this site demands differential privacy of this tool"
+_KNOWN_BEFORE = frozenset({"x-from", "const"})
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,49 @@ def unmet(
     schema: Mapping[str, Any], given: Mapping[str, Any], task: Task, *, secure_sums: bool, most: Spent | None
 ) -> str | None:
     """Why a site that demands these refuses a job of the task, if so; one of a task without data it never does."""
+    masked = masked_outputs(schema, given, task.name)
+    text = unmet_by(task, masked, privacy_of(schema, given), secure_sums=secure_sums, most=most)
+    if text is None:
+        return None
+    if text == _NOT_PRIVATE and most is not None:
+        return text + _cure([f"{key} of at most {getattr(most, kind):g}" for key, kind in _keyword(schema, PRIVACY)])
+    return text + _cure(_choices(schema, task))
+
+
+def unmet_by(
+    task: Task, masked: Collection[str], spent: Spent | None, *, secure_sums: bool, most: Spent | None
+) -> str | None:
+    """The same of a job whose ``masked`` outputs and ``spent`` privacy are known already, without what cures it."""
     if not any(entry.kind == "dataset" for entry in task.inputs):
         return None
-    if secure_sums and not masked_outputs(schema, given, task.name):
-        names = [key for key, outputs in _sums(schema) if any(name.startswith(f"{task.name}.") for name in outputs)]
-        return f"this site demands secure sums of this tool: {_cure([f'{name}=true' for name in names])}"
-    if most is not None and ((asked := privacy_of(schema, given)) is None or not asked.is_within(most)):
-        names = [f"{key} of at most {getattr(most, kind):g}" for key, kind in _keyword(schema, PRIVACY)]
-        return f"this site demands differential privacy of this tool: {_cure(names)}"
+    if secure_sums and any(_plain(task, masked)):
+        return _NOT_MASKED
+    if most is not None and (spent is None or not spent.is_within(most)):
+        return _NOT_PRIVATE
     return None
 
 
+def _plain(task: Task, masked: Collection[str]) -> Iterator[str]:
+    """The ways by which what a task says of persons would leave as it is."""
+    of_persons = [output.name for output in task.outputs if output.disclosure in OF_PERSONS]
+    yield from (f"output {name}" for name in of_persons if name not in masked)
+    if not masked:
+        yield "a task of which nothing is masked"
+    if task.metrics:
+        yield "metrics"
+    if task.connections or task.ports:
+        yield "connections"
+
+
+def _choices(schema: Mapping[str, Any], task: Task) -> list[str]:
+    """What to ask for so that all of the task leaves masked; nothing where that is not to be had."""
+    here = {key: [name for name in names if name.startswith(f"{task.name}.")] for key, names in _sums(schema)}
+    could = {name.partition(".")[2] for names in here.values() for name in names}
+    return [] if any(_plain(task, could)) else [f"{key}=true" for key, names in here.items() if names]
+
+
 def _cure(names: Sequence[str]) -> str:
-    return f"ask for {' and '.join(names)}" if names else "this version has no parameter for it; ask the site"
+    return f": ask for {' and '.join(names)}" if names else ": this version has no parameter for it; ask the site"
 
 
 def problems(schema: Mapping[str, Any], tasks: Sequence[Task], *, goes_on: bool) -> Iterator[str]:
@@ -95,6 +130,35 @@ def _unfit(task: Task, output: OutputDecl) -> Iterator[str]:
     for statistic in output.statistics:
         if named := _without_sum(statistic):
             yield f"{named} of a {statistic.statistic} cannot be added up over hosts: leave it out"
+
+    yield from (
+        f"{path} would leave as it is: name it in a statistic, or say const or x-from" for path in _bare(output)
+    )
+
+
+def masked_places(output: OutputDecl) -> frozenset[str]:
+    """Where the numbers stand that are masked, in the words of ``statistics`` (``groups[].n``)."""
+    return frozenset(
+        f"{statistic.at}.{name}".lstrip(".")
+        for statistic in output.statistics
+        for name in (*statistic.person_counts, *statistic.estimates)
+    )
+
+
+def _bare(output: OutputDecl) -> list[str]:
+    """Places of numbers and of other values that a tool may choose, and that no mask is on."""
+    if output.content is None or output.content.json_schema is None:
+        return []
+    masked, leaves = masked_places(output), leaves_of(output.content.json_schema)
+    found = [leaf.shown for leaf in leaves if leaf.path not in masked and not _is_known(leaf.node)]
+    return list(dict.fromkeys(found)) if leaves else ["what its json_schema leaves open"]
+
+
+def _is_known(node: Mapping[str, Any]) -> bool:
+    """Whether the value is known before the tool runs, or is one of a few declared words."""
+    if "enum" in node:
+        return not any(isinstance(value, int | float) and not isinstance(value, bool) for value in node["enum"])
+    return bool(_KNOWN_BEFORE & node.keys()) or node.get("type") == "null"
 
 
 def _without_sum(statistic: StatisticDecl) -> str:

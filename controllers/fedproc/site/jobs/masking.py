@@ -6,26 +6,33 @@ from pathlib import Path
 
 from fedproc.common.errors import ToolFaultError
 from fedproc.common.files import write_atomically
-from fedproc.contract.tool.privacy import masked_outputs
-from fedproc.contract.tool.task import OutputDecl
+from fedproc.contract.tool.privacy import masked_outputs, privacy_of
+from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.masking.masked import mask
 from fedproc.site.masking.pairs import Pairs
-from fedproc.site.policy.demands import check_privacy
+from fedproc.site.policy.demands import check_again, check_privacy
 from fedproc.site.policy.rules import ToolRule
 
 
-def of_job(services: Services, record: JobRecord, rule: ToolRule, tool: Tool) -> frozenset[str]:
-    """The outputs that leave masked. Raises :class:`RefusedError` where the site demands more protection of persons
-    than the job's parameters ask for, or where the masks would protect nobody."""
+def protect(services: Services, record: JobRecord, rule: ToolRule, tool: Tool) -> None:
+    """Note which outputs leave masked, and how private it is otherwise. Raises :class:`RefusedError` where the site
+    demands more protection of persons than the job's parameters ask for, or where the masks would protect nobody."""
     task = tool.task(record.order.task)
     check_privacy(task, record.order, tool, secure_sums=rule.secure_sums, most=rule.differential_privacy)
-    masked = masked_outputs(tool.parameters, record.order.parameters, record.order.task)
-    if masked:
+    record.masked = masked_outputs(tool.parameters, record.order.parameters, record.order.task)
+    record.own_parameters = tool.host_parameters()
+    record.private = privacy_of(tool.parameters, record.order.parameters)
+    if record.masked:
         _pairs(services, record)
-    return masked
+
+
+def check_demands(record: JobRecord, task: Task, rule: ToolRule) -> None:
+    """Raises :class:`RefusedError` where the site's policy demands more by now than the job was found to have."""
+    private = record.private
+    check_again(task, record.masked, private, secure_sums=rule.secure_sums, most=rule.differential_privacy)
 
 
 def write_masked(services: Services, record: JobRecord, declared: OutputDecl, source: Path) -> Path:
@@ -43,4 +50,5 @@ def write_masked(services: Services, record: JobRecord, declared: OutputDecl, so
 
 
 def _pairs(services: Services, record: JobRecord) -> Pairs:
-    return Pairs(record.order, services.settings.host, services.identity.key, services.policy.known_keys)
+    host, key = services.settings.host, services.identity.key
+    return Pairs(record.order, host, key, services.policy.known_keys, record.own_parameters)

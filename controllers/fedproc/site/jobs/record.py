@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import TERMINAL, JobState, may_follow
 from fedproc.contract.times import now
+from fedproc.contract.tool.privacy import Spent
 from fedproc.contract.wire.messages import Cancel, ConnectionUse, JobOrder, Output, Snapshot, Start, Used
 from fedproc.contract.wire.release import ReleaseStage
 from fedproc.site.executors.base import Handle
@@ -83,6 +84,10 @@ class JobRecord(BaseModel):
     """what the site's policy said of its outputs when it was admitted"""
     masked: frozenset[str] = frozenset()
     """the outputs that leave masked, as its tool and its parameters have it"""
+    own_parameters: frozenset[str] = frozenset()
+    """which of its parameters may be others on other hosts, as its tool has it"""
+    private: Spent | None = None
+    """what its parameters bound its privacy loss by"""
     sealed: dict[str, str] | None = None
     tails: dict[str, tuple[int, int]] = {}
     """by stream: how many bytes of it were sent, in how many records"""

@@ -188,7 +188,7 @@ class JobRun:
             installed = await self._services.tool_cache.get(record.order.tool, self._writer.wait_for)
             task = _task_of(installed, record.order.task)
             self._services.policy.check_task(rule, task)
-            record.masked = masking.of_job(self._services, record, rule, installed.manifest.tool)
+            masking.protect(self._services, record, rule, installed.manifest.tool)
             record.terms = record.terms or self._services.policy.terms(rule, task)
             with self._by(deadlines.end_by, "it had not ended by its deadline"):
                 if record.state in (*_BEFORE_RUN, JobState.running):

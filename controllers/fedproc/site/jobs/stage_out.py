@@ -56,9 +56,11 @@ class _DecisionNeededError(RefusedError):
 def terms_of(services: Services, record: JobRecord, task: Task) -> Terms:
     """How the job's outputs leave: as the policy said when the job was admitted, and as it says now if stricter.
 
-    Raises :class:`RefusedError` if the policy admits the job no more.
+    Raises :class:`RefusedError` if the policy admits the job no more, or demands more protection of persons by now.
     """
-    present = services.policy.terms(services.policy.rule(record.order), task)
+    rule = services.policy.rule(record.order)
+    masking.check_demands(record, task, rule)
+    present = services.policy.terms(rule, task)
     return record.terms.stricter(present) if record.terms is not None else present
 
 

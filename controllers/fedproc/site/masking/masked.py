@@ -28,6 +28,7 @@ def mask(raw: bytes, output: OutputDecl, pairs: Pairs) -> bytes:
     try:
         document = strictly(raw)
         addends = _addends(document, output.statistics)
+        _check_all(document, output.statistics, addends)
         plain = {place: to_word(number) for place, number in addends.items()}
     except ValueError as error:
         raise ToolFaultError(f"output {output.name} cannot be masked: {error}", code="tool_fault.masks") from error
@@ -47,6 +48,15 @@ def _addends(document: Any, statistics: Sequence[StatisticDecl]) -> dict[_Place,
                 numbers = _of_subject(statistic, subject.fields)
                 found |= {(id(subject.fields), name): number for name, number in numbers.items()}
     return found
+
+
+def _check_all(document: Any, statistics: Sequence[StatisticDecl], addends: Mapping[_Place, Fraction]) -> None:
+    """Raises ValueError where a number stands at a statistic's place, in an object that is none of the statistic."""
+    for statistic in statistics:
+        for subject in subjects(document, statistic.at):
+            for name in (*statistic.person_counts, *statistic.estimates):
+                if isinstance(subject.fields.get(name), int | float) and (id(subject.fields), name) not in addends:
+                    raise ValueError(f"{name} stands without the numbers of its statistic, and would leave plain")
 
 
 def _of_subject(statistic: StatisticDecl, fields: Mapping[str, Any]) -> dict[str, Fraction]:

@@ -8,7 +8,8 @@ mask is used twice, and masks of hosts that were told of different parts never c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from hashlib import sha256
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDH
@@ -31,18 +32,23 @@ CODE = "masks.refused"
 
 
 class Pairs:
-    """The secrets of one job with each other host. ``known`` are thumbprints that the site has for hosts, if any.
+    """The secrets of one job with each other host.
+
+    ``known`` are thumbprints that the site has for hosts, if any, ``own`` names of parameters that may differ from host
+    to host.
 
     Raises :class:`RefusedError` if the order names fewer than three hosts, not exactly those of the task, one key for
     two of them, another key or job for this host, or another key than ``known`` has.
     """
 
-    def __init__(self, order: JobOrder, host: str, key: ECKey, known: Mapping[str, str]) -> None:
+    def __init__(
+        self, order: JobOrder, host: str, key: ECKey, known: Mapping[str, str], own: Collection[str] = ()
+    ) -> None:
         self._host, self._key = host, key
         self._keys = {name: _public(name, masked.key) for name, masked in order.masks.items()}
         _check(order, host, key, self._keys, known)
         parts = [[name, order.masks[name].job, one.thumbprint()] for name, one in sorted(self._keys.items())]
-        self._about = [_PURPOSE, order.experiment, order.task, parts]
+        self._about = [_PURPOSE, order.experiment, order.task, parts, _calculation(order, own)]
 
     @property
     def hosts(self) -> list[str]:
@@ -64,6 +70,13 @@ class Pairs:
         secret = HKDF(SHA256(), 32, salt=None, info=about).derive(shared)
         stream = Cipher(AES(secret), CTR(bytes(16))).encryptor().update(bytes(BYTES * count))
         return [int.from_bytes(stream[at : at + BYTES], "big") for at in range(0, BYTES * count, BYTES)]
+
+
+def _calculation(order: JobOrder, own: Collection[str]) -> str:
+    """A hash of what is calculated, as the orders of all hosts have it."""
+    shared = {name: value for name, value in order.parameters.items() if name not in own}
+    deadlines = order.deadlines.model_dump(mode="json")
+    return sha256(canonical([order.tool.digest, shared, deadlines])).hexdigest()
 
 
 def _public(host: str, jwk: Mapping[str, Any]) -> ECKey:

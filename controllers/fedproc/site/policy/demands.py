@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import Field
 
 from fedproc.common.errors import RefusedError
 from fedproc.common.toml_settings import Section
-from fedproc.contract.tool.privacy import Spent, unmet
+from fedproc.contract.tool.privacy import Spent, unmet, unmet_by
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.messages import JobOrder
@@ -44,6 +44,15 @@ def check_privacy(task: Task, order: JobOrder, tool: Tool, *, secure_sums: bool,
     )
     if text is not None:
         raise RefusedError(text, code=CODE)
+
+
+def check_again(
+    task: Task, masked: Collection[str], spent: Spent | None, *, secure_sums: bool, most: PrivacyRule | None
+) -> None:
+    """The same of a job that was admitted, by what its parameters were found to ask for then."""
+    text = unmet_by(task, masked, spent, secure_sums=secure_sums, most=None if most is None else most.most)
+    if text is not None:
+        raise RefusedError(f"{text}, as its policy says since the job was admitted", code=CODE)
 
 
 def _same(asked: Any, taken: Any) -> bool:
