@@ -15,6 +15,7 @@ from fedproc.contract.times import now
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.messages import Capacity, Deadlines, GpuInfo, JobOrder, User
+from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.signals import Signals
 from fedproc.site.executors.base import Observation, Phase, Spec
 from fedproc.site.jobs.holds import Holds
@@ -173,6 +174,9 @@ class _Tools:
 
 class _Runtimes:
     unfit: ClassVar[dict[str, str]] = {}
+
+    async def executor_for(self, task: Task, on_wait: OnWait, stays_at: str | None = None) -> str:
+        return stays_at or ""
 
     async def ready(self, installed: InstalledTool, task: Task, executor: str | None = None) -> Runtime:
         return Runtime("/environment", "python", "a venv")

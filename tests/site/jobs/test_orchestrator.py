@@ -132,9 +132,9 @@ async def test_job_says_that_its_packages_are_fetched_where_that_takes_long(
     monkeypatch.setattr(writer, "_LONG", 0.01)
     made, ready = asyncio.Event(), host.services.runtimes.ready
 
-    async def slowly(installed: Any, task: Any) -> Any:
+    async def slowly(*asked: Any) -> Any:
         await made.wait()
-        return await ready(installed, task)
+        return await ready(*asked)
 
     monkeypatch.setattr(host.services.runtimes, "ready", slowly)
     ordered = order()

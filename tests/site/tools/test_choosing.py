@@ -93,6 +93,36 @@ async def test_job_waits_while_the_one_that_can_run_it_takes_none(monkeypatch: p
     assert (logs[-1]["event"], logs[-1]["executor"]) == ("executor.chosen", "podman")
 
 
+async def test_job_says_what_it_waits_for_and_the_log_once_for_each_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtimes = TaskRuntimes({"sandbox": OWN, "podman": ENGINE})
+    reasons = ["its engine is away", "its engine is away", "no disk", "no disk", "its engine is away", None]
+
+    async def later(_seconds: float) -> None:
+        now = reasons.pop(0)
+        runtimes.unfit = {} if now is None else {"podman": now}
+
+    monkeypatch.setattr(module.asyncio, "sleep", later)
+    await later(0)
+    said: list[str | None] = []
+    with capture_logs() as logs:
+        assert await runtimes.executor_for(task(runtime={"image": IMAGE}), said.append) == "podman"
+    away, full = ("executor podman of this host: " + each for each in ("its engine is away", "no disk"))
+    assert said == [away, full, away, None]
+    assert [each["event"] for each in logs] == ["executor.awaited"] * 3 + ["executor.chosen"]
+
+
+async def test_job_that_was_given_to_an_executor_waits_for_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtimes = TaskRuntimes({"sandbox": OWN, "slurm": OWN})
+    runtimes.unfit = {"slurm": "its controller is away"}
+
+    async def later(_seconds: float) -> None:
+        runtimes.unfit = {}
+
+    monkeypatch.setattr(module.asyncio, "sleep", later)
+    assert await runtimes.executor_for(task(), stays_at="slurm") == "slurm"
+    assert await runtimes.executor_for(task(), stays_at="docker") == "sandbox", "which this host no longer has"
+
+
 async def test_job_that_has_its_executor_stays_there() -> None:
     runtimes = TaskRuntimes({"sandbox": OWN, "slurm": OWN})
     runtimes.unfit = {"slurm": "its controller is away"}

@@ -241,16 +241,20 @@ class JobRun:
         if record.state is JobState.materialising:
             record.enter(JobState.prepared)
             self.save()
-            if record.versions:  # a daemon after this one must know what the processes were given
-                await self._writer.written()
+            # a daemon after this one must know what the processes were given, and where they may be
+            await self._writer.written()
         if record.order.gang:
             await self._wait_for_start()
         await grants.ask_if_due(self._services, record, self._writer.wait_for)
         return Prepared(task, installed, runtime, self._workspace, datasets, share, self._services.settings.host)
 
     async def _lay_out(self, installed: InstalledTool, task: Task) -> tuple[Runtime, tuple[Mount, ...]]:
+        runtimes = self._services.runtimes
+        # a daemon before this one may have submitted it there, and died before the journal had that it runs
+        known = self.record.executor if self.record.state is JobState.prepared else None
+        executor = await runtimes.executor_for(task, self._writer.wait_for, known)
         with self._writer.said_if_long(MAKING):
-            runtime = await self._services.runtimes.ready(installed, task)
+            runtime = await runtimes.ready(installed, task, executor)
         self.record.executor = runtime.executor or None
         self._services.tool_cache.note_ready(installed, task.name, runtime.label)
         await create_layout(self._services, self.record, self._workspace, self._writer.wait_for)

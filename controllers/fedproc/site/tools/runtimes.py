@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fedproc.common.errors import SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.contract.tool.task import Task
+from fedproc.site.centre.api import OnWait
 from fedproc.site.settings import SiteSettings
 from fedproc.site.tools.cache import InstalledTool, Runtime, Runtimes
 from fedproc.site.tools.registry import SiteRegistry
@@ -40,19 +41,35 @@ class TaskRuntimes:
 
         Waits while no executor takes jobs that could run it. Raises :class:`SystemFaultError` if it cannot be had.
         """
-        name = executor if executor in self._executors else await self._chosen(task)
+        name = executor if executor in self._executors else await self.executor_for(task)
         for kind in self._executors[name]:
             if not kind.lacks(task):
                 return replace(await kind.ready(installed, task), executor=name)
         raise _refused(task, {name: self.lacks(name, task)})
 
-    async def _chosen(self, task: Task) -> str:
-        while (choice := self.choose(task)).executor in self.unfit:
-            log.info("executor.awaited", task=task.name, executor=choice.executor, reason=self.unfit[choice.executor])
+    async def executor_for(self, task: Task, on_wait: OnWait = lambda _: None, stays_at: str | None = None) -> str:
+        """The executor that takes the task, once it takes jobs: the chosen one, or the one that the task stays at.
+
+        Raises :class:`SystemFaultError` if none can run it.
+        """
+        said = None
+        while (choice := self._choice(task, stays_at)).executor in self.unfit:
+            reason = self.unfit[choice.executor]
+            if said != (choice.executor, reason):
+                said = choice.executor, reason
+                log.info("executor.awaited", task=task.name, executor=choice.executor, reason=reason)
+                on_wait(f"executor {choice.executor} of this host: {reason}")
             await asyncio.sleep(_AGAIN_SECONDS)
+        if said:
+            on_wait(None)
         if len(self._executors) > 1:
             log.info("executor.chosen", task=task.name, executor=choice.executor, reason=choice.reason)
         return choice.executor
+
+    def _choice(self, task: Task, stays_at: str | None) -> Choice:
+        if stays_at in self._executors:
+            return Choice(stays_at, "the job was given to it before")
+        return self.choose(task)
 
     def choose(self, task: Task) -> Choice:
         """The first that can run it, takes jobs now, and suits it. Raises :class:`SystemFaultError` if none can."""
