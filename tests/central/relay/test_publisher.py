@@ -13,7 +13,9 @@ from tests.support.books import Belt, Books, kinds
 from tests.support.sample_tools import task, tool
 
 from fedproc.central.db.engine import read_transaction, serialized_transaction
+from fedproc.central.db.repositories import experiments, hosts
 from fedproc.central.experiments import deadlines, reconcile
+from fedproc.central.experiments.advance import advance
 from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS
 from fedproc.common.amqp import BrokerError, NotTakenError, ReturnedError
 from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
@@ -157,6 +159,68 @@ def test_a_full_queue_of_one_host_holds_up_nothing_else(books: Books) -> None:
     waiting = [row.claimed for row in books.outbox() if row.host == "BSC"]
     assert waiting[-1] is None, "the full one is not tried again so soon"
     assert asyncio.run(publisher.publish_all(Belt(), now + LEASE_SECONDS + 2)) == 4  # type: ignore[arg-type]
+
+
+def _drained_with_a_full_queue(books: Books, now: float) -> str:
+    """An experiment whose one order the host's queue did not take, before the host was drained."""
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    full = _Broken(error=NotTakenError("full"))
+    assert asyncio.run(books.publisher().publish_all(full, now)) == 0  # type: ignore[arg-type]
+    with serialized_transaction(books.engine) as connection:
+        hosts.drain(connection, "UB", "its racks are moved")
+    assert books.jobs(experiment)[0].state == "dispatched"
+    return experiment
+
+
+def _cancel(books: Books, experiment: str, now: float) -> None:
+    """As the API does."""
+    with serialized_transaction(books.engine) as connection:
+        experiments.request_cancel(connection, experiment)
+        advance(connection, experiment, now)
+
+
+def test_order_that_a_full_queue_did_not_take_is_cancelled_though_its_host_is_drained(books: Books) -> None:
+    now = time.time()
+    experiment = _drained_with_a_full_queue(books, now)
+    _cancel(books, experiment, now + 1)
+    assert books.jobs(experiment)[0].state == "cancelled"
+    assert books.experiment(experiment).state == "cancelled"
+    assert books.outbox() == []
+
+
+def test_order_that_a_full_queue_did_not_take_expires_though_its_host_is_drained(books: Books) -> None:
+    experiment = _drained_with_a_full_queue(books, time.time())
+    (job,) = books.jobs(experiment)
+    with serialized_transaction(books.engine) as connection:
+        assert deadlines.pass_deadlines(connection, job.start_by + 1)
+    assert books.jobs(experiment)[0].state == "expired"
+
+
+def test_order_that_is_cancelled_while_it_is_on_its_way_to_a_full_queue_ends(books: Books) -> None:
+    experiment, now = books.submit(tool="lone", hosts=["UB"]), time.time()
+
+    class Cancelling(_Broken):
+        async def publish(self, *order: Any, **more: Any) -> None:
+            await asyncio.to_thread(_cancel, books, experiment, now)
+            await super().publish(*order, **more)
+
+    publisher = books.publisher()
+    asyncio.run(publisher.publish_all(Cancelling(error=NotTakenError("full")), now))  # type: ignore[arg-type]
+    (job,) = books.jobs(experiment)
+    assert (job.state, job.code, job.reason) == ("cancelled", "cancelled", "cancelled by its user")
+    assert publisher.ended_jobs
+    assert books.experiment(experiment).state == "cancelled"
+
+
+def test_order_that_an_earlier_relay_may_have_sent_is_its_hosts_to_end(books: Books) -> None:
+    experiment, now = books.submit(tool="lone", hosts=["UB"]), time.time()
+    books.publisher("lost")._claim(now)
+    later = now + LEASE_SECONDS + 1
+    full = _Broken(error=NotTakenError("full"))
+    asyncio.run(books.publisher().publish_all(full, later))  # type: ignore[arg-type]
+    _cancel(books, experiment, later)
+    assert books.jobs(experiment)[0].state == "dispatched"
+    assert [row.kind for row in books.outbox()] == ["job", "cancel"]
 
 
 def test_what_no_queue_takes_is_not_sent_and_keeps_nothing_else_from_being_sent(books: Books) -> None:

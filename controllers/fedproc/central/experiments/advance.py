@@ -23,6 +23,7 @@ from fedproc.central.experiments.coordinator import (
     state_of,
     waiting_gang_hosts,
 )
+from fedproc.central.experiments.ending import IS_NOT_TAKEN
 from fedproc.central.experiments.orders import OrderJson
 from fedproc.central.experiments.references import References
 from fedproc.contract.states import TERMINAL, ExperimentState, JobState
@@ -265,14 +266,14 @@ class _Advancing:
         self._sent[row.id].append(kind)
 
     def _end_unclaimed(self, row: Row[Any], decision: Decision) -> bool:
-        """End a queued job whose message no relay has claimed; both happen or neither."""
-        if row.state != JobState.queued:
-            return False
+        """End a job whose order no relay has claimed, or the broker did not take; both happen or neither."""
         claimed = select(outbox.c.id).where(outbox.c.job == row.id, outbox.c.claimed.is_not(None))
-        if self._connection.execute(claimed).first() is not None:
+        free = (jobs.c.state == JobState.queued) & ~claimed.exists()
+        unsent = select(jobs.c.id).where(jobs.c.id == row.id, free | IS_NOT_TAKEN)
+        if self._connection.execute(unsent).first() is None:
             return False
         self._connection.execute(delete(outbox).where(outbox.c.job == row.id, outbox.c.claimed.is_(None)))
-        left = update(jobs).where(jobs.c.id == row.id, jobs.c.state == JobState.queued)
+        left = update(jobs).where(jobs.c.id == row.id, jobs.c.state == row.state)
         values = {"state": JobState.cancelled, "code": decision.code, "reason": decision.reason, "ended": self._now}
         if self._connection.execute(left.values(**values)).rowcount == 0:
             return False

@@ -8,7 +8,7 @@ from fedproc.central.db.repositories import events
 from fedproc.central.db.schema import jobs, outbox
 from fedproc.central.experiments import lost
 from fedproc.central.experiments.advance import advance
-from fedproc.central.experiments.ending import end_job
+from fedproc.central.experiments.ending import IS_NOT_TAKEN, end_job
 from fedproc.contract.states import TERMINAL, JobState
 
 GRACE_SECONDS = 120.0
@@ -29,7 +29,8 @@ def pass_deadlines(connection: Connection, now: float, listening: float | None =
 
 def _expire(connection: Connection, now: float) -> list[str]:
     claimed = select(outbox.c.id).where(outbox.c.job == jobs.c.id, outbox.c.claimed.is_not(None)).exists()
-    query = select(jobs).where(jobs.c.state == JobState.queued, jobs.c.start_by < now, ~claimed)
+    free = (jobs.c.state == JobState.queued) & ~claimed
+    query = select(jobs).where(free | IS_NOT_TAKEN, jobs.c.start_by < now)
     rows = connection.execute(query.with_for_update()).all()
     for row in rows:
         connection.execute(outbox.delete().where(outbox.c.job == row.id))

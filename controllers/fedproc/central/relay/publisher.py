@@ -23,6 +23,7 @@ from fedproc.central.experiments import orders
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.ending import end_job
 from fedproc.central.experiments.orders import OrderJson
+from fedproc.central.relay.not_taken import put_back
 from fedproc.central.relay.window import ByteWindow
 from fedproc.central.tlog import entries
 from fedproc.central.tlog.sequencer import Sequencer
@@ -94,6 +95,8 @@ class Claimed:
     expires: float | None
     size: int = 0
     """bytes of what it shares with others, as JSON: the rest is small"""
+    first: bool = False
+    """no relay had claimed it, so that the broker has it from nobody"""
 
 
 class Publisher:
@@ -109,6 +112,7 @@ class Publisher:
         """rows with orders that stand in the transparency log and are not sent yet"""
         self.ended_jobs = False
         """whether jobs were ended since this was last asked: there is news for streams, and perhaps for the outbox"""
+        self._not_taken: list[Claimed] = []
         self._full: dict[str, float] = {}
         """hosts whose queue took no more, and until when nothing is sent to them"""
         self.without_queue: set[str] = set()
@@ -138,6 +142,8 @@ class Publisher:
             )
             sent = [(row.id, digest) for row, digest in zip(claimed, results, strict=True) if isinstance(digest, str)]
             await asyncio.to_thread(self._mark_sent, sent, now)
+            not_taken, self._not_taken = self._not_taken, []
+            await asyncio.to_thread(self._put_back, not_taken, now)
             total += len(sent)
             for result in results:
                 if isinstance(result, BaseException):
@@ -175,6 +181,8 @@ class Publisher:
         except NotTakenError as error:
             log.warning("message.not_taken", host=row.host, kind=row.kind, reason=error.message)
             self._full[row.host] = now + LEASE_SECONDS
+            if row.kind == _ORDER and row.first:
+                self._not_taken.append(row)
             return None
         except BrokerError as error:
             log.warning("message.not_taken", host=row.host, reason=error.message)
@@ -190,6 +198,13 @@ class Publisher:
                 end_job(connection, job, JobState.error, "system_fault.too_large", error.message, now)
                 advance(connection, job.experiment, now)
         self.ended_jobs = True
+
+    def _put_back(self, rows: Sequence[Claimed], now: float) -> None:
+        """No host has these orders: until they go, their jobs end here; whoever was cancelled meanwhile at once."""
+        if not rows:
+            return
+        with serialized_transaction(self._engine) as connection:
+            self.ended_jobs |= put_back(connection, {row.id: row.body["job"] for row in rows}, now)
 
     def _log_failure(self) -> LogError | None:
         try:
@@ -256,7 +271,8 @@ def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Claimed]:
     def of(row: Row[Any]) -> Claimed:
         own: list[Part] = [parts[part] for part in row.shared or ()]
         body = orders.whole(row.message, own)
-        return Claimed(row.id, row.host, row.kind, body, None, sum(part.size for part in own))
+        size = sum(part.size for part in own)
+        return Claimed(row.id, row.host, row.kind, body, None, size, first=row.claimed is None)
 
     return [of(row) for row in rows]
 

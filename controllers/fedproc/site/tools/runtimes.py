@@ -52,15 +52,15 @@ class TaskRuntimes:
 
         Raises :class:`SystemFaultError` if none can run it.
         """
-        said = None
+        logged = None
         while (choice := self._choice(task, stays_at)).executor in self.unfit:
             reason = self.unfit[choice.executor]
-            if said != (choice.executor, reason):
-                said = choice.executor, reason
+            if logged != (choice.executor, reason):
+                logged = choice.executor, reason
                 log.info("executor.awaited", task=task.name, executor=choice.executor, reason=reason)
                 on_wait(f"executor {choice.executor} of this host: {reason}")
             await asyncio.sleep(_AGAIN_SECONDS)
-        if said:
+        if logged:
             on_wait(None)
         if len(self._executors) > 1:
             log.info("executor.chosen", task=task.name, executor=choice.executor, reason=choice.reason)
