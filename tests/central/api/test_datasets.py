@@ -100,6 +100,9 @@ def _ids(federation: Federation, query: str = "") -> list[str]:
         ("?persons=41", []),
         ("?id=UB:images&id=BSC:none", ["UB:images"]),
         ("?available=true&sort=-host", ["UB:images", "UB:cohort", "BSC:cohort"]),
+        ("?host=nobody", []),
+        ("?column=age&" + "&".join("column=AGE" for _ in range(9)), ["BSC:cohort", "UB:images"]),
+        ("?text=cohort" + "+COHORT" * 20 + "+a+b+c+d+e+f+g", []),
         ("?sort=-size&limit=1", ["UB:images"]),
         ("?sort=-size&limit=1&offset=5", []),
     ],
@@ -126,6 +129,25 @@ def test_pages_are_linked_with_their_filters_and_the_whole_list_is_as_before(off
         many = "?" + "&".join(f"modality=m{number}" for number in range(1_100))
         for wrong in ("?limit=0", "?limit=1001", "?cursor=x", "?kind=films", many):
             assert client.get(f"/datasets{wrong}").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("query", "what"),
+    [
+        ("&".join(f"{name}=v{n}" for n in range(4) for name in ("modality", "body_part", "column")), "12 values"),
+        ("kind=images&" + "&".join(f"column=v{n}" for n in range(10)), "11 values"),
+        ("text=" + "+".join("abcdefghi"), "9 words"),
+        ("sort=-size&text=" + "+".join("abcdefghi"), "9 words"),
+    ],
+)
+def test_more_filters_than_a_database_looks_for_at_once_are_refused(
+    offering: Federation, query: str, what: str
+) -> None:
+    with offering.user() as client:
+        answer = client.get(f"/datasets?{query}")
+        assert answer.status_code == 422
+        assert answer.json()["code"] == "filters.many"
+        assert what in answer.json()["detail"]
 
 
 def test_all_that_fit_are_counted_and_what_can_be_chosen_by_is_told(offering: Federation) -> None:

@@ -17,7 +17,7 @@ from fedproc.central.api.routes.common import answer, answer_list, router
 from fedproc.central.api.views import dataset_detail, dataset_view
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import dataset_columns, datasets
-from fedproc.common.errors import NotFoundError
+from fedproc.common.errors import InvalidInputError, NotFoundError
 from fedproc.common.text import did_you_mean
 from fedproc.contract.api.base import Line
 from fedproc.contract.api.hosts import FILTERS, DatasetDetail, DatasetFilters, DatasetView, FilterValue
@@ -28,8 +28,8 @@ routes = router("hosts")
 _DATASETS = TypeAdapter(list[DatasetView])
 _LINKED_DATA: dict[int | str, dict[str, Any]] = {200: {"content": {dcat.MEDIA_TYPE: {"schema": {"type": "object"}}}}}
 DatasetPath = Annotated[str, Path(pattern=DATASET_PATTERN, description="HOST:id")]
-_MOST_VALUES = 50
-"""of one filter: each is a join"""
+_MOST_VALUES, _MOST_WORDS = 10, 8
+"""of modality, body_part, column and kind together, and of text: each is looked for in every row"""
 Value = Annotated[Line, Query(max_length=200)]
 Cursor = Annotated[str | None, Query(pattern=DATASET_PATTERN, description="the last dataset of the page before")]
 
@@ -38,7 +38,7 @@ Cursor = Annotated[str | None, Query(pattern=DATASET_PATTERN, description="the l
 def list_datasets(
     request: Request,
     caller: Researcher,
-    host: Annotated[str | None, Query(max_length=31, description="only of this host")] = None,
+    host: Annotated[Line | None, Query(max_length=31, description="only of this host")] = None,
     modality: Annotated[
         list[Value] | None, Query(max_length=_MOST_VALUES, description="images of all these, such as CT")
     ] = None,
@@ -49,7 +49,9 @@ def list_datasets(
     column: Annotated[
         list[Value] | None, Query(max_length=_MOST_VALUES, description="tables with all these columns")
     ] = None,
-    text: Annotated[Line | None, Query(max_length=200, description="each word in id, label or description")] = None,
+    text: Annotated[
+        Line | None, Query(max_length=200, description="each of its words, 8 at most, in id, label or description")
+    ] = None,
     catalogue: Annotated[Line | None, Query(max_length=500, description="those of this entry in a catalogue")] = None,
     persons: Annotated[int | None, Query(ge=1, le=2**62, description="images of at least so many")] = None,
     available: Annotated[bool, Query(description="only where the host is heard of")] = False,
@@ -68,13 +70,14 @@ def list_datasets(
 ) -> Response:
     """What the active hosts offer, by their last heartbeats, in the order of host and id unless sorted.
 
-    All filters hold together, without regard to case; ``Dataset-Filters`` names those that this API knows. With
-    ``limit`` the ``Link`` header leads on: a page begins behind the dataset with which the one before ended, whatever
-    came or went meanwhile.
+    All filters hold together, without regard to case, 10 values of them at most; ``Dataset-Filters`` names those that
+    this API knows. With ``limit`` the ``Link`` header leads on: a page begins behind the dataset with which the one
+    before ended, whatever came or went meanwhile.
     """
     app = app_state(request)
     given = {"modality": modality, "body_part": body_part, "kind": [kind] if kind else None, "column": column}
     terms = [datasets.term(name, value) for name, values in given.items() for value in values or ()]
+    _check_sizes(terms, text or "")
     since = time.time() - app.heartbeat_timeout if available else None
     wanted = datasets.Wanted(host, terms, text, catalogue, persons, since, id or ())
     headers = {"Dataset-Filters": ", ".join(FILTERS)}
@@ -90,6 +93,19 @@ def list_datasets(
     if sort is None and limit is not None and len(rows) > limit:
         headers["Link"] = f'<{_next(request, app, views[-1].id)}>; rel="next"'
     return answer_list(_DATASETS, views, headers)
+
+
+def _check_sizes(terms: list[str], text: str) -> None:
+    for what, found, most in (
+        ("values of modality, body_part, column and kind together", len(set(terms)), _MOST_VALUES),
+        ("words of text", len(datasets.terms_of_text(text)), _MOST_WORDS),
+    ):
+        if found > most:
+            raise InvalidInputError(
+                f"there are {found} {what}, and one request looks for {most} at most: ask with fewer, and look for the"
+                " others in what it gives",
+                code="filters.many",
+            )
 
 
 @routes.get("/datasets/filters", response_model=DatasetFilters)

@@ -99,7 +99,7 @@ def list_experiments(
     label: Annotated[Line | None, Query(max_length=200)] = None,
     owner: Annotated[Line | None, Query(max_length=255, description="for operators: only this user's")] = None,
     mine: Annotated[bool, Query(description="for operators: only their own")] = False,
-    tool: Annotated[str | None, Query(max_length=64, description="only of this tool")] = None,
+    tool: Annotated[Line | None, Query(max_length=64, description="only of this tool")] = None,
     text: Annotated[Line | None, Query(max_length=200, description="in label or tool, or the id")] = None,
     count: Annotated[bool, Query(description="also count them all: total")] = False,
     sort: Annotated[

@@ -29,6 +29,7 @@ from fedproc.central.files.inputs import Arrived, declared_upload
 from fedproc.central.files.media_types import check_media_type, media_type_of, refuse_form
 from fedproc.central.files.receive import sha256_of_headers, stream_to
 from fedproc.common.errors import CutOffError, ForbiddenError, InvalidInputError, MalformedRequestError, NotFoundError
+from fedproc.contract.api.base import Line
 from fedproc.contract.api.experiments import JobView
 from fedproc.contract.api.files import FileView
 from fedproc.contract.ids import FILE_PATTERN, SHA256_PATTERN
@@ -57,7 +58,7 @@ async def put_input(
     request: Request,
     task_id: JobPath,
     caller: Researcher,
-    input: Annotated[str | None, Query(max_length=48, description="which, if the task takes several")] = None,
+    input: Annotated[Line | None, Query(max_length=48, description="which, if the task takes several")] = None,
     sha256: Annotated[str | None, Query(pattern=SHA256_PATTERN)] = None,
     file: Annotated[
         str | None,
@@ -143,7 +144,7 @@ def get_output(
     request: Request,
     task_id: JobPath,
     caller: Researcher,
-    output: Annotated[str | None, Query(max_length=48, description="only this declared output")] = None,
+    output: Annotated[Line | None, Query(max_length=48, description="only this declared output")] = None,
 ) -> Response:
     """The job's released outputs: one file as it is, several as a zip; ``Accept: application/json`` lists them."""
     app = app_state(request)

@@ -29,6 +29,7 @@ from fedproc.central.db.engine import read_transaction, retry_on_conflict, seria
 from fedproc.central.db.repositories import tools
 from fedproc.central.experiments import recall
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
+from fedproc.contract.api.base import Line
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, RunRequest
 from fedproc.contract.api.tools import RecalledVersion, TaskView, ToolRecall, ToolRecalled, ToolSummary, ToolView
 from fedproc.contract.times import moment
@@ -74,8 +75,8 @@ def list_tasks(
     request: Request,
     caller: AnyCaller,
     tool: Annotated[ToolPath | None, Query(description="only of this tool")] = None,
-    version: Annotated[str | None, Query(max_length=64, description="with tool: the newest unless given")] = None,
-    name: Annotated[str | None, Query(max_length=48, description="only the task of this name")] = None,
+    version: Annotated[Line | None, Query(max_length=64, description="with tool: the newest unless given")] = None,
+    name: Annotated[Line | None, Query(max_length=48, description="only the task of this name")] = None,
 ) -> Response:
     """Every task template: all that is needed to build its command at a site, with the variables filled in there."""
     with read_transaction(app_state(request).engine) as connection:
@@ -105,8 +106,8 @@ async def run_tool_by_get(
     datasets: Listed = None,
     parameters: JsonText = None,
     host_parameters: JsonText = None,
-    version: Annotated[str | None, Query(max_length=64)] = None,
-    label: Annotated[str | None, Query(max_length=200)] = None,
+    version: Annotated[Line | None, Query(max_length=64)] = None,
+    label: Annotated[Line | None, Query(max_length=200)] = None,
 ) -> Response:
     """Start an experiment with this tool. A GET that acts is against HTTP: use ``POST /experiments``."""
     audit_event(request).is_action = True
@@ -176,7 +177,7 @@ def _json(name: str, text: str, kind: type) -> Any:
 
 @routes.get("/tools/{tool_id}", response_model=ToolView)
 def get_tool(
-    request: Request, tool_id: ToolPath, caller: AnyCaller, version: Annotated[str | None, Query(max_length=64)] = None
+    request: Request, tool_id: ToolPath, caller: AnyCaller, version: Annotated[Line | None, Query(max_length=64)] = None
 ) -> Response:
     """One tool, with links to its tasks."""
     app = app_state(request)
@@ -221,7 +222,7 @@ def get_manifest(
     request: Request,
     tool_id: ToolPath,
     caller: AnyCaller,
-    version: Annotated[str | None, Query(max_length=64)] = None,
+    version: Annotated[Line | None, Query(max_length=64)] = None,
     digest: DigestQuery | None = None,
 ) -> Response:
     """The signed manifest of one version: a compact JWS."""
@@ -236,7 +237,7 @@ def get_bundle(
     request: Request,
     tool_id: ToolPath,
     caller: AnyCaller,
-    version: Annotated[str | None, Query(max_length=64)] = None,
+    version: Annotated[Line | None, Query(max_length=64)] = None,
     digest: DigestQuery | None = None,
 ) -> Response:
     """The source of one version, packed (tar.gz)."""
