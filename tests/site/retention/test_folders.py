@@ -168,6 +168,7 @@ async def test_nothing_is_removed_by_a_clock_that_is_wrong_or_that_nobody_has_co
     assert over.exists()
 
 
+@pytest.mark.slow
 def test_size_counts_folders_of_any_depth_and_follows_no_link(tmp_path: Path) -> None:
     with open(nested_folders(tmp_path / "top", 1200) + "/file", "wb") as file:  # noqa: PTH123
         file.write(b"x" * 10_000)

@@ -282,6 +282,7 @@ def test_folders_are_not_made_deeper_over_a_link(tmp_path: Path) -> None:
         unpacked(tmp_path, layer(folder("/".join("a" * 200)), link("l", "/".join("a" * 200)), file("l/" + "b/" * 60)))
 
 
+@pytest.mark.slow
 def test_folders_of_any_depth_are_removed(tmp_path: Path) -> None:
     place = tmp_path / "image"
     nested_folders(place, 1200)
