@@ -109,34 +109,19 @@ def test_measures_are_those_of_scikit_learn(site: Inference, tmp_path: Path) -> 
     site.give(logistic(WEIGHTS, BIAS))
     told = site.told(**ASKED)
     over = probability >= 0.5
-    assert share(told, "sensitivity")["share"] == over[y].mean()
-    assert share(told, "specificity")["share"] == (~over)[~y].mean()
-    assert share(told, "accuracy")["share"] == (over == y).mean()
+    assert share(told, "sensitivity")["share"] == pytest.approx(over[y].mean(), abs=0.051)
+    assert share(told, "specificity")["share"] == pytest.approx((~over)[~y].mean(), abs=0.051)
+    assert share(told, "accuracy")["share"] == pytest.approx((over == y).mean(), abs=0.026)
     (found,) = told["discrimination"]
     assert found["auc"] == pytest.approx(roc_auc_score(y, probability), abs=0.005)
     assert (found["positives"], found["negatives"]) == (y.sum(), (~y).sum())
     edges = [-0.1, *np.arange(1, 10) / 10, 1.1]
     for cell in told["calibration"]:
         here = (probability >= edges[cell["first"]]) & (probability < edges[cell["last"] + 1])
-        assert (cell["persons"], cell["positives"]) == (here.sum(), y[here].sum())
-        assert cell["mean_predicted"] == pytest.approx(probability[here].mean(), abs=0.006)
-    assert sum(cell["persons"] for cell in told["calibration"]) == 300
+        assert cell["persons"] == here.sum() // 10 * 10
+        assert cell["share"] == pytest.approx(y[here].mean(), abs=0.26)
+    assert 250 < sum(cell["persons"] for cell in told["calibration"]) <= 300
     assert against(site.tool, told, tmp_path / "sealed") == {}
-
-
-def test_counts_of_hosts_add_up_to_those_of_all_rows_in_one_place(inference: ToolProgram, tmp_path: Path) -> None:
-    right = []
-    for number, count in enumerate((150, 210, 360)):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        here = Inference(inference, folder)
-        x, _, y = [made_rows(360)[part][:150] if count == 150 else made_rows(360)[part] for part in range(3)]
-        part = slice(150, None) if count == 210 else slice(None)
-        write_rows(here.datasets, x[part], y[part])
-        here.give(logistic(WEIGHTS, BIAS))
-        found = share(here.told(**ASKED), "accuracy")
-        right.append(round(found["share"] * found["persons"]))
-    assert right[0] + right[1] == right[2]
 
 
 def test_npz_of_flower_logistic_names_its_features(site: Inference) -> None:
@@ -153,7 +138,7 @@ def test_npz_of_flower_logistic_names_its_features(site: Inference) -> None:
     site.give(packed.getvalue(), "model.npz")
     told = site.told(outcome="ill")
     assert told["model"]["format"] == "npz"
-    assert share(told, "accuracy")["share"] == ((probability >= 0.5) == y).mean()
+    assert share(told, "accuracy")["share"] == pytest.approx(((probability >= 0.5) == y).mean(), abs=0.026)
     assert "leave them out" in site_fault(site, features=["b", "a"], outcome="ill")
 
 
@@ -185,8 +170,8 @@ def test_public_onnx_model_predicts_the_species_of_iris(site: Inference, tmp_pat
         command, input=json.dumps(iris.data[:, :2].tolist()), capture_output=True, text=True, check=True
     )
     probability, y = np.array(json.loads(ran.stdout)), iris.target == 2
-    assert told["discrimination"][0]["auc"] == pytest.approx(roc_auc_score(y, probability), abs=0.005)
-    assert share(told, "sensitivity")["share"] == (probability >= 0.1)[y].mean()
+    assert told["discrimination"][0]["auc"] == pytest.approx(roc_auc_score(y, probability), abs=0.026)
+    assert share(told, "sensitivity")["share"] == pytest.approx((probability >= 0.1)[y].mean(), abs=0.11)
     assert against(site.tool, told, tmp_path / "sealed") == {}
 
 
@@ -218,9 +203,10 @@ def test_network_of_flower_image_predicts_on_the_patches_that_it_was_trained_on(
     scores, labels = (np.array(each) for each in json.loads(ran.stdout))
     (found,) = told["discrimination_in_pairs"]
     assert found["persons"] == labels.sum() <= PERSONS["UB"]
-    assert found["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=0.005)
+    assert found["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=0.051)
     specificity = share(told, "specificity")
-    assert specificity.get("share", 1) == ((scores < 0)[labels == 0].mean() if "share" in specificity else 1)
+    expected = (scores < 0)[labels == 0].mean() if "share" in specificity else 1
+    assert specificity.get("share", 1) == pytest.approx(expected, abs=0.26)
     assert against(site.tool, told, tmp_path / "sealed") == {}
 
 
@@ -230,7 +216,10 @@ def test_without_a_truth_it_says_of_how_many_it_is_positive(site: Inference, tmp
     site.give(logistic(WEIGHTS, BIAS))
     told = site.told(features=["a", "b"])
     (found,) = told["shares"]
-    assert (found["what"], found["share"]) == ("predicted positive", (probability >= 0.5).mean())
+    assert (found["what"], found["share"]) == (
+        "predicted positive",
+        pytest.approx((probability >= 0.5).mean(), abs=0.051),
+    )
     assert against(site.tool, told, tmp_path / "sealed") == {}
 
 
@@ -336,9 +325,7 @@ def example(tool: ToolProgram) -> dict[str, Any]:
         lambda a: a["shares"][0].update(extent="some", persons=50, share=0.98),
         lambda a: a["discrimination"][0].update(positives=2),
         lambda a: a["discrimination"][0].update(auc="Maria Ortiz"),
-        lambda a: a["calibration"].append(
-            {"first": 1, "last": 1, "persons": 1, "positives": 1, "mean_predicted": 0.913}
-        ),
+        lambda a: a["calibration"].append({"first": 1, "last": 1, "persons": 1, "share": 0.913}),
         lambda a: a.update(kind="SYNTHETIC-0001"),
     ],
 )

@@ -1,4 +1,7 @@
-"""How well a model does, over persons: shares with ``least`` persons on both sides, AUC, calibration in classes."""
+"""How well a model does, over persons: shares with ``least`` persons on both sides, AUC, calibration in classes.
+
+Numbers are in steps, as who brings the model can make two that differ for one person alone.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,10 @@ import numpy.typing as npt
 
 NEARLY_ALL = 0.9
 """share of a class with one outcome from which a host's rules have a person look"""
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""to which shares are rounded"""
+FEWEST = 20
+"""persons of the rarer outcome without whom no area under the curve is told"""
 
 
 @dataclass(frozen=True)
@@ -24,31 +31,45 @@ class Predicted:
 
 
 def share_of(name: str, right: int, persons: int, least: int) -> dict[str, Any]:
-    """Of how many persons something is so: as a class, and as a number where neither side is of a few."""
-    if right in (0, persons):
-        return {"what": name, "extent": "all" if right else "none"}
+    """Of how many persons something is so: ``few`` are fewer than ``least``, be it nobody, ``most`` are all but few.
+
+    Of ``some`` the share is told, in steps that each hold ``least`` persons.
+    """
     if right < least or persons - right < least:
         return {"what": name, "extent": "few" if right < least else "most"}
-    return {"what": name, "extent": "some", "persons": persons, "share": right / persons}
+    return {"what": name, "extent": "some", "persons": persons, "share": in_steps(right, persons, least)}
 
 
-def auc_of(predicted: Predicted) -> float:
-    """The share of pairs of a positive and a negative that are in order, ties by half (Mann-Whitney), to two digits.
+def in_steps(right: int, persons: int, least: int) -> float:
+    """The share, rounded to a step of at least ``least`` of the persons, and neither 0 nor 1."""
+    step = next((step for step in STEPS if step * persons >= least), STEPS[-1])
+    return round(min(max(round(right / persons / step) * step, step), 1 - step), 2)
 
-    More digits would tell what one person's record adds: the model is the researcher's own.
+
+def auc_of(predicted: Predicted) -> float | None:
+    """The share of pairs of a positive and a negative that are in order, ties by half (Mann-Whitney).
+
+    It is rounded to a step that is more than one person of the rarer outcome moves it by, and None where these are
+    fewer than ``FEWEST``: the model is the researcher's own, and may be made to say something of one person alone.
     """
+    positives = int(predicted.outcomes.sum())
+    negatives = len(predicted.outcomes) - positives
+    rarer = min(positives, negatives)
+    if rarer < FEWEST:
+        return None
+    step = next(step for step in STEPS if step * rarer > 1)
     _, places, counts = np.unique(predicted.probabilities, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - (counts - 1) / 2
-    positives = predicted.outcomes.sum()
-    ranks = middle[places][predicted.outcomes].sum()
-    negatives = len(predicted.outcomes) - positives
-    return round(float((ranks - positives * (positives + 1) / 2) / (positives * negatives)), 2)
+    ranks = float(middle[places][predicted.outcomes].sum())
+    area = (ranks - positives * (positives + 1) / 2) / (positives * negatives)
+    return round(round(area / step) * step, 2)
 
 
 def calibration_of(predicted: Predicted, edges: Sequence[float], least: int) -> list[dict[str, Any]]:
-    """Classes of probability with their persons, how many of these are positive, and the mean that was predicted.
+    """Classes of probability with their persons, and the share of these that is positive, both in steps.
 
-    Neighbours are joined until each has ``least`` persons of each outcome, and none nearly all of one.
+    What the model says within a class is not told: its mean would be the researcher's own number. Neighbours are joined
+    until each has ``least`` persons of each outcome, and none nearly all of one.
     """
     places = [bisect_right(edges, value) for value in predicted.probabilities.tolist()]
     runs: list[list[int]] = []
@@ -65,7 +86,7 @@ def calibration_of(predicted: Predicted, edges: Sequence[float], least: int) -> 
             first, _, *last = runs.pop()
             joined = [first, len(edges), *last, *joined[2:]]
         runs += [joined] if _is_enough(predicted, joined[2:], least) else []
-    return [_class(predicted, run) for run in runs]
+    return [_class(predicted, run, least) for run in runs]
 
 
 def _is_enough(predicted: Predicted, records: Sequence[int], least: int) -> bool:
@@ -80,8 +101,9 @@ def _persons(predicted: Predicted, records: Sequence[int]) -> tuple[int, int]:
     return len(everybody), len(positive)
 
 
-def _class(predicted: Predicted, run: Sequence[int]) -> dict[str, Any]:
+def _class(predicted: Predicted, run: Sequence[int], least: int) -> dict[str, Any]:
     first, last, *records = run
     persons, positives = _persons(predicted, records)
-    mean = round(float(predicted.probabilities[list(records)].mean()), 2)
-    return {"first": first, "last": last, "persons": persons, "positives": positives, "mean_predicted": mean}
+    rounded = persons // least * least
+    share = in_steps(round(positives / persons * rounded), rounded, least)
+    return {"first": first, "last": last, "persons": rounded, "share": share}

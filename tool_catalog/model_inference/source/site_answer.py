@@ -48,15 +48,16 @@ def _against_truth(records: Records, probabilities: Any, request: Request) -> di
     persons, auc = len(set(records.persons)), auc_of(predicted)
     is_paired = persons < len(outcomes)
     told = {"persons": persons, "positives": positives, "negatives": negatives, "auc": auc}
+    is_told = auc is not None
     return {
         "shares": shares if is_paired else [*shares, *_accuracy(sum(found), len(outcomes), shares, request.least)],
-        "discrimination": [] if is_paired else [told],
-        "discrimination_in_pairs": [{"persons": persons, "auc": auc}] if is_paired else [],
+        "discrimination": [told] if is_told and not is_paired else [],
+        "discrimination_in_pairs": [{"persons": persons, "auc": auc}] if is_told and is_paired else [],
         "calibration": calibration_of(predicted, request.edges, request.least),
     }
 
 
 def _accuracy(right: int, persons: int, shares: Sequence[dict[str, Any]], least: int) -> list[dict[str, Any]]:
-    """It is the sum of the two others: with one of them known exactly, it would tell the other."""
-    exact = {share["extent"] in ("all", "none", "some") for share in shares}
-    return [share_of("accuracy", right, persons, least)] if len(exact) == 1 else []
+    """It is the sum of the two others: with one of them known in steps, it would tell more of the other."""
+    known = {share["extent"] == "some" for share in shares}
+    return [share_of("accuracy", right, persons, least)] if len(known) == 1 else []
