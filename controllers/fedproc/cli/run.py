@@ -20,11 +20,12 @@ from fedproc.cli.finding import Experiment, experiment_id, explain
 from fedproc.cli.follow import follow
 from fedproc.cli.show import AsJson, as_json, bold, coloured, console, notice, one_json, say
 from fedproc.client.api import Client
-from fedproc.client.crypt4gh_keys import read_public
+from fedproc.client.crypt4gh_keys import public_of, read_public
 from fedproc.client.results import check_folder, fetch_results, in_plain, write_report
 from fedproc.client.session import signed_in
 from fedproc.common.errors import FedprocError, InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
+from fedproc.contract.wire.crypt4gh import fingerprint
 
 NOT_SUCCEEDED = 3
 WITHOUT_SOME = 4
@@ -222,6 +223,8 @@ def fetch(client: Client, experiment: ExperimentView, to: Path, private: bytes |
     files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
     if experiment.encrypt_to and private is None:
         notice("what ends in .c4gh is encrypted to your key: fedproc results, with --decrypt-with KEY, decrypts it")
+    if key := experiment.encrypt_to if private is None else public_of(private):
+        notice(f"sha256 of the key: {fingerprint(key)}; the log of each site has that of the key it encrypted to")
     if plain:
         more = f" and {len(plain) - _SHOWN} more" if len(plain) > _SHOWN else ""
         notice(

@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from fedproc.common.errors import InvalidInputError
@@ -27,6 +28,12 @@ def read_public(path: Path) -> str:
     except ValueError as error:
         raise InvalidInputError(f"{path} {error}; crypt4gh-keygen makes a pair of keys") from error
     return text
+
+
+def public_of(private: bytes) -> str:
+    """The public key of a private one, as it is sent."""
+    public = X25519PrivateKey.from_private_bytes(private).public_key()
+    return base64.b64encode(public.public_bytes_raw()).decode()
 
 
 def read_private(path: Path, passphrase: Callable[[], str]) -> bytes:

@@ -142,6 +142,7 @@ async def test_log_has_both_hashes(tmp_path: Path) -> None:
         hashlib.sha256(PLAIN).hexdigest(),
         hashlib.sha256(content).hexdigest(),
     )
+    assert leaving.encrypt_to == hashlib.sha256(OWN.public_key().public_bytes_raw()).hexdigest()
 
 
 @pytest.mark.parametrize("optional", [False, True])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from joserfc.jwk import ECKey
 from tests.support.disks import Disk
 from tests.support.orchestrator import SECONDS, Host, S, order
@@ -70,6 +73,14 @@ def kinds(host: Host) -> list[str]:
 def asking(**changes: Any) -> JobOrder:
     update = {"purpose": "survival of the fittest", "user": User(sub="alice", name="Alice Liddell")}
     return order().model_copy(update=update | changes)
+
+
+async def test_log_says_to_which_key_results_are_to_be_encrypted(host: Host) -> None:
+    raw = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    key = base64.b64encode(raw).decode()
+    encrypted = await logged.accepted(host.services, asking(encrypt_to=key))
+    assert encrypted.data()["encrypt_to"] == hashlib.sha256(raw).hexdigest()
+    assert "encrypt_to" not in (await logged.accepted(host.services, asking())).data()
 
 
 async def until(condition: Any) -> None:

@@ -55,6 +55,11 @@ def key_of(text: str) -> bytes:
     return key
 
 
+def fingerprint(key: str) -> str:
+    """By which people compare public keys: the sha256 of its 32 bytes. Raises :class:`ValueError` for what is none."""
+    return hashlib.sha256(key_of(key)).hexdigest()
+
+
 def encrypt_file(source: Path, target: Path, key: str, between: Callable[[], None] = lambda: None) -> str:
     """Write ``source`` to ``target``, on the disk, for the owner of the public ``key`` alone.
 

@@ -9,6 +9,7 @@ from fedproc.common.errors import FedprocError
 from fedproc.common.tlog.entries import canonical
 from fedproc.common.tlog.pseudonyms import Pseudonyms
 from fedproc.contract.api.files import NewUpload
+from fedproc.contract.wire.crypt4gh import fingerprint
 from fedproc.contract.wire.messages import JobOrder
 from fedproc.contract.wire.release import PARTLY_CODE
 from fedproc.site.centre.api import OnWait
@@ -51,6 +52,7 @@ async def accepted(services: Services, order: JobOrder) -> JobAccepted:
         user=f"subject:{order.user.sub[:255]}" if services.policy.log_subjects else names.of("user", order.user.sub),
         project=names.unless_id("project", order.project),
         purpose=_purpose(services, names, order.purpose),
+        encrypt_to=_key(order),
     )
 
 
@@ -143,7 +145,9 @@ class LoggedUploads:
             await self._note_decision(record, sealed, leaving, on_wait)
             record.noted = about
         fields = new.model_dump(include={"output", "sha256", "recipient", "plain_sha256"})
-        await log.append_persistently(OutputLeaving(**_of(record.order), bytes=new.size, **fields), on_wait)
+        key = _key(record.order) if new.plain_sha256 else None
+        entry = OutputLeaving(**_of(record.order), bytes=new.size, encrypt_to=key, **fields)
+        await log.append_persistently(entry, on_wait)
 
     async def _note_decision(
         self, record: JobRecord, sealed: Mapping[str, str], leaving: Mapping[str, str], on_wait: OnWait
@@ -163,6 +167,10 @@ class LoggedUploads:
 
 def _of(order: JobOrder) -> dict[str, str]:
     return {"job": order.job, "experiment": order.experiment}
+
+
+def _key(order: JobOrder) -> str | None:
+    return fingerprint(order.encrypt_to) if order.encrypt_to else None
 
 
 def _tool(order: JobOrder) -> ToolUsed:

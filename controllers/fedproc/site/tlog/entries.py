@@ -58,7 +58,8 @@ class _OfJob(HostEntry):
 class JobAccepted(_OfJob):
     """``user``, ``project`` and ``purpose`` as :class:`fedproc.common.tlog.pseudonyms.Pseudonyms` writes them.
 
-    ``inputs`` counts the files that come from the centre.
+    ``inputs`` counts the files that come from the centre. ``encrypt_to`` is the fingerprint of the key to which its
+    results are encrypted (:func:`fedproc.contract.wire.crypt4gh.fingerprint`).
     """
 
     kind: ClassVar[str] = "job.accepted"
@@ -69,6 +70,7 @@ class JobAccepted(_OfJob):
     user: str
     project: str | None = None
     purpose: str | None = None
+    encrypt_to: Sha256 | None = None
 
 
 class JobStarted(_OfJob):
@@ -124,6 +126,8 @@ class OutputLeaving(_OfJob):
     recipient: HostId | None = None
     plain_sha256: Sha256 | None = None
     """of one that is encrypted to its user: the hash that the decision names"""
+    encrypt_to: Sha256 | None = None
+    """of such a one: the fingerprint of the user's key"""
 
 
 class OutputUploaded(_OfJob):

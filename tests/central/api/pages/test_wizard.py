@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import select
 from tests.central.api.pages.conftest import Tab
 from tests.support.browser import STANDARDS
@@ -142,6 +145,20 @@ def test_run_again_takes_all_of_an_earlier_one(dashboard: Federation, rosa: http
     assert re.search(r'name="hp.BSC.threads" value="2"', page)
     assert re.search(r'name="purpose" value="a look"', page)
     assert len(re.findall(r'name="dataset" value="(UB|BSC):cohort" checked', page)) == 2
+
+
+def test_run_again_encrypts_to_the_key_of_the_earlier_one_and_an_address_to_none(
+    dashboard: Federation, rosa: httpx.Client
+) -> None:
+    key = base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    earlier = send(rosa, encrypt_to=key).url.path.rpartition("/")[2]
+    page = rosa.get(f"/dashboard/new?from={earlier}").text
+    (carried,) = re.findall(r'name="encrypt_to" value="([^"]*)"', page)
+    assert html.unescape(carried) == key
+    assert key in html.unescape(page.partition("encrypted to the key")[2])
+    again = send(rosa, encrypt_to=html.unescape(carried)).url.path.rpartition("/")[2]
+    assert [dashboard.books.experiment(each).request["encrypt_to"] for each in (earlier, again)] == [key, key]
+    assert "encrypt_to" not in rosa.get("/dashboard/new", params={"tool": "learn", "encrypt_to": key}).text
 
 
 def test_a_form_without_our_token_starts_nothing(dashboard: Federation, rosa: httpx.Client) -> None:

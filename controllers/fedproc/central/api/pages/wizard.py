@@ -54,6 +54,7 @@ class Draft:
     host_parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
+    encrypt_to: str = ""
 
 
 def draft_of(given: FormData | QueryParams) -> Draft:
@@ -74,6 +75,7 @@ def draft_of(given: FormData | QueryParams) -> Draft:
         host_parameters=by_host,
         texts={name: single.get(name, "") for name in _TEXTS},
         key=single.get("key", "") if _KEY.match(single.get("key", "")) else _new_key(),
+        encrypt_to=single.get("encrypt_to", "")[:64],
     )
 
 
@@ -95,7 +97,8 @@ async def lead_to_form(request: Request) -> Response:
 @routes.get("/dashboard/new")
 async def show_form(request: Request, api: Api, session: SignedIn) -> Response:
     """The form, filled by its address or by an earlier experiment (``from``)."""
-    draft = replace(draft_of(request.query_params), key=_new_key())
+    # nor the key of somebody else, to whom the results would be encrypted
+    draft = replace(draft_of(request.query_params), key=_new_key(), encrypt_to="")
     if earlier := request.query_params.get("from"):
         draft = await _again(api, earlier, draft.key)
     return await _form(request, api, session, draft)
@@ -109,7 +112,7 @@ async def _again(api: Backend, experiment: str, key: str) -> Draft:
     texts = {name: getattr(before, name) or "" for name in _TEXTS}
     return Draft(
         before.tool, before.version, tuple(before.datasets), tuple(sorted(hosts)),
-        fields.texts(schema, before.parameters), by_host, texts, key,
+        fields.texts(schema, before.parameters), by_host, texts, key, before.encrypt_to or "",
     )  # fmt: skip
 
 
@@ -153,6 +156,8 @@ def _request(tool: ToolView, draft: Draft, known: Set[str]) -> tuple[dict[str, A
         "host_parameters": {host: values for host, values in by_host.items() if values},
         **texts,
     }
+    if draft.encrypt_to:
+        body["encrypt_to"] = draft.encrypt_to
     return body, problems
 
 
