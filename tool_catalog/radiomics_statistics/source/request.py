@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,12 @@ DEFAULTS: dict[str, list[float]] = {
     "kurtosis": [-1, -0.5, 0, 0.5, 1, 2],
 }
 """tool.yaml says the same; a test compares them"""
+FAMILIES = (
+    ("compactness_2", "sphericity"),
+    ("volume", "volume_of_voxels"),
+    ("energy", "root_mean_square"),
+)
+"""features that follow from each other, or nearly: ends of classes of one are ends of classes of the other"""
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,19 @@ def read_request(path: Path) -> Request:
     )
     for name, edges in request.features.items():
         _check_edges(name, edges)
+    _check_families(request.features)
     return request
 
 
 def _check_edges(name: str, edges: Any) -> None:
     if not isinstance(edges, list) or len(edges) > MOST_EDGES or any(b <= a for a, b in pairwise(edges)):
         raise Fault(f"parameters: features: {name}: ends of classes must rise, and be {MOST_EDGES} at most")
+
+
+def _check_families(features: Mapping[str, list[float]]) -> None:
+    """Two histograms of one measure with ends that lie close tell who lies between, by their difference."""
+    for family in FAMILIES:
+        if len(asked := [name for name in family if features.get(name)]) > 1:
+            raise Fault(
+                f"parameters: features: {' and '.join(asked)} are one measure: give one of them no classes ([])"
+            )
