@@ -11,13 +11,14 @@ from typing import Any
 import httpx
 import pytest
 from joserfc.jwk import ECKey, RSAKey
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from tests.support.books import kinds
 from tests.support.central_api import Federation, problem
 from tests.support.issuer import TestIssuer
 
 from fedproc.central.db.engine import write_transaction
 from fedproc.central.db.repositories import dataset_columns
+from fedproc.central.db.schema import hosts as host_rows
 from fedproc.central.db.schema import relays
 from fedproc.common.keys import public_jwk
 from fedproc.contract.times import now
@@ -389,3 +390,14 @@ def test_what_a_host_has_the_centre_keep_of_columns_is_bounded(
 @pytest.mark.parametrize("path", ["/datasets/MARS:cohort", "/datasets/UB:none"])
 def test_datasets_that_are_not_there(rosa: httpx.Client, path: str) -> None:
     assert "fedproc data lists" in problem(rosa.get(path), 404)["detail"]
+
+
+def test_end_of_a_certificate_that_is_no_moment_is_not_told(lone: Federation) -> None:
+    """A release before kept what a host wrote, and one host's report must not hide all the others."""
+    late = update(host_rows).where(host_rows.c.id == "UB").values(certificate_expires=253402387139.0)
+    with write_transaction(lone.books.engine) as connection:
+        connection.execute(late)
+    with lone.user() as client:
+        for path in ("/hosts/", "/hosts/UB"):
+            assert client.get(path).status_code == 200
+        assert client.get("/hosts/UB").json()["certificate_expires"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,32 @@ def test_jobs_of_gangs_are_known_as_such_after_an_update(engine: Engine) -> None
     with read_transaction(engine) as connection:
         rows = connection.execute(text("SELECT id, gang FROM jobs ORDER BY id")).all()
     assert [(row.id, bool(row.gang)) for row in rows] == [("a", True), ("b", False), ("c", False)]
+
+
+ENDS = {
+    "GOOD": ("2027-01-01T00:00:00+00:00", 1798761600.0),
+    "LATE": ("9999-12-31T23:59:59-23:59", None),
+    "NAIVE": ("2027-01-01T00:00:00", None),
+    "ODD": ("soon", None),
+}
+"""of certificates, as hosts reported them, and what is kept of them"""
+
+
+@pytest.mark.slow
+def test_ends_of_certificates_in_old_reports_are_kept_if_they_are_moments(engine: Engine) -> None:
+    _to(engine, "0020")
+    with write_transaction(engine) as connection:
+        for host, (end, _) in ENDS.items():
+            report = {"report": {"facts": {"credentials": {"certificate": {"not_after": end}}}}}
+            connection.execute(
+                text("INSERT INTO hosts (id, site, roles, location, public_key, domain, active, enrolled, report)"
+                     " VALUES (:id, '', '[]', '', '{}', 'x', TRUE, 0, :report)"),
+                {"id": host, "report": json.dumps(report)},
+            )  # fmt: skip
+    migrate.migrate(engine)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(text("SELECT id, certificate_expires FROM hosts")).all()
+    assert {row.id: row.certificate_expires for row in rows} == {host: kept for host, (_, kept) in ENDS.items()}
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from fedproc.contract.api.hosts import DatasetDetail, DatasetView, HostReportVie
 from fedproc.contract.api.operations import AuditEntry, DeadLetter
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 from fedproc.contract.states import TERMINAL
-from fedproc.contract.times import moment
+from fedproc.contract.times import moment, moment_or_none
 from fedproc.contract.tool.placeholders import HOST_PLACEHOLDER_FAMILIES, HOST_PLACEHOLDERS
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Tool
@@ -237,7 +237,7 @@ def host_view(row: Row[Any], heartbeat_timeout: float, datasets: Iterable[str] =
         reached_by=_reached_by(row),
         last_heartbeat=None if row.heard is None else moment(row.heard),
         datasets=[f"{row.id}:{each}" for each in datasets],
-        certificate_expires=None if row.certificate_expires is None else moment(row.certificate_expires),
+        certificate_expires=moment_or_none(row.certificate_expires),
         log=witness.view(row.log),
         **{name: heartbeat[name] for name in names if name in heartbeat},
     )

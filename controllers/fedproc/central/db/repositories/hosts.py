@@ -154,7 +154,7 @@ def certificate_expires(report: Any) -> float | None:
     try:
         found = datetime.fromisoformat(report) if isinstance(report, str) else None
         return None if found is None or found.tzinfo is None else moment(found.timestamp()).timestamp()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return None
 
 

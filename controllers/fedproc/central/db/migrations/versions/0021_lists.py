@@ -1,6 +1,6 @@
 """What lists are filtered, sorted and counted by; it comes with the hosts' next heartbeats."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,11 +30,15 @@ def _copy_expiries() -> None:
 
 
 def _expires(report: Any) -> float | None:
+    """A time without a zone, or at the end of all time, is no moment that a list could show."""
     for key in ("report", "facts", "credentials", "certificate", "not_after"):
         report = report.get(key) if isinstance(report, dict) else None
     try:
-        return datetime.fromisoformat(report).timestamp() if isinstance(report, str) else None
-    except (ValueError, OverflowError):
+        found = datetime.fromisoformat(report) if isinstance(report, str) else None
+        if found is None or found.tzinfo is None:
+            return None
+        return datetime.fromtimestamp(found.timestamp(), UTC).timestamp()
+    except (ValueError, OverflowError, OSError):
         return None
 
 
