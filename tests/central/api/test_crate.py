@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ import httpx
 import pytest
 from tests.support.central_api import Federation
 
+from fedproc.central.api.crate.bag import zipped
+from fedproc.central.api.crate.document import Facts
+from fedproc.contract.api.experiments import ExperimentView
+from fedproc.contract.api.files import FileView
 from fedproc.contract.times import now
 from fedproc.contract.wire.release import PARTLY_CODE, PARTLY_RELEASED, REFUSED, UNDER_REVIEW, WITHHELD, ReleaseStage
 
@@ -206,6 +211,51 @@ def test_what_a_site_keeps_is_nowhere(federation: Federation, rosa: httpx.Client
     assert checks(found, "SignOff") == {"UB": ("Completed", []), "BSC": ("Failed", [])}
     assert run(found)["actionStatus"] == f"{S}FailedActionStatus"
     assert "result" not in run(found)
+
+
+class Counted(list[FileView]):
+    """Files, and how often all of them were looked through."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[FileView]:
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_results_are_looked_through_a_few_times_however_many_jobs_there_are(
+    federation: Federation, rosa: httpx.Client
+) -> None:
+    """Once for each job made it a minute for a thousand jobs of a hundred outputs."""
+    books = federation.books
+    view = federation.start(rosa)
+    books.dispatch()
+    job = books.job_on(view["id"], "UB")
+    books.report(job.id, "running", times={"running": now()})
+    federation.upload_output(job, "counts", "counts.json", b"1")
+    experiment = ExperimentView.model_validate(rosa.get(f"/experiments/{view['id']}").json())
+    (file,) = map(FileView.model_validate, rosa.get(f"/experiments/{view['id']}/results").json())
+    one = experiment.jobs[0]
+    jobs = [one.model_copy(update={"id": f"j-{number}"}) for number in range(300)]
+    results = Counted(
+        file.model_copy(update={"job": each.id, "uri": f"{file.uri}-{each.id}-{place}", "content": None})
+        for each in jobs
+        for place in range(3)
+    )
+    facts = Facts(
+        experiment=experiment.model_copy(update={"jobs": jobs}), results=results, datasets={}, sites={}, software={},
+        manifest=b"signed", centre="https://centre", now=now(), operator="EUCAIM",
+    )  # fmt: skip
+    with zipped(facts) as made:
+        first = made.read()
+    archive = zipfile.ZipFile(io.BytesIO(first))
+    entities = json.loads(archive.read(f"{experiment.id}/data/ro-crate-metadata.json"))["@graph"]
+    assert len([entity for entity in entities if entity["@type"] == "File"]) == 900
+    named = {entity["@id"]: entity for entity in entities}
+    assert [len(named[f"#job-{each.id}"]["result"]) for each in jobs] == [3] * 300
+    assert results.passes < 10
+    with zipped(facts) as again:
+        assert again.read() == first
 
 
 def test_odd_words_and_long_parameters_stay_within_it(federation: Federation, rosa: httpx.Client) -> None:

@@ -106,7 +106,9 @@ def _descriptor() -> Entity:
 def _entities(facts: Facts) -> Iterator[Entity]:
     one = facts.experiment
     user = local("user", one.owner)
-    by_job = {job.id: [_place(file) for file in facts.results if file.job == job.id] for job in one.jobs}
+    by_job: dict[str, list[str]] = {job.id: [] for job in one.jobs}
+    for file in facts.results:
+        by_job.setdefault(file.job or "", []).append(_place(file))
     data = {job.id: [_dataset_id(facts, *used) for used in facts.datasets.get(job.id, ())] for job in one.jobs}
     inputs = [dataset for each in data.values() for dataset in each]
     parameters = list(_parameters(one))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import IO, Annotated, Literal
 
 from fastapi import Header, Query, Request
 from pydantic import TypeAdapter
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from fedproc.central.api.crate.bag import zipped
 from fedproc.central.api.crate.facts import crate_facts
@@ -49,6 +51,8 @@ IdempotencyKey = Annotated[
 ]
 _FILES = TypeAdapter(list[FileView])
 ZIP = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+_PIECE = 256 << 10
+"""bytes of a record that are sent at once"""
 
 
 @routes.post("/experiments", status_code=201, response_model=ExperimentView)
@@ -255,11 +259,20 @@ def get_crate(request: Request, experiment_id: ExperimentPath, caller: Researche
     with read_transaction(app.engine) as connection:
         row = experiments.find(connection, experiment_id, owner_filter(caller))
         facts = crate_facts(connection, app, row)
+    made = zipped(facts)
     headers = {
+        "Content-Length": str(made.seek(0, os.SEEK_END)),
         "Content-Disposition": f'attachment; filename="{experiment_id}.crate.zip"',
         "Link": '<https://w3id.org/ro/crate>; rel="profile"',
     }
-    return Response(zipped(facts), 200, headers, "application/zip")
+    return StreamingResponse(_pieces(made), 200, headers, "application/zip")
+
+
+def _pieces(made: IO[bytes]) -> Iterator[bytes]:
+    with made:
+        made.seek(0)
+        while piece := made.read(_PIECE):
+            yield piece
 
 
 @routes.get("/experiments/{experiment_id}/logs", response_model=Logs)
