@@ -23,9 +23,9 @@ def protect(services: Services, record: JobRecord, rule: ToolRule, tool: Tool) -
     task = tool.task(record.order.task)
     check_privacy(task, record.order, tool, secure_sums=rule.secure_sums, most=rule.differential_privacy)
     record.masked = masked_outputs(tool.parameters, record.order.parameters, record.order.task)
-    record.own_parameters = tool.host_parameters()
     record.private = privacy_of(tool.parameters, record.order.parameters)
     if record.masked:
+        record.own_parameters = tool.host_parameters()
         _pairs(services, record)
 
 
