@@ -25,7 +25,7 @@ def test_storage_says_of_each_kind_what_is_kept_and_when_it_goes(running: Runnin
     found = {entry["kind"]: entry for entry in json.loads(site(running, "storage", "--json"))}
     assert set(found) == {
         "jobs", "job_ids", "unreadable", "tombstones", "outbox", "journal_file", "job_folders", "executor_records",
-        "environments", "tools", "packages", "ledger",
+        "environments", "tools", "packages", "ledger", "fetched", "results", "unpacked_images",
     }  # fmt: skip
     assert found["jobs"]["count"] >= 1
     assert found["jobs"]["following"] is not None
