@@ -85,7 +85,7 @@ workers = -n $(WORKERS) --no-loadscope-reorder
 memory = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
 .PHONY: unit
-unit: $(VENV)/installed ## the quick tests without a process or a database, with few random examples (10 seconds)
+unit: $(VENV)/installed ## the quick tests without a process or a database, with few random examples (20 seconds)
 	@FEDPROC_FEW_EXAMPLES=yes $(memory) $(BIN)/pytest -m unit -n 2 --no-loadscope-reorder $(ARGS)
 
 .PHONY: test

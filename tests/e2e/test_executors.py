@@ -132,7 +132,7 @@ def test_job_finds_from_inside_that_all_is_refused(running: Running, tmp_path: P
     places = [running.researcher.url.removeprefix("http://"), "1.1.1.1:53", "127.0.0.1:22"]
     experiment = running.start(tool, hosts=[host], probe_addresses=places)
     _ended(running, experiment)
-    (job,) = running.jobs(experiment).values()
+    (job,) = running.researcher.report(experiment.id).jobs
     assert job.executor == EXECUTORS[host][0]
     fetch_results(running.researcher, experiment.id, tmp_path)
     report = json.loads((tmp_path / host / "report.json").read_bytes())

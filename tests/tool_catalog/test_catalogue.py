@@ -46,6 +46,7 @@ def test_what_runs_is_part_of_the_manifest_and_no_test_data_is(tool: str) -> Non
     assert not [path for path in files if path.startswith("test/")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_locked_requirements_are_hashed_and_name_no_index(tool: str) -> None:
     for lock in ((_folder(tool) / name).read_text() for name in manifests()[tool].requirements):

@@ -369,7 +369,7 @@ def test_a_job_tells_what_went_over_its_connections(federation: Federation, rosa
     use = {"task": "server", "host": "EUCAIM", "sent": 4711, "received": 12}
     federation.books.report(job.id, "succeeded", exit_code=0, connections=(use,))
     told = {each["host"]: each["connections"] for each in rosa.get(f"/experiments/{view['id']}").json()["jobs"]}
-    assert told["UB"] == [{**use, "cut": None}]
+    assert told["UB"] == [{**use, "rounds": None, "cut": None}]
     assert told["BSC"] == []
 
 

@@ -58,6 +58,7 @@ class OrderJson(TypedDict):
     hosts: NotRequired[dict[str, list[str]]]
     recipients: NotRequired[dict[str, dict[str, Any]]]
     masks: NotRequired[dict[str, dict[str, Any]]]
+    encrypt_to: NotRequired[str]
 
 
 @dataclass
