@@ -91,7 +91,7 @@ class Site(Host):
         services.executor = harness.executor
         services.transfer = cast(Any, self.centre)
         services.data = cast(Any, self.data)
-        services.runtimes = cast(Any, SimpleNamespace(ready=lambda *_: _done(runtime)))
+        cast(Any, services.runtimes).ready = lambda *_: _done(runtime)
         services.tool_cache = cast(
             Any, SimpleNamespace(get=lambda *_: _done(self.installed), note_ready=lambda *_: False)
         )
