@@ -184,6 +184,7 @@ def test_a_second_interrupt_says_that_the_run_goes_on_and_how_to_return(running,
     run = ["run", "host-acceptance", "--host", "UB", "-p", "seconds=60", "--label", "twice"]
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a program that is started in the background ignores it
         os.execve(sys.executable, [sys.executable, "-m", "fedproc.cli", *run], environment)
     said = b""
 
