@@ -23,6 +23,8 @@ NONE = "none"
 UNSEEN = "not looked at"
 _SHARES = ((0.01, "below 1%"), (0.1, "1% to 10%"), (0.5, "10% to 50%"))
 _DIRECTORY = "1.2.840.10008.1.3.10"
+_OVERLAY_ROWS = (0x6000, 0x0010)
+"""of the first overlay, which may lie in the bits above those of the pixels"""
 _SYNTAXES = {
     "": "not said", "1.2.840.10008.1.2": "implicit", "1.2.840.10008.1.2.1": "explicit",
     "1.2.840.10008.1.2.1.99": "deflated", "1.2.840.10008.1.2.2": "big endian", "1.2.840.10008.1.2.5": "RLE",
@@ -170,7 +172,7 @@ def _of_pixels(series: Series, file: Opened) -> str | None:
     bits = whole_number(file.data, "BitsStored") or 0
     words = stored_words(file)
     if _is_flat(pixels, bits) or (
-        "OverlayRows" not in file.data and _is_beyond(pixels if words is None else words, bits)
+        _OVERLAY_ROWS not in file.data and _is_beyond(pixels if words is None else words, bits)
     ):
         series.fails.add("pixel_range")
     return _share(pixels, bits)
