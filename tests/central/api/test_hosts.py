@@ -37,7 +37,8 @@ def test_a_host_tells_its_role_its_resources_and_its_tools(federation: Federatio
     federation.books.beat("FORTH", tools=({"id": "count", "digest": None},), software="9.1", open_jobs=2)
     host = rosa.get("/hosts/FORTH").json()
     assert (host["roles"], host["software"], host["open_jobs"]) == (["data", "compute"], "9.1", 2)
-    line = {"id": "count", "digest": None, "release": {}, "without_review": []}
+    line = {"id": "count", "digest": None, "release": {}, "without_review": [], "secure_sums": False,
+            "differential_privacy": None}  # fmt: skip
     assert (host["executors"], host["tools"], host["policy"]) == (["sandbox"], [line], None)
     assert (host["capacity"]["cpus"], host["capacity"]["memory"]) == (4, 8 << 30)
     assert host["datasets"] == ["FORTH:cohort", "FORTH:images"]

@@ -72,11 +72,15 @@ def test_a_task_template_has_all_that_its_command_is_built_from(rosa: httpx.Clie
     "path",
     ["/tools/nonesuch", "/tools/tasks?tool=nonesuch", "/tools/count?version=9.9.9",
      "/tools/count/manifest?version=0.0.1", "/tools/Count", "/tools/..%2fcount",
-     "/tools/tasks?tool=%00", "/tools/count?version=%00",
+     "/tools/tasks?tool=%00",
      "/tools/count/bundle?digest=sha256:" + "0" * 64, "/tools/count/manifest?digest=abc"],
 )  # fmt: skip
 def test_tools_and_versions_that_are_not_there(rosa: httpx.Client, path: str) -> None:
     problem(rosa.get(path), 404)
+
+
+def test_a_version_that_is_no_line_of_text_is_told_as_such(rosa: httpx.Client) -> None:
+    assert "control characters" in problem(rosa.get("/tools/count?version=%00"), 422)["detail"]
 
 
 def test_a_version_that_is_not_there_is_told_which_are(rosa: httpx.Client) -> None:
