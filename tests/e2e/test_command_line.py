@@ -8,11 +8,14 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 
 import pytest
+from tests.support.running import ROOT
 
 from fedproc.demo.federation import read_env
 from fedproc.demo.polling import wait_until
@@ -242,3 +245,37 @@ def test_what_is_deleted_is_gone_and_asks_first(fedproc, running, tmp_path):
     wait_until(lambda: json.loads(fedproc("storage", "--json"))["counted"], 60, "the relay does not count what is kept")
     assert "free for files" in fedproc("storage")
     assert "nothing is kept of this subject" in fedproc("users", "erase", "nobody", "--yes", code=1)
+
+
+def test_what_is_prepared_is_started_later_and_has_a_record(fedproc, tmp_path):
+    data = [word for host in ("UB", "BSC", "FORTH") for word in ("--data", f"{host}:breast-cohort")]
+    said = fedproc("run", "linear-regression", "-p", "formula=age ~ tumour_size", *data, "--prepare")
+    (started,) = re.findall(r"fedproc start (e-\w+) starts it", said)
+    assert "succeeded" in fedproc("start", started)
+    assert "has already ended as succeeded" in fedproc("start", started, code=1)
+    fedproc("experiments", "crate", started, "--to", str(tmp_path / "record.zip"))
+    assert zipfile.ZipFile(tmp_path / "record.zip").testzip() is None
+
+
+def test_a_tool_is_sent_in_and_decided(fedproc, running, tmp_path):
+    tool = shutil.copytree(ROOT / "docs/examples/row_count", tmp_path / "row_count")
+    described = (tool / "tool.yaml").read_text()
+    (tool / "tool.yaml").write_text(described.replace("version: 1.0.0", "version: 7.0.0"))
+    operator = {"FEDPROC_USERNAME": "operator", "FEDPROC_PASSWORD": running.federation.passwords["operator"]}
+    (sent,) = re.findall(r"s-\w+", fedproc("catalog", "submit", str(tool), "--note", "please look"))[:1]
+    assert "waits" in fedproc("catalog", "submissions")
+    fedproc("catalog", "decide", sent, "--refuse", "--text", "say what it counts", **operator)
+    (mine,) = json.loads(fedproc("catalog", "submissions", "--json"))
+    assert (mine["id"], mine["state"], mine["text"]) == (sent, "refused", "say what it counts")
+
+
+def test_a_drained_host_gets_no_job_until_it_is_resumed(fedproc, running):
+    operator = {"FEDPROC_USERNAME": "operator", "FEDPROC_PASSWORD": running.federation.passwords["operator"]}
+    fedproc("hosts", "drain", "BSC", "--reason", "new disks", **operator)
+    assert "new disks" in fedproc("hosts")
+    held = running.start("host-acceptance", hosts=["BSC"])
+    free = running.start("host-acceptance", hosts=["UB"])
+    assert running.end(free)[-1].state == "succeeded"
+    assert running.researcher.experiment(held.id).state == "queued"
+    fedproc("hosts", "resume", "BSC", **operator)
+    assert running.end(held)[-1].state == "succeeded"
