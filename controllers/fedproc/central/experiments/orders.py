@@ -58,6 +58,7 @@ class OrderJson(TypedDict):
     hosts: NotRequired[dict[str, list[str]]]
     recipients: NotRequired[dict[str, dict[str, Any]]]
     masks: NotRequired[dict[str, dict[str, Any]]]
+    shown: NotRequired[list[str]]
     encrypt_to: NotRequired[str]
 
 
@@ -66,6 +67,7 @@ class Drafts:
     """Drafts the orders of one experiment; what those of a task have in common is made once.
 
     ``request`` has the defaults of its parameters filled in. ``masks``: by task, who masks with whom.
+    ``shown``: by task, the names of data elsewhere (:mod:`fedproc.central.experiments.shown`).
     """
 
     experiment: str
@@ -76,6 +78,7 @@ class Drafts:
     gang: frozenset[str]
     granted: Granted = field(default_factory=Granted)
     masks: Mapping[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    shown: Mapping[str, list[str]] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
     """by task: what is common to the orders drafted so far"""
 
@@ -114,6 +117,8 @@ class Drafts:
             common["parameters"] = self.request.parameters
         if masks := self.masks.get(task):
             common["masks"] = masks
+        if shown := self.shown.get(task):
+            common["shown"] = shown
         return cast(OrderJson, common)
 
 

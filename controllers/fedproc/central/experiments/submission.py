@@ -24,6 +24,7 @@ from fedproc.central.experiments.orders import Drafts
 from fedproc.central.experiments.placement import Placed, Plan, named_hosts, plan, windows
 from fedproc.central.experiments.placement_facts import facts_of
 from fedproc.central.experiments.quotas import Quotas
+from fedproc.central.experiments.shown import shown_to
 from fedproc.central.notify import Notifier
 from fedproc.central.settings import CentralSettings
 from fedproc.central.tlog.entries import SUBMITTED
@@ -172,6 +173,7 @@ def submit(
     )
     ids = sorted(new_id("j") for _ in placed.jobs)
     drafts.masks = _masks(connection, tool, placed, ids)
+    drafts.shown = shown_to(connection, tool, placed.jobs)
     rows = _jobs(experiment, placed, drafts, goes_ahead(placed, groups(tool)), ids)
     shared.keep(connection, experiment, drafts.parts.values())
     experiments.add(connection, values, rows)

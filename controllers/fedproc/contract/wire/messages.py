@@ -109,6 +109,7 @@ class JobOrder(Wire):
     hosts: dict[Name, tuple[HostId, ...]] = Field({}, description="the experiment's hosts by task")
     recipients: dict[HostId, dict[str, Any]] = Field({}, description="keys (JWK) of hosts that get its artefacts")
     masks: dict[HostId, Masked] = Field({}, description="who masks with whom, if outputs leave masked; then critical")
+    shown: tuple[str, ...] = Field((), description="of a task without datasets: names that datasets elsewhere show")
 
 
 class Peer(Wire):

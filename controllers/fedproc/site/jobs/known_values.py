@@ -49,6 +49,9 @@ def _of_order(services: Services, record: JobRecord) -> Iterator[Any]:
 
 
 def _of_datasets(services: Services, record: JobRecord) -> Iterator[Any]:
+    """Of a job without any: what the centre tells of the experiment's others, and so has already."""
+    if not record.order.datasets:
+        yield from record.order.shown
     for use in record.order.datasets:
         yield from (use.id, str(use.version))
         entry = services.settings.datasets.get(use.id)

@@ -140,6 +140,12 @@ def versions(connection: Connection, wanted: Iterable[str] | None = None) -> dic
     return found
 
 
+def labels(connection: Connection, wanted: Iterable[str]) -> dict[tuple[str, str], str]:
+    """What the ``wanted`` hosts themselves call the versions that they offer, by host and id."""
+    query = select(_SETS.host, _SETS.id, _SETS.label).where(_SETS.host.in_(sorted(wanted)))
+    return {(row.host, row.id): row.label for row in connection.execute(query)}
+
+
 def _joined(query: Select[Any], wanted: Wanted) -> Select[Any]:
     """With the first term in front of all."""
     if wanted.terms:
