@@ -81,12 +81,12 @@ federation-test: $(VENV)/installed ## assert on the running federation: who may 
 # tests that share something costly go to one worker (tests/conftest.py), and what takes longest begins first
 workers = -n $(WORKERS) --no-loadscope-reorder
 
-# What they write goes to memory, where no disk is waited for. Each worker loads the programs anew: two are enough.
+# What they write goes to memory, where no disk is waited for.
 memory = $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 
 .PHONY: unit
-unit: $(VENV)/installed ## the quick tests without a process or a database, with few random examples (20 seconds)
-	@FEDPROC_FEW_EXAMPLES=yes $(memory) $(BIN)/pytest -m unit -n 2 --no-loadscope-reorder $(ARGS)
+unit: $(VENV)/installed ## the quick tests without a process or a database, with few random examples (10 seconds; ARGS="PATH -k WORD")
+	@$(if $(ARGS),FEDPROC_FEW_EXAMPLES=yes $(memory) $(BIN)/pytest -m unit $(ARGS),scripts/unit)
 
 .PHONY: test
 test: setup ## all tests but those of the next lines (RabbitMQ, PostgreSQL, end to end); WORKERS=4 at once

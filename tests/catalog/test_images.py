@@ -132,6 +132,7 @@ def tool() -> Manifest:
     return load_tool(CATALOGUE / "flower_logistic")
 
 
+@pytest.mark.slow
 def test_a_tool_is_recognised_with_its_images(tool: Manifest) -> None:
     assert to_build(tool) == ("Dockerfile",)
     built = with_images(tool, {"Dockerfile": IMAGE})

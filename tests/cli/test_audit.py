@@ -25,6 +25,9 @@ from fedproc.site.tlog.entries import (
     ToolUsed,
 )
 
+pytestmark = pytest.mark.slow
+
+
 KM = ToolUsed(id="kaplan-meier", version="1.2.0", digest="sha256:" + "c0ffee" * 10 + "0000")
 ROWS = ToolUsed(id="row-count", version="1.0.0", digest="sha256:" + "b" * 64)
 

@@ -222,6 +222,7 @@ def test_error_of_several_lines_is_one_block(rosa: Call) -> None:
     assert all(line.startswith(" " * len("fedproc: ")) for line in rest)
 
 
+@pytest.mark.slow
 def test_login_without_an_address_does_not_name_itself(fedproc: Call) -> None:
     assert "fedproc login" not in fedproc("login", "--username", "rosa").err
     assert "--url URL" in fedproc("login", "--username", "rosa").err

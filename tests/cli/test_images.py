@@ -9,6 +9,8 @@ import pytest
 from tests.cli.conftest import Call
 from tests.site.data.dicom_files import image, put, uid
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -92,6 +92,7 @@ def test_page_of_a_proxy_is_no_token(portal: str) -> None:
     client.close()
 
 
+@pytest.mark.slow
 def test_address_that_is_none_is_told() -> None:
     client = Client("http://[nowhere", token=Token(access_token="x", expires_in=500))
     with pytest.raises(UnavailableError, match="is the address right"):

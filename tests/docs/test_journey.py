@@ -26,6 +26,7 @@ def test_journey_has_all_of_its_steps() -> None:
     assert len(STEPS) > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "name"), STEPS, ids=lambda value: value)
 def test_step_is_where_the_journey_says(path: str, name: str) -> None:
     assert name in names_in(ast.parse((ROOT / "controllers/fedproc" / path).read_text()).body)

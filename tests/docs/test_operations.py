@@ -68,6 +68,7 @@ def commands(group: Any, before: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     return found
 
 
+@pytest.mark.slow
 @by_page
 def test_commands_are_there(page: Path) -> None:
     known = commands(get_command(application([])))

@@ -153,6 +153,7 @@ def test_it_reads_gpus_through_the_binding_inside(
     assert (done.returncode, "1 GPU: GPU 0: NVIDIA A10, 22.5 GiB" in done.stdout) == (0, True), done.stdout
 
 
+@pytest.mark.slow
 def test_the_zipapp_is_the_same_each_time_and_holds_no_binary(zipapp: Path, tmp_path: Path) -> None:
     build_zipapp.build(tmp_path / "again.pyz")
     assert (tmp_path / "again.pyz").read_bytes() == zipapp.read_bytes()

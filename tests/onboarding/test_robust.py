@@ -35,6 +35,7 @@ def good(request: pytest.FixtureRequest) -> dict[str, Any]:
     return report.to_json(made)
 
 
+@pytest.mark.slow
 @given(data=json_values)
 def test_no_report_is_told_as_such(data: Any) -> None:
     with pytest.raises(ValueError, match="not a host report"):
@@ -67,6 +68,7 @@ def test_any_bytes_are_a_certificate_or_a_value_error(der: bytes) -> None:
         x509.from_der(der)
 
 
+@pytest.mark.slow
 @given(content=st.text(max_size=300))
 def test_any_text_has_lines(content: str) -> None:
     assert Lines(content).find("requirement", 3, "minimum") >= 1

@@ -80,6 +80,7 @@ def test_every_dictionary_of_a_role_says_its_keys_or_who_refuses_them() -> None:
     assert {place for role in roles for place in open_dictionaries(options(role), role)} == set(OPEN)
 
 
+@pytest.mark.slow
 def test_keys_are_those_of_the_programs() -> None:
     of_host, of_centre = options("orchestrator"), options("central_api")
     assert set(of_host["orchestrator_capacity"]["options"]) == set(CapacitySettings.model_fields)

@@ -26,6 +26,9 @@ from fedproc.tables.description import described
 from fedproc.tables.problems import TableError
 from fedproc.tables.reading import read_table
 
+pytestmark = pytest.mark.slow
+
+
 LETTERS = "abcXYZ äéßñ_'\"-.;,|\t/0123456789()€"
 WORDS = st.text(LETTERS, min_size=1, max_size=8)
 PAIRS = [("1", "0"), ("1.0", "0.0"), ("TRUE", "FALSE"), ("ja", "nein"), ("sí", "no"), ("y", "n")]
@@ -165,7 +168,6 @@ def _encoded(value: Any, dialect: Dialect) -> Any:
     return value.encode(dialect.encoding, "replace").decode(dialect.encoding) if isinstance(value, str) else value
 
 
-@pytest.mark.slow
 @given(tables())
 def test_table_in_an_odd_dialect_is_read_as_what_was_written_or_refused(table: tuple[Dialect, list[Made]]) -> None:
     dialect, made = table
@@ -187,7 +189,6 @@ def _known(value: Any, missing: list[str]) -> Any:
     return None if isinstance(value, str) and value.strip() in {"", *missing} else value
 
 
-@pytest.mark.slow
 @given(tables())
 def test_proposal_for_an_odd_dialect_reads_what_was_written_or_notes_what_it_took(
     table: tuple[Dialect, list[Made]],

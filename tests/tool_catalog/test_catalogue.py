@@ -13,6 +13,8 @@ import pytest
 from fedproc.catalog.folder import load_catalogue
 from fedproc.contract.tool.tool import Manifest
 
+pytestmark = pytest.mark.slow  # the whole catalogue is read
+
 CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
 TOOLS = {
     "cohort-statistics", "cox-regression", "dicom-quality", "dicom-summary", "federation-selftest", "flower-clinical",
@@ -30,12 +32,10 @@ def _folder(tool: str) -> Path:
     return CATALOGUE / tool.replace("-", "_")
 
 
-@pytest.mark.slow
 def test_the_catalogue_has_the_demos_tools() -> None:
     assert manifests().keys() >= TOOLS
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_what_runs_is_part_of_the_manifest_and_no_test_data_is(tool: str) -> None:
     manifest = manifests()[tool]
@@ -46,7 +46,6 @@ def test_what_runs_is_part_of_the_manifest_and_no_test_data_is(tool: str) -> Non
     assert not [path for path in files if path.startswith("test/")]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_locked_requirements_are_hashed_and_name_no_index(tool: str) -> None:
     for lock in ((_folder(tool) / name).read_text() for name in manifests()[tool].requirements):

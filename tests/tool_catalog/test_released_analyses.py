@@ -16,6 +16,9 @@ from fedproc.site.policy.engine.engine import inspect
 from fedproc.site.policy.engine.known import Known
 from fedproc.site.policy.engine.strict_json import scalars
 
+pytestmark = pytest.mark.slow
+
+
 CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
 ROWS = [[float(row), 1.0, 52.0] for row in range(60)]
 SENT = {"linear_regression": ("sums", "sums.json"), "kaplan_meier": ("events", "events.json")}
@@ -53,12 +56,10 @@ def _found(tool: str, answer: dict[str, Any], folder: Path, floor: int = 10) -> 
     return {each.rule.id: each.result.value for each in inspect(_declared(tool), folder, floor, Known(known))}
 
 
-@pytest.mark.slow
 def test_sums_pass_the_rules_of_the_host_by_what_they_declare(tmp_path: Path) -> None:
     assert _found("linear_regression", _example("linear_regression"), tmp_path) == {}
 
 
-@pytest.mark.slow
 def test_a_site_with_a_higher_floor_than_the_tools_refuses_the_sums(tmp_path: Path) -> None:
     answer = _example("linear_regression")
     found = _found("linear_regression", answer, tmp_path, floor=answer["smallest_group"] + 1)
@@ -84,7 +85,6 @@ def test_rows_in_the_place_of_sums_are_refused_by_the_host(
     assert "refuse" in _found("linear_regression", answer, tmp_path).values()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "edit",
     [
@@ -103,7 +103,6 @@ def test_times_in_the_place_of_counts_are_refused_by_the_host(
     assert "refuse" in _found("kaplan_meier", answer, tmp_path, floor=5).values()
 
 
-@pytest.mark.slow
 def test_counts_on_the_grid_are_not_refused_by_the_host(tmp_path: Path) -> None:
     """A person looks at them where nobody has an event in a bin, or few are left."""
     found = _found("kaplan_meier", _example("kaplan_meier"), tmp_path, floor=5)

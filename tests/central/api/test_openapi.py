@@ -71,6 +71,7 @@ def test_the_groups_have_an_order_and_none_is_left_out() -> None:
     assert used == {tag["name"] for tag in published()["tags"]}
 
 
+@pytest.mark.slow
 def test_the_requests_that_a_person_makes_have_an_example_that_is_taken() -> None:
     from fedproc.central.api.routes.token import TokenForm
 

@@ -19,6 +19,8 @@ from fedproc.central.db.schema import dataset_terms, hosts
 from fedproc.central.db.schema import datasets as table
 from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns, ImagingCounts, ImagingSummary, OfferedDataset
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=DATABASES)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
@@ -216,7 +218,6 @@ def large(engine: Engine) -> Iterator[Engine]:
     yield engine
 
 
-@pytest.mark.slow
 def test_pages_of_100_000_datasets_are_found_by_the_index(large: Engine) -> None:
     """Neither the first page nor one far behind reads what is on other pages."""
     with read_transaction(large) as connection:

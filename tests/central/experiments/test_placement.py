@@ -60,6 +60,7 @@ def test_selection_of_what_is_not_chosen_is_refused() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_host_that_would_have_nothing_to_do_is_refused() -> None:
     with_compute = {**KNOWN, "GPU": HostFacts("GPU", True, frozenset({"compute"}), {})}
     ((where, what),) = _faults(tool("clients", task("a", "client")), with_compute, hosts=["UB", "GPU"])

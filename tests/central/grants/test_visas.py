@@ -42,6 +42,7 @@ def test_a_good_visa_gives_access_to_its_resource_alone() -> None:
     assert found.grant("UB:coh") is None
 
 
+@pytest.mark.slow
 def test_an_rsa_key_signs_as_well() -> None:
     signer = VisaSigner(key=RSAKey.generate_key(2048, {"kid": "rsa"}))
     assert read(signer.visa(), issuers=[pinned(signer)]).grant("UB:cohort")

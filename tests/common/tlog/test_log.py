@@ -131,6 +131,7 @@ def test_program_that_is_killed_while_it_appends_leaves_whole_entries(tmp_path: 
         assert [parse(line).number for line in lines(again)] == list(range(again.size))
 
 
+@pytest.mark.slow
 def test_writers_of_several_programs_come_one_after_the_other(tmp_path: Path) -> None:
     logs = [Log(tmp_path, ORIGIN) for _ in range(4)]
 

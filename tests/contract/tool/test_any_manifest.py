@@ -20,6 +20,9 @@ from fedproc.contract.tool.checks import hints
 from fedproc.contract.tool.tool import Manifest, Tool
 from fedproc.contract.wire.jws import MANIFEST_TYP, canonical, sign
 
+pytestmark = pytest.mark.slow
+
+
 KEY = ECKey.generate_key("P-256")
 WHOLE: dict[str, Any] = sample_tools.tool(
     "whole",
@@ -35,7 +38,6 @@ WHOLE: dict[str, Any] = sample_tools.tool(
 ).model_dump(mode="json", by_alias=True)  # fmt: skip
 
 
-@pytest.mark.slow
 @examples(200)
 @given(bent(WHOLE))
 def test_description_of_any_content_is_a_tool_or_refused(content: Any) -> None:

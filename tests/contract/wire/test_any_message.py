@@ -19,6 +19,9 @@ from fedproc.contract.times import now
 from fedproc.contract.wire import messages as m
 from fedproc.contract.wire.jws import CENTRAL, MESSAGE_TYP, decrypt, encrypt_to, seal, sign, unseal
 
+pytestmark = pytest.mark.slow
+
+
 KEY = ECKey.generate_key("P-256")
 KEYS = {KEY.thumbprint(): KEY}
 JOB, EXPERIMENT, FILE, SHA = "j-" + "0" * 26, "e-" + "0" * 26, "f-" + "0" * 26, "0" * 64
@@ -142,7 +145,6 @@ def read(raw: bytes) -> None:
         assert type(body) in m.TYPE_OF
 
 
-@pytest.mark.slow
 @examples(200)
 @given(st.data())
 def test_signed_message_with_any_body_is_read_or_refused(data: st.DataObject) -> None:
@@ -163,7 +165,6 @@ def test_bytes_that_nobody_signed_are_refused(raw: bytes) -> None:
         unseal(raw, KEYS, aud=CENTRAL)
 
 
-@pytest.mark.slow
 @examples(150)
 @given(st.data())
 def test_token_that_was_cut_or_joined_is_refused(data: st.DataObject) -> None:

@@ -50,6 +50,7 @@ def test_what_the_release_before_wrote_is_read(tmp_path: Path) -> None:
     assert (tmp_path / "read").read_bytes() == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "harm",
     ["a byte", "the last chunk lost", "the end lost", "two chunks changed round", "more behind", "the key's line"],

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fedproc.contract.wire import asyncapi
 from fedproc.contract.wire.messages import TYPES
+
+pytestmark = pytest.mark.slow
+
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "asyncapi.json"
 

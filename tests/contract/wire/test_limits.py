@@ -25,6 +25,9 @@ from fedproc.contract.wire import jws, limits, routing
 from fedproc.contract.wire.messages import Cancel, FileRef, Output, Peer, Snapshot, Start
 from fedproc.contract.wire.open_jobs import OpenJob
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parents[3]
 KEY = ECKey.generate_key("P-256")
 TRUSTED = {KEY.thumbprint(): KEY}
@@ -49,7 +52,6 @@ def cancel_of(size: int) -> bytes:
     return sealed(payload((size - around) * 3 // 4 - len(empty)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [129_536, 129_600, 1 << 20, limits.MESSAGE_BYTES])
 def test_a_message_is_read_up_to_its_limit(size: int) -> None:
     raw = cancel_of(size)
@@ -57,7 +59,6 @@ def test_a_message_is_read_up_to_its_limit(size: int) -> None:
     assert isinstance(jws.unseal(raw, TRUSTED, aud="UB")[1], Cancel)
 
 
-@pytest.mark.slow
 def test_a_message_above_its_limit_is_neither_sent_nor_read() -> None:
     with pytest.raises(UnreadableError, match=r"16\.00 MiB are read") as caught:
         jws.unseal(cancel_of(limits.MESSAGE_BYTES + 4), TRUSTED, aud="UB")
@@ -67,7 +68,6 @@ def test_a_message_above_its_limit_is_neither_sent_nor_read() -> None:
         jws.seal(large, Signer(KEY), iss="central", aud="UB")
 
 
-@pytest.mark.slow
 def test_what_may_be_sent_can_be_read() -> None:
     """The sender's limit is not above the reader's."""
     said = limits.MESSAGE_BYTES * 3 // 4 - 2000
@@ -88,7 +88,6 @@ def _description() -> Any:
     return load_tool(next((ROOT / "tool_catalog").glob("*/tool.yaml")).parent).tool
 
 
-@pytest.mark.slow
 def test_a_manifest_is_read_up_to_its_limit_and_not_signed_above_it() -> None:
     large = manifest_of(20_000)
     signed = sign_manifest(large, Signer(KEY))
@@ -102,7 +101,6 @@ def test_a_manifest_is_read_up_to_its_limit_and_not_signed_above_it() -> None:
     assert caught.value.code == "unreadable.size"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 48_000, 49_152, 49_153, 10_000_000])
 def test_an_artefact_of_any_size_is_read(size: int) -> None:
     content = b"\xff" * size
@@ -121,7 +119,6 @@ def outputs(count: int) -> tuple[Output, ...]:
     return tuple(Output(path=f"{n:05}" + "p" * 250, media_type=kind, **usual) for n in range(count))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("count", [450, 10_000])
 def test_a_snapshot_names_all_outputs_of_a_job(count: int) -> None:
     said = Snapshot(
@@ -164,7 +161,6 @@ def test_the_broker_bounds_the_queues_as_the_contract_says() -> None:
         assert found == [["fedproc-events"], ["fedproc-jobs"], ["fedproc-jobs"], []]
 
 
-@pytest.mark.slow
 def test_the_api_takes_the_longest_list_of_open_jobs() -> None:
     longest = max(JobState, key=lambda state: len(state.value))
     jobs = [OpenJob(job=JOB, state=longest, sequence=10**6)] * OPEN_JOBS

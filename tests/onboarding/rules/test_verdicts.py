@@ -110,6 +110,7 @@ def nominal(size: int, least: int, recommended: int | None) -> Verdict:
     return BEST if recommended is None or Fraction(size, GIB) >= Fraction(recommended * 92, 100) else LEAST
 
 
+@pytest.mark.slow
 @given(size=st.integers(0, 200 * GIB), case=st.sampled_from(SIZES))
 def test_memory_and_vram_of_any_size(size: int, case: tuple[str, str, int, int | None]) -> None:
     profile_id, check, least, recommended = case
@@ -290,6 +291,7 @@ def test_container_engines(profile_id: str, engines: dict[str, str], expected: V
     assert bool(line.cure) is (expected is not BEST)
 
 
+@pytest.mark.slow
 @given(skew=st.floats(-200, 200))
 def test_the_clock_warns_from_30_and_fails_from_60_seconds(skew: float) -> None:
     service = dataclasses.replace(API, skew_seconds=skew)

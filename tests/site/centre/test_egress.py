@@ -91,6 +91,7 @@ def secret(folder: Path, url: str, mode: int = 0o600) -> Path:
 # -- API and issuer
 
 
+@pytest.mark.slow
 async def test_requests_go_through_the_proxy(keys: Any, web: int, nobody: int, tmp_path: Path) -> None:
     context = client_context(keys.ca_file)
     with ConnectProxy({f"localhost:{nobody}": web}, user=USER).running() as proxy:
@@ -284,6 +285,7 @@ async def test_without_its_proxy_the_broker_is_unavailable_and_says_why(
 # -- connections between tasks
 
 
+@pytest.mark.slow
 async def test_connections_between_tasks_go_through_the_proxy(keys: Any, nobody: int, tmp_path: Path) -> None:
     job, name = "j-" + "0" * 26, "7000-j-" + "0" * 26 + ".eucaim.jobs.fedproc.internal"
     (port,) = free_ports(1)

@@ -15,6 +15,9 @@ from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.connections.hub import Connections, Meter, Route
 from fedproc.site.settings import ConnectionSettings
 
+pytestmark = pytest.mark.slow
+
+
 JOB = "j-" + "0" * 26
 NAME = f"7000-{JOB}.eucaim.jobs.fedproc.internal"
 

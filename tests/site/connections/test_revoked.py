@@ -26,6 +26,9 @@ from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
 from fedproc.site.settings import ConnectionSettings
 
+pytestmark = pytest.mark.slow
+
+
 JOB = "j-" + "0" * 26
 NAME = f"7000-{JOB}.eucaim.jobs.fedproc.internal"
 

@@ -163,6 +163,7 @@ async def test_thousands_of_streams_leave_descriptors_to_the_daemon(keys: Any, t
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 async def test_a_server_admits_so_many_of_each_peer(keys: Any, tmp_path: Path) -> None:
     """Its own bound, whatever the other host allows."""
     async with opened(keys, tmp_path) as ends:

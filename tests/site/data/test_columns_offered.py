@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from fedproc.contract.wire.datasets import MOST_VALUES, DatasetColumns, OfferedDataset
@@ -55,6 +56,7 @@ async def test_description_that_cannot_be_used_hides_no_dataset(tmp_path: Path) 
     assert [line["dataset"] for line in logs if line["event"] == "dataset.not_described"] == ["cohort"]
 
 
+@pytest.mark.slow
 async def test_description_that_cannot_be_used_is_told_once_and_again_when_it_changes(tmp_path: Path) -> None:
     data = FolderDataApi({"cohort": DatasetSettings(path=tmp_path)}, tmp_path.with_name("indexes"), 0.0)
     with capture_logs() as logs:
@@ -67,6 +69,7 @@ async def test_description_that_cannot_be_used_is_told_once_and_again_when_it_ch
     assert len([line for line in logs if line["event"] == "dataset.not_described"]) == 3
 
 
+@pytest.mark.slow
 def test_thousands_of_columns_are_cut_into_pages_that_a_message_holds(tmp_path: Path) -> None:
     many = [{"name": f"c{n}", "type": "number", "description": "ä" * 1200} for n in range(500)]
     many.append({"name": "c", "type": "category", "values": [f"v{n}" for n in range(MOST_VALUES + 5)]})

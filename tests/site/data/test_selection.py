@@ -29,6 +29,9 @@ from fedproc.site.data.index import DatasetIndex
 from fedproc.site.data.layout import Layout, below
 from fedproc.site.dataset_settings import DatasetSettings
 
+pytestmark = pytest.mark.slow
+
+
 JOB = "j-1"
 LONG_AGO = 1_600_000_000
 PERSONS = {
@@ -242,7 +245,6 @@ async def test_nothing_is_left_behind(store: Path, tmp_path: Path) -> None:
     assert (store / "P1" / "0").exists()
 
 
-@pytest.mark.slow
 async def test_what_a_cancelled_job_was_being_given_is_not_made_after_it_was_removed(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,7 +351,6 @@ def test_cohort_that_is_half_written_is_none(tmp_path: Path) -> None:
     assert frozen.FrozenCohorts(tmp_path).known(JOB, "d") is None
 
 
-@pytest.mark.slow
 def test_fifty_thousand_files_are_laid_out_in_two_seconds_of_processor_time(tmp_path: Path) -> None:
     """A tenth of them, times ten: a loaded machine takes longer, and uses no more processor time."""
     store, index, number = tmp_path / "store", DatasetIndex(tmp_path / "i.sqlite"), 5000

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from tests.site.data_api.conftest import PREFIX, client, served
 from tests.support.orchestrator import S, record
 
@@ -39,6 +40,7 @@ def released(*paths: str, recipient: str | None = None) -> Any:
     return found
 
 
+@pytest.mark.slow
 async def test_result_is_listed_with_what_it_is_and_who_decided(tmp_path: Path, folder: Path) -> None:
     kept = tmp_path / "results"
     kept.mkdir()

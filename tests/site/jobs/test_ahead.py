@@ -79,6 +79,7 @@ async def test_cancel_leaves_nothing_behind(host: Host) -> None:
     assert not host.services.workspace(ordered.job).root.exists()
 
 
+@pytest.mark.slow
 async def test_site_holds_it_no_longer_than_its_settings_say(host: Host) -> None:
     host.services.settings.prepare_days = 0.5 / 86_400  # type: ignore[misc]
     ordered = await laid_out(host)
@@ -88,6 +89,7 @@ async def test_site_holds_it_no_longer_than_its_settings_say(host: Host) -> None
     assert not host.services.workspace(ordered.job).root.exists()
 
 
+@pytest.mark.slow
 async def test_it_is_held_until_it_must_have_started_at_the_latest(host: Host) -> None:
     ordered = ahead_order()
     soon = ordered.deadlines.model_copy(update={"start_by": now() + timedelta(seconds=0.5)})

@@ -84,6 +84,7 @@ def test_what_is_no_number_stays_and_the_rest_of_the_metrics_goes(tmp_path: Path
     assert sent_metrics(tmp_path, content) == [{"step": 1}, {"n": 1e40}]
 
 
+@pytest.mark.slow
 @examples(100)
 @given(lines=st.lists(LINES, max_size=4))
 def test_metrics_of_any_bytes_can_be_sent_and_read(

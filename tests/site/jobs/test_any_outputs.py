@@ -71,6 +71,7 @@ def look_at(workspace: Workspace) -> None:
             found.text.encode()
 
 
+@pytest.mark.slow
 @examples(150)
 @given(tree=TREES)
 def test_any_tree_is_sealed_or_fails_the_tool(folders: Any, tree: Any) -> None:

@@ -17,6 +17,9 @@ from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.journal import Journal
 
+pytestmark = pytest.mark.slow
+
+
 TAKES_DATA = {"inputs": [{"name": "cohort", "kind": "dataset"}]}
 
 
@@ -116,7 +119,6 @@ async def ordered_with(host: Host, **selection: Any) -> str:
     return ordered.job
 
 
-@pytest.mark.slow
 async def test_job_is_given_what_it_selects_and_nothing_of_it_stays(host: Host, persons: Path, tmp_path: Path) -> None:
     host.services.policy = host.services.policy.model_copy(update={"floor": 5})
     job = await ordered_with(host, patient=[f"P{number}" for number in range(6)])

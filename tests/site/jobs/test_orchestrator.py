@@ -126,6 +126,7 @@ async def test_a_stop_while_a_job_is_being_ended_takes_nothing_from_its_end(host
     assert host.pool._held == {}
 
 
+@pytest.mark.slow
 async def test_job_says_that_its_packages_are_fetched_where_that_takes_long(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +320,7 @@ async def test_the_first_decision_about_a_release_counts_and_whoever_comes_later
     assert released.decision.release
 
 
+@pytest.mark.slow
 async def test_recalled_versions_jobs_end_at_once_and_new_ones_are_refused(host: Host) -> None:
     running, other = order(), order()
     other = other.model_copy(update={"tool": other.tool.model_copy(update={"digest": "sha256:" + "b" * 64})})

@@ -247,6 +247,7 @@ JOBS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(JOBS)
 def test_no_more_is_given_than_there_is_and_the_first_starts_by_its_reservation(jobs):
     """Each job runs as long as it may; the first in the queue is never put off beyond the first promise it had."""

@@ -137,6 +137,7 @@ async def test_id_of_a_job_whose_deadline_cannot_be_read_stays_for_long(journal:
     assert await cleaned(journal, clock) == {"job_ids": 1}
 
 
+@pytest.mark.slow
 async def test_many_go_in_batches_that_let_others_write(journal: Journal, clock: Time) -> None:
     for _ in range(450):
         job = new_id("j")

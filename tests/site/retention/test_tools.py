@@ -86,6 +86,7 @@ def _refusing(real: Any, stuck: set[str]) -> Any:
     return discard
 
 
+@pytest.mark.slow
 async def test_what_was_used_in_between_stays(site: ToolStore, clock: Time) -> None:
     digest = await site.has("km", "1.0.0")
     clock.go_on(80)
@@ -138,6 +139,7 @@ async def test_version_that_nobody_trusts_any_more_goes(site: ToolStore, clock: 
     assert digest not in site.here
 
 
+@pytest.mark.slow
 async def test_what_was_left_half_unpacked_goes_after_a_day(site: ToolStore, clock: Time, tmp_path: Path) -> None:
     digest = await site.has("km", "1.0.0")
     site.admit(("km", "*"))

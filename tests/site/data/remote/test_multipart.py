@@ -79,6 +79,7 @@ def test_nonsense_is_refused(content: bytes, said: str) -> None:
         read(content, 1000)
 
 
+@pytest.mark.slow
 def test_memory_is_flat_however_long_a_part_is() -> None:
     def endless() -> Iterator[bytes]:
         yield b"--" + B + b"\r\n\r\n"

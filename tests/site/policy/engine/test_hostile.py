@@ -98,6 +98,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "declared", [SOUND, output(None), output({"type": "text"})], ids=["json", "undeclared", "text"]

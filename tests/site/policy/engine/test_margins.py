@@ -15,6 +15,9 @@ from tests.support.examples import examples
 
 from fedproc.site.policy.engine.margins import MOST_HIDDEN, Answer, Equation, solve
 
+pytestmark = pytest.mark.slow
+
+
 Counts = dict[Any, int | None]
 
 
@@ -56,7 +59,6 @@ def narrowest(values: Counts, equations: list[Equation], hidden: list[Any]) -> f
     return min(found, default=float("inf"))
 
 
-@pytest.mark.slow
 @examples(150)
 @given(tables())
 def test_hidden_count_is_never_known_more_closely_than_the_floor(given: Any) -> None:
@@ -77,7 +79,6 @@ def test_tables_of_two_dimensions_are_always_told(given: Any) -> None:
     assert solve(values, equations, hidden, floor) is not Answer.unproved
 
 
-@pytest.mark.slow
 @examples(100)
 @given(tables().filter(lambda each: len(each[2][0]) == 2))
 def test_released_table_tells_no_hidden_count_more_closely_than_the_floor(tmp_path_factory: Any, given: Any) -> None:
@@ -111,7 +112,6 @@ def test_what_is_too_large_is_not_called_safe() -> None:
     assert solve({"row": 9999}, [Equation("row", tuple(names))], names, 10) is Answer.unproved
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [4, 8, 12])
 def test_large_table_is_solved(size: int) -> None:
     places = list(itertools.product(range(size), repeat=2))

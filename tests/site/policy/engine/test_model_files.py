@@ -27,6 +27,9 @@ from fedproc.site.policy.engine.model_files.accounting import arrays_of as accou
 from fedproc.site.policy.engine.models import is_plain_model
 from fedproc.site.policy.rules import Policy
 
+pytestmark = pytest.mark.slow
+
+
 SECRET = b"Maria Ortiz, 1951, stage III"
 DIGEST = "sha256:" + "a" * 64
 ARRAYS = {"coef": np.arange(6.0).reshape(2, 3), "terms": np.array(["age", "stage[T.II]"]), "n": np.array(120)}
@@ -231,7 +234,6 @@ def test_any_bit_changed_outside_of_the_numbers_is_found(tmp_path: Path) -> None
         assert found is None or found.notes, f"byte {at}"
 
 
-@pytest.mark.slow
 @examples(400)
 @given(
     name=st.sampled_from(sorted(PLAIN)),
@@ -260,7 +262,6 @@ def made_again(raw: bytes) -> bytes:
     )
 
 
-@pytest.mark.slow
 @examples(200)
 @given(
     array=arrays_of.arrays(
@@ -278,7 +279,6 @@ def test_any_array_that_numpy_saves_is_plain(tmp_path_factory: Any, array: Any, 
     assert notes_of(npz(np.savez_compressed if compressed else np.savez, a=array, b=np.ones(2)), folder) == []
 
 
-@pytest.mark.slow
 @examples(300)
 @given(
     raw=st.binary(max_size=300),

@@ -113,6 +113,7 @@ def test_rows_in_the_place_of_estimates_are_as_many_parameters_as_they_have_numb
     assert against(declared, tmp_path, document, known=known()) == [("model.parameters", "refuse")]
 
 
+@pytest.mark.slow
 def test_many_terms_to_choose_from_are_counted(tmp_path):
     many = known(**{CATEGORIES: lambda: [f"c{number}" for number in range(100_000)]})
     terms = [f"stage[c{number}]:grade[c{number + 1}]:age" for number in range(100)]

@@ -244,6 +244,7 @@ def test_more_than_there_is_room_for_is_refused_before_it_is_written(tmp_path: P
         unpacked(tmp_path, head + b"\0" * 2048)
 
 
+@pytest.mark.slow
 def test_bomb_of_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Zeros behind the end of the archive, which no reader of tar minds."""
     monkeypatch.setattr("fedproc.site.tools.image_roots.unpacking.MOST_ENTRIES", 1000)
