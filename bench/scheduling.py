@@ -17,7 +17,7 @@ from bench.figures import Figure
 from bench.measure import Sample
 from fedproc.contract.tool.task import Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
-from fedproc.site.jobs.backfill import Holder, Request, next_to_start
+from fedproc.site.jobs.resources.backfill import Holder, Request, next_to_start
 
 _CPUS, _GPUS, _GB = 16.0, 2, 10**9
 _LOAD = 0.95

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.site.jobs.test_review import Site
+from tests.site.jobs.release.test_review import Site
 from tests.support.browser import STANDARDS
 
 from fedproc.cli.site.release_client import ReleaseClient

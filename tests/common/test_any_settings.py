@@ -14,7 +14,7 @@ from tests.support.anything import BYTES, bent
 from tests.support.examples import examples
 
 from fedproc.common.errors import InvalidInputError
-from fedproc.site.policy import rules
+from fedproc.site.policy import policy_file
 from fedproc.site.settings import SiteSettings
 from fedproc.site.settings import load as load_host
 
@@ -80,7 +80,7 @@ ODD = st.sampled_from(
 )
 
 
-@pytest.mark.parametrize(("load", "right"), [(rules.load, POLICY), (load_host, HOST)])
+@pytest.mark.parametrize(("load", "right"), [(policy_file.load, POLICY), (load_host, HOST)])
 def test_right_one_is_read(tmp_path: Path, load: Any, right: dict[str, Any]) -> None:
     (tmp_path / "a.toml").write_bytes(toml(right))
     load(tmp_path / "a.toml")
@@ -89,7 +89,7 @@ def test_right_one_is_read(tmp_path: Path, load: Any, right: dict[str, Any]) -> 
 @pytest.mark.slow
 @examples(150)
 @given(
-    chosen=st.sampled_from([(rules.load, POLICY), (load_host, HOST)]).flatmap(
+    chosen=st.sampled_from([(policy_file.load, POLICY), (load_host, HOST)]).flatmap(
         lambda one: st.tuples(st.just(one[0]), st.one_of(bent(one[1], VALUES).map(toml), BYTES, ODD))
     )
 )
@@ -99,12 +99,12 @@ def test_file_of_any_bytes_is_read_or_refused(tmp_path_factory: pytest.TempPathF
     path.write_bytes(content)
     try:
         read = load(path)
-        if load is rules.load:
-            rules.check_order(path, read)
+        if load is policy_file.load:
+            policy_file.check_order(path, read)
     except InvalidInputError as error:
         assert str(path) in error.message
     else:
-        assert isinstance(read, SiteSettings | rules.Policy)
+        assert isinstance(read, SiteSettings | policy_file.Policy)
         assert not isinstance(read, SiteSettings) or math.isfinite(read.heartbeat_seconds)
 
 
@@ -118,4 +118,4 @@ def test_file_that_is_none_is_refused(tmp_path: Path, kind: str) -> None:
 
         os.mkfifo(path)
     with pytest.raises(InvalidInputError, match=r"policy\.toml"):
-        rules.load(path)
+        policy_file.load(path)

@@ -9,7 +9,7 @@ import pytest
 from fedproc.central.settings import CentralSettings
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.toml_settings import load_toml
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.settings import SiteSettings
 
 

@@ -11,7 +11,7 @@ from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableEr
 from fedproc.demo import __main__ as program
 from fedproc.demo.clinical import FOLDER, ROWS, check_given, write_given, write_synthetic
 from fedproc.demo.demonstrator import TERMS, TRIALS, Trained, _check, curve, table
-from fedproc.site.data.checking import check_dataset
+from fedproc.site.data.describing.checking import check_dataset
 
 EXACT, SUBSTRA, *_ = TRIALS
 

@@ -16,7 +16,7 @@ import pytest
 from fedproc.common.errors import InvalidInputError
 from fedproc.site import settings as site_settings
 from fedproc.site.data_api import settings as data_api_settings
-from fedproc.site.policy import rules
+from fedproc.site.policy import policy_file
 
 pytestmark = pytest.mark.process
 
@@ -166,7 +166,7 @@ def refused(load: Callable[[Path], object], path: Path) -> str:
 
 
 def test_a_line_of_the_policy_arrives_whole(written):
-    policy = rules.load(written("policy"))
+    policy = policy_file.load(written("policy"))
     assert json.loads(policy.tools[0].model_dump_json()) == LINE
     assert policy.tools[1].digest == "*"
     assert policy.purposes == (READ,)
@@ -174,7 +174,7 @@ def test_a_line_of_the_policy_arrives_whole(written):
 
 
 def test_a_site_without_a_policy_admits_nothing(written):
-    assert rules.load(written("no-policy")).tools == ()
+    assert policy_file.load(written("no-policy")).tools == ()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_site_without_a_policy_admits_nothing(written):
     ],
 )
 def test_a_misspelt_key_of_the_policy_is_refused_by_its_name(written, case, said):
-    assert said in refused(rules.load, written(case))
+    assert said in refused(policy_file.load, written(case))
 
 
 def test_a_unit_may_write_what_the_settings_name_and_sees_no_other_homes(written):

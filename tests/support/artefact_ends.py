@@ -22,11 +22,11 @@ from fedproc.contract.tool.tool import Tool
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.identity import Identity
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release.stage_out import finish_artefacts, publish_artefacts
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import fetch_artefacts
-from fedproc.site.jobs.stage_out import finish_artefacts, publish_artefacts
 from fedproc.site.jobs.workspace import Workspace
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 POLICY = Policy.model_validate({"release": {"public": "automatic"}, "tools": [{"id": "train", "digest": "*"}]})
 

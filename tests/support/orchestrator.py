@@ -21,10 +21,10 @@ from fedproc.site.executors.base import Observation, Phase, Spec
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.resources import Pool
+from fedproc.site.jobs.resources.pool import Pool
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.settings import RetentionSettings
 from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import InstalledTool, Runtime

@@ -14,7 +14,7 @@ from fedproc.catalog.folder import load_tool
 from fedproc.catalog.signing import sign_manifest, tool_digest
 from fedproc.common.keys import Signer
 from fedproc.contract.tool.tool import ToolRef
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.retention.tools import ToolRuntimes, Tools
 from fedproc.site.tools.cache import InstalledTool, ToolCache
 from fedproc.site.tools.venvs import VenvRuntimes

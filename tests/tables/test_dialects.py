@@ -20,8 +20,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fedproc.site.data.checking import check_dataset
-from fedproc.site.data.proposal import propose
+from fedproc.site.data.describing.checking import check_dataset
+from fedproc.site.data.describing.proposal import propose
 from fedproc.tables.description import described
 from fedproc.tables.problems import TableError
 from fedproc.tables.reading import read_table

@@ -20,7 +20,7 @@ from tests.support.tool_programs import ToolProgram
 
 from fedproc.common.locks import file_locked
 from fedproc.demo.data import SHARES
-from fedproc.site.data.proposal import propose
+from fedproc.site.data.describing.proposal import propose
 
 CLINICAL = "FEDPROC_DEMONSTRATOR"
 """names a folder with z3_1.csv to z3_3.csv: rexposome's example as EUCAIM dealt it out; it is not in the repository"""

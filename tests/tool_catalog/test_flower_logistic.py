@@ -17,8 +17,8 @@ import pytest
 from tests.support.tool_programs import ToolProgram
 
 from fedproc.demo.data import SHARES
-from fedproc.site.data.checking import check_dataset
-from fedproc.site.data.proposal import propose
+from fedproc.site.data.describing.checking import check_dataset
+from fedproc.site.data.describing.proposal import propose
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 """The environment of the tool is built from its lock file once, which can take minutes."""

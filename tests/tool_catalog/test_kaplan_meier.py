@@ -21,7 +21,7 @@ from fedproc.contract.times import now
 from fedproc.contract.tool.tool import ToolRef
 from fedproc.contract.wire.messages import Deadlines, JobOrder, User
 from fedproc.demo.data import YEAR
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 """The environment of the tool is built from its lock file once, which can take minutes."""

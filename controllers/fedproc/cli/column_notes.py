@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from fedproc.cli.comparison import differences
 from fedproc.cli.show import notice
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.tool.columns import named_columns
-from fedproc.contract.wire.comparison import differences
 
 _MOST = 50
 """datasets that are asked for"""

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from fedproc.cli.browse import data
+from fedproc.cli.comparison import differences
 from fedproc.cli.show import AsJson, as_json, notice, say, table
 from fedproc.client.session import signed_in
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.hosts import DatasetDetail
-from fedproc.contract.wire.comparison import differences
 
 DIFFERENT = 3
 """exit code"""

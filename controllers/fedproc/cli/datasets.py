@@ -33,7 +33,7 @@ def describe(
     Read it before you offer the dataset: you know what the columns mean, and researchers see what it says. What an
     earlier dataset.json gives is kept: id, version, descriptions, units, names beside a header, and a format that fits.
     """
-    from fedproc.site.data.proposal import propose
+    from fedproc.site.data.describing.proposal import propose
     from fedproc.tables.problems import TableError
 
     given = {"separator": "\t" if separator in {"tab", "\\t"} else separator, "decimal": decimal, "encoding": encoding}
@@ -60,7 +60,7 @@ def check(
     Of images, each file is told with what is wrong, and whether it may tell who a person is.
     """
     from fedproc.cli.images import check_images
-    from fedproc.site.data.checking import check_dataset
+    from fedproc.site.data.describing.checking import check_dataset
     from fedproc.tables.description import FILE, read_json
     from fedproc.tables.problems import TableError
 

@@ -63,7 +63,7 @@ def write_given(source: Path, root: Path) -> None:
 
     Each is described as ``fedproc data describe`` proposes. Raises :class:`InvalidInputError` if a file is missing.
     """
-    from fedproc.site.data.proposal import propose
+    from fedproc.site.data.describing.proposal import propose
 
     for file, host in _files(source):
         folder = root / host / FOLDER

@@ -39,10 +39,10 @@ from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of
 from fedproc.site.jobs.reconciliation import Reconciliation
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.resources import Pool, measure
+from fedproc.site.jobs.resources.pool import Pool, measure
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
-from fedproc.site.policy import rules
+from fedproc.site.policy import policy_file
 from fedproc.site.policy.engine import disclosure_rules
 from fedproc.site.retention.keeper import Retention
 from fedproc.site.settings import SiteSettings
@@ -56,9 +56,9 @@ from fedproc.site.status.routes import routes_for
 from fedproc.site.tlog.entries import HostStarted
 from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import ToolCache
+from fedproc.site.tools.choosing import make_runtimes
 from fedproc.site.tools.logged import tool_installed
 from fedproc.site.tools.registry import make_registry
-from fedproc.site.tools.runtimes import make_runtimes
 
 log = get_logger(__name__)
 
@@ -111,7 +111,7 @@ async def _services(loaded: SiteSettings, http: httpx.AsyncClient, egress: Proxy
             partial(_order_of, journal),
         ),
         transfer=transfer,
-        policy=rules.load(loaded.policy),
+        policy=policy_file.load(loaded.policy),
         tlog=HostLog(loaded.tlog_folder, loaded.tlog_origin),
         connections=Connections(ends, loaded.key, egress) if ends else None,
     )
@@ -234,7 +234,7 @@ async def _begin_log(services: Services) -> asyncio.Task[None]:
 
     Its beginning is logged as soon as it can be, by the task that this gives.
     """
-    services.policy, content = rules.read(services.settings.policy)
+    services.policy, content = policy_file.read(services.settings.policy)
     task = watched(asyncio.create_task(_note_beginning(services, content)), "tlog.beginning_not_noted")
     await asyncio.wait({task}, timeout=_LOG_SECONDS)
     return task
@@ -299,7 +299,7 @@ async def _reload(services: Services, orchestrator: Orchestrator, alone: asyncio
     """The policy counts when the transparency log has it."""
     async with alone:
         try:
-            policy, content = rules.read(services.settings.policy)
+            policy, content = policy_file.read(services.settings.policy)
         except InvalidInputError as error:
             log.error("policy.not_reloaded", reason=error.message)
             return

@@ -22,7 +22,7 @@ from tests.support.providers import Adapter
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import tools
 from fedproc.central.db.schema import experiments
-from fedproc.central.db.sign_ins import delegations
+from fedproc.central.db.sign_in_tables import delegations
 from fedproc.central.grants.answers import SessionEndedError
 from fedproc.central.grants.delegations import Delegations
 from fedproc.central.grants.exchange import Exchange, Session

@@ -8,7 +8,7 @@ from tests.support.books import Books, kinds
 from tests.support.sample_tools import DIAL, PORT, need, task, tool
 
 from fedproc.central.db.engine import serialized_transaction
-from fedproc.central.experiments.recall import recall
+from fedproc.central.experiments.tool_recall import recall
 from fedproc.contract.wire.messages import Cancel
 
 GANG = tool(

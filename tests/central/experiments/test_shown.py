@@ -14,8 +14,8 @@ from fedproc.catalog.folder import load_tool
 from fedproc.central.experiments import shown
 from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import JobOrder
-from fedproc.site.jobs.known_values import known_of
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release.known_values import known_of
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.engine.engine import inspect

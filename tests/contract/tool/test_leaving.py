@@ -10,7 +10,7 @@ from fedproc.catalog.folder import load_tool
 from fedproc.contract.tool.leaving import DEFAULT_RELEASE, leaving
 from fedproc.contract.tool.task import Disclosure, Task
 from fedproc.site.policy.examples import examples_of
-from fedproc.site.policy.rules import Policy, ToolRule
+from fedproc.site.policy.policy_file import Policy, ToolRule
 
 ROOT = Path(__file__).parents[3]
 OUTCOMES = {"pass": "leaves", "review": "waits", "refuse": "never"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedproc.contract.wire.comparison import differences
+from fedproc.cli.comparison import differences
 from fedproc.contract.wire.datasets import DatasetColumn
 
 SEX = {"name": "sex", "type": "category", "values": ("F", "M")}

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from tests.site.data.dicom_files import image, put, uid, written
 
 from fedproc.contract.wire.messages import DatasetUse
+from fedproc.site.data import background, walking
 from fedproc.site.data import folder as module
-from fedproc.site.data import looks, walking
 from fedproc.site.data.api import DatasetError
 from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.dataset_settings import DatasetSettings
@@ -81,7 +81,7 @@ async def test_dataset_is_not_walked_again_at_each_heartbeat(good: Path) -> None
 
 
 async def test_large_dataset_keeps_no_heartbeat_waiting(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks, "FIRST_SECONDS", 0.05)
+    monkeypatch.setattr(background, "FIRST_SECONDS", 0.05)
     walked = asyncio.Event()
 
     async def slowly(*_: object) -> None:

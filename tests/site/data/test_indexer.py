@@ -129,7 +129,7 @@ async def test_two_who_ask_have_one_pass_made(folder: Path, tmp_path: Path, monk
 
 @pytest.mark.process
 def test_process_of_its_own_has_no_more_memory_than_bearable() -> None:
-    code = "from fedproc.site.data.indexing import limit_memory; limit_memory(); bytearray(3 << 30)"
+    code = "from fedproc.site.data.index_process import limit_memory; limit_memory(); bytearray(3 << 30)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.stderr.strip().endswith("MemoryError")
 

@@ -17,7 +17,7 @@ from fedproc.contract.data_api import ReleasedFile, ReleasedResult
 from fedproc.contract.ids import new_id
 from fedproc.contract.wire.messages import Output
 from fedproc.site.data.results import Results
-from fedproc.site.jobs.listing import note_released
+from fedproc.site.jobs.release.listing import note_released
 from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.retention.kept import DAY
 from fedproc.site.retention.results import ReleasedResults

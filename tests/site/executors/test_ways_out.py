@@ -28,7 +28,7 @@ from fedproc.contract.wire.messages import Cancel, DatasetUse, JobOrder
 from fedproc.site.data.persons import Persons
 from fedproc.site.executors.base import INPUT, Mount
 from fedproc.site.journal import Journal
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.tools.cache import InstalledTool, Runtime
 
 SECONDS = 120

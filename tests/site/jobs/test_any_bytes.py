@@ -22,7 +22,7 @@ from fedproc.contract.wire.messages import Record
 from fedproc.site.jobs.log_matcher import LogMatcher
 from fedproc.site.jobs.streams import Streams
 from fedproc.site.jobs.workspace import Workspace
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: not set(name) & {0, 47} and name not in (b".", b".."))
 LINES = st.one_of(st.binary(), st.sampled_from([b"[" * 4000, b'{"a":' * 800, b'{"\\ud800": "\\u0000", "b": NaN}']))

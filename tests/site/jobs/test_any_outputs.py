@@ -18,7 +18,7 @@ from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.site.jobs.verdict import verdict_of
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.policy.disclosure import findings
-from fedproc.site.policy.rules import Policy, ToolRule
+from fedproc.site.policy.policy_file import Policy, ToolRule
 
 COUNTED = OutputDecl(name="all", path="all", folder=True, disclosure="aggregate", max_mb=1, min_count_fields=("n",))
 TASK = Task.model_validate(

@@ -14,7 +14,7 @@ from tests.support.orchestrator import SECONDS, Host, S, order, record
 from fedproc.site.executors.base import Spec
 from fedproc.site.journal import Journal
 from fedproc.site.tools.cache import Runtime, Runtimes
-from fedproc.site.tools.runtimes import TaskRuntimes
+from fedproc.site.tools.choosing import TaskRuntimes
 
 
 @pytest.fixture

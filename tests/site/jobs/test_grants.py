@@ -21,7 +21,7 @@ from fedproc.site.centre.api import TransferError
 from fedproc.site.jobs import grants
 from fedproc.site.jobs.record import Decision, JobRecord
 from fedproc.site.journal import Journal
-from fedproc.site.policy.rules import GrantRule
+from fedproc.site.policy.policy_file import GrantRule
 
 
 class Centre:

@@ -13,7 +13,7 @@ import pytest
 
 from fedproc.contract.tool.metrics import MOST, MetricDecl
 from fedproc.site.jobs.metrics import LINE, MetricFilter
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 PAGE = (Path(__file__).parents[3] / "docs/security.md").read_text()
 DECLARED = tuple(MetricDecl(name=f"m{number}") for number in range(MOST))

@@ -19,8 +19,8 @@ from fedproc.contract.wire.messages import JobOrder, Start
 from fedproc.site.jobs import run as jobs_run
 from fedproc.site.jobs import writer
 from fedproc.site.jobs.adoption import adopt_shares
-from fedproc.site.jobs.opinions import Reviewer, Word
 from fedproc.site.jobs.record import EndStep, JobRecord
+from fedproc.site.jobs.release.opinions import Reviewer, Word
 from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.verdict import Verdict

@@ -18,7 +18,7 @@ from fedproc.contract.tool.metrics import MetricDecl
 from fedproc.site.jobs.metrics import MetricFilter
 from fedproc.site.jobs.streams import Streams
 from fedproc.site.jobs.workspace import Workspace
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 DECLARED = ("loss", "up", "down", "n", "big", "huge", "yes", "value", "other")
 

@@ -23,7 +23,7 @@ from fedproc.site.jobs import termination
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.resources import Pool
+from fedproc.site.jobs.resources.pool import Pool
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.jobs.workspace import Workspace

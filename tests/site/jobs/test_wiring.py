@@ -21,7 +21,7 @@ from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.tlog.log import HostLog
 
 PORTS = [{"name": "data", "port": 7000}, {"name": "talk", "port": 7001}]

@@ -9,7 +9,7 @@ import pytest
 from fedproc.contract.tool.task import Task
 from fedproc.site.policy.disclosure import findings
 from fedproc.site.policy.engine.findings import Result
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -15,12 +15,12 @@ from tests.support.orchestrator import Host
 from tests.support.tool_store import ToolStore
 
 from fedproc.common.keys import Signer
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.retention.keeper import Retention
 from fedproc.site.retention.kept import Kind
 from fedproc.site.retention.tools import Tools
 from fedproc.site.tools.cache import ToolCache
-from fedproc.site.tools.runtimes import TaskRuntimes
+from fedproc.site.tools.choosing import TaskRuntimes
 from fedproc.site.tools.venvs import VenvRuntimes
 
 

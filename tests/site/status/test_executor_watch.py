@@ -20,7 +20,7 @@ from fedproc.site.executors.several import SeveralExecutors
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.settings import load
 from fedproc.site.status import executor_watch
 from fedproc.site.status.executor_watch import ExecutorWatch, unfit

@@ -15,7 +15,7 @@ from fedproc.onboarding.model.report import from_json
 from fedproc.site.centre.signals import Signals
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.orchestrator import Orchestrator
-from fedproc.site.jobs.resources import Pool
+from fedproc.site.jobs.resources.pool import Pool
 from fedproc.site.jobs.services import Services
 from fedproc.site.journal import Journal
 from fedproc.site.settings import SiteSettings, load

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.site.jobs.test_review import Site
+from tests.site.jobs.release.test_review import Site
 from tests.support.certificates import Authority
 
 from fedproc.demo.polling import free_ports

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.site.jobs.test_review import Site
+from tests.site.jobs.release.test_review import Site
 from tests.support.orchestrator import S
 
 from fedproc.cli.main import main

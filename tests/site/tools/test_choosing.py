@@ -14,9 +14,9 @@ from tests.site.status.test_host_check import settings_in
 from fedproc.common.errors import InvalidInputError, SystemFaultError
 from fedproc.contract.tool.task import Task
 from fedproc.site.settings import load
-from fedproc.site.tools import runtimes as module
+from fedproc.site.tools import choosing as module
 from fedproc.site.tools.cache import Runtime, Runtimes
-from fedproc.site.tools.runtimes import TaskRuntimes, make_runtimes
+from fedproc.site.tools.choosing import TaskRuntimes, make_runtimes
 
 IMAGE = "store.example.org/a@sha256:" + "0" * 64
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from fedproc.central.db.dataset_tables import dataset_columns, dataset_terms, datasets
 from fedproc.central.db.log_tables import log_queue, traces
 from fedproc.central.db.metadata import BigId, metadata
-from fedproc.central.db.sign_ins import sessions
+from fedproc.central.db.sign_in_tables import sessions
 from fedproc.central.db.submission_tables import submissions
 from fedproc.central.db.tool_tables import tools
 

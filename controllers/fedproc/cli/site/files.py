@@ -24,10 +24,10 @@ def check_policy(file: File = Path("/etc/fedproc/policy.toml")) -> None:
 
     Exit codes: 0 the orchestrator takes it, 1 it does not.
     """
-    from fedproc.site.policy import rules
+    from fedproc.site.policy import policy_file
 
-    found = rules.load(file)
-    rules.check_order(file, found)
+    found = policy_file.load(file)
+    policy_file.check_order(file, found)
     say(f"{file}: good; lines of the allow-list: {len(found.tools)}")
 
 

@@ -19,12 +19,12 @@ from fedproc.contract.wire.messages import DatasetUse
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.accepted import accepted_in, check_identifying
 from fedproc.site.data.api import DatasetCondition, DatasetError, Materialised, OnWait
+from fedproc.site.data.background import Looks, Seen
 from fedproc.site.data.columns_offered import column_pages
 from fedproc.site.data.frozen import FrozenCohorts, check_persons
 from fedproc.site.data.imaging import rounded
 from fedproc.site.data.index import Known
 from fedproc.site.data.indexer import Indexer
-from fedproc.site.data.looks import Looks, Seen
 from fedproc.site.data.persons import Persons, of_tables
 from fedproc.site.dataset_settings import DatasetSettings
 from fedproc.tables.problems import TableError

@@ -125,7 +125,7 @@ def _update(index: DatasetIndex, path: Path, note: Callable[[int], None], older_
 async def _in_process(index: DatasetIndex, path: Path, note: Callable[[int], None], older_than: float) -> None:
     arguments = ["--folder", str(path), "--index", str(index.path), "--older-than", str(older_than)]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "fedproc.site.data.indexing", *arguments,
+        sys.executable, "-m", "fedproc.site.data.index_process", *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None

@@ -18,7 +18,7 @@ from typing import Any
 
 from fedproc.common.tasks import StopFlag
 from fedproc.site.data.dicom import Instance, Reading, read
-from fedproc.site.data.indexing import limit_memory
+from fedproc.site.data.index_process import limit_memory
 
 _SECONDS = 60.0
 """for one file; pixels are not read"""

@@ -11,8 +11,8 @@ from fedproc.common.log import get_logger
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.site.jobs.record import EndStep, JobRecord
-from fedproc.site.jobs.resources import Pool
-from fedproc.site.jobs.shares import GpuMissingError, Share
+from fedproc.site.jobs.resources.pool import Pool
+from fedproc.site.jobs.resources.shares import GpuMissingError, Share
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 
 log = get_logger(__name__)

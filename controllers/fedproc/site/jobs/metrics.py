@@ -12,7 +12,7 @@ from typing import Any
 from fedproc.common.log import Logger
 from fedproc.common.text import escaped
 from fedproc.contract.tool.metrics import MetricDecl
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 LINE = 4096
 """bytes of a line that are looked at"""

@@ -19,9 +19,9 @@ from fedproc.contract.wire.messages import Cancel, Finish, JobOrder, Proceed, Re
 from fedproc.site.executors.base import Handle
 from fedproc.site.jobs import logged
 from fedproc.site.jobs.adoption import adopt_shares
-from fedproc.site.jobs.opinions import Word
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.recovery import handles_of, open_records, record_of
+from fedproc.site.jobs.release.opinions import Word
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.termination import Steps, removal

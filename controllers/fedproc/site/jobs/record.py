@@ -17,7 +17,7 @@ from fedproc.contract.wire.release import ReleaseStage
 from fedproc.site.executors.base import Handle
 from fedproc.site.jobs.reviewing import Decision, Review
 from fedproc.site.jobs.verdict import Verdict
-from fedproc.site.policy.rules import Terms
+from fedproc.site.policy.policy_file import Terms
 from fedproc.site.tlog.entries import RuleUsed
 
 _SHARED = Snapshot.model_fields.keys() - {"host", "epoch", "job", "experiment"}

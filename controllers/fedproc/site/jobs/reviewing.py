@@ -1,6 +1,6 @@
 """What the journal keeps of a job whose outputs wait for a person, and what follows from it.
 
-Nothing here writes: who changes a :class:`Review` journals it (:mod:`fedproc.site.jobs.review`).
+Nothing here writes: who changes a :class:`Review` journals it (:mod:`fedproc.site.jobs.release.review`).
 """
 
 from __future__ import annotations

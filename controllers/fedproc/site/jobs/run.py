@@ -25,15 +25,17 @@ from fedproc.site.centre.api import OnWait
 from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.carrying import Meter
 from fedproc.site.executors.base import Executor, Mount, Phase
-from fedproc.site.jobs import grants, logged, masking, released
+from fedproc.site.jobs import grants, logged
 from fedproc.site.jobs.ahead import Ahead
 from fedproc.site.jobs.deadline import deadline
 from fedproc.site.jobs.execution import Execution
-from fedproc.site.jobs.opinions import Word
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.review import Leaving
+from fedproc.site.jobs.release import earlier_releases, masking
+from fedproc.site.jobs.release.opinions import Word
+from fedproc.site.jobs.release.review import Leaving
+from fedproc.site.jobs.release.stage_out import publish_artefacts
+from fedproc.site.jobs.resources.shares import Share
 from fedproc.site.jobs.services import Services
-from fedproc.site.jobs.shares import Share
 from fedproc.site.jobs.stage_in import (
     Prepared,
     confirm_datasets,
@@ -42,13 +44,12 @@ from fedproc.site.jobs.stage_in import (
     freeze_cohorts,
     materialise,
 )
-from fedproc.site.jobs.stage_out import publish_artefacts
 from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.journal import JournalError
-from fedproc.site.policy.rules import ToolRule
+from fedproc.site.policy.policy_file import ToolRule
 from fedproc.site.tools.cache import InstalledTool, Runtime
 
 _log = get_logger(__name__)
@@ -213,7 +214,7 @@ class JobRun:
             execution.finish.set()
         self._execution = execution
         if self.record.state is not JobState.running:
-            await released.note_connections(self._services, self.record, task, self._writer.wait_for)
+            await earlier_releases.note_connections(self._services, self.record, task, self._writer.wait_for)
             await logged.note_start(self._services, self.record, execution.streams, self._writer.wait_for)
         async with grants.asked_again(self._services, self.record, self.save, self.stop):
             await execution.run()

@@ -11,15 +11,15 @@ from fedproc.site.connections.hub import Connections
 from fedproc.site.data.api import DataApi
 from fedproc.site.executors.base import Executor
 from fedproc.site.jobs.holds import Holds
-from fedproc.site.jobs.resources import Pool
+from fedproc.site.jobs.resources.pool import Pool
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.journal import Journal
 from fedproc.site.policy.ledger.ledger import Ledger
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.settings import SiteSettings
 from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import ToolCache
-from fedproc.site.tools.runtimes import TaskRuntimes
+from fedproc.site.tools.choosing import TaskRuntimes
 
 
 @dataclass

@@ -18,8 +18,8 @@ from fedproc.site.centre.api import OnWait
 from fedproc.site.executors.base import ALIAS_DOMAIN, INPUT, SOURCE, Forward, Limits, Mount, Port, Spec, Stop
 from fedproc.site.jobs.grants import ask_first
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.resources.shares import Share
 from fedproc.site.jobs.services import Services
-from fedproc.site.jobs.shares import Share
 from fedproc.site.jobs.workspace import SPEC, Workspace, placeholders
 from fedproc.site.tools.cache import InstalledTool, Runtime
 

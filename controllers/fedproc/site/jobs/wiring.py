@@ -18,7 +18,7 @@ from fedproc.site.jobs.stage_in import forwards, ports
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.policy.connecting import most_rounds
-from fedproc.site.policy.rules import ToolRule, connection_budget
+from fedproc.site.policy.policy_file import ToolRule, connection_budget
 
 
 class Wiring:

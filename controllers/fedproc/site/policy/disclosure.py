@@ -16,7 +16,7 @@ from fedproc.site.policy.engine.apart import inspect_apart
 from fedproc.site.policy.engine.engine import inspect_all
 from fedproc.site.policy.engine.findings import Finding, Result
 from fedproc.site.policy.engine.known import Known
-from fedproc.site.policy.rules import Terms
+from fedproc.site.policy.policy_file import Terms
 
 
 def findings(

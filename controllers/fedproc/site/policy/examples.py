@@ -19,7 +19,7 @@ from fedproc.site.policy.disclosure import findings
 from fedproc.site.policy.engine.findings import Finding, Result, verdict
 from fedproc.site.policy.engine.known import CATEGORIES, COLUMNS, Known, columns_of
 from fedproc.site.policy.engine.strict_json import scalars
-from fedproc.site.policy.rules import Policy, ToolRule
+from fedproc.site.policy.policy_file import Policy, ToolRule
 
 _IDS = re.compile("|".join(pattern.strip("^$") for pattern in (HOST_PATTERN, JOB_PATTERN, EXPERIMENT_PATTERN)))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import in_own_thread
 from fedproc.contract.ids import version_key
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.retention.folders import size_of
 from fedproc.site.retention.kept import Item, Kept, OneByOne, due_before, figures
 from fedproc.site.tools.cache import Runtimes, StoredTool, ToolCache

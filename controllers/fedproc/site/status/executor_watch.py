@@ -11,7 +11,7 @@ from fedproc.common.log import get_logger
 from fedproc.site.executors.base import Offer
 from fedproc.site.executors.several import offers_of
 from fedproc.site.jobs.services import Services
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 log = get_logger(__name__)
 

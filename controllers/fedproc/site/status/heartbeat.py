@@ -17,7 +17,7 @@ from fedproc.contract.wire.messages import Heartbeat
 from fedproc.site.centre.broker import Broker
 from fedproc.site.data.columns_offered import PageTurner
 from fedproc.site.jobs.reconciliation import Reconciliation
-from fedproc.site.jobs.released import budgets
+from fedproc.site.jobs.release.earlier_releases import budgets
 from fedproc.site.jobs.services import Services
 from fedproc.site.status.host_check import HostCheck
 

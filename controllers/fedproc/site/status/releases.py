@@ -19,9 +19,9 @@ from typing import Any
 from fedproc.common.errors import FedprocError, InvalidInputError, SystemFaultError
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.states import JobState
-from fedproc.site.jobs.opinions import Reviewer, Word
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of
+from fedproc.site.jobs.release.opinions import Reviewer, Word
 from fedproc.site.jobs.reviewing import Review
 from fedproc.site.jobs.run import JobRun
 from fedproc.site.jobs.services import Services

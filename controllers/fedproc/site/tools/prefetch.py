@@ -28,14 +28,14 @@ from fedproc.contract.tool.tool import Manifest, ToolRef
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.centre.identity import Identity
-from fedproc.site.policy import rules
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy import policy_file
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.settings import SiteSettings
 from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import InstalledTool, ToolCache
+from fedproc.site.tools.choosing import NOT_OF_THIS_EXECUTOR, TaskRuntimes, make_runtimes
 from fedproc.site.tools.logged import tool_installed
 from fedproc.site.tools.registry import SiteRegistry, make_registry
-from fedproc.site.tools.runtimes import NOT_OF_THIS_EXECUTOR, TaskRuntimes, make_runtimes
 
 _PATIENCE = 120.0
 Notify = Callable[[str], None]
@@ -75,7 +75,7 @@ def fetch(
 async def _fetch(
     settings: SiteSettings, wanted: tuple[str, ...], archive: Path | None, notify: Notify
 ) -> list[PrefetchResult]:
-    allowed = rules.load(settings.policy)
+    allowed = policy_file.load(settings.policy)
     _check_wanted(wanted, allowed)
     if archive is None:
         async with _from_centre(settings, notify) as source:

@@ -17,7 +17,7 @@ from fedproc.site.policy.disclosure import findings, findings_apart
 from fedproc.site.policy.engine.apart import Limits, inspect_apart
 from fedproc.site.policy.engine.findings import Finding
 from fedproc.site.policy.engine.known import Known
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 DIGEST = "sha256:" + "a" * 64
 TEXT = {"type": "string", "x-from": ["order"]}

@@ -28,7 +28,7 @@ from fedproc.site.policy.disclosure import findings
 from fedproc.site.policy.engine.findings import Result, verdict
 from fedproc.site.policy.engine.kinds import kind_of
 from fedproc.site.policy.engine.known import Known
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 DIGEST = "sha256:" + "a" * 64
 CELLS = {"statistic": "frequencies", "at": "cells[]", "persons": "n", "dimensions": ["stage"]}

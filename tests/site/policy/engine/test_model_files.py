@@ -25,7 +25,7 @@ from fedproc.site.policy.engine.findings import Result, verdict
 from fedproc.site.policy.engine.known import Known
 from fedproc.site.policy.engine.model_files.accounting import arrays_of as accounted
 from fedproc.site.policy.engine.models import is_plain_model
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 pytestmark = pytest.mark.slow
 

@@ -24,11 +24,11 @@ from fedproc.contract.tool.tool import Manifest
 from fedproc.site.executors.image_root import image_root
 from fedproc.site.settings import RegistrySettings
 from fedproc.site.tools.cache import InstalledTool
+from fedproc.site.tools.choosing import TaskRuntimes
 from fedproc.site.tools.image_roots import runtimes
 from fedproc.site.tools.image_roots.runtimes import ImageRoots
 from fedproc.site.tools.image_roots.tree import remove_tree
 from fedproc.site.tools.registry import SiteRegistry
-from fedproc.site.tools.runtimes import TaskRuntimes
 
 pytestmark = pytest.mark.slow
 STORE = "store.example.org"

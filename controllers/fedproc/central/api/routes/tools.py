@@ -27,7 +27,7 @@ from fedproc.central.api.routes.experiments import IdempotencyKey, start
 from fedproc.central.api.views import task_view, tool_summary, tool_view
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction, write_transaction
 from fedproc.central.db.repositories import tools
-from fedproc.central.experiments import recall
+from fedproc.central.experiments import tool_recall
 from fedproc.common.errors import ConflictError, InvalidInputError, NotFoundError
 from fedproc.contract.api.base import Line
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, RunRequest
@@ -206,7 +206,7 @@ def recall_tool(request: Request, tool_id: ToolPath, body: ToolRecall, caller: O
 
     def write() -> ToolRecalled:
         with serialized_transaction(app.engine) as connection:
-            count = recall.recall(connection, tool_id, body.version, body.reason, now)
+            count = tool_recall.recall(connection, tool_id, body.version, body.reason, now)
             audit_event(request).record(connection, 200, f"{tool_id} {body.version}", body.reason)
             (row,) = [each for each in tools.recalled(connection, tool_id) if each.version == body.version]
             return ToolRecalled(tool=tool_id, recalled=_recalled(row), experiments=count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from fedproc.central.db.sign_ins import delegations
+from fedproc.central.db.sign_in_tables import delegations
 
 _ADD = insert(delegations)
 _OF = select(delegations.c.sealed).where(delegations.c.experiment == bindparam("id"))

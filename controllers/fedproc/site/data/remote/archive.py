@@ -19,13 +19,13 @@ from fedproc.contract.wire.messages import DatasetUse
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.accepted import check_identifying
 from fedproc.site.data.api import DatasetCondition, DatasetError, Materialised, OnWait
+from fedproc.site.data.background import Looks, Seen
 from fedproc.site.data.cohort import Cohort
 from fedproc.site.data.frozen import FrozenCohorts, check_persons
 from fedproc.site.data.imaging import rounded
 from fedproc.site.data.index import Known
 from fedproc.site.data.indexer import Indexer
 from fedproc.site.data.layout import ChangedError
-from fedproc.site.data.looks import Looks, Seen
 from fedproc.site.data.persons import Persons
 from fedproc.site.data.remote import archive_index
 from fedproc.site.data.remote.dicomweb import DicomWeb

@@ -23,10 +23,10 @@ from fedproc.contract.wire.datasets import DatasetColumns, ImagingSummary, Offer
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.api import DatasetCondition, DatasetError, Materialised, OnWait
+from fedproc.site.data.background import Looks, Seen
 from fedproc.site.data.cohort import Cohort, persons_of
 from fedproc.site.data.imaging import rounded_again
 from fedproc.site.data.layout import ChangedError
-from fedproc.site.data.looks import Looks, Seen
 from fedproc.site.data.persons import Persons, keep, kept
 from fedproc.site.data.remote.data_api_client import DataApiClient
 from fedproc.site.data.remote.errors import RemoteError, RemotePassingError

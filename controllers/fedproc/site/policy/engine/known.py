@@ -8,8 +8,8 @@ from math import log2
 from typing import Any
 
 from fedproc.contract.tool.columns import in_formula
+from fedproc.site.policy.engine.model_terms import FORMS, MOST_FACTORS, is_term
 from fedproc.site.policy.engine.strict_json import scalars
-from fedproc.site.policy.engine.terms import FORMS, MOST_FACTORS, is_term
 
 Source = Callable[[], Iterable[Any]]
 

@@ -25,14 +25,14 @@ from fedproc.contract.wire.releasing import BudgetLeft, scope_of
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.folder import FolderDataApi
 from fedproc.site.dataset_settings import DatasetSettings
-from fedproc.site.jobs import released
 from fedproc.site.jobs.logged import LoggedUploads
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release import earlier_releases
 from fedproc.site.journal import Journal
 from fedproc.site.policy.engine import disclosure_rules
 from fedproc.site.policy.ledger.file import FILE
 from fedproc.site.policy.ledger.ledger import Ledger
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 from fedproc.site.tlog.uses import uses
 
 pytestmark = pytest.mark.process
@@ -255,7 +255,7 @@ async def test_budget_is_spent_by_questions_and_told_coarsely(site: Site, caplog
     site.allow(budget=5)
     for number in range(5):
         assert await site.becomes(site.order(project=None, parameters={"n": number})) == "succeeded"
-        told = await released.budgets(site.host.services)
+        told = await earlier_releases.budgets(site.host.services)
         assert told == {0: (), 1: (), 2: ()}.get(
             number,
             (BudgetLeft(scope=scope_of(user="rosa"), dataset="cohort", left="nearly" if number == 3 else "none"),),
@@ -323,13 +323,13 @@ async def test_ledger_without_room_holds_up_what_leaves_until_there_is_some(site
 
     def reserve(*arguments: Any) -> Any:
         if full:
-            raise released.LedgerError("the ledger cannot be used: database or disk is full")
+            raise earlier_releases.LedgerError("the ledger cannot be used: database or disk is full")
         return real(*arguments)
 
     services.ledger.reserve = reserve  # type: ignore[method-assign]
     job = await site.runs(site.order())
     async with asyncio.timeout(SECONDS):
-        while site.host.orchestrator.runs[job].record.waiting_for != released.WAITING:
+        while site.host.orchestrator.runs[job].record.waiting_for != earlier_releases.WAITING:
             await asyncio.sleep(0.01)
     assert site.sent.files == []
     full = False
@@ -340,18 +340,18 @@ async def test_task_with_a_connection_is_noted_and_refused_where_the_site_says_s
     services = site.host.services
     record = JobRecord(order=site.order(), versions={"cohort": (await services.data.offers())[0].version})
     connected = site.host.tools._installed.manifest.tool.task("local").model_copy(update={"connections": ("any",)})
-    await released.note_connections(services, record, connected, lambda _: None)
+    await earlier_releases.note_connections(services, record, connected, lambda _: None)
     assert services.ledger.kept()[0] == 1
     site.describe(PEOPLE[1:])
     services.data = FolderDataApi({"cohort": DatasetSettings(path=site.data)}, site.data.with_name("again"))
     later = JobRecord(order=site.order(), versions={"cohort": (await services.data.offers())[0].version})
     site.allow(connections="refuse")
-    with pytest.raises(released.RefusedError, match="use other data") as refused:
-        await released.note_connections(services, later, connected, lambda _: None)
+    with pytest.raises(earlier_releases.RefusedError, match="use other data") as refused:
+        await earlier_releases.note_connections(services, later, connected, lambda _: None)
     assert refused.value.code == "policy.difference"
     assert not any(character.isdigit() for character in refused.value.message)
     site.allow()
-    await released.note_connections(services, later, connected, lambda _: None)
+    await earlier_releases.note_connections(services, later, connected, lambda _: None)
     assert services.ledger.kept()[0] == 2
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fedproc.site.data.dialect import SURELY_MISSING
+from fedproc.site.data.describing.dialect import SURELY_MISSING
 from fedproc.tables.records import Records
 from fedproc.tables.values import plain_number
 

@@ -15,8 +15,8 @@ from fedproc.common.errors import RefusedError
 from fedproc.contract.tool.task import Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
 from fedproc.site.centre.api import OnWait
-from fedproc.site.jobs.backfill import Holder, Request, next_to_start
-from fedproc.site.jobs.shares import MB, GpuMissingError, Share, ShareError, free_of, suitable
+from fedproc.site.jobs.resources.backfill import Holder, Request, next_to_start
+from fedproc.site.jobs.resources.shares import MB, GpuMissingError, Share, ShareError, free_of, suitable
 from fedproc.site.settings import CapacitySettings
 
 
@@ -28,7 +28,7 @@ class _Waiter:
 
 
 class Pool:
-    """The machine's resources, given as :mod:`fedproc.site.jobs.backfill` says; ``clock`` counts seconds.
+    """The machine's resources, given as :mod:`fedproc.site.jobs.resources.backfill` says; ``clock`` counts seconds.
 
     A job that could never fit is refused at once, with what is missing.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fedproc.contract.tool.task import Resources
 from fedproc.contract.wire.messages import Capacity
-from fedproc.site.jobs.shares import Share, fitting, free_of
+from fedproc.site.jobs.resources.shares import Share, fitting, free_of
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedproc.site.data.dialect import PERHAPS_MISSING, SURELY_MISSING, decimal_of, may_be_thousands
-from fedproc.site.data.personal import RARE, may_tell_of_persons
+from fedproc.site.data.describing.dialect import PERHAPS_MISSING, SURELY_MISSING, decimal_of, may_be_thousands
+from fedproc.site.data.describing.personal import RARE, may_tell_of_persons
 from fedproc.tables.problems import quoted
 from fedproc.tables.values import date_of, plain_number
 

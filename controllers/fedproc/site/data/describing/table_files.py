@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fedproc.site.data.dialect import decimal_of, encoding_of, is_split_by, may_be_table, separator_of
+from fedproc.site.data.describing.dialect import decimal_of, encoding_of, is_split_by, may_be_table, separator_of
 from fedproc.tables.description import DECIMALS, ENCODINGS, FILE, SEPARATORS
 from fedproc.tables.files import read_bytes
 from fedproc.tables.problems import TableError, one, shown

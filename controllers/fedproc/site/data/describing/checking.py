@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedproc.site.data.given import refuse_link_outside
+from fedproc.site.data.describing.table_files import refuse_link_outside
 from fedproc.tables.description import Description, read_description
 from fedproc.tables.problems import Problem, Problems, TableError, quoted
 from fedproc.tables.reading import table_of

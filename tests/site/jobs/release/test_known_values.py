@@ -10,8 +10,8 @@ import pytest
 
 from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import JobOrder
-from fedproc.site.jobs.known_values import known_of
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release.known_values import known_of
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.workspace import Workspace
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from fedproc.cli.main import application
 from fedproc.common.errors import InvalidInputError
-from fedproc.site.data.checking import check_dataset
-from fedproc.site.data.proposal import Proposal, propose
+from fedproc.site.data.describing.checking import check_dataset
+from fedproc.site.data.describing.proposal import Proposal, propose
 from fedproc.tables.description import described
 from fedproc.tables.problems import TableError, quoted
 from fedproc.tables.reading import read_table

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from tests.site.jobs.test_stage_out import ordered, policy, task_writing
+from tests.site.jobs.release.test_stage_out import ordered, policy, task_writing
 from tests.support.sample_tools import COUNTS, need, task, tool
 
 from fedproc.common.errors import SystemFaultError
@@ -19,12 +19,12 @@ from fedproc.contract.api.files import NewUpload
 from fedproc.contract.ids import new_id
 from fedproc.contract.wire.crypt4gh import MEDIA_TYPE, decrypt_file
 from fedproc.contract.wire.messages import CRITICAL
-from fedproc.site.jobs import stage_out
 from fedproc.site.jobs.logged import LoggedUploads
 from fedproc.site.jobs.record import JobRecord
-from fedproc.site.jobs.review import _needed_elsewhere
+from fedproc.site.jobs.release import stage_out
+from fedproc.site.jobs.release.review import _needed_elsewhere
+from fedproc.site.jobs.release.stage_out import upload
 from fedproc.site.jobs.services import Services
-from fedproc.site.jobs.stage_out import upload
 
 OWN = X25519PrivateKey.generate()
 KEY = base64.b64encode(OWN.public_key().public_bytes_raw()).decode()

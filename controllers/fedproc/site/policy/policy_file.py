@@ -1,6 +1,8 @@
 """The site's policy: who may run what here, with how much, and what may leave (docs/operations/site.md, "Policy").
 
-The policy is the site's own file. What it does not allow is refused; the reason goes to the researcher.
+The policy is the site's own file. What it does not allow is refused; the reason goes to the researcher. Its sections
+are here, but for connections (:mod:`~fedproc.site.policy.connecting`), what is demanded of a task (``demands``),
+reviews (``review``) and the ledger (``ledger.settings``); the rules' numbers are in ``engine.disclosure_rules``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from fedproc.site.jobs.services import Services
 from fedproc.site.masking.masked import mask
 from fedproc.site.masking.pairs import Pairs
 from fedproc.site.policy.demands import check_again, check_privacy
-from fedproc.site.policy.rules import ToolRule
+from fedproc.site.policy.policy_file import ToolRule
 
 
 def protect(services: Services, record: JobRecord, rule: ToolRule, tool: Tool) -> None:

@@ -28,17 +28,18 @@ from fedproc.contract.wire.release import (
     WITHHELD,
     ReleaseStage,
 )
-from fedproc.site.jobs import listing, logged, opinions
-from fedproc.site.jobs.opinions import Word
+from fedproc.site.jobs import logged
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release import listing, opinions
+from fedproc.site.jobs.release.opinions import Word
+from fedproc.site.jobs.release.stage_out import finish_artefacts, limit_of, refused_outputs, release
 from fedproc.site.jobs.reviewing import Decision, Opinion, Review, WaitClock, first_of_each
 from fedproc.site.jobs.services import Services
-from fedproc.site.jobs.stage_out import finish_artefacts, limit_of, refused_outputs, release
 from fedproc.site.jobs.verdict import WithheldError
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.policy.engine.findings import Finding
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 _SHORTEST, _LONGEST = 0.2, 60.0
 """seconds between two looks at the clock and the policy"""

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from fedproc.common.errors import RefusedError
 from fedproc.contract.tool.task import Gpu, Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
-from fedproc.site.jobs.backfill import Holder, Request, _reservation, next_to_start
-from fedproc.site.jobs.resources import Pool
-from fedproc.site.jobs.shares import MB, Share, free_of
+from fedproc.site.jobs.resources.backfill import Holder, Request, _reservation, next_to_start
+from fedproc.site.jobs.resources.pool import Pool
+from fedproc.site.jobs.resources.shares import MB, Share, free_of
 
 GPU = GpuInfo(uuid="GPU-1", name="x", vram=16_000_000_000, compute_capability=8.0)
 

@@ -18,9 +18,9 @@ from fedproc.contract.times import now
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.tool.tool import Tool, ToolRef
 from fedproc.contract.wire.messages import Deadlines, JobOrder, User
-from fedproc.site.policy import rules as module
+from fedproc.site.policy import policy_file as module
 from fedproc.site.policy.demands import check_privacy
-from fedproc.site.policy.rules import Policy, ToolRule, connection_budget
+from fedproc.site.policy.policy_file import Policy, ToolRule, connection_budget
 
 DIGEST = "sha256:" + "a" * 64
 SUMS = {

@@ -23,10 +23,10 @@ from fedproc.contract.wire.datasets import DatasetGrant
 from fedproc.contract.wire.jws import CENTRAL, seal, unseal
 from fedproc.contract.wire.messages import JobOrder
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release.stage_out import check, release, terms_of, upload
 from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.services import Services
-from fedproc.site.jobs.stage_out import check, release, terms_of, upload
-from fedproc.site.policy.rules import Policy, ToolRule
+from fedproc.site.policy.policy_file import Policy, ToolRule
 
 DIGEST = "sha256:" + "0" * 64
 KEY = ECKey.generate_key("P-256")

@@ -18,11 +18,12 @@ from fedproc.contract.wire import limits
 from fedproc.contract.wire.messages import Output
 from fedproc.contract.wire.release import REFUSED, TEXTS
 from fedproc.site.centre.api import OnWait
-from fedproc.site.jobs import artefacts, masking, released
-from fedproc.site.jobs.encrypted import ForResearcher
+from fedproc.site.jobs import artefacts
 from fedproc.site.jobs.grants import ask_for_release
-from fedproc.site.jobs.known_values import known_of
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release import earlier_releases, masking
+from fedproc.site.jobs.release.for_researcher import ForResearcher
+from fedproc.site.jobs.release.known_values import known_of
 from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import confirm_datasets
@@ -31,8 +32,8 @@ from fedproc.site.policy.disclosure import findings_apart
 from fedproc.site.policy.engine import disclosure_rules as rules
 from fedproc.site.policy.engine.disclosure_rules import Rule
 from fedproc.site.policy.engine.findings import Finding, Result
+from fedproc.site.policy.policy_file import Policy, Terms
 from fedproc.site.policy.review import is_shown
-from fedproc.site.policy.rules import Policy, Terms
 from fedproc.site.tlog.entries import RuleUsed
 
 log = get_logger(__name__)
@@ -113,7 +114,7 @@ async def check(
     found = await stoppable(
         findings_apart, terms_of(services, record, task), task, sealed, known_of(services, record, task)
     )
-    found += await released.findings(services, record, task, record.sealed if hashes is None else hashes)
+    found += await earlier_releases.findings(services, record, task, record.sealed if hashes is None else hashes)
     record.rules = _rules_used(services, found)
     for each in found:
         log.info("release.finding", job=record.job, output=each.output, **each.as_fields())
@@ -238,7 +239,7 @@ async def upload(
         going += [(declared, file, recipient) for recipient in _recipients(record, declared)]
     _check_list(record, [(declared, file[1], recipient) for declared, file, recipient in going])
     files = {f"{declared.name}/{file[1]}": file[2] for declared, file, _ in going}
-    if not await released.note(services, record, task, files, on_wait):
+    if not await earlier_releases.note(services, record, task, files, on_wait):
         raise _DecisionNeededError("another result of its project was released meanwhile; it may not leave by itself")
     sent = []
     for declared, file, recipient in going:

@@ -1,4 +1,4 @@
-"""``python -m fedproc.site.data.indexing``: one pass over a large dataset, in a process of its own.
+"""``python -m fedproc.site.data.index_process``: one pass over a large dataset, in a process of its own.
 
 The orchestrator starts it, so that no dataset, however large or odd, takes processor time or memory from its jobs. It
 writes lines of JSON: ``{"looked_at": n}`` while it goes on, and at last ``{"error": [errno, text]}`` or ``{}``.
@@ -23,7 +23,7 @@ _MEMORY = 2 << 30
 
 def main() -> None:
     """Make the pass that the arguments ask for."""
-    parser = argparse.ArgumentParser(prog="fedproc.site.data.indexing")
+    parser = argparse.ArgumentParser(prog="fedproc.site.data.index_process")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--older-than", type=float, default=0.0)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedproc.site.data.columns import propose_column
-from fedproc.site.data.dialect import SURELY_MISSING, decimal_of
-from fedproc.site.data.given import Dialects, read_tables
-from fedproc.site.data.names import clean_names, header_of, is_named, named, seems_data
+from fedproc.site.data.describing.column_names import clean_names, header_of, is_named, named, seems_data
+from fedproc.site.data.describing.columns import propose_column
+from fedproc.site.data.describing.dialect import SURELY_MISSING, decimal_of
+from fedproc.site.data.describing.table_files import Dialects, read_tables
 from fedproc.tables.description import FILE, MISSING, read_json
 from fedproc.tables.problems import Problems, one, quoted, shown
 from fedproc.tables.records import Records, split

@@ -21,10 +21,10 @@ from fedproc.contract.ids import new_id
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.site.jobs.logged import LoggedUploads
-from fedproc.site.jobs.opinions import Reviewer, Word
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release.opinions import Reviewer, Word
 from fedproc.site.journal import Journal
-from fedproc.site.policy.rules import Policy
+from fedproc.site.policy.policy_file import Policy
 
 pytestmark = pytest.mark.process
 

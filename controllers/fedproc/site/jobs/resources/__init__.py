@@ -1,0 +1,1 @@
+"""What the machine has for jobs, what each holds of it, and which job gets the next share."""
