@@ -92,6 +92,13 @@ def substra_clinical() -> ToolProgram:
 
 @pytest.fixture(scope="session")
 @needs("process")
+def substra_image() -> ToolProgram:
+    """``substra-image`` in an environment built from its lock file, kept between test runs."""
+    return _program("substra_image", TQDM_DISABLE="1")
+
+
+@pytest.fixture(scope="session")
+@needs("process")
 def linear() -> ToolProgram:
     """``linear-regression`` in an environment built from its lock file, kept between test runs."""
     return _program("linear_regression")

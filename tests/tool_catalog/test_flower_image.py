@@ -26,18 +26,15 @@ DISTANCE = 0.2
 POOLED = """
 import json, sys
 from pathlib import Path
-import numpy as np
 import network
-from images import read_site
 from learner import Learner
+from patches.images import read_site
+from patches.measures import together
 from request import Request
-from images import Patches, SiteImages
 given, *folders = json.loads(sys.argv[1])
 request = Request(**given)
 sites = [read_site(Path(folder), request.size, request.every, request.min_persons) for folder in folders]
-def together(parts):
-    return Patches(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]), 0)
-learner = Learner(SiteImages(together([s.train for s in sites]), together([s.test for s in sites])), request)
+learner = Learner(together(sites), request)
 arrays = network.start(request.size, request.seed)
 first = learner.measure(arrays)
 for number in range(1, request.rounds + 1):
@@ -164,7 +161,7 @@ def test_files_that_are_no_images_or_broken_ones_are_passed_over(run: RoundsRun,
     code = """
 import sys
 from pathlib import Path
-from images import read_site
+from patches.images import read_site
 site = read_site(Path(sys.argv[1]), 16, 4, 5)
 print(site.train.persons + site.test.persons, len(site.train.labels) + len(site.test.labels))
 """

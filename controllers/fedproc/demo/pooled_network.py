@@ -9,34 +9,25 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 
 def main(source: str, parameters: str, *folders: str) -> None:
     """Train as one site that has the images of all; persons that a site holds out are held out here."""
     sys.path.insert(0, source)
     import network
-    from images import SiteImages, read_site
     from learner import Learner
+    from patches.images import read_site
+    from patches.measures import together
     from request import Request
 
     request = Request(**json.loads(parameters))
     sites = [read_site(Path(folder), request.size, request.every, request.min_persons) for folder in folders]
-    train, test = ([getattr(site, part) for site in sites] for part in ("train", "test"))
-    learner = Learner(SiteImages(_together(train), _together(test)), request)
+    learner = Learner(together(sites), request)
     arrays = network.start(request.size, request.seed)
     for number in range(1, request.rounds + 1):
         arrays = learner.train(arrays, number)
     found = learner.measure(arrays)
     sys.stdout.write(json.dumps({"loss": found.loss, "test_loss": found.test_loss, "accuracy": found.accuracy}) + "\n")
-
-
-def _together(parts: list[Any]) -> Any:
-    """The patches of several sites as those of one."""
-    import numpy as np
-
-    images, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels"))
-    return type(parts[0])(images, labels, sum(part.persons for part in parts))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def _client(options: argparse.Namespace) -> None:
     from averaging import client
     from learner import Learner
 
-    client.run(options.server, options.host, Learner(options.host, request), request.rounds)
+    client.run(options.server, client.Site(options.host, Learner(options.host, request), request.rounds))
 
 
 def _server(options: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ def _client(options: argparse.Namespace) -> None:
     from averaging import client  # after the data was checked: Flower takes a second or two to load
     from learner import Learner
 
-    client.run(options.server, options.host, Learner(site, request), request.rounds)
+    client.run(options.server, client.Site(options.host, Learner(site, request), request.rounds))
 
 
 def _server(options: argparse.Namespace) -> None:

@@ -8,11 +8,12 @@ import network
 import numpy as np
 from averaging.learning import Arrays, Learning, Measured
 from averaging.moments import Moments
-from images import Patches, SiteImages
+from patches.images import SiteImages
+from patches.measures import measure
 from request import Request
 
-AT_ONCE = 128
-"""patches that are measured together"""
+AVERAGED = len(network.NAMES)
+"""arrays of a model: running moments are averaged like weights"""
 
 
 class Learner:
@@ -46,25 +47,15 @@ class Learner:
         return learned
 
     def measure(self, arrays: Arrays) -> Measured:
-        loss, _ = _measured(arrays, self._site.train)
-        test_loss, accuracy = _measured(arrays, self._site.test)
-        return Measured(self.rows, loss, len(self._site.test.labels), test_loss, accuracy)
+        found = measure(arrays, self._site)
+        return Measured(self.rows, found.loss, len(self._site.test.labels), found.test_loss, found.accuracy)
 
 
 def learning(request: Request) -> Learning:
-    """The server's side; running moments are averaged like weights."""
-    return Learning(lambda *_: network.start(request.size, request.seed), averaged=len(network.NAMES), held_out=True)
+    """The server's side."""
+    return Learning(lambda *_: network.start(request.size, request.seed), averaged=AVERAGED, held_out=True)
 
 
 def named(_: tuple[str, ...], learned: Arrays) -> dict[str, Any]:
     """The arrays of the model's file."""
     return dict(zip(network.NAMES, learned, strict=True))
-
-
-def _measured(arrays: Arrays, patches: Patches) -> tuple[float, float]:
-    """Mean loss and accuracy."""
-    count = len(patches.labels)
-    parts = [slice(start, start + AT_ONCE) for start in range(0, count, AT_ONCE)]
-    found = np.concatenate([network.scores(arrays, patches.images[part]) for part in parts])
-    right = found.argmax(axis=1) == patches.labels
-    return float(network.losses(found, patches.labels).mean()), float(right.mean())

@@ -8,38 +8,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from averaging.faults import Fault
-from request import expected_hosts, read_request
-
-TOOL = "flower-image"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one task; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except Fault as fault:
-        print(f"{TOOL} {options.task}: {fault}", file=sys.stderr)
-        return fault.exit_code
-    except OSError as fault:
-        print(f"{TOOL} {options.task}: {fault.filename or 'output'}: {fault.strerror}", file=sys.stderr)
-        return 1
-    return 0
+from patches.images import read_site
+from patches.program import main
+from patches.settings import expected_hosts
+from request import read_request
 
 
 def _client(options: argparse.Namespace) -> None:
-    from images import read_site
-
     request = read_request(options.parameters)
     site = read_site(options.datasets, request.size, request.every, request.min_persons)
 
     from averaging import client  # after the data was checked: Flower takes a second or two to load
     from learner import Learner
 
-    client.run(options.server, options.host, Learner(site, request), request.rounds)
+    learner = Learner(site, request)
+    if request.secure_aggregation:
+        from learner import AVERAGED
+        from secure_averaging.client import SecureSite
+
+        client.run(options.server, SecureSite(options.host, learner, request.rounds, AVERAGED))
+        return
+    client.run(options.server, client.Site(options.host, learner, request.rounds))
 
 
 def _server(options: argparse.Namespace) -> None:
@@ -52,27 +43,13 @@ def _server(options: argparse.Namespace) -> None:
     limits = server.Limits(
         request.rounds, request.join_seconds, request.round_seconds, server.least_of(options.min_hosts, hosts)
     )
-    server.run(options.port, hosts, limits, learning(request), options.output, options.metrics, named=named)
+    kind = server.PLAIN
+    if request.secure_aggregation:
+        from secure_averaging.server import secure
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    tasks = parser.add_subparsers(dest="task", required=True)
-    site = tasks.add_parser("client", help="at a site: train on one dataset")
-    site.add_argument("--datasets", type=Path, required=True, help="folder with one dataset's folder")
-    site.add_argument("--host", required=True)
-    site.add_argument("--server", required=True, help="host:port at which the server is found")
-    centre = tasks.add_parser("server", help="at the aggregator: drive the training")
-    centre.add_argument("--port", type=int, required=True)
-    centre.add_argument("--hosts", type=Path, required=True, help="JSON file: hosts by task")
-    centre.add_argument("--min-hosts", type=int, help="how many must reply in every round; all unless given")
-    centre.add_argument("--output", type=Path, required=True)
-    centre.add_argument("--metrics", type=Path, required=True, help="file to which each round's measures are appended")
-    for task, run in ((site, _client), (centre, _server)):
-        task.add_argument("--parameters", type=Path, required=True)
-        task.set_defaults(run=run)
-    return parser
+        kind = secure()
+    server.run(options.port, hosts, limits, learning(request), options.output, options.metrics, named=named, kind=kind)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("flower-image", __doc__, _client, _server, faults=(Fault,)))

@@ -40,21 +40,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _client(options: argparse.Namespace) -> None:
     from data import read_site
-    from learner import Learner
+    from learner import LEARNING
 
     request = read_request(options.parameters)
     data = read_site(options.datasets, request)
-    learner = Learner(data, request) if request.epsilon is None else _private(data, request)
+    learner = _learner(data, request)
 
     from averaging import client  # after the data was checked: Flower takes a second or two to load
 
-    client.run(options.server, options.host, learner, request.rounds)
+    if request.secure_aggregation:
+        from secure_averaging.client import SecureSite
+
+        client.run(options.server, SecureSite(options.host, learner, request.rounds, LEARNING.averaged))
+        return
+    client.run(options.server, client.Site(options.host, learner, request.rounds))
 
 
-def _private(data: SiteData, request: Request) -> Learner:
-    from private_learner import PrivateLearner
+def _learner(data: SiteData, request: Request) -> Learner:
+    if request.epsilon is not None:
+        from private_learner import PrivateLearner
 
-    return PrivateLearner(data, request)
+        return PrivateLearner(data, request)
+    from bounded import BoundedLearner
+    from learner import Learner
+
+    return (BoundedLearner if request.secure_aggregation else Learner)(data, request)
 
 
 def _server(options: argparse.Namespace) -> None:
@@ -72,7 +82,14 @@ def _server(options: argparse.Namespace) -> None:
         learning, told = reported.learning, reported.told
     least = server.least_of(options.min_hosts, hosts)
     limits = server.Limits(request.rounds, request.join_seconds, request.round_seconds, least)
-    server.run(options.port, hosts, limits, learning, options.output, options.metrics, named=named, told=told)
+    kind = server.PLAIN
+    if request.secure_aggregation:
+        from secure_averaging.server import secure
+
+        kind = secure()
+    server.run(
+        options.port, hosts, limits, learning, options.output, options.metrics, named=named, told=told, kind=kind
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

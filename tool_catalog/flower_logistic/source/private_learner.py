@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from averaging.faults import Fault
 from averaging.learning import Arrays, Learning, Measured
 from averaging.moments import Moments
+from bounded import ends, moments_of
 from data import Part, SiteData
 from learner import LEARNING, Learner
 from model import Array, Model
@@ -30,10 +30,10 @@ class PrivateLearner(Learner):
     """As :class:`Learner`, with the bounds of the request; raises Fault if a column has none."""
 
     def __init__(self, data: SiteData, request: Request) -> None:
-        low, high = _ends(data.names, request)
+        low, high = ends(data.names, request)
         within = {name: _within(getattr(data, name), low, high) for name in ("train", "test")}
         super().__init__(replace(data, **within), request)
-        self._moments = Moments(self.rows, (low + high) / 2, self.rows * ((high - low) / 2) ** 2)
+        self._moments = moments_of(self.rows, low, high)
         self._clip = request.clip
         multiplier = budget(request).multiplier()
         self._of_train = Noise(multiplier, self.rows)
@@ -82,18 +82,6 @@ class Reported:
 
     def told(self, _names: tuple[str, ...], _learned: Arrays) -> dict[str, Any]:
         return {"privacy": budget(self._request).report(self._rows)}
-
-
-def _ends(names: tuple[str, ...], request: Request) -> tuple[Array, Array]:
-    usual = {name: (0.0, 1.0) for name in names if "=" in name}
-    found = usual | dict(request.bounds)
-    if missing := [name for name in names if name not in found]:
-        raise Fault(
-            "parameters: bounds: with epsilon each number needs the [lowest, highest] that it is taken for, which are "
-            f"known without the data; missing are {', '.join(missing[:10])}"
-        )
-    low, high = zip(*(found[name] for name in names), strict=True)
-    return np.array(low), np.array(high)
 
 
 def _within(part: Part, low: Array, high: Array) -> Part:

@@ -32,6 +32,7 @@ class Request:
     delta: float | None = None
     clip: float = 1.0
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    secure_aggregation: bool = False
 
     @property
     def steps(self) -> int:
@@ -73,8 +74,8 @@ def _check_privacy(request: Request) -> None:
     if (request.epsilon is None) != (request.delta is None):
         raise Fault("parameters: epsilon and delta: differential privacy needs both")
     if request.epsilon is None:
-        if request.bounds:
-            raise Fault("parameters: bounds: they belong to differential privacy: give epsilon and delta, too")
+        if request.bounds and not request.secure_aggregation:
+            raise Fault("parameters: bounds: they belong to epsilon and delta, or to secure_aggregation: ask for one")
         return
     if request.missing != "refuse":
         raise Fault("parameters: missing: with epsilon no rows can be left out, as their number would tell of them")
@@ -116,6 +117,11 @@ def _check_missing(value: Any) -> None:
         raise Fault("parameters: missing: must be refuse or leave_out")
 
 
+def _check_secure(value: Any) -> None:
+    if not isinstance(value, bool):
+        raise Fault("parameters: secure_aggregation: must be true or false")
+
+
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= 200
 
@@ -136,7 +142,13 @@ def _is_number(value: Any) -> bool:
 
 
 MOST_STEPS = 100_000
-TEXTS = {"target": _check_target, "features": _check_features, "missing": _check_missing, "bounds": _check_bounds}
+TEXTS = {
+    "target": _check_target,
+    "features": _check_features,
+    "missing": _check_missing,
+    "bounds": _check_bounds,
+    "secure_aggregation": _check_secure,
+}
 
 
 def _check(name: str, value: Any) -> None:

@@ -30,14 +30,14 @@ class Site(NumPyClient):
     """
 
     def __init__(self, host: str, learner: Learner, rounds: int) -> None:
-        self._host = host
+        self.host = host
         self._learner = learner
         self._agreed = {"moments": 1, "training": rounds, "measurement": rounds}
         self._asked = dict.fromkeys(self._agreed, 0)
         self._types: list[np.dtype] | None = None
 
     def fit(self, parameters: Arrays, config: Told) -> tuple[Arrays, int, Told]:
-        told: Told = {"host": self._host}
+        told: Told = {"host": self.host}
         if config.get("phase") == "moments":
             self._count("moments")
             moments = self._learner.moments()
@@ -46,14 +46,14 @@ class Site(NumPyClient):
         self._check(parameters)
         trained = self._learner.train(parameters, number)
         rows = self._learner.rows
-        print(f"{self._host}: round {number}: trained on {rows} rows", flush=True)
+        print(f"{self.host}: round {number}: trained on {rows} rows", flush=True)
         return trained, rows, told
 
     def evaluate(self, parameters: Arrays, config: Told) -> tuple[float, int, Told]:
         self._count("measurement")
         self._check(parameters)
         measured = self._learner.measure(parameters)
-        told: Told = {"host": self._host, "loss": measured.loss, "test_rows": measured.test_rows}
+        told: Told = {"host": self.host, "loss": measured.loss, "test_rows": measured.test_rows}
         for name in ("test_loss", "accuracy"):
             if (value := getattr(measured, name)) is not None:
                 told[name] = value
@@ -74,19 +74,19 @@ class Site(NumPyClient):
         self._types = types
 
 
-def run(address: str, host: str, learner: Learner, rounds: int) -> None:
+def run(address: str, site: Site) -> None:
     """Serve the server at ``address`` (host:port) until it says that training is over.
 
     Raises :class:`Broken` if it cannot be found, goes away earlier, or asks for what was not agreed.
     """
     logging.getLogger("flwr").setLevel(logging.CRITICAL)  # what is raised is told once, by whoever calls this
     try:
-        start_client(server_address=resolved(address), client=Site(host, learner, rounds).to_client())
+        start_client(server_address=resolved(address), client=site.to_client())
     except grpc.RpcError as fault:
         reason = f"{fault.code().name}: {fault.details()}" if isinstance(fault, grpc.Call) else str(fault)
         time.sleep(SERVER_FIRST_SECONDS)
         raise Broken(f"the connection to the server ended before training was over ({reason})") from fault
-    print(f"{host}: the server has ended the training", flush=True)
+    print(f"{site.host}: the server has ended the training", flush=True)
 
 
 def resolved(address: str) -> str:

@@ -25,6 +25,8 @@ KEEPALIVE_MS = 30_000
 """The server pings: clients that did so every 30 s would be cut off by gRPC's own limit on pings."""
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
+PLAIN: tuple[type[Server], type[HostsAveraging]] = (Server, HostsAveraging)
+"""The usual server, and its strategy."""
 Named = Callable[[tuple[str, ...], Arrays], Mapping[str, Any]]
 Told = Callable[[tuple[str, ...], Arrays], dict[str, Any]]
 
@@ -39,19 +41,20 @@ def run(
     *,
     named: Named,
     told: Told | None = None,
+    kind: tuple[type[Server], type[HostsAveraging]] = PLAIN,
 ) -> None:
     """Train with all of ``hosts`` and write ``model.npz`` and ``result.json`` into ``output``.
 
     ``named`` gives the arrays of the model's file from columns and model, ``told`` what the result says of it beside,
-    with the rows that it was trained on.
+    with the rows that it was trained on. ``kind`` is the server and its strategy.
     Each round's measures are appended to ``metrics`` as they come. Raises Broken if fewer than ``limits.least``
     hosts took part in any round; ``result.json`` then says so too, and there is no model.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)
     with metrics.open("a", encoding="utf-8") as stream:
-        strategy = HostsAveraging(hosts, limits, learning, lambda done: _tell(done, stream))
+        strategy = kind[1](hosts, limits, learning, lambda done: _tell(done, stream))
         try:
-            _train(port, strategy)
+            _train(port, kind[0], strategy)
             learned = strategy.learned()
         except Exception as fault:
             _write_result(output, strategy, status="failed", error=str(fault), model=None)
@@ -69,7 +72,7 @@ def least_of(given: int | None, hosts: Sequence[str]) -> int:
     return least
 
 
-def _train(port: int, strategy: HostsAveraging) -> None:
+def _train(port: int, kind: type[Server], strategy: HostsAveraging) -> None:
     clients = SimpleClientManager()
     listener = start_grpc_server(
         clients,
@@ -80,7 +83,7 @@ def _train(port: int, strategy: HostsAveraging) -> None:
     )
     try:
         print(f"waiting on port {port} for {', '.join(strategy.hosts)}", flush=True)
-        server = Server(client_manager=clients, strategy=strategy)
+        server = kind(client_manager=clients, strategy=strategy)
         limits = strategy.limits
         run_fl(server, ServerConfig(num_rounds=limits.rounds, round_timeout=limits.round_seconds))
     finally:

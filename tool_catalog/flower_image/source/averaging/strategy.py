@@ -59,6 +59,7 @@ class HostsAveraging(FedAvg):
         self.model: Arrays | None = None
         self.features: tuple[str, ...] = ()
         self.rounds: list[Round] = []
+        self.rows: dict[str, int] = {}
         self.hosts = tuple(sorted(hosts))
         self.limits = limits
         self._learning = learning
@@ -77,6 +78,7 @@ class HostsAveraging(FedAvg):
         known = [entry for client, reply in replies if (entry := self._introduced(client, reply))]
         self._demand(0, set(self._host_of.values()))
         self.features = _same_features(known)
+        self.rows = {entry.host: entry.moments.n for entry in known}
         moments = reduce(Moments.__add__, (entry.moments for entry in known))
         return self._take(self._learning.start(self.features, moments))
 

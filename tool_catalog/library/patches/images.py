@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from averaging.faults import Fault
+
+from .faults import Fault
 
 Array = npt.NDArray[np.float32]
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
