@@ -9,6 +9,7 @@ import pytest
 
 from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableError
 from fedproc.demo import __main__ as program
+from fedproc.demo import demonstrator_images as images
 from fedproc.demo.clinical import FOLDER, ROWS, check_given, write_given, write_synthetic
 from fedproc.demo.demonstrator import TERMS, TRIALS, Trained, _check, curve, table
 from fedproc.site.data.describing.checking import check_dataset
@@ -92,3 +93,28 @@ def test_data_is_not_for_a_federation_that_runs_and_one_that_does_not_is_said(
     monkeypatch.setenv("DATA", str(tmp_path))
     with pytest.raises(InvalidInputError, match="leave it out"):
         program._client_of(tmp_path)
+
+
+def _network(number: int, *losses: float, accuracy: float = 0.85) -> images.TrainedNetwork:
+    rounds = [{"loss": loss, "accuracy": accuracy, "test_rows": 60, "hosts": 3} for loss in losses]
+    return images.TrainedNetwork(images.TRIALS[number], rounds, 75.6, dict.fromkeys(ROWS, 510_400))
+
+
+ALL_IMAGES = {"loss": 0.008, "accuracy": 0.833}
+
+
+def test_the_networks_table_has_a_line_for_each_platform_and_one_of_all_images() -> None:
+    shown = images.table([_network(0, 0.7, 0.01), _network(1, 0.5, 0.02, accuracy=0.8)], ALL_IMAGES).splitlines()
+    assert shown[1].split() == ["Flower", "2", "0.010", "0.850", "60", "0.017", "76", "510", "510", "510"]
+    assert shown[2].split() == ["Substra's", "SDK", "2", "0.020", "0.800", "60", "0.033", "76", "510", "510", "510"]
+    assert shown[3].split() == ["all", "images", "in", "one", "place", "0.008", "0.833"]
+    assert "all images" not in images.table([_network(0, 0.7, 0.01)], None)
+
+
+def test_a_network_that_does_not_learn_or_is_far_from_the_one_of_all_images_is_a_failure() -> None:
+    images.check([_network(0, 0.7, 0.01)], ALL_IMAGES)
+    images.check([_network(0, 0.7, 0.01, accuracy=0.5)], None)
+    with pytest.raises(FedprocError, match=r"Substra's SDK: the loss does not fall: 0\.5000, then 0\.6000"):
+        images.check([_network(0, 0.7, 0.01), _network(1, 0.5, 0.6)], None)
+    with pytest.raises(FedprocError, match=r"Flower: the accuracy is 0\.183 from all images', more than 0\.15"):
+        images.check([_network(0, 0.7, 0.01, accuracy=0.65)], ALL_IMAGES)

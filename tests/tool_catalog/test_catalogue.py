@@ -19,7 +19,7 @@ CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
 TOOLS = {
     "cohort-statistics", "cox-regression", "dicom-quality", "dicom-summary", "federation-selftest", "flower-clinical",
     "flower-image", "flower-logistic", "host-acceptance", "kaplan-meier", "linear-regression", "logistic-regression",
-    "model-inference", "radiomics-statistics", "substra-clinical",
+    "model-inference", "radiomics-statistics", "substra-clinical", "substra-image",
 }  # fmt: skip
 
 

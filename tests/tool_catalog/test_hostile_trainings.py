@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.plan_servers import FakeServer, answer_as_host
 from tests.support.pooling_runs import write_dataset
 from tests.support.rounds_runs import RoundsRun
 from tests.support.tool_programs import ToolProgram
@@ -137,36 +136,8 @@ def test_rows_in_the_place_of_weights_end_the_training_and_name_the_host(run: Ro
 # -- Substra's SDK
 
 
-class FakeServer:
-    """Replies with what it is given, whatever a host says, and keeps what that was."""
-
-    def __init__(self, replies: list[dict[str, Any]]) -> None:
-        self.told: list[dict[str, Any]] = []
-        waiting, told = list(replies), self.told
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                body = json.dumps(waiting.pop(0) if waiting else {"failed": True}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                """Nothing."""
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.port = int(self._server.server_address[1])
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 def _task(number: int, shared: Any = None, **more: Any) -> dict[str, Any]:
-    return {"round": number, "host": "UB", "shared": shared, **more}
+    return {"round": number, "task": "train", "shared": shared, **more}
 
 
 AVERAGE = {"coefficients": [0.0], "intercept": [0.0]}
@@ -180,6 +151,8 @@ AVERAGE = {"coefficients": [0.0], "intercept": [0.0]}
         ([_task(1), _task(2, {"coefficients": [0.0] * 60, "intercept": [0.0]})], 1, "no average of such a model"),
         ([_task(1), _task(2, "gASVCgAAAAAAAACMBm9z")], 1, "no average of such a model"),
         ([_task(1, archive="gASV")], 0, "asks for something else than the plan has"),
+        ([_task(1), _task(2, task="evaluate")], 1, "asks for a task that the plan does not have"),
+        ([_task(1, task="rows")], 0, "asks for a task that the plan does not have"),
         ([_task(1), _task(1, AVERAGE)], 1, "asks for something else than the plan has"),
     ],
 )
@@ -229,25 +202,10 @@ def test_substras_server_takes_no_update_of_another_shape(
         request = {"formula": "y ~ a", "min_cell": 10}
         hello = {"schema_version": 1, "request": request, "names": ["a", "y"], "n": 60}
         for host in datasets:
-            threading.Thread(target=_liar, args=(run.port, host, hello, answer), daemon=True).start()
+            threading.Thread(target=answer_as_host, args=(run.port, host, hello, answer), daemon=True).start()
         code, errors = run.ended()
     finally:
         run.close()
     assert code == 2
     assert message in errors
     assert "Traceback" not in errors
-
-
-def _liar(port: int, host: str, hello: dict[str, Any], answer: dict[str, Any]) -> None:
-    """A host that answers its first task with ``answer``."""
-    number, said = 0, hello
-    while True:
-        body = json.dumps({"host": host, "round": number, "answer": said}).encode()
-        head = f"POST /answers HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
-            connection.sendall(head + body)
-            reply = b"".join(iter(lambda: connection.recv(65536), b""))
-        asked = json.loads(reply.partition(b"\r\n\r\n")[2] or b"{}")
-        if "round" not in asked:
-            return
-        number, said = asked["round"], answer if asked["host"] == host else {}

@@ -100,7 +100,7 @@ def _demonstrator(console: Console) -> None:
         demonstrator_images.run(client, results, data, console)
         client.close()
     else:
-        federation = _federation(demonstrator.TOOLS | {demonstrator_images.TOOL})
+        federation = _federation(demonstrator.TOOLS | demonstrator_images.TOOLS)
         results = federation.results / _stamp()
         with _ended_after(federation):
             _start(federation, console)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import tempfile
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import algo
-import cloudpickle
 import numpy as np
+import states
 from regression.answers import Answer, same
 from regression.faults import Broken, Fault
 from regression.jsonfile import write_object
@@ -22,19 +18,12 @@ from regression.persons import check_pooled
 from request import Request
 from rounds.messages import finished
 from rounds.serving import Rounds, serving
-from spawner import Hosts, replace_executor
-from substra import BackendType, Client
-from substra.sdk.schemas import DataSampleSpec, DatasetSpec, Permissions
-from substrafl.dependency import Dependency
-from substrafl.experiment import execute_experiment
-from substrafl.nodes import AggregationNode, TrainDataNode
-from substrafl.remote.register import register
+from substra_plan.executor import Hosts, States, replace_executor
+from substra_plan.plan import execute
+from substra_plan.words import PLATFORM
 from substrafl.strategies import FedAvg
 
 MOST_NAMES = 1000
-PLATFORM = "Substra's SDK 1.0.0 (substra, substrafl, substratools) on this infrastructure, not a Substra network"
-register.MAXIMAL_PYTHON_VERSION = 13
-"""substrafl 1.0.0 stops at 3.12 because of the image that its Dockerfile would make; none is made here"""
 
 
 def run(port: int, hosts: Sequence[str], request: Request, output: Path, metrics: Path) -> None:
@@ -71,17 +60,18 @@ def _train(port: int, hosts: Sequence[str], request: Request, metrics: Path) -> 
         names, rows = _introduced(rounds, request)
         begun = time.monotonic()
 
-        def report(done: Hosts) -> None:
-            change = float(np.sqrt(sum((part**2).sum() for part in done.averaged[-1].avg_parameters_update)))
+        def report(_: str) -> None:
+            change = float(np.sqrt(sum((part**2).sum() for part in at.averaged[-1].avg_parameters_update)))
             seconds = round(time.monotonic() - begun, 3)
-            told.append({"round": len(done.averaged), "change": change, "hosts": len(rows), "seconds": seconds})
+            told.append({"round": len(at.averaged), "change": change, "hosts": len(rows), "seconds": seconds})
             stream.write(json.dumps(told[-1]) + "\n")
             stream.flush()
-            print(f"round {len(done.averaged)}: the average moved the model by {change:.4f}", flush=True)
+            print(f"round {len(at.averaged)}: the average moved the model by {change:.4f}", flush=True)
 
-        at = Hosts(rounds, rows, len(names) - 1, request.task_seconds)
+        at = Hosts(rounds, _states(len(names) - 1, rows), request.task_seconds)
         replace_executor(at, report)
-        _execute(at, request.rounds)
+        strategy = FedAvg(algo=algo.SiteRegression(terms=len(names) - 1))
+        execute(strategy, rows, request.rounds, Path(__file__).with_name("opener.py"), [algo])
         rounds.reply(finished())
     updates = [average.avg_parameters_update for average in at.averaged]
     if len(updates) != request.rounds:
@@ -100,44 +90,8 @@ def _introduced(rounds: Rounds, request: Request) -> tuple[tuple[str, ...], dict
     return names, {answer.host: rows for answer, _, rows in known}
 
 
-def _execute(hosts: Hosts, number: int) -> None:
-    """The compute plan, as a user of SubstraFL writes it. It works in the present folder, so it gets its own."""
-    logging.getLogger("substrafl").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message="`transient=True` is ignored")
-    cloudpickle.register_pickle_by_value(algo)
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            client, *others = [Client(backend_type=BackendType.LOCAL_SUBPROCESS) for _ in (None, *hosts.rows)]
-            aggregator = client.organization_info().organization_id
-            named = zip(others, sorted(hosts.rows), strict=True)
-            execute_experiment(
-                client=client,
-                strategy=FedAvg(algo=algo.SiteRegression(terms=hosts.terms)),
-                train_data_nodes=[_node(one, Path(folder) / host, host, aggregator) for one, host in named],
-                aggregation_node=AggregationNode(aggregator),
-                num_rounds=number,
-                experiment_folder=Path(folder) / "summaries",
-                dependencies=Dependency(),
-            )
-        finally:
-            os.chdir(before)
-
-
-def _node(client: Client, here: Path, host: str, aggregator: str) -> TrainDataNode:
-    """A host as an organization of its own, with its data, of which there is nothing here but a name."""
-    allowed = Permissions(public=False, authorized_ids=[aggregator])
-    here.mkdir(parents=True)
-    (here / "description.txt").write_text("The data stays at its host.\n")
-    dataset = client.add_dataset(
-        DatasetSpec(
-            name=host,
-            data_opener=Path(__file__).with_name("opener.py"),
-            description=here / "description.txt",
-            permissions=allowed,
-            logs_permission=allowed,
-        )
+def _states(terms: int, rows: dict[str, int]) -> States:
+    return States(
+        told=lambda average: states.told(average.avg_parameters_update),
+        trained=lambda answer: states.shared(answer, terms, rows[answer.host]),
     )
-    sample = client.add_data_sample(DataSampleSpec(data_manager_keys=[dataset], path=here))
-    return TrainDataNode(client.organization_info().organization_id, dataset, [sample])

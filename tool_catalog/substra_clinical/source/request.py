@@ -32,8 +32,8 @@ class Request:
 
     @property
     def patience(self) -> float:
-        """How long a host waits for its next task: all others may have theirs before it, and the server its own."""
-        return self.join_seconds + 100 * self.task_seconds
+        """How long a host waits for its next task: the slowest host may have its own before it, and the server, too."""
+        return self.join_seconds + 3 * self.task_seconds
 
     def as_json(self) -> dict[str, Any]:
         """What hosts must have been asked for alike."""
