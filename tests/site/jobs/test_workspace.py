@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from fedproc.common.tasks import StopFlag, StoppedError, stoppable
 from fedproc.contract.tool.task import OutputDecl
 from fedproc.site.jobs import workspace as module
 from fedproc.site.jobs.workspace import Workspace
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -139,6 +142,36 @@ def test_folders_nested_without_end_are_removed(workspace):
     os.close(inner)
     workspace.remove()
     assert not workspace.root.exists()
+
+
+@pytest.mark.needs_root
+def test_folders_that_a_tool_closed_are_removed_by_an_ordinary_user_whose_they_are() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        os.chown(place, NOBODY, NOBODY)
+        child = os.fork()
+        if child == 0:
+            os._exit(_remove_what_is_closed(Path(place)))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert list(Path(place).glob("jobs/*")) == []
+
+
+def _remove_what_is_closed(place: Path) -> int:
+    """As an ordinary user; an exit code."""
+    try:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        made = Workspace(place / "jobs", "j-1")
+        made.make({}, {})
+        closed = made.work / "closed"
+        (closed / "inner").mkdir(parents=True)
+        (closed / "inner" / "file").write_text("x")
+        for folder in (closed / "inner", closed):
+            folder.chmod(0)
+        made.remove()
+    except BaseException:  # noqa: BLE001 (the parent is a test, and must not go on twice)
+        return 1
+    return 0
 
 
 @pytest.mark.parametrize("name", [b"M\xfcller.txt", b"line\nbreak", b"back\\slash", b"x" * 200])

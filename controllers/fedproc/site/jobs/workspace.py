@@ -143,10 +143,11 @@ def _for_its_owner(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """A tool may have nested folders deeper than the standard library can follow; rm follows to any depth."""
+    """A tool may have nested folders deeper than the standard library can follow, or closed them to their owner."""
     try:
         shutil.rmtree(folder)
     except (RecursionError, OSError):
+        subprocess.run(["/bin/chmod", "--recursive", "u+rwX", "--", str(folder)], check=False, capture_output=True)
         subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=True)
 
 

@@ -116,17 +116,23 @@ class Engine:
     # -- the connection --------------------------------------------------------------------------
 
     async def _connect(self) -> None:
+        """Connect, once: whole or not at all, for who asks first may be given up while the engine is slow to answer."""
         async with self._lock:
             if self._client is not None:
                 return
-            self._client = await self._patiently(
+            client = await self._patiently(
                 lambda: docker.APIClient(self._url, version="auto", timeout=_CALL_SECONDS, max_pool_size=_AT_A_TIME)
             )
-            self._nature = await self._patiently(self._ask_nature)
-            if not self._nature.podman:  # Podman 4.3 lets no event through where they are named
-                self._filters["event"] = ["die", "kill", "oom"]
-            self._events = await self._patiently(self._listen)
-            arguments = (asyncio.get_running_loop(),)
+            try:
+                nature = await self._patiently(lambda: _nature(client))
+                if not nature.podman:  # Podman 4.3 lets no event through where they are named
+                    self._filters["event"] = ["die", "kill", "oom"]
+                self._events = await self._patiently(lambda: self._listen(client))
+            except BaseException:
+                client.close()
+                raise
+            self._client, self._nature = client, nature
+            arguments = (client, asyncio.get_running_loop())
             threading.Thread(target=self._follow, args=arguments, daemon=True, name="engine events").start()
 
     async def _patiently(self, ask: Callable[[], Any]) -> Any:
@@ -146,20 +152,10 @@ class Engine:
                     ) from error
             await asyncio.sleep(_PAUSE)
 
-    def _ask_nature(self) -> EngineNature:
-        assert self._client is not None
-        version = self._client.version()
-        if not speaks_podman(version):
-            return nature_of(version, self._client.info())
-        answer = self._client.get(f"{self._client.base_url}{_LIBPOD_INFO}")
-        answer.raise_for_status()
-        return nature_of(version, answer.json())
+    def _listen(self, client: docker.APIClient) -> Any:
+        return client.events(decode=True, filters=self._filters)
 
-    def _listen(self) -> Any:
-        assert self._client is not None
-        return self._client.events(decode=True, filters=self._filters)
-
-    def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _follow(self, client: docker.APIClient, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread of its own: pass events on, and listen again when the engine was lost."""
         notify, lost = loop.call_soon_threadsafe, None
         while not self._closed.is_set():
@@ -176,6 +172,15 @@ class Engine:
             if self._closed.wait(_PAUSE):
                 return
             with contextlib.suppress(*_FAULTS):
-                self._events = self._listen()
+                self._events = self._listen(client)
                 notify(self._on_missed, lost)
                 lost = None
+
+
+def _nature(client: docker.APIClient) -> EngineNature:
+    version = client.version()
+    if not speaks_podman(version):
+        return nature_of(version, client.info())
+    answer = client.get(f"{client.base_url}{_LIBPOD_INFO}")
+    answer.raise_for_status()
+    return nature_of(version, answer.json())
