@@ -32,6 +32,7 @@ from fedproc.catalog.oci import Blobs
 from fedproc.demo.engine import EnginePlan, answers
 from fedproc.demo.images import BASE_IMAGE, make_base_image
 from fedproc.demo.polling import wait_until
+from fedproc.site.executors.apptainer import ApptainerExecutor
 from fedproc.site.executors.base import SOURCE, Executor, Handle, Limits, Mount, Observation, Phase, Spec
 from fedproc.site.executors.docker.executor import LABEL, DockerExecutor, label_of
 from fedproc.site.executors.sandbox import SandboxExecutor
@@ -70,6 +71,8 @@ class Backend(Protocol):
     """whether memory and processor time are counted to the end"""
     lacks: frozenset[str]
     """limits that it cannot enforce on this machine, as the executor itself says"""
+    variables: str
+    """which it sets in a job by itself, as a regular expression"""
 
     def prepare(self, folder: Path) -> None:
         """Let the executor reach what will lie in this folder."""
@@ -88,6 +91,7 @@ class SandboxBackend:
     """A runner of its own in ``folder``."""
 
     runtime = ""
+    variables = "-"
     exact_usage = True
     lacks = frozenset[str]()
 
@@ -143,6 +147,15 @@ class ImageBackend(SandboxBackend):
         image = image_of_tar(blobs, kept)
         self.runtime = str(folder / "image")
         unpack(Order(image.content.decode(), str(blobs.folder), self.runtime, 2_000_000_000))
+
+
+class ApptainerBackend(ImageBackend):
+    """The same image and runner, with Apptainer between the two."""
+
+    variables = "(APPTAINER|SINGULARITY)_[A-Z_]+|PS1|PROMPT_COMMAND"
+
+    def executor(self) -> Executor:
+        return ApptainerExecutor(self._folder)
 
 
 @dataclass(frozen=True)
@@ -236,6 +249,7 @@ class Harness:
 class DockerBackend:
     """An engine: the machine's own where one answers, else one that is started here and keeps the base image."""
 
+    variables = "-"
     exact_usage = False
     lacks = frozenset[str]()
 
@@ -345,6 +359,7 @@ class PodmanBackend(DockerBackend):
 class SlurmBackend:
     """A cluster of one node, started here, whose jobs are an ordinary user's."""
 
+    variables = "-"
     runtime = ""
     exact_usage = False
     lacks = frozenset({"cpus", "memory", "pids"})
@@ -378,6 +393,7 @@ BACKENDS = {
     "slurm": SlurmBackend,
     "sandbox": SandboxBackend,
     "image": ImageBackend,
+    "apptainer": ApptainerBackend,
     "docker": DockerBackend,
     "podman": PodmanBackend,
 }

@@ -14,7 +14,7 @@ from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import DatasetId, HostId
 from fedproc.site.dataset_settings import DatasetSettings
 
-ExecutorName = Literal["sandbox", "docker", "podman", "slurm"]
+ExecutorName = Literal["sandbox", "docker", "podman", "apptainer", "slurm"]
 
 
 def as_tuple(value: Any) -> Any:

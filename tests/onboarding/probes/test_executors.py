@@ -15,7 +15,7 @@ from fedproc.onboarding.model.targets import ExecutorTarget, from_settings
 from fedproc.onboarding.probes import cgroup, engine, executors
 from fedproc.onboarding.rules import Requirement, evaluate
 
-ALL = {"sbatch", "squeue", "scontrol", "scancel", "newuidmap", "crun", "tini-static", "zstd"}
+ALL = {"sbatch", "squeue", "scontrol", "scancel", "newuidmap", "crun", "tini-static", "zstd", "/usr/bin/apptainer"}
 V2 = ("v2", ("cpu", "memory", "pids"))
 
 
@@ -27,7 +27,11 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         "groups": V2,
         "bubblewrap": Engine("bubblewrap", "0.8.0", "usable", "makes a sandbox", True),
         "silent": "",
-        "answers": {"ping": (0, "Slurmctld(primary) at head is UP"), "show": (0, "PartitionName=main")},
+        "answers": {
+            "ping": (0, "Slurmctld(primary) at head is UP"),
+            "show": (0, "PartitionName=main"),
+            "version": (0, "1.4.5"),
+        },
         "ids": 65536,
     }
 
@@ -54,6 +58,7 @@ def test_machine_that_has_all_lacks_nothing(machine: dict[str, Any], tmp_path: P
     assert needs("docker", socket=Path("/var/run/docker.sock")).missing == ()
     assert needs("podman", socket=tmp_path / "podman.sock").missing == ()
     assert needs("slurm", folder=tmp_path, partition="main").missing == ()
+    assert needs("apptainer").missing == ()
 
 
 @pytest.mark.parametrize(
@@ -66,6 +71,9 @@ def test_machine_that_has_all_lacks_nothing(machine: dict[str, Any], tmp_path: P
         ("podman", {"silent": "refused"}, "systemctl --user enable --now podman.socket"),
         ("podman", {"ids": 1000}, "fewer than 65536 ids: usermod --add-subuids"),
         ("podman", {"programs": ALL - {"newuidmap"}}, "apt-get install uidmap"),
+        ("apptainer", {"programs": ALL - {"/usr/bin/apptainer"}}, "container_engine_kind: apptainer"),
+        ("apptainer", {"answers": {"version": (255, "")}}, "/usr/bin/apptainer does not answer"),
+        ("apptainer", {"bubblewrap": None}, "apt-get install bubblewrap"),
         ("slurm", {"programs": ALL - {"sbatch"}}, "sbatch is not installed: apt-get install slurm-client"),
         ("slurm", {"answers": {"ping": (1, "DOWN"), "show": (0, "")}}, "slurmctld does not answer (DOWN)"),
         ("slurm", {"answers": {"ping": (0, "is UP"), "show": (1, "")}}, "has no partition main: see sinfo"),

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from tests.support.apptainer import needs_apptainer
 from tests.support.engine import needs_docker
 from tests.support.executors import BACKENDS, KEPT_IMAGE, Backend, Harness
 from tests.support.needs import needs
@@ -30,6 +31,7 @@ WHILE_THE_BASE_IMAGE_IS_MADE = pytest.mark.timeout(600)
     params=[
         "sandbox",
         pytest.param("image", marks=[needs_debootstrap, WHILE_THE_BASE_IMAGE_IS_MADE]),
+        pytest.param("apptainer", marks=[needs_apptainer, needs_debootstrap, WHILE_THE_BASE_IMAGE_IS_MADE]),
         pytest.param("docker", marks=[needs_docker, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),
         pytest.param("slurm", marks=needs_slurm),
         pytest.param("podman", marks=[needs_podman, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),

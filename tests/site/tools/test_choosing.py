@@ -146,7 +146,7 @@ def test_settings_name_one_or_several(tmp_path: Path, line: str, names: tuple[st
     ("line", "says"),
     [
         ("executor = []", "name one executor"),
-        ('executor = "dokcer"', "'sandbox', 'docker', 'podman' or 'slurm'$"),
+        ('executor = "dokcer"', "'sandbox', 'docker', 'podman', 'apptainer' or 'slurm'$"),
         ('executor = ["docker", "podman"]', "name one of the two engines"),
     ],
 )

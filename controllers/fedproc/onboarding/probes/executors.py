@@ -17,13 +17,15 @@ from fedproc.onboarding.model.targets import ExecutorTarget
 from fedproc.onboarding.probes import cgroup, engine, files
 
 _SUBORDINATES = 65536
+_APPTAINER = ("/usr/bin/apptainer", "/usr/local/bin/apptainer", "/opt/apptainer/bin/apptainer")
 _WANTED = ("cpu", "memory", "pids")
 _LONGEST_SUBIDS = 1 << 20
 
 
 def probe(targets: tuple[ExecutorTarget, ...]) -> ExecutorFacts:
     """What each of them needs and lacks here."""
-    found = {"sandbox": _sandbox, "docker": _docker, "podman": _podman, "slurm": _slurm}
+    found = {"sandbox": _sandbox, "docker": _docker, "podman": _podman, "slurm": _slurm,
+             "apptainer": _apptainer}  # fmt: skip
     return ExecutorFacts(tuple(found[target.name](target) for target in targets if target.name in found))
 
 
@@ -36,6 +38,19 @@ def _sandbox(target: ExecutorTarget) -> ExecutorNeeds:
         )
     note = "" if shutil.which("zstd") else "without the program zstd, images packed by it are refused"
     return ExecutorNeeds(target.name, "bubblewrap, control groups for its runner", tuple(missing), note)
+
+
+def _apptainer(target: ExecutorTarget) -> ExecutorNeeds:
+    """The sandbox's runner, and Apptainer, which an ordinary user can run."""
+    cure = "role container_engine with container_engine_kind: apptainer; Debian has it in unstable alone"
+    missing = list(_sandbox(target).missing)
+    found = next(filter(shutil.which, _APPTAINER), None)
+    if found is None:
+        missing.append(f"Apptainer is not installed ({', '.join(_APPTAINER)}): {cure}")
+    elif (answer := engine.run([found, "version"])).returncode:
+        missing.append(f"{found} does not answer ({answer.stderr.strip()[:200]}): {cure}")
+    needs = "Apptainer 1.1 or newer, bubblewrap, control groups for the job runner"
+    return ExecutorNeeds(target.name, needs, tuple(missing), "it runs images of the federation's store alone")
 
 
 def _bubblewrap(cure: str) -> list[str]:

@@ -25,6 +25,11 @@ def _made(settings: SiteSettings, name: ExecutorName) -> Executor:
         engine = settings.docker if name == "docker" else settings.podman
         return DockerExecutor(settings.state / "containers", engine.socket, name)
 
+    if name == "apptainer":
+        from fedproc.site.executors.apptainer import ApptainerExecutor
+
+        return ApptainerExecutor(settings.runner_folder)
+
     from fedproc.site.executors.sandbox import SandboxExecutor
 
     return SandboxExecutor(settings.runner_folder)

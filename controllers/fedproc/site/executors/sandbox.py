@@ -49,6 +49,8 @@ class SandboxExecutor:
     """Implements :class:`fedproc.site.executors.base.Executor` over the runner's socket."""
 
     name = "sandbox"
+    by = ""
+    """what the runner starts its jobs by, if not by bubblewrap alone"""
 
     def __init__(self, runner: Path) -> None:
         self._folder = runner
@@ -57,7 +59,7 @@ class SandboxExecutor:
 
     async def submit(self, spec: Spec) -> Handle:
         devices = await self._gpu_nodes.of(spec.limits.gpus)
-        order = await asyncio.to_thread(request_of, spec, devices)
+        order = await asyncio.to_thread(request_of, spec, devices, self.by)
         await self._ask(WORK_SECONDS, op="submit", spec=order)
         return {"job": spec.job, "folder": str(self._folder / "jobs" / spec.job)}
 
@@ -119,7 +121,7 @@ class SandboxExecutor:
             ) from None
 
 
-def request_of(spec: Spec, devices: list[str]) -> dict[str, Any]:
+def request_of(spec: Spec, devices: list[str], by: str = "") -> dict[str, Any]:
     """What the runner is asked to start, with these device files. Blocks; raises :class:`ExecutorError`."""
     image = _image_of(spec)
     layout = layout_for(spec, PYTHON_OF_IMAGES if image else PYTHON)
@@ -143,7 +145,9 @@ def request_of(spec: Spec, devices: list[str]) -> dict[str, Any]:
         "devices": devices,
         "signal": spec.stop.signal,
         "grace": spec.stop.grace,
-        **({"root": str(image.root)} if image else {}),  # which a runner of the release before does not know
+        # What a runner of the release before does not know:
+        **({"root": str(image.root)} if image else {}),
+        **({"by": by} if by else {}),
     }
 
 

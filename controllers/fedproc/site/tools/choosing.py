@@ -17,6 +17,8 @@ from fedproc.site.tools.registry import SiteRegistry
 log = get_logger(__name__)
 NOT_OF_THIS_EXECUTOR = "system_fault.runtime"
 _AGAIN_SECONDS = 2.0
+_WITHOUT_ENGINE = {"sandbox": 2, "slurm": 2, "apptainer": 1}
+"""how many of what :func:`_own_kinds` makes they take, from the last on: Apptainer runs images alone"""
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,10 @@ def _refused(task: Task, lacks: Mapping[str, str]) -> SystemFaultError:
 
 def make_runtimes(settings: SiteSettings, registry: SiteRegistry | None = None) -> TaskRuntimes:
     """What makes runtimes ready for the executors that the settings name, by ``registry`` if there is one."""
-    own = _own_kinds(settings, registry) if {"sandbox", "slurm"} & {*settings.executors} else ()
+    own = _own_kinds(settings, registry) if {*_WITHOUT_ENGINE} & {*settings.executors} else ()
     return TaskRuntimes(
         {
-            name: own if name in ("sandbox", "slurm") else _engine_kinds(settings, name, registry)
+            name: own[-_WITHOUT_ENGINE[name] :] if name in _WITHOUT_ENGINE else _engine_kinds(settings, name, registry)
             for name in settings.executors
         }
     )
@@ -128,7 +130,7 @@ def _engine_kinds(settings: SiteSettings, executor: str, registry: SiteRegistry 
 
 
 def _own_kinds(settings: SiteSettings, registry: SiteRegistry | None) -> tuple[Runtimes, ...]:
-    """What sandbox and Slurm share."""
+    """What sandbox, Slurm and Apptainer share: environments, and images, which are the last."""
     from fedproc.site.tools.image_roots.runtimes import ImageRoots
     from fedproc.site.tools.venvs import VenvRuntimes
 

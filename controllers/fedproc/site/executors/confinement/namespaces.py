@@ -53,6 +53,23 @@ class ProcessNamespace:
         return total
 
 
+def first_inside(process: int) -> int | None:
+    """The first process of the namespace that a descendant of ``process`` has made; None while there is none."""
+    outer = _namespace(process)
+    while process:
+        process = _only_child(process)
+        if process and _namespace(process) not in (outer, None):
+            return process
+    return None
+
+
+def _only_child(process: int) -> int:
+    with suppress(OSError, ValueError):
+        children = [Path(task, "children").read_text().split() for task in Path(f"/proc/{process}/task").iterdir()]
+        return next((int(child) for found in children for child in found), 0)
+    return 0
+
+
 def _namespace(process: int) -> str | None:
     with suppress(OSError):
         return os.readlink(f"/proc/{process}/ns/pid")  # noqa: PTH115 (done for each process of the machine)

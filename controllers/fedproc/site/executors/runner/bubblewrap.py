@@ -40,12 +40,18 @@ class Sandbox:
     """by the index under which they are staged"""
     descriptors: list[int] = field(default_factory=list)
     """open files that the arguments name by number"""
+    before: list[str] = field(default_factory=list)
+    """what starts the command inside, if it is not bwrap itself"""
+
+    def show(self, source: str, *, writable: bool, own: bool = False) -> str:
+        """Where the sandbox finds ``source``. Raises FileNotFoundError if it is not there."""
+        Path(source).stat()
+        self.sources.append(Source(source, writable, own))
+        return staged(len(self.sources) - 1) if self.staging else source
 
     def bind(self, source: str, target: str, *, writable: bool, own: bool = False) -> None:
-        """Show ``source`` at ``target``. Raises FileNotFoundError if it is not there."""
-        Path(source).stat()
-        shown = staged(len(self.sources)) if self.staging else source
-        self.sources.append(Source(source, writable, own))
+        """Show ``source`` at ``target``. Raises as :meth:`show`."""
+        shown = self.show(source, writable=writable, own=own)
         self.arguments += ["--bind" if writable else "--ro-bind", shown, target]
 
     def give(self, option: str, data: bytes, *more: str) -> None:
@@ -58,7 +64,7 @@ class Sandbox:
         self.descriptors.append(
             _memory(b"".join(text.encode(errors="surrogateescape") + b"\0" for text in self.arguments))
         )
-        return [BWRAP, "--args", str(self.descriptors[-1]), "--", *command]
+        return [BWRAP, "--args", str(self.descriptors[-1]), "--", *self.before, *command]
 
     def close(self) -> None:
         """Close the descriptors; the child has its own."""
@@ -90,17 +96,15 @@ def sandbox_for(order: Order, *, etc: Path, staging: bool, seccomp: bytes, statu
         sandbox.close()
         raise
     sandbox.arguments += ["--remount-ro", "/", "--chdir", order.directory]
-    environment = {
-        "PATH": PATH,
-        "HOME": order.directory,
-        "USER": USER,
-        "LOGNAME": USER,
-        "TMPDIR": TEMPORARY,
-        **order.environment,
-    }
-    for name, value in environment.items():
+    for name, value in variables_of(order).items():
         sandbox.arguments += ["--setenv", name, value]
     return sandbox
+
+
+def variables_of(order: Order) -> dict[str, str]:
+    """A job's variables, all of them."""
+    own = {"PATH": PATH, "HOME": order.directory, "USER": USER, "LOGNAME": USER, "TMPDIR": TEMPORARY}
+    return {**own, **order.environment}
 
 
 def _isolate(sandbox: Sandbox, order: Order, seccomp: bytes, status: int) -> None:

@@ -19,8 +19,10 @@ from fedproc.common.tasks import watched
 from fedproc.site.executors.confinement import disk
 from fedproc.site.executors.confinement.cgroups import CGroup
 from fedproc.site.executors.confinement.limits import LimitMonitor
+from fedproc.site.executors.confinement.namespaces import first_inside
 from fedproc.site.executors.confinement.record import Record, write_record
-from fedproc.site.executors.runner.bubblewrap import sandbox_for
+from fedproc.site.executors.runner import apptainer
+from fedproc.site.executors.runner.bubblewrap import Sandbox, sandbox_for
 from fedproc.site.executors.runner.children import gone, reap, was_left
 from fedproc.site.executors.runner.launch import become_user, launch, limit_resources, stage
 from fedproc.site.executors.runner.order import Order
@@ -70,7 +72,8 @@ class Job:
             for folder in self._paths.folders:
                 await disk.own(folder, self._lease.uid)
         limits = self._order
-        self._cgroup.limit(cpus=limits.cpus, memory=limits.memory, pids=limits.pids)
+        memory, pids = (apptainer.MEMORY, apptainer.PROCESSES) if limits.by == "apptainer" else (0, 0)
+        self._cgroup.limit(cpus=limits.cpus, memory=limits.memory + memory, pids=limits.pids + pids)
         write_record(self._folder, self.record)
         await self._launch(confinement)
         self._ending = watched(asyncio.create_task(self._wait()), "job.not_ended", job=self.record.job)
@@ -94,9 +97,7 @@ class Job:
 
     async def _fork(self, confinement: Confinement, status_end: int) -> None:
         order, lease = self._order, self._lease
-        sandbox = sandbox_for(
-            order, etc=confinement.etc, staging=lease is not None, seccomp=confinement.seccomp, status=status_end
-        )
+        sandbox = self._described(confinement, status_end)
 
         policy, own = self._paths.policy, PathPolicy()
         opened = [partial((own if s.own else policy).open, s.path, writable=s.writable) for s in sandbox.sources]
@@ -117,6 +118,14 @@ class Job:
             )
         finally:
             sandbox.close()
+
+    def _described(self, confinement: Confinement, status_end: int) -> Sandbox:
+        staging = self._lease is not None
+        if self._order.by == "apptainer":
+            return apptainer.apptainer_for(self._order, folder=self._folder, staging=staging, status=status_end)
+        return sandbox_for(
+            self._order, etc=confinement.etc, staging=staging, seccomp=confinement.seccomp, status=status_end
+        )
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -147,6 +156,8 @@ class Job:
         record.exit_code = self._status_value("exit-code")
         if record.exit_code is None:
             self._explain(sandbox_code)
+        elif record.exit_code == apptainer.NOT_STARTED and self._order.by == "apptainer":
+            record.exit_code, record.detail = apptainer.explain(self._folder) or (record.exit_code, "")
         self._limits.note_account(self._cgroup.account())
         self._limits.note_output(sum(output.dropped for output in self._outputs), self._order.log)
         if self._abandoned:
@@ -204,7 +215,7 @@ class Job:
 
     def _commands(self) -> list[int]:
         """The command is the one child of the sandbox's init; before it is there, the sandbox itself is meant."""
-        init = self._status_value("child-pid")
+        init = self.first_process()
         children = Path(f"/proc/{init}/task/{init}/children")
         with contextlib.suppress(OSError):
             return [int(pid) for pid in children.read_text().split()] or self._sandbox_itself()
@@ -212,7 +223,8 @@ class Job:
 
     def first_process(self) -> int | None:
         """The sandbox's own first process, as this machine numbers it; None before there is one."""
-        return self._status_value("child-pid")
+        child = self._status_value("child-pid")
+        return first_inside(child) if child is not None and self._order.by else child
 
     def _sandbox_itself(self) -> list[int]:
         return [self._sandbox] if self._sandbox else []

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
+PROGRAMS = ("", "apptainer")
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -40,6 +41,8 @@ class Order:
     grace: float
     root: str = ""
     """the folder of the host that is the job's root; empty: the host's own system"""
+    by: str = ""
+    """what runs it: ``apptainer``; empty: bubblewrap"""
 
 
 def order_of(values: dict[str, Any]) -> Order:
@@ -51,6 +54,8 @@ def order_of(values: dict[str, Any]) -> Order:
         raise OrderError("a text holds a NUL, which no argument or path may")
     if not order.command:
         raise OrderError("the command is empty")
+    if order.by not in PROGRAMS:
+        raise OrderError(f"{order.by!r} is nothing that this runner starts jobs by")
     signal.Signals[order.signal]
     return order
 
