@@ -80,6 +80,19 @@ async def test_dataset_is_not_walked_again_at_each_heartbeat(good: Path) -> None
     assert offer.files == 1
 
 
+async def test_source_that_was_not_there_at_first_is_looked_at_again_soon(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "AGAIN_SECONDS", 0.01)
+    away = good.with_name("away")
+    data = api(seconds=600.0, good=away)
+    assert await data.offers() == ()
+    shutil.copytree(good, away)
+    async with asyncio.timeout(30):
+        while not await data.offers():
+            await asyncio.sleep(0.01)
+
+
 async def test_large_dataset_keeps_no_heartbeat_waiting(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "FIRST_SECONDS", 0.05)
     walked = asyncio.Event()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedproc.common.log import get_logger
+from fedproc.common.retry import Backoff
 from fedproc.common.tasks import watched
 from fedproc.contract.wire.datasets import DatasetColumns, ImagingSummary, OfferedDataset
 from fedproc.site.data.api import DatasetCondition
@@ -17,6 +18,8 @@ log = get_logger(__name__)
 
 FIRST_SECONDS = 1.0
 """that whoever asks waits for looks which go on: most datasets are small"""
+AGAIN_SECONDS = 10.0
+"""after the first look that failed, and twice as many after each further one: a source may only just be starting"""
 
 Summary = Callable[[int], ImagingSummary]
 """what a dataset's images are, rounded by a floor"""
@@ -24,7 +27,7 @@ Summary = Callable[[int], ImagingSummary]
 
 @dataclass
 class Seen:
-    """What the last look at a dataset found. ``seconds`` lie between its end and the next one."""
+    """What the last look at a dataset found. ``seconds`` lie between its end and the next one, fewer if it failed."""
 
     condition: DatasetCondition
     seconds: float
@@ -32,6 +35,10 @@ class Seen:
     imaging: Summary | None = None
     task: asyncio.Task[None] | None = None
     next: float = 0.0
+    again: Backoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.again = Backoff(AGAIN_SECONDS, self.seconds)
 
 
 class Looks:
@@ -74,13 +81,20 @@ class Looks:
         seen.condition, seen.columns = condition, columns
         if changed:
             self._on_change()
-        seen.next = time.monotonic() + seen.seconds
+        seen.next = time.monotonic() + _pause(seen)
 
     def _begin(self, name: str, seen: Seen) -> None:
         """Have it looked at, not again before some time, and not while that goes on."""
         if seen.task is not None and (not seen.task.done() or time.monotonic() < seen.next):
             return
         seen.task = watched(asyncio.create_task(self._look_at(name)), "dataset.not_looked_at", dataset=name)
+
+
+def _pause(seen: Seen) -> float:
+    if seen.condition.problem is not None:
+        return min(seen.again.pause(), seen.seconds)
+    seen.again.reset()
+    return seen.seconds
 
 
 def _pages(seen: Seen, floor: int) -> tuple[DatasetColumns, ...]:
