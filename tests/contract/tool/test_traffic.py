@@ -38,7 +38,7 @@ def test_declared_traffic_comes_back_as_it_was_written_and_is_no_key_of_a_connec
     assert content["tool"]["parameters"]["x-connections"]["client"]["server"]["sends_mb"] == 0.5
     traffic = made.tool.task("client").connections[0].traffic
     assert traffic is not None
-    assert (traffic.sends, traffic.receives) == (500_000, 2_000_000)
+    assert (traffic.sends_bytes, traffic.receives_bytes) == (500_000, 2_000_000)
 
 
 def test_tool_without_it_is_sent_as_before() -> None:

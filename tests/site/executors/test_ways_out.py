@@ -24,7 +24,7 @@ from fedproc.catalog.folder import load_tool
 from fedproc.contract.ids import new_id
 from fedproc.contract.states import TERMINAL, JobState
 from fedproc.contract.tool.tool import ToolRef
-from fedproc.contract.wire.messages import Cancel, DatasetUse, JobOrder
+from fedproc.contract.wire.messages import Cancel, DatasetUse, JobOrder, Peer, Start
 from fedproc.site.data.persons import Persons
 from fedproc.site.executors.base import INPUT, Mount
 from fedproc.site.journal import Journal
@@ -78,15 +78,16 @@ class Data:
 class Site(Host):
     """A host with a real executor, whose policy lets this very version's results leave by themselves."""
 
-    def __init__(self, folder: Path, journal: Journal, harness: Harness) -> None:
+    def __init__(self, folder: Path, journal: Journal, harness: Harness, tool: Path = TOOL) -> None:
         super().__init__(folder, journal, ())
         self.centre, self.data = Centre(journal), Data(folder / "data")
         self.data.folder.mkdir()
         (self.data.folder / "cohort.csv").write_text("age\n71\n")
-        self.installed = InstalledTool(load_tool(TOOL), folder / "source", DIGEST)
-        shutil.copytree(TOOL, self.installed.source)
+        self.installed = InstalledTool(load_tool(tool), folder / "source", DIGEST)
+        shutil.copytree(tool, self.installed.source)
         runtime = Runtime(harness.backend.runtime, PYTHON, "the executor's")
-        line = {"id": "leaker", "digest": DIGEST, "release": {"aggregate": "automatic"}}
+        line = {"id": self.installed.manifest.tool.id, "digest": DIGEST, "release": {"aggregate": "automatic"}}
+        line["connections"] = [{"task": "server", "max_mb": 1}]
         services = self.services
         services.executor = harness.executor
         services.transfer = cast(Any, self.centre)
@@ -101,17 +102,20 @@ class Site(Host):
         settings = cast(Any, services.settings)
         settings.datasets, settings.metrics_seconds = {}, 0.1
 
-    async def run(self, way: str) -> JobState:
-        """Until the job has ended, or waits for a person."""
+    async def run(self, way: str, peer: Peer | None = None, **more: Any) -> JobState:
+        """Until the job has ended, or waits for a person; with a ``peer`` it is one of a gang."""
         made = order().model_copy(
             update={
                 "task": "work",
-                "tool": ToolRef(id="leaker", version="1.0.0", digest=DIGEST),
+                "tool": ToolRef(id=self.installed.manifest.tool.id, version="1.0.0", digest=DIGEST),
                 "parameters": {"way": way},
                 "datasets": (DatasetUse(id="cohort"),),
+                **more,
             }
         )
         await self.orchestrator.accept(JobOrder.model_validate(made.model_dump()))
+        if peer is not None:
+            await self.orchestrator.start(Start(job=made.job, peers=(peer,)))
         async with asyncio.timeout(SECONDS):
             while (known := await self.journal.known(made.job)) is None or known["state"] not in ENDED:
                 await asyncio.sleep(0.05)
@@ -127,7 +131,7 @@ async def _done(value: Any) -> Any:
 
 
 @asynccontextmanager
-async def site_of(harness: Harness) -> AsyncIterator[Site]:
+async def site_of(harness: Harness, tool: Path = TOOL) -> AsyncIterator[Site]:
     if isinstance(harness.backend, PodmanBackend | SlurmBackend):
         pytest.skip("its orchestrator is an ordinary user, which this test is not")
     folder = harness.folder / "host"
@@ -136,7 +140,7 @@ async def site_of(harness: Harness) -> AsyncIterator[Site]:
     journal = Journal(folder / "journal.db")
     await journal.open()
     try:
-        made = Site(folder, journal, harness)
+        made = Site(folder, journal, harness, tool)
         try:
             yield made
         finally:

@@ -27,7 +27,7 @@ _LONGEST_REASON = 160
 _UNSENT = select(func.count(), func.min(outbox.c.created)).where(outbox.c.sent.is_(None))
 _DEAD = select(func.count()).select_from(dead_letters)
 _HOSTS: Select[Any] = select(
-    hosts.c.id, hosts.c.enrolled, hosts.c.heard, hosts.c.heartbeat, hosts.c.log
+    hosts.c.id, hosts.c.enrolled, hosts.c.heard, hosts.c.heartbeat, hosts.c.log, hosts.c.drained
 ).where(hosts.c.active)  # fmt: skip
 
 
@@ -115,7 +115,9 @@ def _of_hosts(rows: Iterable[Row[Any]]) -> Iterable[Metric]:
     log = GaugeMetricFamily(
         "fedproc_host_log_broken", "1 if a host's transparency log is not what the centre witnessed", labels=["host"]
     )
+    drained = GaugeMetricFamily("fedproc_host_drained", "1 while an operator drains a host", labels=["host"])
     for row in rows:
+        drained.add_metric([row.id], float(row.drained is not None))
         if row.log is not None:
             log.add_metric([row.id], float(Witnessed.of_json(row.log).is_broken))
         last_seen.add_metric([row.id], row.enrolled if row.heard is None else row.heard)
@@ -128,7 +130,7 @@ def _of_hosts(rows: Iterable[Row[Any]]) -> Iterable[Metric]:
         skew.add_metric([row.id], datetime.fromisoformat(row.heartbeat["time"]).timestamp() - row.heard)
         alarms.add_metric([row.id], _alarms(row.heartbeat.get("check")))
         open_jobs.add_metric([row.id], row.heartbeat.get("open_jobs", 0))
-    return last_seen, condition, skew, alarms, open_jobs, log
+    return last_seen, condition, skew, alarms, open_jobs, log, drained
 
 
 def _reason(heartbeat: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """What a task sends over a connection: declared, so that who admits the tool knows how much, how often, and what.
 
-A host counts bytes and rounds and cuts; what the messages hold it does not look into (docs/security.md). A manifest
-carries these declarations as the keyword ``x-connections`` of its parameters' JSON Schema: readers of the release
-before pass over a keyword that they do not know, and refuse such a key of a connection.
+A host counts bytes and rounds and cuts. It looks into messages of which ``sends`` says what they are, and into no
+others (docs/security.md). A manifest carries these declarations as the keyword ``x-connections`` of its parameters'
+JSON Schema: readers of the release before pass over a keyword that they do not know, and refuse such a key of a
+connection.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from fedproc.contract.tool.description import Model
+from fedproc.contract.tool.messages import MessageDecl
 from fedproc.contract.tool.statistics import FieldName, StatisticClass
 
 KEYWORD = "x-connections"
@@ -51,16 +53,15 @@ class TrafficDecl(Model):
     rounds: RoundsDecl | None = Field(
         None, description="only where nothing but messages is sent: a protocol that talks by itself (gRPC) has none"
     )
-    messages: tuple[FieldDecl, ...] = Field((), max_length=100, description="the fields that it sends")
+    messages: tuple[FieldDecl, ...] = Field((), max_length=100, description="the fields that it sends, for people")
+    sends: MessageDecl | None = Field(None, description="what each message is that it sends: all else is refused")
 
     @property
-    def sends(self) -> int:
-        """Bytes."""
+    def sends_bytes(self) -> int:
         return int(self.sends_mb * _MB)
 
     @property
-    def receives(self) -> int:
-        """Bytes."""
+    def receives_bytes(self) -> int:
         return int(self.receives_mb * _MB)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fedproc.common.log import get_logger
 from fedproc.contract.wire.messages import ConnectionUse
 from fedproc.site.centre.egress import Stream
+from fedproc.site.connections.http_messages import REFUSED, MessageError, Messages
 
 log = get_logger(__name__)
 
@@ -63,6 +64,8 @@ class Meter:
     limits: Limits = Limits()
     rounds: int = 0
     admitted: bool = False
+    messages: Messages | None = None
+    """what may go out, where the tool declares it"""
 
     def use(self) -> ConnectionUse:
         return ConnectionUse(
@@ -81,8 +84,10 @@ class Meter:
         return used * _NOTED // max(least, 1)
 
     def exceeded(self) -> str | None:
-        """Which limit was passed, in words."""
+        """Which limit was passed, in words; a message that was refused is the last one, too."""
         limits = self.limits
+        if self.cut == REFUSED:
+            return REFUSED
         if max(self.sent, self.received) > self.budget:
             return f"more than the {self.budget} bytes that the site's policy allows"
         if limits.sent is not None and self.sent > limits.sent:
@@ -159,8 +164,9 @@ async def carry(job: Stream, net: Stream, meter: Meter, changed: Changed) -> Non
             changed()
         return within
 
+    outwards = meter.messages.pump if meter.messages is not None else _pump
     ways = {
-        asyncio.create_task(_pump(job[0], net[1], lambda size: count(size, 0))),
+        asyncio.create_task(outwards(job[0], net[1], lambda size: count(size, 0))),
         asyncio.create_task(_pump(net[0], job[1], lambda size: count(0, size))),
     }
     try:
@@ -168,6 +174,9 @@ async def carry(job: Stream, net: Stream, meter: Meter, changed: Changed) -> Non
         if any(not way.result() for way in done):
             meter.cut = meter.exceeded()
             changed()
+    except MessageError:
+        meter.cut = REFUSED
+        changed()
     finally:
         for way in ways:
             way.cancel()

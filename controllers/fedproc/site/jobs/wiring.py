@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fedproc.common.errors import SystemFaultError
+from fedproc.common.tasks import stoppable
+from fedproc.contract.tool.messages import MessageDecl
 from fedproc.contract.tool.task import ConnectionDecl, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.messages import ConnectionUse, Peer, Start
 from fedproc.site.connections.carrying import Limits, Meter
+from fedproc.site.connections.http_messages import MessageError, Messages
 from fedproc.site.connections.hub import Connections, route_to
 from fedproc.site.jobs import logged
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release.known_values import known_of
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import forwards, ports
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.jobs.writer import RecordWriter
 from fedproc.site.policy.connecting import most_rounds
+from fedproc.site.policy.engine.messages import RefusedMessageError, checked
 from fedproc.site.policy.policy_file import ToolRule, connection_budget
 
 
@@ -49,7 +54,7 @@ class Wiring:
             )
         start = self._record.start
         before = list(self._record.connections)
-        dialled = [self._dialled(before, rule, one, _peer_of(start, one.task)) for one in task.connections]
+        dialled = [self._dialled(before, rule, task, one, _peer_of(start, one.task)) for one in task.connections]
         admitted = _by_host([self._admitted(before, rule, tool, task, peer) for peer in start.peers if task.ports])
         for meter in dialled + admitted:
             await logged.note_connection(self._services, self._record, meter, self._writer.wait_for)
@@ -65,10 +70,28 @@ class Wiring:
             route = route_to(_peer_of(start, declared.task), declared.port)
             await hub.forward(self._record.job, way.socket, route, meter, self._writer.save)
 
-    def _dialled(self, before: list[ConnectionUse], rule: ToolRule, declared: ConnectionDecl, peer: Peer) -> Meter:
+    def _dialled(
+        self, before: list[ConnectionUse], rule: ToolRule, task: Task, declared: ConnectionDecl, peer: Peer
+    ) -> Meter:
         traffic, rounds = declared.traffic, self._rounds(rule, declared.task, [declared])
-        limits = Limits(traffic.sends, traffic.receives, rounds) if traffic else Limits(rounds=rounds)
-        return self._meter(before, rule, declared.task, peer, limits)
+        limits = Limits(traffic.sends_bytes, traffic.receives_bytes, rounds) if traffic else Limits(rounds=rounds)
+        meter = self._meter(before, rule, declared.task, peer, limits)
+        if traffic is not None and traffic.sends is not None:
+            meter.messages = self._messages(traffic.sends, rule, task, peer)
+        return meter
+
+    def _messages(self, declared: MessageDecl, rule: ToolRule, task: Task, peer: Peer) -> Messages:
+        """Looked into by this host's rules, with the floor of its policy."""
+        known = known_of(self._services, self._record, task)
+        floor = self._services.policy.terms(rule, task).floor
+
+        async def check(body: bytes) -> bytes:
+            try:
+                return await stoppable(checked, declared, body, floor, known)
+            except (RefusedMessageError, OSError) as error:
+                raise MessageError(str(error)) from error
+
+        return Messages(declared.path, declared.most_bytes, check, self._record.job, peer.host)
 
     def _admitted(self, before: list[ConnectionUse], rule: ToolRule, tool: Tool, task: Task, peer: Peer) -> Meter:
         """All connections of the peer's task with this one are counted together."""
@@ -78,7 +101,8 @@ class Wiring:
         traffic = [one.traffic for one in there if one.traffic]
         limits = Limits(rounds=self._rounds(rule, task.name, there))
         if there and len(traffic) == len(there):
-            limits = Limits(sum(each.receives for each in traffic), sum(each.sends for each in traffic), limits.rounds)
+            sent, received = sum(each.receives_bytes for each in traffic), sum(each.sends_bytes for each in traffic)
+            limits = Limits(sent, received, limits.rounds)
         return replace(self._meter(before, rule, task.name, peer, limits), admitted=True)
 
     def _rounds(self, rule: ToolRule, task: str, declared: Sequence[ConnectionDecl]) -> int | None:

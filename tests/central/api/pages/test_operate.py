@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+from tests.central.api.test_submissions import new_version
 from tests.support.central_api import Federation
 from tests.support.issuer import TestIssuer
 
@@ -98,6 +100,26 @@ def test_a_host_is_drained_and_resumed_and_researchers_see_why(dashboard: Federa
     assert "drain_host" in audit
     assert "resume_host" in audit
     assert "its &lt;racks&gt; are moved" in audit
+
+
+def test_version_is_recalled_with_its_reason_by_an_operator_alone(
+    dashboard: Federation, sign_in: SignIn, tmp_path: Path
+) -> None:
+    with dashboard.operator() as client:
+        assert dashboard.add_tool(new_version(tmp_path, "9.1.0"), client).status_code == 201
+    rosa, olga = sign_in("rosa", "researcher"), sign_in("olga", "operator")
+    form = {"version": "9.1.0", "reason": "it wrote <dates> of birth"}
+    assert "Recall it" not in rosa.get("/dashboard/tools/count").text
+    assert rosa.post("/dashboard/tools/count/recalls", data=form | {"form_token": token_of(rosa)}).status_code == 403
+    assert "Version, typed out" in olga.get("/dashboard/tools/count").text
+    page = olga.post("/dashboard/tools/count/recalls", data=form | {"form_token": token_of(olga)})
+    assert page.url.path == "/dashboard/tools/count"
+    assert "9.1.0" in page.text.partition("Recalled versions")[2].partition("</ul>")[0]
+    assert "it wrote &lt;dates&gt; of birth" in rosa.get("/dashboard/tools/count").text
+    assert "recalled" in rosa.get("/dashboard/new?tool=count&version=9.1.0").text
+    assert "it wrote &lt;dates&gt;" in olga.get("/dashboard/operate/audit?action=recall_tool").text
+    unknown = form | {"version": "9.9.9", "form_token": token_of(olga)}
+    assert olga.post("/dashboard/tools/count/recalls", data=unknown).status_code == 404
 
 
 def test_jobs_of_a_dead_host_are_ended(dashboard: Federation, sign_in: SignIn) -> None:

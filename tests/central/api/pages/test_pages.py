@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 from tests.central.api.pages.conftest import Tab, dispatch
+from tests.central.api.test_submissions import new_version, send
 from tests.support.browser import STANDARDS
 from tests.support.central_api import Federation
 
@@ -20,13 +21,27 @@ pytestmark = pytest.mark.needs_browser
 
 MOST = 120_000
 """bytes of a page with all that it loads, compressed"""
-NARROW = ("start", "hosts", "datasets", "tool", "experiments", "warnings", "form", "files", "operate")
+NARROW = (
+    "start",
+    "hosts",
+    "datasets",
+    "tool",
+    "experiments",
+    "warnings",
+    "form",
+    "files",
+    "operate",
+    "submissions",
+    "submission",
+)
 """what is also looked at in dark on a telephone"""
 
 
 @pytest.fixture(scope="module")
-def pages(dashboard: Federation) -> dict[str, str]:
+def pages(dashboard: Federation, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Every page with something in it, by name."""
+    with dashboard.user("pia") as pia:
+        sent_in = send(pia, new_version(tmp_path_factory.mktemp("sent"), "8.1.0")).json()["id"]
     with dashboard.user() as rosa:
         ended = dashboard.start(rosa, tool="learn", parameters={"target": "malignant"}, label="with warnings")["id"]
         waiting = dashboard.start(rosa, label="waiting")["id"]
@@ -52,6 +67,7 @@ def pages(dashboard: Federation) -> dict[str, str]:
         "log": f"/dashboard/experiments/{ended}/log", "delete": f"/dashboard/experiments/{ended}/delete",
         "new": "/dashboard/new", "form": "/dashboard/new?tool=learn&dataset=UB:cohort", "files": "/dashboard/files",
         "operate": "/dashboard/operate", "audit": "/dashboard/operate/audit", "nowhere": "/dashboard/nowhere",
+        "submissions": "/dashboard/submissions", "submission": f"/dashboard/submissions/{sent_in}",
     }  # fmt: skip
 
 
@@ -127,7 +143,7 @@ def test_whole_pages_are_reached_by_keyboard(tab: Tab, pages: dict[str, str]) ->
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
-    for name in ("experiments", "warnings", "form"):
+    for name in ("experiments", "warnings", "form", "submission"):
         page = tab.open(pages[name])
         wanted = page.locator(
             "main a[href], main button:enabled, main input:enabled:not([type=hidden]), main select"

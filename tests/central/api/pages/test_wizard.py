@@ -155,10 +155,30 @@ def test_run_again_encrypts_to_the_key_of_the_earlier_one_and_an_address_to_none
     page = rosa.get(f"/dashboard/new?from={earlier}").text
     (carried,) = re.findall(r'name="encrypt_to" value="([^"]*)"', page)
     assert html.unescape(carried) == key
-    assert key in html.unescape(page.partition("encrypted to the key")[2])
     again = send(rosa, encrypt_to=html.unescape(carried)).url.path.rpartition("/")[2]
     assert [dashboard.books.experiment(each).request["encrypt_to"] for each in (earlier, again)] == [key, key]
-    assert "encrypt_to" not in rosa.get("/dashboard/new", params={"tool": "learn", "encrypt_to": key}).text
+    assert key not in html.unescape(rosa.get("/dashboard/new", params={"tool": "learn", "encrypt_to": key}).text)
+
+
+def test_key_is_taken_as_its_file_has_it(dashboard: Federation, rosa: httpx.Client) -> None:
+    key = base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    file = f"-----BEGIN CRYPT4GH PUBLIC KEY-----\r\n{key}\r\n-----END CRYPT4GH PUBLIC KEY-----\r\n"
+    experiment = send(rosa, encrypt_to=file).url.path.rpartition("/")[2]
+    assert dashboard.books.experiment(experiment).request["encrypt_to"] == key
+
+
+def test_private_key_is_neither_sent_nor_shown_again_and_no_key_stands_beside_its_field(
+    dashboard: Federation, rosa: httpx.Client
+) -> None:
+    before, secret = started(dashboard), "YzRnaC12MQAEbm9uZQAEbm9uZQAgc2VjcmV0"
+    file = f"-----BEGIN CRYPT4GH PRIVATE KEY-----\n{secret}\n-----END CRYPT4GH PRIVATE KEY-----"
+    page = send(rosa, encrypt_to=file)
+    assert (page.status_code, started(dashboard)) == (422, before)
+    assert secret not in page.text
+    assert "this is a private key" in page.text.partition('id="wrong-encrypt_to"')[2][:200]
+    page = send(rosa, encrypt_to='no key"><b>')
+    assert (page.status_code, started(dashboard)) == (422, before)
+    assert 'value="no key&#34;&gt;&lt;b&gt;"' in page.text
 
 
 def test_a_form_without_our_token_starts_nothing(dashboard: Federation, rosa: httpx.Client) -> None:

@@ -79,6 +79,14 @@ async def resume(api: Api, form: Form) -> Response:
     return RedirectResponse("/dashboard/operate#drain", 303)
 
 
+@routes.post("/dashboard/tools/{tool_id}/recalls")
+async def recall(tool_id: str, api: Api, form: Form) -> Response:
+    """Recall one version of a tool: it is typed, so that it is not done by a slip."""
+    body = {"version": str(form.get("version", "")).strip(), "reason": str(form.get("reason", ""))}
+    await api.send("POST", f"/tools/{segment(tool_id)}/recall", body=body)
+    return RedirectResponse(f"/dashboard/tools/{segment(tool_id)}#recalled", 303)
+
+
 @routes.post("/dashboard/experiments/{experiment}/lost")
 async def end_as_lost(experiment: str, api: Api, session: SignedIn, form: Form) -> Response:
     """End jobs whose host does not come back."""

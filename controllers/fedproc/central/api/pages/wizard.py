@@ -18,7 +18,7 @@ from starlette.datastructures import FormData, QueryParams
 from starlette.responses import RedirectResponse, Response
 
 from fedproc.central.api.deps import app_state
-from fedproc.central.api.pages import fields
+from fedproc.central.api.pages import encryption_key, fields
 from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
 from fedproc.central.api.pages.backend import ApiError, Backend
 from fedproc.central.api.pages.choices import Federation, Selector, needs_datasets, selectors
@@ -75,7 +75,7 @@ def draft_of(given: FormData | QueryParams) -> Draft:
         host_parameters=by_host,
         texts={name: single.get(name, "") for name in _TEXTS},
         key=single.get("key", "") if _KEY.match(single.get("key", "")) else _new_key(),
-        encrypt_to=single.get("encrypt_to", "")[:64],
+        encrypt_to=encryption_key.as_sent(single.get("encrypt_to", "")),
     )
 
 
@@ -156,7 +156,9 @@ def _request(tool: ToolView, draft: Draft, known: Set[str]) -> tuple[dict[str, A
         "host_parameters": {host: values for host, values in by_host.items() if values},
         **texts,
     }
-    if draft.encrypt_to:
+    if wrong_key := encryption_key.problem_of(draft.encrypt_to):
+        problems["encrypt_to"] = wrong_key
+    elif draft.encrypt_to:
         body["encrypt_to"] = draft.encrypt_to
     return body, problems
 
@@ -200,7 +202,7 @@ def _place(where: str, what: str, tool: ToolView) -> str:
         name = inner.partition(".")[0] or (missing[1] if missing else "")
         own = properties.get(name, {}).get("x-scope") == "host"
         return f"hp.{host}.{name}" if own else f"p.{name}" if name in properties else ""
-    return {"hosts": "where", "datasets": "where"}.get(top, top if top in {"tool", *_TEXTS} else "")
+    return {"hosts": "where", "datasets": "where"}.get(top, top if top in {"tool", "encrypt_to", *_TEXTS} else "")
 
 
 async def _form(
@@ -214,6 +216,7 @@ async def _form(
 ) -> Response:
     settings = app_state(request).settings
     values: dict[str, Any] = {"draft": draft, "wrong": dict(wrong or {}), "tool": None, "forecast": forecast}
+    values["encrypt_to"] = encryption_key.shown(draft.encrypt_to)
     values["tools"] = await api.many(ToolSummary, "/tools")
     opened = await api.one(Page, "/experiments", state=["queued", "running"], mine=True, count=True, limit=1)
     most = settings.quota_of(session.subject).open_experiments

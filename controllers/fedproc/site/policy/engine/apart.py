@@ -47,7 +47,7 @@ def inspect_apart(
     if not outputs:
         return []
     asked = json.dumps(_asked(outputs, sealed, floor, known, limits)).encode() + b"\n"
-    code, raw = _ran(asked, flag, time.monotonic() + limits.wall_seconds)
+    code, raw = ran(asked, flag, time.monotonic() + limits.wall_seconds)
     entries = _told(raw)
     return [finding for output in outputs for finding in _of(output, entries.get(output.name), code)]
 
@@ -66,7 +66,7 @@ def _asked(outputs: Sequence[OutputDecl], sealed: Path, floor: int, known: Known
     }
 
 
-def _ran(asked: bytes, flag: StopFlag, end: float) -> tuple[int | None, bytes]:
+def ran(asked: bytes, flag: StopFlag, end: float) -> tuple[int | None, bytes]:
     """The exit code, None if it took too long, and the answer as far as it came.
 
     Whoever ended the fork server meant another job, or nobody: the question is asked again, but not for ever.

@@ -1,7 +1,8 @@
 """Outputs against the rules, in a process of its own with limits, which it sets for itself.
 
 It reads one line of JSON from :mod:`fedproc.site.policy.engine.apart` and writes one for each output:
-``{"output": name, "findings": [[rule, result, text], ...]}``.
+``{"output": name, "findings": [[rule, result, text], ...]}``. A message of a connection follows on its line
+(:mod:`fedproc.site.policy.engine.messages`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import OutputDecl
 from fedproc.site.policy.engine.engine import inspect_all
 from fedproc.site.policy.engine.known import Known
+from fedproc.site.policy.engine.message_rules import answer_message
 
 
 def inspect(question: BinaryIO, answer: BinaryIO) -> None:
@@ -26,6 +28,9 @@ def inspect(question: BinaryIO, answer: BinaryIO) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 64 << 20)
     os.nice(10)
+    if "message" in asked:
+        answer_message(asked, question, answer)
+        return
     known = Known({name: values.copy for name, values in asked["known"].items()}, elsewhere=asked["elsewhere"])
     outputs = [OutputDecl.model_validate(each) for each in asked["outputs"]]
     for output, found in inspect_all(outputs, Path(asked["sealed"]), asked["floor"], known, StopFlag()):
