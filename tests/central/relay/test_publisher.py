@@ -16,7 +16,7 @@ from fedproc.central.db.engine import read_transaction, serialized_transaction
 from fedproc.central.db.repositories import experiments, hosts
 from fedproc.central.experiments import deadlines, reconcile
 from fedproc.central.experiments.advance import advance
-from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS
+from fedproc.central.relay.publisher import BATCH, LEASE_SECONDS, WITHOUT_QUEUE_SECONDS
 from fedproc.common.amqp import BrokerError, NotTakenError, ReturnedError
 from fedproc.contract.api.hosts import OpenJobsAnswer, OpenJobsReport
 from fedproc.contract.states import JobState
@@ -233,6 +233,43 @@ def test_what_no_queue_takes_is_not_sent_and_keeps_nothing_else_from_being_sent(
         ("UB", True), ("BSC", False), ("FORTH", True),
     ]  # fmt: skip
     assert kinds(books.dispatch(at=now + LEASE_SECONDS + 1)) == [("JobOrder", "BSC")]
+
+
+def _without_a_queue(books: Books, now: float) -> str:
+    """An experiment whose one order came back, as its host has no queue."""
+    experiment = books.submit(tool="lone", hosts=["UB"])
+    missing = _Broken(error=ReturnedError("jobs", "UB", "NO_ROUTE"))
+    assert asyncio.run(books.publisher().publish_all(missing, now)) == 0  # type: ignore[arg-type]
+    assert books.jobs(experiment)[0].state == "dispatched"
+    return experiment
+
+
+def test_order_that_came_back_is_sent_as_soon_as_its_queue_is_there(books: Books) -> None:
+    """Not after the lease of a relay that has it no more."""
+    now, publisher = time.time(), books.publisher()
+    books.submit(tool="lone", hosts=["UB"])
+    missing = _Broken(error=ReturnedError("jobs", "UB", "NO_ROUTE"))
+    assert asyncio.run(publisher.publish_all(missing, now)) == 0  # type: ignore[arg-type]
+    assert asyncio.run(publisher.publish_all(Belt(), now + 0.1)) == 0, "not so soon that it comes back in a circle"  # type: ignore[arg-type]
+    assert asyncio.run(publisher.publish_all(Belt(), now + WITHOUT_QUEUE_SECONDS + 0.1)) == 1  # type: ignore[arg-type]
+
+
+def test_order_that_came_back_is_cancelled_at_the_centre(books: Books) -> None:
+    now = time.time()
+    experiment = _without_a_queue(books, now)
+    _cancel(books, experiment, now + 1)
+    assert books.states(experiment) == {"work@UB": "cancelled"}
+    assert books.experiment(experiment).state == "cancelled"
+    assert books.outbox() == []
+
+
+def test_order_that_came_back_expires_and_says_why(books: Books) -> None:
+    experiment = _without_a_queue(books, time.time())
+    (job,) = books.jobs(experiment)
+    assert _pass(books, job.start_by + 1)
+    (job,) = books.jobs(experiment)
+    assert (job.state, job.code) == ("expired", "expired")
+    assert job.reason == "its host's queue at the broker was full or missing until its deadline; the host never had it"
 
 
 @pytest.mark.slow

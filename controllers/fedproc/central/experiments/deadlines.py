@@ -13,6 +13,8 @@ from fedproc.contract.states import TERMINAL, JobState
 
 GRACE_SECONDS = 120.0
 """after the last deadline, for what is still on its way"""
+_NEVER_SENT = "it could not be dispatched before its deadline"
+_NOT_TAKEN = "its host's queue at the broker was full or missing until its deadline; the host never had it"
 
 
 def pass_deadlines(connection: Connection, now: float, listening: float | None = None) -> bool:
@@ -34,7 +36,7 @@ def _expire(connection: Connection, now: float) -> list[str]:
     rows = connection.execute(query.with_for_update()).all()
     for row in rows:
         connection.execute(outbox.delete().where(outbox.c.job == row.id))
-        reason = "it could not be dispatched before its deadline"
+        reason = _NEVER_SENT if row.state == JobState.queued else _NOT_TAKEN
         values = {"state": JobState.expired, "code": "expired", "reason": reason, "ended": now}
         connection.execute(update(jobs).where(jobs.c.id == row.id).values(**values))
         events.add_state(connection, row, JobState.expired, "expired", reason, now)

@@ -40,6 +40,8 @@ from fedproc.contract.wire.messages import CRITICAL
 log = get_logger(__name__)
 
 LEASE_SECONDS = 20.0
+WITHOUT_QUEUE_SECONDS = 2.0
+"""until a host is tried again that had no queue: the relay declares it meanwhile"""
 BATCH = 500
 UNDER_WAY_BYTES = 32 * limits.MIB
 """of messages that are signed and not confirmed yet"""
@@ -114,7 +116,7 @@ class Publisher:
         """whether jobs were ended since this was last asked: there is news for streams, and perhaps for the outbox"""
         self._not_taken: list[Claimed] = []
         self._full: dict[str, float] = {}
-        """hosts whose queue took no more, and until when nothing is sent to them"""
+        """hosts whose queue took no more or is missing, and until when nothing is sent to them"""
         self.without_queue: set[str] = set()
         """hosts of which a message came back because they have no queue"""
 
@@ -161,7 +163,7 @@ class Publisher:
             return await self._publish(channel, row, now)
 
     async def _publish(self, channel: PublishingChannel, row: Claimed, now: float) -> str | None:
-        """The digest of what was sent; None if its queue is full or missing. Then it stays claimed, and is sent later.
+        """The digest of what was sent; None if its queue is full or missing. Then it is sent later.
 
         What is larger than its host can read is never sent: it ends its job.
         """
@@ -177,17 +179,22 @@ class Publisher:
         except ReturnedError as error:
             log.error("message.returned", host=row.host, kind=row.kind, reason=error.message)
             self.without_queue.add(row.host)
+            self._refused(row, now + WITHOUT_QUEUE_SECONDS)
             return None
         except NotTakenError as error:
             log.warning("message.not_taken", host=row.host, kind=row.kind, reason=error.message)
-            self._full[row.host] = now + LEASE_SECONDS
-            if row.kind == _ORDER and row.first:
-                self._not_taken.append(row)
+            self._refused(row, now + LEASE_SECONDS)
             return None
         except BrokerError as error:
             log.warning("message.not_taken", host=row.host, reason=error.message)
             raise
         return hashlib.sha256(raw).hexdigest()
+
+    def _refused(self, row: Claimed, until: float) -> None:
+        """By its host's queue, which is asked again at ``until``: an order that nobody had before, no host has."""
+        self._full[row.host] = until
+        if row.kind == _ORDER and row.first:
+            self._not_taken.append(row)
 
     def _give_up(self, row: Claimed, error: TooLargeError, now: float) -> None:
         self._logged.discard(row.id)
