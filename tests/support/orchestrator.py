@@ -174,6 +174,7 @@ class _Tools:
 
 class _Runtimes:
     unfit: ClassVar[dict[str, str]] = {}
+    names = ("sandbox",)
 
     async def executor_for(self, task: Task, on_wait: OnWait, stays_at: str | None = None) -> str:
         return stays_at or ""

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.site.status.test_host_check import settings_in
 
 from fedproc.site.executors.base import ExecutorError, Handle, Limits, Observation, Offer, Phase, Spec
+from fedproc.site.executors.making import make_executor
 from fedproc.site.executors.several import SeveralExecutors, offers_of
+from fedproc.site.settings import load
 
 
 class One:
@@ -97,3 +100,10 @@ async def test_offer_is_one_for_each_and_an_obstacle_where_all_have_one() -> Non
     assert (await several.offer()).obstacle == "sandbox: no runner; slurm: no controller"
     assert (await SeveralExecutors(away | {"podman": One("podman")}).offer()).detail == "podman"
     assert (await offers_of(One("podman"))).keys() == {"podman"}
+
+
+async def test_one_executor_knows_its_jobs_from_those_of_the_one_before(tmp_path: Path) -> None:
+    """A job of it would have counted as lost, while it went on there."""
+    settings = load(settings_in(tmp_path, 'executor = "slurm"'))
+    with pytest.raises(ExecutorError, match="'sandbox', which this host's settings do not name any more"):
+        await make_executor(settings).poll({"job": "j-1", "executor": "sandbox"})

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from tests.support.orchestrator import SECONDS, Host, S, order, record
 
+from fedproc.contract.wire.messages import Start
 from fedproc.site.executors.base import Spec
 from fedproc.site.journal import Journal
 from fedproc.site.tools.cache import Runtime, Runtimes
@@ -27,7 +28,7 @@ async def host(tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 
     kind = cast(Runtimes, SimpleNamespace(kind="requirements", lacks=lambda task: "", ready=ready))
     runtimes = TaskRuntimes({"sandbox": (kind,), "slurm": (kind,)})
-    for name in ("ready", "executor_for"):
+    for name in ("ready", "executor_for", "names"):
         monkeypatch.setattr(host.services.runtimes, name, getattr(runtimes, name), raising=False)
     yield host
     await host.orchestrator.close()
@@ -60,3 +61,34 @@ async def test_journal_knows_the_executor_before_the_job_is_there(host: Host) ->
     await host.orchestrator.accept(ordered)
     spec, journalled = await asyncio.wait_for(found, SECONDS)
     assert (spec.executor, journalled["executor"], journalled["state"]) == ("sandbox", "sandbox", "prepared")
+
+
+async def test_job_that_may_run_at_an_executor_of_before_ends_and_says_so(host: Host) -> None:
+    prepared = record(S.prepared)
+    prepared.executor = "docker"
+    await host.has(prepared)
+    await host.orchestrator.resume()
+    ended = await host.ended(prepared.job)
+    assert (ended.state, ended.code) == (S.error, "system_fault.executor_gone")
+    assert "executor 'docker', which this host's settings do not name any more" in str(ended.reason)
+    assert host.executor.started == [], "it may run there already"
+
+
+async def test_running_job_of_an_executor_of_before_ends_and_says_so(host: Host) -> None:
+    running = record(S.running)
+    running.executor = "docker"
+    await host.has(running)
+    await host.orchestrator.resume()
+    assert (await host.ended(running.job)).code == "system_fault.executor_gone"
+
+
+async def test_job_that_waits_for_its_gang_goes_to_another_executor(host: Host) -> None:
+    """Nothing of it was begun where the settings name nothing any more."""
+    waiting, found = record(S.prepared), submitted(host)
+    waiting.order = waiting.order.model_copy(update={"gang": True})
+    waiting.executor = "docker"
+    await host.has(waiting)
+    await host.orchestrator.resume()
+    await host.orchestrator.runs[waiting.job].start(Start(job=waiting.job))
+    spec, _ = await asyncio.wait_for(found, SECONDS)
+    assert spec.executor == "sandbox"

@@ -120,14 +120,21 @@ async def test_job_that_was_given_to_an_executor_waits_for_that_one(monkeypatch:
 
     monkeypatch.setattr(module.asyncio, "sleep", later)
     assert await runtimes.executor_for(task(), stays_at="slurm") == "slurm"
-    assert await runtimes.executor_for(task(), stays_at="docker") == "sandbox", "which this host no longer has"
 
 
 async def test_job_that_has_its_executor_stays_there() -> None:
     runtimes = TaskRuntimes({"sandbox": OWN, "slurm": OWN})
     runtimes.unfit = {"slurm": "its controller is away"}
     assert (await runtimes.ready(cast(Any, None), task(), "slurm")).executor == "slurm"
-    assert (await runtimes.ready(cast(Any, None), task(), "docker")).executor == "sandbox"
+
+
+async def test_job_of_an_executor_that_settings_name_no_more_is_not_begun_at_another_one() -> None:
+    """It may still run there."""
+    runtimes = TaskRuntimes({"sandbox": OWN})
+    for begun in (runtimes.ready(cast(Any, None), task(), "docker"), runtimes.executor_for(task(), stays_at="docker")):
+        with pytest.raises(SystemFaultError, match="executor 'docker', which this host's settings do not name") as gone:
+            await begun
+        assert gone.value.code == "system_fault.executor_gone"
 
 
 @pytest.mark.parametrize(

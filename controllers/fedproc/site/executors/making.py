@@ -8,9 +8,8 @@ from fedproc.site.settings import ExecutorName, SiteSettings
 
 
 def make_executor(settings: SiteSettings) -> Executor:
-    """The host's executor, or one over several."""
-    made: dict[str, Executor] = {name: _made(settings, name) for name in settings.executors}
-    return SeveralExecutors(made) if len(made) > 1 else next(iter(made.values()))
+    """One over those of the host, also where it has one alone: each handle says whose it is."""
+    return SeveralExecutors({name: _made(settings, name) for name in settings.executors})
 
 
 def _made(settings: SiteSettings, name: ExecutorName) -> Executor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -117,6 +118,16 @@ class JobRecord(BaseModel):
     def handles(self) -> list[Handle]:
         """All that the executor may know of it."""
         return [known for known in (self.discarding, self.handle) if known is not None]
+
+    def given_to(self, named: Collection[str]) -> str | None:
+        """The executor that a daemon before this one may have submitted it to, and that it stays at.
+
+        A job that only waits for its gang may go elsewhere, where the settings name another one (``named``) now.
+        """
+        waits = self.order.gang and self.start is None
+        if self.state is not JobState.prepared or (waits and self.executor not in named):
+            return None
+        return self.executor
 
     @property
     def ended(self) -> bool:

@@ -251,9 +251,7 @@ class JobRun:
 
     async def _lay_out(self, installed: InstalledTool, task: Task) -> tuple[Runtime, tuple[Mount, ...]]:
         runtimes = self._services.runtimes
-        # a daemon before this one may have submitted it there, and died before the journal had that it runs
-        known = self.record.executor if self.record.state is JobState.prepared else None
-        executor = await runtimes.executor_for(task, self._writer.wait_for, known)
+        executor = await runtimes.executor_for(task, self._writer.wait_for, self.record.given_to(runtimes.names))
         with self._writer.said_if_long(MAKING):
             runtime = await runtimes.ready(installed, task, executor)
         self.record.executor = runtime.executor or None

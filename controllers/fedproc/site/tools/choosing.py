@@ -16,6 +16,7 @@ from fedproc.site.tools.registry import SiteRegistry
 
 log = get_logger(__name__)
 NOT_OF_THIS_EXECUTOR = "system_fault.runtime"
+EXECUTOR_GONE = "system_fault.executor_gone"
 _AGAIN_SECONDS = 2.0
 _WITHOUT_ENGINE = {"sandbox": 2, "slurm": 2, "apptainer": 1}
 """how many of what :func:`_own_kinds` makes they take, from the last on: Apptainer runs images alone"""
@@ -43,7 +44,7 @@ class TaskRuntimes:
 
         Waits while no executor takes jobs that could run it. Raises :class:`SystemFaultError` if it cannot be had.
         """
-        name = executor if executor in self._executors else await self.executor_for(task)
+        name = await self.executor_for(task) if executor is None else self._named(executor)
         for kind in self._executors[name]:
             if not kind.lacks(task):
                 return replace(await kind.ready(installed, task), executor=name)
@@ -52,7 +53,7 @@ class TaskRuntimes:
     async def executor_for(self, task: Task, on_wait: OnWait = lambda _: None, stays_at: str | None = None) -> str:
         """The executor that takes the task, once it takes jobs: the chosen one, or the one that the task stays at.
 
-        Raises :class:`SystemFaultError` if none can run it.
+        Raises :class:`SystemFaultError` if none can run it, or the settings do not name that one any more.
         """
         logged = None
         while (choice := self._choice(task, stays_at)).executor in self.unfit:
@@ -69,9 +70,25 @@ class TaskRuntimes:
         return choice.executor
 
     def _choice(self, task: Task, stays_at: str | None) -> Choice:
-        if stays_at in self._executors:
-            return Choice(stays_at, "the job was given to it before")
+        if stays_at is not None:
+            return Choice(self._named(stays_at), "the job was given to it before")
         return self.choose(task)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The executors that the site's settings name."""
+        return tuple(self._executors)
+
+    def _named(self, executor: str) -> str:
+        """What was begun at one executor is not begun once more at another one."""
+        if executor in self._executors:
+            return executor
+        raise SystemFaultError(
+            f"the job was given to executor {executor!r}, which this host's settings do not name any more; start the"
+            " experiment again",
+            code=EXECUTOR_GONE,
+            at_host="what may still run there ends when the settings name it again",
+        )
 
     def choose(self, task: Task) -> Choice:
         """The first that can run it, takes jobs now, and suits it. Raises :class:`SystemFaultError` if none can."""
