@@ -17,10 +17,13 @@ import pytest
 from joserfc.jwk import RSAKey
 from tests.support.central_api import Federation, problem
 from tests.support.issuer import TestIssuer
+from tests.support.trickling import HEAD, Trickling
 
 from fedproc.central.api import audit
+from fedproc.central.auth import issuer as issuer_module
+from fedproc.central.settings import IssuerSettings
 from fedproc.client.api import Client
-from fedproc.common.errors import NotAuthenticatedError
+from fedproc.common.errors import NotAuthenticatedError, UnavailableError
 from fedproc.contract.api.base import Token
 
 pytestmark = pytest.mark.server
@@ -167,6 +170,21 @@ def test_without_its_issuer_the_api_says_so(tmp_path: Path) -> None:
             assert "try again" in problem(answer, 503, "unavailable.issuer")["detail"]
             assert answer.headers["retry-after"]
             problem(rosa.post("/token", data=GOOD), 503, "unavailable.issuer")
+
+
+@pytest.mark.parametrize("at_once", [HEAD + b"X-Head: ", HEAD + b"\r\n{"], ids=["head", "body"])
+async def test_issuer_that_trickles_is_away(at_once: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issuer_module, "_LONGEST", 0.3)
+    with closing(Trickling()) as server:
+        server.at_once, begun = at_once, time.monotonic()
+        asked = issuer_module.Issuer(IssuerSettings(url=server.url))
+        with pytest.raises(UnavailableError, match=r"the issuer does not answer at .*: TimeoutError; try again"):
+            await asked.discover()
+        asked._document = {"token_endpoint": f"{server.url}/token"}
+        with pytest.raises(UnavailableError, match="does not answer"):
+            await asked.grant({"grant_type": "client_credentials"})
+        await asked.close()
+        assert time.monotonic() - begun < 5
 
 
 # -- tokens

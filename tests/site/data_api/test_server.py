@@ -9,6 +9,8 @@ import io
 import json
 import os
 import socket as sockets
+import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -17,11 +19,13 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from tests.site.data_api.conftest import PREFIX, client, images, served
+from tests.support.trickling import HEAD, Trickling
 
 from fedproc.common.errors import UnavailableError
 from fedproc.contract.data_api import CohortRequest, CohortView
 from fedproc.contract.times import now
 from fedproc.site.data_api import server as module
+from fedproc.site.data_api import tokens as tokens_module
 from fedproc.site.data_api.service import DataService
 from fedproc.site.data_api.settings import DataApiSettings, TokenSettings
 from fedproc.site.data_api.tokens import Tokens
@@ -324,6 +328,17 @@ def test_token_is_not_wrong_because_the_keys_cannot_be_had(tmp_path: Path) -> No
     for _ in range(2):  # the second time they are not asked for
         with pytest.raises(UnavailableError, match="keys cannot be had"):
             tokens.check(token(key))
+
+
+def test_keys_that_trickle_hold_nobody_who_shows_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens_module, "_SECONDS", 0.4)
+    with closing(Trickling()) as issuer:
+        tokens = Tokens(TokenSettings(issuer="https://issuer.x", audience="host-UB", keys_url=f"{issuer.url}/jwks"))
+        for at_once in (HEAD + b"X-Head: ", HEAD + b"\r\n"):
+            issuer.at_once, tokens._asked, begun = at_once, 0.0, time.monotonic()
+            with pytest.raises(UnavailableError, match="keys cannot be had"):
+                tokens.check(token(ECKey.generate_key("P-256")))
+            assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize(

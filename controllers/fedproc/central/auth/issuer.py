@@ -29,6 +29,8 @@ _AFTER_FAILURE = 1.0
 _TIMEOUT = httpx.Timeout(5.0)
 _TOKEN_TIMEOUT = httpx.Timeout(5.0, read=20.0)
 """an issuer under load takes seconds to compare a password, whose hash is slow on purpose; a code counts only once"""
+_LONGEST = 30.0
+"""seconds for one question as a whole: the limits above begin again with each byte that comes"""
 _PATIENCE = 20.0
 _QUEUE = 20
 
@@ -124,9 +126,10 @@ class Issuer:
 
     async def _ask(self, endpoint: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         try:
-            answer = await self._http.post(endpoint, data=form, timeout=_TOKEN_TIMEOUT)
+            async with asyncio.timeout(_LONGEST):
+                answer = await self._http.post(endpoint, data=form, timeout=_TOKEN_TIMEOUT)
             body = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
             raise _unavailable(endpoint, error) from error
         if answer.status_code >= 500 or not isinstance(body, dict):
             raise UnavailableError(
@@ -174,10 +177,11 @@ class Issuer:
 
     async def _json(self, url: str) -> dict[str, Any]:
         try:
-            answer = await self._http.get(url)
+            async with asyncio.timeout(_LONGEST):
+                answer = await self._http.get(url)
             answer.raise_for_status()
             body = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
             raise _unavailable(url, error) from error
         if not isinstance(body, dict):
             raise UnavailableError(f"issuer: {url} gives no JSON object", code="unavailable.issuer")

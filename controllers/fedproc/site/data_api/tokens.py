@@ -13,6 +13,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
+from fedproc.common.answer_watch import AnswerWatch
 from fedproc.common.errors import InvalidTokenError, UnavailableError
 from fedproc.common.files import read_regular
 from fedproc.common.http import text_of
@@ -22,6 +23,9 @@ from fedproc.site.data_api.settings import TokenSettings
 _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _OTHERS = frozenset({"ID", "Refresh", "Offline", "Logout"})
 _LEEWAY = 5.0
+_SECONDS = 10.0
+"""for the issuer's keys: to connect, for the head of the answer, and for its body"""
+_LARGEST = 1 << 20
 _BETWEEN = 10.0
 """seconds between two questions for the keys: whoever sends tokens of unknown keys asks no more often"""
 
@@ -87,12 +91,29 @@ class Tokens:
             if settings.keys_file is not None:
                 found = json.loads(read_regular(settings.keys_file))
             else:
-                assert settings.keys_url is not None
-                answer = httpx.get(settings.keys_url, verify=client_context(settings.ca_file), timeout=10)
-                found = answer.raise_for_status().json()
+                found = json.loads(self._fetched())
             return dict(_signing(found))
         except (OSError, ValueError, RecursionError, httpx.HTTPError, TypeError, AttributeError) as error:
             raise UnavailableError(f"the issuer's keys cannot be had: {text_of(error)}") from error
+
+    def _fetched(self) -> bytes:
+        """Others wait for it, so it is bounded as a whole."""
+        assert self._settings.keys_url is not None
+        verify, body = client_context(self._settings.ca_file), bytearray()
+        with (
+            AnswerWatch(_SECONDS) as watch,
+            httpx.Client(verify=verify, timeout=_SECONDS) as http,
+            http.stream("GET", self._settings.keys_url, extensions=watch.extensions) as answer,
+        ):
+            answer.raise_for_status()
+            with watch.waiting():
+                for chunk in answer.iter_bytes():
+                    body += chunk
+                    if len(body) > _LARGEST:
+                        raise ValueError(f"they have more than {_LARGEST >> 20} MiB")
+            if watch.was_late:
+                raise ValueError("they do not come whole")
+        return bytes(body)
 
 
 def _signing(found: Any) -> Any:

@@ -193,6 +193,27 @@ def test_refusal_that_trickles_ends_in_time(site: Site, monkeypatch: pytest.Monk
     assert (caught.value.status, time.monotonic() - begun < 4) == (500, True)
 
 
+def test_head_that_trickles_holds_no_thread(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = threading.Event()
+
+    def trickle(handler: BaseHTTPRequestHandler, _path: str) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Head: ")
+        while not gone.wait(0.02):
+            handler.wfile.write(b"a")
+            handler.wfile.flush()
+
+    monkeypatch.setattr(site, "answer", trickle)
+    threading.Timer(5, gone.set).start()
+    begun = time.monotonic()
+    with (
+        RemoteHttp(site.url, AccessSettings(), FetchingSettings(timeout_seconds=0.3), StopFlag()) as http,
+        pytest.raises(RemotePassingError, match=r"/x: its answer does not come on within 0\.3 s"),
+    ):
+        http.json("/x")
+    gone.set()
+    assert time.monotonic() - begun < 4
+
+
 async def test_fetching_stops_when_its_hours_are_over(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
+from fedproc.common.answer_watch import AnswerWatch
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.http import TRANSIENT, text_of
 from fedproc.common.tasks import StopFlag
@@ -50,6 +51,8 @@ class RemoteHttp:
         except InvalidInputError as error:
             raise RemoteError(error.message) from error
         limit = fetching.timeout_seconds
+        self._watch = AnswerWatch(limit)
+        self._late = f"its answer does not come on within {limit:g} s"
         self._client = httpx.Client(
             verify=context, auth=auth, trust_env=False, follow_redirects=False,
             transport=None if path is None else httpx.HTTPTransport(uds=path),
@@ -60,6 +63,7 @@ class RemoteHttp:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self._watch.__exit__(None, None, None)
         self._client.close()
 
     def json(self, path: str, params: Any = None, *, accept: str = "application/json", method: str = "GET",
@@ -113,14 +117,16 @@ class RemoteHttp:
         if "Authorization" in headers:
             given["auth"] = None  # in a user's name, and not in the site's
         try:
-            with self._client.stream(method, self.url + path, headers=dict(headers), **given) as answer:
+            with self._client.stream(method, self.url + path, headers=dict(headers), extensions=self._watch.extensions,
+                                     **given) as answer:  # fmt: skip
                 if not 200 <= answer.status_code < 300:
                     raise self._refusal(answer, path.partition("?")[0])
                 if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
                     raise RemoteError(f"{path}: it answers compressed, which nobody asked for")
                 yield answer
         except httpx.HTTPError as error:
-            raise RemotePassingError(f"{path.partition('?')[0]}: {_words(error)}") from error
+            reason = self._late if self._watch.was_late else _words(error)
+            raise RemotePassingError(f"{path.partition('?')[0]}: {reason}") from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise RemoteError(f"{self.url}{path} is no address: {error}") from error
 
@@ -128,7 +134,14 @@ class RemoteHttp:
         limit = self._fetching.timeout_seconds
         since, come = time.monotonic(), 0
         # no size of chunks is asked for: httpx would wait until one is full
-        for chunk in answer.iter_raw():
+        chunks = answer.iter_raw()
+        while True:
+            with self._watch.waiting():
+                chunk = next(chunks, None)
+            if chunk is None and self._watch.was_late:  # an answer without a length ends like this, too
+                raise RemotePassingError(self._late)
+            if chunk is None:
+                return
             self._flag.check()
             come += len(chunk)
             if time.monotonic() - since > limit:
