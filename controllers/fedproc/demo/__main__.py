@@ -2,7 +2,8 @@
 
 From the environment: ``DEMO_DIR`` (where the federation lives), ``DEMO_CACHE`` (what is kept between runs: data and
 tools' environments), ``EXECUTOR`` (``sandbox`` or ``docker``), ``TOOLS`` (a folder with more tools), ``DATA`` (a folder
-with EUCAIM's clinical tables), ``FEDERATION`` (the folder of a federation that runs, for the demonstrator).
+with EUCAIM's clinical tables), ``FEDERATION`` (the folder of a federation that runs, for the demonstrator),
+``DEMO_START_SECONDS`` (how long each part may take to start).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from fedproc.common.errors import UnavailableError
 from fedproc.contract.wire.routing import POLICIES, RESOURCE_SERVER
 from fedproc.demo.keys import KeyPair
-from fedproc.demo.polling import wait_until
+from fedproc.demo.polling import wait_for_start
 
 SCOPE_CLAIM = "rabbitmq_scope"
 ROOT_VARIABLE = "FEDPROC_BROKER_ROOT"
@@ -150,8 +151,8 @@ def _policies() -> list[dict[str, Any]]:
     ]
 
 
-def wait_for(plan: BrokerPlan, seconds: float = 60) -> None:
-    """Return when the node speaks AMQP over TLS. Raises :class:`UnavailableError` after ``seconds``."""
+def wait_for(plan: BrokerPlan, say: Callable[[str], None] = lambda _: None) -> None:
+    """Return when the node speaks AMQP over TLS; see :func:`wait_for_start`."""
     context = ssl.create_default_context(cafile=str(plan.ca_file))
 
     def speaks() -> bool:
@@ -163,4 +164,4 @@ def wait_for(plan: BrokerPlan, seconds: float = 60) -> None:
         except OSError:
             return False
 
-    wait_until(speaks, seconds, f"the broker on port {plan.port} does not answer; see its log")
+    wait_for_start(speaks, f"the broker does not speak AMQP over TLS on port {plan.port} yet; see its log", say)

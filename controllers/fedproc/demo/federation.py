@@ -35,11 +35,10 @@ from fedproc.demo.configuration import (
 from fedproc.demo.datasets import copy_datasets
 from fedproc.demo.engine import MACHINES_OWN, EnginePlan, answers
 from fedproc.demo.keys import Keyring
-from fedproc.demo.polling import free_ports, wait_until
+from fedproc.demo.polling import free_ports, wait_for_start
 from fedproc.demo.supervision import Program, Supervisor
 
 Say = Callable[[str], None]
-_START_SECONDS = 180.0
 """that programs have until they work: a machine may have much else to do"""
 
 
@@ -100,11 +99,9 @@ class Federation:
         self.supervisor.start()
         if self._executor == "docker":
             self._make_images(tools, say)
-        wait_for(broker)
+        wait_for(broker, say)
         operator = self.client("operator")
-        wait_until(
-            lambda: _healthy(operator), _START_SECONDS, f"the centre does not become healthy; see {self.folder}/log"
-        )
+        wait_for_start(lambda: _healthy(operator), f"the centre is not healthy yet; see {self.folder}/log", say)
         say("enrolling the hosts and publishing the tools")
         self._enrol(operator)
         for folder, manifest in tools:
@@ -112,7 +109,7 @@ class Federation:
         say("starting the orchestrators of " + ", ".join(HOSTS))
         self.supervisor.start_programs([f"{kind}-{host}" for host in HOSTS for kind in ("runner", "orchestrator")])
         try:
-            wait_until(lambda: not _not_working(operator), _START_SECONDS, "not every host works")
+            wait_for_start(lambda: not _not_working(operator), "not every host works yet", say)
         except UnavailableError as error:
             raise UnavailableError(
                 f"{error.message}: {'; '.join(_not_working(operator))}; see {self.folder}/log"

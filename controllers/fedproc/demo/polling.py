@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fedproc.common.errors import UnavailableError
+from fedproc.common.errors import InvalidInputError, UnavailableError
 
+START_VARIABLE = "DEMO_START_SECONDS"
+_SAID_AFTER, _SAID_EVERY = 30.0, 60.0
 _LOWEST_PORT, _LAST_PORT, _ENOUGH = 15_000, 32_768, 1_000
 """the last is where the kernel's own range begins, unless it is told otherwise"""
 
@@ -25,6 +28,37 @@ def wait_until(happened: Callable[[], bool], seconds: float, otherwise: str, *, 
         if time.monotonic() > until:
             raise UnavailableError(f"{otherwise} (waited {seconds:.0f} s)")
         time.sleep(pause)
+
+
+def wait_for_start(happened: Callable[[], bool], what: str, say: Callable[[str], None] = lambda _: None) -> None:
+    """The same for a program that starts, as long as ``DEMO_START_SECONDS`` says; ``what`` is not so yet.
+
+    Half a minute, and each minute later, ``say`` is told what is waited for: of a machine with much else to do it takes
+    minutes. Raises :class:`UnavailableError`, which says how busy the machine is.
+    """
+    seconds, begun = start_seconds(), time.monotonic()
+    due = begun + _SAID_AFTER
+
+    def looked() -> bool:
+        nonlocal due
+        if time.monotonic() >= due:
+            due += _SAID_EVERY
+            say(f"still waiting, for at most {seconds - (time.monotonic() - begun):.0f} s more: {what} ({_busy()})")
+        return happened()
+
+    wait_until(looked, seconds, f"{what}; {_busy()}; {START_VARIABLE}={2 * seconds:.0f} waits longer")
+
+
+def start_seconds() -> float:
+    """Raises :class:`InvalidInputError` where the environment says no number."""
+    named = os.environ.get(START_VARIABLE) or "240"
+    if not named.isdecimal() or int(named) == 0:
+        raise InvalidInputError(f"{START_VARIABLE} is a number of seconds, such as 600, not {named!r}")
+    return float(named)
+
+
+def _busy() -> str:
+    return f"load {os.getloadavg()[0]:.0f} on {len(os.sched_getaffinity(0))} CPUs"
 
 
 def free_ports(count: int) -> list[int]:
