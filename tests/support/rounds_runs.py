@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import subprocess
+import threading
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tests.support.tool_programs import ToolProgram
+
+from fedproc.catalog.folder import load_tool
+from fedproc.contract.tool.messages import MessageDecl
+from fedproc.site.policy.engine.findings import Result
+from fedproc.site.policy.engine.known import CATEGORIES, COLUMNS, Known, columns_of
+from fedproc.site.policy.engine.message_rules import against
+from fedproc.site.policy.engine.strict_json import scalars
 
 WAIT = 120
 
@@ -26,15 +36,17 @@ class RoundsRun:
             self.port = int(probe.getsockname()[1])
         self.server: subprocess.Popen[str] | None = None
         self.clients: dict[str, subprocess.Popen[str]] = {}
+        self._looking: dict[str, LookingInto] = {}
 
     def run(self, **parameters: Any) -> dict[str, Any]:
-        """The result, with every task successful."""
+        """The result, with every task successful, and every message as its tool declares it, if it does."""
         self.ask(**parameters)
         self.serve()
         for host in self.datasets:
-            self.join(host)
+            self.join(host, LookingInto.one(self, host, parameters))
         ended = {host: self.ended(host) for host in self.clients}
-        assert ended == dict.fromkeys(self.datasets, (0, "")), ended
+        refused = {host: each.refused for host, each in self._looking.items() if each.refused}
+        assert (ended, refused) == (dict.fromkeys(self.datasets, (0, "")), {})
         assert self.ended() == (0, "")
         found: dict[str, Any] = json.loads((self.output / "result.json").read_text())
         return found
@@ -55,9 +67,20 @@ class RoundsRun:
         line = self.server.stdout.readline()
         assert "waiting on port" in line, (line, self.server.communicate(timeout=WAIT)[1])
 
-    def join(self, host: str) -> None:
+    def join(self, host: str, by: LookingInto | None = None) -> None:
+        """Start a host's task; ``by`` stands between it and the server."""
+        if by is not None:
+            self._looking[host] = by
         self.clients[host] = self.tool.start(
-            *("client", "--datasets", self.datasets[host], "--host", host, "--server", f"localhost:{self.port}"),
+            *(
+                "client",
+                "--datasets",
+                self.datasets[host],
+                "--host",
+                host,
+                "--server",
+                f"localhost:{by.port if by else self.port}",
+            ),
             *("--parameters", self.parameters),
         )
 
@@ -69,7 +92,63 @@ class RoundsRun:
         return process.returncode, errors
 
     def close(self) -> None:
+        for each in self._looking.values():
+            each.shutdown()
+            each.server_close()
         for process in (self.server, *self.clients.values()):
             if process is not None and process.poll() is None:
                 process.kill()
                 process.communicate()
+
+
+class LookingInto(ThreadingHTTPServer):
+    """What a host does with messages that are declared: the rules look at each, then it goes on to the server."""
+
+    daemon_threads = True
+
+    def __init__(self, declared: MessageDecl, known: Known, to: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Looking)
+        self.port, self.declared, self.known, self.to = self.server_address[1], declared, known, to
+        self.refused: list[str] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @classmethod
+    def one(cls, run: RoundsRun, host: str, parameters: Mapping[str, Any]) -> LookingInto | None:
+        tool = load_tool(run.tool.folder).tool
+        traffic = tool.task("client").connections[0].traffic
+        if traffic is None or traffic.sends is None:
+            return None
+        properties = tool.parameters["properties"].items()
+        given = {name: entry["default"] for name, entry in properties if "default" in entry} | dict(parameters)
+        described = [json.loads(path.read_text()) for path in run.datasets[host].glob("*/dataset.json")]
+        known = Known(
+            {
+                "order": lambda: [host],
+                "parameters": lambda: scalars(given),
+                "dataset": lambda: scalars(described),
+                COLUMNS: lambda: columns_of(given),
+                CATEGORIES: lambda: scalars(described),
+            }
+        )
+        return cls(traffic.sends, known, run.port)
+
+
+class _Looking(BaseHTTPRequestHandler):
+    server: LookingInto
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        _, found = against(self.server.declared, body, 5, self.server.known)
+        self.server.refused += [each.text for each in found if each.result is Result.refuse]
+        onwards = http.client.HTTPConnection("127.0.0.1", self.server.to, timeout=WAIT)
+        onwards.request("POST", self.path, body)
+        reply = onwards.getresponse()
+        answer = reply.read()
+        self.send_response(reply.status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+        onwards.close()
+
+    def log_message(self, *_: Any) -> None:
+        pass
