@@ -19,12 +19,15 @@ from hypothesis.extra import numpy as arrays_of
 from tests.support.declaring import output
 from tests.support.examples import examples
 
+from fedproc.common.tasks import StopFlag
 from fedproc.contract.tool.task import Task
 from fedproc.site.policy.disclosure import findings
+from fedproc.site.policy.engine import disclosure_rules as rules
+from fedproc.site.policy.engine.apart import inspect_apart
 from fedproc.site.policy.engine.findings import Result, verdict
-from fedproc.site.policy.engine.known import Known
+from fedproc.site.policy.engine.known import CATEGORIES, COLUMNS, Known
 from fedproc.site.policy.engine.model_files.accounting import arrays_of as accounted
-from fedproc.site.policy.engine.models import is_plain_model
+from fedproc.site.policy.engine.models import of_model
 from fedproc.site.policy.policy_file import Policy
 
 pytestmark = pytest.mark.slow
@@ -32,6 +35,12 @@ pytestmark = pytest.mark.slow
 
 SECRET = b"Maria Ortiz, 1951, stage III"
 DIGEST = "sha256:" + "a" * 64
+KNOWN = Known(
+    {
+        "dataset": lambda: ["age", "stage", "II"], "parameters": lambda: ["age + stage"],
+        COLUMNS: lambda: ["age", "stage"], CATEGORIES: lambda: ["II"],
+    }
+)  # fmt: skip
 ARRAYS = {"coef": np.arange(6.0).reshape(2, 3), "terms": np.array(["age", "stage[T.II]"]), "n": np.array(120)}
 
 
@@ -98,7 +107,8 @@ def notes_of(raw: bytes, folder: Path) -> list[str] | None:
     found = accounted(io.BytesIO(raw), len(raw))
     path = folder / "m.bin"
     path.write_bytes(raw)
-    assert is_plain_model(path) is (found is not None and not found.notes)
+    of_format = [each for each in of_model(path, KNOWN) if each.rule is rules.MODEL_FORMAT]
+    assert bool(of_format) is (found is None or bool(found.notes))
     return None if found is None else found.notes
 
 
@@ -207,7 +217,7 @@ def test_bytes_of_no_array_never_leave_whatever_the_site_waives(tmp_path: Path, 
     assert released(raw, tmp_path) is Result.refuse
 
 
-def released(raw: bytes, folder: Path) -> Result:
+def released(raw: bytes, folder: Path, known: Known = KNOWN) -> Result:
     """What becomes of a model at a site that looks at none of this tool's."""
     declared = output({"type": "model"}, disclosure="model", path="m.bin")
     (folder / declared.name).mkdir(exist_ok=True)
@@ -217,7 +227,7 @@ def released(raw: bytes, folder: Path) -> Result:
     line = {"id": "t", "digest": DIGEST, "without_review": ["model"]}
     policy = Policy.model_validate({"release": {"model": "automatic"}, "tools": [line]})
     task = Task.model_validate(values | more)
-    return verdict(findings(policy.terms(policy.tools[0], task), task, folder, Known()))
+    return verdict(findings(policy.terms(policy.tools[0], task), task, folder, known))
 
 
 @pytest.mark.parametrize("raw", PLAIN.values(), ids=PLAIN)
@@ -297,3 +307,40 @@ def test_bomb_is_unpacked_no_further_than_it_says(tmp_path: Path) -> None:
     end = raw.index(b"PK\x01\x02")
     raw[at:end] = packed
     assert notes_of(bytes(raw), tmp_path) != []
+
+
+# -- texts in arrays ------------------------------------------------------------------------------------
+
+UNKNOWN = {
+    "a name": npy(np.array(["age", SECRET.decode()])),
+    "bytes": npy(np.array([SECRET])),
+    "bytes that are no text": npy(np.array([b"\xff\xfe\xfd"])),
+    "one of many": npz(a=np.array(["age"] * 5_000 + ["Maria"])),
+    "packed": npz(np.savez_compressed, a=np.array(["Maria"])),
+    "behind zeros": npy(np.array(["age\0Maria Ortiz"])),
+    "fortran": npy(np.asfortranarray(np.array([["age", "Maria"], ["age", "age"]]))),
+    "big endian": npy(np.array(["Maria"]).astype(">U5")),
+    "no characters": npy(np.array([chr(0xE000)])),
+    "a control character": npy(np.array(["age\x07"])),
+    "more than anybody looks at": npy(np.array(["age"] * 100_000)),
+}
+
+
+@pytest.mark.parametrize("raw", UNKNOWN.values(), ids=UNKNOWN)
+def test_texts_that_nobody_knew_before_never_leave_whatever_the_site_waives(tmp_path: Path, raw: bytes) -> None:
+    assert released(raw, tmp_path) is Result.refuse
+
+
+def test_names_of_data_at_other_hosts_wait_for_a_person(tmp_path: Path) -> None:
+    raw, there = npy(np.array(["age", "stage[T.III]"])), Known(KNOWN.sources, elsewhere=True)
+    (tmp_path / "m.npy").write_bytes(raw)
+    assert [each.rule.id for each in of_model(tmp_path / "m.npy", there)] == ["read.elsewhere"]
+    assert [each.rule.id for each in of_model(tmp_path / "m.npy", KNOWN)] == ["model.texts"]
+
+
+def test_rules_in_a_process_apart_know_the_names_too(tmp_path: Path) -> None:
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "m.bin").write_bytes(npy(np.array(["age", "stage"])))
+    declared = output({"type": "model"}, disclosure="model", path="m.bin", name="o")
+    found = inspect_apart([declared], tmp_path, 10, KNOWN, StopFlag())
+    assert [each.rule.id for each in found] == ["look.person"]

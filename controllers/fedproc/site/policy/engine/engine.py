@@ -23,7 +23,7 @@ from fedproc.site.policy.engine.identifiers import identifies, names_patients
 from fedproc.site.policy.engine.kinds import HEAD, IMAGES_OF_PATIENTS, PICTURES, kind_of
 from fedproc.site.policy.engine.known import Known
 from fedproc.site.policy.engine.layout import is_laid_out
-from fedproc.site.policy.engine.models import is_plain_model
+from fedproc.site.policy.engine.models import of_model
 from fedproc.site.policy.engine.objects import concerns, subjects, unaccounted
 from fedproc.site.policy.engine.room import chosen_bits
 from fedproc.site.policy.engine.schema import difference_of
@@ -129,13 +129,13 @@ def _of_file(output: OutputDecl, path: Path, given: _Given) -> Iterator[Against]
     elif declared is None:
         yield from of_undeclared(output, path.read_bytes(), kind, given.floor)
     else:
-        yield from _of_what_people_see(output, path, kind)
+        yield from _of_what_people_see(output, path, kind, given.known)
 
 
-def _of_what_people_see(output: OutputDecl, path: Path, kind: str | None) -> Iterator[Against]:
+def _of_what_people_see(output: OutputDecl, path: Path, kind: str | None, known: Known) -> Iterator[Against]:
     declared = output.content.type if output.content else None
-    if declared == "model" and not is_plain_model(path):
-        yield refused(rules.MODEL_FORMAT, "no safetensors, npy or npz of arrays alone: there are bytes of no array")
+    if declared == "model":
+        yield from of_model(path, known)
     elif (declared == "image" and kind not in PICTURES) or (declared == "text" and kind is not None):
         yield refused(rules.KIND, f"a file is not of the declared type {declared}")
     if declared == "text" and identifies(path.read_bytes().decode("utf-8", "replace")):

@@ -89,6 +89,8 @@ def columns_of(parameters: Any) -> Iterator[str]:
 def needed_for(declared: str) -> frozenset[str]:
     """The sources that a declaration, as JSON, may ask for."""
     named = {name for name in ("parameters", STEPS, "dataset", "order", "inputs") if f'"{name}"' in declared}
+    if '"model"' in declared:  # its arrays may name terms and columns
+        return frozenset({"parameters", "dataset", "order", "inputs", COLUMNS, CATEGORIES})
     return frozenset(named | ({COLUMNS, CATEGORIES} if f'"{TERMS}"' in declared else set()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedproc.site.policy.engine.model_files.arrays import Arrays, Source
-from fedproc.site.policy.engine.model_files.npy import MAGIC, array_of
+from fedproc.site.policy.engine.model_files.npy import MAGIC, add_array
 from fedproc.site.policy.engine.model_files.npz import LOCAL, arrays_of_npz
 from fedproc.site.policy.engine.model_files.safetensors import arrays_of_safetensors
 
@@ -18,7 +18,7 @@ def arrays_of(source: Source, size: int) -> Arrays | None:
     source.seek(0)
     if head.startswith(MAGIC):
         found = Arrays()
-        found.rows.append(("", *array_of(source, size, found.note)))
+        add_array(found, source, size)
         return found
     if head.startswith(LOCAL):
         return arrays_of_npz(source, size)

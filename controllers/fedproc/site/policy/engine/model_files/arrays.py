@@ -19,11 +19,13 @@ _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
 class Arrays:
     """``rows``: name, type and shape of each, as the file has them; ``notes``: whatever else is in the file.
 
-    Both may hold what the tool chose: who shows them escapes them.
+    All may hold what the tool chose: who shows them escapes them.
     """
 
     rows: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    texts: set[str] = field(default_factory=set)
+    """the values of arrays of texts"""
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from fedproc.site.policy.engine.model_files.arrays import Source, elements_of
+from fedproc.site.policy.engine.model_files.arrays import Arrays, Source, elements_of
 
 MAGIC = b"\x93NUMPY"
 _START = 10
 _MOST_SHOWN = 400
+_TEXTS = ("U", "S")
+MOST_TEXTS = 512 << 10
+"""bytes of an array of texts with its description"""
 _DESCRIBED = re.compile(
     rb"\{'descr': '([<>|])([?biufcUS])(\d{1,6})', 'fortran_order': (?:True|False), "
     rb"'shape': \(((?:\d{1,15},|\d{1,15}(?:, \d{1,15})+)?)\), \}( *)\n"
@@ -19,11 +22,36 @@ _MOST_BLANKS = 128
 """that NumPy fills up with, to a multiple of 64 bytes and with room for the first size to grow"""
 
 
-def array_of(source: Source, size: int, note: Callable[[str], None]) -> tuple[str, str]:
-    """Type and shape of the one array that the next ``size`` bytes are; what they are beside it is given to ``note``.
+def add_array(found: Arrays, source: Source, size: int, name: str = "") -> None:
+    """The one array that the next ``size`` bytes are: its type and shape, its texts if it has some, and what they are
+    beside it.
 
-    Only its head is read.
+    Of numbers only the head is read.
     """
+
+    def note(text: str) -> None:
+        found.note(f"{name}: {text}" if name else text)
+
+    kind, shape = _described(source, size, note)
+    found.rows.append((name, kind, shape))
+    if kind[1:2] not in _TEXTS or found.notes:
+        return
+    if size > MOST_TEXTS:
+        note(f"its texts have more than {MOST_TEXTS >> 10} KiB: nobody looks at so many")
+    else:
+        found.texts.update(_texts(source.read(MOST_TEXTS), kind))
+
+
+def _texts(raw: bytes, kind: str) -> Iterator[str]:
+    """Each element without the zeros that fill it up; bytes that are no text are shown as what they are."""
+    width = int(kind[2:]) * (4 if kind[1] == "U" else 1)
+    encoding = {"<U": "utf-32-le", ">U": "utf-32-be"}.get(kind[:2], "utf-8")
+    for start in range(0, len(raw) if width else 0, width or 1):
+        yield raw[start : start + width].decode(encoding, "backslashreplace").rstrip("\0")
+
+
+def _described(source: Source, size: int, note: Callable[[str], None]) -> tuple[str, str]:
+    """Type and shape; what the bytes are beside it is given to ``note``."""
     head = source.read(min(size, _START))
     length = int.from_bytes(head[8:10], "little")
     described = source.read(min(length, max(0, size - len(head))))

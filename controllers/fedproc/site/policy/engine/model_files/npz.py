@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedproc.site.policy.engine.model_files.arrays import MOST_ARRAYS, Arrays, Source, is_name
-from fedproc.site.policy.engine.model_files.npy import MAGIC, array_of
+from fedproc.site.policy.engine.model_files.npy import MAGIC, MOST_TEXTS, add_array
 
 LOCAL = b"PK\x03\x04"
 _CENTRAL, _END, _END64, _LOCATOR = b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
@@ -25,7 +25,7 @@ _FULL, _FULL16 = 0xFFFFFFFF, 0xFFFF
 _STORED, _DEFLATED = 0, 8
 _VERSIONS, _FLAGS, _DATES = (20, 45), (0, 0x800), ((0, 0x21), (0, 0))
 _SYSTEMS, _MODES = (0, 3), (0, 0o600 << 16, 0o100600 << 16, 0o100644 << 16)
-_HEAD = 70_000
+_HEAD = MOST_TEXTS + 1
 _CHUNK = 1 << 20
 
 
@@ -98,7 +98,7 @@ def _look_into(source: Source, entry: _Entry, found: Arrays) -> None:
     head = content.some(_HEAD)
     if not head.startswith(MAGIC):
         raise _OtherwiseError(f"{shown} is no array")
-    found.rows.append((shown, *array_of(io.BytesIO(head), entry.size, lambda text: found.note(f"{shown}: {text}"))))
+    add_array(found, io.BytesIO(head), entry.size, shown)
     if not shown.endswith(".npy") or "/" in shown or not is_name(shown):
         found.note(f"{shown}: has other signs in its name than letters, digits, _ . : and -")
     if not content.ends():
