@@ -42,7 +42,7 @@ demo: setup ## run four experiments in a federation of four hosts on this machin
 	@$(BIN)/python -m fedproc.demo run
 
 .PHONY: demonstrator
-demonstrator: setup ## D6.1's clinical model by each platform, and its network (DATA=folder of EUCAIM's tables; FEDERATION=folder of one that runs)
+demonstrator: setup ## D6.1's clinical model by each platform, and its network (DATA=folder of EUCAIM's tables; FEDERATION=folder of one that runs, FEDBIOMED=1)
 	@$(BIN)/python -m fedproc.demo demonstrator
 
 .PHONY: demo-up

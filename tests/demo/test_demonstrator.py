@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableEr
 from fedproc.demo import __main__ as program
 from fedproc.demo import demonstrator_images as images
 from fedproc.demo.clinical import FOLDER, ROWS, check_given, write_given, write_synthetic
-from fedproc.demo.demonstrator import TERMS, TRIALS, Trained, _check, curve, table
+from fedproc.demo.demonstrator import TERMS, TRIALS, Trained, _check, _offered, curve, table
 from fedproc.site.data.describing.checking import check_dataset
 
 EXACT, SUBSTRA, *_ = TRIALS
@@ -44,6 +45,31 @@ def test_another_value_than_the_published_one_is_a_failure() -> None:
     with pytest.raises(FedprocError, match=r"Substra's SDK: .* is not what is published"):
         _check([PUBLISHED[0], wrong], given=True)
     _check([PUBLISHED[0], wrong], given=False)
+
+
+class _Offering:
+    """A federation's API that says which tools it has."""
+
+    def __init__(self, *tools: str) -> None:
+        self._tools = tools
+
+    def tools(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(id=name) for name in self._tools]
+
+
+def test_fed_biomed_has_a_row_in_a_federation_that_offers_it() -> None:
+    offered = _offered(_Offering("flower-clinical", "fedbiomed-clinical"))  # type: ignore[arg-type]
+    assert [trial.platform for trial in offered] == ["Fed-BioMed"]
+    assert _offered(_Offering("flower-clinical")) == []  # type: ignore[arg-type]
+
+
+def test_fed_biomeds_tools_are_offered_with_an_engine_and_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert program._OPTIONAL not in program._federation()._catalogues
+    monkeypatch.setenv("FEDBIOMED", "1")
+    made = program._federation()
+    assert program._OPTIONAL in made._catalogues
+    assert made._executors == ["sandbox", "docker"]
+    assert {tool.tool.id for _, tool in made._tools()} >= images.TOOLS | {"fedbiomed-clinical"}
 
 
 @pytest.mark.parametrize(

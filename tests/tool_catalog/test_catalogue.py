@@ -17,19 +17,24 @@ pytestmark = pytest.mark.slow  # the whole catalogue is read
 
 CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
 TOOLS = {
-    "cohort-statistics", "cox-regression", "dicom-quality", "dicom-summary", "federation-selftest", "flower-clinical",
-    "flower-image", "flower-logistic", "host-acceptance", "kaplan-meier", "linear-regression", "logistic-regression",
-    "model-inference", "radiomics-statistics", "substra-clinical", "substra-image",
+    "cohort-statistics", "cox-regression", "dicom-quality", "dicom-summary", "fedbiomed-clinical", "fedbiomed-image",
+    "federation-selftest", "flower-clinical", "flower-image", "flower-logistic", "host-acceptance", "kaplan-meier",
+    "linear-regression", "logistic-regression", "model-inference", "radiomics-statistics", "substra-clinical",
+    "substra-image",
 }  # fmt: skip
+OPTIONAL = CATALOGUE / "optional"
+"""tools that are offered where somebody asks for them: what they run in is large"""
 
 
 @cache
 def manifests() -> dict[str, Manifest]:
-    return {name: versions[-1] for name, versions in load_catalogue(CATALOGUE).items()}
+    found = load_catalogue(CATALOGUE) | load_catalogue(OPTIONAL)
+    return {name: versions[-1] for name, versions in found.items()}
 
 
 def _folder(tool: str) -> Path:
-    return CATALOGUE / tool.replace("-", "_")
+    name = tool.replace("-", "_")
+    return next(folder for folder in (CATALOGUE / name, OPTIONAL / name) if folder.is_dir())
 
 
 def test_the_catalogue_has_the_demos_tools() -> None:
@@ -48,7 +53,8 @@ def test_what_runs_is_part_of_the_manifest_and_no_test_data_is(tool: str) -> Non
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_locked_requirements_are_hashed_and_name_no_index(tool: str) -> None:
-    for lock in ((_folder(tool) / name).read_text() for name in manifests()[tool].requirements):
+    locks = manifests()[tool].requirements or {path.name for path in _folder(tool).glob("*.lock")}
+    for lock in ((_folder(tool) / name).read_text() for name in locks):
         without_comments = re.sub(r"^ *#.*\n", "", lock, flags=re.MULTILINE)
         for requirement in re.split(r"^(?=[a-z])", without_comments, flags=re.MULTILINE)[1:]:
             assert re.match(r"[\w.-]+==[\w.]+ \\\n    --hash=sha256:[0-9a-f]{64}", requirement), requirement
@@ -88,7 +94,7 @@ def test_its_container_runs_as_an_ordinary_user(tool: str) -> None:
         lines = (_folder(tool) / str(task.runtime.dockerfile)).read_text().splitlines()
         assert [line for line in lines if line.startswith("USER ")] == ["USER 10001:10001"]
         assert "FROM ${BASE_IMAGE}" in lines
-        lock = str(task.runtime.requirements)
+        lock = task.runtime.requirements or "requirements.lock"
         assert f"COPY {lock} /tmp/{lock}" in lines or tool == "host-acceptance"  # which needs no package
 
 
@@ -108,5 +114,6 @@ def test_its_copy_of_a_shared_package_is_the_original(tool: str, package: str) -
 
 def test_each_copy_of_a_shared_package_is_among_those_that_are_renewed() -> None:
     shared = {"tables", *(path.name for path in (CATALOGUE / "library").iterdir())}
-    found = {(path.parts[-3], path.name) for path in CATALOGUE.glob("*/source/*") if path.name in shared}
+    copies = [path for source in ("*/source/*", "optional/*/source/*") for path in CATALOGUE.glob(source)]
+    found = {(str(path.parents[1].relative_to(CATALOGUE)), path.name) for path in copies if path.name in shared}
     assert found == set(PAIRS)

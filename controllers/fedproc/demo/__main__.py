@@ -3,7 +3,8 @@
 From the environment: ``DEMO_DIR`` (where the federation lives), ``DEMO_CACHE`` (what is kept between runs: data and
 tools' environments), ``EXECUTOR`` (``sandbox`` or ``docker``), ``TOOLS`` (a folder with more tools), ``DATA`` (a folder
 with EUCAIM's clinical tables), ``FEDERATION`` (the folder of a federation that runs, for the demonstrator),
-``DEMO_START_SECONDS`` (how long each part may take to start).
+``DEMO_START_SECONDS`` (how long each part may take to start), ``FEDBIOMED=1`` (offers the tools of Fed-BioMed, whose
+image of 2 GB is built first, in a container engine).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fedproc.demo import reviewing, scenario
 from fedproc.demo.federation import Federation, read_env
 
 _CATALOGUE = Path(__file__).parents[3] / "tool_catalog"
+_OPTIONAL = _CATALOGUE / "optional"
 _EXAMPLES = Path(__file__).parents[3] / "docs/examples"
 _DEFAULT = ".demo"
 _BY_HAND = (
@@ -66,6 +68,9 @@ def _federation(only: frozenset[str] | None = None) -> Federation:
     if executor not in ("sandbox", "docker"):
         raise InvalidInputError(f"EXECUTOR={executor}: choose sandbox or docker")
     catalogues = [_CATALOGUE, *([_EXAMPLES] if only else []), *([Path(more)] if more else [])]
+    if os.environ.get("FEDBIOMED"):
+        catalogues.append(_OPTIONAL)
+        executor = executor if executor == "docker" else f"{executor},docker"
     cache, data = Path(os.environ.get("DEMO_CACHE") or ".cache"), os.environ.get("DATA")
     return Federation(_folder(), cache, catalogues, executor, only, Path(data) if data else None)
 
@@ -99,6 +104,7 @@ def _demonstrator(console: Console) -> None:
         client, data = _client_of(Path(there)), _data_of(Path(there))
         demonstrator.run(client, results, console)
         demonstrator_images.run(client, results, data, console)
+        demonstrator_images.run_where_offered(client, results, data, console)
         client.close()
     else:
         federation = _federation(demonstrator.TOOLS | demonstrator_images.TOOLS)
@@ -108,6 +114,7 @@ def _demonstrator(console: Console) -> None:
             client = federation.client("researcher")
             demonstrator.run(client, results, console)
             demonstrator_images.run(client, results, federation.folder / "data", console)
+            demonstrator_images.run_where_offered(client, results, federation.folder / "data", console)
             client.close()
             console.print("\n==> ending the federation")
     console.print(f"==> done in {time.monotonic() - begun:.0f} s; the results are files in {_short(results)}")

@@ -52,7 +52,7 @@ class Configuration:
 
     folder: Path
     cache: Path
-    executor: str
+    executors: list[str]
     engine_socket: Path
     ports: Ports
     keys: Keyring
@@ -180,7 +180,7 @@ class Configuration:
             "state": f"{self.folder}/hosts/{host}",
             "key": str(pair.private),
             "policy": f"{self.folder}/policy-{host}.toml",
-            "executor": self.executor,
+            "executor": self.executors if len(self.executors) > 1 else self.executors[0],
             "heartbeat_seconds": 5,
             "centre": {
                 "api_url": self.api_url,

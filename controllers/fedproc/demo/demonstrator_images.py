@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
-from fedproc.demo.configuration import DATA_HOSTS
+from fedproc.demo.configuration import AGGREGATOR, DATA_HOSTS
 from fedproc.demo.demonstrator import curve, experiment, seconds, sent
 from fedproc.demo.imaging import FOLDER
 
@@ -47,7 +48,9 @@ TRIALS = (
         {"size": SIZE, "rounds": 5, "updates": 20, "batch": 32},
     ),
 )  # fmt: skip
-TOOLS = frozenset(trial.tool for trial in TRIALS)
+WHERE_OFFERED = "fedbiomed-image"
+"""of a tool that needs an image, which a federation offers if it was asked to (FEDBIOMED=1)"""
+TOOLS = frozenset({WHERE_OFFERED, *(trial.tool for trial in TRIALS)})
 """what it runs"""
 
 
@@ -85,10 +88,39 @@ def _trial(client: Client, trial: ImageTrial, results: Path, console: Console) -
     return TrainedNetwork(trial, result["rounds"], seconds(ended), sent(client, ended))
 
 
-def pooled(data: Path) -> dict[str, float]:
-    """Loss and held-out accuracy of the same network, trained on the images of all hospitals in one place."""
+def run_where_offered(client: Client, results: Path, data: Path | None, console: Console) -> dict[str, float] | None:
+    """Train the same network by Fed-BioMed in a federation that offers its tool.
+
+    Its hosts show the measures of each round's model, and tell none of them. Below ``data`` the demo measures the model
+    on all hospitals' images itself, and returns that. Raises :class:`FedprocError` if its accuracy is too far away.
+    """
+    if WHERE_OFFERED not in {tool.id for tool in client.tools()}:
+        return None
+    console.print(f"\n[bold]Fed-BioMed[/] ({WHERE_OFFERED}): FedAvg, two epochs a round, PyTorch in each hospital")
+    folder = results / "Fed-BioMed-images"
+    ended, result = experiment(client, WHERE_OFFERED, FOLDER, POOLED, folder, console)
+    changes, left = [entry["change"] for entry in result["rounds"]], sent(client, ended)
+    kilobytes = ", ".join(f"{host} {left[host] / 1000:.0f}" for host in DATA_HOSTS)
+    console.print(f"   the average moved the model by {changes[0]:.3f} {curve(changes)} {changes[-1]:.3f} in "
+                  f"{len(changes)} rounds, {seconds(ended):.0f} s; kB that left: {kilobytes}",
+                  highlight=False)  # fmt: skip
+    if data is None:
+        return None
+    measured, all_images = pooled(data, folder / AGGREGATOR / "model.npz"), pooled(data)
+    distance = _distance(measured, all_images)
+    console.print(f"   its loss {measured['loss']:.3f}, held-out accuracy {measured['accuracy']:.3f}; "
+                  f"{distance:.3f} from all images in one place", highlight=False)  # fmt: skip
+    if distance > DISTANCE:
+        raise FedprocError(f"Fed-BioMed: the accuracy is {distance:.3f} from all images', more than {DISTANCE}")
+    return measured
+
+
+@cache
+def pooled(data: Path, model: Path | None = None) -> dict[str, float]:
+    """Loss and held-out accuracy over the images of all hospitals in one place: of ``model``, or trained there."""
     folders = [str(data / host / FOLDER) for host in DATA_HOSTS]
-    command = [sys.executable, "-m", "fedproc.demo.pooled_network", str(SOURCE), json.dumps(POOLED), *folders]
+    what = json.dumps({**POOLED, **({"model": str(model)} if model else {})})
+    command = [sys.executable, "-m", "fedproc.demo.pooled_network", str(SOURCE), what, *folders]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise FedprocError(f"the training on all images failed: {ended.stderr.strip().splitlines()[-1:]}")

@@ -45,7 +45,8 @@ Say = Callable[[str], None]
 class Federation:
     """One federation below ``folder``; ``cache`` keeps what every start would have to make or download again.
 
-    It offers the tools of ``catalogues``, or ``only`` those of these ids: with Docker each has its image built first.
+    It offers the tools of ``catalogues``, or ``only`` those of these ids. ``executor`` names one, or several with
+    commas between them, the preferred one first: with Docker, what runs in no other has its image built first.
     ``clinical`` is a folder with EUCAIM's clinical tables, which its hosts then have in the place of synthetic ones.
     """
 
@@ -62,10 +63,10 @@ class Federation:
         self.results = self.folder / "results"
         self._cache = cache.resolve()
         self._catalogues = catalogues
-        self._executor = executor
+        self._executors = executor.split(",")
         self._only = only
         self._clinical = clinical
-        self._engine = EnginePlan(self._cache / "engine", self.folder / "run") if executor == "docker" else None
+        self._engine = EnginePlan(self._cache / "engine", self.folder / "run") if "docker" in self._executors else None
         if self._engine is not None and answers(MACHINES_OWN):
             self._engine = None
         self.supervisor = Supervisor(self.folder)
@@ -87,7 +88,7 @@ class Federation:
         shutil.rmtree(self._failed_log, ignore_errors=True)
         self.passwords = {name: secrets.token_urlsafe(12) for name in USERS}
         self._settings = Configuration(
-            self.folder, self._cache, self._executor, self._engine_socket, Ports(*free_ports(7)),
+            self.folder, self._cache, self._executors, self._engine_socket, Ports(*free_ports(7)),
             Keyring(self.folder / "keys"), self.passwords,
         )  # fmt: skip
         say("making the data of UB, BSC and FORTH: two public cancer data sets, synthetic lesions, a clinical table")
@@ -97,7 +98,7 @@ class Federation:
         self.supervisor.write(self._programs(broker))
         say("starting broker, issuer, API, relay, and a stand-in of the adapter that knows of grants")
         self.supervisor.start()
-        if self._executor == "docker":
+        if "docker" in self._executors:
             self._make_images(tools, say)
         wait_for(broker, say)
         operator = self.client("operator")
@@ -159,6 +160,8 @@ class Federation:
         if self._engine is not None:
             say("starting a Docker engine of its own, since none answers on this machine")
             self._engine.wait()
+        if "sandbox" in self._executors:
+            tools = [tool for tool in tools if not all(task.runtime.requirements for task in tool[1].tool.tasks)]
         make_images(tools, self._engine_socket, say)
 
     # -- tools and data --------------------------------------------------------------------------
