@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fedproc.common.toml_settings import Section, load_toml
 from fedproc.contract.ids import DatasetId, HostId
 from fedproc.site.dataset_settings import DatasetSettings
 
-ExecutorName = Literal["sandbox", "docker", "podman", "apptainer", "slurm"]
+ExecutorName = Literal["sandbox", "docker", "podman", "apptainer", "slurm", "kubernetes"]
 
 
 def as_tuple(value: Any) -> Any:
@@ -124,6 +124,48 @@ class SlurmSettings(Section):
     user: int | None = Field(None, ge=1, description="whose jobs they are, where the orchestrator is root")
 
 
+class KubernetesFolder(Section):
+    """A folder that this host and the nodes share, and how pods get at it: one of ``claim``, ``host_path``."""
+
+    path: Path = Field(description="as this host sees it")
+    claim: str | None = Field(None, description="a PersistentVolumeClaim of the namespace")
+    sub_path: str = Field(
+        "", pattern=r"^([^/.][^/]*(/[^/.][^/]*)*)?$", description="where in the claim's volume it lies"
+    )
+    host_path: Path | None = Field(None, description="instead: as each node sees it; refused by restricted namespaces")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> KubernetesFolder:
+        if (self.claim is None) == (self.host_path is None):
+            raise ValueError(f"{self.path}: give either claim or host_path")
+        return self
+
+
+class KubernetesSettings(Section):
+    """How jobs are handed to a Kubernetes cluster, as pods of one namespace."""
+
+    kubeconfig: Path | None = Field(None, description="0600; unless given, the service account of the pod it runs in")
+    context: str | None = None
+    namespace: str = Field("fedproc", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    folder: Path | None = Field(None, description="of orders, output and records, which the nodes share; else in state")
+    folders: tuple[KubernetesFolder, ...] = Field((), description="the folders that pods are given parts of")
+    registries: dict[str, str] = Field(
+        {}, description="where nodes pull images of a registry from: a mirror, or itself"
+    )
+    pull_secret: str | None = Field(None, description="of the namespace, for that registry")
+    node: str | None = Field(None, description="the node that this host is, for jobs with ports or connections")
+    user: int = Field(10001, ge=1, description="whose jobs are outside: the orchestrator's own, where it may not chown")
+    node_selector: dict[str, str] = Field({}, description="labels of the nodes that may run jobs")
+    priority_class: str | None = None
+    runtime_class: str | None = None
+    gpu_resource: str | None = Field(None, description="such as nvidia.com/gpu; without one, jobs get no GPU")
+    pids: int | None = Field(None, ge=1, description="podPidsLimit of the nodes' kubelets; unless given, not enforced")
+    seccomp_profile: str | None = Field(
+        None, description="on each node, from fedproc site seccomp-profile: jobs get an empty network of their own"
+    )
+    minutes: int | None = Field(None, ge=1, description="that a pod may take in all, its wait for an image included")
+
+
 class RegistrySettings(Section):
     """The federation's registry of images and packages, which this host reads with its own token."""
 
@@ -185,6 +227,7 @@ class SiteSettings(Section):
     docker: DockerSettings = DockerSettings()
     podman: PodmanSettings = Field(default_factory=PodmanSettings)
     slurm: SlurmSettings = SlurmSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
     store: RegistrySettings | None = None
     capacity: CapacitySettings = CapacitySettings()
     check: CheckSettings = CheckSettings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,28 @@ def test_what_is_missing_is_said_with_its_cure(
 def test_folder_that_the_nodes_share_has_to_be_there(tmp_path: Path) -> None:
     assert "make it where the nodes see it" in needs("slurm", folder=tmp_path / "none").missing[0]
     assert "slurm.folder is not given" in needs("slurm").note
+
+
+def test_kubernetes_needs_an_account_and_a_server_that_answers(tmp_path: Path) -> None:
+    assert "kubernetes.kubeconfig" in needs("kubernetes", folder=tmp_path).missing[0]
+    kubeconfig = tmp_path / "kubeconfig"
+    assert "install -m 600" in needs("kubernetes", kubeconfig=kubeconfig, folder=tmp_path).missing[0]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for text in (f"clusters:\n- cluster:\n    server: {server}\n", f'{{"clusters": [{{"server":"{server}"}}]}}'):
+            kubeconfig.write_text(text)
+            kubeconfig.chmod(0o600)
+            found = needs("kubernetes", kubeconfig=kubeconfig, folder=tmp_path)
+            assert (found.missing, found.note) == ((), "")
+        kubeconfig.chmod(0o644)
+        assert "chmod 600" in needs("kubernetes", kubeconfig=kubeconfig).missing[0]
+    kubeconfig.chmod(0o600)
+    assert "does not answer" in needs("kubernetes", kubeconfig=kubeconfig).missing[0]
+    kubeconfig.write_text("server: http://127.0.0.1:99999999\n")
+    assert "does not answer" in needs("kubernetes", kubeconfig=kubeconfig).missing[0]
+    kubeconfig.write_text("none")
+    assert "it is no kubeconfig" in needs("kubernetes", kubeconfig=kubeconfig).missing[0]
+    assert "kubernetes.folder is not given" in needs("kubernetes", kubeconfig=kubeconfig).note
 
 
 def test_what_an_ordinary_users_engine_does_without_is_a_note(machine: dict[str, Any], tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ def kind(needs: str) -> Runtimes:
 
 
 OWN, ENGINE = (kind("requirements"),), (kind("image"),)
+CLUSTER = (
+    'executor = "kubernetes"\n[kubernetes.registries]\n"store.example.org" = "mirror.local/eucaim"\n[kubernetes]\n'
+)
 GPU = {"resources": {"gpu": {"count": 1}}}
 PORT = {"ports": [{"name": "api", "port": 7000}]}
 
@@ -66,6 +69,26 @@ def test_first_that_can_takes_jobs_and_suits_is_chosen(
     choice = runtimes.choose(task(**asked))
     assert choice.executor == chosen
     assert reason in choice.reason
+
+
+@pytest.mark.parametrize(("asked", "says"), [(GPU, "gives jobs no GPU"), (PORT, "kubernetes.node")])
+def test_cluster_takes_what_the_settings_say_that_it_can(tmp_path: Path, asked: dict[str, Any], says: str) -> None:
+    image = task(runtime={"image": IMAGE}, **asked)
+    for more, lacks in (("", says), ('gpu_resource = "nvidia.com/gpu"\nnode = "n1"\n', "")):
+        path = settings_in(tmp_path, f"{CLUSTER}{more}")
+        found = make_runtimes(load(path)).lacks("kubernetes", image)
+        assert (lacks in found) if lacks else found == ""
+
+
+async def test_nodes_pull_images_from_where_the_settings_say(tmp_path: Path) -> None:
+    settings = load(settings_in(tmp_path, CLUSTER))
+    runtime = await make_runtimes(settings).ready(cast(Any, None), task(runtime={"image": IMAGE}))
+    assert runtime.reference == IMAGE.replace("store.example.org", "mirror.local/eucaim")
+    other = task(runtime={"image": IMAGE.replace("store", "other")})
+    with pytest.raises(SystemFaultError, match=r"kubernetes\.registries"):
+        await make_runtimes(settings).ready(cast(Any, None), other)
+    with pytest.raises(SystemFaultError, match="has no 'image'"):
+        await make_runtimes(settings).ready(cast(Any, None), task())
 
 
 async def test_task_that_no_executor_runs_is_refused_with_all_reasons() -> None:
@@ -153,7 +176,7 @@ def test_settings_name_one_or_several(tmp_path: Path, line: str, names: tuple[st
     ("line", "says"),
     [
         ("executor = []", "name one executor"),
-        ('executor = "dokcer"', "'sandbox', 'docker', 'podman', 'apptainer' or 'slurm'$"),
+        ('executor = "dokcer"', "'sandbox', 'docker', 'podman', 'apptainer', 'slurm' or 'kubernetes'$"),
         ('executor = ["docker", "podman"]', "name one of the two engines"),
     ],
 )

@@ -112,6 +112,14 @@ def executors(socket: Socket, json: AsJson = False) -> None:
     table(("tool", "version", "tasks that have what they run in"), tools, none="no tool is ready yet")
 
 
+@site.command(name="seccomp-profile")
+def seccomp_profile() -> None:
+    """The filter of system calls that each node of a Kubernetes cluster is given (docs/executors.md)."""
+    from fedproc.site.executors.confinement.seccomp import engine_profile
+
+    as_json(engine_profile(namespaces=True))
+
+
 @site.command()
 def stop(socket: Socket) -> None:
     """End all jobs and take no more; works without the centre, and outlives a restart."""

@@ -46,6 +46,7 @@ class ExecutorTarget:
     socket: Path | None = None
     folder: Path | None = None
     partition: str | None = None
+    kubeconfig: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,9 @@ def _executors(settings: dict[str, Any]) -> list[ExecutorTarget]:
         table = _table(settings, name)
         socket = str(table.get("socket", DEFAULT_SOCKETS.get(name, ""))).removeprefix("unix://")
         partition = str(table["partition"]) if "partition" in table else None
-        found.append(ExecutorTarget(name, Path(socket) if socket else None, _path(table, "folder"), partition))
+        kubeconfig = _path(table, "kubeconfig")
+        at = Path(socket) if socket else None
+        found.append(ExecutorTarget(name, at, _path(table, "folder"), partition, kubeconfig))
     return found
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import platform
 import pwd
+import re
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fedproc.onboarding.model.facts import ExecutorFacts, ExecutorNeeds
 from fedproc.onboarding.model.targets import ExecutorTarget
@@ -20,12 +23,13 @@ _SUBORDINATES = 65536
 _APPTAINER = ("/usr/bin/apptainer", "/usr/local/bin/apptainer", "/opt/apptainer/bin/apptainer")
 _WANTED = ("cpu", "memory", "pids")
 _LONGEST_SUBIDS = 1 << 20
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 def probe(targets: tuple[ExecutorTarget, ...]) -> ExecutorFacts:
     """What each of them needs and lacks here."""
     found = {"sandbox": _sandbox, "docker": _docker, "podman": _podman, "slurm": _slurm,
-             "apptainer": _apptainer}  # fmt: skip
+             "apptainer": _apptainer, "kubernetes": _kubernetes}  # fmt: skip
     return ExecutorFacts(tuple(found[target.name](target) for target in targets if target.name in found))
 
 
@@ -97,16 +101,16 @@ def _of_a_user(name: str, uid: int) -> list[str]:
     return notes
 
 
-def _unanswered(socket: Path | None, cure: str) -> list[str]:
-    if socket is None:
+def _unanswered(path: Path | None, cure: str) -> list[str]:
+    if path is None:
         return []
-    reason = engine.why_silent(socket)
-    return [f"{socket} does not answer ({reason}): {cure}"] if reason else []
+    reason = engine.why_silent(path)
+    return [f"{path} does not answer ({reason}): {cure}"] if reason else []
 
 
-def _owner_of(socket: Path) -> int:
+def _owner_of(path: Path) -> int:
     try:
-        return socket.stat().st_uid
+        return path.stat().st_uid
     except OSError:
         return os.getuid()
 
@@ -132,8 +136,7 @@ def _slurm(target: ExecutorTarget) -> ExecutorNeeds:
     ]
     if not missing:
         missing += _of_the_cluster(target)
-    if target.folder is not None and not _answer(lambda: os.access(str(target.folder), os.W_OK)):
-        missing.append(f"{target.folder} is not there, or this user may not write it: make it where the nodes see it")
+    missing += _unshared(target.folder)
     needs = f"a login node of a cluster ({platform.node()}), bubblewrap and fedproc's Python on its nodes"
     note = "" if target.folder else "slurm.folder is not given: the folder state has to be one that the nodes share"
     return ExecutorNeeds(target.name, needs, tuple(missing), note)
@@ -148,6 +151,57 @@ def _of_the_cluster(target: ExecutorTarget) -> list[str]:
         return []
     found = engine.run(["scontrol", "--oneliner", "show", "partition", target.partition])
     return [] if found.returncode == 0 else [f"the cluster has no partition {target.partition}: see sinfo"]
+
+
+def _kubernetes(target: ExecutorTarget) -> ExecutorNeeds:
+    missing = [*_unshared(target.folder), *(_unreachable(target.kubeconfig) if target.kubeconfig else _no_account())]
+    needs = "an account of a Kubernetes cluster, a folder that its nodes share, a network plugin with NetworkPolicies"
+    note = (
+        "" if target.folder else "kubernetes.folder is not given: the folder state has to be one that the nodes share"
+    )
+    return ExecutorNeeds(target.name, needs, tuple(missing), note)
+
+
+def _unshared(folder: Path | None) -> list[str]:
+    if folder is None or _answer(lambda: os.access(str(folder), os.W_OK)):
+        return []
+    return [f"{folder} is not there, or this user may not write it: make it where the nodes see it"]
+
+
+def _no_account() -> list[str]:
+    if _SERVICE_ACCOUNT.exists():
+        return []
+    return ["this is no pod with a service account: name the kubeconfig of one in the settings (kubernetes.kubeconfig)"]
+
+
+def _unreachable(kubeconfig: Path) -> list[str]:
+    """Whether each API server of the file can be connected to; who it is and what it allows is asked at the start."""
+    content = files.text(kubeconfig)
+    if content is None:
+        return [f"{kubeconfig} is not there, or this user may not read it: install -m 600 a kubeconfig there"]
+    missing = []
+    if _answer(lambda: bool(kubeconfig.stat().st_mode & 0o077)):
+        missing.append(f"{kubeconfig} can be read by others: chmod 600 {kubeconfig}")
+    servers = re.findall(r"""["']?server["']?\s*:\s*["']?(https?://[^\s"',}]+)""", content)
+    if not servers:
+        missing.append(f"{kubeconfig} names no server: it is no kubeconfig")
+    for server in dict.fromkeys(servers):
+        if reason := _silent(server):
+            missing.append(
+                f"the API server {server} does not answer ({reason}): ask who runs the cluster for its address"
+            )
+    return missing
+
+
+def _silent(server: str) -> str:
+    """Why no connection can be made; empty if it can."""
+    try:
+        parts = urlsplit(server)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), engine.SECONDS).close()
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def _answer(ask: Callable[[], bool]) -> bool:

@@ -13,7 +13,7 @@ CONNECTIONS_IN = PurePosixPath("/fedproc/connections/in")
 CONNECT = PurePosixPath("/fedproc/connect.py")
 PYTHON = "/usr/bin/python3"
 """of the job's root, for the inside end of connections"""
-_connect_source = Path(__file__).with_name("connect_shim.py")
+CONNECT_SOURCE = Path(__file__).with_name("connect_shim.py")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def layout_for(spec: Spec, python: str = PYTHON) -> SandboxLayout:
     writable = {(str(spec.workspace), str(WORK))}
     command = list(spec.command)
     if spec.forwards or spec.ports:
-        mounts.add((str(_connect_source), str(CONNECT)))
+        mounts.add((str(CONNECT_SOURCE), str(CONNECT)))
         mounts |= {(str(f.socket.parent), str(CONNECTIONS_OUT)) for f in spec.forwards}
         writable |= {(str(p.socket.parent), str(CONNECTIONS_IN)) for p in spec.ports}
         command = [python, "-I", str(CONNECT), _declared(spec, hosts), "--", *command]

@@ -18,6 +18,12 @@ def _made(settings: SiteSettings, name: ExecutorName) -> Executor:
 
         return SlurmExecutor(settings.slurm.folder or settings.state / "slurm", settings.slurm)
 
+    if name == "kubernetes":
+        from fedproc.site.executors.kubernetes.executor import KubernetesExecutor
+
+        cluster = settings.kubernetes
+        return KubernetesExecutor(cluster.folder or settings.state / "kubernetes", cluster, settings.host.lower())
+
     if name in ("docker", "podman"):
         from fedproc.site.executors.docker.executor import DockerExecutor
 

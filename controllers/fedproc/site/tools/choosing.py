@@ -37,6 +37,8 @@ class TaskRuntimes:
         self._executors = dict(executors)
         self.unfit: dict[str, str] = {}
         """why an executor takes no jobs now, by its name; who watches the executors keeps it"""
+        self.without_gpus, self.unconnected = {"slurm"}, set[str]()
+        """executors that give jobs no GPU, or no port and no connection, whatever the host has"""
         self.kinds = tuple({id(kind): kind for kinds in executors.values() for kind in kinds}.values())
 
     async def ready(self, installed: InstalledTool, task: Task, executor: str | None = None) -> Runtime:
@@ -107,14 +109,16 @@ class TaskRuntimes:
 
     def lacks(self, executor: str, task: Task) -> str:
         """Why this executor cannot run the task, whatever the host has; empty if it can."""
-        if executor == "slurm" and task.resources.gpu is not None:
+        if executor in self.without_gpus and task.resources.gpu is not None:
             return "gives jobs no GPU"
+        if executor in self.unconnected and (task.ports or task.connections):
+            return "connects no jobs here (kubernetes.node)"
         reasons = [kind.lacks(task) for kind in self._executors[executor]]
         return "" if not all(reasons) else f"cannot: the task {', and '.join(reasons)}"
 
 
 def _unsuited(executor: str, task: Task) -> str:
-    if executor == "slurm" and (task.ports or task.connections):
+    if executor in ("slurm", "kubernetes") and (task.ports or task.connections):
         return "connects the task on one machine alone"
     return ""
 
@@ -131,12 +135,25 @@ def _refused(task: Task, lacks: Mapping[str, str]) -> SystemFaultError:
 def make_runtimes(settings: SiteSettings, registry: SiteRegistry | None = None) -> TaskRuntimes:
     """What makes runtimes ready for the executors that the settings name, by ``registry`` if there is one."""
     own = _own_kinds(settings, registry) if {*_WITHOUT_ENGINE} & {*settings.executors} else ()
-    return TaskRuntimes(
+    made = TaskRuntimes(
         {
-            name: own[-_WITHOUT_ENGINE[name] :] if name in _WITHOUT_ENGINE else _engine_kinds(settings, name, registry)
+            name: own[-_WITHOUT_ENGINE[name] :] if name in _WITHOUT_ENGINE else _image_kinds(settings, name, registry)
             for name in settings.executors
         }
     )
+    if settings.kubernetes.gpu_resource is None:
+        made.without_gpus.add("kubernetes")
+    if settings.kubernetes.node is None:
+        made.unconnected.add("kubernetes")
+    return made
+
+
+def _image_kinds(settings: SiteSettings, executor: str, registry: SiteRegistry | None) -> tuple[Runtimes, ...]:
+    if executor != "kubernetes":
+        return _engine_kinds(settings, executor, registry)
+    from fedproc.site.tools.cluster_images import ClusterImages
+
+    return (ClusterImages(settings.kubernetes),)
 
 
 def _engine_kinds(settings: SiteSettings, executor: str, registry: SiteRegistry | None) -> tuple[Runtimes, ...]:

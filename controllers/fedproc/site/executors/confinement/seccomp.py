@@ -15,7 +15,7 @@ from typing import Any
 
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
-_EQUAL, _GREATER_EQUAL = 4, 5
+_EQUAL, _GREATER_EQUAL, _MASKED_EQUAL = 4, 5, 7
 _OPTIMIZE, _BY_TREE = 8, 2
 _FAMILIES = {1, 2, 10, 16}
 """AF_UNIX, AF_INET, AF_INET6, AF_NETLINK (of the job's own network)"""
@@ -47,8 +47,11 @@ class _Comparison(ctypes.Structure):
     )
 
 
-def make_filter() -> bytes:
-    """The filter program. Raises :class:`SeccompError` where libseccomp is missing."""
+def make_filter(*, namespaces: bool = True) -> bytes:
+    """The filter program; without ``namespaces`` none can be made either, to which bwrap sees itself.
+
+    Raises :class:`SeccompError` where libseccomp is missing.
+    """
     library = _library()
     context = library.seccomp_init(_ALLOW)
     if not context:
@@ -60,20 +63,25 @@ def make_filter() -> bytes:
             if number >= 0:
                 _refuse(library, context, errno.EPERM, number, [])
         _refuse_families(library, context)
+        if not namespaces:
+            _refuse_namespaces(library, context)
         return _exported(library, context)
     finally:
         library.seccomp_release(context)
 
 
-def engine_profile() -> dict[str, Any]:
-    """The same for a container engine (the OCI's ``linux.seccomp``), and no namespaces, which bwrap sees to itself."""
+def engine_profile(*, namespaces: bool = False) -> dict[str, Any]:
+    """The same for a container engine (the OCI's ``linux.seccomp``), and no namespaces, which bwrap sees to itself.
+
+    With ``namespaces`` the first program may make some: one that refuses them itself to what it starts.
+    """
     other = [{"index": 0, "op": "SCMP_CMP_EQ", "value": family} for family in _other_families()]
     other.append({"index": 0, "op": "SCMP_CMP_GE", "value": _FAMILIES_END})
     inner = [{"index": 0, "op": "SCMP_CMP_MASKED_EQ", "value": flag, "valueTwo": flag} for flag in _NAMESPACES]
     return {
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [
-            _refusal([*_REFUSED, "unshare"], errno.EPERM),
+            _refusal(_REFUSED if namespaces else [*_REFUSED, "unshare"], errno.EPERM),
             _refusal(["clone3"], errno.ENOSYS),
             *(_refusal(["socket"], errno.EAFNOSUPPORT, when) for when in other),
             *(_refusal(["clone"], errno.EPERM, when) for when in inner),
@@ -101,6 +109,15 @@ def _refuse(library: ctypes.CDLL, context: int, error: int, number: int, when: l
     result = library.seccomp_rule_add_array(context, _ERRNO | error, number, len(when), array)
     if result != 0:
         raise SeccompError(f"libseccomp refuses a rule: {os.strerror(-result)}")
+
+
+def _refuse_namespaces(library: ctypes.CDLL, context: int) -> None:
+    """``clone3`` takes its flags by a pointer, at which no filter looks: programs then use ``clone``."""
+    for name, error in (("unshare", errno.EPERM), ("clone3", errno.ENOSYS)):
+        _refuse(library, context, error, library.seccomp_syscall_resolve_name(name.encode()), [])
+    number = library.seccomp_syscall_resolve_name(b"clone")
+    for flag in _NAMESPACES:
+        _refuse(library, context, errno.EPERM, number, [_Comparison(0, _MASKED_EQUAL, flag, flag)])
 
 
 def _exported(library: ctypes.CDLL, context: int) -> bytes:

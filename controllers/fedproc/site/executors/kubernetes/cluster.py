@@ -1,0 +1,239 @@
+"""One namespace of a Kubernetes cluster, by its API: calls, and the one watch of this host's pods."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import yaml
+from kubernetes_asyncio import config
+from kubernetes_asyncio.client.api_client import ApiClient
+from kubernetes_asyncio.client.configuration import Configuration
+from kubernetes_asyncio.client.exceptions import ApiException
+
+from fedproc.site.executors.base import ExecutorError
+from fedproc.site.executors.kubernetes.pod_states import Pod
+from fedproc.site.settings import KubernetesSettings
+
+CALL_SECONDS = 30.0
+WATCH_SECONDS = 300
+"""after which a watch is asked for anew: a connection that died without a word is noticed by then"""
+GONE, CONFLICT, TOO_OLD = 404, 409, 410
+_UNKNOWN_TO_IT = 401
+_LONGEST_ANSWER = 64 << 20
+_LONGEST_EVENT = 8 << 20
+_NOT_A_REFUSAL = (408, 429, 500, 502, 503, 504)
+_FAULTS = (aiohttp.ClientError, OSError, TimeoutError, ApiException)
+_MERGE_PATCH = "application/merge-patch+json"
+CODE = "system_fault.kubernetes"
+
+
+class ClusterAwayError(ExecutorError):
+    """Its API server does not answer, or cannot now: what it was given goes on."""
+
+
+class ClusterRefusedError(ExecutorError):
+    """It said no; ``status`` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"Kubernetes: {message}", code=CODE)
+        self.status = status
+
+
+class Cluster:
+    """Calls the API server. All raise :class:`ClusterAwayError` and :class:`ClusterRefusedError`."""
+
+    def __init__(self, settings: KubernetesSettings) -> None:
+        self._settings = settings
+        self._client: ApiClient | None = None
+        self._connecting = asyncio.Lock()
+        self.namespace = settings.namespace
+
+    async def get(self, path: str, **query: str) -> dict[str, Any]:
+        return await self._call("GET", path, query=query)
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._call("POST", path, body=body)
+
+    async def create_pod(self, pod: Mapping[str, Any]) -> dict[str, Any]:
+        return await self.create(self._pods(), pod)
+
+    async def pod(self, name: str) -> Pod | None:
+        """As it is now; None if there is none."""
+        try:
+            return await self.get(self._pods(name))
+        except ClusterRefusedError as error:
+            if error.status == GONE:
+                return None
+            raise
+
+    async def delete_pod(self, name: str, grace: int) -> None:
+        """Have it ended within ``grace`` seconds; what is gone stays gone. 0 is for one of which nothing runs."""
+        await self._forgiving("DELETE", self._pods(name), {"gracePeriodSeconds": grace})
+
+    async def let_go(self, name: str) -> None:
+        """Take our mark off a pod, so that it goes once it is deleted."""
+        await self._forgiving("PATCH", self._pods(name), {"metadata": {"finalizers": None}})
+
+    async def pods(self, selector: str) -> tuple[list[Pod], str]:
+        """This label's pods, and the version from which :meth:`changes` goes on."""
+        found = await self.get(self._pods(), labelSelector=selector)
+        meta = found.get("metadata")
+        version = str(meta.get("resourceVersion", "")) if isinstance(meta, dict) else ""
+        return [item for item in found.get("items") or () if isinstance(item, dict)], version
+
+    async def changes(self, selector: str, version: str) -> AsyncIterator[tuple[str, Pod]]:
+        """``ADDED``, ``MODIFIED`` or ``DELETED`` and the pod, from ``version`` on, until the server ends it."""
+        query = {
+            "watch": "1",
+            "labelSelector": selector,
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        answer = await self._answer(
+            "GET", self._pods(), query, None, aiohttp.ClientTimeout(sock_read=WATCH_SECONDS + 30)
+        )
+        try:
+            if answer.status >= 300:
+                raise _refusal(answer.status, await answer.read())
+            async for event in _events(answer.content):
+                yield event
+        except _FAULTS as error:
+            raise self._away(error) from error
+        finally:
+            answer.close()
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def policies(self, name: str = "") -> str:
+        """The path of the namespace's NetworkPolicies."""
+        return f"/apis/networking.k8s.io/v1/namespaces/{self.namespace}/networkpolicies" + (f"/{name}" if name else "")
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    def _pods(self, name: str = "") -> str:
+        return f"/api/v1/namespaces/{self.namespace}/pods" + (f"/{name}" if name else "")
+
+    async def _forgiving(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        try:
+            await self._call(method, path, body=body)
+        except ClusterRefusedError as error:
+            if error.status != GONE:
+                raise
+
+    async def _call(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        status, text = await self._asked(method, path, query or {}, body)
+        if status == _UNKNOWN_TO_IT:  # what it knew this host by has ended, and may have been renewed on disk
+            await self.close()
+            status, text = await self._asked(method, path, query or {}, body)
+        if status >= 300:
+            raise _refusal(status, text)
+        return _object(text)
+
+    async def _asked(self, method: str, path: str, query: Mapping[str, str], body: Any) -> tuple[int, bytes]:
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                async with await self._answer(method, path, query, body, None) as answer:
+                    async for part in answer.content.iter_any():
+                        parts.append(part)
+                        if (size := size + len(part)) > _LONGEST_ANSWER:
+                            break
+        except _FAULTS as error:
+            raise self._away(error) from error
+        return answer.status, b"".join(parts)
+
+    async def _answer(
+        self, method: str, path: str, query: Mapping[str, str], body: Any, within: aiohttp.ClientTimeout | None
+    ) -> aiohttp.ClientResponse:
+        client = await self._connected()
+        kind = _MERGE_PATCH if method == "PATCH" else "application/json"
+        answer: aiohttp.ClientResponse = await client.call_api(
+            path,
+            method,
+            query_params=list(query.items()),
+            header_params={"Accept": "application/json", "Content-Type": kind, "User-Agent": "fedproc"},
+            body=dict(body) if body is not None else None,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=within or CALL_SECONDS,
+        )
+        return answer
+
+    async def _connected(self) -> ApiClient:
+        async with self._connecting:
+            if self._client is None:
+                self._client = ApiClient(await _configuration(self._settings))
+            return self._client
+
+    def _away(self, error: BaseException) -> ClusterAwayError:
+        reason = str(error) or type(error).__name__
+        return ClusterAwayError(
+            f"the API server of Kubernetes does not answer ({reason}); its jobs go on, and new ones wait for it",
+            code=CODE,
+        )
+
+
+async def _configuration(settings: KubernetesSettings) -> Configuration:
+    made = Configuration()
+    try:
+        if settings.kubeconfig is not None:
+            await config.load_kube_config(
+                str(settings.kubeconfig), settings.context, client_configuration=made, persist_config=False
+            )
+        else:
+            config.load_incluster_config(client_configuration=made)  # type: ignore[no-untyped-call]
+    except (config.ConfigException, OSError, yaml.YAMLError, ValueError) as error:
+        where = settings.kubeconfig or "the service account of a pod"
+        raise ExecutorError(
+            f"no access to Kubernetes by {where} ({error}): name a kubeconfig that this user may read"
+            " (kubernetes.kubeconfig)",
+            code=CODE,
+        ) from error
+    return made
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ClusterAwayError(
+            f"what answers as the API server of Kubernetes is none: {text[:100]!r}; its jobs go on", code=CODE
+        )
+    return found
+
+
+def _refusal(status: int, text: bytes) -> ExecutorError:
+    try:
+        message = str(json.loads(text)["message"])
+    except (ValueError, TypeError, KeyError):
+        message = text[:300].decode(errors="replace").strip() or f"status {status}"
+    if status in _NOT_A_REFUSAL:
+        return ClusterAwayError(f"the API server of Kubernetes cannot answer now ({status}: {message})", code=CODE)
+    return ClusterRefusedError(status, message)
+
+
+async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Pod]]:
+    """A watch's lines, each a JSON object of any length up to :data:`_LONGEST_EVENT`."""
+    rest = b""
+    while chunk := await content.readany():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in filter(None, lines):
+            event = _object(line)
+            pod = event.get("object")
+            if event.get("type") == "ERROR" or not isinstance(pod, dict):
+                raise _refusal(int(pod.get("code", TOO_OLD)) if isinstance(pod, dict) else TOO_OLD, line)
+            if event["type"] in ("ADDED", "MODIFIED", "DELETED"):
+                yield event["type"], pod
+        if len(rest) > _LONGEST_EVENT:
+            raise ClusterAwayError("the API server of Kubernetes sends an event without end", code=CODE)

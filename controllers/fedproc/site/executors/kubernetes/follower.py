@@ -1,0 +1,215 @@
+"""Follows one job's pod to its end: its start, its disk, what it waits for, and the record of how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fedproc.common.log import get_logger
+from fedproc.common.retry import Backoff
+from fedproc.common.tasks import watched
+from fedproc.site.executors.base import Handle
+from fedproc.site.executors.confinement.limits import LimitMonitor
+from fedproc.site.executors.confinement.record import Record, write_record
+from fedproc.site.executors.kubernetes.cluster import Cluster, ClusterAwayError, ClusterRefusedError
+from fedproc.site.executors.kubernetes.pod import JobFiles
+from fedproc.site.executors.kubernetes.pod_states import (
+    LOST,
+    Ending,
+    Pod,
+    ending_of,
+    has_begun,
+    waiting_of,
+)
+from fedproc.site.executors.kubernetes.pod_watch import PodWatch
+
+log = get_logger(__name__)
+NETWORK_OPEN = "network-open"
+_ASKED_TO_END = 143
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+_KILL_GRACE = 1
+
+
+class Follower:
+    """The pod of one job, by the facts in its handle. ``exited`` is set when the record says how it ended."""
+
+    def __init__(self, cluster: Cluster, watch: PodWatch, handle: Handle, record: Record, key: str) -> None:
+        self.record = record
+        self.exited = asyncio.Event()
+        self._cluster = cluster
+        self._watch = watch
+        self._handle = handle
+        self._files = JobFiles(Path(handle["folder"]))
+        self._key = key
+        limits = {name: handle[name] for name in ("memory", "disk", "pids")}
+        self._limits = LimitMonitor(record, handle["writable"], **limits)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._patience: tuple[str, asyncio.TimerHandle] | None = None
+        self._refused = ""
+        self._begun = False
+        self._go(self._follow())
+        if record.cancelled:
+            self._go(self._delete(self._grace()))
+
+    async def cancel(self) -> None:
+        """Ask it to end: by the shared folder, which needs no API server, and by the API, which a waiting pod needs."""
+        if self.record.cancelled or self.record.phase == "exited":
+            return
+        self.record.cancelled = True
+        write_record(self._files.folder, self.record)
+        self._files.stop.touch()
+        self._go(self._delete(self._grace()))
+
+    def seconds(self) -> float | None:
+        """How long it has been running."""
+        if not self.record.started:
+            return None
+        return (datetime.now(UTC) - datetime.fromisoformat(self.record.started)).total_seconds()
+
+    def abandon(self) -> None:
+        """It is being discarded: who waits for its end waits no more."""
+        if not self.exited.is_set():
+            self.record.phase, self.record.detail = "exited", "discarded"
+            self.exited.set()
+        self.detach()
+
+    def detach(self) -> None:
+        """Follow it no more; it goes on."""
+        self._forgive()
+        for task in self._tasks:
+            task.cancel()
+
+    # -- what the cluster tells ------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        async for seen in self._watch.states(self.record.job):
+            pod = seen if seen is not None else await self._surely()
+            ending = Ending(None, None, LOST) if pod is None else ending_of(pod, self._key)
+            if ending is not None:
+                await self._conclude(ending)
+                return
+            if pod is not None:
+                self._note_state(pod)
+
+    async def _surely(self) -> Pod | None:
+        """What a watch does not show may have come, or gone, a moment ago."""
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        while True:
+            try:
+                return await self._cluster.pod(self.record.job)
+            except ClusterAwayError:
+                await asyncio.sleep(backoff.pause())
+
+    def _note_state(self, pod: Pod) -> None:
+        if has_begun(pod) and not self._begun:
+            self._begun = True
+            self._forgive()
+            self.record.started = self.record.started or datetime.now(UTC).isoformat()
+            write_record(self._files.folder, self.record)
+            self._go(self._watch_disk())
+        waiting = waiting_of(pod)
+        if waiting is None or waiting.seconds is None:
+            self._forgive()
+        elif self._patience is None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(waiting.seconds, self._give_up, waiting.reason)
+            self._patience = waiting.reason, timer
+
+    def _forgive(self) -> None:
+        if self._patience is not None:
+            self._patience[1].cancel()
+            self._patience = None
+
+    def _give_up(self, reason: str) -> None:
+        self._refused = f"its pod does not start: {reason}"
+        self._go(self._delete(_KILL_GRACE))
+
+    async def _watch_disk(self) -> None:
+        await self._limits.watch(None)
+        await asyncio.to_thread(self._files.stop.write_text, "now")
+        await self._delete(_KILL_GRACE)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    async def _conclude(self, ending: Ending) -> None:
+        self._forgive()
+        try:
+            self._note_end(ending)
+            await self._limits.note_disk(None)
+            self._limits.note_output(int(ending.facts.get("dropped") or 0), self._handle["log"])
+            write_record(self._files.folder, self.record)
+        finally:
+            self.exited.set()
+        with contextlib.suppress(ClusterAwayError, ClusterRefusedError):  # discard asks again
+            await self._cluster.let_go(self.record.job)
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+
+    def _note_end(self, ending: Ending) -> None:
+        record, facts = self.record, ending.facts
+        record.phase, record.exit_code = "exited", ending.code
+        record.started = _text(facts, "started") or record.started
+        record.ended = _text(facts, "ended") or datetime.now(UTC).isoformat()
+        record.seconds = _number(facts, "seconds", self.seconds())
+        record.cpu_seconds = _number(facts, "cpu_seconds", None)
+        peak = _number(facts, "memory_peak", None)
+        record.memory_peak = None if peak is None else int(peak)
+        self._note_reason(ending)
+
+    def _note_reason(self, ending: Ending) -> None:
+        record, facts = self.record, ending.facts
+        foreign = bool(facts.get("cancelled")) and not record.cancelled and record.limit is None
+        limit = ending.limit or _text(facts, "limit")
+        if record.cancelled and record.exit_code is None:
+            record.exit_code = ending.kubelets or _ASKED_TO_END
+        elif self._refused or _text(facts, "fault") or foreign:
+            record.exit_code = None
+            record.detail = self._refused or self._obstacle(_text(facts, "fault")) or LOST
+        elif record.limit is not None:
+            record.exit_code = ending.code if ending.code is not None else ending.kubelets
+        elif limit == "memory":
+            self._limits.note_memory()
+        else:
+            record.limit = limit or None
+            record.detail = record.detail or ending.detail or _text(facts, "detail")
+
+    def _obstacle(self, reason: str) -> str:
+        """What kept the job's first program from starting it. An open network is every job's."""
+        if "answers from inside" in reason:
+            (self._files.folder.parent / NETWORK_OPEN).write_text(reason)
+        return reason
+
+    async def _delete(self, grace: int) -> None:
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        while True:
+            try:
+                await self._cluster.delete_pod(self.record.job, grace)
+            except ClusterAwayError as error:
+                log.warning("kubernetes.away", job=self.record.job, reason=error.message)
+                await asyncio.sleep(backoff.pause())
+            else:
+                return
+
+    def _grace(self) -> int:
+        return math.ceil(float(self._handle["grace"])) + 1
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        watched(task, "kubernetes.task_failed", job=self.record.job)
+
+
+def _text(facts: Any, name: str) -> str:
+    value = facts.get(name)
+    return value[:2000] if isinstance(value, str) else ""
+
+
+def _number(facts: Any, name: str, otherwise: float | None) -> float | None:
+    value = facts.get(name)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else otherwise
