@@ -94,9 +94,10 @@ def _broken(name: str, value: str, error: ValueError) -> str:
     at = min(error.pos, len(value)) if isinstance(error, json.JSONDecodeError) else 0
     where = "at its end" if at == len(value) else f"at character {at + 1}"
     what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    example = '{"key": 1, "other": "text"}' if value.lstrip()[0] == "{" else '[1, "text"]'
     return (
-        f"{name}: this is no JSON: {what} {where}, after {value[max(0, at - _SHOWN) : at]!r}; a text that begins with "
-        f"{value.lstrip()[0]} stands in quotes, '{name}=\"…\"'"
+        f"{name}: this is no JSON: {what} {where}, after {value[max(0, at - _SHOWN) : at]!r}; JSON has double quotes "
+        f"within, and the shell wants single ones around: '{name}={example}' (a text that begins so: '{name}=\"…\"')"
     )
 
 

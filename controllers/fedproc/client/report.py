@@ -164,7 +164,10 @@ def _files(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _cite(report: dict[str, Any]) -> Iterator[str]:
-    yield f"\nTo cite: {report['citation']}; hashes of the files: {REPORT}\n"
+    if report["ended"] is None:
+        yield "\nNot to be cited yet: it has not ended; fetch the results again when it has.\n"
+    else:
+        yield f"\nTo cite: {report['citation']}; hashes of the files: {REPORT}\n"
 
 
 def _json(value: Any) -> str:
