@@ -32,10 +32,10 @@ _OPTIONAL = _CATALOGUE / "optional"
 _EXAMPLES = Path(__file__).parents[3] / "docs/examples"
 _DEFAULT = ".demo"
 _BY_HAND = (
-    (".venv/bin/fedproc hosts", "who is there"),
-    (".venv/bin/fedproc data", "which datasets"),
-    (".venv/bin/fedproc tools", "which tools; tools show TOOL tells more"),
-    (".venv/bin/fedproc run host-acceptance --host UB", "a look from inside"),
+    ("fedproc hosts", "who is there"),
+    ("fedproc data", "which datasets"),
+    ("fedproc tools", "which tools; tools show TOOL tells more"),
+    ("fedproc run host-acceptance --host UB", "a look from inside"),
 )
 
 
@@ -141,14 +141,23 @@ def _stamp() -> str:
 @contextlib.contextmanager
 def _ended_after(federation: Federation) -> Iterator[None]:
     """End the federation whatever happens, but keep its logs if the demo failed."""
+    with _ended_if_it_fails(federation):
+        yield
+    federation.down()
+
+
+@contextlib.contextmanager
+def _ended_if_it_fails(federation: Federation) -> Iterator[None]:
+    """End what was begun, and keep its logs. One that ran before is another's: it goes on."""
+    ran = federation.supervisor.is_running()
     try:
         yield
     except BaseException as error:
-        if not isinstance(error, InvalidInputError):
-            federation.keep_logs()
-        federation.down()
+        if not ran:
+            if not isinstance(error, InvalidInputError):
+                federation.keep_logs()
+            federation.down()
         raise
-    federation.down()
 
 
 def _start(federation: Federation, console: Console) -> None:
@@ -157,7 +166,8 @@ def _start(federation: Federation, console: Console) -> None:
 
 def _up(console: Console) -> None:
     federation = _federation()
-    _start(federation, console)
+    with _ended_if_it_fails(federation):
+        _start(federation, console)
     console.print(closing_lines(read_env(_folder())["FEDPROC_URL"], _short(_folder())))
     if more := os.environ.get("TOOLS"):
         console.print(lines_of_tools(Path(more)))
@@ -166,12 +176,12 @@ def _up(console: Console) -> None:
 def closing_lines(url: str, folder: str) -> str:
     """What one does next with a federation at ``url`` that lives in ``folder``."""
     other = "" if folder == _DEFAULT else f" DEMO_DIR={shlex.quote(folder)}"
-    aligned = "\n".join(f"  {command:<47} # {why}" for command, why in _BY_HAND)
+    aligned = "\n".join(f"  {command:<37} # {why}" for command, why in _BY_HAND)
     return f"""
 The federation is up. Open [bold]{url}/dashboard[/] in a browser, and sign in as researcher or operator:
 their passwords are in {folder}/env. The API's documentation is at [bold]{url}/docs[/].
 By hand:
-  {f"source {shlex.quote(folder)}/env":<47} # address, user and password
+  {f"source {shlex.quote(folder)}/env":<37} # address, user, password; fedproc for this shell
 {aligned}
   curl -s -d "username=$FEDPROC_USERNAME&password=$FEDPROC_PASSWORD" "$FEDPROC_URL/token"
 Logs are in {folder}/log. make demo-status{other} shows the processes, make demo-down{other} ends them."""

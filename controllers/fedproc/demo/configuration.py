@@ -212,7 +212,17 @@ class Configuration:
             "FEDPROC_OPERATOR_PASSWORD": self.passwords["operator"],
             "FEDPROC_ISSUER": self.issuer_url,
         }
-        _write_secret(self.folder / "env", "".join(f"export {name}='{value}'\n" for name, value in values.items()))
+        lines = [f"export {name}='{value}'\n" for name, value in values.items()]
+        path = f'export PATH={shlex.quote(str(_commands(self.folder / "bin")))}:"$PATH"\n'
+        _write_secret(self.folder / "env", "".join([*lines, path]))
+
+
+def _commands(folder: Path) -> Path:
+    """A folder of what a researcher calls by its name alone, and of nothing else."""
+    folder.mkdir()
+    for name in ("fedproc", "crypt4gh-keygen"):
+        (folder / name).symlink_to(Path(sys.executable).parent / name)
+    return folder
 
 
 def policy_of(tools: list[tuple[Path, Manifest]]) -> dict[str, Any]:

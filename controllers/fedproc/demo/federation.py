@@ -239,12 +239,12 @@ def _without_proxy() -> dict[str, str]:
 
 
 def read_env(folder: Path) -> dict[str, str]:
-    """What ``FOLDER/env`` says. Raises :class:`UnavailableError` if nothing runs there."""
+    """What ``FOLDER/env`` says of the federation. Raises :class:`UnavailableError` if nothing runs there."""
     path = folder / "env"
     if not path.exists():
         raise UnavailableError(f"no federation runs in {folder}: make demo-up starts one")
     lines = (line.removeprefix("export ").partition("=") for line in path.read_text().splitlines())
-    return {name: value.strip("'") for name, _, value in lines}
+    return {name: value.strip("'") for name, _, value in lines if name.startswith("FEDPROC_")}
 
 
 def _healthy(operator: Client) -> bool:
