@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 
 from fedproc.central.api.pages.formatting import duration
 from fedproc.contract.api.experiments import ExperimentView, JobView
@@ -16,6 +17,8 @@ ROW = 26
 MOST = 60
 """jobs that are drawn; the table beside the picture has all"""
 _TICKS = 4
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, *(3600 * hours for hours in (1, 2, 3, 6, 12, 24, 48, 168)))
+"""seconds between two ticks: those that clocks have"""
 _LEAST = 2.0
 _ORDER = {state.value: place for place, state in enumerate(JobState)}
 
@@ -71,9 +74,9 @@ def of(experiment: ExperimentView, now: datetime | None = None) -> Picture:
         Lane(f"{job.host} · {job.task}", place * ROW, tuple(_bars(job, experiment.created, end, scale)))
         for place, job in enumerate(shown)
     )
+    step = next((step for step in _STEPS if span / step <= _TICKS), span / _TICKS)
     ticks = tuple(
-        (LABELS + part / _TICKS * (WIDTH - LABELS), duration(span * part / _TICKS) if part else "start")
-        for part in range(_TICKS)
+        (LABELS + part * step * scale, duration(part * step) if part else "start") for part in range(ceil(span / step))
     )
     summary = f"{len(experiment.jobs)} jobs over {duration(span)}"
     return Picture(lanes, ticks, len(experiment.jobs) - len(shown), summary)
