@@ -71,8 +71,9 @@ def name_of(pod: Pod) -> str:
 def created(pod: Pod) -> float:
     """When it was made, in seconds since 1970; 0 where nobody can say."""
     try:
-        return datetime.fromisoformat(str(_part(pod, "metadata").get("creationTimestamp"))).timestamp()
-    except ValueError:
+        made = datetime.fromisoformat(str(_part(pod, "metadata").get("creationTimestamp")))
+        return max(0.0, made.timestamp())
+    except (ValueError, OverflowError):
         return 0.0
 
 
