@@ -99,6 +99,13 @@ def substra_image() -> ToolProgram:
 
 @pytest.fixture(scope="session")
 @needs("process")
+def nvflare_image() -> ToolProgram:
+    """``nvflare-image`` in an environment built from its lock file, kept between test runs."""
+    return _program("nvflare_image")
+
+
+@pytest.fixture(scope="session")
+@needs("process")
 def linear() -> ToolProgram:
     """``linear-regression`` in an environment built from its lock file, kept between test runs."""
     return _program("linear_regression")

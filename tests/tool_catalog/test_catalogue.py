@@ -19,8 +19,8 @@ CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
 TOOLS = {
     "cohort-statistics", "cox-regression", "dicom-quality", "dicom-summary", "fedbiomed-clinical", "fedbiomed-image",
     "federation-selftest", "flower-clinical", "flower-image", "flower-logistic", "host-acceptance", "kaplan-meier",
-    "linear-regression", "logistic-regression", "model-inference", "radiomics-statistics", "substra-clinical",
-    "substra-image",
+    "linear-regression", "logistic-regression", "model-inference", "nvflare-image", "radiomics-statistics",
+    "substra-clinical", "substra-image",
 }  # fmt: skip
 OPTIONAL = CATALOGUE / "optional"
 """tools that are offered where somebody asks for them: what they run in is large"""
@@ -58,7 +58,7 @@ def test_locked_requirements_are_hashed_and_name_no_index(tool: str) -> None:
         without_comments = re.sub(r"^ *#.*\n", "", lock, flags=re.MULTILINE)
         for requirement in re.split(r"^(?=[a-z])", without_comments, flags=re.MULTILINE)[1:]:
             assert re.match(r"[\w.-]+==[\w.]+ \\\n    --hash=sha256:[0-9a-f]{64}", requirement), requirement
-        assert "http" not in lock
+        assert "://" not in lock
         assert "--index" not in lock
 
 
