@@ -136,7 +136,8 @@ def test_pages_are_light(tab: Tab, pages: dict[str, str]) -> None:
         assert sum(sizes.values()) < MOST, f"{name}: {sizes}"
 
 
-def test_whole_pages_are_reached_by_keyboard(tab: Tab, pages: dict[str, str]) -> None:
+def test_whole_pages_are_reached_by_keyboard(tab: Tab, pages: dict[str, str], dashboard: Federation) -> None:
+    dashboard.issuer.signs_in = ("rosa", "operator")
     tab.sign_in()
     page = tab.open(pages["start"])
     page.keyboard.press("Tab")
