@@ -34,6 +34,14 @@ def test_whether_a_model_is_right_of_one_person_or_of_nobody_is_not_told(metrics
     assert most == [{"what": "sensitivity", "extent": "most"}] * 10
 
 
+@pytest.mark.parametrize("least", [5, 10, 20])
+def test_whether_a_row_is_left_out_or_none_is_not_told(metrics: ModuleType, least: int) -> None:
+    small = max(10, least)
+    assert {metrics.class_of(rows, least) for rows in range(small)} == {"few"}
+    told = [metrics.class_of(rows, least) for rows in (small, 99, 100, 999, 1000, 10**6)]
+    assert told == ["10 to 99", "10 to 99", "100 to 999", "100 to 999", "1000 or more", "1000 or more"]
+
+
 def test_shares_are_in_steps_of_persons_enough(metrics: ModuleType) -> None:
     """Of two models on the same 80 persons one more is right."""
     first, second = (metrics.share_of("accuracy", right, 80, 10)["share"] for right in (43, 44))

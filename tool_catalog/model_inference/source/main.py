@@ -13,7 +13,7 @@ from pathlib import Path
 from imaging.program import run_task, write_object
 from request import read_request
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,6 +21,9 @@ FEWEST = 20
 """persons of the rarer outcome without whom no area under the curve is told"""
 
 
+_CLASSES = ((100, "10 to 99"), (1000, "100 to 999"))
+
+
 @dataclass(frozen=True)
 class Predicted:
     """One probability, outcome and person to a record; each person has one record of each outcome at the most."""
@@ -38,6 +41,13 @@ def share_of(name: str, right: int, persons: int, least: int) -> dict[str, Any]:
     if right < least or persons - right < least:
         return {"what": name, "extent": "few" if right < least else "most"}
     return {"what": name, "extent": "some", "persons": persons, "share": in_steps(right, persons, least)}
+
+
+def class_of(rows: int, least: int) -> str:
+    """Of a number of rows its class; ``few`` are fewer than ``least``, and than 10, be it none."""
+    if rows < max(10, least):
+        return "few"
+    return next((name for end, name in _CLASSES if rows < end), "1000 or more")
 
 
 def in_steps(right: int, persons: int, least: int) -> float:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from imaging.faults import Fault
-from metrics import Predicted, auc_of, calibration_of, share_of
+from metrics import Predicted, auc_of, calibration_of, class_of, share_of
 from models import Model
 from records import Records
 from request import Request
-
-_STEPS = ((1, "none"), (10, "1 to 9"), (100, "10 to 99"), (1000, "100 to 999"))
 
 
 def metrics_of(model: Model, records: Records, request: Request) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def metrics_of(model: Model, records: Records, request: Request) -> dict[str, An
         "model": {"sha256": request.sha256, "format": model.format},
         "kind": request.kind,
         "persons": persons,
-        "rows_left_out": next((name for end, name in _STEPS if records.left_out < end), "1000 or more"),
+        "rows_left_out": class_of(records.left_out, request.least),
         **_against_truth(records, probabilities, request),
     }
 
