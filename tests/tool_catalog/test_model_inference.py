@@ -180,7 +180,7 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import network, numpy as np
-from images import read_site
+from patches.images import read_site
 arrays = [np.load(sys.argv[2])[name] for name in network.NAMES]
 site = read_site(Path(sys.argv[3]), int(sys.argv[4]), 2, 1)
 found = [[network.scores(arrays, part.images)[:, 1] - network.scores(arrays, part.images)[:, 0], part.labels]
