@@ -47,8 +47,12 @@ def variables_of(role: str) -> set[str]:
     return {option for entry in specs.values() for option in entry["options"]}
 
 
+NEWER = {"fedproc_package_restart", "fedproc_package_units"}
+"""that the roles had by no other name"""
+
+
 def test_every_variable_has_its_new_name_in_the_table() -> None:
-    assert set(VARIABLES.values()) == {variable for role in ROLES.values() for variable in variables_of(role)}
+    assert set(VARIABLES.values()) == {variable for role in ROLES.values() for variable in variables_of(role)} - NEWER
     assert len(set(VARIABLES.values())) == len(VARIABLES)
 
 

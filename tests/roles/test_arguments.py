@@ -36,6 +36,8 @@ OPEN = {
     "keycloak_realm.keycloak_realm_providers.config": "Keycloak's own, handed on whole",
     "keycloak_realm.keycloak_realm_providers.roles": "tasks/check.yml refuses what is no role of ours",
     "orchestrator.orchestrator_datasets": "by id; fedproc site settings check",
+    "orchestrator.orchestrator_kubernetes.node_selector": "by label; fedproc site settings check",
+    "orchestrator.orchestrator_kubernetes.registries": "by the store's registry; the same",
     "orchestrator.orchestrator_policy": "fedproc site policy check",
     "orchestrator.orchestrator_registries": "by name; fedproc site settings check",
     "postgresql.postgresql_settings": "the server's own; postgres -C",

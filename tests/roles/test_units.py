@@ -26,7 +26,7 @@ VALUES = {
     "_keycloak_home": "/opt/keycloak",
     "item": {"name": "api", "description": "API"}, "central_api_files": "/var/lib/fedproc/files",
     "_central_api_keys": ["api", "dispatch"], "_central_api_tlog": "/var/lib/fedproc/tlog",
-    "orchestrator_host": "UB", "_orchestrator_has_engine": False,
+    "orchestrator_host": "UB", "_orchestrator_has_engine": False, "_orchestrator_rootless": False,
     "_orchestrator_capabilities": ["CAP_DAC_OVERRIDE", "CAP_FOWNER"], "orchestrator_datasets": {},
     "orchestrator_reviewers_group": "fedproc-reviewers",
     "_orchestrator_written": ["/srv/a log"], "_orchestrator_home_written": [], "_orchestrator_home_read": [],

@@ -22,7 +22,7 @@ HOSTS = ("UB", "BSC")
 class Selftest(RoundsRun):
     """It has no datasets."""
 
-    def join(self, host: str) -> None:
+    def join(self, host: str, looking: object = None) -> None:
         self.clients[host] = self.tool.start(
             *("client", "--host", host, "--server", f"localhost:{self.port}", "--parameters", self.parameters)
         )

@@ -104,9 +104,9 @@ def test_noise_is_the_least_that_the_oracle_allows(
 
 WRONG = {
     "epsilon and delta: differential privacy needs both": {"delta": None},
-    "bounds: they belong to differential privacy": {"epsilon": None, "delta": None},
+    "bounds: they belong to epsilon and delta, or to secure_aggregation": {"epsilon": None, "delta": None},
     "missing: with epsilon no rows can be left out": {"missing": "leave_out"},
-    "bounds: with epsilon each number needs": {"bounds": {"mean_radius": [5, 30]}},
+    "bounds: with epsilon or secure_aggregation each number needs": {"bounds": {"mean_radius": [5, 30]}},
     "bounds: must be an object": {"bounds": {"mean_radius": [30, 5]}},
     "at most 100000 steps": {"rounds": 1000, "local_steps": 100},
 }

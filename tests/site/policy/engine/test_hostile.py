@@ -241,7 +241,8 @@ TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 @pytest.mark.parametrize(
     ("raw", "result"),
     [
-        (npz(coef=np.ones(3), names=np.array(["a", "b"])), Result.review),
+        (npz(coef=np.ones(3)), Result.review),
+        (npz(coef=np.ones(3), names=np.array(["a", "b"])), Result.refuse),
         (npz(rows=np.array([{"patient": 1}], dtype=object)), Result.refuse),
         (safetensors({"w": TENSOR}), Result.review),
         (safetensors({"w": TENSOR, "__metadata__": {"patients": json.dumps(PATIENTS)}}), Result.refuse),
