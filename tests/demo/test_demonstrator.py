@@ -63,6 +63,7 @@ def test_fed_biomed_has_a_row_in_a_federation_that_offers_it() -> None:
     assert _offered(_Offering("flower-clinical")) == []  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_fed_biomeds_tools_are_offered_with_an_engine_and_where_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert program._OPTIONAL not in program._federation()._catalogues
     monkeypatch.setenv("FEDBIOMED", "1")
