@@ -49,17 +49,27 @@ def test_what_is_brought_or_cannot_be_told_is_not_told(tool: Path, line: str) ->
     assert _told(tool) == []
 
 
-UNUSED = tuple(
-    f"source/{module}.py, "
-    for module in ("regression/design", "regression/formula", "regression/persons", "regression/program",
-                   "regression/rows", "regression/solving", "rounds/command", "rounds/evaluation", "rounds/figures",
-                   "rounds/introducing", "rounds/newton", "rounds/request", "rounds/standard", "rounds/driving")
-)  # fmt: skip
-"""of rooms that tools share as a whole: the image tools of Substra and NVFLARE import none of them"""
+@pytest.mark.slow
+@pytest.mark.parametrize("line", ["from shared.used import x", "import shared.used", "from shared import used"])
+def test_of_a_shared_package_only_what_is_imported_is_looked_into(tool: Path, line: str) -> None:
+    (tool / "shared").mkdir()
+    (tool / "shared/__init__.py").write_text("")
+    (tool / "shared/used.py").write_text("from .below import y\n")
+    (tool / "shared/below.py").write_text("import pandas\n")
+    (tool / "shared/unused.py").write_text("import formulaic\n")
+    (tool / "count.py").write_text(line + "\n")
+    assert [told.partition(", which")[0] for told in _told(tool)] == ["shared/below.py, line 1: imports pandas"]
+
+
+@pytest.mark.slow
+def test_program_that_lies_in_a_package_hides_nothing(tool: Path) -> None:
+    (tool / "__init__.py").write_text("")
+    (tool / "beside.py").write_text("import formulaic\n")
+    (tool / "count.py").write_text("import beside\n")
+    assert [told.partition(", which")[0] for told in _told(tool)] == ["beside.py, line 1: imports formulaic"]
 
 
 @pytest.mark.slow
 def test_catalogues_own_tools_import_nothing_unknown() -> None:
     folders = [path.parent for path in (ROOT / "tool_catalog").glob("*/tool.yaml")]
-    told = {folder.name: [text for text in _told(folder) if not text.startswith(UNUSED)] for folder in folders}
-    assert {name: found for name, found in told.items() if found} == {}
+    assert {folder.name: found for folder in folders if (found := _told(folder))} == {}

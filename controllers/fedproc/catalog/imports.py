@@ -21,14 +21,15 @@ def unknown_imports(manifest: Manifest, folder: Path) -> list[str]:
     """One line for each module that is imported and is none of the tool's own, of Python's, or of a locked package.
 
     Nothing of a tool whose environment an image alone brings, nor of what is imported only where it is there (in a
-    ``try``). A package's modules are known by its name, or where it is installed here: "look at", and no fault.
+    ``try``). A package's modules are known by its name, or where it is installed here: "look at", and no fault. Of the
+    tool's own packages only what its programs import is looked into: they may be shared, and larger than it needs.
     """
     if not manifest.requirements:
         return []
     own = {part for file in manifest.files for part in Path(file.path).with_suffix("").parts}
     locked = _locked(manifest, folder)
     known = own | sys.stdlib_module_names | _installed_of(locked)
-    programs = sorted(file.path for file in manifest.files if file.path.endswith(".py"))
+    programs = sorted(_used(manifest, folder))
     locks = ", ".join(sorted(manifest.requirements))
     return [
         f"{path}, line {line}: imports {name}, which is neither in the folder nor in {locks} under that name"
@@ -38,6 +39,60 @@ def unknown_imports(manifest: Manifest, folder: Path) -> list[str]:
         and _OTHERWISE.get(name) not in locked
         and not any(_normal(name) in each for each in locked)  # grpc of grpcio, yaml of pyyaml
     ]
+
+
+def _used(manifest: Manifest, folder: Path) -> set[str]:
+    """What lies in no package, and what that imports of the packages beside it, directly or not.
+
+    All, where a task's own program lies in a package: who knows by which names it finds the others.
+    """
+    paths = {file.path for file in manifest.files if file.path.endswith(".py")}
+    names = {path: _module(path, paths) for path in paths}
+    run = {part.removeprefix("{source}/") for task in manifest.tool.tasks for part in task.command}
+    if any("." in names[path] for path in paths & run):
+        return paths
+    waiting = [path for path, name in names.items() if "." not in name and not path.endswith("/__init__.py")]
+    used = set(waiting)
+    while waiting:
+        path = waiting.pop()
+        package = names[path] if path.endswith("/__init__.py") else names[path].rpartition(".")[0]
+        wanted = _wanted(folder / path, package)
+        found = {other for other, name in names.items() if name in wanted} - used
+        used |= found
+        waiting.extend(found)
+    return used
+
+
+def _module(path: str, paths: set[str]) -> str:
+    """As it is imported: below the first folder that is no package."""
+    place = Path(path).with_suffix("")
+    parts, above = ([] if place.name == "__init__" else [place.name]), place.parent
+    while f"{above}/__init__.py" in paths:
+        parts.insert(0, above.name)
+        above = above.parent
+    return ".".join(parts)
+
+
+def _wanted(path: Path, package: str) -> set[str]:
+    """Names of all modules that a file may import, each with the packages that it lies in."""
+    found: set[str] = set()
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
+    parts = [name.split(".") for name in found]
+    return {".".join(each[:end]) for each in parts for end in range(1, len(each) + 1)}
+
+
+def _parsed(path: Path) -> ast.Module:
+    """Nothing in it, if it is no Python."""
+    try:
+        return ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
 
 
 def _locked(manifest: Manifest, folder: Path) -> set[str]:
@@ -57,12 +112,8 @@ def _normal(name: str) -> str:
 
 def _imported(path: Path) -> Iterator[tuple[int, str]]:
     """The first word of each module, where it is imported first; nothing of a file that is no Python."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return
     seen: set[str] = set()
-    for node in _outside_of_tries(tree):
+    for node in _outside_of_tries(_parsed(path)):
         for name in _names(node):
             if name not in seen:
                 seen.add(name)
