@@ -20,6 +20,8 @@ import docker
 import docker.errors
 import pytest
 from tests.support.engine import OWN
+from tests.support.kubernetes import NODE, ApiServer
+from tests.support.kubernetes_node import PIDS, Node
 from tests.support.oci_images import image_of_tar
 from tests.support.podman import USER, RootlessPodman
 from tests.support.processes import DYING_WITH_US
@@ -35,9 +37,10 @@ from fedproc.demo.polling import wait_until
 from fedproc.site.executors.apptainer import ApptainerExecutor
 from fedproc.site.executors.base import SOURCE, Executor, Handle, Limits, Mount, Observation, Phase, Spec
 from fedproc.site.executors.docker.executor import LABEL, DockerExecutor, label_of
+from fedproc.site.executors.kubernetes.executor import KubernetesExecutor
 from fedproc.site.executors.sandbox import SandboxExecutor
 from fedproc.site.executors.slurm.executor import SlurmExecutor
-from fedproc.site.settings import SlurmSettings
+from fedproc.site.settings import KubernetesFolder, KubernetesSettings, SlurmSettings
 from fedproc.site.tools.image_roots.unpacking import Order, unpack
 
 PYTHON = "/usr/bin/python3"
@@ -180,6 +183,7 @@ class Harness:
     folder: Path
     executor: Executor
     _submitted: list[Handle] = field(default_factory=list)
+    _lost: list[asyncio.Task[None]] = field(default_factory=list)
 
     def spec(self, job: str, *command: str, **more: Any) -> Spec:
         """A spec with small limits; more of its fields by name, and ``limits`` as a dict of those that differ."""
@@ -205,7 +209,9 @@ class Harness:
 
     def restart(self) -> None:
         """As when the daemon is lost and started again."""
-        self.executor = self.backend.executor()
+        lost, self.executor = self.executor, self.backend.executor()
+        if isinstance(lost, KubernetesExecutor):
+            self._lost.append(asyncio.create_task(lost.close()))
 
     async def end(self, handle: Handle) -> Ended:
         """Wait for the end."""
@@ -244,6 +250,9 @@ class Harness:
     async def close(self) -> None:
         for handle in self._submitted:
             await self.executor.discard(handle)
+        await asyncio.gather(*self._lost)
+        if isinstance(self.executor, KubernetesExecutor):
+            await self.executor.close()
 
 
 class DockerBackend:
@@ -389,7 +398,55 @@ class SlurmBackend:
         self.cluster.stop()
 
 
+class KubernetesBackend:
+    """A cluster of one node, whose kubelet and containerd are real, with the account of docs/executors.md."""
+
+    variables = "-"
+    exact_usage = False
+    lacks = frozenset[str]()
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "kubernetes-jobs"
+        self._folder.mkdir()
+        shared = {"shared": Path(tempfile.gettempdir()), "checkout": CHECKOUT}
+        self.server = ApiServer(folder)
+        self.node = Node(folder / "node", self.server, make_base_tar(KEPT_IMAGE, print))
+        try:
+            self.server.start()
+            self.node.start()
+            self.server.lay_out(shared)
+        except BaseException:
+            self.close()
+            raise
+        self.runtime = self.node.image
+        self._settings = KubernetesSettings(
+            kubeconfig=self.server.kubeconfig("ub", self.server.token()),
+            folders=tuple(KubernetesFolder(path=path, claim=claim) for claim, path in shared.items()),
+            node=NODE,
+            pids=PIDS,
+            seccomp_profile="fedproc.json",
+        )
+
+    def prepare(self, folder: Path) -> None:
+        """It reaches everything."""
+
+    def executor(self) -> KubernetesExecutor:
+        return KubernetesExecutor(self._folder, self._settings, "ub")
+
+    def crash(self) -> None:
+        self.node.lose()
+
+    def left(self) -> list[str]:
+        records = [path.name for path in self._folder.iterdir()]
+        return records + list(self.server.pods()) + self.node.containers() + self.node.groups()
+
+    def close(self) -> None:
+        self.node.stop()
+        self.server.stop()
+
+
 BACKENDS = {
+    "kubernetes": KubernetesBackend,
     "slurm": SlurmBackend,
     "sandbox": SandboxBackend,
     "image": ImageBackend,

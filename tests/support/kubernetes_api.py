@@ -19,7 +19,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class FakeApi:
-    """``answer`` stands, while it is set, for whatever the server would say: a status and a body."""
+    """While they are set, ``answer`` is all that it says (a status and a body), ``refusal`` what it says to a pod."""
 
     def __init__(self) -> None:
         self.pods: dict[str, dict[str, Any]] = {}
@@ -28,6 +28,7 @@ class FakeApi:
         self.labels: dict[str, str] = {}
         self.forbidden: set[str] = set()
         self.answer: tuple[int, str] | None = None
+        self.refusal = ""
         self.calls: list[str] = []
         self.port = 0
         self._version = 1
@@ -113,6 +114,10 @@ class FakeApi:
         if request.method == "POST":
             made = await request.json()
             name = made["metadata"]["name"]
+            if self.refusal:
+                return _status(403, self.refusal)
+            if "dryRun" in request.query:
+                return web.json_response(made, status=201)
             if name in self.pods:
                 return _status(409, f'pods "{name}" already exists')
             made["status"] = {"phase": "Pending"}
@@ -150,7 +155,8 @@ class FakeApi:
             pod["metadata"] |= {"deletionTimestamp": "now", "deletionGracePeriodSeconds": 0 if waits else grace}
             self._tell("MODIFIED", pod)
         elif request.method == "PATCH":
-            pod["metadata"]["finalizers"] = (await request.json())["metadata"]["finalizers"]
+            gone_marks = (await request.json())["metadata"]["$deleteFromPrimitiveList/finalizers"]
+            pod["metadata"]["finalizers"] = [mark for mark in pod["metadata"]["finalizers"] if mark not in gone_marks]
             self._tell("MODIFIED", pod)
         gone = not pod["metadata"].get("finalizers") and pod["metadata"].get("deletionGracePeriodSeconds") == 0
         if gone and name in self.pods:

@@ -15,6 +15,8 @@ import pytest
 from tests.support.apptainer import needs_apptainer
 from tests.support.engine import needs_docker
 from tests.support.executors import BACKENDS, KEPT_IMAGE, Backend, Harness
+from tests.support.kubernetes import needs_kubernetes
+from tests.support.kubernetes_node import needs_node
 from tests.support.needs import needs
 from tests.support.podman import needs_podman
 from tests.support.slurm import needs_slurm
@@ -34,6 +36,9 @@ WHILE_THE_BASE_IMAGE_IS_MADE = pytest.mark.timeout(600)
         pytest.param("apptainer", marks=[needs_apptainer, needs_debootstrap, WHILE_THE_BASE_IMAGE_IS_MADE]),
         pytest.param("docker", marks=[needs_docker, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),
         pytest.param("slurm", marks=needs_slurm),
+        pytest.param(
+            "kubernetes", marks=[needs_kubernetes, needs_node, needs_debootstrap, WHILE_THE_BASE_IMAGE_IS_MADE]
+        ),
         pytest.param("podman", marks=[needs_podman, pytest.mark.needs_engine, WHILE_THE_BASE_IMAGE_IS_MADE]),
     ],
 )

@@ -313,6 +313,67 @@ async def test_obstacle_is_said_with_its_cure(host: Host, change: dict[str, Any]
     assert says in (await host.executor.offer()).obstacle
 
 
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [
+        (
+            'pods "a" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1',
+            "waits for room",
+        ),
+        ('namespaces "ours" not found', "have the namespace made"),
+        ('admission webhook "w" denied the request: no such image', ""),
+        ("minimum cpu usage per Container is 500m, but request is 100m", ""),
+    ],
+)
+async def test_cluster_is_asked_whether_it_would_take_a_job(host: Host, refusal: str, says: str) -> None:
+    host.api.refusal = refusal
+    obstacle = (await host.executor.offer()).obstacle
+    assert (says in obstacle) if says else obstacle == "", "what only some jobs meet is no obstacle to all"
+    host.api.refusal = ""
+    assert (await host.executor.offer()).obstacle == ""
+    assert host.api.pods == {}
+
+
+async def test_job_that_was_handed_over_is_not_asked_for_again_where_a_quota_would_refuse_it(host: Host) -> None:
+    handle = await host.running()
+    (Path(handle["folder"]) / "record.jsonl").unlink()  # the daemon was lost before it could note it
+    await host.restart()
+    host.api.refusal = "exceeded quota"
+    assert await host.executor.submit(host.spec()) == handle
+    host.api.ended("j-1", 0)
+    assert (await host.end(handle)).exit_code == 0
+
+
+@pytest.mark.parametrize("answer", [(401, '{"message": "Unauthorized"}'), (403, '{"message": "pods is forbidden"}')])
+async def test_account_that_may_nothing_any_more_loses_no_job_and_no_cancel(
+    host: Host, answer: tuple[int, str]
+) -> None:
+    handle = await host.running()
+    host.api.answer = answer
+    await host.restart()
+    assert (await host.executor.poll(handle)).phase is Phase.running
+    await host.executor.cancel(handle)
+    (Path(handle["folder"]) / "record.jsonl").rename(host.folder / "kept")
+    again = host.made()
+    with pytest.raises(ExecutorError):
+        await again.submit(host.spec())
+    await again.close()
+    assert (Path(handle["folder"]) / "control" / "order.json").exists(), "its pod may be there, and reads it"
+    (host.folder / "kept").rename(Path(handle["folder"]) / "record.jsonl")
+    host.api.answer = None
+    await eventually(lambda: "deletionTimestamp" in host.api.pods["j-1"]["metadata"])
+    host.api.ended("j-1", 143, cancelled=True)
+    assert (await host.end(handle)).cancelled
+
+
+async def test_marks_of_others_stay_on_a_pod(host: Host) -> None:
+    handle = await host.running()
+    host.api.pods["j-1"]["metadata"]["finalizers"].append("kueue.x-k8s.io/managed")
+    host.api.ended("j-1", 0)
+    await host.end(handle)
+    await eventually(lambda: host.api.pods["j-1"]["metadata"]["finalizers"] == ["kueue.x-k8s.io/managed"])
+
+
 async def test_restricted_namespace_refuses_folders_of_nodes(host: Host) -> None:
     host.api.labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     assert (await host.executor.offer()).obstacle == ""

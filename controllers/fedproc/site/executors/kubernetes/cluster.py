@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -16,6 +18,7 @@ from kubernetes_asyncio.client.exceptions import ApiException
 
 from fedproc.site.executors.base import ExecutorError
 from fedproc.site.executors.kubernetes.pod_states import Pod
+from fedproc.site.executors.kubernetes.refusals import cure_of
 from fedproc.site.settings import KubernetesSettings
 
 CALL_SECONDS = 30.0
@@ -27,7 +30,9 @@ _LONGEST_ANSWER = 64 << 20
 _LONGEST_EVENT = 8 << 20
 _NOT_A_REFUSAL = (408, 429, 500, 502, 503, 504)
 _FAULTS = (aiohttp.ClientError, OSError, TimeoutError, ApiException)
-_MERGE_PATCH = "application/merge-patch+json"
+_STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+_FROM_FINALIZERS = "$deleteFromPrimitiveList/finalizers"
+"""of that kind of patch: others' marks (a queue's, a policy engine's) stay"""
 CODE = "system_fault.kubernetes"
 
 
@@ -36,11 +41,21 @@ class ClusterAwayError(ExecutorError):
 
 
 class ClusterRefusedError(ExecutorError):
-    """It said no; ``status`` is HTTP's."""
+    """It said no; ``status`` is HTTP's, and ``cure`` what to do about it, where that is known."""
 
     def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"Kubernetes: {message}", code=CODE)
         self.status = status
+        self.cure = cure_of(message)
+        super().__init__(f"Kubernetes: {message}{self.cure and f' ({self.cure})'}", code=CODE)
+
+
+@dataclass
+class _Connection:
+    """What the settings said when it was made. It stays until nobody uses it: others' calls may be on their way."""
+
+    client: ApiClient
+    users: int = 0
+    replaced: bool = False
 
 
 class Cluster:
@@ -48,7 +63,7 @@ class Cluster:
 
     def __init__(self, settings: KubernetesSettings) -> None:
         self._settings = settings
-        self._client: ApiClient | None = None
+        self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
         self.namespace = settings.namespace
 
@@ -58,8 +73,9 @@ class Cluster:
     async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call("POST", path, body=body)
 
-    async def create_pod(self, pod: Mapping[str, Any]) -> dict[str, Any]:
-        return await self.create(self._pods(), pod)
+    async def create_pod(self, pod: Mapping[str, Any], *, trial: bool = False) -> dict[str, Any]:
+        """Make it; a ``trial`` asks all that decide about pods, and makes none."""
+        return await self._call("POST", self._pods(), query={"dryRun": "All"} if trial else {}, body=pod)
 
     async def pod(self, name: str) -> Pod | None:
         """As it is now; None if there is none."""
@@ -74,9 +90,9 @@ class Cluster:
         """Have it ended within ``grace`` seconds; what is gone stays gone. 0 is for one of which nothing runs."""
         await self._forgiving("DELETE", self._pods(name), {"gracePeriodSeconds": grace})
 
-    async def let_go(self, name: str) -> None:
+    async def let_go(self, name: str, mark: str) -> None:
         """Take our mark off a pod, so that it goes once it is deleted."""
-        await self._forgiving("PATCH", self._pods(name), {"metadata": {"finalizers": None}})
+        await self._forgiving("PATCH", self._pods(name), {"metadata": {_FROM_FINALIZERS: [mark]}})
 
     async def pods(self, selector: str) -> tuple[list[Pod], str]:
         """This label's pods, and the version from which :meth:`changes` goes on."""
@@ -93,23 +109,21 @@ class Cluster:
             "resourceVersion": version,
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        answer = await self._answer(
-            "GET", self._pods(), query, None, aiohttp.ClientTimeout(sock_read=WATCH_SECONDS + 30)
-        )
+        within = aiohttp.ClientTimeout(sock_read=WATCH_SECONDS + 30)
         try:
-            if answer.status >= 300:
-                raise _refusal(answer.status, await answer.read())
-            async for event in _events(answer.content):
-                yield event
+            async with self._answer("GET", self._pods(), query, None, within) as answer:
+                if answer.status >= 300:
+                    raise _refusal(answer.status, await answer.read())
+                async for event in _events(answer.content):
+                    yield event
         except _FAULTS as error:
             raise self._away(error) from error
-        finally:
-            answer.close()
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        """Disconnect; calls that are on their way end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.client.close()
 
     def policies(self, name: str = "") -> str:
         """The path of the namespace's NetworkPolicies."""
@@ -132,7 +146,6 @@ class Cluster:
     ) -> dict[str, Any]:
         status, text = await self._asked(method, path, query or {}, body)
         if status == _UNKNOWN_TO_IT:  # what it knew this host by has ended, and may have been renewed on disk
-            await self.close()
             status, text = await self._asked(method, path, query or {}, body)
         if status >= 300:
             raise _refusal(status, text)
@@ -142,7 +155,7 @@ class Cluster:
         parts, size = [], 0
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                async with await self._answer(method, path, query, body, None) as answer:
+                async with self._answer(method, path, query, body, None) as answer:
                     async for part in answer.content.iter_any():
                         parts.append(part)
                         if (size := size + len(part)) > _LONGEST_ANSWER:
@@ -151,28 +164,42 @@ class Cluster:
             raise self._away(error) from error
         return answer.status, b"".join(parts)
 
+    @asynccontextmanager
     async def _answer(
         self, method: str, path: str, query: Mapping[str, str], body: Any, within: aiohttp.ClientTimeout | None
-    ) -> aiohttp.ClientResponse:
-        client = await self._connected()
-        kind = _MERGE_PATCH if method == "PATCH" else "application/json"
-        answer: aiohttp.ClientResponse = await client.call_api(
-            path,
-            method,
-            query_params=list(query.items()),
-            header_params={"Accept": "application/json", "Content-Type": kind, "User-Agent": "fedproc"},
-            body=dict(body) if body is not None else None,
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _request_timeout=within or CALL_SECONDS,
-        )
-        return answer
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        kind = _STRATEGIC_PATCH if method == "PATCH" else "application/json"
+        async with self._connected() as connection:
+            answer: aiohttp.ClientResponse = await connection.client.call_api(
+                path,
+                method,
+                query_params=list(query.items()),
+                header_params={"Accept": "application/json", "Content-Type": kind, "User-Agent": "fedproc"},
+                body=dict(body) if body is not None else None,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=within or CALL_SECONDS,
+            )
+            try:
+                if answer.status == _UNKNOWN_TO_IT and self._connection is connection:
+                    connection.replaced, self._connection = True, None
+                yield answer
+            finally:
+                answer.close()
 
-    async def _connected(self) -> ApiClient:
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[_Connection]:
         async with self._connecting:
-            if self._client is None:
-                self._client = ApiClient(await _configuration(self._settings))
-            return self._client
+            if self._connection is None:
+                self._connection = _Connection(ApiClient(await _configuration(self._settings)))
+            connection = self._connection
+            connection.users += 1
+        try:
+            yield connection
+        finally:
+            connection.users -= 1
+            if connection.replaced and not connection.users:
+                await connection.client.close()
 
     def _away(self, error: BaseException) -> ClusterAwayError:
         reason = str(error) or type(error).__name__
@@ -218,6 +245,12 @@ def _refusal(status: int, text: bytes) -> ExecutorError:
         message = str(json.loads(text)["message"])
     except (ValueError, TypeError, KeyError):
         message = text[:300].decode(errors="replace").strip() or f"status {status}"
+    if status == _UNKNOWN_TO_IT:
+        return ClusterAwayError(
+            f"the API server of Kubernetes does not know this host's account ({message}): its token has expired, or was"
+            " withdrawn; put a new one where the settings say (kubernetes.kubeconfig). Jobs go on",
+            code=CODE,
+        )
     if status in _NOT_A_REFUSAL:
         return ClusterAwayError(f"the API server of Kubernetes cannot answer now ({status}: {message})", code=CODE)
     return ClusterRefusedError(status, message)
@@ -232,7 +265,8 @@ async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Pod
             event = _object(line)
             pod = event.get("object")
             if event.get("type") == "ERROR" or not isinstance(pod, dict):
-                raise _refusal(int(pod.get("code", TOO_OLD)) if isinstance(pod, dict) else TOO_OLD, line)
+                status = pod.get("code") if isinstance(pod, dict) else None
+                raise _refusal(status if isinstance(status, int) else TOO_OLD, json.dumps(pod).encode())
             if event["type"] in ("ADDED", "MODIFIED", "DELETED"):
                 yield event["type"], pod
         if len(rest) > _LONGEST_EVENT:

@@ -24,8 +24,8 @@ from fedproc.site.executors.confinement.record import Record, forget, read_recor
 from fedproc.site.executors.confinement.seccomp import SeccompError, make_filter
 from fedproc.site.executors.kubernetes.cluster import CODE, CONFLICT, Cluster, ClusterAwayError, ClusterRefusedError
 from fedproc.site.executors.kubernetes.follower import Follower
-from fedproc.site.executors.kubernetes.pod import HOST_LABEL, JobFiles, order_of, pod_of
-from fedproc.site.executors.kubernetes.pod_states import created, is_left_by_its_node, name_of
+from fedproc.site.executors.kubernetes.pod import FINALIZER, HOST_LABEL, JobFiles, order_of, pod_of
+from fedproc.site.executors.kubernetes.pod_states import Pod, created, is_left_by_its_node, name_of
 from fedproc.site.executors.kubernetes.pod_watch import PodWatch
 from fedproc.site.executors.kubernetes.promises import Promises
 from fedproc.site.executors.layout import CONNECT_SOURCE, SandboxLayout, layout_for
@@ -56,7 +56,7 @@ class KubernetesExecutor:
         self._cluster = Cluster(settings)
         self._selector = f"{HOST_LABEL}={host}"
         self._watch = PodWatch(self._cluster, self._selector)
-        self._promises = Promises(self._cluster, settings, folder)
+        self._promises = Promises(self._cluster, settings, folder, host)
         self._followers: dict[str, Follower] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -131,22 +131,41 @@ class KubernetesExecutor:
         files, layout = JobFiles(folder), layout_for(spec, PYTHON)
         for source, _ in (*layout.mounts, *layout.writable):
             await asyncio.to_thread(Path(source).stat)
-        if not (folder / _HANDING).exists():
+        if taken := (folder / _HANDING).exists():
+            taken = await self._was_taken(spec.job)
+        else:
             await asyncio.to_thread(self._lay_out, spec, layout, files)
         key = (folder / _KEY).read_text()
         pod = pod_of(spec, layout, files, self._settings, self._host, self._settings.user, key)
         for source, _ in layout.writable:
             await disk.own(source, self._settings.user)
         (folder / _HANDING).touch()
+        if not taken:
+            await self._make(pod)
+        record = Record(spec.job)
+        await asyncio.to_thread(write_record, folder, record)
+        self._followers[spec.job] = Follower(self._cluster, self._watch, handle, record, key)
+
+    async def _was_taken(self, job: str) -> bool:
+        """Whether an attempt before this one has made it: asked first, as a quota that it fills would refuse it now."""
+        try:
+            pod = await self._cluster.pod(job)
+        except ClusterRefusedError as error:
+            raise ClusterAwayError(
+                f"whether the pod {job} is there cannot be seen: {error.message}", code=CODE
+            ) from error
+        if pod is not None:
+            self._check_ours(job, pod)
+        return pod is not None
+
+    async def _make(self, pod: Pod) -> None:
+        job = name_of(pod)
         try:
             self._watch.note(await self._cluster.create_pod(pod))
         except ClusterRefusedError as error:
             if error.status != CONFLICT:
                 raise
-            await self._check_ours(spec.job)
-        record = Record(spec.job)
-        await asyncio.to_thread(write_record, folder, record)
-        self._followers[spec.job] = Follower(self._cluster, self._watch, handle, record, key)
+            self._check_ours(job, await self._cluster.pod(job))
 
     def _lay_out(self, spec: Spec, layout: SandboxLayout, files: JobFiles) -> None:
         """What its pod is shown. Blocks."""
@@ -167,8 +186,7 @@ class KubernetesExecutor:
             os.chown(files.output(stream), self._settings.user, self._settings.user)
         (files.folder / _KEY).write_text(secrets.token_hex(16))
 
-    async def _check_ours(self, job: str) -> None:
-        pod = await self._cluster.pod(job)
+    def _check_ours(self, job: str, pod: Pod | None) -> None:
         labels = (pod or {}).get("metadata", {}).get("labels") or {}
         if labels.get(HOST_LABEL) != self._host:
             raise ExecutorError(
@@ -197,7 +215,7 @@ class KubernetesExecutor:
         while (pod := await self._cluster.pod(job)) is not None:
             grace = 0 if is_left_by_its_node(pod) else 1
             if grace == 0:
-                await self._cluster.let_go(name_of(pod))
+                await self._cluster.let_go(job, FINALIZER)
             if grace != asked:
                 await self._cluster.delete_pod(job, grace)
                 asked = grace

@@ -13,11 +13,11 @@ from typing import Any
 from fedproc.common.log import get_logger
 from fedproc.common.retry import Backoff
 from fedproc.common.tasks import watched
-from fedproc.site.executors.base import Handle
+from fedproc.site.executors.base import ExecutorError, Handle
 from fedproc.site.executors.confinement.limits import LimitMonitor
 from fedproc.site.executors.confinement.record import Record, write_record
-from fedproc.site.executors.kubernetes.cluster import Cluster, ClusterAwayError, ClusterRefusedError
-from fedproc.site.executors.kubernetes.pod import JobFiles
+from fedproc.site.executors.kubernetes.cluster import Cluster
+from fedproc.site.executors.kubernetes.pod import FINALIZER, JobFiles
 from fedproc.site.executors.kubernetes.pod_states import (
     LOST,
     Ending,
@@ -102,7 +102,8 @@ class Follower:
         while True:
             try:
                 return await self._cluster.pod(self.record.job)
-            except ClusterAwayError:
+            except ExecutorError as error:  # also a refusal: rights that were taken away may be given back
+                log.warning("kubernetes.away", job=self.record.job, reason=error.message)
                 await asyncio.sleep(backoff.pause())
 
     def _note_state(self, pod: Pod) -> None:
@@ -145,8 +146,8 @@ class Follower:
             write_record(self._files.folder, self.record)
         finally:
             self.exited.set()
-        with contextlib.suppress(ClusterAwayError, ClusterRefusedError):  # discard asks again
-            await self._cluster.let_go(self.record.job)
+        with contextlib.suppress(ExecutorError):  # discard asks again
+            await self._cluster.let_go(self.record.job, FINALIZER)
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
 
@@ -189,7 +190,7 @@ class Follower:
         while True:
             try:
                 await self._cluster.delete_pod(self.record.job, grace)
-            except ClusterAwayError as error:
+            except ExecutorError as error:
                 log.warning("kubernetes.away", job=self.record.job, reason=error.message)
                 await asyncio.sleep(backoff.pause())
             else:

@@ -9,7 +9,7 @@ from fedproc.common.log import get_logger
 from fedproc.common.retry import Backoff
 from fedproc.common.tasks import watched
 from fedproc.site.executors.base import ExecutorError
-from fedproc.site.executors.kubernetes.cluster import Cluster
+from fedproc.site.executors.kubernetes.cluster import TOO_OLD, Cluster
 from fedproc.site.executors.kubernetes.pod_states import Pod, name_of
 
 log = get_logger(__name__)
@@ -64,7 +64,8 @@ class PodWatch:
                     others = {name: known for name, known in self._pods.items() if name != name_of(pod)}
                     await self._tell(others if kind == "DELETED" else {**others, name_of(pod): pod})
             except ExecutorError as error:
-                log.warning("kubernetes.away", reason=error.message)
+                if getattr(error, "status", None) != TOO_OLD:  # which is usual: the server forgets, and we list again
+                    log.warning("kubernetes.away", reason=error.message)
                 await asyncio.sleep(backoff.pause())
 
     async def _tell(self, pods: dict[str, Pod]) -> None:

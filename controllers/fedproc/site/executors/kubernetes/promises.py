@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fedproc.site.executors.base import ExecutorError, Offer
+from fedproc.site.executors.base import ExecutorError, Limits, Offer, Spec
 from fedproc.site.executors.kubernetes.cluster import CONFLICT, GONE, Cluster, ClusterRefusedError
 from fedproc.site.executors.kubernetes.follower import NETWORK_OPEN
-from fedproc.site.executors.kubernetes.pod import POLICY, network_policy
+from fedproc.site.executors.kubernetes.pod import POLICY, JobFiles, network_policy, pod_of
 from fedproc.site.executors.kubernetes.volumes import SharedFolders
+from fedproc.site.executors.layout import layout_for
 from fedproc.site.settings import KubernetesSettings
 
 _FORBIDDEN = 403
@@ -19,6 +20,8 @@ _RIGHTS = (
     ("", "pods", ("create", "get", "list", "watch", "delete", "patch")),
     ("networking.k8s.io", "networkpolicies", ("get", "create")),
 )
+_TRIAL = "fedproc-trial"
+_SMALL = Limits(cpus=0.1, memory=64 << 20, disk=1)
 _LEVEL = "pod-security.kubernetes.io/enforce"
 _OPEN_SECONDS = 600
 """for which a network that a job found open keeps others away; then the next one looks"""
@@ -31,10 +34,11 @@ _PIDS_CURE = (
 class Promises:
     """Asks the cluster of one host."""
 
-    def __init__(self, cluster: Cluster, settings: KubernetesSettings, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, settings: KubernetesSettings, folder: Path, host: str) -> None:
         self._cluster = cluster
         self._settings = settings
         self._folder = folder
+        self._host = host
         self._folders = SharedFolders(settings.folders)
 
     async def offer(self) -> Offer:
@@ -53,7 +57,7 @@ class Promises:
             return text
         if text := await self._rights():
             return text
-        return await self._level() or await self._claims() or await self._policy()
+        return await self._level() or await self._trial() or await self._claims() or await self._policy()
 
     def _of_this_host(self) -> str:
         if not self._folders.has(self._folder):
@@ -80,8 +84,8 @@ class Promises:
         if not missing:
             return ""
         return (
-            f"its account may not {', '.join(missing)} in the namespace {self._cluster.namespace}: bind it to the "
-            "Role of docs/executors.md"
+            f"its account may not {', '.join(missing)} in the namespace {self._cluster.namespace}: see "
+            "that the namespace is there, and bind the account to the Role of docs/executors.md in it"
         )
 
     async def _may(self, group: str, resource: str, verb: str) -> bool:
@@ -110,6 +114,22 @@ class Promises:
                 "folders by claim (kubernetes.folders)"
             )
         return ""
+
+    async def _trial(self) -> str:
+        """Why the cluster would refuse the pod of any job: all that decide about one are asked, and none is made."""
+        spec = Spec(_TRIAL, ("true",), {}, self._image(), self._folder / _TRIAL, _SMALL)
+        pod = pod_of(
+            spec, layout_for(spec), JobFiles(spec.workspace), self._settings, self._host, self._settings.user, ""
+        )
+        try:
+            await self._cluster.create_pod(pod, trial=True)
+        except ClusterRefusedError as error:
+            return f"it would take no job: {error.message}" if error.cure else ""
+        return ""
+
+    def _image(self) -> str:
+        place = next(iter(self._settings.registries.values()), "store.invalid")
+        return f"{place}/{_TRIAL}@sha256:{'0' * 64}"
 
     async def _claims(self) -> str:
         for name in sorted({folder.claim for folder in self._settings.folders if folder.claim}):
