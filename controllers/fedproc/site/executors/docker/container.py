@@ -16,7 +16,7 @@ from fedproc.site.executors.confinement.cgroups import group_of
 from fedproc.site.executors.confinement.limits import LimitMonitor
 from fedproc.site.executors.confinement.namespaces import ProcessNamespace
 from fedproc.site.executors.confinement.record import Record, write_record
-from fedproc.site.executors.docker.client import Engine, EngineRefusedError
+from fedproc.site.executors.docker.client import Engine, EngineRefusedError, Event
 from fedproc.site.executors.docker.output import OutputFile, read_frames
 
 GONE, CONFLICT = 404, 409
@@ -44,6 +44,8 @@ class Container:
 
     def __init__(self, engine: Engine, handle: Handle, record: Record) -> None:
         self.record = record
+        self.id = record.job
+        """the engine's, once it is known: the job's id names a container that came before, too, until then"""
         self.exited = asyncio.Event()
         self._engine = engine
         self._handle = handle
@@ -66,22 +68,18 @@ class Container:
         self._interrupted = False
         """whether the engine was gone for a while"""
 
-    @property
-    def name(self) -> str:
-        """The job's id, which is the container's name too."""
-        return self.record.job
-
     async def start(self) -> None:
         """Start it. Raises ExecutorError."""
         await self._attach(begun=False)
-        await self._engine.call("start", self.name)
+        await self._engine.call("start", self.id)
         self._begun = time.monotonic()
         self.record.started = datetime.now(UTC).isoformat()
         write_record(self._folder, self.record)
         self._start_watching()
 
-    async def recover(self, state: dict[str, Any]) -> None:
-        """Go on with one that was started before this daemon. ``state`` is what the engine says of it now."""
+    async def recover(self, found: dict[str, Any]) -> None:
+        """Go on with one that was started before this daemon. ``found`` is what the engine says of it now."""
+        self.id, state = found["Id"], found["State"]
         began = datetime.fromisoformat(state["StartedAt"])
         self.record.started = began.isoformat()
         self._begun = time.monotonic() - (datetime.now(UTC) - began).total_seconds()
@@ -103,13 +101,15 @@ class Container:
 
     # -- what the engine tells -------------------------------------------------------------------
 
-    def on_event(self, action: str, attributes: dict[str, str]) -> None:
-        """An event of the engine."""
-        if action == "die":
-            self._died(attributes.get("exitCode"))
-        elif action == "kill":
+    def on_event(self, event: Event) -> None:
+        """An event of the engine. One of a container that had this name before may come late, and is none of this."""
+        if event.id != self.id:
+            return
+        if event.action == "die":
+            self._died(event.attributes.get("exitCode"))
+        elif event.action == "kill":
             self._foreign_end = self._foreign_end or not self._signalled
-        elif action == "oom":
+        elif event.action == "oom":
             self._limits.note_memory()
             self._go(self._kill("SIGKILL"))
 
@@ -214,7 +214,7 @@ class Container:
         """End and remove it."""
         self._signalled = True
         with contextlib.suppress(EngineRefusedError):  # it is gone
-            await self._engine.call("remove_container", self.name, force=True, v=True)
+            await self._engine.call("remove_container", self.id, force=True, v=True)
         self.ended(None)
         await self.exited.wait()
         self.detach()
@@ -246,7 +246,7 @@ class Container:
     async def _kill(self, signal: str) -> None:
         self._signalled = True
         with contextlib.suppress(ExecutorError):  # it has ended meanwhile, or the engine has; both tell later
-            await self._engine.call("kill", self.name, signal=signal)
+            await self._engine.call("kill", self.id, signal=signal)
 
     def _start_watching(self) -> None:
         self._watching = self._go(self._watch())
@@ -254,7 +254,7 @@ class Container:
     async def _watch(self) -> None:
         await asyncio.sleep(_SETTLE_SECONDS)
         try:
-            found = await self._engine.call("inspect_container", self.name)
+            found = await self._engine.call("inspect_container", self.id)
         except ExecutorError:
             return  # it has ended meanwhile, which its event tells; or the engine is gone, and is asked again later
         process, limits = found["State"]["Pid"], {name: self._handle[name] for name in ("memory", "pids")}
@@ -264,12 +264,12 @@ class Container:
         await self._kill("SIGKILL")
 
     async def _state(self) -> dict[str, Any]:
-        found: dict[str, Any] = await self._engine.call("inspect_container", self.name)
+        found: dict[str, Any] = await self._engine.call("inspect_container", self.id)
         state: dict[str, Any] = found["State"]
         return state
 
     async def _attach(self, *, begun: bool = True, running: bool = True) -> None:
-        reader, writer = await self._engine.attach(self.name, begun=begun, running=running)
+        reader, writer = await self._engine.attach(self.id, begun=begun, running=running)
         for file in self._files.values():
             file.begin()
         self._output = self._go(self._read_output(reader, writer))
@@ -284,7 +284,7 @@ class Container:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return watched(task, "container.task_failed", container=self.name)
+        return watched(task, "container.task_failed", container=self.record.job)
 
 
 def _is_gone(state: dict[str, Any]) -> bool:

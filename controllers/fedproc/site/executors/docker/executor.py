@@ -19,7 +19,7 @@ from fedproc.site.executors.base import ExecutorError, Handle, Observation, Offe
 from fedproc.site.executors.confinement import disk
 from fedproc.site.executors.confinement.etc import UID, write_accounts
 from fedproc.site.executors.confinement.record import Record, forget, read_record
-from fedproc.site.executors.docker.client import Engine, EngineRefusedError
+from fedproc.site.executors.docker.client import Engine, EngineRefusedError, Event
 from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
 from fedproc.site.executors.docker.creation import creation_of
 from fedproc.site.executors.docker.dialect import Dialect, dialect_for
@@ -123,14 +123,15 @@ class DockerExecutor:
 
     async def _create_and_start(self, container: Container, creation: dict[str, Any]) -> None:
         try:
-            await self._engine.call("create_container_from_config", creation, container.name)
+            container.id = await self._engine.create(creation, container.id)
         except EngineRefusedError as error:
             if error.status != CONFLICT:
                 raise
-            state = (await self._engine.call("inspect_container", container.name))["State"]
-            if state["Status"] != "created":  # started by a daemon that was lost before it could say so
-                await container.recover(state)
+            found = await self._engine.call("inspect_container", container.id)
+            if found["State"]["Status"] != "created":  # started by a daemon that was lost before it could say so
+                await container.recover(found)
                 return
+            container.id = found["Id"]
         await container.start()
 
     async def _dialect(self, folder: Path) -> Dialect:
@@ -148,7 +149,7 @@ class DockerExecutor:
             return None
         container = self._containers[name] = Container(self._engine, handle, record)
         try:
-            await container.recover((await self._engine.call("inspect_container", name))["State"])
+            await container.recover(await self._engine.call("inspect_container", name))
         except EngineRefusedError as error:
             if error.status != GONE:
                 del self._containers[name]
@@ -181,9 +182,9 @@ class DockerExecutor:
         """Held by who starts, finds or discards the container of this job."""
         return self._turns.setdefault(job, asyncio.Lock())
 
-    def _on_event(self, name: str, action: str, attributes: dict[str, str]) -> None:
-        if container := self._containers.get(name):
-            container.on_event(action, attributes)
+    def _on_event(self, event: Event) -> None:
+        if container := self._containers.get(event.name):
+            container.on_event(event)
 
     def _on_missed(self, since: datetime) -> None:
         for container in self._containers.values():
