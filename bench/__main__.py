@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import central, data, docker, executors, fanout, lists, memory, sandbox, scheduling
+from bench import central, data, docker, executors, fanout, lists, memory, sandbox, scheduling, uploads
 from bench.figures import Missing, Result, write
 from bench.running import ROOT, Running, federation
 from fedproc.common.errors import FedprocError, UnavailableError
 
-_GROUPS = ("scheduling", "data", "sandbox", "central", "fanout", "lists", "docker", "executors")
+_GROUPS = ("scheduling", "data", "sandbox", "central", "fanout", "uploads", "lists", "docker", "executors")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,6 +71,8 @@ def _without_engine(running: Running, folder: Path, groups: list[str], quick: bo
         yield from central.figures(running, folder, quick=quick)
     if "fanout" in groups:
         yield fanout.figure(running, quick=quick)
+    if "uploads" in groups:
+        yield from uploads.figures(running, folder, quick=quick)
 
 
 def _said(results: Iterator[Result], say: Callable[[str], None]) -> Iterator[Result]:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ from bench.measure import Sample, seconds_of, side_by_side
 from fedproc.common.tasks import StopFlag
 from fedproc.site.data.cohort import Cohort, CohortFile, keep_cohort
 from fedproc.site.data.layout import Layout, below
+from fedproc.site.data.reading import FileReader
 from fedproc.site.data.remote.dicomweb import DicomWeb
 from fedproc.site.data.remote.file_store import Store
 from fedproc.site.data.remote.http import RemoteHttp
@@ -122,7 +124,12 @@ def fetch(wanted: Wanted, user_file: Path, store: Path) -> None:
     """A series into a new store, as an orchestrator does it."""
     access, fetching = AccessSettings(user_file=user_file), FetchingSettings()
     with RemoteHttp(wanted.source, access, fetching, StopFlag()) as http:
-        Receiver(DicomWeb(http), Store(store, 10**12), wanted, 1 << 32, lambda _: None).fetch()
+        reader = FileReader()
+        read = partial(reader.read, flag=StopFlag())
+        try:
+            Receiver(DicomWeb(http), Store(store, 10**12), wanted, 1 << 32, read, lambda _: None).fetch()
+        finally:
+            reader.end()
 
 
 if __name__ == "__main__":

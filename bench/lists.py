@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from sqlalchemy import Connection, insert
@@ -23,7 +24,8 @@ from fedproc.central.db.schema import dataset_terms, experiments, hosts
 from fedproc.contract.ids import new_id
 from fedproc.contract.times import now
 from fedproc.contract.wire.datasets import OfferedDataset
-from fedproc.contract.wire.messages import Capacity, Heartbeat, open_jobs_digest
+from fedproc.contract.wire.messages import Capacity, Heartbeat
+from fedproc.contract.wire.open_jobs import open_jobs_digest
 from fedproc.demo.polling import free_ports
 
 MOST = 0.3
@@ -80,7 +82,8 @@ class _Dashboard:
     def __init__(self, folder: Path, issuer: TestIssuer, size: Size) -> None:
         folder.mkdir()
         (port,) = free_ports(1)
-        own = {"port": port, "public_url": f"http://127.0.0.1:{port}", "quota": {"requests_per_minute": 10**6}}
+        quota = {"requests_per_minute": 10**6}
+        own: dict[str, Any] = {"port": port, "public_url": f"http://127.0.0.1:{port}", "quota": quota}
         self._federation = Federation(f"sqlite:///{folder}/central.sqlite", folder, issuer, **own)
         self._size = size
 

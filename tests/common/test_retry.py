@@ -30,6 +30,23 @@ async def test_attempt_is_made_until_it_works_and_each_wait_is_told() -> None:
     assert all(0 < seconds < 0.02 for _, seconds in told)
 
 
+async def test_pauses_of_what_gets_on_begin_again() -> None:
+    """An upload of hours over a link that is cut every minute would else wait more and more."""
+    told: list[float] = []
+    reached = iter([0, 0, 0, 0, 1, 1, 2, 2])
+
+    async def attempt() -> None:
+        if len(told) < 7:
+            raise OSError("cut")
+
+    def waiting(_: BaseException, seconds: float) -> None:
+        told.append(seconds)
+
+    await persistently(OSError, first=0.0001, longest=1, waiting=waiting, progress=lambda: next(reached))(attempt)
+    nominal = [0.0001 * 2**n for n in (0, 1, 2, 0, 1, 0, 1)]
+    assert all(one * 0.5 <= seconds <= one * 1.5 for one, seconds in zip(nominal, told, strict=True)), told
+
+
 def test_other_faults_end_it_at_once() -> None:
     def attempt() -> None:
         raise KeyError("other")

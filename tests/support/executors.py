@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -85,6 +85,9 @@ class Backend(Protocol):
 
     def crash(self) -> None:
         """Kill what keeps the jobs, and start it again as a supervisor does."""
+
+    def close(self) -> None:
+        """End what was started for it."""
 
     def left(self) -> list[str]:
         """What is left of jobs: processes, control groups, containers, records."""
@@ -445,7 +448,7 @@ class KubernetesBackend:
         self.server.stop()
 
 
-BACKENDS = {
+BACKENDS: dict[str, Callable[[Path], Backend]] = {
     "kubernetes": KubernetesBackend,
     "slurm": SlurmBackend,
     "sandbox": SandboxBackend,

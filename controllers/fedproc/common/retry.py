@@ -13,6 +13,12 @@ from tenacity.wait import wait_base
 Errors = type[BaseException] | tuple[type[BaseException], ...]
 Waiting = Callable[[BaseException, float], None]
 """is told the fault and the seconds until the next attempt"""
+Progress = Callable[[], object]
+"""how far it has come"""
+
+
+def _none() -> None:
+    return None
 
 
 class Backoff:
@@ -33,24 +39,29 @@ class Backoff:
         return pause * random.uniform(0.5, 1.5)  # noqa: S311
 
 
-def persistently(errors: Errors, *, first: float, longest: float, waiting: Waiting) -> AsyncRetrying:
-    """Call an attempt again and again until it raises none of ``errors``; whoever cancels it ends that."""
-    return AsyncRetrying(**_plan(errors, first, longest, waiting), stop=stop_never)
+def persistently(
+    errors: Errors, *, first: float, longest: float, waiting: Waiting, progress: Progress = _none
+) -> AsyncRetrying:
+    """Call an attempt again and again until it raises none of ``errors``; whoever cancels it ends that.
+
+    Pauses begin again with the first one as often as ``progress`` has changed: what is cut, but goes on, is not slowed.
+    """
+    return AsyncRetrying(**_plan(errors, _Growing(first, longest, progress), waiting), stop=stop_never)
 
 
 def attempts(most: int, errors: Errors, *, first: float, longest: float, waiting: Waiting) -> Retrying:
     """The same for a thread, at most ``most`` times; the last fault is raised as it is."""
-    return Retrying(**_plan(errors, first, longest, waiting), stop=_stop(most))
+    return Retrying(**_plan(errors, _Growing(first, longest, _none), waiting), stop=_stop(most))
 
 
 def _stop(most: int) -> stop_base:
     return stop_after_attempt(most)
 
 
-def _plan(errors: Errors, first: float, longest: float, waiting: Waiting) -> dict[str, Any]:
+def _plan(errors: Errors, wait: wait_base, waiting: Waiting) -> dict[str, Any]:
     return {
         "retry": retry_if_exception_type(errors),
-        "wait": _Growing(first, longest),
+        "wait": wait,
         "before_sleep": lambda state: _tell(waiting, state),
         "reraise": True,
     }
@@ -59,13 +70,16 @@ def _plan(errors: Errors, first: float, longest: float, waiting: Waiting) -> dic
 class _Growing(wait_base):
     """tenacity's form of :class:`Backoff`."""
 
-    def __init__(self, first: float, longest: float) -> None:
-        self._first = first
-        self._longest = longest
+    def __init__(self, first: float, longest: float, progress: Progress) -> None:
+        self._backoff = Backoff(first, longest)
+        self._progress = progress
+        self._reached = progress()
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        pause = min(self._first * 2.0 ** min(retry_state.attempt_number - 1, 60), self._longest)
-        return pause * random.uniform(0.5, 1.5)  # noqa: S311
+        if (reached := self._progress()) != self._reached:
+            self._reached = reached
+            self._backoff.reset()
+        return self._backoff.pause()
 
 
 def _tell(waiting: Waiting, state: RetryCallState) -> None:

@@ -34,11 +34,11 @@ log = get_logger(__name__)
 T = TypeVar("T")
 OnWait = Callable[[str | None], None]
 
-_CHUNK = 4 << 20
+_CHUNK = 32 << 20
 """bytes of one request"""
-_PIECE = 256 << 10
+_PIECE = 1 << 20
 _TUS = {"Tus-Resumable": "1.0.0"}
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
 _PASSING = (UnavailableError, httpx.HTTPError)
 
 
@@ -75,14 +75,18 @@ class Transfer:
         if self.observer is not None:
             await self.observer.begins(new, on_wait)
 
+        arrived = 0
+
         async def attempt() -> str:
+            nonlocal arrived
             answer = await self._send("POST", "/uploads", json=new.model_dump(mode="json", exclude_none=True))
             entry = _read(FileView, answer)
             if entry.state != "complete":
-                await self._send_bytes(entry, source)
+                async for arrived in self._send_bytes(entry, source):  # noqa: B007
+                    pass
             return entry.id
 
-        file = await self._persist(attempt, on_wait)
+        file = await self._persist(attempt, on_wait, lambda: arrived)
         if self.observer is not None:
             await self.observer.ended(new, file, on_wait)
         return file
@@ -96,7 +100,7 @@ class Transfer:
             answer = await self._send("GET", f"/data/file/{ref.file}/access/")
             await self._download(_read(Access, answer).uri, partial, ref)
 
-        await self._persist(attempt, on_wait)
+        await self._persist(attempt, on_wait, lambda: _size(partial))
         await asyncio.to_thread(self._finish, ref, partial, target)
 
     async def tools(self, on_wait: OnWait) -> list[ToolSummary]:
@@ -132,11 +136,13 @@ class Transfer:
         """What providers say now of the job's datasets. Raises :class:`UnavailableError`, :class:`TransferError`."""
         return _read(JobGrants, await self._send("POST", f"/hosts/{host}/jobs/{job}/grants"))
 
-    async def _send_bytes(self, entry: FileView, source: Path) -> None:
+    async def _send_bytes(self, entry: FileView, source: Path) -> AsyncIterator[int]:
+        """Says each time how many bytes the API has."""
         url = entry.upload or f"{self._api}/uploads/{entry.id}"
         head = await self._send("HEAD", url, headers=_TUS)
         offset = _offset(head)
         size = await asyncio.to_thread(_size, source)
+        yield offset
         while offset < size:
             part = _Part(source, offset, min(_CHUNK, size - offset))
             headers = {
@@ -149,6 +155,7 @@ class Transfer:
             if _offset(answer) <= offset:
                 raise TransferError(f"the API takes bytes of {url} and says that it has no more than before")
             offset = _offset(answer)
+            yield offset
 
     async def _download(self, uri: str, partial: Path, ref: FileRef) -> None:
         have = await asyncio.to_thread(_size, partial)
@@ -196,12 +203,14 @@ class Transfer:
         await _check(answer)
         return answer
 
-    async def _persist(self, attempt: Callable[[], Awaitable[T]], on_wait: OnWait) -> T:
+    async def _persist(
+        self, attempt: Callable[[], Awaitable[T]], on_wait: OnWait, progress: Callable[[], int] = lambda: 0
+    ) -> T:
         def waits(error: BaseException, pause: float) -> None:
             log.warning("transfer.waiting", reason=text_of(error), pause_seconds=round(pause, 1))
             on_wait(f"the centre's API: {text_of(error)}")
 
-        persist = persistently(_PASSING, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, waiting=waits)
+        persist = persistently(_PASSING, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, waiting=waits, progress=progress)
         result: T = await persist(attempt)
         on_wait(None)
         return result
