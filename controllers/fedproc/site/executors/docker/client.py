@@ -186,8 +186,8 @@ class Engine:
             try:
                 for event in self._events:
                     attributes = event["Actor"]["Attributes"]
-                    told = Event(attributes["name"], event["Actor"]["ID"], event["Action"], attributes)
-                    notify(self._on_event, told)
+                    seen = Event(attributes["name"], event["Actor"]["ID"], event["Action"], attributes)
+                    notify(self._on_event, seen)
             except (*_FAULTS, OSError, ValueError) as error:
                 log.warning("engine.events_lost", reason=str(error))
             except RuntimeError:
