@@ -31,6 +31,7 @@ from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.faults import faults_of
 from fedproc.contract.api.hosts import HostEnrolment, HostView
 from fedproc.contract.api.tools import ToolView
+from fedproc.contract.tool.reading import kinds_read, words_read
 from fedproc.contract.tool.values import default_text, expected, shown_example
 
 hosts = typer.Typer(help="The federation's hosts.", invoke_without_command=True)
@@ -165,11 +166,16 @@ def show_tool(tool: str, json: AsJson = False) -> None:
     say()
     _parameters(found)
     for task in tasks:
-        takes = ", ".join(f"{entry['name']} ({entry['kind']})" for entry in task.inputs) or "nothing"
+        takes = ", ".join(f"{entry['name']} ({_kind(entry)})" for entry in task.inputs) or "nothing"
         gives = ", ".join(f"{entry['name']} ({entry['disclosure']})" for entry in task.outputs) or "nothing"
         say("task ", bold(task.name), f" ({task.placement}): {flowing(task.description)}")
         shows = ", ".join(metric["name"] for metric in task.metrics)
         say(f"  takes {takes}; gives {gives}" + (f"; shows {shows} while it runs" if shows else ""))
+
+
+def _kind(entry: dict[str, Any]) -> str:
+    read = kinds_read(entry.get("media_types", ())) if entry["kind"] == "dataset" else None
+    return entry["kind"] if read is None else f"dataset of {words_read(read)}"
 
 
 def _parameters(tool: ToolView) -> None:

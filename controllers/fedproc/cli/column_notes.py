@@ -22,7 +22,7 @@ def tell_differences(client: Client, request: ExperimentRequest) -> None:
     if not 1 < len(request.datasets) <= _MOST:
         return
     with suppress(FedprocError):  # whatever is wrong with the request, its submission says
-        names = _named(client.tool(request.tool).parameters, request)
+        names = _named(client.tool(request.tool, request.version).parameters, request)
         found = {name: client.dataset(name) for name in request.datasets} if names else {}
         described = {name: detail.columns for name, detail in found.items() if detail.columns and detail.complete}
         for each in differences(described, names):

@@ -16,8 +16,10 @@ from pydantic import ValidationError
 from fedproc.cli import arguments, inputs, preparing
 from fedproc.cli.column_notes import tell_differences
 from fedproc.cli.dry_run import show_dry_run
+from fedproc.cli.encrypting import ALWAYS, tell_what_stays_plain
 from fedproc.cli.finding import Experiment, experiment_id, explain
 from fedproc.cli.follow import follow
+from fedproc.cli.lists import with_lists
 from fedproc.cli.show import AsJson, as_json, bold, coloured, console, notice, one_json, say
 from fedproc.client.api import Client
 from fedproc.client.crypt4gh_keys import public_of, read_public
@@ -54,7 +56,9 @@ def run(
         list[str] | None,
         typer.Option(help="of images: modality=CT,MR or age=18..65; repeat it (docs/datasets.md)"),
     ] = None,
-    parameter: Annotated[list[str] | None, typer.Option("-p", "--parameter", help="NAME=VALUE; repeat it")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", "--parameter", help="NAME=VALUE, a list as 0,6,12; repeat it")
+    ] = None,
     parameters: Annotated[Path | None, typer.Option(help="file with parameters, a JSON object")] = None,
     host_parameter: Annotated[list[str] | None, typer.Option(help="HOST.NAME=VALUE; repeat it")] = None,
     upload: Annotated[list[str] | None, typer.Option("--input", help="NAME=FILE, for tasks that take it")] = None,
@@ -63,7 +67,9 @@ def run(
     purpose: Annotated[str | None, typer.Option(help="why, for the hosts' records")] = None,
     encrypt_to: Annotated[
         Path | None,
-        typer.Option(help="file of your Crypt4GH public key: hosts encrypt the results to it"),
+        typer.Option(
+            help=f"file of your Crypt4GH public key: hosts encrypt result files to it; in plain stay {ALWAYS}"
+        ),
     ] = None,
     lost_after: Annotated[int | None, typer.Option(help="seconds of silence, then a host counts as lost")] = None,
     to: Results = None,
@@ -92,20 +98,23 @@ def run(
     130  interrupted
     """
     files = arguments.files(upload or [])
+    given = arguments.parameters(parameters, parameter or [])
+    by_host = arguments.host_parameters(host_parameter or [])
     selection, dataset_selections = arguments.selections(select or [])
     values = {
         "selection": selection, "dataset_selections": dataset_selections,
         "tool": tool, "version": version, "hosts": host or [], "datasets": data or [], "label": label,
         "encrypt_to": None if encrypt_to is None else read_public(encrypt_to),
-        "purpose": purpose, "lost_after": lost_after, "parameters": arguments.parameters(parameters, parameter or []),
-        "host_parameters": arguments.host_parameters(host_parameter or []), **preparing.asked(hold, prepare=prepare),
+        "purpose": purpose, "lost_after": lost_after, **preparing.asked(hold, prepare=prepare),
     }  # fmt: skip
     if to is not None:
         check_folder(to)
     with signed_in() as client:
+        values["parameters"], values["host_parameters"] = with_lists(client, tool, version, given, by_host)
         values["datasets"] = [each for name in data or [] for each in client.named_datasets(name)]
         request = _checked(client, values)
         inputs.check(client, request, files)
+        tell_what_stays_plain(client, request)
         if dry_run:
             return show_dry_run(client.dry_run(request), json=json)
         tell_differences(client, request)

@@ -99,8 +99,9 @@ class Client(FileCalls):
     def tools(self) -> list[ToolSummary]:
         return self._list(ToolSummary, "/tools")
 
-    def tool(self, tool: str) -> ToolView:
-        return self._one(ToolView, "GET", at("tools", tool))
+    def tool(self, tool: str, version: str | None = None) -> ToolView:
+        """One version; the newest unless it is given."""
+        return self._one(ToolView, "GET", at("tools", tool), params={"version": version} if version else None)
 
     def manifest(self, tool: str, version: str) -> str:
         """The signed manifest of one version."""

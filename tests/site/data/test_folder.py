@@ -293,6 +293,36 @@ async def test_what_images_are_goes_with_the_first_page_and_is_counted_once_a_ve
     assert counted == ["good", "good"]
 
 
+@pytest.mark.parametrize(
+    ("files", "described", "kinds"),
+    [
+        (["1.dcm"], {}, ("images",)),
+        (["1.dcm", "README"], {}, ("images",)),
+        (["1.dcm", "rows.CSV"], {}, ("images", "files")),
+        (["rows.csv"], {}, ("files",)),
+        (["rows.csv"], {"columns": [{"name": "age", "type": "integer"}], "tables": {"t": "rows.csv"}}, ("tables",)),
+        (
+            ["1.dcm", "rows.csv"],
+            {"columns": [{"name": "age", "type": "integer"}], "tables": {"t": "rows.csv"}},
+            ("images", "tables"),
+        ),
+        (["rows.csv"], {"columns": [{"name": "age", "type": "integer"}], "show_columns": False}, ("files",)),
+        ([], {}, ("files",)),
+    ],
+)
+async def test_host_says_what_a_dataset_holds(
+    good: Path, files: list[str], described: dict[str, Any], kinds: tuple[str, ...]
+) -> None:
+    for name in files:
+        if name.endswith(".dcm"):
+            put(good / name, image())
+        else:
+            (good / name).write_text("age\n61\n")
+    (good / "dataset.json").write_text(json.dumps({"version": "3", **described}))
+    [offer] = await api(good=good).offers()
+    assert offer.kinds == kinds
+
+
 # -- who a person is ---------------------------------------------------------------------------------
 
 

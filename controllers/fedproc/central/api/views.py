@@ -266,6 +266,7 @@ def dataset_view(row: Row[Any], heartbeat_timeout: float) -> DatasetView:
         persons=row.persons,
         modality=row.modality or [],
         body_part=row.body_part or [],
+        kinds=row.kinds,
         available=row.heard is not None and row.heard > time.time() - heartbeat_timeout,
     )
 

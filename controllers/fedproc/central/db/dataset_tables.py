@@ -20,10 +20,12 @@ datasets = Table(
     Column("persons", BigInteger),
     Column("modality", JSON),
     Column("body_part", JSON),
+    Column("kinds", JSON(none_as_null=True)),
     Index("ix_datasets_catalogue", "catalogue"),
 )
 """What the hosts offer, as their last heartbeats say: a copy to be found in. ``catalogue``: an IRI of its entry in a
-catalogue outside. ``persons``, ``modality``, ``body_part``: what the description of its images says."""
+catalogue outside. ``persons``, ``modality``, ``body_part``: what the description of its images says.
+``kinds``: what it holds (images, tables, files); none where its host does not say it."""
 
 dataset_terms = Table(
     "dataset_terms",

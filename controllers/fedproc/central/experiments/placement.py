@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fedproc.central.experiments.columns import AtHost, unknown_columns
+from fedproc.central.experiments.fitting import unfit
 from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.parameters import FieldError, Parameters, field_error
 from fedproc.common.errors import InvalidInputError
@@ -41,6 +42,8 @@ class HostFacts:
     """the names of all columns of one of them; None where not all are known"""
     ahead: bool = False
     """whether it lays out ahead what a job needs"""
+    kinds: Mapping[str, Collection[str] | None] = field(default_factory=dict)
+    """what each of its datasets holds, as far as it says so"""
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ class _Placing:
         yield from self._empty_tasks()
         yield from self._wrong_datasets()
         yield from self._missing_datasets()
+        yield from unfit(self._tool.id, self._tool.tasks, map(self._held, self._chosen))
         yield from self._idle_selections()
         yield from self._wrong_parameters()
 
@@ -223,6 +227,10 @@ class _Placing:
                 if not self._datasets.get(host):
                     yield field_error("datasets", f"task {task.name} needs a dataset, and none of {host} is chosen",
                                 f"add one of {host}'s (fedproc data), or leave {host} out")  # fmt: skip
+
+    def _held(self, host: str) -> dict[str, Collection[str] | None]:
+        facts = self._hosts.get(host)
+        return {each: facts.kinds.get(each.partition(":")[2]) if facts else None for each in self._datasets[host]}
 
     def _idle_selections(self) -> Iterator[FieldError]:
         for dataset in self._request.dataset_selections:

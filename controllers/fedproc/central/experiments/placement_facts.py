@@ -16,14 +16,17 @@ def facts_of(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]
     same transaction."""
     rows = hosts.named(connection, ids)
     offered = datasets.versions(connection, [row.id for row in rows])
-    return {row.id: _facts(connection, row, offered.get(row.id, {})) for row in rows}
+    kinds = datasets.kinds(connection, [row.id for row in rows])
+    return {row.id: _facts(connection, row, offered.get(row.id, {}), kinds.get(row.id, {})) for row in rows}
 
 
-def _facts(connection: Connection, row: Row[Any], offered: Mapping[str, str]) -> HostFacts:
+def _facts(
+    connection: Connection, row: Row[Any], offered: Mapping[str, str], kinds: Mapping[str, list[str] | None]
+) -> HostFacts:
     def columns(dataset: str) -> frozenset[str] | None:
         version = offered.get(dataset)
         return None if version is None else dataset_columns.names_in(connection, row.id, dataset, version)
 
     known = None if row.heard is None else offered
     return HostFacts(row.id, row.active, frozenset(row.roles), known, row.is_accepted, columns,
-                     bool((row.heartbeat or {}).get("ahead")))  # fmt: skip
+                     bool((row.heartbeat or {}).get("ahead")), kinds)  # fmt: skip

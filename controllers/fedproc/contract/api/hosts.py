@@ -36,6 +36,9 @@ class DatasetView(View):
     persons: int | None = Field(None, description="whose images it has, as its host rounded it")
     modality: list[str] = Field([], description="of its images; none that few persons have")
     body_part: list[str] = []
+    kinds: list[str] | None = Field(
+        None, description="what it holds: images, tables, files; none: its host says it not"
+    )
     available: bool = True
 
 

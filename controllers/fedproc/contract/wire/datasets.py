@@ -42,6 +42,11 @@ class OfferedDataset(Offer):
     files: int | None = None
     size: int | None = Field(None, description="bytes")
     catalogue: CatalogueId | None = Field(None, description="the IRI of its entry in a catalogue outside")
+    kinds: tuple[Short, ...] | None = Field(
+        None,
+        max_length=20,
+        description="what it holds: images (DICOM), tables, or files of which the host says no more; none: not said",
+    )
 
 
 class DatasetColumn(Offer):

@@ -25,6 +25,7 @@ from fedproc.site.data.frozen import FrozenCohorts, check_persons
 from fedproc.site.data.imaging import rounded
 from fedproc.site.data.index import Known
 from fedproc.site.data.indexer import Indexer
+from fedproc.site.data.kinds import kinds_of
 from fedproc.site.data.persons import Persons, of_tables
 from fedproc.site.dataset_settings import DatasetSettings
 from fedproc.tables.problems import TableError
@@ -77,6 +78,7 @@ class FolderDataApi:
             check_identifying(name, accepted_in(described), known.found)
             offer = _offer(name, entry, described, known)
             columns = await self._columns_of(offer, entry.path)
+            offer = offer.model_copy(update={"kinds": await asyncio.to_thread(kinds_of, entry.path, known, columns)})
             await self._count_images(offer, known)
             condition = replace(condition, offer=offer)
         except (DatasetError, OSError, ValueError) as error:

@@ -10,6 +10,7 @@ import shutil
 import time
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 from urllib.parse import quote
 
 from fedproc.common.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
@@ -100,8 +101,7 @@ class DataService:
 
     def _view(self, offer: OfferedDataset, columns: tuple[DatasetColumns, ...]) -> DataApiDataset:
         imaging = columns[0].imaging if columns else None
-        kinds: list[Kind] = ["images"] if imaging else []
-        kinds += ["tables"] if any(page.columns for page in columns) else []
+        kinds: list[Kind] = [kind for kind in get_args(Kind) if kind in (offer.kinds or ())]
         return DataApiDataset(
             id=offer.id, title=offer.description, version=offer.version, label=offer.label,
             kinds=tuple(kinds) or ("files",), files=offer.files, size=offer.size, floor=self._settings.floor,

@@ -19,6 +19,13 @@ SCHEMA: dict[str, Any] = {
         "missing": {"enum": ["refuse", 7, None]},
         "features": {"type": "array", "items": {"type": "string"}},
         "sizes": {"type": "array", "items": {"type": "integer"}},
+        "grid": {
+            "oneOf": [
+                {"type": "object", "properties": {"step": {"type": "number"}, "end": {"type": "number"}}},
+                {"type": "object", "properties": {"points": {"type": "array", "items": {"type": "number"}}}},
+            ],
+            "examples": [{"step": 365, "end": 1825}, {"points": [30, 90, 365]}],
+        },
         "options": {"type": "object", "properties": {"note": {"type": "string"}}},
         "threads": {"type": "integer", "x-scope": "host"},
     },
@@ -33,7 +40,7 @@ def field(name: str, **given: str) -> fields.Field:
 def test_each_kind_of_schema_has_its_kind_of_field() -> None:
     assert {each.name: each.kind for each in fields.fields(SCHEMA, {})} == {
         "target": "text", "rounds": "number", "rate": "number", "deep": "select", "missing": "select",
-        "features": "lines", "sizes": "lines", "options": "json", "threads": "number",
+        "features": "lines", "sizes": "lines", "grid": "json", "options": "json", "threads": "number",
     }  # fmt: skip
 
 
@@ -62,6 +69,13 @@ def test_what_was_typed_stays() -> None:
         ("missing", "refuse", "refuse"),
         ("features", "age\n\n size \r\n", ["age", "size"]),
         ("sizes", "1\n2\nx", [1, 2, "x"]),
+        ("sizes", "0, 6, 12", [0, 6, 12]),
+        ("sizes", "[0, 6]", [0, 6]),
+        ("features", "age, size", ["age", "size"]),
+        ("features", '["II, b"]', ["II, b"]),
+        ("grid", "30, 90", {"points": [30, 90]}),
+        ("grid", "[30, 90]", {"points": [30, 90]}),
+        ("grid", '{"step": 5}', {"step": 5}),
         ("options", '{"note": "a"}', {"note": "a"}),
         ("target", " with blanks ", " with blanks "),
     ],
@@ -78,6 +92,13 @@ def test_what_is_no_json_is_told() -> None:
     values, wrong = fields.read(ASKED, {"options": "{note"})
     assert values == {}
     assert wrong["options"].startswith("is not JSON")
+    assert wrong["options"].endswith('; for example {"note": "text"}')
+
+
+def test_list_is_asked_for_as_people_write_it() -> None:
+    assert field("sizes").form == "with commas between, or one a line"
+    assert field("grid").form == "as a list with commas between, or as JSON"
+    assert field("grid").hint.endswith("; for example 30, 90, 365")
 
 
 def test_names_that_the_schema_has_not_are_sent_for_the_api_to_refuse() -> None:
@@ -85,7 +106,14 @@ def test_names_that_the_schema_has_not_are_sent_for_the_api_to_refuse() -> None:
 
 
 def test_values_of_an_earlier_experiment_come_back_as_they_were() -> None:
-    values = {"target": "t", "rounds": 7, "deep": False, "features": ["a", "b"], "options": {"note": "ü"}, "sizes": [1]}
+    values = {
+        "target": "t",
+        "rounds": 7,
+        "deep": False,
+        "features": ["a", "b, c"],
+        "options": {"note": "ü"},
+        "sizes": [1],
+    }
     assert fields.read(ASKED, fields.texts(SCHEMA, values)) == (values, {})
 
 

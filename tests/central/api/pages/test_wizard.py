@@ -15,15 +15,18 @@ from sqlalchemy import select
 from tests.central.api.pages.conftest import Tab
 from tests.support.browser import STANDARDS
 from tests.support.central_api import Federation
+from tests.support.sample_tools import task, tool
 
 from fedproc.central.api.pages import wizard
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import tools
 from fedproc.central.db.schema import audit, experiments
 from fedproc.central.settings import UserQuotaSettings
+from fedproc.contract.wire.datasets import OfferedDataset
 
 pytestmark = pytest.mark.server
 
+IMAGES = {"name": "images", "kind": "dataset", "media_types": ["application/dicom"]}
 LINK = "/new?tool=learn&dataset=UB:cohort&dataset=BSC:cohort&p.target=malignant&p.rounds=7&label=first+look"
 BODY = {"tool": "learn", "version": "2.1.0", "dataset": ["UB:cohort", "BSC:cohort"], "p.target": "malignant"}
 
@@ -126,6 +129,23 @@ def test_a_host_that_cannot_be_chosen_says_why(dashboard: Federation, rosa: http
     assert "are left out: FORTH:cohort." in page
     assert "cannot be chosen: its site does not admit learn" in page
     assert re.search(r'value="FORTH:cohort" disabled', page)
+
+
+def test_a_dataset_that_does_not_fit_the_tool_cannot_be_chosen_and_says_why(
+    dashboard: Federation, rosa: httpx.Client
+) -> None:
+    dashboard.books.add_tool(tool("imager", task("local", inputs=[IMAGES])))
+    hosts, offered = dashboard.books.hosts, [("ct", ["images"]), ("cohort", ["tables"]), ("old", None)]
+    sets = tuple(OfferedDataset(id=name, version="1", kinds=kinds) for name, kinds in offered)
+    beat = hosts.heartbeat("FORTH", (), tools=({"id": "imager"},)).model_copy(update={"datasets": sets})
+    dashboard.books.take(("FORTH", hosts.seal("FORTH", beat)))
+    page = rosa.get("/dashboard/new?tool=imager&dataset=FORTH:cohort&dataset=FORTH:ct&dataset=FORTH:old").text
+    disabled = dict(re.findall(r'name="dataset" value="FORTH:([a-z]+)"([^>]*)>', page))
+    assert {name: "disabled" in rest for name, rest in disabled.items()} == {"ct": False, "cohort": True, "old": False}
+    assert "cannot be chosen: it holds tables and no DICOM images, and the tool reads DICOM images" in page
+    assert "are left out: FORTH:cohort." in page
+    named = [rosa.get(f"/dashboard/datasets/FORTH:{name}").text for name in ("ct", "cohort", "old")]
+    assert ["/dashboard/new?tool=imager" in each for each in named] == [True, False, True]
 
 
 def test_who_has_as_many_as_is_allowed_is_told_before(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fedproc.central.api.pages.formatting import ago
 from fedproc.contract.api.hosts import DatasetView, HostView
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
+from fedproc.contract.tool.reading import Kind, fits, kinds_read, words_held, words_read
 from fedproc.contract.tool.task import Placement
 
 _MB = 1_000_000
@@ -74,6 +76,24 @@ def selectors(
     return [_selector(tool, task, at_sites, there, hosts, datasets) for task in tasks]
 
 
+def unfit(tasks: Sequence[TaskView], offered: Iterable[DatasetView]) -> dict[str, str]:
+    """Of the datasets that hold nothing of what the tasks read: why; as a submission would be refused."""
+    reads = [kinds_read(entry.get("media_types", ())) for entry in _datasets_taken(tasks)]
+    if not reads or None in reads:
+        return {}
+    everything = frozenset[Kind]().union(*(read for read in reads if read is not None))
+    return {
+        each.id: f"it holds {words_held(each.kinds or ())}, and the tool reads {words_read(everything)}"
+        for each in offered
+        if not any(fits(each.kinds, read) for read in reads)
+    }
+
+
+def takes_datasets(tasks: Iterable[TaskView]) -> bool:
+    """Whether any of them reads a dataset."""
+    return bool(_datasets_taken(tasks))
+
+
 def needs_datasets(tasks: Sequence[TaskView]) -> bool:
     """Whether the hosts follow from the datasets that are chosen."""
     return _takes([task for task in tasks if task.placement is not Placement.server]) == "datasets"
@@ -102,10 +122,14 @@ def _selector(
 
 def _takes(tasks: Iterable[TaskView]) -> str:
     """What the user chooses: where a task must have a dataset, its host follows from it."""
-    inputs = [entry for task in tasks for entry in task.inputs if entry["kind"] == "dataset"]
+    inputs = _datasets_taken(tasks)
     if not inputs:
         return "hosts"
     return "datasets" if any(not entry.get("optional") for entry in inputs) else "both"
+
+
+def _datasets_taken(tasks: Iterable[TaskView]) -> list[dict[str, Any]]:
+    return [entry for task in tasks for entry in task.inputs if entry["kind"] == "dataset"]
 
 
 def _aggregator(tool: ToolView, task: TaskView, host: HostView, aggregator: str) -> Choice:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from fedproc.central.api.deps import app_state
 from fedproc.central.api.pages.access import Api, SignedIn, pages
+from fedproc.central.api.pages.choices import takes_datasets, unfit
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.central.auth.sessions import Session
@@ -81,10 +82,11 @@ async def show_datasets(
 
 @routes.get("/dashboard/datasets/{dataset}")
 async def show_dataset(request: Request, dataset: str, api: Api, session: SignedIn) -> Response:
-    """One with its columns and images, the tools that take datasets, and whether its reader may use it."""
+    """One with its columns and images, the tools that read what it holds, and whether its reader may use it."""
     found = await api.one(DatasetDetail, f"/datasets/{segment(dataset)}")
     tasks = await api.many(TaskView, "/tools/tasks")
-    tools = sorted({task.tool for task in tasks if any(entry["kind"] == "dataset" for entry in task.inputs)})
+    by_tool = {task.tool: [each for each in tasks if each.tool == task.tool] for task in tasks}
+    tools = [tool for tool in sorted(by_tool) if takes_datasets(by_tool[tool]) and not unfit(by_tool[tool], [found])]
     values = {"dataset": found, "tools": tools, "standing": await _standing(request, session, found.id)}
     return page(request, "dataset.html", values)
 

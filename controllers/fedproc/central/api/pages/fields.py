@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fedproc.contract.tool.lists import Listed, entries, example_list, listed, shown
 from fedproc.contract.tool.values import expected, shown_example, written
 
 _SCALARS = frozenset({"string", "integer", "number"})
@@ -33,8 +34,12 @@ class Field:
     values: tuple[Any, ...] = ()
     """of a select: what each option stands for"""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    item: str = "string"
-    """of a list: the type of its entries"""
+    listed: Listed | None = None
+    """how a list is meant that is typed without brackets"""
+    form: str = ""
+    """how it is typed, where it is no single value"""
+    example: str = ""
+    """as one types it"""
 
 
 def fields(schema: Mapping[str, Any], given: Mapping[str, str], by_host: bool | None = None) -> list[Field]:
@@ -76,7 +81,9 @@ def _field(name: str, schema: Mapping[str, Any], root: Mapping[str, Any], given:
         options=tuple(map(written, values)),
         values=values,
         attributes=_attributes(schema) if kind == "number" else {},
-        item=str(_mapping(schema.get("items")).get("type", "string")),
+        listed=listed(schema),
+        form=_form(kind, schema),
+        example=_example(schema, root),
     )
 
 
@@ -94,9 +101,21 @@ def _kind(schema: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
 
 
 def _hint(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
-    example = shown_example(schema, root)
+    example = _example(schema, root)
     text = expected(schema, root)
     return f"{text[:1].upper()}{text[1:]}" + (f"; for example {example}" if example and len(example) < 80 else "")
+
+
+def _example(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    return example_list(schema, root) or shown_example(schema, root)
+
+
+def _form(kind: str, schema: Mapping[str, Any]) -> str:
+    if kind == "lines":
+        return "with commas between, or one a line"
+    if kind == "json":
+        return "as a list with commas between, or as JSON" if listed(schema) else "as JSON"
+    return ""
 
 
 def _attributes(schema: Mapping[str, Any]) -> dict[str, str]:
@@ -110,7 +129,7 @@ def shown_in(kind: str, value: Any) -> str:
     if value is None:
         return ""
     if kind == "lines" and isinstance(value, list):
-        return "\n".join(map(str, value))
+        return shown(value, "\n") if value else ""
     if kind == "json":
         return json.dumps(value, ensure_ascii=False)
     return written(value) if value != "" else ""
@@ -134,17 +153,15 @@ def read(known: Sequence[Field], given: Mapping[str, str]) -> tuple[dict[str, An
         try:
             values[each.name] = _value(each, text)
         except ValueError as error:
-            wrong[each.name] = str(error)
+            wrong[each.name] = f"{error}; for example {each.example}" if each.example else str(error)
     for name in given.keys() - {each.name for each in known}:
         values[name] = given[name]
     return values, wrong
 
 
 def _value(of: Field, text: str) -> Any:
-    if of.kind == "json":
-        return _json(text)
-    if of.kind == "lines":
-        return [_number(line) if of.item != "string" else line for line in _lines(text)]
+    if of.kind in {"lines", "json"}:
+        return _structured(of, text)
     if of.kind == "number":
         return _number(text)
     if of.kind == "select" and text in of.options:
@@ -152,8 +169,15 @@ def _value(of: Field, text: str) -> Any:
     return text
 
 
-def _lines(text: str) -> Iterator[str]:
-    return (line.strip() for line in text.splitlines() if line.strip())
+def _structured(of: Field, text: str) -> Any:
+    """A list without brackets, or JSON; which of them, its first character says."""
+    if of.listed is None or text.lstrip()[:1] in {"{", '"'}:
+        return _json(text)
+    if text.lstrip()[:1] == "[":
+        found = _json(text)
+        return of.listed.value(found) if isinstance(found, list) else found
+    found = entries(text, of_numbers=of.listed.of_numbers)
+    return of.listed.value([_number(each) if of.listed.of_numbers else each for each in found])
 
 
 def _number(text: str) -> Any:

@@ -21,7 +21,7 @@ from fedproc.central.api.deps import app_state
 from fedproc.central.api.pages import encryption_key, fields
 from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
 from fedproc.central.api.pages.backend import ApiError, Backend
-from fedproc.central.api.pages.choices import Federation, Selector, needs_datasets, selectors
+from fedproc.central.api.pages.choices import Federation, Selector, needs_datasets, selectors, unfit
 from fedproc.central.api.pages.datasets import GRANT_SECONDS
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.central.auth.sessions import Session
@@ -184,11 +184,18 @@ def _placed(error: ApiError, tool: ToolView) -> dict[str, str]:
     for entry in error.errors:
         where, what = str(entry.get("where", "")), str(entry.get("what", ""))
         place = _place(where.removeprefix("body."), what, tool)
-        cure = "" if place.startswith(("p.", "hp.")) else str(entry.get("cure", ""))
+        cure = _typed(place, tool) if place.startswith(("p.", "hp.")) else str(entry.get("cure", ""))
         found.setdefault(place, []).append(f"{what} ({cure})" if cure else what)
     if not found:
         found[""] = [error.message]
     return {place: "; ".join(texts) for place, texts in found.items()}
+
+
+def _typed(place: str, tool: ToolView) -> str:
+    """An example for a parameter, as one types it in the form."""
+    name = place.rpartition(".")[2]
+    found = next((each.example for each in fields.fields(tool.parameters, {}) if each.name == name), "")
+    return f"for example {found}" if found else ""
 
 
 def _place(where: str, what: str, tool: ToolView) -> str:
@@ -224,6 +231,7 @@ async def _form(
     if draft.tool:
         values |= await _of_tool(api, draft, values["wrong"], settings.aggregator)
         values["ungranted"] = await _ungranted(request, session, values.get("selectors", ()))
+        values["ungranted"] |= values.get("unfit", {})
         values["ask_at"] = {each: app_state(request).grant_checks.ask_at(each) for each in values["ungranted"]}
     return await run_in_threadpool(page, request, "new.html", values, status)
 
@@ -238,6 +246,7 @@ async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator
     tasks = await api.many(TaskView, "/tools/tasks", tool=tool.id, version=tool.version)
     there, hidden = await _federation(api, draft, tasks, aggregator)
     found = selectors(tool, tasks, there, draft.hosts, draft.datasets)
+    amiss = unfit(tasks, there.datasets)
     able = [choice for each in found if each.takes != "nothing" for choice in each.choices if not choice.obstacle]
     asked = fields.fields(fields.without_defaults(tool.parameters), {}, by_host=True)
     shown = [choice.host for choice in able if choice.chosen or len(able) <= _FEW]
@@ -247,7 +256,8 @@ async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator
         "hidden": hidden,
         "fields": fields.fields(tool.parameters, draft.parameters),
         "host_fields": {host: fields.filled(asked, draft.host_parameters.get(host, {})) for host in shown},
-        "left_out": sorted({*draft.datasets, *draft.hosts} - _able(found)),
+        "unfit": amiss,
+        "left_out": sorted({*draft.datasets, *draft.hosts} - (_able(found) - amiss.keys())),
     }
 
 

@@ -21,7 +21,7 @@ _AT_ONCE = 500
 _LARGEST = 2**63 - 1
 _TERMS = dataset_terms.c
 _SETS = datasets.c
-_VALUES = ("version", "label", "description", "files", "size", "catalogue")
+_VALUES = ("version", "label", "description", "files", "size", "catalogue", "kinds")
 SORTED_BY = ("persons", "files", "size")
 MOST_FILTERS = 100
 """values of one filter that are told, those of the most datasets first"""
@@ -146,6 +146,15 @@ def labels(connection: Connection, wanted: Iterable[str]) -> dict[tuple[str, str
     return {(row.host, row.id): row.label for row in connection.execute(query)}
 
 
+def kinds(connection: Connection, wanted: Iterable[str]) -> dict[str, dict[str, list[str] | None]]:
+    """What the datasets of the ``wanted`` hosts hold, by host and id; None where the host does not say it."""
+    found: dict[str, dict[str, list[str] | None]] = {}
+    query = select(_SETS.host, _SETS.id, _SETS.kinds).where(_SETS.host.in_(sorted(wanted)))
+    for row in connection.execute(query):
+        found.setdefault(row.host, {})[row.id] = row.kinds
+    return found
+
+
 def _joined(query: Select[Any], wanted: Wanted) -> Select[Any]:
     """With the first term in front of all."""
     if wanted.terms:
@@ -222,7 +231,9 @@ def _row(host: str, entry: OfferedDataset) -> dict[str, Any]:
     return {"host": host, "id": entry.id, **{name: _plain(value) for name, value in values.items()}}
 
 
-def _plain(value: str | int | None) -> str | int | None:
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
     if isinstance(value, str):
         return value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return value if value is None else max(min(value, _LARGEST), 0)

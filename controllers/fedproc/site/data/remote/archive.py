@@ -200,6 +200,7 @@ def _offer(name: str, entry: DatasetSettings, known: Known) -> OfferedDataset:
         description=entry.description or "",
         files=known.files,
         catalogue=entry.catalogue,
+        kinds=("images",),
     )
     offer.model_dump_json()
     return offer

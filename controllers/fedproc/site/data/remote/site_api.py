@@ -80,7 +80,7 @@ class SiteDataApi:
             offer = OfferedDataset(
                 id=name, version=theirs.version, label=entry.version or theirs.label,
                 description=entry.description or theirs.title, files=theirs.files, size=theirs.size,
-                catalogue=entry.catalogue,
+                catalogue=entry.catalogue, kinds=theirs.kinds or None,
             )  # fmt: skip
             offer.model_dump_json()
             return offer, tuple(page.model_copy(update={"dataset": name}) for page in found.columns)
