@@ -48,3 +48,25 @@ def test_elapsed_times_are_those_of_the_events() -> None:
 def test_a_success_without_a_host_is_told_in_a_terminal_and_in_a_pipe() -> None:
     for terminal in (False, True):
         assert "succeeded without BSC" in _shown(_event(state="succeeded", reason="without BSC"), terminal=terminal)
+
+
+def test_lines_say_what_is_waited_for_and_nothing_twice() -> None:
+    waits = _event(**JOB, progress={"waiting_for": "room for 4 CPUs"})
+    dispatched, review = _event(**JOB, state="dispatched"), _event(**JOB, state="awaiting_release")
+    other = _event(**{**JOB, "job": "j-" + "1" * 26, "host": "BSC"}, state="dispatched")
+    shown = _shown(dispatched, dispatched, other, waits, waits, _event(**JOB, state="running"), waits, review)
+    assert [" ".join(each.split()) for each in shown.splitlines()] == [
+        "local@UB dispatched: waits for its host to take it",
+        "local@BSC dispatched: waits for its host to take it",
+        "local@UB waits for room for 4 CPUs",
+        "local@UB running",
+        "local@UB waits for room for 4 CPUs",
+        "local@UB awaiting_release: waits for a person at its site, who decides whether its outputs leave",
+    ]
+    assert "waits for its host to take it" in _shown(dispatched, terminal=True)
+
+
+def test_reason_of_an_event_goes_before_what_its_state_means() -> None:
+    shown = _shown(_event(**JOB, state="queued", code="x", reason="sent again"), _event(state="queued"))
+    assert "queued (x) sent again" in shown
+    assert "waits for its turn" not in shown

@@ -17,6 +17,16 @@ from fedproc.contract.api.experiments import EventView
 from fedproc.contract.states import TERMINAL, JobState
 
 _STEPS = {state: step for step, state in enumerate(state for state in JobState if state not in TERMINAL)}
+_MEANS = {
+    JobState.queued: "waits for its turn: for tasks before it, or for a file of yours",
+    JobState.dispatched: "waits for its host to take it",
+    JobState.accepted: "waits for its host to lay out tool and data",
+    JobState.materialising: "its host lays out tool and data",
+    JobState.prepared: "waits for its start: for room at its host, or for the tasks that start with it",
+    JobState.collecting: "its outputs are checked and sent",
+    JobState.awaiting_release: "waits for a person at its site, who decides whether its outputs leave",
+}
+"""what a job waits for in a state, unless its event says more"""
 _SHORT = 100
 _TAIL = 5
 
@@ -34,12 +44,13 @@ def follow(events: Iterable[EventView], console: Console, *, logs: bool = False)
 
 
 class _Lines:
-    """One line per event."""
+    """One line per event, but for those that say again what was said last of their job."""
 
     def __init__(self, console: Console, logs: bool) -> None:
         self._console = console
         self._logs = logs
         self._last: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_TAIL))
+        self._said_last: dict[str, str] = {}
         self.live: AbstractContextManager[Any] = nullcontext()
 
     def show(self, event: EventView) -> None:
@@ -56,7 +67,7 @@ class _Lines:
                 self._said(where, event.log["lines"])
 
     def _state(self, event: EventView, where: str) -> None:
-        self._say(where, coloured(event.state or ""), reason_text(event))
+        self._news(where, coloured(event.state or ""), note_text(event))
         self._explain(event, where)
 
     def _explain(self, event: EventView, where: str) -> None:
@@ -69,7 +80,14 @@ class _Lines:
             self._say(where, "| ", each)
 
     def _progress(self, event: EventView, where: str) -> None:
-        self._say(where, progress_text(event.progress or {}))
+        self._news(where, progress_text(event.progress or {}))
+
+    def _news(self, where: str, *parts: object) -> None:
+        """States are told again after a reconnection, and what is waited for may be told often."""
+        text = line(*parts).plain
+        if self._said_last.get(where) != text:
+            self._said_last[where] = text
+            self._say(where, *parts)
 
     def _say(self, where: str, *parts: object) -> None:
         self._console.print(line(f"  {where:<18} ", *parts), highlight=False, soft_wrap=True)
@@ -94,10 +112,14 @@ class _Bars(_Lines):
         row, state = self._row(event, where), event.state or ""
         terminal = JobState(state) in TERMINAL
         step = _STEPS.get(JobState(state), len(_STEPS))
-        note = reason_text(event).strip()
+        note = note_text(event).strip()
         ended = event.time if terminal else None
         self._progress_bars.update(
-            row, completed=step, state=coloured(state), note=styled(note[:_SHORT], "dim"), ended=ended
+            row,
+            completed=step,
+            state=coloured(state),
+            note=styled(note.removeprefix(": ")[:_SHORT], "dim"),
+            ended=ended,
         )
         if terminal and note:
             self._say(where, coloured(state), " ", note)
@@ -160,6 +182,12 @@ def progress_text(progress: dict[str, Any]) -> str:
     if waits := progress.get("waiting_for"):
         return f"waits for {waits}"
     return metrics_text(progress)
+
+
+def note_text(event: EventView) -> str:
+    """Why; or what a job waits for in this state."""
+    means = _MEANS.get(JobState(event.state)) if event.job and event.state in {*JobState} else None
+    return reason_text(event) or (f": {means}" if means else "")
 
 
 def reason_text(event: EventView) -> str:
