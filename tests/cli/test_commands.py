@@ -17,7 +17,7 @@ from tests.support.central_api import TOOLS, Federation
 
 from fedproc.central.db.engine import write_transaction
 from fedproc.central.db.repositories import dataset_columns, datasets
-from fedproc.central.db.schema import experiments, jobs
+from fedproc.central.db.schema import experiments, hosts, jobs
 from fedproc.client import session
 from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns, OfferedDataset
 from fedproc.contract.wire.releasing import AdmittedTool
@@ -277,6 +277,9 @@ def test_a_success_without_a_host_is_told_everywhere(federation: Federation, ros
 
 
 def test_the_report_has_what_one_needs_to_publish_results(federation: Federation, rosa: Call, tmp_path: Path) -> None:
+    _offer(federation, "UB", title="Breast cohort", creators=["A. Roe", "B. Poe"])
+    with write_transaction(federation.engine) as connection:
+        connection.execute(update(hosts).where(hosts.c.id == "UB").values(site="UB Hospital"))
     with federation.user() as client:
         started = federation.start(client, label="cohort 7", purpose="a study")["id"]
     federation.books.dispatch()
@@ -290,6 +293,8 @@ def test_the_report_has_what_one_needs_to_publish_results(federation: Federation
     assert report["tool"]["digest"].startswith("sha256:")
     assert report["citation"].startswith(f"count 1.2.0 ({report['tool']['digest']}) on ")
     assert f"federated experiment {started} at {federation.url}" in report["citation"]
+    assert "A. Roe, B. Poe: “Breast cohort”, UB Hospital, UB:cohort version 1; “cohort of BSC”" in report["citation"]
+    assert report["citation_lacks"].startswith("not known here: who made it of BSC:cohort")
     assert report["parameters"] == {"column": "age", "limit": 10, "delimiter": ","}
     assert {each["id"]: each["version"] for each in report["datasets"]} == {"UB:cohort": "1", "BSC:cohort": "1"}
     assert {each["host"] for each in report["jobs"]} == {"UB", "BSC", "EUCAIM"}
@@ -556,7 +561,7 @@ def test_datasets_are_found_by_what_they_are_and_by_their_entry_in_a_catalogue(
         datasets.describe(connection, "UB", "cohort", "1")
     found = rosa("data", "list", "--column", "AGE", "--text", "cohort")
     assert ("UB:cohort" in found.out, "BSC:cohort" in found.out) == (True, False)
-    assert "no host offers such a dataset" in rosa("data", "list", "--modality", "CT").out
+    assert "no dataset fits all of this; fedproc data shows all" in rosa("data", "list", "--modality", "CT").out
     both = json.loads(rosa("data", "list", "--catalogue", "eucaim:breast", "--json").out)
     assert [entry["id"] for entry in both] == ["BSC:cohort", "UB:cohort"]
     shown = rosa("data", "show", "eucaim:breast").out
@@ -587,3 +592,9 @@ def test_record_is_saved_as_one_zip_and_nothing_is_overwritten(
     assert place.read_bytes()[:2] == b"PK"
     again = rosa("experiments", "crate", started, "--to", str(place))
     assert (again.code, "is there already" in again.err) == (1, True)
+
+
+def test_federation_without_a_dataset_says_so(federation: Federation, rosa: Call) -> None:
+    for host in ("UB", "BSC", "FORTH"):
+        federation.books.beat(host, ())
+    assert rosa("data").out == "no host offers a dataset yet\n"

@@ -50,7 +50,7 @@ def test_words_of_a_tool_stay_in_their_line(tmp_path: Path) -> None:
 
 def _report(rows: list[dict[str, Any]]) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(
-        ("label", "owner_name", "created", "ended", "purpose", "experiment", "centre", "citation")
+        ("label", "owner_name", "created", "ended", "purpose", "experiment", "centre", "citation", "citation_lacks")
     )
     lists: dict[str, Any] = {name: [] for name in ("jobs", "datasets", "files", "succeeded_without", "partly_released")}
     tool = {"id": "t", "version": "1.0.0", "digest": "sha256:0"}

@@ -216,6 +216,7 @@ def list_datasets(
     json: AsJson = False,
 ) -> None:
     """The datasets at the hosts, all or those that fit."""
+    filtered = any((host, modality, body_part, kind, column, text, catalogue))
     with signed_in() as client:
         found = client.datasets(
             host=host, modality=modality, body_part=body_part, kind=kind, column=column, text=text, catalogue=catalogue
@@ -227,7 +228,13 @@ def list_datasets(
          flowing(entry.description))
         for entry in found
     ]  # fmt: skip
-    table(("dataset", "version", "size", "", "what it is"), rows, none="no host offers such a dataset")
+    table(("dataset", "version", "size", "", "what it is"), rows, none=_no_dataset(filtered=filtered))
+
+
+def _no_dataset(*, filtered: bool) -> str:
+    return (
+        "no dataset fits all of this; fedproc data shows all there are" if filtered else "no host offers a dataset yet"
+    )
 
 
 @data.command("files")

@@ -112,9 +112,13 @@ def _show_imaging(found: ImagingSummary) -> None:
     """Numbers are multiples of the floor, and what fewer persons have is not there."""
     if found.persons is None:
         return say(f"images of fewer than {found.floor} persons")
-    say(f"images of about {found.persons} persons, {found.studies} studies, {found.series} series")
+    say(f"images of about {found.persons} persons, {found.studies} studies, {found.series} series{_marked(found)}")
     rows = [(name, _counts(getattr(found, name))) for name in ("modality", "body_part", "manufacturer", "sex", "age")]
     table(("", f"persons by it, in multiples of {found.floor}"), rows, none="")
+
+
+def _marked(found: ImagingSummary) -> str:
+    return f"; beside them {found.segmentations} series of segmentations" if found.segmentations else ""
 
 
 def _counts(found: ImagingCounts) -> str:

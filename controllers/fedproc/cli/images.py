@@ -80,7 +80,8 @@ def _cache() -> Path:
 
 
 def _show_images(images: Images) -> None:
-    say(f"{images.persons} persons, {images.studies} studies, {images.series} series")
+    marked = f"; beside them {images.segmentations} series of segmentations" if images.segmentations else ""
+    say(f"{images.persons} persons, {images.studies} studies, {images.series} series{marked}")
     rows = [(name, _most(values)) for name, values in images.by.items()]
     table(("", "persons by it"), rows, none="")
 

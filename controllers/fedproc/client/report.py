@@ -11,17 +11,17 @@ from typing import Any
 
 from fedproc.client.api import Client
 from fedproc.client.row_counts import rows_in
-from fedproc.contract.api.citing import citation
+from fedproc.contract.api.citing import CitedDataset, citation, not_known, title_of
 from fedproc.contract.api.experiments import Report
 from fedproc.contract.api.files import FileView
-from fedproc.contract.api.hosts import DatasetView
+from fedproc.contract.api.hosts import DatasetView, HostView
 
 REPORT = "report.json"
 _OF_EXPERIMENT = {
     "label", "owner_name", "created", "ended", "purpose", "project", "permit", "parameters", "host_parameters",
     "succeeded_without", "partly_released",
 }  # fmt: skip
-_OF_DATASET = ("description", "files", "size", "rows")
+_OF_DATASET = ("title", "creators", "description", "files", "size", "rows")
 """what is told of a dataset if its host still offers the version that was used, and if the host says it"""
 _OF_FILE = {"host", "task", "output", "size", "media_type", "sha256", "plain_sha256"}
 _OF_JOB = {"job", "host", "task", "state", "exit_code", "executor", "runtime", "seconds", "times"}
@@ -37,30 +37,45 @@ def report_of(client: Client, experiment: str, files: Sequence[tuple[FileView, P
         "tool": {"id": view.tool, "version": view.version, "digest": view.digest},
         "state": view.state.value,
         **view.model_dump(mode="json", include=_OF_EXPERIMENT),
-        "datasets": list(_datasets(report, {entry.id: entry for entry in client.datasets()})),
+        "datasets": list(_datasets(report, {entry.id: entry for entry in client.datasets()}, client.hosts())),
         "jobs": [
             {**job.model_dump(mode="json", include=_OF_JOB), "reason": reasons.get(job.job)} for job in report.jobs
         ],
         "rows": rows_in(folder / place for entry, place in files if entry.media_type == "application/json"),
         "files": [{"path": str(place), **entry.model_dump(mode="json", include=_OF_FILE)} for entry, place in files],
     }
-    return {**found, "citation": citation_of(found)}
+    return {**found, "citation": citation_of(found), "citation_lacks": not_known(_cited(found))}
 
 
 def citation_of(report: dict[str, Any]) -> str:
     """One sentence by which others find exactly this (:func:`~fedproc.contract.api.citing.citation`)."""
-    tool, data = report["tool"], [(each["id"], each["version"]) for each in report["datasets"]]
+    tool, data = report["tool"], _cited(report)
     ending = f"{report['state']} {_second(report['ended'] or report['created'])}"
     return citation((tool["id"], tool["version"], tool["digest"]), data, report["experiment"], report["centre"], ending)
 
 
-def _datasets(report: Report, offered: dict[str, DatasetView]) -> Iterator[dict[str, Any]]:
-    """Each dataset once, in the version that its job read."""
+def _cited(report: dict[str, Any]) -> list[CitedDataset]:
+    return [
+        CitedDataset(
+            each["id"],
+            each["version"],
+            title_of(each["title"] or "", each["description"] or ""),
+            each["creators"] or (),
+            each["publisher"],
+        )
+        for each in report["datasets"]
+    ]
+
+
+def _datasets(report: Report, offered: dict[str, DatasetView], hosts: Iterable[HostView]) -> Iterator[dict[str, Any]]:
+    """Each dataset once, in the version that its job read; its publisher is who runs its host."""
+    sites = {host.id: host.site for host in hosts}
     used = {f"{job.host}:{use['id']}": use.get("version") for job in report.jobs for use in job.datasets}
     for name, version in used.items():
         now = offered.get(name)
         known = now.model_dump(mode="json") if now is not None and now.version == version else {}
-        yield {"id": name, "version": version, **{key: known.get(key) for key in _OF_DATASET}}
+        publisher = sites.get(name.partition(":")[0], "")
+        yield {"id": name, "version": version, "publisher": publisher, **{key: known.get(key) for key in _OF_DATASET}}
 
 
 def text_of(report: dict[str, Any]) -> str:
@@ -168,6 +183,8 @@ def _cite(report: dict[str, Any]) -> Iterator[str]:
         yield "\nNot to be cited yet: it has not ended; fetch the results again when it has.\n"
     else:
         yield f"\nTo cite: {report['citation']}; hashes of the files: {REPORT}\n"
+        if lacks := report["citation_lacks"]:
+            yield f"Of its data is {_one_line(lacks)}\n"
 
 
 def _json(value: Any) -> str:

@@ -246,6 +246,8 @@ def _cohort_description(host: str) -> dict[str, Any]:
         "id": "breast-cohort",
         "version": "1.0.0",
         "description": f"Breast cancer patients at {host}: recurrence-free survival and seven covariates at surgery",
+        "title": f"Breast cancer patients of the GBSG2 trial, the part of {host}",
+        "creators": ["German Breast Cancer Study Group"],
         "source": "GBSG2 trial as shipped by lifelines",
         "tables": {"cohort": "cohort.csv"},
         "columns": list(_COHORT_COLUMNS),
@@ -260,6 +262,8 @@ def _wisconsin_description(host: str) -> dict[str, Any]:
         "id": "wisconsin",
         "version": "1.0.0",
         "description": f"Breast tumours at {host}: 30 measures of cell nuclei, and whether malignant",
+        "title": f"Wisconsin diagnostic breast cancer, the part of {host}",
+        "creators": ["W. H. Wolberg", "W. N. Street", "O. L. Mangasarian"],
         "source": "Diagnostic Wisconsin breast cancer database as shipped by scikit-learn",
         "tables": {"train": "train.csv", "test": "test.csv"},
         "columns": [

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedproc.contract.wire.datasets import ImagingSummary
-from fedproc.site.data.imaging import Images, age_class, rounded
+from fedproc.site.data.consistency import SCHEMA
+from fedproc.site.data.imaging import Images, age_class, images_in, rounded, rounded_again
 
 MANY = Images(
     persons=57, studies=61, series=140,
@@ -24,6 +28,26 @@ def test_numbers_are_multiples_of_the_floor_and_few_persons_are_not_named() -> N
 
 def test_of_few_persons_nothing_is_said() -> None:
     assert rounded(Images(9, 9, 900, {"modality": {"CT": 9}}), 10) == ImagingSummary(floor=10)
+
+
+def test_segmentations_are_told_apart_from_series_of_images_and_not_of_few_persons() -> None:
+    marked = Images(20, 20, 40, {}, segmentations=20, segmented=10)
+    assert (rounded(marked, 10).series, rounded(marked, 10).segmentations) == (40, 20)
+    assert rounded(marked, 11).segmentations is None
+    assert rounded(MANY, 10).segmentations is None
+    again = rounded_again(rounded(marked, 10), 10)
+    assert (again.series, again.segmentations) == (40, 20)
+    assert rounded_again(rounded(marked, 10), 20).segmentations is None
+
+
+def test_index_counts_segmentations_apart() -> None:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(SCHEMA)
+        rows = [("1", "CT", "A"), ("2", "SEG", "A"), ("3", "RTSTRUCT", "B"), ("4", None, "B"), ("5", "SEG", None)]
+        db.executemany("INSERT INTO series (series, modality, patient, files, bytes) VALUES (?, ?, ?, 1, 1)", rows)
+        found = images_in(db)
+    assert found is not None
+    assert (found.persons, found.series, found.segmentations, found.segmented) == (3, 2, 3, 3)
 
 
 @given(

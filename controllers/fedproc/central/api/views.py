@@ -260,6 +260,8 @@ def dataset_view(row: Row[Any], heartbeat_timeout: float) -> DatasetView:
         version=row.version,
         label=row.label,
         description=row.description,
+        title=row.title or "",
+        creators=row.creators or [],
         files=row.files,
         size=row.size,
         catalogue=row.catalogue,

@@ -21,6 +21,8 @@ datasets = Table(
     Column("modality", JSON),
     Column("body_part", JSON),
     Column("kinds", JSON(none_as_null=True)),
+    Column("title", Text),
+    Column("creators", JSON(none_as_null=True)),
     Index("ix_datasets_catalogue", "catalogue"),
 )
 """What the hosts offer, as their last heartbeats say: a copy to be found in. ``catalogue``: an IRI of its entry in a

@@ -30,6 +30,8 @@ class DatasetView(View):
     version: str = Field(description="follows from its content")
     label: str = Field("", description="what its site calls this version")
     description: str = ""
+    title: str = Field("", description="as it is cited, if its site gives one")
+    creators: list[str] = Field([], description="who made it, if its site says so")
     files: int | None = None
     size: int | None = None
     catalogue: str | None = Field(None, description="the IRI of its entry in a catalogue outside, by which it is found")

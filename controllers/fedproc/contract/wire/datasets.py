@@ -16,6 +16,8 @@ MOST_VALUES = 100
 """categories of a column that are named"""
 NAME_LENGTH = 200
 """characters of a column's name, unit, or one of its categories"""
+MOST_CREATORS = 50
+"""of one dataset"""
 TEXT_LENGTH = 1000
 """characters of a column's description"""
 
@@ -39,6 +41,8 @@ class OfferedDataset(Offer):
     version: str = Field(description="follows from its content: another one means that a name or a byte is another")
     label: str = Field("", description="what the site itself calls this version")
     description: str = ""
+    title: Short = Field("", description="as it is cited")
+    creators: tuple[Short, ...] = Field((), max_length=MOST_CREATORS, description="persons or groups that made it")
     files: int | None = None
     size: int | None = Field(None, description="bytes")
     catalogue: CatalogueId | None = Field(None, description="the IRI of its entry in a catalogue outside")
@@ -74,6 +78,9 @@ class ImagingSummary(Offer):
     persons: int | None = Field(None, description="None: fewer than the floor; then nothing else is said, either")
     studies: int | None = None
     series: int | None = None
+    segmentations: int | None = Field(
+        None, description="series of segmentations, which series does not count; none: not said, or of few persons"
+    )
     modality: ImagingCounts = ImagingCounts()
     body_part: ImagingCounts = ImagingCounts()
     manufacturer: ImagingCounts = ImagingCounts()

@@ -24,20 +24,27 @@ class Images:
     studies: int
     series: int
     by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    segmentations: int = 0
+    """series that mark what is in images, and are none; ``series`` does not count them"""
+    segmented: int = 0
+    """persons of whom there is one"""
 
 
 def images_in(db: sqlite3.Connection) -> Images | None:
     """Those of an index; None if there are none. All series without PatientID are one person's."""
-    persons, studies, series = db.execute(
-        f"SELECT COUNT(DISTINCT {PERSON}), COUNT(DISTINCT study), COUNT(*) FROM series"  # noqa: S608
-    ).fetchone()
+    persons, studies, series, segmentations, segmented = db.execute(_NUMBERS).fetchone()
     if not series:
         return None
     by = {name: dict(db.execute(_BY.format(value=f"COALESCE(NULLIF({name}, ''), '?')"))) for name in _ATTRIBUTES}
     by["age"] = _classes(db)
-    return Images(persons, studies, series, by)
+    return Images(persons, studies, series - segmentations, by, segmentations, segmented)
 
 
+_MARKS = "modality IN ('SEG', 'RTSTRUCT')"
+_NUMBERS = f"""
+SELECT COUNT(DISTINCT {PERSON}), COUNT(DISTINCT study), COUNT(*), COALESCE(SUM({_MARKS}), 0),
+       COUNT(DISTINCT CASE WHEN {_MARKS} THEN {PERSON} END)
+FROM series"""  # noqa: S608
 _BY = "SELECT {value} AS value, COUNT(DISTINCT " + PERSON + ") FROM series GROUP BY 1"  # noqa: S608
 
 
@@ -67,6 +74,7 @@ def rounded(images: Images, floor: int) -> ImagingSummary:
         persons=_nearest(images.persons, floor),
         studies=_nearest(images.studies, floor),
         series=_nearest(images.series, floor),
+        segmentations=_nearest(images.segmentations, floor) if images.segmented >= floor else None,
         **{name: _counts(values, floor) for name, values in images.by.items()},
     )
 
@@ -87,6 +95,8 @@ def rounded_again(summary: ImagingSummary, floor: int) -> ImagingSummary:
     if summary.persons is None or summary.persons < least:
         return ImagingSummary(floor=floor)
     numbers = {name: _nearest(getattr(summary, name) or 0, floor) for name in ("persons", "studies", "series")}
+    if summary.segmentations is not None and summary.segmentations >= least:
+        numbers["segmentations"] = _nearest(summary.segmentations, floor)
     counts = {name: _counted_again(getattr(summary, name), least, floor) for name in (*_ATTRIBUTES, "age")}
     return ImagingSummary(floor=floor, **numbers, **counts)
 

@@ -203,6 +203,13 @@ def test_names_that_a_person_gave_are_kept_by_their_headers(tmp_path: Path) -> N
     assert set(found) == {"age", "other", "Grad"}
 
 
+def test_what_a_person_wrote_beside_the_columns_is_kept(tmp_path: Path) -> None:
+    wrote = {"title": "T", "creators": ["A. Roe"], "person": "id", "identifying_accepted": ["private_tags"]}
+    (tmp_path / "dataset.json").write_text(json.dumps({**wrote, "columns": []}))
+    found = proposal(tmp_path, "id,age\n7,61\n7,62\n").description
+    assert {name: found.get(name) for name in wrote} == wrote
+
+
 @pytest.mark.parametrize(
     ("content", "looks"),
     [

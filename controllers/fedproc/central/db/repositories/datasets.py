@@ -21,7 +21,7 @@ _AT_ONCE = 500
 _LARGEST = 2**63 - 1
 _TERMS = dataset_terms.c
 _SETS = datasets.c
-_VALUES = ("version", "label", "description", "files", "size", "catalogue", "kinds")
+_VALUES = ("version", "label", "description", "files", "size", "catalogue", "kinds", "title", "creators")
 SORTED_BY = ("persons", "files", "size")
 MOST_FILTERS = 100
 """values of one filter that are told, those of the most datasets first"""

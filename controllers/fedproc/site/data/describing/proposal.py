@@ -22,7 +22,9 @@ from fedproc.tables.records import Records, split
 
 _CERTAIN = frozenset({"utf-8", "utf-16"})
 _ACCENTED = re.compile(r"\w*[^\W\x00-\x7f]\w*|[^\x00-\x7f]")
-_KEPT = ("id", "version", "description", "source", "show_columns")
+_KEPT = (
+    "id", "version", "description", "title", "creators", "source", "show_columns", "person", "identifying_accepted",
+)  # fmt: skip
 _KEPT_OF_COLUMNS = ("unit", "description")
 
 
