@@ -186,7 +186,7 @@ def progress_text(progress: dict[str, Any]) -> str:
 
 def note_text(event: EventView) -> str:
     """Why; or what a job waits for in this state."""
-    means = _MEANS.get(JobState(event.state)) if event.job and event.state in {*JobState} else None
+    means = next((text for state, text in _MEANS.items() if event.job and state == event.state), "")
     return reason_text(event) or (f": {means}" if means else "")
 
 
