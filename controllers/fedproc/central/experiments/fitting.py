@@ -8,11 +8,11 @@ from fedproc.central.experiments.parameters import FieldError, field_error
 from fedproc.contract.tool.reading import WORDS, Kind, fits, kinds_read, words_held, words_read
 from fedproc.contract.tool.task import Task
 
-Held = Mapping[str, Collection[str] | None]
+KindsByDataset = Mapping[str, Collection[str] | None]
 """by dataset (``HOST:id``) of one host: the kinds that it holds, None where the host does not say"""
 
 
-def unfit(name: str, tasks: Iterable[Task], hosts: Iterable[Held]) -> Iterator[FieldError]:
+def unfit(name: str, tasks: Iterable[Task], hosts: Iterable[KindsByDataset]) -> Iterator[FieldError]:
     """One fault for each dataset that no input of the tool ``name`` reads, and for each input that would have none."""
     inputs = [(task.name, entry) for task in tasks for entry in task.inputs if entry.kind == "dataset"]
     reads = [(task, entry.name, entry.optional, kinds_read(entry.media_types)) for task, entry in inputs]

@@ -56,5 +56,5 @@ def not_known(datasets: Iterable[CitedDataset]) -> str:
         "who made it": [each.id for each in known if not each.creators],
         "the organisation that has it": [each.id for each in known if not each.publisher],
     }
-    said = [f"{what} of {', '.join(ids)}" for what, ids in missing.items() if ids]
-    return f"not known here: {'; '.join(said)} (ask the site: docs/datasets.md)" if said else ""
+    parts = [f"{what} of {', '.join(ids)}" for what, ids in missing.items() if ids]
+    return f"not known here: {'; '.join(parts)} (ask the site: docs/datasets.md)" if parts else ""
