@@ -71,6 +71,12 @@ def test_filters_count_what_fits(lena: httpx.Client) -> None:
     assert "5000 experiments" in lena.get("/dashboard/experiments?state=ended").text
 
 
+def test_a_search_that_finds_nothing_leads_on(lena: httpx.Client) -> None:
+    page = lena.get("/dashboard/experiments?text=nothing+is+called+so").text
+    assert re.search(r'0 experiments that fit the filter. <a href="/dashboard/experiments">Show all</a>', page)
+    assert "1 experiment that fits the filter." in lena.get("/dashboard/experiments?text=run+04321").text
+
+
 def test_a_part_behind_the_end_is_empty(lena: httpx.Client) -> None:
     page = lena.get("/dashboard/experiments?page=9999")
     assert page.status_code == 200

@@ -127,6 +127,53 @@ def test_a_lost_stream_says_so_and_catches_up(tab: Tab, dashboard: Federation, s
     tab.complaints[:] = [text for text in tab.complaints if "ERR_" not in text and "Failed to fetch" not in text]
 
 
+NOTED = """new MutationObserver(() => {
+  window.said = (window.said || "") + document.getElementById("stream").textContent;
+}).observe(document.getElementById("stream"), { childList: true })"""
+
+
+def test_a_connection_that_says_nothing_is_told_and_made_anew(
+    tab: Tab, dashboard: Federation, started: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab.page.clock.install()
+    tab.sign_in()
+    page = tab.open(f"/dashboard/experiments/{started}")
+    page.get_by_text("Live: changes appear").wait_for()
+    connections: list[str] = []
+    page.on("request", lambda request: connections.append(request.url) if request.url.endswith("/live") else None)
+    page.clock.run_for(30_000)
+    assert page.locator("#stream").get_attribute("data-state") == "live"
+    page.evaluate(NOTED)
+    page.clock.run_for(60_000)
+    page.wait_for_function("(window.said || '').includes('Connection lost')")
+    page.get_by_text("Live: changes appear").wait_for()
+    assert connections
+
+
+def test_a_stream_says_that_it_is_alive(
+    dashboard: Federation, rosa: httpx.Client, started: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "POLL_SECONDS", 0.05)
+    with rosa.stream("GET", f"/dashboard/experiments/{started}/live") as stream:
+        lines = stream.iter_lines()
+        alive = (line for line in lines if line == "event: alive")
+        assert [next(alive), next(alive)]
+
+
+def test_an_experiment_that_ends_says_how_to_cite_it(tab: Tab, dashboard: Federation, started: str) -> None:
+    tab.sign_in()
+    page = tab.open(f"/dashboard/experiments/{started}")
+    page.get_by_text("Live: changes appear").wait_for()
+    assert not page.get_by_role("heading", name="To cite it").is_visible()
+    dashboard.books.bring(started, "running", "failed", task="local")
+    page.get_by_text("It has ended").wait_for()
+    assert started in page.locator("#citation").inner_text()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the sentence").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator("#citation").inner_text()
+
+
 @pytest.fixture
 def rosa(dashboard: Federation) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=dashboard.url, follow_redirects=True, timeout=30, trust_env=False) as client:

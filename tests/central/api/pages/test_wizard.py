@@ -16,12 +16,15 @@ from tests.central.api.pages.conftest import Tab
 from tests.support.browser import STANDARDS
 from tests.support.central_api import Federation
 from tests.support.sample_tools import task, tool
+from typer.main import get_command
 
 from fedproc.central.api.pages import wizard
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import tools
 from fedproc.central.db.schema import audit, experiments
 from fedproc.central.settings import UserQuotaSettings
+from fedproc.cli.main import application
+from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.wire.datasets import OfferedDataset
 
 pytestmark = pytest.mark.server
@@ -121,6 +124,40 @@ def test_what_is_wrong_stands_beside_its_field(rosa: httpx.Client) -> None:
 def test_a_tool_that_there_is_not_is_told_at_its_field(rosa: httpx.Client) -> None:
     page = rosa.get("/dashboard/new?tool=leam")
     assert "did you mean learn" in page.text
+
+
+def test_faults_of_the_form_name_no_command(rosa: httpx.Client) -> None:
+    pages = [rosa.get("/dashboard/new?tool=nothing").text, send(rosa, dataset=[]).text]
+    for page in pages:
+        faults = page.partition('id="faults"')[2].partition("</div>")[0]
+        assert "Nothing was started" in faults
+        assert "fedproc " not in faults
+    assert ">hosts and data</a>" in pages[1]
+
+
+def test_tools_are_shown_before_one_is_chosen_and_data_may_come_first(rosa: httpx.Client) -> None:
+    page = rosa.get("/dashboard/new").text
+    assert "/dashboard/new?tool=learn" in page
+    assert 'Or begin with the data: <a href="/dashboard/datasets">' in page
+    assert re.search(r'<select name="tool" id="tool" required', page)
+
+
+def test_texts_are_no_longer_than_the_api_takes_them(rosa: httpx.Client) -> None:
+    page = rosa.get("/dashboard/new?tool=learn").text
+    longest = dict(re.findall(r'<input id="(\w+)"[^>]* maxlength="(\d+)"', page))
+    properties = ExperimentRequest.model_json_schema()["properties"]
+    assert longest.keys() == {"label", "project", "permit", "purpose"}
+    for name, most in longest.items():
+        assert {"maxLength": int(most)}.items() <= properties[name]["anyOf"][0].items()
+        assert send(rosa, **{name: "x" * int(most)}).status_code == 200
+
+
+def test_the_command_that_decrypts_is_one_that_there_is(rosa: httpx.Client) -> None:
+    options = get_command(application(["results"])).commands["results"].params  # type: ignore[attr-defined]
+    there = {option for parameter in options for option in parameter.opts}
+    named = re.findall(r"<code>fedproc results (--[a-z-]+)", rosa.get("/dashboard/new?tool=learn").text)
+    assert named
+    assert set(named) <= there
 
 
 def test_a_host_that_cannot_be_chosen_says_why(dashboard: Federation, rosa: httpx.Client) -> None:
@@ -296,3 +333,22 @@ def test_forecast_is_accessible_and_where_the_eye_is_led(tab: Tab, dashboard: Fe
     options = {"runOnly": {"type": "tag", "values": STANDARDS}, "resultTypes": ["violations"]}
     violations = axe.run(page, options=options).response["violations"]
     assert [f"{v['id']}: {node['html'][:150]}" for v in violations for node in v["nodes"]] == []
+
+
+@pytest.mark.needs_browser
+def test_going_back_to_a_forecast_sends_nothing_and_keeps_what_was_typed(tab: Tab, dashboard: Federation) -> None:
+    tab.sign_in()
+    page = tab.open(LINK)
+    page.get_by_label("rounds", exact=True).fill("9")
+    page.get_by_role("button", name="See first what would come of it").click()
+    page.get_by_role("heading", name="What would come of it").wait_for()
+    before = started(dashboard)
+    page.get_by_role("button", name="Start it as it is").click()
+    page.wait_for_url("**/dashboard/experiments/e-*")
+    page.go_back()
+    page.get_by_role("heading", name="New experiment").wait_for()
+    assert page.get_by_label("rounds", exact=True).input_value() == "9"
+    assert page.get_by_label("UB:cohort").is_checked()
+    page.reload()
+    assert page.get_by_label("Label").input_value() == "first look"
+    assert started(dashboard) == before + 1

@@ -6,7 +6,7 @@ import hmac
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from fedproc.central.api.deps import AppState, app_state, audit_event
 from fedproc.central.api.pages.backend import ApiError, Backend
+from fedproc.central.api.pages.formatting import in_pages
 from fedproc.central.api.pages.rendering import guarded, page
 from fedproc.central.api.problems import status_of, title_of
 from fedproc.central.auth.sessions import Session
@@ -60,7 +61,7 @@ async def _end_refused(request: Request, error: Exception) -> None:
 
 def _own_fault(request: Request, error_id: str) -> Response:
     text = f"This page failed; the API's log has the cause under {error_id}. Tell the federation's operator."
-    return page(request, "fault.html", {"status": 500, "title": title_of(500), "text": text}, 500)
+    return page(request, "fault.html", {"status": 500, "title": title_of(500), "text": text, "before": ""}, 500)
 
 
 def pages() -> APIRouter:
@@ -142,21 +143,35 @@ MaybeSignedIn = Annotated[Session | None, Depends(optional_session)]
 Form = Annotated[FormData, Depends(_checked_form(0))]
 FormWithFile = Annotated[FormData, Depends(_checked_form(1))]
 
+_TITLES = {
+    401: "Not signed in", 403: "Not allowed", 404: "Not found", 409: "Not possible as it stands", 413: "Too large",
+    422: "Not understood", 429: "Too much at once", 503: "Not available just now",
+}  # fmt: skip
+
 
 def error_page(request: Request, error: Exception) -> Response:
     """What went wrong, as a page; who is not signed in is led to sign in, and comes back."""
     status, text = _told(error)
+    title = "Recalled" if getattr(error, "code", "") == "not_found.recalled" else _TITLES.get(status, title_of(status))
     if status == 401 and request.method == "GET" and request.headers.get("sec-fetch-dest", "document") == "document":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse("/dashboard/sign-in?" + urlencode({"next": target}), 303)
-    return page(request, "fault.html", {"status": status, "title": title_of(status), "text": text}, status)
+    values = {"status": status, "title": title, "text": text, "before": _before(request)}
+    return page(request, "fault.html", values, status)
+
+
+def _before(request: Request) -> str:
+    """The page from which a form was sent; empty if there is none."""
+    came = urlsplit(request.headers.get("referer", ""))
+    is_ours = came.netloc == request.headers.get("host") and came.path.startswith("/dashboard")
+    return (came.path + (f"?{came.query}" if came.query else "")) if is_ours and came.path != request.url.path else ""
 
 
 def _told(error: Exception) -> tuple[int, str]:
     if isinstance(error, ApiError):
-        return error.status, error.message
+        return error.status, error.shown
     if isinstance(error, FedprocError):
-        return status_of(error), error.message
+        return status_of(error), in_pages(error.message)
     if isinstance(error, HTTPException):
         return error.status_code, error.detail
     return 422, "the address of this page, or what was sent to it, is not as the page takes it: begin at the start page"

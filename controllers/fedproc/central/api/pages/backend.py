@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from fedproc.central.api.pages.formatting import in_pages
 from fedproc.common.errors import FedprocError
 from fedproc.common.http import problem_of
 
@@ -26,6 +27,13 @@ class ApiError(FedprocError):
         super().__init__(str(problem.get("detail") or f"HTTP {status}"), code=str(problem.get("code") or "error"))
         self.status = status
         self.errors: list[dict[str, Any]] = list(problem.get("errors") or [])
+
+    @property
+    def shown(self) -> str:
+        """To who looks at a page: without commands, and without the shapes of requests."""
+        of_body = [error for error in self.errors if str(error.get("where", "")).startswith("body.")]
+        entries = [f"{error['where'].removeprefix('body.')}: {error.get('what', '')}" for error in of_body]
+        return in_pages("; ".join(entries) or self.message)
 
 
 class Backend:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedproc.central.api.pages.formatting import ago
+from fedproc.central.api.pages.formatting import ago, counted
 from fedproc.contract.api.hosts import DatasetView, HostView
 from fedproc.contract.api.tools import TaskView, ToolSummary, ToolView
 from fedproc.contract.tool.reading import Kind, fits, kinds_read, words_held, words_read
@@ -205,5 +205,5 @@ def _resources(host: HostView, tasks: Sequence[TaskView]) -> str:
 def _note(host: HostView, tool: ToolView) -> str:
     """What is no obstacle."""
     ready = any(line.id == tool.id and line.digest == tool.digest for line in host.tools_ready)
-    waiting = f"{host.open_jobs} open jobs" if host.open_jobs else ""
+    waiting = counted(host.open_jobs, "open job") if host.open_jobs else ""
     return "; ".join(filter(None, ("" if ready else "fetches the tool's parts first", waiting)))

@@ -9,10 +9,12 @@ from fastapi import Query, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
+from fedproc.central.api.deps import app_state
 from fedproc.central.api.middleware import bounded_by
 from fedproc.central.api.pages import timeline
 from fedproc.central.api.pages.access import Api, Form, FormWithFile, SignedIn, pages
 from fedproc.central.api.pages.backend import ApiError, Backend
+from fedproc.central.api.pages.citing import cited
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.common.errors import InvalidInputError
@@ -60,11 +62,13 @@ async def show_experiments(
 async def show_experiment(request: Request, experiment: str, api: Api, session: SignedIn) -> Response:
     """One experiment; what changes in it comes by :mod:`fedproc.central.api.pages.live`."""
     found = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
-    return page(request, "experiment.html", await facts(api, found, session.subject))
+    return page(
+        request, "experiment.html", await facts(api, found, session.subject, app_state(request).settings.public_url)
+    )
 
 
-async def facts(api: Backend, experiment: ExperimentView, reader: str) -> dict[str, object]:
-    """What an experiment's page shows."""
+async def facts(api: Backend, experiment: ExperimentView, reader: str, centre: str) -> dict[str, object]:
+    """What an experiment's page shows; ``centre`` is the address by which it is cited."""
     results, more = await _results(api, experiment.id)
     tasks = await _tasks(api, experiment)
     return {
@@ -78,6 +82,7 @@ async def facts(api: Backend, experiment: ExperimentView, reader: str) -> dict[s
         "earlier": {task.name: earlier(task) for task in tasks},
         "own": experiment.owner == reader,
         "ended": experiment.ended is not None,
+        "citation": await cited(api, experiment, centre) if experiment.ended else "",
     }
 
 

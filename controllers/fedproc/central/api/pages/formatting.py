@@ -14,6 +14,8 @@ from fedproc.contract.wire.release import PARTLY_RELEASED
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'.,;:)])")
+_COMMAND = re.compile(r"\s*\(fedproc [^()]*\)|(?:^|[;:]|(?<=[?.]))\s*fedproc (?:data|tools|hosts|experiments)\b[^;()]*")
+"""what a message of the API says to who types commands"""
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 MARKS = {
@@ -25,6 +27,15 @@ MARKS = {
 
 STATE_WORDS = {"awaiting_release": "awaiting release", "warnings": "finished with warnings",
                "partly_released": "partly released"}  # fmt: skip
+
+
+STATES_MEAN = {
+    "queued": "it waits to be sent to its host", "dispatched": "it was sent; its host has not taken it yet",
+    "accepted": "its host has taken it", "materialising": "its data and what it runs in are laid out",
+    "prepared": "all is laid out", "running": "the tool runs", "collecting": "its outputs are gathered and checked",
+    "awaiting_release": "its outputs wait for the site's release",
+}  # fmt: skip
+"""of a job that goes on: for who reads no manual"""
 
 
 def moment(value: datetime | None) -> Markup:
@@ -42,6 +53,16 @@ def linked(text: str) -> Markup:
     return Markup("").join(each for pair in zip_longest(map(escape, pieces[::2]), links, fillvalue="") for each in pair)
 
 
+def in_pages(text: str) -> str:
+    """A message of the API without the commands that it names: a page has its own way there."""
+    return _COMMAND.sub("", text).strip()
+
+
+def counted(number: int, word: str) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def ago(value: datetime | None) -> str:
     """How long ago, in the largest unit."""
     if value is None:
@@ -57,7 +78,7 @@ def duration(seconds: float | None) -> str:
     for length, unit in _UNITS:
         count, rest = divmod(rest, length)
         if count:
-            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
+            parts.append(counted(count, unit))
     return " ".join(parts[:2]) or "0 seconds"
 
 
@@ -90,8 +111,17 @@ def is_over(state: str) -> bool:
     return state in {one.value for one in TERMINAL} or state in ("warnings", "partly_released")
 
 
+def state_word(state: str) -> str:
+    """A state as people say it."""
+    return STATE_WORDS.get(state, state)
+
+
+def state_means(state: str) -> str:
+    """What goes on in a state, in a sentence; empty for one that ends a job."""
+    return STATES_MEAN.get(state, "")
+
+
 def badge(state: str) -> Markup:
     """A state as mark and word."""
-    word = STATE_WORDS.get(state, state)
     html = Markup('<span class="badge state-{}"><span aria-hidden="true">{}</span> {}</span>')
-    return html.format(state, MARKS.get(state, "·"), word)
+    return html.format(state, MARKS.get(state, "·"), state_word(state))

@@ -1,8 +1,8 @@
 """What happens in an experiment, as it happens: one stream of server-sent events for its page.
 
 Messages without a name are HTML that htmx puts in place; ``metrics`` holds points of curves as JSON, ``news`` is what a
-screen reader says, ``ended`` says that nothing more comes. Each carries the id of the last event that it stands for, so
-that a page which lost its stream catches up by ``Last-Event-ID``.
+screen reader says, ``alive`` comes even when nothing happens, ``ended`` says that nothing more comes. Each carries the
+id of the last event that it stands for, so that a page which lost its stream catches up by ``Last-Event-ID``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterat
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Header, Request
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi.sse import EventSourceResponse, format_sse_event
 from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -23,7 +23,7 @@ from fedproc.central.api.deps import AppState, app_state
 from fedproc.central.api.pages.access import Api, SignedIn, as_user, pages
 from fedproc.central.api.pages.backend import ApiError
 from fedproc.central.api.pages.experiments import facts
-from fedproc.central.api.pages.formatting import STATE_WORDS
+from fedproc.central.api.pages.formatting import counted, state_word
 from fedproc.central.api.pages.rendering import fragment, segment
 from fedproc.central.api.streams import POLL_SECONDS
 from fedproc.central.auth.sessions import Session
@@ -117,7 +117,7 @@ class _Follower:
             if ended:
                 yield self._message("ended", "ended")
                 return
-            yield KEEPALIVE_COMMENT
+            yield self._message("", "alive")
             await _wait(changed)
 
     def _told(self, rows: Sequence[Row[Any]], html: str, more: bool) -> Iterator[bytes]:
@@ -155,7 +155,7 @@ class _Follower:
 
         async def found() -> tuple[ExperimentView, dict[str, object]]:
             view = await api.one(ExperimentView, f"/experiments/{self._experiment}")
-            return view, await facts(api, view, session.subject)
+            return view, await facts(api, view, session.subject, self._app.settings.public_url)
 
         view, shown = await self._shared(("facts", session.operates or session.subject), found)
         own = {"own": view.owner == session.subject}
@@ -180,10 +180,10 @@ def _points(rows: Sequence[Row[Any]]) -> str:
 def _news(rows: Sequence[Row[Any]]) -> str:
     """New states in words, the last ones if there are many."""
     news = [_in_words(row) for row in rows if row.kind == "state"]
-    left_out = f"{len(news) - _MOST_NEWS} more changes; " if len(news) > _MOST_NEWS else ""
+    left_out = f"{counted(len(news) - _MOST_NEWS, 'more change')}; " if len(news) > _MOST_NEWS else ""
     return left_out + "; ".join(news[-_MOST_NEWS:]) if news else ""
 
 
 def _in_words(row: Row[Any]) -> str:
-    state = STATE_WORDS.get(row.data["state"], row.data["state"])
+    state = state_word(row.data["state"])
     return f"{row.host} {row.task}: {state}" if row.job else f"the experiment: {state}"

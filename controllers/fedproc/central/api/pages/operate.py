@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query, Request
+from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
 from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
-from fedproc.central.api.pages.backend import Backend
+from fedproc.central.api.pages.backend import ApiError, Backend
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.contract.api.enrolments import EnrolmentCode, EnrolmentView
 from fedproc.contract.api.hosts import HostView
@@ -18,6 +19,8 @@ from fedproc.contract.api.retention import StorageView
 routes = pages()
 
 _ENTRIES = 100
+_NOT_OF_THE_FORM = frozenset({401, 403})
+"""faults that the form itself cannot be corrected by"""
 
 
 @routes.get("/dashboard/operate")
@@ -26,7 +29,9 @@ async def show_operations(request: Request, api: Api) -> Response:
     return await _operations(request, api)
 
 
-async def _operations(request: Request, api: Backend, code: EnrolmentCode | None = None) -> Response:
+async def _operations(
+    request: Request, api: Backend, code: EnrolmentCode | None = None, wrong: str = "", status: int = 200
+) -> Response:
     enrolments = await api.many(EnrolmentView, "/enrolments")  # first, as it says what role this needs
     health = await api.send("GET", "/hosts/health/", accept=frozenset({503}))
     values = {
@@ -37,46 +42,64 @@ async def _operations(request: Request, api: Backend, code: EnrolmentCode | None
         "unread": (await api.one(DeadLetterPage, "/dead-letters", limit=20)).items,
         "storage": await api.one(StorageView, "/storage"),
         "code": code,
+        "wrong": wrong,
+        "address": "/dashboard/operate" if request.method == "POST" else "",
     }
-    return page(request, "operate.html", values)
+    return page(request, "operate.html", values, status)
+
+
+async def _done(request: Request, api: Backend, path: str, place: str = "", **body: str) -> Response:
+    """Do it, and show how things stand then; what was wrong with it stands in the same page."""
+    try:
+        await api.send("POST", path, body=body or None)
+    except ApiError as error:
+        if error.status in _NOT_OF_THE_FORM:
+            raise
+        return await _operations(request, api, wrong=error.shown, status=error.status)
+    return RedirectResponse(f"/dashboard/operate{place}", 303)
+
+
+def _text(form: FormData, name: str) -> str:
+    return str(form.get(name, "")).strip()
 
 
 @routes.post("/dashboard/operate/codes")
 async def give_code(request: Request, api: Api, form: Form) -> Response:
     """A single-use code for a new host; this page shows it once."""
-    answer = await api.send("POST", "/enrolments", body={"host": str(form.get("host", ""))})
+    try:
+        answer = await api.send("POST", "/enrolments", body={"host": _text(form, "host")})
+    except ApiError as error:
+        if error.status in _NOT_OF_THE_FORM:
+            raise
+        return await _operations(request, api, wrong=error.shown, status=error.status)
     return await _operations(request, api, EnrolmentCode.model_validate_json(answer.content))
 
 
 @routes.post("/dashboard/operate/refusals")
-async def refuse(api: Api, form: Form) -> Response:
+async def refuse(request: Request, api: Api, form: Form) -> Response:
     """Refuse a host's request."""
-    path = f"/enrolments/{segment(str(form.get('host', '')))}/refusal"
-    await api.send("POST", path, body={"reason": str(form.get("reason", ""))})
-    return RedirectResponse("/dashboard/operate", 303)
+    path = f"/enrolments/{segment(_text(form, 'host'))}/refusal"
+    return await _done(request, api, path, reason=_text(form, "reason"))
 
 
 @routes.post("/dashboard/operate/revocations")
-async def revoke(api: Api, form: Form) -> Response:
+async def revoke(request: Request, api: Api, form: Form) -> Response:
     """Revoke a host: its id has to be typed, so that it is not done by a slip."""
-    host = str(form.get("host", ""))
-    await api.send("POST", f"/hosts/{segment(host)}/revocation", body={"reason": str(form.get("reason", ""))})
-    return RedirectResponse("/dashboard/operate", 303)
+    path = f"/hosts/{segment(_text(form, 'host'))}/revocation"
+    return await _done(request, api, path, "#revoke", reason=_text(form, "reason"))
 
 
 @routes.post("/dashboard/operate/drains")
-async def drain(api: Api, form: Form) -> Response:
+async def drain(request: Request, api: Api, form: Form) -> Response:
     """Let no new job go to a host."""
-    path = f"/hosts/{segment(str(form.get('host', '')).strip())}/drain"
-    await api.send("POST", path, body={"reason": str(form.get("reason", ""))})
-    return RedirectResponse("/dashboard/operate#drain", 303)
+    path = f"/hosts/{segment(_text(form, 'host'))}/drain"
+    return await _done(request, api, path, "#drain", reason=_text(form, "reason"))
 
 
 @routes.post("/dashboard/operate/resumptions")
-async def resume(api: Api, form: Form) -> Response:
+async def resume(request: Request, api: Api, form: Form) -> Response:
     """Let new jobs go to a host again."""
-    await api.send("POST", f"/hosts/{segment(str(form.get('host', '')))}/resume")
-    return RedirectResponse("/dashboard/operate#drain", 303)
+    return await _done(request, api, f"/hosts/{segment(_text(form, 'host'))}/resume", "#drain")
 
 
 @routes.post("/dashboard/tools/{tool_id}/recalls")
@@ -84,6 +107,9 @@ async def recall(tool_id: str, api: Api, form: Form) -> Response:
     """Recall one version of a tool: it is typed, so that it is not done by a slip."""
     body = {"version": str(form.get("version", "")).strip(), "reason": str(form.get("reason", ""))}
     await api.send("POST", f"/tools/{segment(tool_id)}/recall", body=body)
+    left = await api.send("GET", f"/tools/{segment(tool_id)}", accept=frozenset({404}))
+    if left.status_code == 404:  # it was the last version: the audit alone has it
+        return RedirectResponse("/dashboard/operate/audit?action=recall_tool", 303)
     return RedirectResponse(f"/dashboard/tools/{segment(tool_id)}#recalled", 303)
 
 

@@ -42,11 +42,13 @@ def environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # a template of the next release fits no code of this one
     )  # fmt: skip
     made.filters |= {
         "moment": formatting.moment, "ago": formatting.ago, "duration": formatting.duration, "size": formatting.size,
         "badge": formatting.badge, "state_of": formatting.state_of, "job_state_of": formatting.job_state_of,
-        "is_over": formatting.is_over, "segment": segment, "linked": formatting.linked,
+        "is_over": formatting.is_over, "segment": segment, "linked": formatting.linked, "counted": formatting.counted,
+        "state_word": formatting.state_word, "state_means": formatting.state_means,
     }  # fmt: skip
     made.globals |= {"asset": assets.address_of, "query": query, "help_at": helping.address}
     made.filters |= {"facts_for_help": helping.facts_of}

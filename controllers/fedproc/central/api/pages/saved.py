@@ -19,14 +19,13 @@ from fedproc.central.api.pages import curves, timeline
 from fedproc.central.api.pages.access import Api, SignedIn, pages
 from fedproc.central.api.pages.assets import text_of
 from fedproc.central.api.pages.backend import Backend
+from fedproc.central.api.pages.citing import cited
 from fedproc.central.api.pages.experiments import PICTURES, facts
 from fedproc.central.api.pages.rendering import fragment, segment
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import experiments
-from fedproc.contract.api.citing import CitedDataset, citation, title_of
-from fedproc.contract.api.experiments import ExperimentView, Report
+from fedproc.contract.api.experiments import ExperimentView
 from fedproc.contract.api.files import FileView
-from fedproc.contract.api.hosts import DatasetView, HostView
 
 routes = pages()
 
@@ -35,8 +34,6 @@ _MOST_POINTS = 50_000
 _LARGEST_PICTURE = 1 << 20
 _LARGEST_TOGETHER = 8 << 20
 _MOST_FILES = 5_000
-_MOST_CITED = 300
-"""datasets whose title is asked for"""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 """for a browser that shows it in place of keeping it: no script, and no address of this dashboard"""
 
@@ -45,17 +42,17 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox
 async def save(request: Request, experiment: str, api: Api, session: SignedIn) -> Response:
     """The page of an experiment as one file of HTML, as it stands now."""
     found = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
-    values = await facts(api, found, session.subject)
+    centre = app_state(request).settings.public_url
+    values = await facts(api, found, session.subject, centre)
     results = await api.many(FileView, f"/experiments/{found.id}/results", limit=_MOST_FILES)
     points = await run_in_threadpool(_points, app_state(request), found.id)
-    report = await api.one(Report, f"/experiments/{found.id}/report")
     drawn = {
         **values,
         "picture": timeline.of(found),
         "results": results,
         "charts": curves.charts(points, values["metrics"]),  # type: ignore[arg-type]
         "embedded": await _embedded(api, results) if values["own"] else [],
-        "citation": await _cited(api, found, report, app_state(request).settings.public_url),
+        "citation": values["citation"] or await cited(api, found, centre),
         "styles": text_of("pico.min.css") + text_of("dashboard.css"),
     }
     html = await run_in_threadpool(fragment, request, "saved.html", drawn)
@@ -96,21 +93,3 @@ async def _embedded(api: Backend, results: list[FileView]) -> list[tuple[FileVie
         together += len(content)
         found.append((file, f"data:{file.media_type};base64,{base64.b64encode(content).decode()}"))
     return found
-
-
-async def _cited(api: Backend, found: ExperimentView, report: Report, centre: str) -> str:
-    data = {f"{job.host}:{use['id']}": use.get("version") for job in report.jobs for use in job.datasets}
-    ids = sorted(data)
-    offered = {each.id: each for each in await api.many(DatasetView, "/datasets", id=ids[:_MOST_CITED])} if ids else {}
-    hosts = await api.many(HostView, "/hosts/", brief=True, id=sorted({each.partition(":")[0] for each in ids}))
-    sites = {host.id: host.site for host in hosts if ids}
-    cited = [_dataset(name, data[name], offered.get(name), sites.get(name.partition(":")[0], "")) for name in ids]
-    ending = f"{found.state.value} {(found.ended or found.created).isoformat(timespec='seconds')}"
-    return citation((found.tool, found.version, found.digest), cited, found.id, centre, ending)
-
-
-def _dataset(name: str, version: str | None, offered: DatasetView | None, site: str) -> CitedDataset:
-    """What its host says now is told of the version that was read alone."""
-    if offered is None or offered.version != version:
-        return CitedDataset(name, version, publisher=site)
-    return CitedDataset(name, version, title_of(offered.title, offered.description), offered.creators, site)

@@ -114,7 +114,7 @@ async def _signed_in(request: Request, proof: dict[str, str], target: str, state
 
 
 def _not_signed_in(request: Request, text: str) -> Response:
-    return page(request, "fault.html", {"status": 401, "title": "Not signed in", "text": text}, 401)
+    return page(request, "fault.html", {"status": 401, "title": "Not signed in", "text": text, "before": ""}, 401)
 
 
 @routes.post("/dashboard/sign-out")

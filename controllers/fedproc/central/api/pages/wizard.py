@@ -23,7 +23,8 @@ from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
 from fedproc.central.api.pages.backend import ApiError, Backend
 from fedproc.central.api.pages.choices import Federation, Selector, needs_datasets, selectors, unfit
 from fedproc.central.api.pages.datasets import GRANT_SECONDS
-from fedproc.central.api.pages.rendering import page, segment
+from fedproc.central.api.pages.formatting import in_pages
+from fedproc.central.api.pages.rendering import page, query, segment
 from fedproc.central.auth.sessions import Session
 from fedproc.contract.api.dry_run import DryRun
 from fedproc.contract.api.experiments import ExperimentView, Page
@@ -38,6 +39,7 @@ _FEW = 12
 """hosts for which the form asks what may differ there before they are chosen"""
 _MOST_DATASETS = 300
 """for which the form shows all of them; else those that are chosen, and where the others are found"""
+_LONGEST_ADDRESS = 8_000
 _MISSING = re.compile(r"^'([^']+)' is missing")
 _KEY = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
 
@@ -77,6 +79,17 @@ def draft_of(given: FormData | QueryParams) -> Draft:
         key=single.get("key", "") if _KEY.match(single.get("key", "")) else _new_key(),
         encrypt_to=encryption_key.as_sent(single.get("encrypt_to", "")),
     )
+
+
+def address_of(draft: Draft) -> str:
+    """The address that fills the form so; empty where it would be too long for a browser."""
+    own = {f"p.{name}": value for name, value in draft.parameters.items()}
+    by_host = {
+        f"hp.{host}.{name}": text for host, given in draft.host_parameters.items() for name, text in given.items()
+    }
+    chosen = {"tool": draft.tool, "version": draft.version, "dataset": draft.datasets, "host": draft.hosts}
+    address = f"/dashboard/new?{query(**chosen, **own, **by_host, **draft.texts)}"
+    return address if len(address) <= _LONGEST_ADDRESS else ""
 
 
 def _new_key() -> str:
@@ -184,10 +197,10 @@ def _placed(error: ApiError, tool: ToolView) -> dict[str, str]:
     for entry in error.errors:
         where, what = str(entry.get("where", "")), str(entry.get("what", ""))
         place = _place(where.removeprefix("body."), what, tool)
-        cure = _typed(place, tool) if place.startswith(("p.", "hp.")) else str(entry.get("cure", ""))
+        cure = _typed(place, tool) if place.startswith(("p.", "hp.")) else in_pages(str(entry.get("cure", "")))
         found.setdefault(place, []).append(f"{what} ({cure})" if cure else what)
     if not found:
-        found[""] = [error.message]
+        found[""] = [error.shown]
     return {place: "; ".join(texts) for place, texts in found.items()}
 
 
@@ -223,6 +236,7 @@ async def _form(
 ) -> Response:
     settings = app_state(request).settings
     values: dict[str, Any] = {"draft": draft, "wrong": dict(wrong or {}), "tool": None, "forecast": forecast}
+    values["address"] = address_of(draft) if request.method == "POST" else ""
     values["encrypt_to"] = encryption_key.shown(draft.encrypt_to)
     values["tools"] = await api.many(ToolSummary, "/tools")
     opened = await api.one(Page, "/experiments", state=["queued", "running"], mine=True, count=True, limit=1)
@@ -241,7 +255,7 @@ async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator
     try:
         tool = await api.one(ToolView, f"/tools/{segment(draft.tool)}", version=draft.version)
     except ApiError as error:
-        wrong["tool"] = error.message
+        wrong["tool"] = error.shown
         return {}
     tasks = await api.many(TaskView, "/tools/tasks", tool=tool.id, version=tool.version)
     there, hidden = await _federation(api, draft, tasks, aggregator)

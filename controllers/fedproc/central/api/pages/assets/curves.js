@@ -17,7 +17,7 @@
     const caption = document.createElement("figcaption");
     const table = document.createElement("details");
     const box = document.createElement("div");
-    caption.textContent = unit ? `${name} (${unit})` : name;
+    caption.textContent = `${unit ? `${name} (${unit})` : name} by ${x === "round" ? x : "seconds since the first"}`;
     box.setAttribute("aria-hidden", "true");
     table.innerHTML = "<summary></summary><table><thead><tr></tr></thead><tbody></tbody></table>";
     table.querySelector("summary").textContent = `Numbers of ${name}`;
@@ -60,9 +60,12 @@
       const axis = { stroke: ink, grid: { stroke: "#88888840" }, ticks: { stroke: "#88888840" } };
       chart.plot = new uPlot({
         width: chart.box.clientWidth || 300, height: 220, scales: { x: { time: false } },
+        // without a pointer over it the legend tells the last point
+        hooks: { setCursor: [(plot) => { if (plot.cursor.idx == null) plot.setLegend({ idx: plot.data[0].length - 1 }); }] },
         series: [{ label: chart.x }, ...series], axes: [{ ...axis, ...(chart.x === "round" ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] } : {}) }, { ...axis, size: 60 }],
       }, data, chart.box);
     }
+    chart.plot.setLegend({ idx: data[0].length - 1 });
     fill(chart, data);
     chart.stale = false;
   };

@@ -4,6 +4,10 @@
   const stream = document.getElementById("stream");
   const clock = () => new Date().toLocaleTimeString();
   let heard = clock();
+  // the server says something every 15 seconds: a connection that is silent for longer is dead, though nothing broke it
+  const SILENT = 45000;
+  let connection = null;
+  let last = Date.now();
 
   const say = (state, text) => {
     if (!stream || stream.textContent === text) return;
@@ -27,14 +31,26 @@
     if (unavailable) live();
     unavailable = false;
   });
-  document.addEventListener("htmx:sse:after:connection", live);
-  document.addEventListener("htmx:sse:after:message", () => { heard = clock(); });
+  document.addEventListener("htmx:sse:after:connection", (event) => {
+    connection = event.detail.connection;
+    last = Date.now();
+    live();
+  });
+  document.addEventListener("htmx:sse:after:message", () => { heard = clock(); last = Date.now(); });
+  document.addEventListener("visibilitychange", () => { last = Date.now(); });
+  setInterval(() => {
+    if (!connection?.reader || document.hidden || Date.now() - last < SILENT) return;
+    last = Date.now();
+    lost();
+    connection.reader.cancel();
+  }, 5000);
   document.addEventListener("htmx:sse:before:connection", (event) => { if (event.detail.connection.attempt > 0) lost(); });
   document.addEventListener("htmx:sse:error", (event) => {
     if (event.detail.status === 401) say("lost", "Your sign-in has ended: reload this page to sign in again.");
     else lost();
   });
   document.addEventListener("htmx:sse:close", (event) => {
+    connection = null;
     if (event.detail.reason === "message") say("ended", "It has ended: nothing changes any more.");
   });
   document.addEventListener("news", (event) => { document.getElementById("news").textContent = event.detail.data; });
@@ -55,13 +71,17 @@
     }
   });
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("[data-copy]");
+    const button = event.target.closest("[data-copy], [data-copy-text]");
     if (!button) return;
-    await navigator.clipboard.writeText(new URL(button.dataset.copy, location.href).href);
+    const { copy, copyText } = button.dataset;
+    await navigator.clipboard.writeText(copy ? new URL(copy, location.href).href : document.querySelector(copyText).textContent);
     button.textContent = "Copied";
   });
   localTimes(document);
   document.querySelector("[data-focus]")?.focus();
+  // what a form was answered with has an address of its own: going back to it, or loading it again, sends nothing
+  const place = document.querySelector("[data-address]")?.dataset.address;
+  if (place) history.replaceState(null, "", place);
   for (const form of document.querySelectorAll("form[method=post]")) {
     form.addEventListener("submit", (event) => {
       if (form.dataset.sent) event.preventDefault();
