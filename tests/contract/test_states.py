@@ -80,6 +80,7 @@ def test_no_jobs_is_no_experiment():
         experiment_state([])
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(list(JobState)), min_size=1, max_size=6))
 def test_an_experiment_has_ended_exactly_when_all_jobs_have(jobs):
     ended = experiment_state(jobs) not in (ExperimentState.queued, ExperimentState.running)

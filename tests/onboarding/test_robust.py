@@ -62,6 +62,7 @@ def test_what_a_newer_program_adds_is_ignored(good: dict[str, Any]) -> None:
     assert report.from_json(newer) == report.from_json(good)
 
 
+@pytest.mark.slow
 @given(der=st.binary(max_size=400))
 def test_any_bytes_are_a_certificate_or_a_value_error(der: bytes) -> None:
     with pytest.raises(ValueError):

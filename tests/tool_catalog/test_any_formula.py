@@ -33,6 +33,7 @@ def formula() -> Iterator[ModuleType]:
         sys.path.remove(str(LIBRARY))
 
 
+@pytest.mark.slow
 @given(text=st.text(max_size=60) | st.lists(st.sampled_from(PARTS), max_size=14).map(" ".join), outcome=st.booleans())
 def test_any_text_is_an_admitted_formula_or_a_fault(formula: ModuleType, text: str, outcome: bool) -> None:
     from regression.faults import Fault

@@ -35,6 +35,7 @@ def _may_be_shown(cells: list[tuple[int, int]], rest: int, kept: tuple[int, ...]
 counts = st.integers(0, 6)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(counts, counts), min_size=1, max_size=7), st.integers(0, 6))
 def test_kept_boundaries_show_no_small_count_and_none_better_exist(
     cells: ModuleType, table: list[tuple[int, int]], rest: int
@@ -53,6 +54,7 @@ def test_kept_boundaries_show_no_small_count_and_none_better_exist(
     assert worth(kept) == max(worth(chain) for chain in chains if _may_be_shown(table, rest, chain))
 
 
+@pytest.mark.slow
 @given(st.lists(counts, min_size=1, max_size=8))
 def test_groups_show_no_small_count_and_hold_every_category_once(cells: ModuleType, table: list[int]) -> None:
     if 0 < sum(table) < LEAST:

@@ -89,6 +89,7 @@ def _of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
         yield from _of(below)
 
 
+@pytest.mark.slow
 def test_every_operation_says_how_it_fails_and_who_may() -> None:
     found = published()
     schemas = found["components"]["schemas"]

@@ -106,6 +106,7 @@ def test_frontier_of_stored_hashes_goes_on_as_the_one_that_wrote_them(data: st.D
     assert again.root == tree_root(size + 5, whole)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_inclusion_is_proved_of_the_leaf_alone(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 130))
@@ -120,6 +121,7 @@ def test_inclusion_is_proved_of_the_leaf_alone(data: st.DataObject) -> None:
     assert verify_inclusion(tree.leaves[index], other, size, root, proof) is (other == index)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_consistency_is_proved_of_a_beginning_alone(data: st.DataObject) -> None:
     new = data.draw(st.integers(1, 130))
@@ -138,6 +140,7 @@ def test_consistency_is_proved_of_a_beginning_alone(data: st.DataObject) -> None
         assert not verify_consistency(old, new, before, after, proof[:-1])
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_fork_has_no_proof(data: st.DataObject) -> None:
     """Of two logs that differ in one entry before ``old``, whatever proof either could give."""
@@ -150,6 +153,7 @@ def test_fork_has_no_proof(data: st.DataObject) -> None:
         assert not verify_consistency(old, new, tree_root(old, honest), tree_root(new, forged), proof)
 
 
+@pytest.mark.slow
 @given(st.integers(-3, 3), st.integers(-3, 3), st.lists(st.binary(max_size=33), max_size=4))
 def test_any_proof_is_judged_without_an_error(old: int, new: int, proof: list[bytes]) -> None:
     verify_consistency(old, new, EMPTY_ROOT, EMPTY_ROOT, proof)

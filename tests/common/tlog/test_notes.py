@@ -78,6 +78,7 @@ def test_any_text_is_no_note(text: str) -> None:
             read(text)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_is_no_key(text: str) -> None:
     with pytest.raises(NoteError):

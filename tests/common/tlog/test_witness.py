@@ -92,6 +92,7 @@ def test_what_was_found_broken_stays_so(tmp_path: Path) -> None:
     assert assess(broken, shown(log, 3), 2.0) == broken
 
 
+@pytest.mark.slow
 @given(st.text(), st.text(), st.integers(), st.lists(st.text(), max_size=3))
 def test_any_message_is_judged(note: str, verifier: str, since: int, proof: list[str]) -> None:
     assert assess(None, Shown(note, verifier, since, proof), 1.0).assessment is Assessment.other_key

@@ -50,6 +50,7 @@ def test_index_counts_segmentations_apart() -> None:
     assert (found.persons, found.series, found.segmentations, found.segmented) == (3, 2, 3, 3)
 
 
+@pytest.mark.slow
 @given(
     floor=st.integers(1, 50),
     persons=st.integers(1, 500),

@@ -63,6 +63,7 @@ def test_folder_without_a_description_tells_nobody(tmp_path: Path) -> None:
     assert of_tables(tmp_path) == {}
 
 
+@pytest.mark.slow
 @given(raw=st.binary(max_size=200), person=st.none() | st.text(max_size=5))
 def test_any_table_is_told_apart_or_not(tmp_path_factory: pytest.TempPathFactory, raw: bytes, person: Any) -> None:
     more = {} if person is None else {"person": person}
@@ -70,6 +71,7 @@ def test_any_table_is_told_apart_or_not(tmp_path_factory: pytest.TempPathFactory
     assert set(found) <= {COLUMN, ROWS}
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([IMAGES, ROWS]), st.frozensets(st.text(max_size=5), max_size=5)))
 def test_what_is_kept_is_found_again(tmp_path_factory: pytest.TempPathFactory, by: dict[str, frozenset[str]]) -> None:
     target = tmp_path_factory.mktemp("kept") / "j" / "d.persons.json"

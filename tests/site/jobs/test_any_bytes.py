@@ -94,6 +94,7 @@ def test_metrics_of_any_bytes_can_be_sent_and_read(
         json.dumps(metrics, allow_nan=False).encode()
 
 
+@pytest.mark.slow
 @examples(100)
 @given(printed=st.lists(LINES, max_size=4))
 def test_output_of_any_bytes_can_be_sent_and_read(printed: list[bytes]) -> None:
@@ -103,6 +104,7 @@ def test_output_of_any_bytes_can_be_sent_and_read(printed: list[bytes]) -> None:
         assert all("\0" not in line for line in Record.model_validate_json(body).lines)
 
 
+@pytest.mark.slow
 @examples(100)
 @given(names=st.lists(NAMES, max_size=3, unique=True))
 def test_file_names_of_any_bytes_are_sealed_or_fail_the_tool(

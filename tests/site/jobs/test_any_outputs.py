@@ -83,6 +83,7 @@ def test_any_tree_is_sealed_or_fails_the_tool(folders: Any, tree: Any) -> None:
     workspace.remove()
 
 
+@pytest.mark.slow
 @examples(60)
 @given(
     content=st.one_of(BYTES, bent({"status": "ok", "n": [5, {"n": "3"}]}).map(as_json)),
@@ -99,6 +100,7 @@ def test_output_of_any_bytes_is_checked(folders: Any, content: bytes, name: str)
         is_one_of_ours(error)
 
 
+@pytest.mark.slow
 @examples(40)
 @given(count=JSON)
 def test_any_value_of_a_count_is_looked_at(folders: Any, count: Any) -> None:

@@ -93,6 +93,7 @@ async def test_the_last_line_needs_no_end_and_no_line_is_too_late() -> None:
     assert len([line for one in sent for line in one["lines"]]) == 100_001
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300))
 @example(b"M\xfcller\x00\x1b[2J\xc2\x85\xe2\x80\xa8\xed\xa0\x80")
 def test_whatever_is_printed_can_be_sent_and_shown(printed: bytes) -> None:

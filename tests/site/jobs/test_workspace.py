@@ -185,6 +185,7 @@ def test_a_name_that_no_message_can_carry_is_the_tools_fault_and_said_escaped(wo
     assert raised.value.message.encode()
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=2000) | st.just(b"[" * 100_000) | st.just(b'{"a":' * 50_000))
 @examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_status_file_is_read_or_is_the_tools_fault(workspace, written):

@@ -33,6 +33,7 @@ def test_holidays_are_no_working_days() -> None:
     assert rule.after(FRIDAY, 1) == datetime(2026, 12, 2, 15, 0, tzinfo=UTC)
 
 
+@pytest.mark.slow
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)), st.floats(0.001, 60))
 def test_so_many_working_days_are_never_less_than_days(since: datetime, days: float) -> None:
     until = ReviewRule().after(since, days)

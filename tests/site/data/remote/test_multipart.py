@@ -30,6 +30,7 @@ def read(content: bytes, size: int = 7) -> list[bytes]:
     return [b"".join(parts.body()) for _ in parts]
 
 
+@pytest.mark.slow
 @given(
     bodies=st.lists(st.one_of(st.binary(max_size=80), st.text("\r\n-=bound", max_size=80).map(str.encode)), max_size=4),
     size=st.integers(1, 60),
@@ -43,6 +44,7 @@ def test_parts_are_what_was_sent_however_they_come(bodies: list[bytes], size: in
         assert read(whole, size) == bodies
 
 
+@pytest.mark.slow
 @given(content=st.one_of(st.binary(max_size=300), st.text("\r\n-=boundary: x", max_size=300).map(str.encode)))
 def test_any_bytes_end_with_parts_or_an_error_of_ours(content: bytes) -> None:
     try:

@@ -103,6 +103,7 @@ VALID = (
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(VALID).flatmap(bent))
 def test_any_status_is_read_without_a_problem(seen: Any) -> None:
     if isinstance(seen, dict):

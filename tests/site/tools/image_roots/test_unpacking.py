@@ -270,6 +270,7 @@ def test_folders_that_no_entry_names_count_as_entries(tmp_path: Path, monkeypatc
     assert sum(1 for _ in tmp_path.rglob("*")) < 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [file("a/" * 300 + "f"), folder("/".join("a" * 257)), link("a/" * 300 + "f", "x")])
 def test_folders_too_deep_for_those_who_clean_up_are_refused(tmp_path: Path, last: tarfile.TarInfo) -> None:
     with pytest.raises(ImageError, match="nests folders deeper than 256"):
