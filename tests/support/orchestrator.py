@@ -29,7 +29,7 @@ from fedproc.site.settings import RetentionSettings
 from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import InstalledTool, Runtime
 
-SECONDS = 10
+SECONDS = 60
 GB = 10**9
 HOLDING = (JobState.materialising, JobState.prepared, JobState.running)
 OPEN = (JobState.accepted, *HOLDING, JobState.collecting, JobState.awaiting_release)
