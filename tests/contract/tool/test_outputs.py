@@ -235,3 +235,8 @@ def test_folder_names_its_files() -> None:
     named = {"type": "image", "files": ["fold-#/roc.png"]}
     assert problems_of(OutputDecl.model_validate({**OUTPUT, "folder": True, "content": named})) == ()
     assert problems_of(OutputDecl.model_validate({**OUTPUT, "content": named}))
+
+
+def test_text_that_no_message_could_carry_is_a_problem_and_no_fault() -> None:
+    (problem,) = declaring(COUNT, min_count_fields=["\ud800"])
+    assert "surrogate" in problem

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from pydantic_core import PydanticSerializationError
+
 from fedproc.contract.tool.closed_schema import LONG, SHORT, SOURCES, Place, leaves_of, problems
 from fedproc.contract.tool.outputs import ContentDecl
 from fedproc.contract.tool.statistics import StatisticClass, StatisticDecl
@@ -21,7 +23,11 @@ _BY_TEXT = (Disclosure.public, Disclosure.report)
 
 def problems_of(output: OutputDecl) -> tuple[str, ...]:
     """Why a host could not check it by its declaration alone; empty if it can, or if nothing is declared."""
-    return _problems(output.model_dump_json(by_alias=True))
+    try:
+        written = output.model_dump_json(by_alias=True)
+    except PydanticSerializationError:
+        return ("a text in it holds half of a surrogate pair, which UTF-8 cannot write",)
+    return _problems(written)
 
 
 @lru_cache(maxsize=256)
