@@ -46,6 +46,15 @@ def test_fault_says_what_the_dataset_holds_what_the_tool_reads_and_where_others_
     assert fault["cure"].endswith("fedproc data list --kind tables")
 
 
+def test_columns_are_not_missed_in_a_dataset_that_does_not_fit() -> None:
+    schema = {"type": "object", "properties": {"column": {"type": "string", "x-columns": "name", "default": "time"}}}
+    asked = tool("reader", task("local", inputs=[TABLE]), parameters=schema)
+    facts = HostFacts("UB", True, frozenset({"data"}), {"ct": "1"}, kinds=HELD, columns=lambda _: frozenset())
+    with pytest.raises(InvalidInputError) as caught:
+        plan(ExperimentRequest(tool="reader", datasets=["UB:ct"]), asked, {"UB": facts}, "EUCAIM")
+    assert [each["where"] for each in caught.value.detail["errors"]] == ["datasets"]
+
+
 @pytest.mark.parametrize(
     ("name", "images", "tables"),
     [("ct", True, False), ("cohort", False, True), ("both", True, True), ("raw", False, True), ("scans", True, True),

@@ -12,23 +12,22 @@ KindsByDataset = Mapping[str, Collection[str] | None]
 """by dataset (``HOST:id``) of one host: the kinds that it holds, None where the host does not say"""
 
 
-def unfit(name: str, tasks: Iterable[Task], hosts: Iterable[KindsByDataset]) -> Iterator[FieldError]:
+def unfit(name: str, tasks: Iterable[Task], held: KindsByDataset) -> Iterator[FieldError]:
     """One fault for each dataset that no input of the tool ``name`` reads, and for each input that would have none."""
     inputs = [(task.name, entry) for task in tasks for entry in task.inputs if entry.kind == "dataset"]
     reads = [(task, entry.name, entry.optional, kinds_read(entry.media_types)) for task, entry in inputs]
     known = [read for *_, read in reads if read is not None]
     if not known:
         return
-    for held in hosts:
-        amiss = [each for each, kinds in held.items() if not any(fits(kinds, read) for *_, read in reads)]
-        for dataset in amiss:
-            everything = frozenset[Kind]().union(*known)
-            what = f"{dataset} holds {words_held(held[dataset] or ())}, and {name} reads {words_read(everything)}"
-            yield field_error("datasets", what, _cure(everything))
-        for task, entry, optional, read in reads if held and not amiss else ():
-            if read is not None and not optional and not any(fits(kinds, read) for kinds in held.values()):
-                what = f"input {entry} of task {task} reads {words_read(read)}, and none of {', '.join(held)} has any"
-                yield field_error("datasets", what, _cure(read))
+    amiss = [each for each, kinds in held.items() if not any(fits(kinds, read) for *_, read in reads)]
+    for dataset in amiss:
+        everything = frozenset[Kind]().union(*known)
+        what = f"{dataset} holds {words_held(held[dataset] or ())}, and {name} reads {words_read(everything)}"
+        yield field_error("datasets", what, _cure(everything))
+    for task, entry, optional, read in reads if held and not amiss else ():
+        if read is not None and not optional and not any(fits(kinds, read) for kinds in held.values()):
+            what = f"input {entry} of task {task} reads {words_read(read)}, and none of {', '.join(held)} has any"
+            yield field_error("datasets", what, _cure(read))
 
 
 def _cure(read: Collection[Kind]) -> str:

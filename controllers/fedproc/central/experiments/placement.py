@@ -156,7 +156,7 @@ class _Placing:
         yield from self._empty_tasks()
         yield from self._wrong_datasets()
         yield from self._missing_datasets()
-        yield from unfit(self._tool.id, self._tool.tasks, map(self._held, self._chosen))
+        yield from (fault for host in self._chosen for fault in self._unfit(host))
         yield from self._idle_selections()
         yield from self._wrong_parameters()
 
@@ -228,9 +228,10 @@ class _Placing:
                     yield field_error("datasets", f"task {task.name} needs a dataset, and none of {host} is chosen",
                                 f"add one of {host}'s (fedproc data), or leave {host} out")  # fmt: skip
 
-    def _held(self, host: str) -> dict[str, Collection[str] | None]:
-        facts = self._hosts.get(host)
-        return {each: facts.kinds.get(each.partition(":")[2]) if facts else None for each in self._datasets[host]}
+    def _unfit(self, host: str) -> Iterator[FieldError]:
+        kinds = self._hosts[host].kinds if host in self._hosts else {}
+        held = {each: kinds.get(each.partition(":")[2]) for each in self._datasets[host]}
+        return unfit(self._tool.id, self._tool.tasks, held)
 
     def _idle_selections(self) -> Iterator[FieldError]:
         for dataset in self._request.dataset_selections:
@@ -250,7 +251,8 @@ class _Placing:
                     seen.add(place)
                     yield entry
         if names_columns(self._tool.parameters):
-            yield from unknown_columns(self._tool.parameters, map(self._at_host, self._chosen))
+            fitting = [host for host in self._chosen if not [*self._unfit(host)]]  # of others it would say it twice
+            yield from unknown_columns(self._tool.parameters, map(self._at_host, fitting))
         for host in self._request.host_parameters:
             if host not in at_work:
                 yield field_error(f"host_parameters.{host}", f"{host} runs no task of this experiment",
