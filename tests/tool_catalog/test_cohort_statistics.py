@@ -118,7 +118,9 @@ def test_no_value_of_a_single_person_leaves_a_site(answered: tuple[Federation, P
     with (federation.data / "FORTH/breast-cohort/breast-cohort/cohort.csv").open(newline="") as stream:
         ages = [int(row["age"]) for row in csv.DictReader(stream)]
     age = next(entry for entry in answer["variables"] if entry["name"] == "age")
-    told = {age[key] for key in ("mean", "m2")} | {edge for b in age["histogram"] for edge in (b["from"], b["to"])}
+    told = {age[key] for key in ("mean", "sum_of_squared_deviations")} | {
+        edge for b in age["histogram"] for edge in (b["from"], b["to"])
+    }
     assert not told & {min(ages), max(ages)}
     assert {row["to"] for row in answer["survival"]["rows"]} <= set(answer["request"]["grid"])
 
@@ -325,6 +327,18 @@ def test_small_categories_are_put_together(
     assert grade["counts"] == [{"values": ["I"], "count": 268}, {"values": ["II", "III"], "count": 20}]
 
 
+def test_what_a_site_writes_is_explained_in_the_file_and_in_the_page_beside_the_tool(
+    answered: tuple[Federation, Path],
+) -> None:
+    answer = answered[0].answer("UB")
+    variables = {key for each in answer["variables"] for key in each} - {"name", "kind", "unit"}
+    rows = {key for each in answer["survival"]["rows"] for key in each}
+    page = (Path(__file__).parents[2] / "tool_catalog/cohort_statistics/README.md").read_text()
+    assert [name for name in sorted(variables | rows) if f"`{name}`" not in page] == []
+    assert "joined" in answer["meaning"]["counts"]
+    assert "divided by n - 1 it is the variance" in answer["meaning"]["sum_of_squared_deviations"]
+
+
 @pytest.mark.parametrize(
     ("described", "message"),
     [
@@ -435,7 +449,7 @@ def _first_row(**change: Any) -> Callable[[dict[str, Any]], None]:
         (lambda a: a["survival"]["rows"].pop(0), "does not start at 0"),
         (lambda a: a["survival"]["after"].update(at_risk=50), "rows do not follow"),
         (lambda a: a["variables"].pop(), "its variables are not those"),
-        (lambda a: a["variables"][0].update(m2=-1.0), "m2 is negative"),
+        (lambda a: a["variables"][0].update(sum_of_squared_deviations=-1.0), "is negative"),
         (lambda a: a["variables"][0].update(mean="x"), "mean must be a finite number"),
         (lambda a: a["survival"].update(time_unit=7), "time_unit must be a short text"),
         (lambda a: a["variables"][0]["histogram"].pop(1), "the bins do not follow"),

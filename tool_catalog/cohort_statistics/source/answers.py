@@ -79,7 +79,7 @@ class _Reader:
         self._request = request
 
     def answer(self, given: dict[str, Any]) -> Answer:
-        if given.get("schema_version") != 2 or given.get("host") != self._host:
+        if given.get("schema_version") != 3 or given.get("host") != self._host:
             raise self._wrong("schema_version or host is not what it must be")
         if given.get("request") != self._request.as_json():
             raise self._wrong("it answers another request (time grid, columns, variables or min_cell differ)")
@@ -131,9 +131,9 @@ class _Reader:
         if entry["kind"] == "category":
             groups = tuple(self._group(part) for part in self._list(entry, "counts"))
             return self._whole(Summary(n, missing, None, None, groups), counted=True)
-        mean, m2 = (self._number(entry, key) if n else None for key in ("mean", "m2"))
+        mean, m2 = (self._number(entry, key) if n else None for key in ("mean", "sum_of_squared_deviations"))
         if m2 is not None and m2 < 0:
-            raise self._wrong("m2 is negative")
+            raise self._wrong("sum_of_squared_deviations is negative")
         groups = tuple(self._bin(part) for part in self._list(entry, "histogram")) if variable.edges else ()
         self._check_bins(groups, variable)
         summary = Summary(n, missing, mean, m2, groups, self._text(entry, "unit"))

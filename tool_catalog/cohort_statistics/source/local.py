@@ -23,6 +23,18 @@ from tables.description import Column
 from tables.frame import Dataset
 
 TABLE = "cohort"
+MEANING = {
+    "survival": "rows are time intervals above from, up to and including to, each with the persons at risk when it "
+    "begins; neighbours were joined where a count was of fewer than min_cell persons",
+    "mean": "arithmetic mean of the n persons who have a value; missing counts those who have none",
+    "sum_of_squared_deviations": "squared differences from the mean, added up; divided by n - 1 it is the "
+    "variance, and the root of that the standard deviation",
+    "histogram": "persons with a value from from up to below to; neighbouring classes were joined "
+    "where one had fewer than min_cell persons",
+    "counts": "persons by category; categories that stand together in values were joined, as "
+    "one of them had fewer than min_cell persons",
+}
+"""of what a site writes: for whoever reads the file"""
 _TOO_FINE = (
     "parameters: {}: with secure_sums no cells are joined, and here {} has fewer than min_cell persons: ask for a "
     "coarser one, or leave it out"
@@ -53,7 +65,8 @@ def summarise(dataset: Dataset, request: Request, host: str) -> dict[str, Any]:
     if not showable(len(persons), request.min_cell):
         raise Fault(f"dataset: fewer than {request.min_cell} persons (min_cell): nothing about them may leave")
     return {
-        "schema_version": 2,
+        "schema_version": 3,
+        "meaning": MEANING,
         "host": host,
         "dataset": {"id": dataset.description.id, "version": dataset.description.version},
         "request": request.as_json(),
@@ -153,9 +166,9 @@ def _numeric(values: Sequence[float], edges: Sequence[float], least: int) -> dic
 def _moments(values: Sequence[float]) -> dict[str, float | None]:
     """Mean and sum of squared deviations from it, by exact sums in two passes."""
     if not values:
-        return {"mean": None, "m2": None}
+        return {"mean": None, "sum_of_squared_deviations": None}
     mean = math.fsum(values) / len(values)
-    return {"mean": mean, "m2": math.fsum((value - mean) ** 2 for value in values)}
+    return {"mean": mean, "sum_of_squared_deviations": math.fsum((value - mean) ** 2 for value in values)}
 
 
 def _histogram(values: Sequence[float], edges: Sequence[float], least: int) -> list[dict[str, float | int | None]]:

@@ -41,8 +41,8 @@ def everyone(files: Mapping[str, Path], request: Request) -> tuple[Answer, list[
 def _unfold(variable: dict[str, Any]) -> None:
     """Mean and squared deviations of all, from the sums that hosts mask in their place."""
     if "mean" in variable and variable["n"]:
-        mean, squares = mean_and_squares(variable["n"], variable["mean"], variable["m2"])
-        variable.update(mean=float(mean), m2=float(squares))
+        mean, squares = mean_and_squares(variable["n"], variable["mean"], variable["sum_of_squared_deviations"])
+        variable.update(mean=float(mean), sum_of_squared_deviations=float(squares))
 
 
 def _counted(node: Any, key: str = "") -> Any:
