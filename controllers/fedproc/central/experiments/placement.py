@@ -156,7 +156,7 @@ class _Placing:
         yield from self._empty_tasks()
         yield from self._wrong_datasets()
         yield from self._missing_datasets()
-        yield from (fault for host in self._chosen for fault in self._unfit(host))
+        yield from (found for host in self._chosen for found in self._unfit(host))
         yield from self._idle_selections()
         yield from self._wrong_parameters()
 
