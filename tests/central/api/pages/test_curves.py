@@ -49,6 +49,22 @@ def test_what_is_undeclared_or_no_number_is_not_drawn() -> None:
     assert charts([Point("gone", "UB", 100, {"round": 1, "loss": 1})], LEARN) == []
 
 
+def words(ticks: tuple[tuple[float, str], ...]) -> list[str]:
+    return [text for _, text in ticks]
+
+
+def test_ticks_are_round_numbers_and_no_half_of_a_round() -> None:
+    [chart] = charts(rounds("UB", 0.8726, 0.14, 0.0503, 0.0063, 0.00196, 0.001959), LEARN)
+    assert words(chart.xs) == ["1", "2", "3", "4", "5", "6"]
+    assert words(chart.ys) == ["0.2", "0.4", "0.6", "0.8"]
+    [chart] = charts(rounds("UB", 0.7143, 0.9048, 0.7619), LEARN)
+    assert words(chart.xs) == ["1", "2", "3"]
+    assert words(chart.ys) == ["0.75", "0.8", "0.85", "0.9"]
+    [chart] = charts(rounds("UB", 12_000, 95_000), LEARN)
+    assert words(chart.xs) == ["1", "2"]
+    assert words(chart.ys) == ["20000", "40000", "60000", "80000"]
+
+
 def test_one_value_lies_in_the_middle_and_has_one_tick() -> None:
     [chart] = charts(rounds("UB", 0.25), LEARN)
     assert len(chart.xs) == len(chart.ys) == 1

@@ -281,6 +281,13 @@ def test_a_file_that_a_job_waits_for_is_sent_in_its_page(dashboard: Federation, 
         assert dashboard.books.job(job.id).uploads_missing == missing
 
 
+def test_a_file_says_of_which_experiment_it_is(dashboard: Federation, rosa: httpx.Client, started: str) -> None:
+    job = dashboard.books.job_on(started, "UB")
+    dashboard.books.report(job.id, "running")
+    dashboard.upload_output(job, "counts", "counts.json", b"{}")
+    assert f'<a href="/dashboard/experiments/{started}">first look</a>' in rosa.get("/dashboard/files").text
+
+
 def test_the_report_is_passed_on(dashboard: Federation, rosa: httpx.Client, started: str) -> None:
     report = rosa.get(f"/dashboard/experiments/{started}/report").json()
     assert (report["experiment"], len(report["jobs"])) == (started, 3)

@@ -181,6 +181,9 @@ def test_a_dataset_that_does_not_fit_the_tool_cannot_be_chosen_and_says_why(
     assert {name: "disabled" in rest for name, rest in disabled.items()} == {"ct": False, "cohort": True, "old": False}
     assert "cannot be chosen: it holds tables and no DICOM images, and the tool reads DICOM images" in page
     assert "are left out: FORTH:cohort." in page
+    tiles, _, unable = rosa.get("/dashboard/new?dataset=FORTH:cohort").text.partition("cannot read what is chosen")
+    assert ("?tool=imager&amp;dataset=FORTH" in tiles, "?tool=learn&amp;dataset=FORTH" in tiles) == (False, True)
+    assert "FORTH:cohort: it holds tables and no DICOM images" in unable.partition("</details>")[0]
     named = [rosa.get(f"/dashboard/datasets/FORTH:{name}").text for name in ("ct", "cohort", "old")]
     assert ["/dashboard/new?tool=imager" in each for each in named] == [True, False, True]
 

@@ -89,6 +89,21 @@ def unfit(tasks: Sequence[TaskView], offered: Iterable[DatasetView]) -> dict[str
     }
 
 
+def unfit_tools(tasks: Iterable[TaskView], chosen: Sequence[DatasetView]) -> dict[str, str]:
+    """Of the tools whose tasks these are and that cannot read what is chosen: why."""
+    by_tool: dict[str, list[TaskView]] = {}
+    for task in tasks:
+        by_tool.setdefault(task.tool, []).append(task)
+    found = {}
+    for tool, own in by_tool.items():
+        if not takes_datasets(own):
+            found[tool] = "it reads no dataset"
+        elif reasons := unfit(own, chosen):
+            dataset, reason = next(iter(reasons.items()))
+            found[tool] = f"{dataset}: {reason}"
+    return found
+
+
 def takes_datasets(tasks: Iterable[TaskView]) -> bool:
     """Whether any of them reads a dataset."""
     return bool(_datasets_taken(tasks))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil, floor, log10
 from typing import Any
 
 WIDTH, HEIGHT = 460, 240
 LEFT, BOTTOM = 64, 26
 COLOURS = ("#1f7fb0", "#c0384b", "#2a8a4f", "#a8760a", "#7a4fb5", "#35a0a8", "#8a5a3b", "#666e76")
 """as in curves.js"""
-_STEPS = 4
+_STEPS = 6
+"""between two ends, at most"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _chart(name: str, unit: str, x: str, lines: Mapping[str, Mapping[float, float]]) -> Chart:
-    across = _Scale([at for line in lines.values() for at in line], LEFT, WIDTH - 8)
+    across = _Scale([at for line in lines.values() for at in line], LEFT, WIDTH - 8, is_whole=x == "round")
     up = _Scale([value for line in lines.values() for value in line.values()], HEIGHT - BOTTOM, 8)
     drawn = []
     for number, (label, line) in enumerate(lines.items()):
@@ -88,7 +90,8 @@ def _chart(name: str, unit: str, x: str, lines: Mapping[str, Mapping[float, floa
 class _Scale:
     """From values to places; one value alone lies in the middle."""
 
-    def __init__(self, values: Sequence[float], begin: float, end: float) -> None:
+    def __init__(self, values: Sequence[float], begin: float, end: float, *, is_whole: bool = False) -> None:
+        self._is_whole = is_whole
         self._low, self._high = min(values), max(values)
         self._begin, self._end = begin, end
 
@@ -98,8 +101,20 @@ class _Scale:
         return self._begin + share * (self._end - self._begin)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Some, each with other words."""
+        """At round numbers, each with other words; no half of a round."""
         span = self._high - self._low
-        values = [self._low + span * step / _STEPS for step in range(_STEPS + 1)] if span else [self._low]
-        ticks = [(self.of(value), f"{value:.4g}") for value in values]
+        step = _round_step(span / _STEPS)
+        if self._is_whole:
+            step = max(1.0, step)
+        first, last = ceil(self._low / step - 1e-9), floor(self._high / step + 1e-9)
+        values = [number * step for number in range(first, last + 1)] if span else [self._low]
+        ticks = [(self.of(value), f"{value:.6g}") for value in values]
         return tuple(ticks[:1] + [later for before, later in pairwise(ticks) if before[1] != later[1]])
+
+
+def _round_step(least: float) -> float:
+    """The smallest of 1, 2 and 5 times a power of ten that is no less."""
+    if not least > 0:
+        return 1.0
+    power = 10.0 ** floor(log10(least))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))

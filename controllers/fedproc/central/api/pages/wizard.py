@@ -21,7 +21,7 @@ from fedproc.central.api.deps import app_state
 from fedproc.central.api.pages import encryption_key, fields
 from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
 from fedproc.central.api.pages.backend import ApiError, Backend
-from fedproc.central.api.pages.choices import Federation, Selector, needs_datasets, selectors, unfit
+from fedproc.central.api.pages.choices import Federation, Selector, needs_datasets, selectors, unfit, unfit_tools
 from fedproc.central.api.pages.datasets import GRANT_SECONDS
 from fedproc.central.api.pages.formatting import in_pages
 from fedproc.central.api.pages.rendering import page, query, segment
@@ -239,6 +239,7 @@ async def _form(
     values["address"] = address_of(draft) if request.method == "POST" else ""
     values["encrypt_to"] = encryption_key.shown(draft.encrypt_to)
     values["tools"] = await api.many(ToolSummary, "/tools")
+    values["unable"] = await _unable(api, draft) if draft.datasets and not draft.tool else {}
     opened = await api.one(Page, "/experiments", state=["queued", "running"], mine=True, count=True, limit=1)
     most = settings.quota_of(session.subject).open_experiments
     values["spent"] = (opened.total, most) if (opened.total or 0) >= most else None
@@ -248,6 +249,13 @@ async def _form(
         values["ungranted"] |= values.get("unfit", {})
         values["ask_at"] = {each: app_state(request).grant_checks.ask_at(each) for each in values["ungranted"]}
     return await run_in_threadpool(page, request, "new.html", values, status)
+
+
+async def _unable(api: Backend, draft: Draft) -> dict[str, str]:
+    """Of the tools that cannot read the chosen datasets: why."""
+    chosen = [each for each in draft.datasets if re.fullmatch(DATASET_PATTERN, each)][:_MOST_DATASETS]
+    offered = await api.many(DatasetView, "/datasets", id=chosen) if chosen else []
+    return unfit_tools(await api.many(TaskView, "/tools/tasks"), offered)
 
 
 async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator: str) -> dict[str, Any]:

@@ -129,6 +129,12 @@ def count(connection: Connection, wanted: Wanted) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def labels(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """By their ids; those without one are left out."""
+    rows = connection.execute(select(experiments.c.id, experiments.c.label).where(experiments.c.id.in_(ids)))
+    return {row.id: row.label for row in rows if row.label}
+
+
 def succeeded_without(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
     """Of experiments that have succeeded, the hosts that they succeeded without."""
     found: dict[str, set[str]] = {}
