@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -10,14 +11,15 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete, event
+from sqlalchemy import delete, event, update
 from tests.central.api.pages.conftest import Tab, dispatch
 from tests.support.central_api import Federation
 
+from fedproc.central.api import streams
 from fedproc.central.api.pages import live
 from fedproc.central.api.pages.backend import ApiError
 from fedproc.central.db.engine import write_transaction
-from fedproc.central.db.schema import sessions
+from fedproc.central.db.schema import hosts, sessions
 from fedproc.common.errors import UnavailableError
 
 pytestmark = pytest.mark.needs_browser
@@ -148,6 +150,25 @@ def test_a_connection_that_says_nothing_is_told_and_made_anew(
     page.wait_for_function("(window.said || '').includes('Connection lost')")
     page.get_by_text("Live: changes appear").wait_for()
     assert connections
+
+
+def test_a_host_that_is_not_heard_of_any_more_is_told_though_nothing_happens(
+    dashboard: Federation, rosa: httpx.Client, started: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashboard.books.report(dashboard.books.job_on(started, "UB").id, "running")
+    monkeypatch.setattr(live, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(live, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(streams, "_SHARED_SECONDS", 0.05)
+    with rosa.stream("GET", f"/dashboard/experiments/{started}/live") as stream:
+        lines = stream.iter_lines()
+        assert any("hx-swap-oob" in line for line in lines)
+        assert any(line == "event: alive" for line in lines)
+        quiet = list(itertools.islice((line for line in lines if line.startswith("event:") or "swap-oob" in line), 8))
+        assert quiet == ["event: alive"] * 8  # what has not changed is not sent again
+        with write_transaction(dashboard.engine) as connection:
+            connection.execute(update(hosts).where(hosts.c.id == "UB").values(heard=time.time() - 3600))
+        assert any("UB is not heard of now" in line for line in lines)
+    dashboard.hear_everyone()
 
 
 def test_a_stream_says_that_it_is_alive(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fedproc.central.api.pages import timeline
+from fedproc.central.api.pages.rendering import environment
 
 BEGIN = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -41,3 +42,13 @@ def test_ticks_stand_where_their_time_is_and_within_the_picture(seconds: float) 
     assert first == timeline.LABELS
     assert all(later - sooner == pytest.approx(second - first) for sooner, later in itertools.pairwise(places))
     assert places[-1] < timeline.WIDTH
+
+
+def test_the_picture_of_what_goes_on_says_until_when_it_is_drawn() -> None:
+    running: Any = SimpleNamespace(created=BEGIN, ended=None, jobs=())
+    now = BEGIN + timedelta(minutes=3)
+    assert timeline.of(running, now).as_of == now
+    html = environment().get_template("timeline.html").render(picture=timeline.of(running, now))
+    assert "As of <time" in html
+    ended: Any = SimpleNamespace(created=BEGIN, ended=now, jobs=())
+    assert timeline.of(ended, now).as_of is None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -41,6 +42,8 @@ _CALM_SECONDS = 1.0
 """between two looks, however much happens"""
 _AGAIN_SECONDS = 3.0
 """after which parts of the page that could not be had are asked for again"""
+_LOOK_SECONDS = 30.0
+"""after which is looked at what no event tells: a host that is not heard of any more"""
 _MOST_STREAMS = 50
 """of one user in one process"""
 _MOST_NEWS = 3
@@ -75,6 +78,9 @@ class _Follower:
         """the last event that the page has, with all before it"""
         self._is_dirty = False
         self._is_new = after == 0
+        self._looked = time.monotonic()
+        self._seen: tuple[object, ...] = ()
+        """of each job what its row says, as the page has it"""
 
     @property
     def is_one_too_many(self) -> bool:
@@ -101,7 +107,8 @@ class _Follower:
             self._is_dirty |= any(row.kind in {"state", "progress"} for row in rows)
             try:
                 session = await self._shared(("session", self._session.cookie), self._found_session)
-                html = await self._changes(session) if self._is_dirty and not more else ""
+                is_due = time.monotonic() - self._looked >= _LOOK_SECONDS
+                html = await self._changes(session) if (self._is_dirty or is_due) and not more else ""
             except (ApiError, UnavailableError) as error:
                 self._is_dirty = True
                 yield self._message(error.message, "unavailable")
@@ -150,7 +157,7 @@ class _Follower:
             return ended, experiments.events_after(connection, self._experiment, after, _BATCH)
 
     async def _changes(self, session: Session) -> str:
-        """The changed parts of the page, as its reader may see them now."""
+        """The changed parts of the page, as its reader may see them now; nothing if no event and no row has changed."""
         api = as_user(self._request, session)
 
         async def found() -> tuple[ExperimentView, dict[str, object]]:
@@ -158,11 +165,18 @@ class _Follower:
             return view, await facts(api, view, session.subject, self._app.settings.public_url)
 
         view, shown = await self._shared(("facts", session.operates or session.subject), found)
+        self._looked, before, self._seen = time.monotonic(), self._seen, _rows(view)
+        if before == self._seen and not self._is_dirty:
+            return ""
         own = {"own": view.owner == session.subject}
         return fragment(self._request, "experiment_live.html", {**shown, **own})
 
     def _message(self, data: str, event: str | None = None) -> bytes:
         return format_sse_event(data_str=data, event=event, id=str(self._shown))
+
+
+def _rows(view: ExperimentView) -> tuple[object, ...]:
+    return tuple((job.id, job.state, job.reason, job.waiting_for, job.unreachable) for job in view.jobs)
 
 
 async def _wait(changed: asyncio.Event) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 
-from fedproc.central.api.pages.formatting import duration
+from fedproc.central.api.pages.formatting import counted, duration
 from fedproc.contract.api.experiments import ExperimentView, JobView
 from fedproc.contract.states import TERMINAL, JobState
 
@@ -53,6 +53,8 @@ class Picture:
     width: int = WIDTH
     labels: int = LABELS
     row: int = ROW
+    as_of: datetime | None = None
+    """of one that goes on: until when it is drawn"""
 
     @property
     def height(self) -> int:
@@ -78,8 +80,9 @@ def of(experiment: ExperimentView, now: datetime | None = None) -> Picture:
     ticks = tuple(
         (LABELS + part * step * scale, duration(part * step) if part else "start") for part in range(ceil(span / step))
     )
-    summary = f"{len(experiment.jobs)} jobs over {duration(span)}"
-    return Picture(lanes, ticks, len(experiment.jobs) - len(shown), summary)
+    summary = f"{counted(len(experiment.jobs), 'job')} over {duration(span)}"
+    as_of = None if experiment.ended else end
+    return Picture(lanes, ticks, len(experiment.jobs) - len(shown), summary, as_of=as_of)
 
 
 def _bars(job: JobView, begin: datetime, end: datetime, scale: float) -> Iterator[Bar]:
