@@ -6,6 +6,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.warm.python import warm_command
+
 
 @dataclass(frozen=True)
 class ToolProgram:
@@ -16,10 +18,13 @@ class ToolProgram:
     environment: dict[str, str] = field(default_factory=dict)
     by_task: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """instead of ``python``, by the task that is the first argument: where a task has a lock file of its own"""
+    warm: bool = False
+    """whether its processes are forked from one that has its libraries (``support/warm``): none of them has threads"""
 
     def command(self, *arguments: str | Path) -> list[str]:
         python = self.by_task.get(str(arguments[0]), self.python) if arguments else self.python
-        return [*python, str(self.folder / "source" / "main.py"), *map(str, arguments)]
+        program = (str(self.folder / "source" / "main.py"), *map(str, arguments))
+        return warm_command(*python, self.variables(), *program) if self.warm else [*python, *program]
 
     def variables(self) -> dict[str, str]:
         return {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **self.environment}

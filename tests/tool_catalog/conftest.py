@@ -45,7 +45,7 @@ def statistics() -> ToolProgram:
     home, local = _environment(folder), _environment(folder, "local.lock")
     variables = {"MPLCONFIGDIR": str(home / "matplotlib"), "OPENBLAS_NUM_THREADS": "1"}
     by_task = {"local": (str(local / "bin" / "python"),)}
-    return ToolProgram(folder, (str(home / "bin" / "python"),), variables, by_task)
+    return ToolProgram(folder, (str(home / "bin" / "python"),), variables, by_task, warm=True)
 
 
 @pytest.fixture(scope="session")
@@ -108,28 +108,28 @@ def nvflare_image() -> ToolProgram:
 @needs("process")
 def linear() -> ToolProgram:
     """``linear-regression`` in an environment built from its lock file, kept between test runs."""
-    return _program("linear_regression")
+    return _program("linear_regression", warm=True)
 
 
 @pytest.fixture(scope="session")
 @needs("process")
 def images() -> ToolProgram:
     """``dicom-summary`` in an environment built from its lock file, kept between test runs."""
-    return _program("dicom_summary")
+    return _program("dicom_summary", warm=True)
 
 
 @pytest.fixture(scope="session")
 @needs("process")
 def quality() -> ToolProgram:
     """``dicom-quality`` in an environment built from its lock file, kept between test runs."""
-    return _program("dicom_quality")
+    return _program("dicom_quality", warm=True)
 
 
 @pytest.fixture(scope="session")
 @needs("process")
 def radiomics() -> ToolProgram:
     """``radiomics-statistics`` in an environment built from its lock file, kept between test runs."""
-    return _program("radiomics_statistics")
+    return _program("radiomics_statistics", warm=True)
 
 
 @pytest.fixture(scope="session")
@@ -143,21 +143,21 @@ def inference() -> ToolProgram:
 @needs("process")
 def logistic() -> ToolProgram:
     """``logistic-regression``, in the same environment."""
-    return _program("logistic_regression")
+    return _program("logistic_regression", warm=True)
 
 
 @pytest.fixture(scope="session")
 @needs("process")
 def kaplan_meier() -> ToolProgram:
     """``kaplan-meier``, in the same environment."""
-    return _program("kaplan_meier")
+    return _program("kaplan_meier", warm=True)
 
 
 @pytest.fixture(scope="session")
 @needs("process")
 def cox() -> ToolProgram:
     """``cox-regression``, in the same environment."""
-    return _program("cox_regression")
+    return _program("cox_regression", warm=True)
 
 
 @pytest.fixture
@@ -180,10 +180,10 @@ def clinical(tmp_path: Path) -> dict[str, Path]:
     return {host: tmp_path / "clinical" / host for host in SHARES}
 
 
-def _program(tool: str, **variables: str) -> ToolProgram:
+def _program(tool: str, *, warm: bool = False, **variables: str) -> ToolProgram:
     folder = CATALOGUE / tool
     python = str(_environment(folder) / "bin" / "python")
-    return ToolProgram(folder, (python,), {"OPENBLAS_NUM_THREADS": "1", **variables})
+    return ToolProgram(folder, (python,), {"OPENBLAS_NUM_THREADS": "1", **variables}, warm=warm)
 
 
 def _environment(folder: Path, name_of_lock: str = "requirements.lock") -> Path:
