@@ -42,6 +42,10 @@ SHARED = {
     "federation": re.compile(r"tests/e2e/"),
     "engine": re.compile(r"tests/site/(tools/|executors/.*\[docker)"),
     "broker": re.compile(r"tests/(common/amqp/|site/centre/test_(broker_access|egress)\.py)"),
+    **{
+        backend: re.compile(rf"tests/site/executors/.*\[{backend}[-\]]")
+        for backend in ("kubernetes", "slurm", "podman", "apptainer", "image", "sandbox")
+    },
 }
 """By their ids: tests that share something costly share a worker, as those of one file do."""
 UNIT_SECONDS = 0.1
