@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.orchestrator import SECONDS, Host, S, gpu, order
 
+from fedproc.common.tlog.folder import ENTRIES
 from fedproc.contract.states import TERMINAL
 from fedproc.contract.wire.messages import Cancel
 from fedproc.site.executors.base import ExecutorError
@@ -160,6 +161,41 @@ async def test_a_researcher_does_not_wait_for_a_machine_to_be_mended(
     await host.ended(job)
     assert host.pool._held == {}
     assert await told(host) == {job: ["cancelled"]}
+
+
+@pytest.mark.slow
+async def test_processes_that_do_not_go_are_told_of_beside_the_wait_for_them(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They hang in a driver: no attempt to end them fails, as none comes to its end."""
+    monkeypatch.setattr(termination, "_PATIENCE", 0.2)
+    job = await running(host)
+    host.executor.slowly = asyncio.Event()
+    await host.orchestrator.cancel(cancel(job))
+    run = host.orchestrator.runs[job]
+    await until(lambda: run.record.ended and run.obstacle is not None)
+    assert run.obstacle is not None
+    assert run.obstacle.startswith("processes: they have not ended yet though they were told to")
+    assert host.holds(job), "they may still use it"
+    host.executor.slowly.set()
+    await host.ended(job)
+    assert host.pool._held == {}
+    assert await told(host) == {job: ["cancelled"]}
+    with (host.services.tlog.folder / ENTRIES).open() as log:
+        assert sum('"job.ended"' in line for line in log) == 1
+
+
+@pytest.mark.slow
+async def test_a_clean_up_that_hangs_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(termination, "_PATIENCE", 0.05)
+    job, go_on = await running(host), asyncio.Event()
+    monkeypatch.setattr(host.services.data, "discard", lambda _: go_on.wait())
+    await host.orchestrator.cancel(cancel(job))
+    run = host.orchestrator.runs[job]
+    await until(lambda: run.obstacle is not None)
+    assert "data: it goes on for longer than" in str(run.obstacle)
+    go_on.set()
+    await host.ended(job)
 
 
 async def test_a_run_that_breaks_is_noticed_and_ended(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,10 +38,11 @@ class Ahead:
         self._proceed = asyncio.Event()
 
     async def proceed(self) -> None:
-        """Its experiment is started. The same word once more changes nothing."""
+        """Its experiment is started. The same word once more changes nothing, and is on the disk, too."""
         if not self._record.proceed and self._record.verdict is None:
             self._record.proceed = True
-            await self._writer.saved()
+            self._writer.save()
+        await self._writer.written()
         self._proceed.set()
 
     async def run(self, task: Task, materialise: Callable[[], Awaitable[object]]) -> None:

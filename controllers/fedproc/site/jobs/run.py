@@ -21,13 +21,11 @@ from fedproc.contract.times import now
 from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import Cancel, Start
 from fedproc.contract.wire.release import PARTLY_CODE, PARTLY_RELEASED, TEXTS
-from fedproc.site.centre.api import OnWait
-from fedproc.site.centre.identity import Clock
 from fedproc.site.connections.carrying import Meter
-from fedproc.site.executors.base import Executor, Mount, Phase
+from fedproc.site.executors.base import Executor, Handle, Mount, Observation, Phase
 from fedproc.site.jobs import grants, logged
 from fedproc.site.jobs.ahead import Ahead
-from fedproc.site.jobs.deadline import deadline
+from fedproc.site.jobs.deadline import deadline, held_until, trust
 from fedproc.site.jobs.execution import Execution
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.release import earlier_releases, masking
@@ -55,8 +53,8 @@ from fedproc.site.tools.cache import InstalledTool, Runtime
 _log = get_logger(__name__)
 
 _BEFORE_RUN = (JobState.accepted, JobState.materialising, JobState.prepared)
-_CLOCK_SECONDS = 5.0
-_STOP_SLACK = 30.0
+_STOP_SECONDS = 630.0
+"""the longest grace of a tool and some more: then its processes are told to end once more"""
 MAKING = "the packages or the image that it runs in: this host fetches them once for each version"
 _JOURNAL_SECONDS = 5.0
 
@@ -98,26 +96,30 @@ class JobRun:
         return self._task
 
     async def start(self, message: Start) -> None:
-        """All of the gang are prepared. The same message once more changes nothing."""
+        """All of the gang are prepared. The same message once more changes nothing, and is on the disk, too."""
         if self.record.start is None and self.record.verdict is None:
             self.record.start = message
-            await self._writer.saved()
+            self.save()
+        await self._writer.written()
+        if self.record.start is not None:
             self._started.set()
 
     async def finish(self) -> None:
         """The experiment's batch tasks are over: a service ends, and so succeeds."""
         if not self.record.finish and self.record.verdict is None:
             self.record.finish = True
-            await self._writer.saved()
+            self.save()
+        await self._writer.written()
         if self._execution is not None:
             self._execution.finish.set()
 
     async def cancel(self, message: Cancel) -> None:
-        """End as ``cancelled``, unless it ends already."""
+        """End as ``cancelled``, unless it ends already: when this returns, either is on the disk."""
         if self.record.cancel is None and self.record.verdict is None:
             self.record.cancel = message
             self.stop(Verdict(JobState.cancelled, message.code, message.reason))
-            await self._writer.saved()
+            self.save()
+        await self._writer.written()
 
     async def decide(self, word: Word) -> dict[str, Any]:
         """What a person at the site says of the sealed outputs; see :meth:`Leaving.take`."""
@@ -233,7 +235,7 @@ class JobRun:
 
     async def _stage_in_fresh(self, installed: InstalledTool, task: Task) -> Prepared:
         record = self.record
-        await _trust_clock(self._services.identity.clock, self._writer.wait_for)
+        await trust(self._services.identity.clock, self._writer.wait_for)
         if record.order.ahead and record.state is JobState.accepted:
             record.enter(JobState.materialising)
         await self.ahead.run(task, partial(self._lay_out, installed, task))
@@ -279,7 +281,7 @@ class JobRun:
         return share
 
     async def _wait_for_start(self) -> None:
-        until = _held_until(self.record, self._services.identity.clock)
+        until = held_until(self.record, self._services.identity.clock)
         if self._started.is_set():
             return
         self._writer.wait_for("the other jobs of its experiment")
@@ -303,11 +305,17 @@ class JobRun:
         with contextlib.suppress(JournalError):  # a daemon after this one should not take our signal for its own end
             await self._writer.written_within(_JOURNAL_SECONDS)
         await executor.cancel(record.handle)
-        async with asyncio.timeout(_STOP_SLACK + 600):
-            observed = await executor.poll(record.handle, until_exit=True)
-        record.exit_code = observed.exit_code
+        record.exit_code = (await _end_of(executor, record.handle)).exit_code
         if self._execution is not None:
             await self._execution.finish_streams(record.handle)
+
+
+async def _end_of(executor: Executor, handle: Handle) -> Observation:
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            return await executor.poll(handle, until_exit=True)
+    except TimeoutError:
+        raise SystemFaultError(f"they have not ended {_STOP_SECONDS:.0f} s after they were told to") from None
 
 
 async def _discard_unknown(executor: Executor, record: JobRecord) -> None:
@@ -320,14 +328,6 @@ def _seconds_until(moment: datetime) -> float:
     return max(0.0, (moment - now()).total_seconds())
 
 
-def _held_until(record: JobRecord, clock: Clock) -> datetime | None:
-    """When a gang's job has waited for the others long enough, by the centre's clock."""
-    deadlines, prepared = record.order.deadlines, record.times.get(JobState.prepared)
-    if deadlines.hold_seconds is None or prepared is None:
-        return deadlines.hold_until
-    return prepared + (clock.now() - now()) + timedelta(seconds=deadlines.hold_seconds)
-
-
 def _most_seconds(task: Task) -> float:
     """How long all of its steps may take."""
     return task.resources.run_seconds * (len(task.prepare) + 1.0)
@@ -338,10 +338,3 @@ def _task_of(installed: InstalledTool, name: str) -> Task:
         return installed.manifest.tool.task(name)
     except KeyError as error:
         raise SystemFaultError(f"tool {installed.manifest.tool.id} has no task {name!r}") from error
-
-
-async def _trust_clock(clock: Clock, wait_for: OnWait) -> None:
-    while not clock.trusted:
-        wait_for(f"this host's clock, which is {clock.skew:.0f} s off; the site must set it right")
-        await asyncio.sleep(_CLOCK_SECONDS)
-    wait_for(None)

@@ -7,7 +7,6 @@ which one is not done, and why (``fedproc site jobs``).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -21,13 +20,16 @@ from fedproc.site.jobs.record import EndStep, JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.verdict import Verdict
 from fedproc.site.jobs.writer import RecordWriter
-from fedproc.site.journal import JournalError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _PATIENCE = 60.0
 """seconds after which the centre is told how a job ended though its processes, or its connections, are not known to be
 gone: its researcher waits for that, and not for this machine to be mended"""
 _JOURNAL_SECONDS = 5.0
+_HANGS = {
+    EndStep.processes: "they have not ended yet though they were told to (a tool may take up to 600 s for it), and keep"
+    " their share. One in state D (ps) waits for a disk or a driver: mend that, or restart this machine",
+}
 _FROM_REPORT = tuple(EndStep)[tuple(EndStep).index(EndStep.report) :]
 
 Step = Callable[[], Awaitable[None]]
@@ -54,7 +56,8 @@ class Steps:
         self.obstacle = None
 
     async def attempt(self, name: EndStep, step: Step) -> bool:
-        """Do a step once; says whether it worked. What it raised is logged, and is the obstacle."""
+        """Do a step once; says whether it worked. What it raised, or that it hangs, is logged, and is the obstacle."""
+        noting = asyncio.get_running_loop().call_later(_PATIENCE, self._note_hanging, name)
         try:
             await step()
         except Exception as error:  # noqa: BLE001 (whatever it is, nothing else would do the step)
@@ -62,7 +65,15 @@ class Steps:
             unforeseen = None if isinstance(error, FedprocError | OSError) else error
             self._log.error("job.end_step_failed", step=name.value, reason=str(error), exc_info=unforeseen)
             return False
+        finally:
+            noting.cancel()
         return True
+
+    def _note_hanging(self, name: EndStep) -> None:
+        if self.obstacle is None:
+            reason = _HANGS.get(name, f"it goes on for longer than {_PATIENCE:.0f} s; look at this host's disks")
+            self.obstacle = f"{name}: {reason}"
+            self._log.warning("job.end_step_hangs", step=name.value, reason=reason)
 
 
 class Termination:
@@ -77,6 +88,7 @@ class Termination:
         self._log = log
         self._steps = Steps(log)
         self._since = 0.0
+        self._telling = asyncio.Lock()
         self._actions: dict[EndStep, Step] = {
             EndStep.processes: stop_processes,
             EndStep.share: self._give_back,
@@ -96,12 +108,21 @@ class Termination:
         if record.remaining is None:
             record.verdict, record.remaining = verdict, tuple(EndStep)
             self._writer.note()
-        while record.remaining:
-            step = record.remaining[0]
-            await self._steps.complete(step, self._actions[step], self._attempt_failed)
-            record.remaining = record.remaining[1:]
-            self._writer.note()
+        impatience = asyncio.create_task(self._tell_in_time())
+        try:
+            while record.remaining:
+                step = record.remaining[0]
+                await self._steps.complete(step, self._actions[step], self._attempt_failed)
+                record.remaining = record.remaining[1:]
+                self._writer.note()
+        finally:
+            impatience.cancel()
         await self._writer.written()
+
+    async def _tell_in_time(self) -> None:
+        """Beside the steps: one that fails, or hangs, keeps no researcher waiting."""
+        await asyncio.sleep(_PATIENCE)
+        await Steps(self._log).complete(EndStep.report, self._tell)
 
     async def _give_back(self) -> None:
         self._services.pool.release(self._record.job)
@@ -112,19 +133,18 @@ class Termination:
 
     async def _tell(self) -> None:
         record = self._record
-        if not record.ended and record.verdict is not None:
-            await self._services.tlog.append(logged.ended(record, record.verdict))
-            record.enter(record.verdict.state)
-            record.code, record.reason = record.verdict.code, record.verdict.reason
-            self._writer.save()
-            self._log.info("job.ended", state=record.state.value)
+        async with self._telling:
+            if not record.ended and record.verdict is not None:
+                await self._services.tlog.append(logged.ended(record, record.verdict))
+                record.enter(record.verdict.state)
+                record.code, record.reason = record.verdict.code, record.verdict.reason
+                self._writer.save()
+                self._log.info("job.ended", state=record.state.value)
         await self._writer.written_within(_JOURNAL_SECONDS)
 
     async def _attempt_failed(self) -> None:
         if time.monotonic() - self._since < _PATIENCE:
             return
-        with contextlib.suppress(JournalError):  # it is what fails, or will be seen to when its turn comes
-            await self._tell()
         verdict, remaining = self._record.verdict, self._record.remaining
         if verdict is not None and verdict.state is not JobState.succeeded and remaining == _FROM_REPORT:
             await self._make_room()

@@ -23,7 +23,7 @@ from fedproc.contract.times import now
 from fedproc.site.jobs.logged import LoggedUploads
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.release.opinions import Reviewer, Word
-from fedproc.site.journal import Journal
+from fedproc.site.journal import Journal, JournalError
 from fedproc.site.policy.policy_file import Policy
 
 pytestmark = pytest.mark.process
@@ -440,3 +440,22 @@ async def test_one_in_so_many_of_what_leaves_by_itself_is_shown(make):
     assert {each["rule"] for each in site.live.review.found} == {"policy.sample"}
     await site.say(ROOT, reason="")
     assert (await site.ended()).state is JobState.succeeded
+
+
+async def test_a_word_that_is_said_again_counts_when_it_is_on_the_disk(make, monkeypatch):
+    site = make(reviewers={"aggregate": 2})
+    site.seal(counts="12")
+    await site.begin()
+    save = site.host.journal.save
+
+    async def refuse(*_: Any) -> None:
+        raise JournalError("the disk is full")
+
+    monkeypatch.setattr(site.host.journal, "save", refuse)
+    said = [asyncio.create_task(site.say(ANNA, "counts/counts.txt")) for _ in range(2)]
+    await site.until(lambda: bool(site.live.review.opinions))
+    done, _ = await asyncio.wait(said, timeout=0.2)
+    assert not done
+    monkeypatch.setattr(site.host.journal, "save", save)
+    await asyncio.gather(*said)
+    assert len((await site.host.journal.known(site.job))["review"]["opinions"]) == 1

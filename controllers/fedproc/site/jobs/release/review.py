@@ -246,8 +246,9 @@ class Leaving:
                     listed=word.by.is_listed,
                 )
             )
-            await self._writer.saved()
-            self._changed.set()
+            self._writer.save()
+        await self._writer.written()
+        self._changed.set()
         open_ = [path for path, found in review.outcome(rule).items() if found is None]
         return {"job": record.job, "files": sorted(files), "open": sorted(open_)}
 
