@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from fedproc.site.executors import records
 from fedproc.site.executors.base import ExecutorError
 from fedproc.site.executors.records import records_in
 from fedproc.site.retention.folders import ExecutorRecords, JobFolders, PackageCache, size_of
+from fedproc.site.retention.journal import ended_at
 from fedproc.site.retention.keeper import Retention
 from fedproc.site.tools.image_roots.tree import remove_tree
 
@@ -27,7 +29,7 @@ async def test_folder_that_was_kept_for_debugging_goes_and_those_of_open_jobs_st
     (jobs / over / "work").mkdir(parents=True)
     (jobs / over / "work" / "file").write_bytes(b"x" * 10_000)
     (jobs / "of somebody").mkdir()
-    kind = JobFolders(jobs, 7, lambda job: job in host.orchestrator.runs)
+    kind = JobFolders(jobs, 7, lambda job: job in host.orchestrator.runs, partial(ended_at, host.journal))
     found = await kind.survey(clock())
     assert (found.count, found.due) == (1, 0)
     assert found.size >= 10_000
@@ -35,6 +37,24 @@ async def test_folder_that_was_kept_for_debugging_goes_and_those_of_open_jobs_st
     assert (await kind.survey(clock())).due == 1
     assert [await kind.remove(clock()), await kind.remove(clock())] == [1, 0]
     assert sorted(path.name for path in jobs.iterdir()) == sorted([open_job.job, "of somebody"])
+
+
+async def test_folder_of_a_long_job_is_kept_from_its_end_on(host: Host, clock: Time) -> None:
+    """Its folder was made when it was laid out, and has not changed since: only what is below has."""
+    long, jobs = order(), host.services.settings.state / "jobs"
+    host.services.settings.keep_job_folders = True  # type: ignore[misc]
+    await host.orchestrator.accept(long)
+    await host.runs(long.job)
+    clock.go_on(8)
+    host.executor.running[long.job].set()
+    await host.ended(long.job)
+    kind = JobFolders(jobs, 7, lambda _: False, partial(ended_at, host.journal))
+    assert (await kind.survey(clock())).due == 0
+    assert await kind.remove(clock()) == 0
+    assert (jobs / long.job).exists()
+    clock.go_on(7.5)
+    assert await kind.remove(clock()) == 1
+    assert not (jobs / long.job).exists()
 
 
 async def test_executor_is_told_to_forget_what_nobody_knows(host: Host, clock: Time) -> None:

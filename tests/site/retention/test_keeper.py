@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from fedproc.site.journal import JournalError
 from fedproc.site.retention import folders as module_of_folders
 from fedproc.site.retention import keeper as module
 from fedproc.site.retention.folders import ExecutorRecords, JobFolders
+from fedproc.site.retention.journal import ended_at
 from fedproc.site.retention.keeper import Retention
 from fedproc.site.retention.kept import OneByOne
 
@@ -58,7 +60,7 @@ async def test_folder_that_cannot_be_removed_keeps_no_later_one(
         real(self)
 
     monkeypatch.setattr(module_of_folders.Workspace, "remove", remove)
-    kind = JobFolders(jobs, 7, lambda _: False)
+    kind = JobFolders(jobs, 7, lambda _: False, partial(ended_at, host.journal))
     clock.go_on(8)
     with capture_logs() as logs:
         assert [await kind.remove(clock()) for _ in range(3)] == [1, 1, 0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from fedproc.common.errors import FedprocError
@@ -20,6 +21,7 @@ log = get_logger(__name__)
 
 _JOB = re.compile(JOB_PATTERN)
 _STEP = re.compile(JOB_PATTERN.rstrip("$") + r"(-\d+)?$")
+Endings = Callable[[Sequence[str]], Awaitable[dict[str, float]]]
 _FILES = 1000
 """of a cache, removed at once"""
 
@@ -39,23 +41,28 @@ def size_of(folder: Path) -> int:
 
 
 class JobFolders:
-    """Folders of jobs that are over: where the settings keep them, or one could not be removed at its job's end."""
+    """Folders of jobs that are over: where the settings keep them, or one could not be removed at its job's end.
+
+    They go some days after their jobs' ends, which ``ended`` gives; one of a job that it does not know, after its
+    last change.
+    """
 
     name = "job_folders"
 
-    def __init__(self, jobs: Path, days: float, is_open: Callable[[str], bool]) -> None:
+    def __init__(self, jobs: Path, days: float, is_open: Callable[[str], bool], ended: Endings) -> None:
         self._jobs = jobs
         self._days = days
         self._is_open = is_open
+        self._ended = ended
         self._removing = OneByOne(self.name)
 
     async def survey(self, now: float) -> Kept:
-        items = await in_own_thread(self._items, True)
+        items = await self._items(sizes=True)
         return figures(self.name, "folders of jobs that are over", items, self._days, now)
 
     async def remove(self, now: float) -> int:
         limit = due_before(self._days, now)
-        items = await in_own_thread(self._items, False)
+        items = await self._items(sizes=False)
         return await self._removing.remove_first((item.name for item in items if item.at < limit), self._discard)
 
     async def _discard(self, job: str) -> bool:
@@ -65,7 +72,12 @@ class JobFolders:
         log.info("job.folder_removed", job=job)
         return True
 
-    def _items(self, sizes: bool) -> list[Item]:
+    async def _items(self, *, sizes: bool) -> list[Item]:
+        found = await in_own_thread(self._found, sizes)
+        ended = await self._ended([item.name for item in found])
+        return [replace(item, at=ended.get(item.name, item.at)) for item in found]
+
+    def _found(self, sizes: bool) -> list[Item]:
         found = []
         for path in sorted(self._jobs.glob("j-*")):
             if _JOB.fullmatch(path.name) and not self._is_open(path.name):

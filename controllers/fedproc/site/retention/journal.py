@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Any, TypeVar
@@ -39,6 +39,12 @@ def kinds_of(journal: Journal, days: RetentionSettings) -> list[Kind]:
         _Outbox(journal, days.outbox_days),
         _File(journal),
     ]
+
+
+async def ended_at(journal: Journal, jobs: Sequence[str]) -> dict[str, float]:
+    """When each of these jobs was over, in seconds since 1970; those that the journal does not know are left out."""
+    sql = "SELECT job, at FROM endings WHERE job IN (SELECT value FROM json_each(?))"
+    return dict(await _read(journal, lambda c: c.execute(sql, (json.dumps(jobs),)).fetchall()))
 
 
 async def _read(journal: Journal, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 from fedproc.common.errors import FedprocError
 from fedproc.common.log import get_logger
@@ -13,7 +14,7 @@ from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.services import Services
 from fedproc.site.retention.fetched import FetchedFiles
 from fedproc.site.retention.folders import ExecutorRecords, JobFolders, PackageCache
-from fedproc.site.retention.journal import kinds_of
+from fedproc.site.retention.journal import ended_at, kinds_of
 from fedproc.site.retention.kept import Kept, Kind
 from fedproc.site.retention.releases import Releases
 from fedproc.site.retention.results import ReleasedResults
@@ -98,10 +99,11 @@ class Retention:
 
     def _all_kinds(self) -> list[Kind]:
         services, days = self._services, self._services.settings.retention
+        ended = partial(ended_at, services.journal)
         asked = (lambda: services.policy, self._in_use, lambda: self._since)
         return [
             *kinds_of(services.journal, days),
-            JobFolders(services.settings.state / "jobs", days.job_folders_days, self._is_open),
+            JobFolders(services.settings.state / "jobs", days.job_folders_days, self._is_open, ended),
             ExecutorRecords(services.executor, days.executor_records_days, self._is_open),
             *(ToolRuntimes(kind, services.tool_cache, days.runtimes_days, *asked) for kind in services.runtimes.kinds),
             Tools(services.tool_cache, days.tools_days, *asked),
