@@ -67,7 +67,8 @@ def decide(
     say(f"{found.tool} {found.version} is {found.state}")
     if approve:
         say(
-            f"offered once it is published: fedproc catalog fetch {submission} --to FOLDER, then catalog publish FOLDER"
+            f"offered once it is published: fedproc catalog fetch {submission} --to FOLDER, then "
+            "fedproc catalog publish FOLDER --key KEY"
         )
 
 

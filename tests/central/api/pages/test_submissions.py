@@ -30,6 +30,8 @@ def test_a_reviewer_decides_in_the_browser_and_the_provider_sees_it(dashboard: F
         assert "count 8.0.0" in olga.get("/dashboard/submissions?state=waits").text
         assert "What the check found" in olga.get(path).text
         assert "Refuse it" not in provider.get(path).text
+        assert re.search(r'<textarea name="text"[^>]* required>', olga.get(path).text)  # to refuse; not to approve
+        assert 'value="approve" formnovalidate' in olga.get(path).text
         token = re.findall(r'name="form_token" value="([0-9a-f]{64})"', olga.get(path).text)[0]
         form = {"form_token": token, "decision": "refuse", "text": "say what <b>leaves</b>"}
         assert "refused" in olga.post(path + "/decision", data=form).text

@@ -355,3 +355,21 @@ def test_going_back_to_a_forecast_sends_nothing_and_keeps_what_was_typed(tab: Ta
     page.reload()
     assert page.get_by_label("Label").input_value() == "first look"
     assert started(dashboard) == before + 1
+
+
+@pytest.mark.needs_browser
+def test_who_was_signed_out_meanwhile_comes_back_to_the_form(tab: Tab, dashboard: Federation) -> None:
+    tab.sign_in()
+    page = tab.open(LINK)
+    page.get_by_label("rounds", exact=True).fill("9")
+    page.get_by_role("button", name="See first what would come of it").click()
+    page.get_by_role("heading", name="What would come of it").wait_for()
+    before = started(dashboard)
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Start the experiment").click()
+    page.get_by_role("link", name="Sign in, and go on there").click()
+    page.get_by_role("heading", name="New experiment").wait_for()
+    assert page.get_by_label("rounds", exact=True).input_value() == "9"
+    assert page.get_by_label("Label").input_value() == "first look"
+    assert started(dashboard) == before
+    tab.complaints[:] = [text for text in tab.complaints if "status of 401" not in text]

@@ -164,7 +164,8 @@ def _before(request: Request) -> str:
     """The page from which a form was sent; empty if there is none."""
     came = urlsplit(request.headers.get("referer", ""))
     is_ours = came.netloc == request.headers.get("host") and came.path.startswith("/dashboard")
-    return (came.path + (f"?{came.query}" if came.query else "")) if is_ours and came.path != request.url.path else ""
+    is_other = request.method == "POST" or came.path != request.url.path
+    return (came.path + (f"?{came.query}" if came.query else "")) if is_ours and is_other else ""
 
 
 def _told(error: Exception) -> tuple[int, str]:
