@@ -69,7 +69,10 @@ def test_the_host_that_is_revoked_is_typed(sign_in: SignIn) -> None:
 def test_a_host_is_revoked_with_its_reason(dashboard: Federation, sign_in: SignIn) -> None:
     olga = sign_in("olga", "operator")
     form = {"form_token": token_of(olga), "host": "FORTH", "reason": "its disk was stolen"}
-    assert 'Revoked: <a href="/dashboard/hosts/FORTH">FORTH</a>.' in olga.post("/dashboard/operate/revocations", data=form).text
+    assert (
+        'Revoked: <a href="/dashboard/hosts/FORTH">FORTH</a>.'
+        in olga.post("/dashboard/operate/revocations", data=form).text
+    )
     audit = olga.get("/dashboard/operate/audit?action=revoke_host").text
     assert "its disk was stolen" in audit
     with dashboard.operator() as client:
