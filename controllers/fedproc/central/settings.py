@@ -77,6 +77,7 @@ class QuotaSettings(Section):
 
     open_experiments: int = Field(200, ge=1, description="experiments that have not ended")
     stored_mb: int = Field(200_000, ge=1, description="files and results together, MB")
+    stored_files: int = Field(100_000, ge=1, description="files and results together, however small")
     submission_mb: int = Field(100, ge=1, description="the parameters of all jobs of one experiment together, MB")
     requests_per_minute: int = Field(6_000, ge=1, description="at one API process")
 
@@ -86,6 +87,7 @@ class UserQuotaSettings(Section):
 
     open_experiments: int | None = Field(None, ge=1)
     stored_mb: int | None = Field(None, ge=1)
+    stored_files: int | None = Field(None, ge=1)
     submission_mb: int | None = Field(None, ge=1)
     requests_per_minute: int | None = Field(None, ge=1)
 

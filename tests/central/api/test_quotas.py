@@ -169,3 +169,70 @@ def test_strangers_leave_a_bounded_number_of_rows(tight: Federation, monkeypatch
             anyone.post("/token", data={"username": f"u{number}", "password": "wrong"})
     kept = sum(_kept(tight, action) for action in ("request_enrolment", "get_enrolment", "get_token"))
     assert 1 <= kept <= 7
+
+
+# -- how many, however small
+
+EMPTY = described(b"")
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory, issuer: TestIssuer) -> Iterator[Federation]:
+    """A centre where a user may have three files, and one user more."""
+    folder = tmp_path_factory.mktemp("few")
+    quota, quotas = {"stored_files": 3}, {"vera": {"stored_files": 4}}
+    with Federation(f"sqlite:///{folder}/central.db", folder, issuer, quota=quota, quotas=quotas) as running:
+        running.enrol_everyone()
+        yield running
+
+
+def put_empty(client: httpx.Client, count: int) -> list[int]:
+    return [client.put(f"/data/file/empty-{number}", json=EMPTY).status_code for number in range(count)]
+
+
+def test_files_without_a_byte_are_bounded_too(few: Federation) -> None:
+    with few.user("ines") as ines, few.user("vera") as vera:
+        assert put_empty(ines, 4) == [201, 201, 201, 507]
+        said = problem(ines.put("/data/file/more", json=EMPTY), 507, "quota.files")["detail"]
+        assert "has 3 files" in said
+        assert "3 may be kept" in said
+        assert "fedproc data delete" in said
+        assert "pack many small ones" in said
+        problem(start(ines), 507, "quota.files")
+        made = ines.put("/data/file/empty-0", json=EMPTY)
+        assert made.status_code == 200, "the same again is no more"
+        assert ines.delete(f"/uploads/{made.json()['id']}", headers=TUS).status_code == 204
+        assert start(ines).status_code == 201
+        assert put_empty(vera, 5) == [201, 201, 201, 201, 507], "an operator allows one user more"
+
+
+def test_what_was_announced_goes_on_at_the_limit_and_is_counted_again_when_it_is_there(few: Federation) -> None:
+    with few.user("nora") as nora:
+        assert put_empty(nora, 2) == [201, 201]
+        entry, upload = few.new_file(nora, b"one")
+        assert nora.put(f"/data/file/{entry['path']}", json=described(b"two")).status_code == 200, "it is the same file"
+        more = {
+            "id": new_id("f"), "owner": "nora", "path": "other", "state": "complete", "size": 0, "sha256": "0" * 64,
+            "media_type": "x/y", "created": 0.0,
+        }  # fmt: skip
+        with write_transaction(few.engine) as connection:
+            connection.execute(insert(files).values(**more))
+        problem(send(nora, upload, b"two"), 507, "quota.files")
+        with write_transaction(few.engine) as connection:
+            connection.execute(delete(files).where(files.c.id == more["id"]))
+        assert nora.head(upload, headers=TUS).status_code == 200
+        assert nora.get(f"/data/file/{entry['id']}").json()["state"] == "complete"
+
+
+def test_a_job_waits_with_its_outputs_where_there_are_too_many_files(few: Federation) -> None:
+    with few.user("olaf") as olaf, few.host("UB") as host:
+        few.start(olaf)
+        few.books.dispatch()
+        job = few.books.job_on(olaf.get("/experiments").json()["items"][0]["id"], "UB")
+        few.books.report(job.id, "running")
+        assert put_empty(olaf, 3) == [201, 201, 201]
+        new = {"job": job.id, "output": "counts", "path": "counts.json", **described(b"{}")}
+        assert "olaf has 3 files" in problem(host.post("/uploads", json=new), 507, "quota.files")["detail"]
+        made = olaf.put("/data/file/empty-0", json=EMPTY).json()["id"]
+        assert olaf.delete(f"/uploads/{made}", headers=TUS).status_code == 204
+        few.upload_output(job, "counts", "counts.json", b"{}")

@@ -34,7 +34,7 @@ class Rehearsal:
     digest: str
     hosts: Mapping[str, Row[Any]]
     offered: Mapping[str, Mapping[str, str]]
-    left: tuple[int, int]
+    left: tuple[int, int, int]
 
 
 def forecast(found: Rehearsal, granted: Granted, user: str, heard_since: float) -> DryRun:
@@ -49,6 +49,7 @@ def forecast(found: Rehearsal, granted: Granted, user: str, heard_since: float) 
         would_run=all((*grants, *stands)),
         experiments_left=found.left[0],
         stored_left=found.left[1],
+        files_left=found.left[2],
         hosts=hosts,
     )
 

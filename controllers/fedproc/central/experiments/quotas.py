@@ -11,6 +11,7 @@ from fedproc.common.errors import QuotaError, StorageFullError, TooLargeError
 from fedproc.contract.wire.jws import canonical
 
 MB = 1_000_000
+_DELETE = "delete what is not needed (fedproc data delete for files, fedproc experiments delete for results)"
 _ASK = "or ask the federation's operator for more"
 
 
@@ -31,11 +32,12 @@ class Quotas:
             )
         self.check_room(connection, user, 1)
 
-    def left(self, connection: Connection, user: str) -> tuple[int, int]:
-        """Experiments that the user may still start, and bytes that may still be stored; 0 at the least."""
+    def left(self, connection: Connection, user: str) -> tuple[int, int, int]:
+        """Experiments that the user may still start, bytes and files that may still be stored; 0 at the least."""
         quota = self._settings.quota_of(user)
-        started, stored = experiments.count_open(connection, user), files.stored(connection, user)
-        return max(0, quota.open_experiments - started), max(0, quota.stored_mb * MB - stored)
+        started, (count, stored) = experiments.count_open(connection, user), files.stored(connection, user)
+        left = (quota.open_experiments - started, quota.stored_mb * MB - stored, quota.stored_files - count)
+        return max(0, left[0]), max(0, left[1]), max(0, left[2])
 
     def check_size(self, user: str, plan: Plan) -> None:
         """Whether parameters and selections of all jobs together are not too large. Raises :class:`TooLargeError`."""
@@ -54,20 +56,31 @@ class Quotas:
                 code="quota.submission",
             )
 
-    def check_room(self, connection: Connection, user: str, size: int) -> None:
-        """Whether ``size`` more bytes may be announced for the user. Raises :class:`StorageFullError`."""
-        self._check_stored(user, files.stored(connection, user), size)
+    def check_room(self, connection: Connection, user: str, size: int, *, new: int = 1) -> None:
+        """Whether ``size`` more bytes in ``new`` more files may be announced for the user.
 
-    def check_kept(self, connection: Connection, user: str, size: int) -> None:
-        """Whether ``size`` bytes that came may be kept beside what is complete. Raises :class:`StorageFullError`."""
-        self._check_stored(user, files.stored(connection, user, state="complete"), size)
+        Raises :class:`StorageFullError`.
+        """
+        self._check_stored(user, files.stored(connection, user), size, new)
 
-    def _check_stored(self, user: str, stored: int, size: int) -> None:
-        most = self._settings.quota_of(user).stored_mb * MB
-        if stored + size > most:
+    def check_kept(self, connection: Connection, user: str, size: int, *, new: int) -> None:
+        """Whether ``size`` bytes that came, in ``new`` files, may be kept beside what is complete.
+
+        Raises :class:`StorageFullError`.
+        """
+        self._check_stored(user, files.stored(connection, user, state="complete"), size, new)
+
+    def _check_stored(self, user: str, stored: tuple[int, int], size: int, new: int) -> None:
+        quota, (count, bytes_) = self._settings.quota_of(user), stored
+        if bytes_ + size > (most := quota.stored_mb * MB):
             raise StorageFullError(
-                f"the files and results of {user} have {stored} bytes, and {size} more would come; {most} may be kept: "
-                "delete what is not needed (fedproc data delete for files, fedproc experiments delete for results), "
-                f"{_ASK}",
+                f"the files and results of {user} have {bytes_} bytes, and {size} more would come; {most} may be kept: "
+                f"{_DELETE}, {_ASK}",
                 code="quota.stored",
+            )
+        if new and count + new > quota.stored_files:
+            raise StorageFullError(
+                f"{user} has {count} files, results among them, and {new} more would come; {quota.stored_files} may be"
+                f" kept, however small: {_DELETE}, pack many small ones into one, {_ASK}",
+                code="quota.files",
             )

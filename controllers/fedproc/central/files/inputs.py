@@ -46,8 +46,9 @@ class Inputs:
         """
         _still_queued(job)
         owner = experiments.find(connection, job.experiment, None).owner
-        self._quotas.check_room(connection, owner, 1)
-        if (row := files.input_of(connection, job.id, name, "pending")) is not None:
+        row = files.input_of(connection, job.id, name, "pending")
+        self._quotas.check_room(connection, owner, 1, new=int(row is None))
+        if row is not None:
             return row
         values = {
             "id": new_id("f"),
@@ -79,7 +80,7 @@ class Inputs:
             with serialized_transaction(self._engine) as connection:
                 replaced = _replace(connection, arrived, incoming.size)
                 discards.note(connection, replaced, now)
-                self._quotas.check_kept(connection, arrived.row.owner, 0)
+                self._quotas.check_kept(connection, arrived.row.owner, 0, new=0)
                 advance(connection, arrived.row.experiment, now)
                 record(connection)
         except StorageFullError:

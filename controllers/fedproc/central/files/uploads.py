@@ -91,7 +91,7 @@ class Uploads:
         if not values["size"] and values["sha256"] != _SHA256_OF_NOTHING:
             raise InvalidInputError(f"a file of no bytes has the sha256 {_SHA256_OF_NOTHING}", code="file.sha256")
         announced = 0 if row is None else row.size
-        self._quotas.check_room(connection, values["owner"], values["size"] - announced)
+        self._quotas.check_room(connection, values["owner"], values["size"] - announced, new=int(row is None))
         if row is not None:
             with self._blobs.locked(row.id) as incoming:
                 incoming.cut(0)
@@ -124,7 +124,8 @@ class Uploads:
             )
         incoming.sync()
         with write_transaction(self._engine) as connection:
-            self._quotas.check_kept(connection, row.owner, row.size if row.state == "pending" else 0)
+            new = row.state == "pending"
+            self._quotas.check_kept(connection, row.owner, row.size if new else 0, new=int(new))
             if files.complete(connection, row.id):
                 record(connection)
 

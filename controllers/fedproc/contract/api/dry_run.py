@@ -67,4 +67,5 @@ class DryRun(View):
     would_run: bool
     experiments_left: int = Field(description="that its user may start before one has to end")
     stored_left: int = Field(description="bytes of files and results that are left to its user")
+    files_left: int | None = Field(None, description="files and results that are left to its user, however small")
     hosts: list[HostForecast]

@@ -96,12 +96,14 @@ def announced(connection: Connection, job: str, name: str, recipient: str | None
     return int(count), int(size)
 
 
-def stored(connection: Connection, owner: str, *, state: str | None = None) -> int:
-    """Bytes of all the owner's files; those that are pending count as announced, unless ``state`` leaves them out."""
-    query = select(func.coalesce(func.sum(files.c.size), 0)).where(files.c.owner == owner)
+def stored(connection: Connection, owner: str, *, state: str | None = None) -> tuple[int, int]:
+    """How many files the owner has, and their bytes; those that are pending count as announced, unless ``state``
+    leaves them out."""
+    query = select(func.count(), func.coalesce(func.sum(files.c.size), 0)).where(files.c.owner == owner)
     if state is not None:
         query = query.where(files.c.state == state)
-    return int(connection.scalar(query) or 0)
+    count, size = connection.execute(query).one()
+    return int(count), int(size)
 
 
 def input_of(connection: Connection, job: str, name: str, state: str) -> Row[Any] | None:
