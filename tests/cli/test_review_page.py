@@ -196,6 +196,10 @@ def test_what_waits_is_shown_and_decided_by_keyboard_alone(page: Any, live: Live
     with page.expect_navigation():
         page.get_by_role("button", name="Keep here").press("Enter")
     assert "Nothing waits" in page.content()
+    decided = page.get_by_role("status").inner_text()
+    assert decided == f"Decided: the files that you ticked of job {live.site.job} stay here."
+    page.reload()
+    assert page.get_by_role("status").count() == 0
     assert live.do(live.site.ended()).code == "release.partly"
     assert sorted(live.site.transfer.sent) == ["curve/by_age.csv", "weights/weights.safetensors"]
 

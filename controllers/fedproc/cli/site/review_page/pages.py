@@ -53,8 +53,8 @@ def table(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def overview(host: str, entries: Sequence[Entry]) -> str:
-    """All that waits."""
+def overview(host: str, entries: Sequence[Entry], notice: str = "") -> str:
+    """All that waits; ``notice`` says what was decided last."""
     rows = (
         (
             f'<a href="/job/{quote(entry["job"])}"><code>{text(entry["job"])}</code></a>',
@@ -71,7 +71,8 @@ def overview(host: str, entries: Sequence[Entry]) -> str:
     )
     head = ("Job", "Tool", "For", "Class", "Files", "Findings", "Persons", "Since", "Stays here from")
     found = table("What waits", head, rows) if entries else "<p>Nothing waits.</p>"
-    return document("What waits", (f"<h1>What waits for a person at {text(host)}</h1>", found))
+    status = f'<p role="status">{text(notice)}</p>' if notice else ""
+    return document("What waits", (f"<h1>What waits for a person at {text(host)}</h1>", status, found))
 
 
 def job(entry: Entry, form_token: str) -> str:

@@ -52,6 +52,8 @@ class ReviewServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.client = client
         self.host = host
+        self.notice = ""
+        """what was decided last, until a page has said so"""
         self.session, self.form_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         self.name = f"{secrets.token_hex(_NAME_BYTES)}.localhost:{self.server_port}"
         """By which alone it may be called. Cookies know names and no ports: another server of the loopback interface
@@ -130,7 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._open(query.get("token", ""))
         self._check_session()
         if parts.path == "/":
-            return self._page(200, pages.overview(self.server.host, self.server.client.all()))
+            notice, self.server.notice = self.server.notice, ""
+            return self._page(200, pages.overview(self.server.host, self.server.client.all(), notice))
         found = _JOB.fullmatch(parts.path)
         if found is None:
             raise NotFoundError("there is no such page")
@@ -189,6 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise InvalidInputError("choose to release or to keep them")
         hashes = {path: digest for digest, path in chosen}
         done = self.server.client.decide(found[1], release=decision == "release", reason=reason, files=hashes)
+        word = "are released" if decision == "release" else "stay here"
+        self.server.notice = "" if done["open"] else f"Decided: the files that you ticked of job {found[1]} {word}."
         self._send(303, "text/plain", b"", {"Location": f"/job/{found[1]}" if done["open"] else "/"})
 
     def _form(self) -> dict[str, list[str]]:
