@@ -26,7 +26,7 @@ def test_dataset_has_no_problem_and_tells_of_nobody(data: Path, tmp_path: Path, 
     with index.readonly() as db:
         found = images_in(db)
     assert found is not None
-    assert (found.persons, found.series) == (PERSONS[host], 2 * PERSONS[host])
+    assert (found.persons, found.series, found.segmentations) == (PERSONS[host],) * 3
     assert all(count >= 10 for values in found.by.values() for count in values.values())
 
 

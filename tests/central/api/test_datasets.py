@@ -67,7 +67,10 @@ def federation(request: pytest.FixtureRequest, tmp_path: Path, issuer: TestIssue
 def offering(federation: Federation) -> Federation:
     """UB has images and a table, BSC a table and an entry in a catalogue."""
     age = (DatasetColumn(name="age", type="number", unit="a"),)
-    images = OfferedDataset(id="images", version="sha256:" + "a" * 64, description="Of the /secret/path? No.", size=7)
+    images = OfferedDataset(
+        id="images", version="sha256:" + "a" * 64, description="Of the /secret/path? No.", size=7,
+        title="Breast CT", creators=("A. Roe", "B. Poe"), kinds=("images", "tables"),
+    )  # fmt: skip
     cohort = OfferedDataset(id="cohort", version="1", label="Cohort", catalogue="eucaim:b-1")
     page = DatasetColumns(
         dataset="images", version=images.version, page=0, pages=1, columns=age, imaging=_imaging("CT")
@@ -124,7 +127,7 @@ def test_pages_are_linked_with_their_filters_and_the_whole_list_is_as_before(off
         assert whole.json()[0] | {"available": True} == {
             "id": "BSC:cohort", "host": "BSC", "version": "1", "label": "Cohort", "description": "", "files": None,
             "size": None, "available": True, "catalogue": "eucaim:b-1",
-            "persons": None, "modality": [], "body_part": [],
+            "persons": None, "modality": [], "body_part": [], "kinds": None, "title": "", "creators": [],
         }  # fmt: skip
         many = "?" + "&".join(f"modality=m{number}" for number in range(1_100))
         for wrong in ("?limit=0", "?limit=1001", "?cursor=x", "?kind=films", many):
@@ -212,6 +215,8 @@ def test_numbers_are_rounded_and_there_is_no_path(offering: Federation) -> None:
         "40",
         "59",
     )
+    assert found["dct:title"]["@value"] == "Breast CT"
+    assert [each["foaf:name"]["@value"] for each in found["dct:creator"]] == ["A. Roe", "B. Poe"]
     assert found["eucaim:hasImageModality"] == [{"@id": CONCEPT + "CT"}]
     (part,) = found["eucaim:hasImageBodyPart"]
     assert part == {"@type": "skos:Concept", "skos:prefLabel": {"@language": "en", "@value": "BREAST"}}
