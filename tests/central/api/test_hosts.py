@@ -92,6 +92,7 @@ def test_datasets_are_named_never_by_path(rosa: httpx.Client) -> None:
     assert datasets[0] == {
         "id": "BSC:cohort", "host": "BSC", "version": "1", "label": "", "description": "cohort of BSC", "files": None,
         "size": None, "catalogue": None, "persons": None, "modality": [], "body_part": [], "available": True,
+        "kinds": None, "title": "", "creators": [],
     }  # fmt: skip
     assert {d["host"] for d in rosa.get("/datasets?host=UB").json()} == {"UB"}
     assert rosa.get("/datasets?host=MARS").json() == []
