@@ -19,6 +19,7 @@ class One:
         self.name = name
         self.jobs: set[str] = set()
         self.cancelled: list[str] = []
+        self.away = False
         self._obstacle = obstacle
 
     async def submit(self, spec: Spec) -> Handle:
@@ -35,6 +36,8 @@ class One:
         self.cancelled.append(handle["job"])
 
     async def discard(self, handle: Handle) -> None:
+        if self.away:
+            raise ExecutorError(f"{self.name} is away")
         self.jobs.discard(handle["job"])
 
     async def offer(self) -> Offer:
@@ -107,3 +110,12 @@ async def test_one_executor_knows_its_jobs_from_those_of_the_one_before(tmp_path
     settings = load(settings_in(tmp_path, 'executor = "slurm"'))
     with pytest.raises(ExecutorError, match="'sandbox', which this host's settings do not name any more"):
         await make_executor(settings).poll({"job": "j-1", "executor": "sandbox"})
+
+
+async def test_executor_that_is_away_keeps_no_job_of_another(both: tuple[SeveralExecutors, One, One]) -> None:
+    several, sandbox, slurm = both
+    sandbox.away = True
+    await slurm.submit(spec("j-1", ""))
+    with pytest.raises(ExecutorError, match="sandbox is away"):
+        await several.discard({"job": "j-1"})
+    assert slurm.jobs == set()

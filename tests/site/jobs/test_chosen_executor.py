@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from tests.support.orchestrator import SECONDS, Host, S, order, record
 
-from fedproc.contract.wire.messages import Start
+from fedproc.contract.wire.messages import Cancel, Start
 from fedproc.site.executors.base import Spec
 from fedproc.site.journal import Journal
 from fedproc.site.tools.cache import Runtime, Runtimes
@@ -92,3 +92,23 @@ async def test_job_that_waits_for_its_gang_goes_to_another_executor(host: Host) 
     await host.orchestrator.runs[waiting.job].start(Start(job=waiting.job))
     spec, _ = await asyncio.wait_for(found, SECONDS)
     assert spec.executor == "sandbox"
+
+
+async def test_job_ends_while_another_executor_of_its_host_is_away(host: Host) -> None:
+    """What a daemon before this one may have begun, and not noted, is looked for where the job was to run."""
+    waiting, asked = record(S.prepared), list[dict[str, Any]]()
+    waiting.order = waiting.order.model_copy(update={"gang": True})
+    waiting.executor = "slurm"
+    await host.has(waiting)
+    discard = host.executor.discard
+
+    async def observed(handle: dict[str, Any]) -> None:
+        asked.append(handle)
+        await discard(handle)
+
+    host.executor.discard = observed  # type: ignore[method-assign]
+    await host.orchestrator.resume()
+    await host.orchestrator.cancel(Cancel(job=waiting.job, code="cancelled", reason="enough"))
+    await host.ended(waiting.job)
+    assert {handle["job"] for handle in asked} == {waiting.job, f"{waiting.job}-0"}
+    assert {handle.get("executor") for handle in asked} == {"slurm"}

@@ -33,12 +33,18 @@ class SeveralExecutors:
         await (await self._of(handle)).cancel(handle)
 
     async def discard(self, handle: Handle) -> None:
-        """See the protocol: of a handle that says no more than the job, all forget it."""
+        """See the protocol: of a handle that says no more than the job, all forget it, whichever of them cannot."""
         if _OF in handle:
             await self._named(handle[_OF]).discard(handle)
             return
+        errors = []
         for executor in self.executors.values():
-            await executor.discard(handle)
+            try:
+                await executor.discard(handle)
+            except ExecutorError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     async def offer(self) -> Offer:
         offers = await offers_of(self)

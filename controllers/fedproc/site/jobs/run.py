@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
@@ -297,7 +298,7 @@ class JobRun:
     async def _stop_processes(self) -> None:
         record, executor = self.record, self._services.executor
         if record.handle is None and (self._recovered or self._execution is not None):
-            await _discard_unknown(executor, record)
+            await _discard_unknown(executor, record, self._services.runtimes.names)
         if record.handle is None or (self._execution is not None and self._execution.over):
             return
         if (await executor.poll(record.handle)).phase is not Phase.running:
@@ -318,10 +319,11 @@ async def _end_of(executor: Executor, handle: Handle) -> Observation:
         raise SystemFaultError(f"they have not ended {_STOP_SECONDS:.0f} s after they were told to") from None
 
 
-async def _discard_unknown(executor: Executor, record: JobRecord) -> None:
-    """A step may have been started that the journal does not know of: by a daemon that was lost, or half."""
+async def _discard_unknown(executor: Executor, record: JobRecord, names: Collection[str]) -> None:
+    """A step may have been started, by a lost daemon or half, that only its executor knows: no other one is asked."""
+    known = {"executor": record.executor} if record.executor in names else {}
     for name in (record.job, f"{record.job}-{record.step}"):
-        await executor.discard({"job": name})
+        await executor.discard({"job": name, **known})
 
 
 def _seconds_until(moment: datetime) -> float:

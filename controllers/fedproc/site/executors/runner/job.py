@@ -20,7 +20,7 @@ from fedproc.site.executors.confinement import disk
 from fedproc.site.executors.confinement.cgroups import CGroup
 from fedproc.site.executors.confinement.limits import LimitMonitor
 from fedproc.site.executors.confinement.namespaces import first_inside
-from fedproc.site.executors.confinement.record import Record, write_record
+from fedproc.site.executors.confinement.record import Record, RecordFile
 from fedproc.site.executors.runner import apptainer
 from fedproc.site.executors.runner.bubblewrap import Sandbox, sandbox_for
 from fedproc.site.executors.runner.children import gone, reap, was_left
@@ -53,6 +53,7 @@ class Job:
         self.record = Record(order.job, started=datetime.now(UTC).isoformat())
         self.exited = asyncio.Event()
         self._folder = folder
+        self._file = RecordFile(folder, self.record)
         self._order = order
         self._paths = paths
         self._cgroup = cgroup
@@ -74,7 +75,7 @@ class Job:
         limits = self._order
         memory, pids = (apptainer.MEMORY, apptainer.PROCESSES) if limits.by == "apptainer" else (0, 0)
         self._cgroup.limit(cpus=limits.cpus, memory=limits.memory + memory, pids=limits.pids + pids)
-        write_record(self._folder, self.record)
+        self._file.write()
         await self._launch(confinement)
         self._ending = watched(asyncio.create_task(self._wait()), "job.not_ended", job=self.record.job)
         self._watching = asyncio.create_task(self._watch())
@@ -143,8 +144,8 @@ class Job:
             output.end()
         try:
             await self._limits.note_disk(None)
-            self._conclude(code)
         finally:
+            self._conclude(code)
             os.close(self._status)
             self._paths.close()
             self.exited.set()
@@ -162,7 +163,7 @@ class Job:
         self._limits.note_output(sum(output.dropped for output in self._outputs), self._order.log)
         if self._abandoned:
             record.exit_code, record.detail = None, self._abandoned
-        write_record(self._folder, record)
+        self._file.note()
 
     def _explain(self, sandbox_code: int) -> None:
         """The sandbox reported no exit code: it was killed together with its sandbox, or never came to be."""
@@ -190,7 +191,7 @@ class Job:
         if self.exited.is_set() or self._grace is not None:
             return
         self.record.cancelled = True
-        write_record(self._folder, self.record)
+        self._file.note()
         for pid in self._commands():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.Signals[self._order.signal])
@@ -205,9 +206,14 @@ class Job:
 
     async def remove(self) -> None:
         """Give back the control group and the user id of a job that has exited."""
+        self._file.close()
         await self._cgroup.remove()
         if self._lease is not None:
             self._lease.release()
+
+    async def recorded(self) -> None:
+        """Wait until the disk has taken how it ended."""
+        await self._file.written()
 
     def seconds(self) -> float:
         """How long it has been running, by the monotonic clock."""

@@ -21,7 +21,7 @@ from fedproc.common.sockets import unix_address
 from fedproc.site.executors.confinement.cgroups import CGroupError, CGroups
 from fedproc.site.executors.confinement.disk import TooDeepError
 from fedproc.site.executors.confinement.etc import make_etc
-from fedproc.site.executors.confinement.record import forget, read_record, write_record
+from fedproc.site.executors.confinement.record import RecordFile, forget, read_record
 from fedproc.site.executors.confinement.seccomp import SeccompError, make_filter
 from fedproc.site.executors.records import records_in
 from fedproc.site.executors.runner.job import Confinement, Job
@@ -68,6 +68,8 @@ class Runner:
         self._policy_file = path_policy if os.geteuid() == 0 else None
         self._client_group = client_group
         self._jobs: dict[str, Job] = {}
+        self._lost: dict[str, RecordFile] = {}
+        """of jobs that a runner before this one started, and whose end it did not see"""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._cgroups: CGroups | None = None
         self._confinement: Confinement | None = None
@@ -98,13 +100,16 @@ class Runner:
             self._cgroups.close()
 
     def _prepare_confinement(self) -> None:
-        """Prepare what limits and confines jobs. Where it cannot be had, submissions are refused with the reason."""
+        """Prepare what limits and confines jobs. Where it cannot be had, submissions are refused with the reason.
+
+        What the disk has no room for can be had once jobs were discarded, so it is tried again then.
+        """
         name = "fedproc-" + hashlib.sha256(str(self._folder.resolve()).encode()).hexdigest()[:12]
         try:
-            self._cgroups = CGroups(name)
+            self._cgroups = self._cgroups or CGroups(name)
             make_etc(self._folder / "etc")
             self._confinement = Confinement(self._folder / "etc", self._groups, make_filter())
-        except (CGroupError, SeccompError) as error:
+        except (CGroupError, SeccompError, OSError) as error:
             self._unable = error
 
     async def _end_leftovers(self) -> None:
@@ -118,7 +123,8 @@ class Runner:
                 forget(folder)
             elif record.phase == "running":
                 record.phase, record.detail = "exited", "the runner was lost while the job ran"
-                write_record(folder, record)
+                self._lost[folder.name] = RecordFile(folder, record)
+                self._lost[folder.name].note()
 
     # -- requests --------------------------------------------------------------------------------
 
@@ -174,6 +180,8 @@ class Runner:
         return {"job": order.job}
 
     async def _start(self, order: Order) -> Job:
+        if self._confinement is None and self._cgroups is not None:
+            self._prepare_confinement()
         if self._cgroups is None or self._confinement is None:
             raise self._unable or RunnerError("the runner is not ready")
         folder = self._folder_of(order.job)
@@ -200,7 +208,8 @@ class Runner:
     async def _poll(self, request: dict[str, Any]) -> Answer:
         job = self._jobs.get(request["job"])
         if job is None:
-            record = read_record(self._folder_of(request["job"]))
+            lost = self._lost.get(request["job"])
+            record = lost.record if lost else read_record(self._folder_of(request["job"]))
             return vars(record) if record else {"phase": "absent"}
         if request.get("until_exit"):
             await job.exited.wait()
@@ -220,6 +229,8 @@ class Runner:
                 await job.end()
                 await job.remove()
                 del self._jobs[name]
+            if lost := self._lost.pop(name, None):
+                lost.close()
             forget(folder)
         return {}
 

@@ -8,6 +8,7 @@ or runs it again, finds that it is claimed, and does nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
@@ -27,6 +28,8 @@ from fedproc.site.executors.runner.order import Order, order_of
 from fedproc.site.executors.runner.path_policy import OpenPaths
 
 CLAIM = "claim"
+_RECORD_SECONDS = 600.0
+"""for which an allocation is held because its shared folder, a full one, does not take how the job ended"""
 ORDER = "order.json"
 _SET_CHILD_SUBREAPER = 36
 
@@ -99,6 +102,9 @@ async def _run(folder: Path, order: Order) -> None:
     loop.add_signal_handler(signal.SIGTERM, job.cancel)
     await job.start(Confinement(etc, (), make_filter()))
     await job.exited.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_RECORD_SECONDS):
+            await job.recorded()
 
 
 if __name__ == "__main__":
