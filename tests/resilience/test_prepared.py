@@ -1,24 +1,32 @@
-"""An experiment is prepared ahead over a PACS, while the orchestrator is killed, and is started later.
+"""An experiment is prepared ahead over a PACS and a Data API, while programs are killed, and is started later.
 
-5,000 slices: what was fetched is not fetched again, nothing is there twice, and nothing stays.
+5,000 slices each: what was fetched is not fetched again, nothing is there twice, and nothing stays.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import tomli_w
 from tests.e2e.test_images import together
 from tests.e2e.test_sources import other_source
 from tests.site.data.dicom_files import image, uid, written
 from tests.support.orthanc import PASSWORD, USER, Orthanc, running_orthanc
+from tests.support.processes import DYING_WITH_US
 from tests.support.running import Running
 
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, JobView
+from fedproc.contract.data_api import PREFIX
 from fedproc.contract.states import FOR_START
 from fedproc.demo.imaging import FOLDER
 from fedproc.demo.polling import wait_until
@@ -49,6 +57,58 @@ def in_archive(orthanc: Orthanc, host: str, folder: Path) -> dict[str, Any]:
         "source": "dicomweb", "url": orthanc.url, "query": {"Modality": "CT"}, "description": "in a PACS",
         "access": {"user_file": str(user)}, "fetching": {"megabytes_per_second": 2, "wait_seconds": 1},
     }  # fmt: skip
+
+
+class DataApi:
+    """The program over 5,000 slices of its own, as a site runs it, which may be killed and comes back."""
+
+    def __init__(self, folder: Path, host: str) -> None:
+        self._folder = folder
+        self.socket = folder / "api.sock"
+        images = folder / "images"
+        for number, content in enumerate(slices(host)):
+            path = images / f"{number // _SLICES:02}" / f"{number:05}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        settings = {"state": str(folder / "data-api"), "socket": str(self.socket), "floor": 5,
+                    "datasets": {FOLDER: {"path": str(images)}}}  # fmt: skip
+        (folder / "data-api.toml").write_text(tomli_w.dumps(settings))
+
+    def start(self) -> None:
+        program = Path(sys.executable).parent / "fedproc"
+        command = [*DYING_WITH_US, program, "data-api", "--config", self._folder / "data-api.toml"]
+        self.socket.unlink(missing_ok=True)
+        with (self._folder / "data-api.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(self._offers, _SECONDS, f"the Data API does not offer its images: {self._folder / 'data-api.log'}")
+
+    def _offers(self) -> bool:
+        """Once it has read all of them."""
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.socket)), base_url="http://api") as http:
+                return any(one["id"] == FOLDER for one in http.get(f"{PREFIX}/datasets").json()["datasets"])
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"source": "http", "url": f"unix://{self.socket}", "description": "behind a Data API",
+                "fetching": {"megabytes_per_second": 2, "wait_seconds": 1}}  # fmt: skip
+
+
+@contextmanager
+def data_api(folder: Path, host: str) -> Iterator[DataApi]:
+    found = DataApi(folder, host)
+    found.start()
+    try:
+        yield found
+    finally:
+        found.kill()
 
 
 def prepared(running: Running, host: str) -> ExperimentView:
@@ -129,3 +189,22 @@ def test_orchestrator_is_killed_while_a_series_comes_from_the_pacs(running: Runn
         assert len(old) >= before - _SLICES, "what had come was not fetched again"
         running.kill("orchestrator-BSC")
         started(running, experiment, "BSC", tmp_path / "results")
+
+
+def test_cancelled_in_the_middle_leaves_nothing(running: Running, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        api = stack.enter_context(data_api(tmp_path, "UB"))
+        stack.enter_context(other_source(running, "UB", api.settings))
+        experiment = prepared(running, "UB")
+        in_the_middle(running, experiment, "UB", 400)
+        api.kill()
+        api.start()
+        laid_out(running, experiment, "UB")
+        whole_once(running, "UB")
+        running.researcher.cancel(experiment.id)
+        running.end(experiment)
+        nothing_left(running, experiment, "UB")
+        again = prepared(running, "UB")
+        laid_out(running, again, "UB")
+        running.kill("orchestrator-UB")
+        started(running, again, "UB", tmp_path / "results")
