@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from fedproc.central.db.schema import experiments, hosts, jobs, outbox
 from fedproc.central.experiments.advance import advance
@@ -16,6 +16,8 @@ from fedproc.contract.wire.messages import Cancel
 
 CODE = "lost"
 _AT_HOST = [state for state in JobState if state not in TERMINAL and state is not JobState.queued]
+_APART = 60.0
+"""seconds by which relays' clocks may differ; what was heard later than now was noted by a clock that was set back"""
 _LOST_AFTER = experiments.c.request["lost_after"].as_float()
 _SILENT = (
     select(jobs)
@@ -58,14 +60,18 @@ def end_for_operator(connection: Connection, experiment: str, only: Collection[s
     end_jobs(connection, chosen, CODE, f"ended by the federation's operator: {reason}", now)
 
 
-def end_silent(connection: Connection, listening: float, now: float) -> bool:
+def end_silent(connection: Connection, listening: float, now: float, sure: Callable[[], bool]) -> bool:
     """End jobs whose host was silent for as long as their experiment's ``lost_after`` says; whether there were any.
+    None is ended unless ``sure`` says that ``now`` is right.
 
     ``listening``: since when the caller hears hosts. What was said before may have met nobody, and is no silence.
     """
     since = (func.coalesce(hosts.c.heard, 0.0), func.coalesce(jobs.c.dispatched, 0.0))
-    over = (now - moment > _LOST_AFTER for moment in (*since, listening))
-    rows = connection.execute(_SILENT.where(jobs.c.state.in_(_AT_HOST), *over)).all()
+    over = (or_(now - moment > _LOST_AFTER, moment > now + _APART) for moment in since)
+    silent = _SILENT.where(jobs.c.state.in_(_AT_HOST), now - listening > _LOST_AFTER, *over)
+    rows = connection.execute(silent).all()
+    if not rows or not sure():
+        return False
     for row in rows:
         end_jobs(connection, [row], CODE, f"host {row.host} was not heard of for longer than the experiment waits", now)
-    return bool(rows)
+    return True

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from fedproc.central.auth.issuer import Issuer
 from fedproc.central.db.engine import read_transaction, serialized_transaction, write_transaction
 from fedproc.central.db.schema import hosts, relays
-from fedproc.central.experiments import deadlines, reconcile
+from fedproc.central.experiments import reconcile
 from fedproc.central.experiments.advance import advance
 from fedproc.central.files.blobs import Blobs
 from fedproc.central.notify import Notifier
@@ -22,6 +22,7 @@ from fedproc.central.relay.dead_letters import ingest_dead_letters
 from fedproc.central.relay.ingest import Message, ingest
 from fedproc.central.relay.ingested import IngestResult
 from fedproc.central.relay.publisher import Publisher
+from fedproc.central.relay.ticks import Ticks
 from fedproc.central.relay.topology import Topology
 from fedproc.central.retention.keeper import Keeper
 from fedproc.central.retention.storage import Storage
@@ -66,8 +67,7 @@ class Relay:
         self._issuer = Issuer(settings.issuer.model_copy(update=client))
         self._keeper = Keeper(settings.retention, Storage(engine, Blobs(settings.files)))
         self._state = "not connected yet"
-        self._listening: float | None = None
-        """since when it hears hosts"""
+        self._ticks = Ticks(engine)
         self._outbox = asyncio.Event()
         self._hosts = asyncio.Event()
         self._waiting = Waiting()
@@ -104,7 +104,8 @@ class Relay:
         await keep_connected(self._open, self._serve_session, self._disconnected, _LONGEST_PAUSE)
 
     def _disconnected(self, reason: str) -> None:
-        self._state, self._listening = reason, None
+        self._state = reason
+        self._ticks.hears_nobody()
 
     async def _open(self) -> Session:
         broker = self._settings.broker
@@ -145,7 +146,8 @@ class Relay:
             for host in await asyncio.to_thread(self._active_hosts):
                 await topology.declare_host(host)
                 await consumers.start(host)
-            self._state, self._listening = _OK, self._listening or time.time()
+            self._state = _OK
+            self._ticks.hears()
             self._outbox.set()
             await self._hosts.wait()
 
@@ -257,17 +259,13 @@ class Relay:
         while True:
             await asyncio.sleep(_TICK)
             try:
-                changed = await asyncio.to_thread(self._pass_deadlines)
+                changed = await asyncio.to_thread(self._ticks.tick)
             except UnavailableError as error:
                 log.warning("deadlines.waiting", reason=error.message)
                 continue
             if changed:
                 await self._notify_of_events()
                 self._outbox.set()
-
-    def _pass_deadlines(self) -> bool:
-        with serialized_transaction(self._engine) as connection:
-            return deadlines.pass_deadlines(connection, time.time(), self._listening)
 
     async def _keep_log(self) -> None:
         """What nothing is sent after comes into the transparency log soon, too."""

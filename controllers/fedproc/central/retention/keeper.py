@@ -47,10 +47,7 @@ class Keeper:
         self._settings = settings
         self._storage = storage
         self._now = now
-        self._elapsed = elapsed
-        self._waits_until: float | None = None
-        """by ``elapsed``; since the clock was first doubted"""
-        self._told: str | None = None
+        self._doubts = clock.Doubts("retention.clock_doubted", "nothing is deleted", elapsed)
 
     async def run(self) -> None:
         """Run until cancelled. What goes wrong is logged and tried again: messages and jobs do not wait for it."""
@@ -113,20 +110,7 @@ class Keeper:
     def _is_doubted(self, now: float) -> bool:
         """Whether nothing may be deleted by the clock now, which is logged once."""
         with read_transaction(self._storage.engine) as connection:
-            doubt = clock.doubt(connection, now)
-        if doubt is None:
-            self._waits_until = self._told = None
-            return False
-        if self._waits_until is None:
-            self._waits_until = self._elapsed() + DAY
-        if doubt.passes and self._elapsed() >= self._waits_until:
-            return False
-        if doubt.reason != self._told:
-            until = "for a day" if doubt.passes else "until the doubt is gone"
-            cure = f"nothing is deleted {until}; see that the centre's clock is right (timedatectl)"
-            log.error("retention.clock_doubted", reason=f"the centre's clock: {doubt.reason}", cure=cure)
-            self._told = doubt.reason
-        return True
+            return self._doubts.hold(clock.doubt(connection, now))
 
     def _is_time(self, now: float) -> bool:
         with read_transaction(self._storage.engine) as connection:
