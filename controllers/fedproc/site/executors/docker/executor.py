@@ -20,12 +20,14 @@ from fedproc.site.executors.confinement import disk
 from fedproc.site.executors.confinement.etc import UID, write_accounts
 from fedproc.site.executors.confinement.record import Record, forget, read_record
 from fedproc.site.executors.docker.client import Engine, EngineRefusedError, Event
-from fedproc.site.executors.docker.container import CONFLICT, GONE, Container
+from fedproc.site.executors.docker.container import Container
 from fedproc.site.executors.docker.creation import creation_of
 from fedproc.site.executors.docker.dialect import Dialect, dialect_for
+from fedproc.site.executors.docker.ending import GONE, NEVER_STARTED, remove
 from fedproc.site.executors.layout import layout_for
 from fedproc.site.executors.records import kept_output, observation_of, records_in
 
+CONFLICT = 409
 PYTHON = "python3"
 """of the image, wherever its PATH has it: images of Python's own have it in /usr/local"""
 LABEL = "eu.eucaim.fedproc.host"
@@ -75,7 +77,7 @@ class DockerExecutor:
                 await container.discard()
                 del self._containers[handle["job"]]
             else:
-                await self._remove(handle["job"])
+                await remove(self._engine, handle["job"])
             await asyncio.to_thread(forget, self._folder / handle["job"])
 
     async def offer(self) -> Offer:
@@ -114,8 +116,9 @@ class DockerExecutor:
             container = self._containers[spec.job] = Container(self._engine, handle, Record(spec.job))
             await self._create_and_start(container, creation_of(spec, layout, self._label, dialect))
         except BaseException as error:
-            self._containers.pop(spec.job, None)
-            await self._remove(spec.job)
+            if made := self._containers.pop(spec.job, None):
+                made.detach()
+            await remove(self._engine, spec.job)
             await asyncio.to_thread(forget, folder)
             if isinstance(error, OSError):
                 raise ExecutorError(f"{error.filename}: {error.strerror}") from error
@@ -128,7 +131,7 @@ class DockerExecutor:
             if error.status != CONFLICT:
                 raise
             found = await self._engine.call("inspect_container", container.id)
-            if found["State"]["Status"] != "created":  # started by a daemon that was lost before it could say so
+            if found["State"]["Status"] != NEVER_STARTED:  # started by a daemon that was lost before it could say so
                 await container.recover(found)
                 return
             container.id = found["Id"]
@@ -150,19 +153,13 @@ class DockerExecutor:
         container = self._containers[name] = Container(self._engine, handle, record)
         try:
             await container.recover(await self._engine.call("inspect_container", name))
-        except EngineRefusedError as error:
-            if error.status != GONE:
+        except BaseException as error:
+            if not isinstance(error, EngineRefusedError) or error.status != GONE:
+                container.detach()  # half taken up: whoever asks next begins anew
                 del self._containers[name]
                 raise
             container.ended(None)
         return container
-
-    async def _remove(self, name: str) -> None:
-        try:
-            await self._engine.call("remove_container", name, force=True, v=True)
-        except EngineRefusedError as error:
-            if error.status != GONE:
-                raise
 
     def _handle(self, spec: Spec) -> Handle:
         limits = spec.limits
