@@ -14,11 +14,11 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fedproc.common.errors import ToolFaultError
+from fedproc.common.errors import SystemFaultError, ToolFaultError
 from fedproc.common.tasks import StopFlag
 from fedproc.contract.ids import is_safe_path
 from fedproc.contract.tool.task import OutputDecl, Task
@@ -29,6 +29,16 @@ SPEC = PurePosixPath("/fedproc/spec")
 MAX_FILES = 10_000
 _CHUNK = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class CopyError(SystemFaultError):
+    """The copy of an output could not be written: that is this host's fault, and never its tool's."""
+
+    code = "system_fault.os"
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the copy of its outputs cannot be written: {error.strerror}; look at this host's disk")
+        self.errno = error.errno
 
 
 class Workspace:
@@ -84,8 +94,8 @@ class Workspace:
         """Copy the given outputs to ``target``: regular files only, no link followed.
 
         Returns sha256 by path under ``target`` (``<output>/<path>``). Raises :class:`ToolFaultError` naming the
-        output that is missing, too large, not a regular file, or JSON with a number that JSON has not; StoppedError,
-        within a MiB, once ``flag`` is set.
+        output that is missing, too large, not a regular file, or JSON with a number that JSON has not;
+        :class:`CopyError` where the copy cannot be written; StoppedError, within a MiB, once ``flag`` is set.
         """
         flag = flag or StopFlag()
         partial = target.with_name(target.name + ".part")
@@ -98,6 +108,9 @@ class Workspace:
             for output in outputs:
                 hashes |= _copy_output(base, output, partial / output.name, flag)
                 check_numbers(output, partial / output.name)
+        except CopyError:
+            shutil.rmtree(partial, ignore_errors=True)  # who waits for room takes none
+            raise
         finally:
             os.close(base)
         partial.mkdir(exist_ok=True)
@@ -243,8 +256,7 @@ def _copy_file(base: int, path: str, target: Path, left: int, output: OutputDecl
                 code="tool_fault.output_kind",
                 at_host=path,
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as copy:
+        with _new_file(target) as write:
             while chunk := source.read(_CHUNK):
                 flag.check()
                 size += len(chunk)
@@ -254,5 +266,26 @@ def _copy_file(base: int, path: str, target: Path, left: int, output: OutputDecl
                         code="tool_fault.output_size",
                     )
                 digest.update(chunk)
-                copy.write(chunk)
+                write(chunk)
     return digest.hexdigest(), size
+
+
+@contextlib.contextmanager
+def _new_file(target: Path) -> Iterator[Callable[[bytes], object]]:
+    """Its unbuffered writing. Raises :class:`CopyError`: no error of the copy is taken for one of its source."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy = target.open("xb", buffering=0)
+    except OSError as error:
+        raise CopyError(error) from error
+
+    def write(chunk: bytes) -> None:
+        left = memoryview(chunk)
+        try:
+            while left:
+                left = left[copy.write(left) :]
+        except OSError as error:
+            raise CopyError(error) from error
+
+    with copy:
+        yield write

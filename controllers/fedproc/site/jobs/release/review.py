@@ -15,7 +15,6 @@ from typing import Any
 from fedproc.common.errors import RefusedError, SystemFaultError
 from fedproc.common.files import sha256_of
 from fedproc.common.log import Logger
-from fedproc.common.tasks import stoppable
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.task import Task
 from fedproc.contract.tool.tool import Tool
@@ -32,6 +31,7 @@ from fedproc.site.jobs import logged
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.release import listing, opinions
 from fedproc.site.jobs.release.opinions import Word
+from fedproc.site.jobs.release.room import with_room
 from fedproc.site.jobs.release.stage_out import finish_artefacts, limit_of, refused_outputs, release
 from fedproc.site.jobs.reviewing import Decision, Opinion, Review, WaitClock, first_of_each
 from fedproc.site.jobs.services import Services
@@ -78,7 +78,8 @@ class Leaving:
         await finish_artefacts(self._services, record, task, self._workspace, self._writer.wait_for)
         if record.sealed is None:
             wanted = [o for o in task.outputs if not (o.artefact_for and record.artefacts)]
-            record.sealed = await stoppable(self._workspace.seal, wanted, sealed) if wanted else {}
+            wait_for, seal = self._writer.wait_for, self._workspace.seal
+            record.sealed = await with_room(wait_for, seal, wanted, sealed) if wanted else {}
             self._writer.save()
         try:
             record.outputs = await release(

@@ -24,6 +24,7 @@ from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.release import earlier_releases, masking
 from fedproc.site.jobs.release.for_researcher import ForResearcher
 from fedproc.site.jobs.release.known_values import known_of
+from fedproc.site.jobs.release.room import with_room
 from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import confirm_datasets
@@ -200,7 +201,7 @@ async def publish_artefacts(
     if not any(output.artefact_for for output in task.outputs):
         return
     await confirm_datasets(services, record)
-    hashes, folder = await stoppable(artefacts.seal_once, task, workspace), artefacts.folder_of(workspace)
+    hashes, folder = await with_room(on_wait, artefacts.seal_once, task, workspace), artefacts.folder_of(workspace)
     if await check(services, record, task, folder, hashes):
         raise RefusedError("an artefact may not leave this site by itself", code="release.artefact")
     record.artefacts = await upload(services, record, task, folder, on_wait, hashes)
@@ -303,7 +304,7 @@ async def _upload_encrypted(
     parcel = ForResearcher(services.workspace(record.job).root, f"{declared.name}/{relative}", record.order)
     if (sent := await asyncio.to_thread(parcel.sent)) is not None:
         return sent
-    await stoppable(parcel.encrypt_once, source, digest)
+    await with_room(on_wait, parcel.encrypt_once, source, digest)
     new = _announced(record, declared, relative, parcel.encrypted, await asyncio.to_thread(parcel.sha256))
     output = await _send(services, parcel.described(new, digest), parcel.encrypted, on_wait)
     await asyncio.to_thread(parcel.keep, output)
@@ -319,11 +320,10 @@ async def _upload_artefact(
     on_wait: OnWait,
 ) -> Output:
     source, relative, digest = file
-    root = services.workspace(record.job).root
-    parcel = artefacts.Parcel(root, f"{declared.name}/{relative}", recipient)
+    parcel = artefacts.Parcel(services.workspace(record.job).root, f"{declared.name}/{relative}", recipient)
     if (sent := await asyncio.to_thread(parcel.sent)) is not None:
         return sent
-    await stoppable(parcel.encrypt, source, digest, record.order.recipients.get(recipient))
+    await with_room(on_wait, parcel.encrypt, source, digest, record.order.recipients.get(recipient))
     digest = await asyncio.to_thread(sha256_of, parcel.encrypted)
     new = _announced(record, declared, relative, parcel.encrypted, digest, recipient)
     output = await _send(services, new, parcel.encrypted, on_wait)
