@@ -103,6 +103,11 @@ class ApiServer:
     def enter_node(self) -> None:
         """One that has no kubelet."""
         self.call("POST", "/api/v1/nodes", _node())
+        self.open_node()
+
+    def open_node(self) -> None:
+        """As the controller does that looks at nodes, for one that reports that it is ready."""
+        self.call("PATCH", f"/api/v1/nodes/{NODE}", {"spec": {"taints": None}})
 
     def lay_out(self, claims: Mapping[str, Path]) -> None:
         """What docs/executors.md has made for a host, and the claims, whose volumes are folders of the node's."""

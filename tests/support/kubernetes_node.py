@@ -82,6 +82,7 @@ class Node:
             f"--cert-dir={self._folder}/kubelet/pki", f"--hostname-override={NODE}",
         )  # fmt: skip
         wait_until(lambda: self._ready(began), 120, "the kubelet does not become ready")
+        self._server.open_node()
 
     def lose(self) -> None:
         """As when its machine loses its power for a moment."""

@@ -355,6 +355,8 @@ async def test_rights_that_are_taken_away_and_given_back_lose_no_job_and_no_canc
 async def test_watch_from_a_version_that_the_server_has_forgotten_lists_again(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    host.server.stop_server()  # one that has just been started knows of nothing before
+    host.server.start_server()
     cluster = Cluster(host.settings)
     with pytest.raises(ClusterRefusedError, match="too old resource version") as raised:
         async for _ in cluster.changes("a=b", "1"):

@@ -202,7 +202,8 @@ class Cluster:
                 await connection.client.close()
 
     def _away(self, error: BaseException) -> ClusterAwayError:
-        reason = str(error) or type(error).__name__
+        silent = f"no answer in {CALL_SECONDS:g} s" if isinstance(error, TimeoutError) else type(error).__name__
+        reason = str(error) or silent
         return ClusterAwayError(
             f"the API server of Kubernetes does not answer ({reason}); its jobs go on, and new ones wait for it",
             code=CODE,
