@@ -441,7 +441,7 @@ class KubernetesBackend:
 
     def left(self) -> list[str]:
         records = [path.name for path in self._folder.iterdir()]
-        return records + list(self.server.pods()) + self.node.containers() + self.node.groups()
+        return records + list(self.server.pods()) + self.node.running() + self.node.groups()
 
     def close(self) -> None:
         self.node.stop()

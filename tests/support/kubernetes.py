@@ -96,7 +96,7 @@ class ApiServer:
 
     def stop(self) -> None:
         for process in self._processes.values():
-            process.terminate()
+            process.kill()  # asked to end, the server waits for watches
         for process in self._processes.values():
             process.wait(60)
 

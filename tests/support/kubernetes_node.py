@@ -5,6 +5,7 @@ Its control groups, its bridge and all that it keeps have names of their own. No
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -90,14 +91,21 @@ class Node:
             process = self._processes.pop(name)
             process.kill()
             process.wait(60)
-        for each in psutil.process_iter(["cmdline"]):
-            if str(self._socket) in (each.info["cmdline"] or ()):  # which keeps a container's end
-                each.kill()
-        for member in (_GROUPS / "memory" / self._name).rglob("cgroup.procs"):
-            for process_id in member.read_text().split():
-                os.kill(int(process_id), signal.SIGKILL)
+        self._kill_containers()
         self._start_containerd()
         self.start_kubelet()
+
+    def _kill_containers(self) -> None:
+        """With what keeps how they end. Some go by themselves meanwhile."""
+        for each in psutil.process_iter(["cmdline"]):
+            if str(self._socket) in (each.info["cmdline"] or ()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+        for folder, _, _ in os.walk(_GROUPS / "memory" / self._name):
+            with contextlib.suppress(FileNotFoundError):
+                for process_id in (Path(folder) / "cgroup.procs").read_text().split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(process_id), signal.SIGKILL)
 
     def stop(self) -> None:
         """End it with all that runs there."""
@@ -111,24 +119,27 @@ class Node:
         for place in sorted((place for place in mounts if place.startswith(f"{self._folder}/")), reverse=True):
             subprocess.run(["/bin/umount", "-l", place], check=True)
         subprocess.run(["ip", "link", "delete", self._bridge], check=False, capture_output=True)
+        wait_until(self._groups_are_gone, 30, "processes of containers do not end")
+
+    def running(self) -> list[str]:
+        """Containers that run. What has ended is on containerd's list until the kubelet clears up, once a minute."""
+        return [line.split()[0] for line in self._listed("tasks", "list") if line.endswith("RUNNING")]
+
+    def _groups_are_gone(self) -> bool:
+        self._kill_containers()
         for group in self._groups():
             for folder, _, _ in os.walk(group, topdown=False):
-                Path(folder).rmdir()
-
-    def containers(self) -> list[str]:
-        """All that containerd knows."""
-        listed = subprocess.run(
-            [*self._client(), "containers", "list", "-q"], capture_output=True, text=True, check=True
-        )
-        return listed.stdout.split()
+                with contextlib.suppress(OSError):  # what was killed a moment ago is still in it
+                    Path(folder).rmdir()
+        return not any(group.exists() for group in self._groups())
 
     def groups(self) -> list[str]:
         """The control groups of pods."""
-        found = (_GROUPS / "memory" / self._name / "kubepods").rglob("pod*")
-        return [str(group) for group in found]
+        walk = os.walk(_GROUPS / "memory" / self._name / "kubepods")  # they go meanwhile, which it takes calmly
+        return [f"{folder}/{name}" for folder, names, _ in walk for name in names if name.startswith("pod")]
 
     def _groups(self) -> list[Path]:
-        return [each / self._name for each in _GROUPS.iterdir() if each.is_mount() and each.name != "unified"]
+        return [each / self._name for each in _GROUPS.iterdir() if each.is_mount()]
 
     def _ready(self, since: float) -> bool:
         process = self._processes["kubelet"]
@@ -156,11 +167,13 @@ class Node:
                 self._ctr("images", "tag", name, self.image)
 
     def _end_containers(self) -> None:
-        for name in self.containers():
-            self._ctr("tasks", "kill", "-s", "SIGKILL", "-a", name, check=False)
-        for name in self.containers():
+        for name in self._listed("containers", "list", "-q"):
             self._ctr("tasks", "delete", "--force", name, check=False)
             self._ctr("containers", "delete", name, check=False)
+
+    def _listed(self, *what: str) -> list[str]:
+        done = subprocess.run([*self._client(), *what], capture_output=True, text=True, check=True)
+        return [line.strip() for line in done.stdout.splitlines()]
 
     def _client(self) -> list[str]:
         return ["ctr", "-a", str(self._socket), "-n", "k8s.io"]
@@ -245,6 +258,7 @@ path = "{folder}/opt"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
 disable_apparmor = true
+restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
 snapshotter = "overlayfs"
 default_runtime_name = "runc"

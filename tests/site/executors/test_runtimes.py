@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.executors import BASE_IMAGE, PYTHON, Backend, DockerBackend, Harness
+from tests.support.executors import BASE_IMAGE, PYTHON, Backend, DockerBackend, Harness, KubernetesBackend
 
 from fedproc.catalog.building import image_name
 from fedproc.common.errors import SystemFaultError
@@ -53,6 +53,8 @@ def _runtimes(backend: Backend, folder: Path) -> Runtimes:
 
 
 async def test_a_tool_runs_in_its_own_environment(harness: Harness, installed: InstalledTool) -> None:
+    if isinstance(harness.backend, KubernetesBackend):
+        pytest.skip("it runs images alone, which nodes pull")
     runtimes = _runtimes(harness.backend, harness.folder)
     task = _task(requirements="requirements.lock", dockerfile="Dockerfile")
     runtime = await runtimes.ready(installed, task)
