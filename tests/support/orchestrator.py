@@ -30,6 +30,7 @@ from fedproc.site.tlog.log import HostLog
 from fedproc.site.tools.cache import InstalledTool, Runtime
 
 SECONDS = 60
+BEGUN = "2030-01-01T00:00:00+00:00"
 GB = 10**9
 HOLDING = (JobState.materialising, JobState.prepared, JobState.running)
 OPEN = (JobState.accepted, *HOLDING, JobState.collecting, JobState.awaiting_release)
@@ -47,6 +48,8 @@ class Executor:
         self.slowly: asyncio.Event | None = None
         self.running: dict[str, asyncio.Event] = {}
         self.exit_code = 143
+        self.queued = False
+        """whether jobs wait in a queue, as a cluster's do"""
 
     async def submit(self, spec: Spec) -> dict[str, Any]:
         if spec.job not in self.running:
@@ -62,7 +65,9 @@ class Executor:
             await gone.wait()
             if self.slowly is not None:
                 await self.slowly.wait()
-        return Observation(Phase.exited, exit_code=self.exit_code) if gone.is_set() else Observation(Phase.running)
+        if gone.is_set():
+            return Observation(Phase.exited, exit_code=self.exit_code)
+        return Observation(Phase.running, started=None if self.queued else BEGUN)
 
     async def logs(self, handle: dict[str, Any], stream: str = "stdout", *, offset: int = 0) -> AsyncIterator[bytes]:
         for part in ():

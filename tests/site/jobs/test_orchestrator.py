@@ -127,6 +127,20 @@ async def test_a_stop_while_a_job_is_being_ended_takes_nothing_from_its_end(host
 
 
 @pytest.mark.slow
+async def test_time_in_a_clusters_queue_is_none_of_a_jobs_limit(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedproc.site.jobs.execution._LOOK_SECONDS", 0.01)
+    ordered, host.executor.queued = order(), True
+    host.tools.want(run_seconds=1)
+    await host.orchestrator.accept(ordered)
+    await host.runs(ordered.job)
+    await asyncio.sleep(1.5)
+    assert not host.executor.cancelled
+    host.executor.queued = False
+    found = await host.ended(ordered.job)
+    assert (found.state, found.code) == (S.failed, "tool_fault.time_limit")
+
+
+@pytest.mark.slow
 async def test_job_says_that_its_packages_are_fetched_where_that_takes_long(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

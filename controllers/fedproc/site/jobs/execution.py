@@ -14,7 +14,7 @@ from fedproc.common.errors import SystemFaultError, ToolFaultError
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.task import Ready, Task, TaskKind
 from fedproc.contract.wire.messages import Used
-from fedproc.site.executors.base import Executor, Handle, Observation, Phase, Spec
+from fedproc.site.executors.base import Executor, ExecutorError, Handle, Observation, Phase, Spec
 from fedproc.site.jobs.log_matcher import LogMatcher
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
@@ -26,6 +26,8 @@ OnReady = Callable[[], Awaitable[None]]
 
 _POLL_SECONDS = 0.05
 _PRINTED = ("stdout", "stderr")
+_LOOK_SECONDS = 2.0
+"""between two looks whether a job that waits in a cluster's queue has begun"""
 
 
 class Execution:
@@ -138,7 +140,7 @@ class Execution:
 
     def _companions(self, handle: dict[str, Any], ran: float) -> list[Awaitable[None]]:
         """What goes on beside the wait for the exit: the run limit, readiness, finish, metrics and logs."""
-        work: list[Awaitable[None]] = [self._limit(ran)]
+        work: list[Awaitable[None]] = [self._limit(handle, ran)]
         if self._task.kind is TaskKind.service:
             work.append(self._end_when_finished(handle))
         if self._task.ready is not None and not self._record.ready and self._record.step == len(self._task.prepare):
@@ -147,10 +149,20 @@ class Execution:
             work.append(self._streams.follow(handle))
         return work
 
-    async def _limit(self, ran: float) -> None:
+    async def _limit(self, handle: Handle, ran: float) -> None:
+        """It counts from when the job begins: in a cluster's queue one waits for hours, which its deadline ends."""
         seconds = self._task.resources.run_seconds
+        while not ran and not await self._has_begun(handle):
+            await asyncio.sleep(_LOOK_SECONDS)
         await asyncio.sleep(max(0.0, seconds - ran))
         raise ToolFaultError(f"ran longer than its limit of {seconds} s", code="tool_fault.time_limit")
+
+    async def _has_begun(self, handle: Handle) -> bool:
+        try:
+            observed = await self._executor.poll(handle)
+        except ExecutorError:
+            return False  # it is away, and asked again
+        return observed.phase is not Phase.running or observed.started is not None
 
     async def _end_when_finished(self, handle: dict[str, Any]) -> None:
         await self.finish.wait()
