@@ -53,7 +53,6 @@ class Site:
 
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                self.close_connection = True
                 site.asked.append(self.path)
                 try:
                     site.answer(self, self.path.partition("?")[0].removeprefix(PREFIX))
@@ -61,6 +60,10 @@ class Site:
                     """The other side has had enough."""
 
             do_POST = do_DELETE = do_GET
+
+            def end_headers(self) -> None:
+                self.send_header("Connection", "close")  # else the next request may meet the end of this connection
+                super().end_headers()
 
             def log_message(self, *_: object) -> None:
                 """Nobody reads it."""

@@ -58,11 +58,14 @@ class Pacs:
                 path = self.path.partition("?")[0]
                 pacs.asked.append(path)
                 answer = pacs.answers.get(path) or pacs.usual(path, self.path)
-                self.close_connection = True
                 try:
                     answer(self)
                 except OSError:
                     """The other side has had enough."""
+
+            def end_headers(self) -> None:
+                self.send_header("Connection", "close")  # else the next request may meet the end of this connection
+                super().end_headers()
 
             def log_message(self, *_: object) -> None:
                 """Nobody reads it."""

@@ -44,10 +44,17 @@ class Made:
     code: int = 0
     started: str = "0001-01-01T00:00:00Z"
     ended: str = "0001-01-01T00:00:00Z"
+    oom: bool = False
 
     def inspected(self) -> dict[str, Any]:
         on = self.status == "running"
-        state = {"Status": self.status, "Running": on, "ExitCode": self.code, "Pid": os.getpid() if on else 0}
+        state = {
+            "Status": self.status,
+            "Running": on,
+            "ExitCode": self.code,
+            "Pid": os.getpid() if on else 0,
+            "OOMKilled": self.oom,
+        }
         return {"Id": self.id, "State": {**state, "StartedAt": self.started, "FinishedAt": self.ended}}
 
 
@@ -275,3 +282,13 @@ async def test_clock_that_was_set_makes_a_job_no_older(host: Host, days: int) ->
     seconds = (await host.executor.poll(handle)).seconds
     assert seconds is not None
     assert 0 <= seconds < 3600, "this process, which stands for the job's, is younger"
+
+
+async def test_word_that_memory_was_short_may_come_behind_the_end(host: Host) -> None:
+    handle = await host.submit()
+    host.engine.end(JOB, 137)
+    waiting = asyncio.create_task(host.end(handle))
+    await asyncio.sleep(0.05)
+    host.engine.made[JOB].oom = True
+    ended = await waiting
+    assert (ended.exit_code, ended.limit) == (137, "memory")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Any
 
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import watched
-from fedproc.site.executors.base import ExecutorError, Handle
+from fedproc.site.executors.base import Handle
 from fedproc.site.executors.confinement.cgroups import group_of
 from fedproc.site.executors.confinement.limits import LimitMonitor
 from fedproc.site.executors.confinement.namespaces import ProcessNamespace
@@ -22,6 +21,7 @@ from fedproc.site.executors.docker.ending import (
     NEVER_STARTED,
     Signals,
     is_gone,
+    killed_state,
     remove,
     seconds_run,
     seconds_since_start,
@@ -196,9 +196,8 @@ class Container:
         if self._stopping is not None:
             self._stopping.cancel()
         await self._output.finish(self.id)
-        if code == _KILLED and not state:  # for want of memory, perhaps: Podman has no event that says so
-            with contextlib.suppress(ExecutorError):
-                state = (await self._engine.call("inspect_container", self.id))["State"]
+        if code == _KILLED and not state:
+            state = await killed_state(self._engine, self.id, lambda: self._signals.sent)
         try:
             self._note_end(code, state)
             await self._limits.note_disk(None)

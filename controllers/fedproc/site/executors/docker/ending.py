@@ -22,6 +22,7 @@ NEVER_STARTED = "created"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _INIT_FAULT = "[FATAL tini"
 _TAIL_BYTES = 500
+_OOM_PAUSES = (0.0, 0.2, 0.8)
 _START_TIME = 19
 """of the fields behind the name in ``/proc/PID/stat``"""
 
@@ -85,6 +86,22 @@ async def surely(engine: Engine, container: str) -> dict[str, Any] | None:
         else:
             return found
         await asyncio.sleep(backoff.pause())
+
+
+async def killed_state(engine: Engine, container: str, explained: Callable[[], bool]) -> dict[str, Any]:
+    """How the engine saw one that ended by SIGKILL; empty if it does not say.
+
+    Podman has no event that says that memory was short, and Docker's may come behind the end: unless the end is
+    ``explained``, that is waited for.
+    """
+    state: dict[str, Any] = {}
+    for pause in _OOM_PAUSES:
+        await asyncio.sleep(pause)
+        with contextlib.suppress(ExecutorError):
+            state = (await engine.call("inspect_container", container))["State"]
+        if state.get("OOMKilled") or explained():
+            break
+    return state
 
 
 async def remove(engine: Engine, container: str) -> None:
