@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from tests.support.kubernetes_api import FakeApi, fake_api
 
 from fedproc.site.executors.base import ExecutorError, Handle, Limits, Mount, Observation, Phase, Spec, Stop
+from fedproc.site.executors.confinement import record as recording
 from fedproc.site.executors.confinement.record import forget
 from fedproc.site.executors.kubernetes import executor as executing
 from fedproc.site.executors.kubernetes import follower as following
@@ -405,3 +407,24 @@ async def test_steps_of_a_job_have_pods_of_their_own(host: Host) -> None:
     spec = replace(host.spec(), job="j-1-1")
     other = await host.executor.submit(spec)
     assert {handle["job"], other["job"]} == host.api.pods.keys()
+
+
+async def test_a_full_disk_keeps_no_pod_from_being_ended(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    handle = await host.running()
+    with monkeypatch.context() as patched:
+        patched.setattr(recording, "write_record", full)
+        patched.setattr(recording, "_FIRST_PAUSE", 0.01)
+        patched.setattr(Path, "touch", full)
+        await host.executor.cancel(handle)
+        await eventually(lambda: "deletionTimestamp" in host.api.pods["j-1"]["metadata"])
+        host.api.ended("j-1", 143, cancelled=True)
+        seen = await host.end(handle)
+        assert (seen.exit_code, seen.cancelled) == (143, True)
+        assert host.api.pods["j-1"]["metadata"]["finalizers"], "it alone says how it ended"
+    await eventually(lambda: not host.api.pods["j-1"]["metadata"]["finalizers"])
+    record = recording.read_record(Path(handle["folder"]))
+    assert record is not None
+    assert (record.phase, record.exit_code) == ("exited", 143)

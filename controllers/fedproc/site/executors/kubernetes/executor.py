@@ -7,6 +7,7 @@ that somebody deletes, stays until its end is on record here; while the API serv
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -101,7 +102,8 @@ class KubernetesExecutor:
         files = JobFiles(self._folder / handle["job"])
         async with self._turn(handle["job"]):
             if files.control.exists():
-                files.stop.write_text("now")
+                with contextlib.suppress(OSError):  # a full disk: the API says it as well
+                    files.stop.write_text("now")
             await self._remove(handle["job"])
             if follower := self._followers.pop(handle["job"], None):
                 follower.abandon()

@@ -15,7 +15,7 @@ from fedproc.common.retry import Backoff
 from fedproc.common.tasks import watched
 from fedproc.site.executors.base import ExecutorError, Handle
 from fedproc.site.executors.confinement.limits import LimitMonitor
-from fedproc.site.executors.confinement.record import Record, write_record
+from fedproc.site.executors.confinement.record import Record, RecordFile
 from fedproc.site.executors.kubernetes.cluster import Cluster
 from fedproc.site.executors.kubernetes.pod import FINALIZER, JobFiles
 from fedproc.site.executors.kubernetes.pod_states import (
@@ -45,6 +45,7 @@ class Follower:
         self._watch = watch
         self._handle = handle
         self._files = JobFiles(Path(handle["folder"]))
+        self._file = RecordFile(self._files.folder, record)
         self._key = key
         limits = {name: handle[name] for name in ("memory", "disk", "pids")}
         self._limits = LimitMonitor(record, handle["writable"], **limits)
@@ -61,8 +62,9 @@ class Follower:
         if self.record.cancelled or self.record.phase == "exited":
             return
         self.record.cancelled = True
-        write_record(self._files.folder, self.record)
-        self._files.stop.touch()
+        self._file.note()
+        with contextlib.suppress(OSError):  # a full disk: the API says it as well
+            self._files.stop.touch()
         self._go(self._delete(self._grace()))
 
     def seconds(self) -> float | None:
@@ -81,6 +83,7 @@ class Follower:
     def detach(self) -> None:
         """Follow it no more; it goes on."""
         self._forgive()
+        self._file.close()
         for task in self._tasks:
             task.cancel()
 
@@ -111,7 +114,7 @@ class Follower:
             self._begun = True
             self._forgive()
             self.record.started = self.record.started or datetime.now(UTC).isoformat()
-            write_record(self._files.folder, self.record)
+            self._file.note()
             self._go(self._watch_disk())
         waiting = waiting_of(pod)
         if waiting is None or waiting.seconds is None:
@@ -132,7 +135,8 @@ class Follower:
 
     async def _watch_disk(self) -> None:
         await self._limits.watch(None)
-        await asyncio.to_thread(self._files.stop.write_text, "now")
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._files.stop.write_text, "now")
         await self._delete(_KILL_GRACE)
 
     # -- the end ---------------------------------------------------------------------------------
@@ -143,9 +147,10 @@ class Follower:
             self._note_end(ending)
             await self._limits.note_disk(None)
             self._limits.note_output(int(ending.facts.get("dropped") or 0), self._handle["log"])
-            write_record(self._files.folder, self.record)
         finally:
+            self._file.note()
             self.exited.set()
+        await self._file.written()  # until then the pod is what says how it ended
         with contextlib.suppress(ExecutorError):  # discard asks again
             await self._cluster.let_go(self.record.job, FINALIZER)
         for task in self._tasks - {asyncio.current_task()}:

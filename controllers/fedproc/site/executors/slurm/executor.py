@@ -37,10 +37,15 @@ _FIRST_ASK_SECONDS, _ASK_SECONDS = 2.0, 10.0
 """between two questions to Slurm about a job that has written no end"""
 _SETTLE_SECONDS = 15.0
 """for which the record of a job that Slurm calls over may still be on its way through a shared file system"""
+_FULL = "the cluster has the job, but its number cannot be noted"
 _FOREIGN = "it was cancelled in Slurm by somebody else, while the job ran"
 _MEGABYTE = 1 << 20
 _MARGIN = 64 * _MEGABYTE
 """of memory, for the program beside the job"""
+
+
+class _UnnotedError(ExecutorError):
+    """The cluster has taken the job, and its folder does not say so: it is found again by its name."""
 
 
 class SlurmExecutor:
@@ -52,6 +57,8 @@ class SlurmExecutor:
         self._folder = folder
         self._settings = settings
         self._slurm = Slurm()
+        self._cancelled: set[str] = set()
+        """those of which a full disk may not have taken the mark"""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def submit(self, spec: Spec) -> Handle:
@@ -62,8 +69,8 @@ class SlurmExecutor:
                 return handle
             try:
                 await self._hand_over(spec, folder)
-            except SlurmAwayError:
-                raise  # it may have taken the job all the same: who submits again finds it by its name
+            except (SlurmAwayError, _UnnotedError, asyncio.CancelledError):
+                raise  # it may have taken the job all the same: who submits again, or discards, finds it by its name
             except BaseException as error:
                 await asyncio.to_thread(forget, folder)
                 if isinstance(error, OSError):
@@ -72,7 +79,7 @@ class SlurmExecutor:
         return handle
 
     async def poll(self, handle: Handle, *, until_exit: bool = False) -> Observation:
-        seen = await asyncio.to_thread(_seen, handle)
+        seen = await asyncio.to_thread(self._seen, handle)
         if not until_exit or seen.phase is not Phase.running:
             return seen
         folder, pause = Path(handle["folder"]), _LOOK
@@ -80,7 +87,7 @@ class SlurmExecutor:
         try:
             while seen.phase is Phase.running and not over.done():
                 await asyncio.wait({over}, timeout=pause)
-                seen, pause = await asyncio.to_thread(_seen, handle), min(pause * 1.5, _LONGEST_LOOK)
+                seen, pause = await asyncio.to_thread(self._seen, handle), min(pause * 1.5, _LONGEST_LOOK)
         finally:
             over.cancel()
         return seen if seen.phase is not Phase.running else await self._settled(handle, over.result())
@@ -90,11 +97,13 @@ class SlurmExecutor:
 
     async def cancel(self, handle: Handle) -> None:
         folder = Path(handle["folder"])
-        number = _number(folder)
         record = read_record(folder)
-        if number is None or (record is not None and record.phase == Phase.exited):
+        if record is not None and record.phase == Phase.exited:
             return
-        (folder / _CANCELLED).touch()
+        number = await self._known(handle["job"])
+        if number is None:
+            return
+        self._mark(folder)
         if record is not None:
             await self._slurm.signal(number, "SIGTERM")
         else:
@@ -103,11 +112,12 @@ class SlurmExecutor:
     async def discard(self, handle: Handle) -> None:
         folder = self._folder / handle["job"]
         async with self._turn(handle["job"]):
-            number = _number(folder) or (await self._slurm.find(_name(handle["job"])) if folder.exists() else None)
+            number = await self._known(handle["job"])
             if number is not None:
                 await self._slurm.cancel(number)
                 await self._gone(number)
             await asyncio.to_thread(forget, folder)
+            self._cancelled.discard(handle["job"])
 
     async def offer(self) -> Offer:
         try:
@@ -143,7 +153,15 @@ class SlurmExecutor:
         number = await self._slurm.find(_name(spec.job)) if known else None
         if number is None:
             number = await self._slurm.submit(self._options(spec, folder), self._script(folder))
-        await asyncio.to_thread(write_atomically, folder / _NUMBER, number.encode())
+        try:
+            await asyncio.to_thread(write_atomically, folder / _NUMBER, number.encode())
+        except OSError as error:
+            raise _UnnotedError(f"{_FULL}: {error.filename}: {error.strerror}") from error
+
+    async def _known(self, job: str) -> str | None:
+        """What the cluster calls it; None for one that was never about to be handed over, or that it has no more."""
+        folder = self._folder / job
+        return _number(folder) or (await self._slurm.find(_name(job)) if folder.exists() else None)
 
     def _options(self, spec: Spec, folder: Path) -> list[str]:
         settings, limits = self._settings, spec.limits
@@ -191,7 +209,7 @@ class SlurmExecutor:
         folder = Path(handle["folder"])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_SECONDS if read_record(folder) else _LONGEST_LOOK):
-                while (seen := await asyncio.to_thread(_seen, handle)).phase is Phase.running:
+                while (seen := await asyncio.to_thread(self._seen, handle)).phase is Phase.running:
                     await asyncio.sleep(_LOOK)
                 return seen
         return observation_of(asdict(await self._end(folder, read_record(folder), state)))
@@ -201,11 +219,36 @@ class SlurmExecutor:
         word = word_of(state) if state else None
         ended = record or Record(folder.name)
         ended.phase, ended.limit = "exited", word.limit if word else None
-        ended.cancelled = (folder / _CANCELLED).exists()
+        ended.cancelled = self._mark_is_there(folder)
         ended.exit_code = 143 if ended.cancelled and record is None else None
         ended.detail = (word and word.detail) or f"Slurm calls it {state or 'unknown'}; it was lost while the job ran"
-        await asyncio.to_thread(write_record, folder, ended)
+        try:
+            await asyncio.to_thread(write_record, folder, ended)
+        except OSError as error:  # who asks again is told the same
+            log.warning("record.waits", job=folder.name, reason=str(error))
         return ended
+
+    def _mark(self, folder: Path) -> None:
+        """That it was cancelled from here; a full disk keeps no job from being ended."""
+        self._cancelled.add(folder.name)
+        try:
+            (folder / _CANCELLED).touch()
+        except OSError as error:
+            log.warning("record.waits", job=folder.name, reason=str(error))
+
+    def _mark_is_there(self, folder: Path) -> bool:
+        return folder.name in self._cancelled or (folder / _CANCELLED).exists()
+
+    def _seen(self, handle: Handle) -> Observation:
+        """What the job's folder says. One that was cancelled, and not from here, is lost."""
+        folder = Path(handle["folder"])
+        record = read_record(folder)
+        if record is None:
+            return Observation(Phase.running if (folder / _NUMBER).exists() else Phase.absent)
+        seen = observation_of(asdict(record))
+        if seen.phase is Phase.exited and seen.cancelled and not self._mark_is_there(folder):
+            return replace(seen, exit_code=None, cancelled=False, detail=_FOREIGN)
+        return seen
 
     async def _gone(self, number: str) -> None:
         """Wait until no process of it is left."""
@@ -216,18 +259,6 @@ class SlurmExecutor:
 
     def _turn(self, job: str) -> asyncio.Lock:
         return self._turns.setdefault(job, asyncio.Lock())
-
-
-def _seen(handle: Handle) -> Observation:
-    """What the job's folder says. One that was cancelled, and not from here, is lost."""
-    folder = Path(handle["folder"])
-    record = read_record(folder)
-    if record is None:
-        return Observation(Phase.running if (folder / _NUMBER).exists() else Phase.absent)
-    seen = observation_of(asdict(record))
-    if seen.phase is Phase.exited and seen.cancelled and not (folder / _CANCELLED).exists():
-        return replace(seen, exit_code=None, cancelled=False, detail=_FOREIGN)
-    return seen
 
 
 def _number(folder: Path) -> str | None:
