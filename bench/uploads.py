@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import httpx
 
 from bench.figures import Figure, Missing, Result
 from bench.measure import Sample, seconds_of
-from bench.running import HOST, Running
+from bench.running import HOST, ROOT, Running
 from fedproc.common.http import BearerAuth
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
 from fedproc.contract.api.files import NewUpload
@@ -27,6 +28,7 @@ from fedproc.demo.polling import wait_until
 from fedproc.site import settings
 from fedproc.site.centre.api import Transfer
 from fedproc.site.centre.identity import Identity
+from fedproc.site.settings import SiteSettings
 
 _MB = 10**6
 _CUTS = 10
@@ -52,11 +54,13 @@ def figures(running: Running, folder: Path, *, quick: bool) -> Iterator[Result]:
     try:
         for _ in range(rounds):
             with _job(running) as job, _growth(running) as memory:
-                ours.append(seconds_of(partial(asyncio.run, _ours(running, job, bulk))))
+                with _link(_port(_settings(running).centre.api_url), bulk.size // (_CUTS + 1)) as port:
+                    ours.append(seconds_of(partial(asyncio.run, _ours(_settings(running), job, bulk, port))))
             grown.append(memory[0])
             with _job(running) as job:
                 token, upload = asyncio.run(_announced(running, job, bulk))
-                bare.append(seconds_of(partial(_curl, token, upload, bulk)))
+                with _link(_port(upload), 2 * bulk.size) as port:
+                    bare.append(seconds_of(partial(_curl, token, upload, bulk, port)))
     finally:
         bulk.source.unlink()
     rates = [Sample(tuple(megabytes / value for value in side)) for side in (ours, bare)]
@@ -126,18 +130,20 @@ def _new(job: str, bulk: _Bulk) -> NewUpload:
     return NewUpload(job=job, output="bulk", path="bulk.bin", size=bulk.size, sha256=bulk.sha256)
 
 
-async def _ours(running: Running, job: str, bulk: _Bulk) -> None:
+async def _ours(loaded: SiteSettings, job: str, bulk: _Bulk, port: int) -> None:
     """As the host's orchestrator sends it."""
-    loaded = settings.load(running.folder / f"host-{HOST}.toml")
     api = loaded.centre.api_url
-    async with _link(urlsplit(api).port or 80, bulk.size // (_CUTS + 1)) as port:
-        async with httpx.AsyncClient(mounts={api: _Through(port)}, trust_env=False, timeout=30) as http:
-            await Transfer(api, Identity(loaded, http), http).upload(_new(job, bulk), bulk.source, lambda _: None)
+    async with httpx.AsyncClient(mounts={api: _Through(port)}, trust_env=False, timeout=30) as http:
+        await Transfer(api, Identity(loaded, http), http).upload(_new(job, bulk), bulk.source, lambda _: None)
+
+
+def _settings(running: Running) -> SiteSettings:
+    return settings.load(running.folder / f"host-{HOST}.toml")
 
 
 async def _announced(running: Running, job: str, bulk: _Bulk) -> tuple[str, str]:
     """A token of the host, and where the bytes of an upload go."""
-    loaded = settings.load(running.folder / f"host-{HOST}.toml")
+    loaded = _settings(running)
     async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
         identity = Identity(loaded, http)
         new = _new(job, bulk).model_dump(mode="json", exclude_none=True)
@@ -145,7 +151,11 @@ async def _announced(running: Running, job: str, bulk: _Bulk) -> tuple[str, str]
         return await identity.token(), str(answer.raise_for_status().json()["upload"])
 
 
-def _curl(token: str, upload: str, bulk: _Bulk) -> None:
+def _port(url: str) -> int:
+    return urlsplit(url).port or 80
+
+
+def _curl(token: str, upload: str, bulk: _Bulk, port: int) -> None:
     """All bytes in one request. Its options come by its input: a process list would show the token."""
     headers = (
         f"Authorization: Bearer {token}", "Tus-Resumable: 1.0.0", "Upload-Offset: 0", "Expect:",
@@ -178,9 +188,20 @@ class _Through(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
-@asynccontextmanager
-async def _link(target: int, whole: int) -> AsyncIterator[int]:
-    """A port that leads to another one, and cuts a connection once ``whole`` bytes have gone up since the last cut."""
+@contextmanager
+def _link(target: int, whole: int) -> Iterator[int]:
+    """A port that leads to ``target``; a program of its own, as a link takes nothing from those who use it."""
+    command = [sys.executable, "-m", "bench.uploads", str(target), str(whole)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as program:
+        assert program.stdout is not None
+        try:
+            yield int(program.stdout.readline())
+        finally:
+            program.terminate()
+
+
+async def _lead(target: int, whole: int) -> None:
+    """Say a port that leads to ``target``; a connection is cut once ``whole`` bytes have gone up since the last cut."""
     gone = 0
 
     async def up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -207,5 +228,10 @@ async def _link(target: int, whole: int) -> AsyncIterator[int]:
             end.transport.abort()
 
     server = await asyncio.start_server(joined, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_lead(int(sys.argv[1]), int(sys.argv[2])))
