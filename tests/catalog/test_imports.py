@@ -50,6 +50,18 @@ def test_what_is_brought_or_cannot_be_told_is_not_told(tool: Path, line: str) ->
 
 
 @pytest.mark.slow
+def test_of_a_program_that_lies_in_a_package_all_is_looked_into(tool: Path) -> None:
+    """Who knows by which names it finds what lies beside it."""
+    (tool / "shared").mkdir()
+    (tool / "shared/__init__.py").write_text("")
+    (tool / "count.py").rename(tool / "shared/count.py")
+    (tool / "shared/beside.py").write_text("import formulaic\n")
+    manifest = tool / "tool.yaml"
+    manifest.write_text(manifest.read_text().replace("{source}/count.py", "{source}/shared/count.py"))
+    assert [line for line in _told(tool) if "formulaic" in line] != []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["from shared.used import x", "import shared.used", "from shared import used"])
 def test_of_a_shared_package_only_what_is_imported_is_looked_into(tool: Path, line: str) -> None:
     (tool / "shared").mkdir()

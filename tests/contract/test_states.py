@@ -14,6 +14,7 @@ from fedproc.contract.states import (
     ExperimentState,
     JobState,
     experiment_state,
+    goes_on,
     may_be_reported,
     may_follow,
 )
@@ -85,3 +86,8 @@ def test_no_jobs_is_no_experiment():
 def test_an_experiment_has_ended_exactly_when_all_jobs_have(jobs):
     ended = experiment_state(jobs) not in (ExperimentState.queued, ExperimentState.running)
     assert ended == all(job in TERMINAL for job in jobs)
+
+
+def test_each_state_that_has_not_ended_says_what_goes_on() -> None:
+    assert [state for state in JobState if bool(goes_on(state.value)) == (state in TERMINAL)] == []
+    assert goes_on("of a later release") == ""

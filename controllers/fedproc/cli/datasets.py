@@ -112,13 +112,15 @@ def _show_imaging(found: ImagingSummary) -> None:
     """Numbers are multiples of the floor, and what fewer persons have is not there."""
     if found.persons is None:
         return say(f"images of fewer than {found.floor} persons")
-    say(f"images of about {found.persons} persons, {found.studies} studies, {found.series} series{_marked(found)}")
+    beside = marked(found.segmentations)
+    say(f"images of about {found.persons} persons, {found.studies} studies, {found.series} series{beside}")
     rows = [(name, _counts(getattr(found, name))) for name in ("modality", "body_part", "manufacturer", "sex", "age")]
     table(("", f"persons by it, in multiples of {found.floor}"), rows, none="")
 
 
-def _marked(found: ImagingSummary) -> str:
-    return f"; beside them {found.segmentations} series of segmentations" if found.segmentations else ""
+def marked(segmentations: int | None) -> str:
+    """Behind a number of series of images, which does not count them."""
+    return f"; beside them {segmentations} series of segmentations" if segmentations else ""
 
 
 def _counts(found: ImagingCounts) -> str:

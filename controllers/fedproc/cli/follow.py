@@ -14,19 +14,9 @@ from rich.text import Text
 
 from fedproc.cli.show import bold, coloured, line, styled
 from fedproc.contract.api.experiments import EventView
-from fedproc.contract.states import TERMINAL, JobState
+from fedproc.contract.states import TERMINAL, JobState, goes_on
 
 _STEPS = {state: step for step, state in enumerate(state for state in JobState if state not in TERMINAL)}
-_MEANS = {
-    JobState.queued: "waits for its turn: for tasks before it, or for a file of yours",
-    JobState.dispatched: "waits for its host to take it",
-    JobState.accepted: "waits for its host to lay out tool and data",
-    JobState.materialising: "its host lays out tool and data",
-    JobState.prepared: "waits for its start: for room at its host, or for the tasks that start with it",
-    JobState.collecting: "its outputs are checked and sent",
-    JobState.awaiting_release: "waits for a person at its site, who decides whether its outputs leave",
-}
-"""what a job waits for in a state, unless its event says more"""
 _SHORT = 100
 _TAIL = 5
 
@@ -186,7 +176,7 @@ def progress_text(progress: dict[str, Any]) -> str:
 
 def note_text(event: EventView) -> str:
     """Why; or what a job waits for in this state."""
-    means = next((text for state, text in _MEANS.items() if event.job and state == event.state), "")
+    means = goes_on(event.state or "") if event.job and event.state != JobState.running else ""
     return reason_text(event) or (f": {means}" if means else "")
 
 

@@ -13,6 +13,7 @@ import typer
 from rich.progress import Progress
 
 from fedproc.cli.browse import data
+from fedproc.cli.datasets import marked
 from fedproc.cli.show import AsJson, as_json, say, size, table, version_text
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.tasks import StopFlag
@@ -80,8 +81,7 @@ def _cache() -> Path:
 
 
 def _show_images(images: Images) -> None:
-    marked = f"; beside them {images.segmentations} series of segmentations" if images.segmentations else ""
-    say(f"{images.persons} persons, {images.studies} studies, {images.series} series{marked}")
+    say(f"{images.persons} persons, {images.studies} studies, {images.series} series{marked(images.segmentations)}")
     rows = [(name, _most(values)) for name, values in images.by.items()]
     table(("", "persons by it"), rows, none="")
 

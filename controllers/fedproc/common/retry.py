@@ -17,10 +17,6 @@ Progress = Callable[[], object]
 """how far it has come"""
 
 
-def _none() -> None:
-    return None
-
-
 class Backoff:
     """Pauses in seconds: from ``first`` on each twice the last, ``longest`` at most, each half to one and a half."""
 
@@ -40,7 +36,7 @@ class Backoff:
 
 
 def persistently(
-    errors: Errors, *, first: float, longest: float, waiting: Waiting, progress: Progress = _none
+    errors: Errors, *, first: float, longest: float, waiting: Waiting, progress: Progress = lambda: None
 ) -> AsyncRetrying:
     """Call an attempt again and again until it raises none of ``errors``; whoever cancels it ends that.
 
@@ -51,7 +47,7 @@ def persistently(
 
 def attempts(most: int, errors: Errors, *, first: float, longest: float, waiting: Waiting) -> Retrying:
     """The same for a thread, at most ``most`` times; the last fault is raised as it is."""
-    return Retrying(**_plan(errors, _Growing(first, longest, _none), waiting), stop=_stop(most))
+    return Retrying(**_plan(errors, _Growing(first, longest), waiting), stop=_stop(most))
 
 
 def _stop(most: int) -> stop_base:
@@ -70,7 +66,7 @@ def _plan(errors: Errors, wait: wait_base, waiting: Waiting) -> dict[str, Any]:
 class _Growing(wait_base):
     """tenacity's form of :class:`Backoff`."""
 
-    def __init__(self, first: float, longest: float, progress: Progress) -> None:
+    def __init__(self, first: float, longest: float, progress: Progress = lambda: None) -> None:
         self._backoff = Backoff(first, longest)
         self._progress = progress
         self._reached = progress()

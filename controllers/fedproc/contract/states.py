@@ -38,6 +38,17 @@ class JobState(StrEnum):
 
 S = JobState
 
+_GOES_ON = {
+    S.queued: "waits for its turn: for tasks before it, or for a file of yours",
+    S.dispatched: "waits for its host to take it",
+    S.accepted: "waits for its host to lay out tool and data",
+    S.materialising: "its host lays out tool and data",
+    S.prepared: "waits for its start: for room at its host, or for the tasks that start with it",
+    S.running: "the tool runs",
+    S.collecting: "its outputs are checked and sent",
+    S.awaiting_release: "waits for a person at its site, who decides whether its outputs leave",
+}
+
 TERMINAL: frozenset[JobState] = frozenset({S.succeeded, S.failed, S.error, S.refused, S.cancelled, S.expired, S.lost})
 
 _ENDS = frozenset({S.failed, S.error, S.refused, S.cancelled, S.expired, S.lost})
@@ -118,3 +129,8 @@ def experiment_state(
         return ExperimentState.cancelled
     worst = next(state for state in _WORST_FIRST if state in needed)
     return ExperimentState(worst.value)
+
+
+def goes_on(state: str) -> str:
+    """What goes on in a job, for who reads no manual; empty for one that has ended, and for a state that is unknown."""
+    return next((text for each, text in _GOES_ON.items() if each == state), "")

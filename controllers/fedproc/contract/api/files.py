@@ -42,6 +42,7 @@ class FilePage(View):
     items: list[FileView]
     total: int
     bytes: int
+    labels: dict[ExperimentId, str] = Field({}, description="of the experiments that they are of, where they have one")
 
 
 class Access(View):

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from fedproc.central.api.pages.backend import ApiError
-from fedproc.central.api.pages.formatting import counted, in_pages, state_means
+from fedproc.central.api.pages.formatting import counted, in_pages
 from fedproc.central.api.pages.live import _news
 from fedproc.central.api.pages.rendering import environment
 from fedproc.central.api.pages.timeline import Picture
-from fedproc.contract.states import TERMINAL, JobState
 
 
 @pytest.mark.parametrize(
@@ -41,10 +40,6 @@ def test_a_fault_of_a_form_is_told_without_the_shape_of_the_request() -> None:
 
 def test_one_is_no_plural() -> None:
     assert [counted(number, "open job") for number in (0, 1, 2)] == ["0 open jobs", "1 open job", "2 open jobs"]
-
-
-def test_each_state_that_goes_on_says_what_it_means() -> None:
-    assert [state for state in JobState if bool(state_means(state.value)) == (state in TERMINAL)] == []
 
 
 def test_news_that_are_left_out_are_counted() -> None:

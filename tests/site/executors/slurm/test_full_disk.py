@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
 from fedproc.site.executors.base import ExecutorError, Handle, Limits, Phase, Spec
 from fedproc.site.executors.confinement.record import Record, write_record
 from fedproc.site.executors.slurm import executor as executing
+from fedproc.site.executors.slurm.commands import Slurm, SlurmAwayError
 from fedproc.site.executors.slurm.executor import SlurmExecutor
 from fedproc.site.settings import SlurmSettings
 
@@ -21,11 +24,16 @@ class Cluster:
     """Slurm's commands, of a cluster that has taken at most one job."""
 
     def __init__(self) -> None:
-        self.name = ""
+        self.name = self.refusal = ""
+        self.away = False
         self.signals: list[str] = []
 
     async def submit(self, options: list[str], script: str) -> str:
+        if self.refusal:
+            raise ExecutorError(self.refusal)
         self.name = next(each for each in options if each.startswith("--job-name=")).partition("=")[2]
+        if self.away:
+            raise SlurmAwayError("its answer is lost")
         return NUMBER
 
     async def find(self, name: str) -> str | None:
@@ -69,7 +77,7 @@ async def handed(executor: SlurmExecutor, spec: Spec, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         executing, "write_atomically", lambda path, data: full() if path.name == "number" else write(path, data)
     )
-    with pytest.raises(ExecutorError, match="the cluster has the job"):
+    with pytest.raises(ExecutorError, match="No space left"):
         await executor.submit(spec)
     monkeypatch.setattr(executing, "write_atomically", write)
 
@@ -92,6 +100,45 @@ async def test_job_whose_number_was_not_noted_is_found_by_its_name_and_cancelled
     assert not cluster.name
 
 
+async def test_job_that_an_absent_controller_took_is_not_forgotten_on_a_full_disk(
+    executor: SlurmExecutor, cluster: Cluster, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.away = True
+    with pytest.raises(SlurmAwayError):
+        await executor.submit(spec)
+    with monkeypatch.context() as patched:
+        patched.setattr(executing, "write_atomically", full)
+        with pytest.raises(ExecutorError, match="No space left"):
+            await executor.submit(spec)
+    await executor.discard({"job": JOB})
+    assert not cluster.name
+
+
+async def test_job_that_the_cluster_refuses_leaves_nothing(
+    executor: SlurmExecutor, cluster: Cluster, spec: Spec, tmp_path: Path
+) -> None:
+    cluster.refusal = "sbatch: invalid partition"
+    with pytest.raises(ExecutorError, match="invalid partition"):
+        await executor.submit(spec)
+    assert list((tmp_path / "jobs").iterdir()) == []
+
+
+@pytest.mark.process
+async def test_sbatch_ends_with_the_call_that_nobody_waits_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hand the job over after it was discarded."""
+    program, noted = tmp_path / "sbatch", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ >{noted}.new\nmv {noted}.new {noted}\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    call = asyncio.create_task(Slurm().submit([], "x"))
+    async with asyncio.timeout(30):
+        while not noted.exists():
+            await asyncio.sleep(0.01)
+    call.cancel()
+    await asyncio.wait({call})
+    assert not psutil.pid_exists(int(noted.read_text()))
+
+
 async def test_a_full_disk_keeps_no_job_from_being_ended_and_it_is_cancelled_all_the_same(
     executor: SlurmExecutor, cluster: Cluster, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +152,8 @@ async def test_a_full_disk_keeps_no_job_from_being_ended_and_it_is_cancelled_all
     write_record(folder, Record(JOB, phase="exited", exit_code=143, cancelled=True))
     seen = await executor.poll(handle, until_exit=True)
     assert (seen.phase, seen.exit_code, seen.cancelled) == (Phase.exited, 143, True)
+    restarted = SlurmExecutor(folder.parent, SlurmSettings())
+    assert (await restarted.poll(handle)).cancelled, "the mark was written once there was room"
 
 
 async def test_end_that_the_disk_does_not_take_is_told(

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import Query, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from fedproc.central.api.deps import AppState, app_state
 from fedproc.central.api.pages.access import Api, Form, pages
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
-from fedproc.central.db.engine import read_transaction
-from fedproc.central.db.repositories import experiments
 from fedproc.contract.api.files import FilePage, FileView
 
 routes = pages()
@@ -34,15 +29,8 @@ async def show_files(
     """Newest first."""
     found = await api.one(FilePage, "/data/entries", text=text, offset=(part - 1) * _PART or None, limit=_PART)
     paging = Paging(part, _PART, found.total, "/dashboard/files", {"text": text})
-    labels = await run_in_threadpool(_labels, app_state(request), {file.experiment for file in found.items})
-    values = {"files": found.items, "labels": labels, "paging": paging, "bytes": found.bytes, "text": text}
+    values = {"files": found.items, "labels": found.labels, "paging": paging, "bytes": found.bytes, "text": text}
     return page(request, "files.html", values)
-
-
-def _labels(app: AppState, of: Collection[str | None]) -> dict[str, str]:
-    """Of experiments by their ids; those without one are left out."""
-    with read_transaction(app.engine) as connection:
-        return experiments.labels(connection, [each for each in of if each])
 
 
 @routes.get("/dashboard/files/{file}/content")

@@ -29,15 +29,6 @@ STATE_WORDS = {"awaiting_release": "awaiting release", "warnings": "finished wit
                "partly_released": "partly released"}  # fmt: skip
 
 
-STATES_MEAN = {
-    "queued": "it waits to be sent to its host", "dispatched": "it was sent; its host has not taken it yet",
-    "accepted": "its host has taken it", "materialising": "its data and what it runs in are laid out",
-    "prepared": "all is laid out", "running": "the tool runs", "collecting": "its outputs are gathered and checked",
-    "awaiting_release": "its outputs wait for the site's release",
-}  # fmt: skip
-"""of a job that goes on: for who reads no manual"""
-
-
 def moment(value: datetime | None) -> Markup:
     """A time for people and programs; the script of the pages says it in the reader's own zone beside it."""
     if value is None:
@@ -114,11 +105,6 @@ def is_over(state: str) -> bool:
 def state_word(state: str) -> str:
     """A state as people say it."""
     return STATE_WORDS.get(state, state)
-
-
-def state_means(state: str) -> str:
-    """What goes on in a state, in a sentence; empty for one that ends a job."""
-    return STATES_MEAN.get(state, "")
 
 
 def badge(state: str) -> Markup:

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from fedproc.central.api.deps import AppState, app_state
 from fedproc.central.api.pages import assets, formatting, helping
 from fedproc.central.auth.sessions import Session
+from fedproc.contract.states import goes_on
 
 R = TypeVar("R", bound=Response)
 
@@ -48,7 +49,7 @@ def environment() -> Environment:
         "moment": formatting.moment, "ago": formatting.ago, "duration": formatting.duration, "size": formatting.size,
         "badge": formatting.badge, "state_of": formatting.state_of, "job_state_of": formatting.job_state_of,
         "is_over": formatting.is_over, "segment": segment, "linked": formatting.linked, "counted": formatting.counted,
-        "state_word": formatting.state_word, "state_means": formatting.state_means,
+        "state_word": formatting.state_word, "goes_on": goes_on,
     }  # fmt: skip
     made.globals |= {"asset": assets.address_of, "query": query, "help_at": helping.address}
     made.filters |= {"facts_for_help": helping.facts_of}

@@ -15,7 +15,7 @@ from fedproc.central.api.deps import Bearer, HostCaller, Researcher, app_state, 
 from fedproc.central.api.routes.common import FilePath, add_alias, answer, answer_list, router
 from fedproc.central.api.views import file_view
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, write_transaction
-from fedproc.central.db.repositories import files, hosts
+from fedproc.central.db.repositories import experiments, files, hosts
 from fedproc.central.files.access import may_fetch
 from fedproc.central.files.download import FileDownload
 from fedproc.central.files.signed_urls import UrlGrant
@@ -58,7 +58,8 @@ def list_entries(
     app = app_state(request)
     with read_transaction(app.engine) as connection:
         rows, total, size = files.page_of_owner(connection, caller.sub, text, offset, limit)
-    return answer(FilePage(items=[file_view(app, row) for row in rows], total=total, bytes=size))
+        labels = experiments.labels(connection, sorted({row.experiment for row in rows if row.experiment}))
+    return answer(FilePage(items=[file_view(app, row) for row in rows], total=total, bytes=size, labels=labels))
 
 
 @routes.get("/data/file/{file_id}", response_model=FileView)

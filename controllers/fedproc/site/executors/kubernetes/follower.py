@@ -187,7 +187,8 @@ class Follower:
     def _obstacle(self, reason: str) -> str:
         """What kept the job's first program from starting it. An open network is every job's."""
         if "answers from inside" in reason:
-            (self._files.folder.parent / NETWORK_OPEN).write_text(reason)
+            with contextlib.suppress(OSError):  # a full disk: the next job finds it open, too
+                (self._files.folder.parent / NETWORK_OPEN).write_text(reason)
         return reason
 
     async def _delete(self, grace: int) -> None:

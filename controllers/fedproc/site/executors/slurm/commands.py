@@ -77,9 +77,11 @@ class Slurm:
             async with asyncio.timeout(_SECONDS):
                 output, errors = await process.communicate(script.encode())
         except TimeoutError:
-            process.kill()
-            await process.wait()
             raise _away(command[0], f"no answer for {_SECONDS:g} s") from None
+        finally:  # also where nobody waits for it any more: it must not hand a job over after that
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         if process.returncode == 0:
             return output.decode(errors="replace")
         text = errors.decode(errors="replace").strip()[-500:]

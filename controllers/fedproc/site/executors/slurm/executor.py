@@ -37,15 +37,10 @@ _FIRST_ASK_SECONDS, _ASK_SECONDS = 2.0, 10.0
 """between two questions to Slurm about a job that has written no end"""
 _SETTLE_SECONDS = 15.0
 """for which the record of a job that Slurm calls over may still be on its way through a shared file system"""
-_FULL = "the cluster has the job, but its number cannot be noted"
 _FOREIGN = "it was cancelled in Slurm by somebody else, while the job ran"
 _MEGABYTE = 1 << 20
 _MARGIN = 64 * _MEGABYTE
 """of memory, for the program beside the job"""
-
-
-class _UnnotedError(ExecutorError):
-    """The cluster has taken the job, and its folder does not say so: it is found again by its name."""
 
 
 class SlurmExecutor:
@@ -58,7 +53,7 @@ class SlurmExecutor:
         self._settings = settings
         self._slurm = Slurm()
         self._cancelled: set[str] = set()
-        """those of which a full disk may not have taken the mark"""
+        """those of which a full disk has not taken the mark"""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def submit(self, spec: Spec) -> Handle:
@@ -69,10 +64,9 @@ class SlurmExecutor:
                 return handle
             try:
                 await self._hand_over(spec, folder)
-            except (SlurmAwayError, _UnnotedError, asyncio.CancelledError):
-                raise  # it may have taken the job all the same: who submits again, or discards, finds it by its name
             except BaseException as error:
-                await asyncio.to_thread(forget, folder)
+                if not (folder / _HANDING).exists():
+                    await asyncio.to_thread(forget, folder)
                 if isinstance(error, OSError):
                     raise ExecutorError(f"{error.filename}: {error.strerror}") from error
                 raise
@@ -103,7 +97,8 @@ class SlurmExecutor:
         number = await self._known(handle["job"])
         if number is None:
             return
-        self._mark(folder)
+        self._cancelled.add(handle["job"])
+        await asyncio.to_thread(self._was_cancelled, folder)
         if record is not None:
             await self._slurm.signal(number, "SIGTERM")
         else:
@@ -136,7 +131,10 @@ class SlurmExecutor:
     # -- handing over ----------------------------------------------------------------------------
 
     async def _hand_over(self, spec: Spec, folder: Path) -> None:
-        """Nothing twice: before the cluster is asked it is noted here, and what it may have taken is looked for."""
+        """Nothing twice: before the cluster is asked it is noted here, and what it may have taken is looked for.
+
+        The note stays unless the cluster refuses the job: who submits again, or discards, finds it by its name.
+        """
         if spec.limits.gpus:
             raise ExecutorError("this host's executor, slurm, gives jobs no GPUs", code="system_fault.slurm")
         known = (folder / _HANDING).exists()
@@ -152,11 +150,17 @@ class SlurmExecutor:
         (folder / _HANDING).touch()
         number = await self._slurm.find(_name(spec.job)) if known else None
         if number is None:
-            number = await self._slurm.submit(self._options(spec, folder), self._script(folder))
+            number = await self._asked(spec, folder)
+        await asyncio.to_thread(write_atomically, folder / _NUMBER, number.encode())
+
+    async def _asked(self, spec: Spec, folder: Path) -> str:
         try:
-            await asyncio.to_thread(write_atomically, folder / _NUMBER, number.encode())
-        except OSError as error:
-            raise _UnnotedError(f"{_FULL}: {error.filename}: {error.strerror}") from error
+            return await self._slurm.submit(self._options(spec, folder), self._script(folder))
+        except SlurmAwayError:
+            raise
+        except ExecutorError:
+            (folder / _HANDING).unlink()
+            raise
 
     async def _known(self, job: str) -> str | None:
         """What the cluster calls it; None for one that was never about to be handed over, or that it has no more."""
@@ -219,7 +223,7 @@ class SlurmExecutor:
         word = word_of(state) if state else None
         ended = record or Record(folder.name)
         ended.phase, ended.limit = "exited", word.limit if word else None
-        ended.cancelled = self._mark_is_there(folder)
+        ended.cancelled = self._was_cancelled(folder)
         ended.exit_code = 143 if ended.cancelled and record is None else None
         ended.detail = (word and word.detail) or f"Slurm calls it {state or 'unknown'}; it was lost while the job ran"
         try:
@@ -227,28 +231,6 @@ class SlurmExecutor:
         except OSError as error:  # who asks again is told the same
             log.warning("record.waits", job=folder.name, reason=str(error))
         return ended
-
-    def _mark(self, folder: Path) -> None:
-        """That it was cancelled from here; a full disk keeps no job from being ended."""
-        self._cancelled.add(folder.name)
-        try:
-            (folder / _CANCELLED).touch()
-        except OSError as error:
-            log.warning("record.waits", job=folder.name, reason=str(error))
-
-    def _mark_is_there(self, folder: Path) -> bool:
-        return folder.name in self._cancelled or (folder / _CANCELLED).exists()
-
-    def _seen(self, handle: Handle) -> Observation:
-        """What the job's folder says. One that was cancelled, and not from here, is lost."""
-        folder = Path(handle["folder"])
-        record = read_record(folder)
-        if record is None:
-            return Observation(Phase.running if (folder / _NUMBER).exists() else Phase.absent)
-        seen = observation_of(asdict(record))
-        if seen.phase is Phase.exited and seen.cancelled and not self._mark_is_there(folder):
-            return replace(seen, exit_code=None, cancelled=False, detail=_FOREIGN)
-        return seen
 
     async def _gone(self, number: str) -> None:
         """Wait until no process of it is left."""
@@ -259,6 +241,27 @@ class SlurmExecutor:
 
     def _turn(self, job: str) -> asyncio.Lock:
         return self._turns.setdefault(job, asyncio.Lock())
+
+    def _seen(self, handle: Handle) -> Observation:
+        """What the job's folder says. One that was cancelled, and not from here, is lost."""
+        folder = Path(handle["folder"])
+        cancelled = self._was_cancelled(folder)
+        record = read_record(folder)
+        if record is None:
+            return Observation(Phase.running if (folder / _NUMBER).exists() else Phase.absent)
+        seen = observation_of(asdict(record))
+        if seen.phase is Phase.exited and seen.cancelled and not cancelled:
+            return replace(seen, exit_code=None, cancelled=False, detail=_FOREIGN)
+        return seen
+
+    def _was_cancelled(self, folder: Path) -> bool:
+        """Whether it was from here. The mark that a full disk does not take is written again at each look."""
+        if folder.name in self._cancelled:
+            with contextlib.suppress(OSError):
+                (folder / _CANCELLED).touch()
+                self._cancelled.discard(folder.name)
+            return True
+        return (folder / _CANCELLED).exists()
 
 
 def _number(folder: Path) -> str | None:
