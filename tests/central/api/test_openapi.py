@@ -103,6 +103,7 @@ def test_every_operation_says_how_it_fails_and_who_may() -> None:
                 assert operation["security"], (path, method)
 
 
+@pytest.mark.slow
 def test_errors_are_of_the_media_type_that_they_come_with() -> None:
     for path, methods in published()["paths"].items():
         for method, operation in methods.items():

@@ -89,6 +89,7 @@ def test_consistency_proof_is_that_of_rfc_6962_test_data() -> None:
 
 
 @given(st.integers(0, 200))
+@pytest.mark.slow
 def test_stored_hashes_stand_where_they_are_looked_for(size: int) -> None:
     tree = Tree([bytes([n]) for n in range(size)])
     assert len(tree.hashes) == stored_count(size)

@@ -34,6 +34,7 @@ def test_what_is_otherwise_no_json_is_not_judged_here(tmp_path: Path, content: b
 
 
 @pytest.mark.parametrize("content", [b'{"a": 1}', b"[NaN" + b" " * (9 << 20) + b"]"], ids=["no such word", "large"])
+@pytest.mark.slow
 def test_file_that_is_large_or_has_no_such_word_is_not_parsed(
     tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,8 @@ from fedproc.site.tlog.uses import uses
 from fedproc.site.tools.cache import InstalledTool
 from fedproc.site.tools.logged import tool_installed
 
+pytestmark = pytest.mark.slow  # a log on a disk, for each
+
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:

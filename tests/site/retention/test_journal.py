@@ -148,6 +148,7 @@ async def test_many_go_in_batches_that_let_others_write(journal: Journal, clock:
     assert [await jobs.remove(clock()) for _ in range(4)] == [200, 200, 50, 0]
 
 
+@pytest.mark.slow
 async def test_figures_say_what_is_kept_and_what_goes_when(host: Host, clock: Time) -> None:
     await ended(host, release_in_days=90)
     clock.go_on(20)

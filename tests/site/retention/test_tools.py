@@ -23,6 +23,8 @@ from fedproc.site.tools.cache import ToolCache
 from fedproc.site.tools.choosing import TaskRuntimes
 from fedproc.site.tools.venvs import VenvRuntimes
 
+pytestmark = pytest.mark.slow  # environments are made
+
 
 @pytest.fixture
 def site(tmp_path: Path, clock: Time) -> ToolStore:

@@ -95,6 +95,7 @@ async def test_a_gpu_that_falls_off_is_told_at_once_and_not_offered_while_other_
     assert [g.uuid for g in site.pool.capacity().gpus] == ["GPU-a"]
 
 
+@pytest.mark.slow
 async def test_while_the_disk_is_full_the_host_holds(site: Site) -> None:
     site.apply(FULL)
     assert (site.holds.held, site.accepts) == ("1.0 GB free on / (free space on /)", False)

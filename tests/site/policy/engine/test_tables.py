@@ -148,6 +148,7 @@ def test_hidden_cells_beside_another_output_wait_for_a_person(tmp_path):
     assert found["other"] == []
 
 
+@pytest.mark.slow
 def test_many_categories_wait_for_a_person(tmp_path):
     table = json_output(
         closed(rows=entries(code=ANY | {"x-from": ["parameters"]}, n=COUNT)),
@@ -185,6 +186,7 @@ def test_cell_that_is_there_twice_is_refused(tmp_path):
     assert ("persons.present", "refuse") in against(CROSS, tmp_path, text, name="t.csv")
 
 
+@pytest.mark.slow
 def test_rows_of_patients_named_a_table_are_no_groups(tmp_path):
     """Each with a made-up count: they pass for groups only as long as they are few, and as one says how many."""
     rows = json_output(
