@@ -14,13 +14,17 @@ import fedproc
 LOADED = """
 import sys
 from pathlib import Path
-from pathlib import Path
 from fedproc.cli.services import orchestrator
 from fedproc.common.errors import InvalidInputError
 try:
     orchestrator(Path("/nowhere/host.toml"))
 except InvalidInputError:
-    print(*sys.modules)
+    from fedproc.contract.tool.tool import Tool
+    from fedproc.contract.wire.messages import JobOrder
+    from fedproc.site.jobs.record import JobRecord
+    from fedproc.site.settings import SiteSettings
+    built = [each.__name__ for each in (JobOrder, JobRecord, SiteSettings, Tool) if each.__pydantic_complete__]
+    print(*sys.modules, *built)
 """
 OF_JOBS_AND_PEOPLE = (
     "click",
@@ -31,6 +35,7 @@ OF_JOBS_AND_PEOPLE = (
     "fedproc.onboarding.check",
     "fedproc.onboarding.report",
     "greenlet",
+    "jsonschema",
     "numpy",
     "pandas",
     "pydicom",
@@ -39,8 +44,12 @@ OF_JOBS_AND_PEOPLE = (
     "sqlalchemy",
     "uvicorn",
     "yaml",
+    "JobOrder",
+    "JobRecord",
+    "Tool",
 )
-"""A job, a check or a person's terminal needs them; they are loaded when one comes, or by a process of its own."""
+"""Modules, and models: a job, a check or a person's terminal needs them. They are loaded, and built, when one comes, or
+by a process of its own."""
 
 
 @pytest.mark.process

@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 class Section(BaseModel):
     """A table of a settings file: frozen, and a misspelt key is a fault."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def load_toml(path: Path, model: type[M]) -> M:

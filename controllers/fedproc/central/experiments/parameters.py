@@ -8,17 +8,19 @@ import shlex
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from fedproc.common.text import did_you_mean
+from fedproc.contract.tool import json_schema
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.tool.values import expected, is_valid, short, shown_example
 from fedproc.contract.wire.jws import canonical
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 FieldError = dict[str, str]
 """One fault of a request: ``where`` it is, ``what`` is wrong, and ``cure``."""
@@ -155,8 +157,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=256)
 def _validator(schema: bytes) -> Draft202012Validator:
-    """A schema may refer to itself only: with an empty registry nothing is fetched from anywhere."""
-    return Draft202012Validator(json.loads(schema), registry=Registry())
+    return json_schema.validator(json.loads(schema))
 
 
 def _whole_numbers(value: Any) -> Any:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Model(BaseModel):
     """Frozen; unknown keys are refused, because a manifest with a misspelt key would run something else."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Survey(Model):

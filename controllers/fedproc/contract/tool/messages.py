@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import Field, model_validator
 
 from fedproc.contract.plain import plain_json
 from fedproc.contract.tool.closed_schema import leaves_of, problems
 from fedproc.contract.tool.description import Model
+from fedproc.contract.tool.json_schema import check_schema
 from fedproc.contract.tool.statistics import FieldPath, StatisticDecl
 
 MOST_MB = 32.0
@@ -53,10 +52,7 @@ class MessageDecl(Model):
     @model_validator(mode="after")
     def _closed(self) -> Self:
         plain_json(self.json_schema)
-        try:
-            Draft202012Validator.check_schema(self.json_schema)
-        except SchemaError as error:
-            raise ValueError(f"json_schema: not a JSON Schema: {error.message}") from error
+        check_schema(self.json_schema, "json_schema")
         if found := next(self._problems(), None):
             raise ValueError(f"json_schema: {found}")
         return self

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from fedproc.contract.plain import plain_json
 from fedproc.contract.tool.description import Model
+from fedproc.contract.tool.json_schema import check_schema
 from fedproc.contract.tool.statistics import FieldName
 
 KEYWORD = "x-outputs"
@@ -61,10 +60,7 @@ class ContentDecl(Model):
     @classmethod
     def _schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         plain_json(value)
-        try:
-            Draft202012Validator.check_schema(value or {})
-        except SchemaError as error:
-            raise ValueError(f"json_schema: not a JSON Schema: {error.message}") from error
+        check_schema(value or {}, "json_schema")
         return value
 
     @model_validator(mode="after")

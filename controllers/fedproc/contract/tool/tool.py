@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from fedproc.contract.ids import Digest, Sha256, ToolId
 from fedproc.contract.tool import metrics, outputs, privacy, traffic
 from fedproc.contract.tool.checks import inconsistencies
 from fedproc.contract.tool.description import BioTools, Model, Survey
+from fedproc.contract.tool.json_schema import check_schema
 from fedproc.contract.tool.task import Task
 
 
@@ -72,10 +71,7 @@ class Tool(Model):
     @field_validator("parameters")
     @classmethod
     def _schema(cls, value: dict[str, Any]) -> dict[str, Any]:
-        try:
-            Draft202012Validator.check_schema(value)
-        except SchemaError as error:
-            raise ValueError(f"parameters: not a JSON Schema: {error.message}") from error
+        check_schema(value, "parameters")
         if value.get("type") != "object":
             raise ValueError("parameters: the schema must have type object")
         return value

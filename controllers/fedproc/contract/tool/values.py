@@ -6,10 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+from fedproc.contract.tool import json_schema
 
 _DEPTH = 4
 _MANY = 12
@@ -131,10 +128,7 @@ def is_valid(value: Any, schema: Any, root: Any) -> bool:
     if not isinstance(schema, Mapping):
         return schema is not False
     whole = {**{key: root[key] for key in ("$defs", "definitions") if key in root}, **schema}
-    try:
-        return bool(Draft202012Validator(whole, registry=Registry()).is_valid(value))
-    except (Unresolvable, SchemaError):
-        return False
+    return json_schema.is_valid(value, whole)
 
 
 def _made(schema: Any, root: Any, depth: int) -> Any:

@@ -27,7 +27,7 @@ Short = Annotated[str, StringConstraints(max_length=NAME_LENGTH)]
 class Offer(BaseModel):
     """Frozen; unknown fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 CatalogueId = Annotated[

@@ -12,7 +12,7 @@ Step = Annotated[str, StringConstraints(max_length=44)]
 class ShownLog(BaseModel):
     """A log's checkpoint (C2SP), its key, and the proof that it goes on from that of ``since`` entries (RFC 6962)."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     note: str = Field(max_length=2000)
     verifier: str = Field(max_length=400, description="NAME+ID+KEY, as C2SP writes it")
@@ -23,7 +23,7 @@ class ShownLog(BaseModel):
 class WitnessedLog(BaseModel):
     """What a witness keeps of a log: the last checkpoint that went on from those before it, and how it stands."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     verifier: str = ""
     note: str = ""
@@ -36,7 +36,7 @@ class WitnessedLog(BaseModel):
 class WitnessExchange(BaseModel):
     """``GET /hosts/{host_id}/witness``: the centre's log, for the host to witness, and what it has of the host's."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     centre: ShownLog
     witnessed: WitnessedLog | None = None

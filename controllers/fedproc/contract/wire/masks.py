@@ -12,7 +12,7 @@ from fedproc.contract.ids import JobId
 class Masked(BaseModel):
     """A host's part in a sum: its job, and its public key (JWK), with which the others agree on their masks."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     job: JobId
     key: dict[str, Any]

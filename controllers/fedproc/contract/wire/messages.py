@@ -29,7 +29,7 @@ VERSIONS_READ = (1,)
 class Wire(BaseModel):
     """Frozen; unknown fields are ignored (``crit`` in the envelope says which may not be)."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class Envelope(Wire):

@@ -33,7 +33,7 @@ TEXTS = {
 class ReleaseStage(BaseModel):
     """``stage`` is one of :data:`TEXTS`; a later release may know more of them. Times are of the centre's clock."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     stage: str = Field(max_length=40)
     since: AwareDatetime | None = Field(None, description="when the outputs began to wait for a person")

@@ -23,7 +23,7 @@ class ReleasePolicy(BaseModel):
     Classes and words are text here, since a host of a later release may know others.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     release: dict[str, str] = Field({}, max_length=20)
     floor: int | None = Field(None, description="persons: the least behind a count that leaves")
@@ -32,7 +32,7 @@ class ReleasePolicy(BaseModel):
 class AdmittedTool(BaseModel):
     """A line of the site's allow-list; ``digest`` None admits every signed version."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     id: str
     digest: str | None = None
@@ -49,7 +49,7 @@ class AdmittedTool(BaseModel):
 class BudgetLeft(BaseModel):
     """A budget of statistics that is nearly or wholly spent; of all others there is enough left."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     scope: Scope = Field(description="whose: :func:`scope_of`")
     dataset: DatasetId

@@ -23,7 +23,7 @@ class Selection(BaseModel):
     Unknown keys are refused, not ignored: a host that does not know one must not give a job more than was selected.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     patient: Values = Field((), description="PatientIDs")
     study: Values = Field((), description="StudyInstanceUIDs")

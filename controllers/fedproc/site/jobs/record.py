@@ -44,7 +44,7 @@ class EndStep(StrEnum):
 class JobRecord(BaseModel):
     """Mutable; saved whole by the journal after each change."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     order: JobOrder
     state: JobState = JobState.accepted

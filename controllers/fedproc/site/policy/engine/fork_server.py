@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from fedproc.site.policy.engine.inspecting import inspect
+from fedproc.site.policy.engine.inspecting import inspect, load
 
 _PR_SET_PDEATHSIG = 1
 _HIGHEST_DESCRIPTOR = 1 << 16
@@ -35,6 +35,7 @@ class _Inspection:
 
 def main() -> None:
     """Serve the socket that is standard input, for as many seconds without use as the first argument says."""
+    load()
     _Server(socket.socket(fileno=0), float(sys.argv[1])).serve()
 
 

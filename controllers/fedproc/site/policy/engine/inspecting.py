@@ -7,6 +7,7 @@ It reads one line of JSON from :mod:`fedproc.site.policy.engine.apart` and write
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -14,10 +15,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fedproc.common.tasks import StopFlag
+from fedproc.contract.tool.messages import MessageDecl
 from fedproc.contract.tool.task import OutputDecl
 from fedproc.site.policy.engine.engine import inspect_all
 from fedproc.site.policy.engine.known import Known
 from fedproc.site.policy.engine.message_rules import answer_message
+
+
+def load() -> None:
+    """Load and build what is loaded and built at its first use otherwise: in each process anew."""
+    importlib.import_module("jsonschema")
+    OutputDecl.model_rebuild()
+    MessageDecl.model_rebuild()
 
 
 def inspect(question: BinaryIO, answer: BinaryIO) -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
-
-from jsonschema import Draft202012Validator, validators
-from jsonschema.exceptions import ValidationError
-from referencing import Registry
+from typing import TYPE_CHECKING, Any
 
 from fedproc.contract.tool.closed_schema import LONG
 from fedproc.site.policy.engine.known import Known
+
+if TYPE_CHECKING:  # loaded with the first document: a host without work does without
+    from jsonschema.exceptions import ValidationError
 
 
 def difference_of(document: Any, schema: dict[str, Any], known: Known) -> str | None:
     """Where in ``schema`` it says what the document is not; empty for a control character; None if it is so."""
     if any(_is_odd(text) for text in _texts(document)):
         return ""
+    from referencing import Registry
+
     errors: Iterator[ValidationError] = _validator(known)(schema, registry=Registry()).iter_errors(document)
     first = next(errors, None)
     return None if first is None else "/".join(map(str, first.absolute_schema_path))
@@ -40,6 +41,9 @@ def _is_odd(text: str) -> bool:
 
 
 def _validator(known: Known) -> Any:
+    from jsonschema import Draft202012Validator, validators
+    from jsonschema.exceptions import ValidationError
+
     def from_known(_validator: Any, names: Any, value: Any, _schema: Any) -> Iterator[ValidationError]:
         if value is not None and not isinstance(value, bool) and not known.holds(names, value):
             yield ValidationError("is not among the known values")
@@ -52,5 +56,7 @@ def _validator(known: Known) -> Any:
 
 def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[ValidationError]:
     """A long text is not even tried: whoever wrote the pattern may have meant it to take for ever."""
+    from jsonschema.exceptions import ValidationError
+
     if isinstance(value, str) and (len(value) > LONG or not re.search(pattern, value)):
         yield ValidationError("does not match")
