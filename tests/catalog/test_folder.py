@@ -99,6 +99,12 @@ CASES = [
         "output: count}", "output: count, media_types: [text/csv]}", "media_types: [text/csv]",
         "media_types: output count of task count is application/json",
     ),
+    ("default: true", "default: true, x-columns: names", "x-columns", "x-columns: is name or formula, and not 'names'"),
+    (
+        "default: true", "default: true, x-column-types: [float]", "x-column-types",
+        "x-column-types: is a list of integer, number, boolean, category, date, text, and not ['float']",
+    ),
+    ("default: true", "default: true, x-column-types: [date]", "x-column-types", "said of columns alone: add x-"),
 ]  # fmt: skip
 
 

@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from jsonschema import Draft202012Validator
 
+from fedproc.contract.tool import columns
 from fedproc.contract.tool.declared import problems_of
 from fedproc.contract.tool.task import Placement, Task
 from fedproc.contract.tool.tool import Manifest, Tool
+from fedproc.contract.wire.datasets import ColumnType
 
 Where = tuple[int | str, ...]
 
@@ -166,6 +168,29 @@ def _parameters(tool: Tool) -> Iterator[Defect]:
                 yield Defect(where, f"this default would be refused as a value: {error.message}")
 
 
+def _column_keywords(tool: Tool) -> Iterator[Defect]:
+    """Words of ``x-columns`` and ``x-column-types`` that nobody knows, of which a centre would think nothing."""
+    yield from _odd_keywords(tool.parameters, ("parameters",), set())
+
+
+def _odd_keywords(schema: Any, where: Where, seen: set[int]) -> Iterator[Defect]:
+    if not isinstance(schema, dict) or id(schema) in seen:
+        return
+    seen.add(id(schema))
+    kind, types = schema.get(columns.KEYWORD), schema.get(columns.TYPES_KEYWORD)
+    if kind is not None and kind not in columns.KINDS:
+        yield Defect((*where, columns.KEYWORD), f"is {' or '.join(columns.KINDS)}, and not {kind!r}")
+    known = get_args(ColumnType)
+    if types is not None and not (isinstance(types, list) and types and all(each in known for each in types)):
+        yield Defect((*where, columns.TYPES_KEYWORD), f"is a list of {', '.join(known)}, and not {types!r}")
+    if types is not None and kind is None:
+        yield Defect((*where, columns.TYPES_KEYWORD), f"is said of columns alone: add {columns.KEYWORD}: name")
+    properties = schema.get("properties")
+    for name, inner in properties.items() if isinstance(properties, dict) else ():
+        yield from _odd_keywords(inner, (*where, "properties", name), seen)
+    yield from _odd_keywords(schema.get("items"), (*where, "items"), seen)
+
+
 def _references(schema: Any, where: Where, seen: set[int]) -> Iterator[Where]:
     """Where references stand; each part is looked at once, however many aliases lead to it."""
     if not isinstance(schema, dict | list) or id(schema) in seen:
@@ -212,4 +237,10 @@ def _declarations(tool: Tool) -> Iterator[Defect]:
             yield from (Defect(where, f"output {output.name}: {text}") for text in problems_of(output))
 
 
-_CHECKS: tuple[Callable[[Tool], Iterator[Defect]], ...] = (_parameters, _mode, _media_types, _declarations)
+_CHECKS: tuple[Callable[[Tool], Iterator[Defect]], ...] = (
+    _parameters,
+    _column_keywords,
+    _mode,
+    _media_types,
+    _declarations,
+)

@@ -34,4 +34,4 @@ def _named(schema: Mapping[str, Any], request: ExperimentRequest) -> set[str]:
     properties = schema.get("properties", {})
     usual = {name: entry["default"] for name, entry in properties.items() if "default" in entry}
     given = [{**usual, **request.parameters, **own} for own in ({}, *request.host_parameters.values())]
-    return {name for values in given for _, name in named_columns(schema, values)}
+    return {column.name for values in given for column in named_columns(schema, values)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,12 @@ from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.tool.tool import Tool
 
-COLUMNS = frozenset({"age", "tumour_size", "time"})
+COLUMNS = {"age": "integer", "tumour_size": "number", "grade": "category", "time": "number"}
 FORMULA = {"type": "string", "x-columns": "formula"}
 PER_HOST = {"type": "string", "x-columns": "name", "x-scope": "host"}
 
 
-def _known(**columns: frozenset[str]) -> dict[str, HostFacts]:
+def _known(**columns: dict[str, str]) -> dict[str, HostFacts]:
     return {
         host: HostFacts(
             host,
@@ -74,6 +75,31 @@ def test_default_names_a_column_too() -> None:
 
 @pytest.mark.parametrize(("at_ub", "count"), [("age", 0), ("agee", 1)])
 def test_parameter_of_one_host_is_held_against_its_own_columns(at_ub: str, count: int) -> None:
-    known = _known(UB=frozenset({"age"}), BSC=frozenset({"edad"}))
+    known = _known(UB={"age": "integer"}, BSC={"edad": "integer"})
     given = {"UB": {"column": at_ub}, "BSC": {"column": "edad"}}
     assert len(_faults(_tool(column=PER_HOST), known, host_parameters=given)) == count
+
+
+def test_column_of_a_type_that_the_tool_does_not_take_is_told_with_its_datasets() -> None:
+    group = {"type": "string", "x-columns": "name", "x-column-types": ["category", "boolean"], "default": ""}
+    known, asked = _known(UB=COLUMNS, BSC={**COLUMNS, "grade": "text"}), _tool(group=group)
+    assert _faults(asked, known, parameters={"group": "age"}) == [
+        {
+            "where": "parameters.group",
+            "what": "column 'age' is of type integer in UB:cohort, BSC:cohort; it must be category or boolean",
+            "cure": "fedproc data show UB:cohort lists its columns",
+        }
+    ]
+    (only,) = _faults(asked, known, parameters={"group": "grade"})
+    assert only["what"] == "column 'grade' is of type text in BSC:cohort; it must be category or boolean"
+    assert only["cure"] == "fedproc data show BSC:cohort lists its columns"
+    assert _faults(asked, known) == []
+    assert _faults(_tool(group={**group, "x-column-types": "odd"}), known, parameters={"group": "age"}) == []
+
+
+def test_column_may_have_another_type_in_one_of_the_datasets_of_a_host() -> None:
+    target = {"type": "string", "x-columns": "name", "x-column-types": ["number"]}
+    known = _known()
+    known["UB"] = replace(known["UB"], columns={"cohort": {"size": "number"}, "other": {"size": "text"}}.get)
+    both = ["UB:cohort", "UB:other"]
+    assert _faults(_tool(target=target), known, parameters={"target": "size"}, datasets=both) == []

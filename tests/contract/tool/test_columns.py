@@ -31,7 +31,7 @@ VARIABLES = {"type": "array", "items": {"type": "object", "properties": {"name":
     ],
 )  # fmt: skip
 def test_columns_are_found_where_the_schema_has_them(schema: Any, value: Any, found: list[tuple[str, str]]) -> None:
-    assert list(named_columns(schema, value)) == found
+    assert [column[:2] for column in named_columns(schema, value)] == found
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,15 @@ def test_columns_are_found_where_the_schema_has_them(schema: Any, value: Any, fo
     ],
 )
 def test_formula_names_its_columns_once_each(text: str, columns: list[str]) -> None:
-    assert [name for _, name in named_columns(FORMULA, text)] == columns
+    assert [column.name for column in named_columns(FORMULA, text)] == columns
+
+
+@pytest.mark.parametrize(
+    ("types", "taken"), [(["category", "boolean"], ("category", "boolean")), ("category", ()), ([1, "date"], ("date",))]
+)
+def test_named_column_comes_with_the_types_that_the_tool_takes(types: Any, taken: tuple[str, ...]) -> None:
+    (only,) = named_columns({"properties": {"g": {**NAME, "x-column-types": types}}}, {"g": "grade"})
+    assert only == (".g", "grade", taken)
 
 
 def test_schema_names_columns_at_any_depth() -> None:
@@ -60,11 +68,12 @@ def test_schema_names_columns_at_any_depth() -> None:
         ("cohort_statistics", {"time_column": "t", "event_column": "e", "variables": [{"name": "v"}]}),
         ("flower_logistic", {"target": "t", "features": ["f"]}),
         ("linear_regression", {"formula": "y ~ a"}),
+        ("kaplan_meier", {"time_column": "t", "event_column": "e", "group": "g"}),
     ],
 )
 def test_tool_of_the_catalogue_says_which_parameters_name_columns(folder: str, values: dict[str, Any]) -> None:
     schema = load_tool(Path(__file__).parents[3] / "tool_catalog" / folder).tool.parameters
-    found = {where.split(".")[1] for where, _ in named_columns(schema, values)}
+    found = {column.where.split(".")[1] for column in named_columns(schema, values)}
     assert found == values.keys()
     for name, each in schema["properties"].items():
         assert "^" not in expected(each, schema), name

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedproc.central.experiments.columns import AtHost, unknown_columns
+from fedproc.central.experiments.columns import AtHost, column_errors
 from fedproc.central.experiments.fitting import unfit
 from fedproc.central.experiments.gangs import gang_tasks
 from fedproc.central.experiments.parameters import FieldError, Parameters, field_error
@@ -38,8 +38,8 @@ class HostFacts:
     roles: frozenset[str]
     datasets: Mapping[str, str] | None
     accepted: bool = True
-    columns: Callable[[str], frozenset[str] | None] = lambda _: None
-    """the names of all columns of one of them; None where not all are known"""
+    columns: Callable[[str], Mapping[str, str] | None] = lambda _: None
+    """the types of all columns of one of them by name; None where not all are known"""
     ahead: bool = False
     """whether it lays out ahead what a job needs"""
     kinds: Mapping[str, Collection[str] | None] = field(default_factory=dict)
@@ -252,7 +252,7 @@ class _Placing:
                     yield entry
         if names_columns(self._tool.parameters):
             fitting = [host for host in self._chosen if not [*self._unfit(host)]]  # of others it would say it twice
-            yield from unknown_columns(self._tool.parameters, map(self._at_host, fitting))
+            yield from column_errors(self._tool.parameters, map(self._at_host, fitting))
         for host in self._request.host_parameters:
             if host not in at_work:
                 yield field_error(f"host_parameters.{host}", f"{host} runs no task of this experiment",

@@ -23,9 +23,9 @@ def facts_of(connection: Connection, ids: Iterable[str]) -> dict[str, HostFacts]
 def _facts(
     connection: Connection, row: Row[Any], offered: Mapping[str, str], kinds: Mapping[str, list[str] | None]
 ) -> HostFacts:
-    def columns(dataset: str) -> frozenset[str] | None:
+    def columns(dataset: str) -> Mapping[str, str] | None:
         version = offered.get(dataset)
-        return None if version is None else dataset_columns.names_in(connection, row.id, dataset, version)
+        return None if version is None else dataset_columns.types_in(connection, row.id, dataset, version)
 
     known = None if row.heard is None else offered
     return HostFacts(row.id, row.active, frozenset(row.roles), known, row.is_accepted, columns,

@@ -46,7 +46,7 @@ def _names(connection: Connection, tool: Tool, jobs: Sequence[Placed]) -> Iterat
     labels = datasets.labels(connection, {host for host, _, _ in used})
     for host, dataset, version in used:
         yield from (dataset, version or "", labels.get((host, dataset), ""))
-    named = {name for job in jobs for _, name in named_columns(tool.parameters, job.parameters)}
+    named = {column.name for job in jobs for column in named_columns(tool.parameters, job.parameters)}
     for host, dataset, version in used if named else ():
         for page in dataset_columns.of_dataset(connection, host, dataset, version or ""):
             for column in page.columns:

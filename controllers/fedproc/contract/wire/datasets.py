@@ -21,6 +21,7 @@ MOST_CREATORS = 50
 TEXT_LENGTH = 1000
 """characters of a column's description"""
 
+ColumnType = Literal["integer", "number", "boolean", "category", "date", "text"]
 Short = Annotated[str, StringConstraints(max_length=NAME_LENGTH)]
 
 
@@ -57,7 +58,7 @@ class DatasetColumn(Offer):
     """A column as its dataset's description has it (docs/datasets.md): nothing of any row."""
 
     name: Short
-    type: Literal["integer", "number", "boolean", "category", "date", "text"]
+    type: ColumnType
     unit: Short = ""
     description: Annotated[str, StringConstraints(max_length=TEXT_LENGTH)] = ""
     values: tuple[Short, ...] = Field((), max_length=MOST_VALUES, description="of a category, in their order")

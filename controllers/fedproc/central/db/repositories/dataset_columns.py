@@ -52,9 +52,10 @@ def of_dataset(connection: Connection, host: str, dataset: str, version: str) ->
     return connection.execute(select(dataset_columns).where(own).order_by(_TABLE.page)).all()
 
 
-def names_in(connection: Connection, host: str, dataset: str, version: str) -> frozenset[str] | None:
-    """The names of all columns of one version; None where not all are known, or more than a host tells may be there."""
+def types_in(connection: Connection, host: str, dataset: str, version: str) -> dict[str, str] | None:
+    """The types of all columns of one version by name; None where not all are known, or more than a host tells may be
+    there."""
     pages = of_dataset(connection, host, dataset, version)
     if not pages or len(pages) != pages[0].pages or pages[0].pages == datasets.MOST_PAGES:
         return None
-    return frozenset(column["name"] for page in pages for column in page.columns)
+    return {column["name"]: column["type"] for page in pages for column in page.columns}
