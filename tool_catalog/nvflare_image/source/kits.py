@@ -124,13 +124,9 @@ def write_client(workspace: Path, host: str, pair: Pair, root: bytes, address: s
         ("resource_manager", "nvflare.app_common.resource_managers.gpu_resource_manager.GPUResourceManager",
          {"num_of_gpus": 0, "mem_per_gpu_in_GiB": 0, "expiration_period": 300}),
         ("resource_consumer", "nvflare.app_common.resource_consumers.gpu_resource_consumer.GPUResourceConsumer", {}),
-        ("process_launcher", "nvflare.app_common.job_launcher.client_process_launcher.ClientProcessJobLauncher", {}),
+        ("process_launcher", "flare_parts.guard.Launcher", {}),
     ]  # fmt: skip
-    resources = {
-        "allow_log_streaming": False,
-        "client": {"retry_timeout": 30},
-        "app_validator": {"path": "flare_parts.job.SameJob", "args": {}},
-    }
+    resources = {"allow_log_streaming": False, "client": {"retry_timeout": 30}}
     _resources(workspace, job.EXECUTOR, components, resources)
 
 

@@ -14,6 +14,7 @@ from patches.images import SiteImages
 from programs import last_lines, running
 from request import Request
 
+CLIENT = "flare_parts.client_train"
 POLL_SECONDS = 0.3
 LEAVING_SECONDS = 15
 """for NVFLARE's client to hear that all is over, once this host's last task is done"""
@@ -31,8 +32,8 @@ def run(address: str, host: str, datasets: Path, site: SiteImages, request: Requ
         told = {"request": request.as_json(), "datasets": str(datasets.resolve()), **files}
         (folder / "settings.json").write_text(json.dumps(told))
         (folder / "alive").touch()
-        module, options = "nvflare.private.fed.app.client.client_train", {"uid": host, "config_folder": "config"}
-        with running(module, workspace, "fed_client.json", folder / "settings.json", options) as process:
+        options = {"uid": host, "config_folder": "config"}
+        with running(CLIENT, workspace, "fed_client.json", folder / "settings.json", options) as process:
             while process.poll() is None and not _is_over(folder, request):
                 time.sleep(POLL_SECONDS)
         _judge(folder, workspace, process.returncode)

@@ -7,16 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from nvflare.apis.app_validation import AppValidator
-from nvflare.lighter.tool_consts import NVFLARE_SIG_FILE, NVFLARE_SUBMITTER_CRT_FILE
-
 NAME = "nvflare-image"
 SETTINGS = "NVFLARE_IMAGE_SETTINGS"
 """the variable that names the file with what this job's processes need to know"""
 TRAIN = "train"
 VALIDATE = "validate"
-SIGNATURES = (NVFLARE_SIG_FILE, NVFLARE_SUBMITTER_CRT_FILE)
-"""what NVFLARE's server puts beside: it has been looked at before"""
 EXECUTOR = "flare_parts.site.SitePart"
 WORKFLOW = "flare_parts.averaging.Averaging"
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -51,25 +46,6 @@ def write_job(folder: Path, hosts: int) -> None:
         path.write_text(json.dumps(config))
     meta = {"name": NAME, "resource_spec": {}, "deploy_map": {"app": ["@ALL"]}, "min_clients": hosts}
     (folder / "meta.json").write_text(json.dumps(meta))
-
-
-class SameJob(AppValidator):
-    """Lets in the job of this tool's own source, byte for byte in meaning, and nothing that the server sends beside."""
-
-    def validate(self, app_folder: str) -> tuple[str, dict[str, Any]]:
-        root = Path(app_folder)
-        files = [path for path in root.rglob("*") if not path.is_dir() and path.name not in SIGNATURES]
-        found = {str(path.relative_to(root)): path for path in files}
-        try:
-            same = found.keys() == CONFIGS.keys() and all(
-                json.loads(path.read_bytes()) == CONFIGS[name] for name, path in found.items()
-            )
-        except (OSError, ValueError):
-            same = False
-        if not same:
-            refuse("the server sends another job than this tool's")
-            return "this site runs the job of its own tool alone", {}
-        return "", {}
 
 
 def refuse(why: str) -> None:
