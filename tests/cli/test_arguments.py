@@ -80,6 +80,28 @@ def test_selection_is_of_all_datasets_or_of_one(tmp_path: Path) -> None:
     assert arguments.selections([]) == (None, {})
 
 
+@pytest.mark.parametrize(
+    ("given", "ends"),
+    [
+        ("age=40-69", {"age_from": "40", "age_to": "69"}),
+        ("age=40 – 69.5", {"age_from": "40", "age_to": "69.5"}),
+        ("age=40..", {"age_from": "40"}),
+        ("age=50", {"age_from": "50", "age_to": "50"}),
+        ("date=2020-01-01-2020-12-31", {"date_from": "2020-01-01", "date_to": "2020-12-31"}),
+        ("date=2020-01-01", {"date_from": "2020-01-01", "date_to": "2020-01-01"}),
+    ],
+)
+def test_range_may_be_written_with_a_dash(given: str, ends: dict[str, str]) -> None:
+    assert arguments.selections([given]) == (ends, {})
+
+
+@pytest.mark.parametrize("given", ["age=forty", "age=40-", "age=..", "date=2020..2021", "age=1-2-3"])
+def test_range_of_another_form_says_in_one_sentence_how_it_is_written(given: str) -> None:
+    with pytest.raises(InvalidInputError) as error:
+        arguments.selections([given])
+    assert error.value.message.startswith(f"'{given}': give it as {given[:4].rstrip('=')}=")
+
+
 @pytest.mark.parametrize("given", ["modality", "modality=", "=CT", "colour=red", "ct.modality=CT", "patient=@/nothing"])
 def test_selection_that_says_nothing_is_refused_as_it_was_given(given: str) -> None:
     with pytest.raises(InvalidInputError, match=given.partition("=")[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.wire.selection import LISTS, RANGES
 
+_ONE = {
+    "age": (r"\d+(?:\.\d+)?", "age=40..69 in years, both included; age=40.. and age=..69 leave one end open"),
+    "date": (r"\d{4}-\d\d-\d\d", "date=2020-01-01..2020-12-31, both included; date=2020-01-01.. leaves one end open"),
+}
+"""of each range how one end is written, and how the whole is"""
 _SHOWN = 30
 """characters before a fault of JSON that are shown with it"""
 
@@ -63,9 +69,7 @@ def _selected(attribute: str, value: str, text: str) -> dict[str, Any]:
     if attribute == "segmentations":
         return {attribute: {"yes": True, "no": False}.get(value, value)}
     if attribute in RANGES:
-        low, dots, high = value.partition("..")
-        ends = {f"{attribute}_from": low, f"{attribute}_to": high if dots else low}
-        return {key: end for key, end in ends.items() if end}
+        return _range(attribute, value, text)
     if attribute not in LISTS:
         known = ", ".join([*LISTS, *RANGES])
         raise InvalidInputError(f"{text!r}: nothing is selected by {attribute!r}; there are {known}")
@@ -75,6 +79,18 @@ def _selected(attribute: str, value: str, text: str) -> dict[str, Any]:
         return {attribute: [line.strip() for line in Path(value[1:]).read_text().splitlines() if line.strip()]}
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{text!r}: {getattr(error, 'strerror', None) or 'no text'}") from error
+
+
+def _range(attribute: str, value: str, text: str) -> dict[str, Any]:
+    """``FROM..TO``, one end of it, or one value; also ``FROM-TO``, as people write it."""
+    one, form = _ONE[attribute]
+    dashed = re.fullmatch(rf"({one})\s*[-–]\s*({one})", value)
+    low, dots, high = (dashed[1], "-", dashed[2]) if dashed else value.partition("..")
+    ends = {f"{attribute}_from": low.strip(), f"{attribute}_to": (high if dots else low).strip()}
+    given = {key: end for key, end in ends.items() if end}
+    if not given or not all(re.fullmatch(one, end) for end in given.values()):
+        raise InvalidInputError(f"{text!r}: give it as {form}")
+    return given
 
 
 def _pair(text: str) -> tuple[str, Any]:

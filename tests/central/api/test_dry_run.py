@@ -18,6 +18,7 @@ from tests.support.providers import Adapter
 
 from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.schema import audit, experiments, hosts, outbox
+from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns, ImagingCounts, ImagingSummary
 from fedproc.contract.wire.releasing import AdmittedTool, BudgetLeft, ReleasePolicy, scope_of
 
 pytestmark = pytest.mark.server
@@ -30,6 +31,7 @@ def asked(client: httpx.Client, **request: Any) -> dict[str, Any]:
     return found
 
 
+AGE = DatasetColumn(name="age", type="integer")
 ADMITS = (AdmittedTool(id="count"),)
 
 
@@ -114,6 +116,19 @@ def test_what_a_site_demands_for_its_persons_and_is_not_asked_for_is_told_before
     for host, what in (("UB", "secure sums"), ("BSC", "differential privacy")):
         (text,) = [check["text"] for check in host_of(found, host)["checks"] if check["stands"] == "fails"]
         assert text == f"this site demands {what} of this tool: this version has no parameter for it; ask the site"
+
+
+def test_selection_that_fits_nobody_is_told_as_far_as_the_host_counts(
+    federation: Federation, rosa: httpx.Client
+) -> None:
+    images = ImagingSummary(floor=10, persons=50, modality=ImagingCounts(persons={"CT": 50}))
+    page = DatasetColumns(dataset="cohort", version="1", page=0, pages=1, columns=(AGE,), imaging=images)
+    federation.books.beat("UB", columns=page, tools=ADMITS)
+    found = asked(rosa, selection={"modality": ["US"]})
+    assert (stands(found, "UB")["data"], stands(found, "BSC")["data"], found["would_run"]) == ("fails", "ok", False)
+    (text,) = [check["text"] for check in host_of(found, "UB")["checks"] if check["what"] == "data"]
+    assert text == "cohort has no images with modality=US (it has CT)"
+    assert asked(rosa, selection={"modality": ["CT"]})["would_run"]
 
 
 def test_host_that_could_not_run_it_is_told_with_the_reason(federation: Federation, rosa: httpx.Client) -> None:

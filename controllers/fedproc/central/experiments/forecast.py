@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -11,12 +11,14 @@ from sqlalchemy import Row
 
 from fedproc.central.experiments.granted import Granted
 from fedproc.central.experiments.placement import Plan
+from fedproc.central.experiments.selecting import Misfit, misfits
 from fedproc.contract.api.dry_run import BudgetForecast, Check, DryRun, HostForecast, OutputForecast
 from fedproc.contract.api.grants import DatasetAnswer
 from fedproc.contract.tool.leaving import DEFAULT_RELEASE, Leaving, Release, leaving
 from fedproc.contract.tool.privacy import Spent, unmet
 from fedproc.contract.tool.task import Disclosure, OutputDecl, Task
 from fedproc.contract.tool.tool import Tool
+from fedproc.contract.wire.datasets import ImagingSummary
 from fedproc.contract.wire.releasing import AdmittedTool, BudgetLeft, Left, ReleasePolicy, scopes_of
 
 _DEFAULT = ReleasePolicy(release={str(each): word for each, word in DEFAULT_RELEASE.items()})
@@ -26,7 +28,8 @@ _DEFAULT = ReleasePolicy(release={str(each): word for each, word in DEFAULT_RELE
 class Rehearsal:
     """A plan, the tool's version, what is known of its hosts, and experiments and bytes that are left to its user.
 
-    ``offered``: host, then the versions of its datasets by id.
+    ``offered``: host, then the versions of its datasets by id. ``images``: by host and dataset what those are of which
+    something is selected, where their host tells it.
     """
 
     plan: Plan
@@ -35,6 +38,7 @@ class Rehearsal:
     hosts: Mapping[str, Row[Any]]
     offered: Mapping[str, Mapping[str, str]]
     left: tuple[int, int, int]
+    images: Mapping[tuple[str, str], ImagingSummary] = field(default_factory=dict)
 
 
 def forecast(found: Rehearsal, granted: Granted, user: str, heard_since: float) -> DryRun:
@@ -137,7 +141,17 @@ class _Host:
         uses = {use.id: use.version for job in self._jobs for use in job.datasets}
         if gone := [name for name, version in uses.items() if offered.get(name) != version]:
             return Check(what="data", stands="fails", text=f"does not offer {', '.join(gone)} as it was chosen")
+        if amiss := sorted(self._misfits(), key=lambda each: not each[1].certain):
+            text = "; ".join(f"{name} {misfit.text}" for name, misfit in amiss)
+            return Check(what="data", stands="fails" if amiss[0][1].certain else "unknown", text=text)
         return Check(what="data", stands="ok", text=f"offers {', '.join(uses)}" if uses else "needs no dataset")
+
+    def _misfits(self) -> Iterator[tuple[str, Misfit]]:
+        """What of the selections fits nobody whom the host counts, by dataset."""
+        selected = {name: chosen for job in self._jobs for name, chosen in job.selections.items()}
+        for name, selection in selected.items():
+            if (images := self._found.images.get((self._id, name))) is not None:
+                yield from ((name, misfit) for misfit in misfits(selection, images))
 
     def _datasets(self) -> list[str]:
         return list(dict.fromkeys(f"{self._id}:{use.id}" for job in self._jobs for use in job.datasets))

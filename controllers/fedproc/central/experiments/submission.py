@@ -12,7 +12,16 @@ from sqlalchemy import Connection, Engine, Row
 
 from fedproc.central.auth.tokens import Caller
 from fedproc.central.db.engine import read_transaction, retry_on_conflict, serialized_transaction
-from fedproc.central.db.repositories import datasets, delegations, experiments, hosts, log_queue, shared, tools
+from fedproc.central.db.repositories import (
+    dataset_columns,
+    datasets,
+    delegations,
+    experiments,
+    hosts,
+    log_queue,
+    shared,
+    tools,
+)
 from fedproc.central.db.repositories.log_queue import LogEntry
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.coordinator import AHEAD, HELD
@@ -33,6 +42,7 @@ from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.ids import new_id
 from fedproc.contract.tool.privacy import masked_outputs
 from fedproc.contract.tool.tool import Tool, ToolRef
+from fedproc.contract.wire.datasets import ImagingSummary
 from fedproc.contract.wire.jws import canonical
 from fedproc.contract.wire.messages import User
 
@@ -80,7 +90,7 @@ class Submissions:
             found = {host: hosts.enrolled(connection, host) for host in ids}
             return Rehearsal(
                 placed, tools.of_digest(connection, row.digest), row.digest, found,
-                datasets.versions(connection, ids), quotas.left(connection, caller.sub),
+                datasets.versions(connection, ids), quotas.left(connection, caller.sub), _images(connection, placed),
             )  # fmt: skip
 
     def start(
@@ -182,6 +192,18 @@ def submit(
         delegations.keep(connection, experiment, granted.session, now)
     advance(connection, experiment, now)
     return experiment
+
+
+def _images(connection: Connection, placed: Plan) -> dict[tuple[str, str], ImagingSummary]:
+    """What the images are of which something is selected, by host and dataset, where their host tells it."""
+    versions = {(job.host, use.id): use.version for job in placed.jobs for use in job.datasets}
+    selected = {(job.host, name) for job in placed.jobs for name in job.selections}
+    found = {
+        place: page.imaging
+        for place in selected
+        for page in dataset_columns.of_dataset(connection, *place, versions[place] or "")[:1]
+    }
+    return {place: ImagingSummary.model_validate(images) for place, images in found.items() if images is not None}
 
 
 def _tool(connection: Connection, request: ExperimentRequest) -> Row[Any]:
