@@ -25,7 +25,7 @@ STARTS = st.sampled_from(
 ENTRY = {
     "job": "j-" + "0" * 26, "tool": "km", "version": "1.0.0", "task": "t", "user": "u", "project": None,
     "purpose": None, "since": "2026-11-02T09:00:00+00:00", "until": None, "persons_decided": 0, "persons_needed": 1,
-    "may_decide": True, "findings": [], "classes": ["aggregate"], "findings_count": 0,
+    "told_by": {}, "may_decide": True, "findings": [], "classes": ["aggregate"], "findings_count": 0,
 }  # fmt: skip
 
 

@@ -307,6 +307,7 @@ def test_the_report_has_what_one_needs_to_publish_results(federation: Federation
         report["tool"]["digest"],
         'column     = "age"',
         "UB:cohort   version 1",
+        "Purpose:     a study (stated by the user)",
         "Not to be cited yet",
         file["sha256"],
     ):

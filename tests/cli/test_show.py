@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.text import Text
 
-from fedproc.cli import show
+from fedproc.cli import datasets, show
+from fedproc.contract.api.grants import ResearcherGrant
 
 HOSTILE = "[red]x[/] [/] :smile: \x1b[31mred\x85\u2028\x9b2Jend"
 
@@ -102,3 +104,26 @@ def test_table_that_has_no_room_for_its_words_folds_them(
 )
 def test_first_sentence_ends_where_another_begins(text: str, first: str) -> None:
     assert show.first_sentence(text) == first
+
+
+@pytest.mark.parametrize(
+    ("grant", "said"),
+    [
+        ({"answer": "open"}, ""),
+        ({"answer": "not_granted", "reason": "none; ask there"}, "you have no grant to use it: none; ask there\n"),
+        ({"answer": "not_asked", "reason": "away"}, "whether you may use it could not be asked now: away\n"),
+        (
+            {"answer": "granted", "provider": "eucaim", "grants": [
+                {"project": "A", "permit": "N-1", "purpose": "research", "until": "2030-01-01T00:00:00Z"}, {}]},
+            "granted to you by eucaim: project A, permit N-1, purpose research; until UNTIL\n"
+            "granted to you by eucaim: it says no more\n",
+        ),
+    ],
+)  # fmt: skip
+def test_dataset_is_shown_with_what_the_readers_grant_says(
+    capsys: pytest.CaptureFixture[str], grant: dict[str, object], said: str
+) -> None:
+    datasets._show_grant(ResearcherGrant.model_validate({"dataset": "UB:a", **grant}))
+    assert capsys.readouterr().out == said.replace("UNTIL", show.clock(datetime(2030, 1, 1, tzinfo=UTC)))
+    datasets._show_grant(None)
+    assert capsys.readouterr().out == ""

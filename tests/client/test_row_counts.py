@@ -48,10 +48,33 @@ def test_words_of_a_tool_stay_in_their_line(tmp_path: Path) -> None:
     assert line.endswith("20 left out (a Tool: other b)")
 
 
+def test_terms_are_told_with_whose_word_they_are() -> None:
+    words = {"project": "A", "purpose": "research", "told_by": {"project": "eucaim"}}
+    text = text_of(_report([]) | words)
+    assert "Project:     A (granted, by eucaim)\nPurpose:     research (stated by the user)\n" in text
+    assert "Permit" not in text
+
+
 def _report(rows: list[dict[str, Any]]) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(
-        ("label", "owner_name", "created", "ended", "purpose", "experiment", "centre", "citation", "citation_lacks")
+        (
+            "label",
+            "owner_name",
+            "created",
+            "ended",
+            "project",
+            "permit",
+            "purpose",
+            "experiment",
+            "centre",
+            "citation",
+            "citation_lacks",
+        )
     )
     lists: dict[str, Any] = {name: [] for name in ("jobs", "datasets", "files", "succeeded_without", "partly_released")}
     tool = {"id": "t", "version": "1.0.0", "digest": "sha256:0"}
-    return empty | lists | {"tool": tool, "state": "succeeded", "parameters": {}, "host_parameters": {}, "rows": rows}
+    return (
+        empty
+        | lists
+        | {"told_by": {}, "tool": tool, "state": "succeeded", "parameters": {}, "host_parameters": {}, "rows": rows}
+    )

@@ -57,6 +57,16 @@ def test_it_tells_a_user_what_is_available_to_that_user_alone(ask: Ask, issuer: 
     assert ask(issuer.token("rosa"), type="IN_PROGRESS").json()["data"] == []
 
 
+def test_it_tells_of_a_grant_what_it_was_given_with_and_the_newest(ask: Ask, issuer: TestIssuer, file: Path) -> None:
+    made = grant(file, "rosa", "FORTH:1", {"project": "A", "purpose": "research"})
+    assert grant(file, "rosa", "FORTH:1", {"project": "B"}) == made
+    (entry,) = ask(issuer.token("rosa")).json()["data"]
+    assert (entry["id"], entry["project"], "purpose" in entry) == (made, "B", False)
+    file.write_text('{"rosa": {"FORTH:1": "negotiation-1"}}')
+    (entry,) = ask(issuer.token("rosa")).json()["data"]
+    assert entry["id"] == "negotiation-1", "as a file of before has it"
+
+
 def test_a_grant_that_is_withdrawn_is_gone_with_the_next_question(ask: Ask, issuer: TestIssuer, file: Path) -> None:
     first = grant(file, "rosa", "FORTH:a")
     assert grant(file, "rosa", "FORTH:a") == first

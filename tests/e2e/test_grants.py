@@ -60,20 +60,31 @@ def test_who_has_no_grant_is_told_a_command_that_gives_one(running: Running, fil
     assert refused.value.code == "grant.not_granted"
     told = str(refused.value).rpartition(" -m ")[2]
     words = [sys.executable, "-m", *shlex.split(told)]
-    given = subprocess.run(words, capture_output=True, text=True, check=True)
+    told = {"project": "lung-2026", "permit": "N-1", "purpose": "research"}
+    words += [word for name, value in told.items() for word in (f"--{name}", value)]
+    subprocess.run(words, capture_output=True, check=True)
+    with pytest.raises(ApiError) as another:
+        running.researcher.run(ExperimentRequest(tool="host-acceptance", datasets=[DATASET], project="another"))
+    assert another.value.code == "grant.project"
     view = running.start("cohort-statistics", datasets=[DATASET], **PARAMETERS)
-    assert view.permit == given.stdout.strip()
+    assert (view.project, view.permit, view.purpose) == tuple(told.values()), "what the grant says is filled in"
+    assert view.told_by == dict.fromkeys(told, "negotiations")
     assert running.end(view)[-1].state == "succeeded"
     fetch_results(running.researcher, view.id, tmp_path)
+    assert "Project:     lung-2026 (granted, by negotiations)" in (tmp_path / "report.txt").read_text()
     result = json.loads((tmp_path / "EUCAIM" / "result.json").read_bytes())
     age = next(variable for variable in result["variables"] if variable["name"] == "age")
     assert age["mean"] == pytest.approx(62.447, abs=0.001)
 
 
-def test_a_grant_that_is_withdrawn_in_mid_run_stops_the_job(running: Running, file: Path) -> None:
-    grant(file, "researcher", DATASET)
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_grant_that_is_withdrawn_or_moved_in_mid_run_stops_the_job(running: Running, file: Path, moved: bool) -> None:
+    grant(file, "researcher", DATASET, {"project": "lung-2026"})
     view = looking(running, running.researcher)
-    withdraw(file, "researcher", DATASET)
+    if moved:
+        grant(file, "researcher", DATASET, {"project": "another"})
+    else:
+        withdraw(file, "researcher", DATASET)
     assert ended(running, view) == ("refused", "grant.withdrawn")
 
 

@@ -21,7 +21,9 @@ from fedproc.central.db.engine import read_transaction, serialized_transaction, 
 from fedproc.central.db.repositories import hosts as host_store
 from fedproc.central.db.repositories import tools as tool_store
 from fedproc.central.db.schema import events, experiments, jobs, outbox
+from fedproc.central.experiments.granted import Granted
 from fedproc.central.experiments.submission import submit
+from fedproc.central.grants.answers import Finding, Terms
 from fedproc.central.relay.ingest import Message, ingest
 from fedproc.central.relay.ingested import IngestResult
 from fedproc.central.relay.publisher import Publisher
@@ -44,6 +46,7 @@ from fedproc.contract.wire.messages import (
 )
 from fedproc.contract.wire.open_jobs import open_jobs_digest
 
+_NOTHING = Granted()
 HOSTS = {"UB": ["data"], "BSC": ["data"], "FORTH": ["data", "compute"], "EUCAIM": ["aggregator"]}
 DATASETS = ("cohort", "images")
 _CAPACITY = Capacity(cpus=4, cpus_free=4, memory=8 << 30, memory_free=8 << 30, disk=1 << 40, disk_free=1 << 40)
@@ -127,11 +130,16 @@ class Books:
                 digest = tool_digest(manifest)
                 tool_store.add(connection, tool, digest=digest, signed=signed, bundle="0" * 64, now=time.time())
 
-    def submit(self, sub: str = "rosa", at: float | None = None, **request: Any) -> str:
+    def submit(self, sub: str = "rosa", at: float | None = None, granted: Granted = _NOTHING, **request: Any) -> str:
         caller = Caller(sub, sub.title(), frozenset({"researcher"}), None, time.time() + 60)
         with serialized_transaction(self.engine) as connection:
             asked = ExperimentRequest.model_validate(request)
-            return submit(connection, self.settings, caller, asked, None, at or time.time())
+            return submit(connection, self.settings, caller, asked, None, at or time.time(), granted=granted)
+
+    def granted(self, dataset: str, **terms: str) -> Granted:
+        """That a provider grants it, and what it tells."""
+        one = Terms(**terms, binds=True)
+        return Granted({dataset: Finding("eucaim", "granted", "", one, (one,))})
 
     # -- what the relay does
 

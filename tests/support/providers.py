@@ -74,9 +74,9 @@ class Adapter(StandIn):
         self.concluded: list[dict[str, Any]] = []
         self.in_progress: list[dict[str, Any]] = []
 
-    def make_available(self, *resources: str) -> str:
-        """One more concluded negotiation; its id."""
-        self.concluded.append(negotiation(*resources))
+    def make_available(self, *resources: str, **told: str) -> str:
+        """One more concluded negotiation, with what it tells of itself; its id."""
+        self.concluded.append(negotiation(*resources) | told)
         return str(self.concluded[-1]["id"])
 
     def answer(self, path: str, query: dict[str, str], token: str) -> Any:

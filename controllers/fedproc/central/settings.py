@@ -108,6 +108,9 @@ class NegotiatorSettings(ProviderSettings):
 
     kind: Literal["negotiator"]
     url: Url = Field(description="of the adapter, without /api/v1/negotiations")
+    projects: bool = Field(
+        False, description="its negotiations tell project, permit, purpose and until; what users write must agree"
+    )
 
 
 class VisaIssuerSettings(Section):

@@ -9,10 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from fedproc.cli.browse import data
-from fedproc.cli.show import AsJson, as_json, flowing, notice, say, say_lines, size, table, version_text
+from fedproc.cli.show import AsJson, as_json, clock, flowing, notice, say, say_lines, size, table, version_text
 from fedproc.cli.site.app import INSTALLED
+from fedproc.client.api import Client
 from fedproc.client.session import signed_in
+from fedproc.client.transport import ApiError
 from fedproc.common.errors import InvalidInputError
+from fedproc.contract.api.grants import ResearcherGrant
 from fedproc.contract.api.hosts import DatasetDetail
 from fedproc.contract.wire.datasets import DatasetColumn, ImagingCounts, ImagingSummary
 
@@ -83,10 +86,11 @@ def show(
     """One dataset at a host: the columns of its tables, their types, units and categories."""
     with signed_in() as client:
         found = [client.dataset(name) for name in client.named_datasets(dataset)]
-    if json:
-        return as_json(found[0] if len(found) == 1 else found)
-    for each in found:
-        _show(each)
+        if json:
+            return as_json(found[0] if len(found) == 1 else found)
+        for each in found:
+            _show(each)
+            _show_grant(_grant(client, each.id))
 
 
 def _show(found: DatasetDetail) -> None:
@@ -106,6 +110,30 @@ def _show(found: DatasetDetail) -> None:
     table(("column", "type", "unit", "categories", "what it is"), rows, none="its host does not describe its columns")
     if not found.complete:
         say("more columns follow: the host has not sent all of them yet")
+
+
+def _grant(client: Client, dataset: str) -> ResearcherGrant | None:
+    """None at a centre of before, which does not tell."""
+    try:
+        return client.grant(dataset)
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _show_grant(found: ResearcherGrant | None) -> None:
+    """Nothing of one that is open to everybody here."""
+    if found is None or found.answer == "open":
+        return
+    if found.answer == "not_granted":
+        return say(f"you have no grant to use it: {found.reason}")
+    if found.answer == "not_asked":
+        return say(f"whether you may use it could not be asked now: {found.reason}")
+    for grant in found.grants:
+        parts = [f"{name} {value}" for name in ("project", "permit", "purpose") if (value := getattr(grant, name))]
+        until = "" if grant.until is None else f"; until {clock(grant.until)}"
+        say(f"granted to you by {found.provider}: {', '.join(parts) or 'it says no more'}{until}")
 
 
 def _show_imaging(found: ImagingSummary) -> None:

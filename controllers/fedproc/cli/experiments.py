@@ -58,6 +58,10 @@ def show(experiment: Experiment, json: AsJson = False) -> None:
         return as_json(found)
     say(bold(found.id), f"  {found.tool} {found.version}  ", outcome(found), f"  {found.label or ''}")
     say(f"of {found.owner_name or found.owner}; started {clock(found.created)}; ended {clock(found.ended)}")
+    for term in ("project", "permit", "purpose"):
+        if value := getattr(found, term):
+            provider = found.told_by.get(term)
+            say(f"{term}: {value} ({f'granted, by {provider}' if provider else 'stated by the user'})")
     if found.held:
         what = "prepared" if found.prepared else "being prepared"
         say(f"{what}, and held until {clock(found.held_until)}: ", bold(f"fedproc start {found.id}"), " starts it")

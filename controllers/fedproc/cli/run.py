@@ -64,7 +64,11 @@ def run(
     upload: Annotated[list[str] | None, typer.Option("--input", help="NAME=FILE, for tasks that take it")] = None,
     version: Annotated[str | None, typer.Option(help="of the tool; the newest unless given")] = None,
     label: Annotated[str | None, typer.Option(help="a name for you to find it by")] = None,
-    purpose: Annotated[str | None, typer.Option(help="why, for the hosts' records")] = None,
+    project: Annotated[
+        str | None, typer.Option(help="of your grants, if they name several (fedproc data show)")
+    ] = None,
+    permit: Annotated[str | None, typer.Option(help="its number, of your grants or as a host asks for it")] = None,
+    purpose: Annotated[str | None, typer.Option(help="why, for the hosts' records; as your grants say it")] = None,
     encrypt_to: Annotated[
         Path | None,
         typer.Option(
@@ -105,7 +109,8 @@ def run(
         "selection": selection, "dataset_selections": dataset_selections,
         "tool": tool, "version": version, "hosts": host or [], "datasets": data or [], "label": label,
         "encrypt_to": None if encrypt_to is None else read_public(encrypt_to),
-        "purpose": purpose, "lost_after": lost_after, **preparing.asked(hold, prepare=prepare),
+        "project": project, "permit": permit, "purpose": purpose, "lost_after": lost_after,
+        **preparing.asked(hold, prepare=prepare),
     }  # fmt: skip
     if to is not None:
         check_folder(to)

@@ -28,6 +28,7 @@ from fedproc.contract.api.experiments import (
     Report,
 )
 from fedproc.contract.api.files import FileView
+from fedproc.contract.api.grants import ResearcherGrant
 from fedproc.contract.api.hosts import DatasetDetail, DatasetView, HostEnrolment, HostReportView, HostView
 from fedproc.contract.api.operations import DeadLetter, DeadLetterPage, Health
 from fedproc.contract.api.retention import DeletedExperiment, ErasedUser, StorageView
@@ -40,6 +41,8 @@ _RESULTS_AT_ONCE = 1_000
 _DATASETS_AT_ONCE = 1_000
 _CUTS = 8
 """after as many in a row, without an event between them, an event stream is given up"""
+
+_ERASED = ("experiments", "files", "bytes", "audit_entries")
 
 
 class Client(FileCalls):
@@ -69,8 +72,7 @@ class Client(FileCalls):
         return self._one(HostView, "POST", at("hosts", host, "resume"))
 
     def recall(self, tool: str, version: str, reason: str) -> ToolRecalled:
-        asked = {"version": version, "reason": reason}
-        return self._one(ToolRecalled, "POST", at("tools", tool, "recall"), json=asked)
+        return self._one(ToolRecalled, "POST", at("tools", tool, "recall"), json={"version": version, "reason": reason})
 
     def reset_witness(self, host: str, reason: str) -> HostView:
         return self._one(HostView, "POST", at("hosts", host, "witness", "reset"), json={"reason": reason})
@@ -165,6 +167,10 @@ class Client(FileCalls):
     def dataset(self, dataset: str) -> DatasetDetail:
         """One dataset (``HOST:id``) with its columns."""
         return self._one(DatasetDetail, "GET", at("datasets", dataset))
+
+    def grant(self, dataset: str) -> ResearcherGrant:
+        """What the caller's own grants of a dataset say. Raises :class:`ApiError` 404 also at a centre of before."""
+        return self._one(ResearcherGrant, "GET", at("datasets", dataset, "grant"))
 
     # -- experiments -----------------------------------------------------------------------------
 
@@ -285,10 +291,7 @@ class Client(FileCalls):
         while total.more:
             body = {"subject": subject, "usernames": list(usernames)}
             found = self._one(ErasedUser, "POST", "/users/erasure", json=body)
-            counts = {
-                name: getattr(total, name) + getattr(found, name)
-                for name in ("experiments", "files", "bytes", "audit_entries")
-            }
+            counts = {name: getattr(total, name) + getattr(found, name) for name in _ERASED}
             total = found.model_copy(update=counts)
         return total
 

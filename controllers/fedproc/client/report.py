@@ -18,8 +18,8 @@ from fedproc.contract.api.hosts import DatasetView, HostView
 
 REPORT = "report.json"
 _OF_EXPERIMENT = {
-    "label", "owner_name", "created", "ended", "purpose", "project", "permit", "parameters", "host_parameters",
-    "succeeded_without", "partly_released",
+    "label", "owner_name", "created", "ended", "purpose", "project", "permit", "told_by", "parameters",
+    "host_parameters", "succeeded_without", "partly_released",
 }  # fmt: skip
 _OF_DATASET = ("title", "creators", "description", "files", "size", "rows")
 """what is told of a dataset if its host still offers the version that was used, and if the host says it"""
@@ -114,10 +114,15 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
         "User": report["owner_name"],
         "Started": _second(report["created"]),
         "Ended": _second(report["ended"]),
-        "Purpose": report["purpose"],
+        **{term.capitalize(): _whose(report, term) for term in ("project", "permit", "purpose")},
         "Centre": report["centre"],
     }
     yield from (_row(name, value) for name, value in rows.items() if value)
+
+
+def _whose(report: dict[str, Any], term: str) -> str:
+    provider = report["told_by"].get(term)
+    return f"{report[term]} ({f'granted, by {provider}' if provider else 'stated by the user'})" if report[term] else ""
 
 
 def _second(moment: str | None) -> str | None:

@@ -168,7 +168,12 @@ class Configuration:
         options = ["-m", _NEGOTIATIONS, "grant", "researcher", guarded.DATASET, "--file", str(self._grants_file)]
         give = shlex.join([sys.executable, *options])
         url = f"http://127.0.0.1:{self.ports.negotiations}"
-        return {"kind": "negotiator", "url": url, "ask_at": f"in this demo you give it yourself: {give}"}
+        return {
+            "kind": "negotiator",
+            "url": url,
+            "projects": True,
+            "ask_at": f"in this demo you give it yourself: {give}",
+        }
 
     def _write_host(self, host: str, tools: list[tuple[Path, Manifest]]) -> None:
         pair, keys = self.keys.host(host), self.keys

@@ -2,7 +2,7 @@
 Negotiator (user-negotiations-info) in a federation on one machine. It is not that adapter, and no production uses it.
 
 What it answers is of the same shape, and the users' tokens are checked as the API checks them. Who may use what stands
-in FILE (JSON: by user name, by dataset, the id of a negotiation), which the other words change while it serves.
+in FILE (JSON: by user name, by dataset, a negotiation), which the other words change while it serves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import argparse
 import json
 import secrets
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from joserfc import jws
@@ -29,22 +31,29 @@ from fedproc.common.files import write_atomically
 _PAGE = 30
 _LARGEST_PAGE = 1000
 _MADE = "2026-01-01"
+TOLD = ("project", "permit", "purpose", "until")
+"""what a negotiation may tell of its grant"""
 _KINDS = ("CONCLUDED", "IN_PROGRESS")
 
-Grants = dict[str, dict[str, str]]
-"""by user name, by dataset: the id of the negotiation which has made it available"""
+Grants = dict[str, dict[str, dict[str, str]]]
+"""by user name, by dataset: the negotiation which has made it available, with its id and what it tells"""
 
 
 def read(file: Path) -> Grants:
     """What the file says; nobody may use anything where there is none."""
-    found: Grants = json.loads(file.read_text()) if file.exists() else {}
-    return found
+    found = json.loads(file.read_text()) if file.exists() else {}
+    return {
+        user: {name: {"id": made} if isinstance(made, str) else made for name, made in held.items()}
+        for user, held in found.items()
+    }
 
 
-def grant(file: Path, user: str, dataset: str) -> str:
-    """Make the dataset available to the user; the id of the negotiation."""
+def grant(file: Path, user: str, dataset: str, named: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Make the dataset available to the user, or change what is told of it; the id of the negotiation."""
     held = read(file)
-    made = held.setdefault(user, {}).setdefault(dataset, f"negotiation-{secrets.token_hex(4)}")
+    before = held.setdefault(user, {}).get(dataset, {})
+    made = before.get("id") or f"negotiation-{secrets.token_hex(4)}"
+    held[user][dataset] = {"id": made, **named}
     _write(file, held)
     return made
 
@@ -85,9 +94,9 @@ def create_app(file: Path, issuer: IssuerSettings) -> Starlette:
     return Starlette(routes=[Route("/api/v1/negotiations", negotiations)])
 
 
-def _page(held: dict[str, str], number: int, size: int) -> dict[str, Any]:
+def _page(held: dict[str, dict[str, str]], number: int, size: int) -> dict[str, Any]:
     entries = [
-        {"id": made, "creationDate": _MADE, "modifiedDate": _MADE,
+        {**made, "creationDate": _MADE, "modifiedDate": _MADE,
          "resources": [{"id": dataset, "name": dataset, "sourceId": dataset}]}
         for dataset, made in sorted(held.items())
     ]  # fmt: skip
@@ -109,13 +118,16 @@ def main() -> int:
     for one in changing:
         one.add_argument("user")
         one.add_argument("dataset", help="HOST:id")
+    for name in TOLD:
+        changing[0].add_argument(f"--{name}", help=f"the {name} that the negotiation tells")
     for one in (serving, *changing, acts.add_parser("list", help="who may use what")):
         one.add_argument("--file", type=Path, required=True)
     given = parser.parse_args()
     if given.act == "serve":
         return _serve(given)
     if given.act == "grant":
-        _say(grant(given.file, given.user, given.dataset))
+        named = {name: value for name in TOLD if (value := getattr(given, name)) is not None}
+        _say(grant(given.file, given.user, given.dataset, named))
     elif given.act == "list":
         _say(json.dumps(read(given.file), indent=1))
     elif not withdraw(given.file, given.user, given.dataset):

@@ -129,6 +129,9 @@ def test_record_of_an_ended_experiment_has_all_and_fits_the_profile(federation: 
     assert one["actionStatus"] == f"{S}CompletedActionStatus"
     assert len(one["result"]) == 3
     assert (found["#project"]["name"], found["#permit"]["value"]) == ("breast-2026", "permit 7")
+    assert {found[name]["description"] for name in ("#project", "#permit")} == {
+        "as the user stated it; no grant says it"
+    }
     assert one["description"] == "which age"
     assert found[one["agent"]["@id"]]["identifier"] == "rosa"
     assert found["tool/"]["identifier"] == view["digest"]

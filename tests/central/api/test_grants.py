@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,9 +54,12 @@ def guarded(
     request: pytest.FixtureRequest, tmp_path: Path, exchanging: TestIssuer, adapter: Adapter
 ) -> Iterator[Federation]:
     """An API that asks the adapter about UB's datasets, and about no others'."""
+    tells = "told" in request.fixturenames
     (tmp_path / "api.key").write_bytes(ECKey.generate_key("P-256").as_pem(private=True))
     asked = {
-        "providers": {"eucaim": {"kind": "negotiator", "url": adapter.url, "ask_at": "https://ask.test"}},
+        "providers": {
+            "eucaim": {"kind": "negotiator", "url": adapter.url, "ask_at": "https://ask.test", "projects": tells}
+        },
         "hosts": {"UB": "eucaim"},
     }
     issuer = {"url": exchanging.url, "client_key": tmp_path / "api.key"}
@@ -166,6 +171,94 @@ def test_user_whose_session_ended_meanwhile_starts_nothing(
     exchanging.sessions_ended.add("rosa")
     assert rosa.post("/experiments", json=COUNT).status_code in {401, 503}
     assert count(guarded) == 0
+
+
+# -- project, permit and purpose by the provider's word
+
+
+@pytest.fixture
+def told() -> dict[str, str]:
+    """What a grant of UB's dataset tells; for tests that ask for this, the provider is one that tells projects."""
+    return {"project": "breast-2026", "permit": "N-1", "purpose": "research"}
+
+
+def orders_of(guarded: Federation) -> dict[str, JobOrder]:
+    return {host: order for host, order in guarded.books.dispatch() if isinstance(order, JobOrder)}
+
+
+def test_what_the_grant_says_is_filled_in_and_said_to_be_the_providers_word(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter, told: dict[str, str]
+) -> None:
+    adapter.make_available("UB:cohort", **told)
+    view = guarded.start(rosa)
+    assert {name: view[name] for name in told} == told
+    assert view["told_by"] == dict.fromkeys(told, "eucaim")
+    for order in orders_of(guarded).values():
+        assert {name: getattr(order, name) for name in told} == told
+        assert order.told_by == view["told_by"]
+    zipped = rosa.get(f"/experiments/{view['id']}/crate").content
+    with zipfile.ZipFile(io.BytesIO(zipped)) as bag:
+        (name,) = [name for name in bag.namelist() if name.endswith("data/ro-crate-metadata.json")]
+        found = {entity["@id"]: entity for entity in json.loads(bag.read(name))["@graph"]}
+    assert found["#project"]["description"] == found["#permit"]["description"] == "as the provider eucaim granted it"
+    assert "purpose: as the provider eucaim granted it" in found["#conditions"]["description"]
+    own = guarded.start(rosa, datasets=["BSC:cohort"], project="mine")
+    assert (own["project"], own["told_by"]) == ("mine", {})
+    assert all(order.told_by == {} for order in orders_of(guarded).values())
+
+
+@pytest.mark.parametrize("path", ["/experiments", "/experiments/dry-run"])
+def test_project_that_was_not_granted_is_refused_at_its_field(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter, told: dict[str, str], path: str
+) -> None:
+    adapter.make_available("UB:cohort", **told)
+    found = problem(rosa.post(path, json={**COUNT, "project": "another"}), 422, "grant.project")
+    assert [entry["where"] for entry in found["errors"]] == ["project"]
+    assert "'breast-2026'" in found["detail"]
+    assert (count(guarded), kept(guarded)) == (0, [])
+
+
+def test_grant_that_moved_to_another_project_is_told_to_the_host_as_gone(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter, told: dict[str, str]
+) -> None:
+    adapter.make_available("UB:cohort", **told)
+    view = guarded.start(rosa)
+    orders_of(guarded)
+    job = guarded.books.job_on(view["id"], "UB")
+    assert ask(guarded, job).json()["answer"] == "granted"
+    adapter.concluded[0] |= {"project": "another"}
+    body = ask(guarded, job).json()
+    assert (body["answer"], body.get("token")) == ("not_granted", None)
+    assert "is now for the project 'another'" in body["reason"]
+
+
+def test_held_experiment_starts_only_while_its_project_is_granted(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter, told: dict[str, str]
+) -> None:
+    adapter.make_available("UB:cohort", **told)
+    view = guarded.start(rosa, prepare=True)
+    adapter.concluded[0] |= {"project": "another"}
+    problem(rosa.post(f"/experiments/{view['id']}/start"), 422, "grant.project")
+    adapter.concluded[0] |= {"project": told["project"], "permit": "N-2"}
+    assert rosa.post(f"/experiments/{view['id']}/start").status_code == 202
+
+
+def test_researcher_is_told_what_a_grant_says(
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter, told: dict[str, str]
+) -> None:
+    def standing(dataset: str = "UB:cohort") -> dict[str, Any]:
+        return dict(rosa.get(f"/datasets/{dataset}/grant").json())
+
+    assert (standing()["answer"], standing()["ask_at"]) == ("not_granted", "https://ask.test")
+    adapter.make_available("UB:cohort", **told)
+    found = standing()
+    assert (found["answer"], found["provider"], found["grants"]) == ("granted", "eucaim", [{**told, "until": None}])
+    adapter.status = 500
+    assert standing()["answer"] == "not_asked"
+    assert standing("BSC:cohort")["answer"] == "open"
+    problem(rosa.get("/datasets/UB:cohrt/grant"), 404)
+    with guarded.host("UB") as host:
+        assert host.get("/datasets/UB:cohort/grant").status_code == 403
 
 
 # -- asked again, by the host of a job

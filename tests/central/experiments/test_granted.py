@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
 from tests.support.sample_tools import LONE
 
-from fedproc.central.experiments.granted import Granted, by_grants, check_terms
+from fedproc.central.experiments.granted import Granted, by_grants, told_by
 from fedproc.central.experiments.placement import Placed, Plan
 from fedproc.central.grants.answers import Finding, Terms
-from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest
 from fedproc.contract.wire.messages import DatasetUse
 
 OWN = {"project": "mine", "permit": "what I wrote", "purpose": "curiosity"}
 UB = Terms("cohort study", "N-1", "research")
-NONE = dict.fromkeys(OWN)
 
 
 def plan(*datasets: str) -> Plan:
@@ -49,21 +46,21 @@ def test_what_no_grant_says_is_the_users_word() -> None:
     assert said(Granted(), made) == OWN
 
 
-def test_where_grants_of_hosts_differ_each_job_has_its_own_and_the_whole_has_none() -> None:
-    made, given = plan("UB:a", "BSC:a"), granted(UB_a=UB, BSC_a=Terms("trial", "N-2", "care"))
-    check_terms(given, made)
-    assert said(given, made) == NONE
-    assert [given.terms_of_job(job)["project"] for job in made.jobs] == ["cohort study", "trial"]
+def test_orders_and_experiment_say_whose_word_each_term_is() -> None:
+    made, given = plan("UB:a", "BSC:a"), granted(UB_a=UB)
+    assert told_by(given, made) == dict.fromkeys(OWN, "p")
+    assert [given.told_by(job) for job in made.jobs] == [dict.fromkeys(OWN, "p"), {}]
+    assert told_by(granted(UB_a=Terms(permit="N-1")), made) == {"permit": "p"}
+    assert told_by(Granted(), made) == {}
 
 
-@pytest.mark.parametrize(("name", "other"), [("project", Terms(project="trial")), ("purpose", Terms(purpose="care"))])
-def test_one_job_over_data_of_two_projects_or_purposes_is_refused(name: str, other: Terms) -> None:
-    made = plan("UB:a", "UB:b")
-    with pytest.raises(InvalidInputError, match=f"those of UB were granted for different {name}s"):
-        check_terms(granted(UB_a=UB, UB_b=other), made)
+def test_where_permits_differ_each_job_has_its_own_and_the_whole_has_none() -> None:
+    made, given = plan("UB:a", "BSC:a"), granted(UB_a=UB, BSC_a=Terms("cohort study", "N-2", "research"))
+    assert said(given, made) == {"project": "cohort study", "permit": None, "purpose": "research"}
+    assert told_by(given, made).keys() == {"project", "purpose"}
+    assert [given.terms_of_job(job)["permit"] for job in made.jobs] == ["N-1", "N-2"]
 
 
 def test_one_job_may_have_a_permit_for_each_dataset() -> None:
     made, given = plan("UB:a", "UB:b"), granted(UB_a=UB, UB_b=Terms("cohort study", "N-2", "research"))
-    check_terms(given, made)
     assert [grant.permit for grant in given.of_job(made.jobs[0])] == ["N-1", "N-2"]

@@ -98,6 +98,29 @@ async def test_a_resource_that_was_not_made_available_is_none_though_the_negotia
     assert (await ask(negotiator(adapter), **NAMED))["UB:cohort"].answer == "not_granted"
 
 
+async def test_what_a_negotiation_tells_is_read_where_the_provider_is_one_that_tells(adapter: Adapter) -> None:
+    told = {"project": "A", "permit": "N-1", "purpose": "research"}
+    adapter.make_available(RESOURCE, until="2020-01-01T00:00:00Z")
+    permit = adapter.make_available(RESOURCE, **told, until="2999-01-01T00:00:00+01:00")
+    own = negotiation(RESOURCE, project="B", currentState=AVAILABLE)
+    adapter.in_progress.append(own | told)
+    plain = (await ask(negotiator(adapter), **NAMED))["UB:cohort"]
+    assert [terms.project for terms in plain.grants] == [None, None, None]
+    assert plain.grants[1].permit == permit
+    found = (await ask(negotiator(adapter, projects=True), **NAMED))["UB:cohort"]
+    assert [(terms.project, terms.permit, terms.purpose) for terms in found.grants] == [
+        ("B", "N-1", "research"), ("A", "N-1", "research"),
+    ]  # fmt: skip
+    assert found.grants[1].until is not None
+
+
+async def test_a_grant_that_has_ended_by_its_negotiation_is_none(adapter: Adapter) -> None:
+    adapter.make_available(RESOURCE, until="2020-01-01T00:00:00Z")
+    finding = (await ask(negotiator(adapter, projects=True), **NAMED))["UB:cohort"]
+    assert finding.answer == "not_granted"
+    assert "ended on 2020-01-01 00:00 UTC" in finding.reason
+
+
 def _status(status: int) -> Callable[[Adapter], None]:
     return lambda adapter: setattr(adapter, "status", status)
 

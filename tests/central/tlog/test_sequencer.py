@@ -57,7 +57,8 @@ def waiting(books: Books) -> int:
 def test_order_stands_in_the_log_after_its_submission_and_before_it_goes(books: Books) -> None:
     books.add_tool(tool("reading", task("work", "worker", inputs=[{"name": "cohort", "kind": "dataset"}])))
     used = ["UB:cohort", "BSC:cohort"]
-    experiment = books.submit(tool="reading", datasets=used, project="P-7", purpose="x y")
+    granted = books.granted("UB:cohort", project="P-7")
+    experiment = books.submit(tool="reading", datasets=used, granted=granted, purpose="x y")
     assert kinds(books) == []
     books.dispatch()
     assert kinds(books) == ["experiment.submitted", "jobs.dispatched"]
@@ -65,7 +66,7 @@ def test_order_stands_in_the_log_after_its_submission_and_before_it_goes(books: 
     placed = {job["host"]: job for job in submitted["jobs"]}
     assert placed["UB"]["datasets"] == [{"id": "UB:cohort", "version": "1"}]
     assert submitted["tool"]["digest"] == books.experiment(experiment).digest
-    assert submitted["project"] == "P-7"
+    assert (submitted["project"], submitted["told_by"]) == ("P-7", {"project": "eucaim"})
     assert submitted["purpose"].startswith("purpose:"), "what somebody wrote is a hash"
     assert {job["job"] for job in dispatched["jobs"]} == {row.id for row in books.jobs(experiment)}
     assert waiting(books) == 0

@@ -356,7 +356,7 @@ def test_v1_has_its_own_path_and_no_answer(traced: Books, service: Tracing, tmp_
 def test_released_results_are_told_where_the_service_has_a_word_for_them(
     traced: Books, service: Tracing, tmp_path: Path, clock: Clock, extended: bool
 ) -> None:
-    made = use(traced, project="breast")
+    made = use(traced, granted=traced.granted("UB:cohort", project="breast"))
     job = traced.job_on(made, "UB")
     file = "f-01jdj3k4m5n6p7q8r9s0t1v2u3"
     row = {"id": file, "owner": "rosa", "path": "counts.json", "state": "complete", "size": 2, "sha256": "a" * 64,
@@ -366,7 +366,7 @@ def test_released_results_are_told_where_the_service_has_a_word_for_them(
         connection.execute(files.insert().values(**row))
     output = Output(output="counts", path="counts.json", file=file, sha256="a" * 64, size=2)
     traced.report(job.id, "succeeded", outputs=(output,), times={"running": now(), "succeeded": now()})
-    more = {"experiment", "host", "project", "toolDigest", "datasetsVersions", "results"}
+    more = {"experiment", "host", "project", "projectToldBy", "toolDigest", "datasetsVersions", "results"}
     service.known = frozenset(FIELDS | more) if extended else frozenset(FIELDS)
     assert TraceSender(traced.engine, settings(service, tmp_path, extended=extended), clock).send_some() == 3
     told = [body for _, _, body in service.got if body["userAction"] == "RELEASE_RESULTS"]
@@ -374,7 +374,7 @@ def test_released_results_are_told_where_the_service_has_a_word_for_them(
         assert told == []
         return
     assert told[0]["results"] == [{"output": "counts", "sha256": "a" * 64, "size": 2}]
-    assert (told[0]["experiment"], told[0]["project"]) == (made, "breast")
+    assert (told[0]["experiment"], told[0]["project"], told[0]["projectToldBy"]) == (made, "breast", "eucaim")
 
 
 def test_erasing_a_person_takes_the_traces(traced: Books) -> None:

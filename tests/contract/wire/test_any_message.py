@@ -41,6 +41,7 @@ MESSAGES: tuple[m.Wire, ...] = (
         project="p",
         permit="q",
         purpose="r",
+        told_by={"project": "eucaim"},
         datasets=(m.DatasetUse(id="cohort", version="1"),),
         parameters={"a": [1, {"b": 2.5}]},
         inputs=(_FILE,),

@@ -92,7 +92,8 @@ async def until(condition: Any) -> None:
 
 
 async def test_job_stands_in_the_log_from_its_acceptance_to_its_end(host: Host) -> None:
-    asked = asking(datasets=(DatasetUse(id="breast", version="v3"),), project="EUCAIM-7")
+    told_by = {"project": "eucaim"}
+    asked = asking(datasets=(DatasetUse(id="breast", version="v3"),), project="EUCAIM-7", told_by=told_by | {"x": "y"})
     await host.orchestrator.accept(asked)
     await host.runs(asked.job)
     host.executor.exit_code = 0
@@ -103,6 +104,7 @@ async def test_job_stands_in_the_log_from_its_acceptance_to_its_end(host: Host) 
     (use,) = uses(entries(host))
     assert (use.job, use.experiment, use.state) == (asked.job, asked.experiment, "succeeded")
     assert (use.tool["digest"], use.datasets, use.project) == (asked.tool.digest, {"breast": "v3"}, "EUCAIM-7")
+    assert use.told_by == told_by, "whose word it is, of the terms that the log has"
     assert use.purpose == "survival of the fittest", "the site's policy names it"
     assert entries(host)[1].data["policy"] == "f" * 64
 

@@ -125,7 +125,7 @@ def experiment_view(
 
 _OF_REQUEST = (
     "parameters", "host_parameters", "datasets", "selection", "dataset_selections", "project", "permit", "purpose",
-    "encrypt_to",
+    "told_by", "encrypt_to",
 )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ class OrderJson(TypedDict):
     project: NotRequired[str]
     permit: NotRequired[str]
     purpose: NotRequired[str]
+    told_by: NotRequired[dict[str, str]]
     datasets: NotRequired[list[dict[str, Any]]]
     selections: NotRequired[dict[str, dict[str, object]]]
     grants: NotRequired[list[dict[str, Any]]]
@@ -66,7 +67,8 @@ class OrderJson(TypedDict):
 class Drafts:
     """Drafts the orders of one experiment; what those of a task have in common is made once.
 
-    ``request`` has the defaults of its parameters filled in. ``masks``: by task, who masks with whom.
+    ``request`` has the defaults of its parameters filled in. ``told_by``: whose word its terms are, by all its grants
+    (:func:`fedproc.central.experiments.granted.told_by`). ``masks``: by task, who masks with whom.
     ``shown``: by task, the names of data elsewhere (:mod:`fedproc.central.experiments.shown`).
     """
 
@@ -77,6 +79,7 @@ class Drafts:
     windows: Mapping[str, Window]
     gang: frozenset[str]
     granted: Granted = field(default_factory=Granted)
+    told_by: Mapping[str, str] = field(default_factory=dict)
     masks: Mapping[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     shown: Mapping[str, list[str]] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
@@ -96,6 +99,8 @@ class Drafts:
         if grants := self.granted.of_job(job):
             order["grants"] = [grant.model_dump(mode="json", exclude_defaults=True) for grant in grants]
             order |= cast(OrderJson, {name: value for name, value in self.granted.terms_of_job(job).items() if value})
+            if told_by := {**self.told_by, **self.granted.told_by(job)}:
+                order["told_by"] = told_by
         return order
 
     def _common(self, any_job: str, task: str) -> OrderJson:
@@ -108,6 +113,7 @@ class Drafts:
             project=self.request.project,
             permit=self.request.permit,
             purpose=self.request.purpose,
+            told_by=dict(self.told_by),
             encrypt_to=self.request.encrypt_to,
             deadlines=_deadlines(self.windows[task]),
             gang=task in self.gang,

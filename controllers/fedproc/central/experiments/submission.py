@@ -27,7 +27,7 @@ from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.coordinator import AHEAD, HELD
 from fedproc.central.experiments.forecast import Rehearsal
 from fedproc.central.experiments.gangs import gang_tasks, groups
-from fedproc.central.experiments.granted import Granted, by_grants, check_terms
+from fedproc.central.experiments.granted import Granted, by_grants, told_by
 from fedproc.central.experiments.held import goes_ahead
 from fedproc.central.experiments.orders import Drafts
 from fedproc.central.experiments.placement import Placed, Plan, named_hosts, plan, windows
@@ -164,12 +164,14 @@ def submit(
     tool = tools.of_digest(connection, row.digest)
     placed = _placed(connection, settings, row, request, acceptance=acceptance)
     Quotas(settings).check_size(caller.sub, placed)
-    check_terms(granted, placed)
+    by_provider = told_by(granted, placed)
     placed = replace(placed, request=by_grants(granted, placed.request, placed))
     experiment = new_id("e")
     values = {**_experiment(placed, row, caller, now), "id": experiment}
     if request.lost_after is None:
         values["request"]["lost_after"] = tool.on_host_lost.lost_after
+    if by_provider:
+        values["request"]["told_by"] = by_provider
     if key is not None:
         values |= {"idempotency_key": key, "fingerprint": fingerprint(request)}
     drafts = Drafts(
@@ -180,6 +182,7 @@ def submit(
         windows(tool, now, placed.request.start_within, settings.hold_seconds, settings.release_days * _DAY),
         gang_tasks(tool),
         granted,
+        by_provider,
     )
     ids = sorted(new_id("j") for _ in placed.jobs)
     drafts.masks = _masks(connection, tool, placed, ids)

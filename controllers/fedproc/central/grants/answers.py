@@ -25,22 +25,30 @@ class SessionEndedError(FedprocError):
 
 @dataclass(frozen=True)
 class Terms:
-    """What a grant says of itself, as far as its provider knows it; ``until`` in seconds since 1970."""
+    """What a grant says of itself, as far as its provider knows it; ``until`` in seconds since 1970.
+
+    ``binds``: the provider is one that tells projects, so that what a user writes with an order must agree with it.
+    """
 
     project: str | None = None
     permit: str | None = None
     purpose: str | None = None
     until: float | None = None
+    binds: bool = False
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One provider's answer about one dataset. ``reason`` is for the user, and names no token."""
+    """One provider's answer about one dataset. ``reason`` is for the user, and names no token.
+
+    ``grants``: all of the user's that count now. ``terms``: of that by which an order goes.
+    """
 
     provider: str
     answer: Answer
     reason: str = ""
     terms: Terms = Terms()
+    grants: tuple[Terms, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,8 @@ class Person:
 class Provider(Protocol):
     """Knows who may use what."""
 
-    async def ask(self, person: Person, resources: Sequence[str]) -> Mapping[str, Terms | str]:
-        """By resource the terms of the person's grant, or why there is none.
+    async def ask(self, person: Person, resources: Sequence[str]) -> Mapping[str, Sequence[Terms] | str]:
+        """By resource the terms of each of the person's grants, the one that lasts longest first; or why there is none.
 
         Raises :class:`NotAskedError`, and :class:`SessionEndedError`.
         """

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fedproc.central.grants.answers import Finding, NotAskedError, Person, SessionEndedError
+from fedproc.central.grants.conditions import as_ordered
 from fedproc.central.grants.delegations import Delegations
 from fedproc.central.grants.exchange import HostToken
+from fedproc.central.grants.projects import chosen
 from fedproc.central.grants.service import Grants, check
 from fedproc.common.errors import InvalidTokenError, UnavailableError
 from fedproc.common.log import get_logger
@@ -49,33 +52,34 @@ class GrantChecks:
         """Those of which a provider is to be asked."""
         return self._grants.guarded(datasets)
 
-    async def obstacles(self, sub: str, token: str, datasets: Sequence[str], seconds: float) -> dict[str, str]:
-        """Why the user could not start with each of them now; empty where nobody could say so within ``seconds``.
-
-        Those that may be used, and those of which nobody is to be asked, are left out. It is no check: see at_start.
-        """
+    async def ask_now(self, sub: str, token: str, datasets: Sequence[str], seconds: float) -> dict[str, Finding]:
+        """What is said within ``seconds`` of those of which somebody is to be asked. It is no check: see at_start."""
         guarded = self._grants.guarded(datasets)
         try:
             async with asyncio.timeout(seconds):
-                findings = await self._grants.ask(self._person(sub, token), guarded)
-        except (TimeoutError, NotAskedError, SessionEndedError):
-            return dict.fromkeys(guarded, "")
-        refused = {name: finding for name, finding in findings.items() if finding.answer != "granted"}
-        return {name: finding.reason if finding.answer == "not_granted" else "" for name, finding in refused.items()}
+                return await self._grants.ask(self._person(sub, token), guarded)
+        except TimeoutError:
+            return dict.fromkeys(guarded, Finding("", "not_asked", f"there was no answer within {seconds:g} s"))
+        except (NotAskedError, SessionEndedError) as error:
+            return dict.fromkeys(guarded, Finding("", "not_asked", error.message))
 
     def ask_at(self, dataset: str) -> str:
         """Where access to a guarded dataset is asked for, as its provider's settings say it."""
         return self._grants.ask_at(dataset)
 
-    async def at_start(self, sub: str, token: str, datasets: Sequence[str]) -> tuple[dict[str, Finding], str]:
+    async def at_start(
+        self, sub: str, token: str, datasets: Sequence[str], stated: Mapping[str, str | None]
+    ) -> tuple[dict[str, Finding], str]:
         """The grants of the user, whose own token this is; and the user's session, to be kept with the experiment.
 
-        Raises as :func:`check` does, :class:`InvalidTokenError` for a session that has ended, and
-        :class:`UnavailableError` where none can be held: no host could ask again, and each would end its job.
+        ``stated``: project, permit and purpose as the user writes them. Raises as :func:`check` and :func:`chosen` do,
+        :class:`InvalidTokenError` for a session that has ended, and :class:`UnavailableError` where none can be held:
+        no host could ask again, and each would end its job.
         """
         try:
             findings = await self._grants.ask(self._person(sub, token), datasets)
             check(findings)
+            findings = chosen(findings, stated)
             session = await self._delegations.begin(token)
         except SessionEndedError as error:
             raise InvalidTokenError(error.message) from error
@@ -85,27 +89,33 @@ class GrantChecks:
             raise UnavailableError(_NOT_HELD, code="grant.no_session")
         return findings, session
 
-    async def asked(self, sub: str, token: str, datasets: Sequence[str]) -> dict[str, Finding]:
-        """What the providers say now; nothing follows from it. Raises :class:`InvalidTokenError`."""
+    async def asked(
+        self, sub: str, token: str, datasets: Sequence[str], stated: Mapping[str, str | None]
+    ) -> dict[str, Finding]:
+        """What the providers say now; nothing follows from it. Raises :class:`InvalidTokenError`, and as
+        :func:`chosen` does."""
         try:
-            return await self._grants.ask(self._person(sub, token), datasets)
+            return chosen(await self._grants.ask(self._person(sub, token), datasets), stated)
         except SessionEndedError as error:
             raise InvalidTokenError(error.message) from error
 
-    async def again(self, experiment: str, sub: str, datasets: Sequence[str], audience: str) -> Again:
-        """Ask once more in the name of the user, and exchange a token for that one audience if all is granted."""
+    async def again(
+        self, experiment: str, sub: str, datasets: Sequence[str], host: str, ordered: Sequence[Mapping[str, Any]]
+    ) -> Again:
+        """Ask once more in the name of the user about the datasets of a job at the host, and exchange a token for the
+        host alone if all is granted as it was in the job's order (``ordered``: its grants)."""
         if not self._grants.guarded(datasets):
             return Again()
         try:
             token = await self._delegations.access(experiment)
-            findings = await self._grants.ask(self._person(sub, token), datasets)
+            findings = as_ordered(await self._grants.ask(self._person(sub, token), datasets), host, ordered)
         except SessionEndedError as error:
             return Again(ended=error.message)
         except NotAskedError as error:
             return Again({name: Finding("issuer", "not_asked", error.message) for name in datasets})
         if any(finding.answer != "granted" for finding in findings.values()):
             return Again(findings)
-        return await self._exchanged(findings, token, audience, sub)
+        return await self._exchanged(findings, token, f"host-{host}", sub)
 
     async def _exchanged(self, findings: Mapping[str, Finding], token: str, audience: str, sub: str) -> Again:
         try:

@@ -38,7 +38,7 @@ class Passports:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def ask(self, person: Person, resources: Sequence[str]) -> Mapping[str, Terms | str]:
+    async def ask(self, person: Person, resources: Sequence[str]) -> Mapping[str, Sequence[Terms] | str]:
         token = await person.token(self._settings.audience)
         claims = await json_of(self._http, self._settings.userinfo_url, token, self._settings.seconds)
         tokens = claims.get("ga4gh_passport_v1", [])
@@ -58,10 +58,10 @@ class Passports:
         return [(person.sub, person.issuer), *((sub, issuer) for sub, issuer in named if isinstance(sub, str) and sub)]
 
 
-def _terms(found: Passport, resource: str) -> Terms | str:
+def _terms(found: Passport, resource: str) -> Sequence[Terms] | str:
     visa = found.grant(resource)
     if visa is not None:
-        return Terms(permit=visa.jti, until=visa.expires)
+        return (Terms(permit=visa.jti, until=visa.expires),)
     refused = "; ".join(found.refused[:_TOLD])
     return f"no visa of yours gives access to it{f' ({refused})' if refused else ''}"
 

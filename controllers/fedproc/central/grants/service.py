@@ -63,22 +63,26 @@ class Grants:
             return dict.fromkeys(datasets, Finding(name, "not_asked", f"provider {name}: {error.message}"))
         return {dataset: self._finding(name, found[resource]) for dataset, resource in resources.items()}
 
-    async def _within_time(self, name: str, person: Person, resources: Sequence[str]) -> Mapping[str, Terms | str]:
+    async def _within_time(
+        self, name: str, person: Person, resources: Sequence[str]
+    ) -> Mapping[str, Sequence[Terms] | str]:
         try:
             async with asyncio.timeout(_SECONDS), self._at_once[name]:
                 return await self._providers[name].ask(person, resources)
         except TimeoutError as error:
             raise NotAskedError(f"it gave no whole answer within {_SECONDS:g} s") from error
 
-    def _finding(self, name: str, terms: Terms | str) -> Finding:
+    def _finding(self, name: str, answered: Sequence[Terms] | str) -> Finding:
         where = self._settings.providers[name].ask_at
         cure = f"; ask for access: {where}" if where else "; ask the dataset's owner for access"
-        if isinstance(terms, str):
-            return Finding(name, "not_granted", f"{terms}{cure}")
-        if terms.until is not None and terms.until <= time.time():
-            ended = datetime.fromtimestamp(terms.until, UTC)
+        if isinstance(answered, str):
+            return Finding(name, "not_granted", f"{answered}{cure}")
+        now = time.time()
+        grants = tuple(terms for terms in answered if terms.until is None or terms.until > now)
+        if not grants:
+            ended = datetime.fromtimestamp(max(terms.until or 0.0 for terms in answered), UTC)
             return Finding(name, "not_granted", f"the grant ended on {ended:%Y-%m-%d %H:%M} UTC{cure}")
-        return Finding(name, "granted", "", terms)
+        return Finding(name, "granted", "", grants[0], grants)
 
 
 def check(findings: Mapping[str, Finding]) -> None:

@@ -150,9 +150,9 @@ def body_of(trace: Row[Any], *, extended: bool) -> dict[str, Any]:
         "toolVersion": known["version"],
     }
     if extended:
-        more = ("experiment", "host", "project", "digest", "versions", "results")
+        more = ("experiment", "host", "project", "project_by", "digest", "versions", "results")
         body |= {_MORE.get(name, name): known[name] for name in more if known.get(name)}
     return body
 
 
-_MORE = {"digest": "toolDigest", "versions": "datasetsVersions"}
+_MORE = {"digest": "toolDigest", "versions": "datasetsVersions", "project_by": "projectToldBy"}

@@ -123,6 +123,9 @@ class ExperimentView(View):
     project: str | None = None
     permit: str | None = None
     purpose: str | None = None
+    told_by: dict[str, str] = Field(
+        {}, description="project, permit and purpose: the provider whose word it is; else it is the owner's"
+    )
     encrypt_to: str | None = Field(None, description="the Crypt4GH public key to which its results are encrypted")
     cancel_requested: bool = False
     held: bool = Field(False, description="prepare was asked for, and it is not started yet")

@@ -1,4 +1,5 @@
-"""``POST /hosts/{host_id}/jobs/{job_id}/grants``: whether a job's user may still use its datasets."""
+"""Grants: ``POST /hosts/{host_id}/jobs/{job_id}/grants``, whether a job's user may still use its datasets; and
+``GET /datasets/{dataset_id}/grant``, what a researcher's own say."""
 
 from __future__ import annotations
 
@@ -34,3 +35,26 @@ class JobGrants(View):
     datasets: list[DatasetAnswer] = []
     token: str | None = Field(None, repr=False)
     token_expires: AwareDatetime | None = None
+
+
+class GrantedTerms(View):
+    """What one grant says, as far as its provider tells it."""
+
+    project: str | None = None
+    permit: str | None = None
+    purpose: str | None = None
+    until: AwareDatetime | None = None
+
+
+class ResearcherGrant(View):
+    """How a researcher stands to a dataset now. ``open``: nobody is asked about it.
+
+    ``grants``: all that count. Where they tell a project, an experiment is for one of theirs.
+    """
+
+    dataset: DatasetRef
+    answer: Literal["open", "granted", "not_granted", "not_asked"]
+    provider: str | None = None
+    reason: str = ""
+    ask_at: str = Field("", description="where access is asked for: an address or a sentence")
+    grants: list[GrantedTerms] = []

@@ -97,6 +97,7 @@ class JobOrder(Wire):
     project: str | None = None
     permit: str | None = None
     purpose: str | None = None
+    told_by: dict[str, str] = Field({}, description="project, permit, purpose: whose word it is, if a provider's")
     encrypt_to: PublicKey | None = Field(None, description="Crypt4GH: to whom released outputs are encrypted; critical")
     datasets: tuple[DatasetUse, ...] = ()
     selections: dict[DatasetId, Selection] = Field({}, description="what is selected of a dataset; critical if given")

@@ -36,6 +36,7 @@ POLICY, PERSON = "policy", "person"
 _FILES_AT_ONCE = 1000
 """of one release in one entry; a release of more has several"""
 _DATASETS = 1000
+_TERMS = ("project", "permit", "purpose")
 _LONGEST = 100
 """characters of a version or a code"""
 
@@ -52,6 +53,7 @@ async def accepted(services: Services, order: JobOrder) -> JobAccepted:
         user=f"subject:{order.user.sub[:255]}" if services.policy.log_subjects else names.of("user", order.user.sub),
         project=names.unless_id("project", order.project),
         purpose=_purpose(services, names, order.purpose),
+        told_by={name: order.told_by[name][:_LONGEST] for name in _TERMS if name in order.told_by},
         encrypt_to=_key(order),
     )
 

@@ -105,6 +105,7 @@ class _Releases:
             "version": record.order.tool.version,
             "project": record.order.project,
             "purpose": record.order.purpose,
+            "told_by": record.order.told_by,
             "since": review.since.isoformat(),
             "until": stage.until.isoformat() if stage is not None and stage.until is not None else None,
             "release_by": record.order.deadlines.release_by.isoformat(),

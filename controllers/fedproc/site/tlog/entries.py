@@ -59,7 +59,8 @@ class JobAccepted(_OfJob):
     """``user``, ``project`` and ``purpose`` as :class:`fedproc.common.tlog.pseudonyms.Pseudonyms` writes them.
 
     ``inputs`` counts the files that come from the centre. ``encrypt_to`` is the fingerprint of the key to which its
-    results are encrypted (:func:`fedproc.contract.wire.crypt4gh.fingerprint`).
+    results are encrypted (:func:`fedproc.contract.wire.crypt4gh.fingerprint`). ``told_by``: the provider whose word
+    project, permit or purpose is; what is not there is the user's own.
     """
 
     kind: ClassVar[str] = "job.accepted"
@@ -70,6 +71,7 @@ class JobAccepted(_OfJob):
     user: str
     project: str | None = None
     purpose: str | None = None
+    told_by: dict[str, str] = {}
     encrypt_to: Sha256 | None = None
 
 

@@ -25,6 +25,7 @@ class JobUse:
     user: str | None = None
     project: str | None = None
     purpose: str | None = None
+    told_by: dict[str, str] = field(default_factory=dict)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
@@ -49,6 +50,7 @@ def _add(use: JobUse, entry: Entry) -> None:
             use.accepted = use.accepted or entry.at
             use.tool, use.user = dict(data.get("tool", {})), data.get("user")
             use.project, use.purpose = data.get("project"), data.get("purpose")
+            use.told_by = dict(data.get("told_by", {}))
             _add_datasets(use, data)
         case JobStarted.kind:
             use.started = entry.at

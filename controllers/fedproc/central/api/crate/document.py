@@ -166,7 +166,7 @@ def _tool(facts: Facts) -> Iterator[Entity]:
 
 
 def _who(facts: Facts, user: str) -> Iterator[Entity]:
-    one = facts.experiment
+    one, whose = facts.experiment, _whose(facts.experiment, "purpose")
     yield {
         "@id": user,
         "@type": "Person",
@@ -178,10 +178,11 @@ def _who(facts: Facts, user: str) -> Iterator[Entity]:
         "@id": PROJECT,
         "@type": ["Organization", "Project"],
         "name": one.project or "No project was named",
-        **known(identifier=ref("#permit") if one.permit else None),
+        **known(identifier=ref("#permit") if one.permit else None, description=_whose(one, "project")),
     }
     if one.permit:
-        yield {"@id": "#permit", "@type": "PropertyValue", "name": "permit", "value": one.permit}
+        permit = {"@id": "#permit", "@type": "PropertyValue", "name": "permit", "value": one.permit}
+        yield {**permit, **known(description=_whose(one, "permit"))}
     yield {"@id": CENTRE, "@type": "Organization", "name": facts.operator, "url": facts.centre}
     yield {
         "@id": "#api",
@@ -196,9 +197,17 @@ def _who(facts: Facts, user: str) -> Iterator[Entity]:
         "@type": "CreativeWork",
         "name": "Conditions of access",
         "description": "Results are for the purpose and under the permit that are named here, and under the conditions "
-        "of whoever gave access to the datasets.",
+        "of whoever gave access to the datasets." + (f" The purpose: {whose}." if whose else ""),
     }
     yield {"@id": actions.SHA512, "@type": "DefinedTerm", "name": "sha-512 algorithm"}
+
+
+def _whose(one: ExperimentView, term: str) -> str | None:
+    """Whose word it is; nothing where there is none."""
+    if not getattr(one, term):
+        return None
+    provider = one.told_by.get(term)
+    return f"as the provider {provider} granted it" if provider else "as the user stated it; no grant says it"
 
 
 def _sites(facts: Facts) -> Iterator[Entity]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Query, Request
@@ -15,6 +14,8 @@ from fedproc.central.api.pages.choices import takes_datasets, unfit
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.central.auth.sessions import Session
+from fedproc.central.grants.views import grant_view
+from fedproc.contract.api.grants import ResearcherGrant
 from fedproc.contract.api.hosts import DatasetDetail, DatasetFilters, DatasetView
 from fedproc.contract.api.tools import TaskView
 from fedproc.contract.ids import DATASET_PATTERN
@@ -26,16 +27,6 @@ GRANT_SECONDS = 3.0
 """that a page waits for who is asked about grants; they are asked again when an experiment starts"""
 _SORTS = "^-?(host|persons|files|size)$"
 Word = Annotated[str, Query(max_length=200)]
-
-
-@dataclass(frozen=True)
-class Access:
-    """How the reader stands to a guarded dataset: ``granted``, ``not_granted`` with its ``reason``, or ``not_asked``;
-    ``ask_at`` says where access is asked for."""
-
-    word: str
-    reason: str
-    ask_at: str
 
 
 @routes.get("/dashboard/datasets")
@@ -91,13 +82,10 @@ async def show_dataset(request: Request, dataset: str, api: Api, session: Signed
     return page(request, "dataset.html", values)
 
 
-async def _standing(request: Request, session: Session, dataset: str) -> Access | None:
+async def _standing(request: Request, session: Session, dataset: str) -> ResearcherGrant | None:
     """None of one that is open to everybody here."""
     checks = app_state(request).grant_checks
     if not checks.guarded([dataset]):
         return None
-    found = await checks.obstacles(session.subject, session.tokens.access, [dataset], GRANT_SECONDS)
-    ask_at = checks.ask_at(dataset)
-    if dataset not in found:
-        return Access("granted", "", ask_at)
-    return Access("not_granted" if found[dataset] else "not_asked", found[dataset], ask_at)
+    found = await checks.ask_now(session.subject, session.tokens.access, [dataset], GRANT_SECONDS)
+    return grant_view(dataset, found[dataset], checks.ask_at(dataset))

@@ -26,6 +26,8 @@ from fedproc.central.api.pages.datasets import GRANT_SECONDS
 from fedproc.central.api.pages.formatting import in_pages
 from fedproc.central.api.pages.rendering import page, query, segment
 from fedproc.central.auth.sessions import Session
+from fedproc.central.grants.answers import Finding
+from fedproc.central.grants.views import obstacles, terms_told
 from fedproc.contract.api.dry_run import DryRun
 from fedproc.contract.api.experiments import ExperimentView, Page
 from fedproc.contract.api.hosts import DatasetView, HostView
@@ -245,8 +247,9 @@ async def _form(
     values["spent"] = (opened.total, most) if (opened.total or 0) >= most else None
     if draft.tool:
         values |= await _of_tool(api, draft, values["wrong"], settings.aggregator)
-        values["ungranted"] = await _ungranted(request, session, values.get("selectors", ()))
-        values["ungranted"] |= values.get("unfit", {})
+        findings = await _findings(request, session, values.get("selectors", ()))
+        values["ungranted"] = obstacles(findings) | values.get("unfit", {})
+        values["granted"] = terms_told(findings[each] for each in draft.datasets if each in findings)
         values["ask_at"] = {each: app_state(request).grant_checks.ask_at(each) for each in values["ungranted"]}
     return await run_in_threadpool(page, request, "new.html", values, status)
 
@@ -296,11 +299,11 @@ async def _federation(api: Backend, draft: Draft, tasks: Sequence[TaskView], agg
     return Federation(there, shown, aggregator, is_whole=False), total - len(shown)
 
 
-async def _ungranted(request: Request, session: Session, found: Iterable[Selector]) -> dict[str, str]:
-    """Of the datasets that are shown: why its reader may not use it; empty where that could not be asked in time."""
+async def _findings(request: Request, session: Session, found: Iterable[Selector]) -> dict[str, Finding]:
+    """Of the guarded datasets that are shown: what is said of whether its reader may use it."""
     shown = {each.id for selector in found for choice in selector.choices for each, _ in choice.datasets}
     checks, token = app_state(request).grant_checks, session.tokens.access
-    return await checks.obstacles(session.subject, token, sorted(shown), GRANT_SECONDS)
+    return await checks.ask_now(session.subject, token, sorted(shown), GRANT_SECONDS)
 
 
 def _able(found: Iterable[Selector]) -> set[str]:

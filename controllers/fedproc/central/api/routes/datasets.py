@@ -12,14 +12,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from fedproc.central.api import dcat
-from fedproc.central.api.deps import AppState, Researcher, app_state
+from fedproc.central.api.deps import AppState, Researcher, app_state, bearer_token
 from fedproc.central.api.routes.common import answer, answer_list, router
 from fedproc.central.api.views import dataset_detail, dataset_view
 from fedproc.central.db.engine import read_transaction
 from fedproc.central.db.repositories import dataset_columns, datasets
+from fedproc.central.grants.views import grant_view
 from fedproc.common.errors import InvalidInputError, NotFoundError
 from fedproc.common.text import did_you_mean
 from fedproc.contract.api.base import Line
+from fedproc.contract.api.grants import ResearcherGrant
 from fedproc.contract.api.hosts import FILTERS, DatasetDetail, DatasetFilters, DatasetView, FilterValue
 from fedproc.contract.ids import DATASET_PATTERN
 
@@ -30,6 +32,8 @@ _LINKED_DATA: dict[int | str, dict[str, Any]] = {200: {"content": {dcat.MEDIA_TY
 DatasetPath = Annotated[str, Path(pattern=DATASET_PATTERN, description="HOST:id")]
 _MOST_VALUES, _MOST_WORDS = 10, 8
 """of modality, body_part, column and kind together, and of text: each is looked for in every row"""
+_GRANT_SECONDS = 30.0
+"""that a provider is waited for"""
 Value = Annotated[Line, Query(max_length=200)]
 Cursor = Annotated[str | None, Query(pattern=DATASET_PATTERN, description="the last dataset of the page before")]
 
@@ -140,6 +144,20 @@ def show_dataset(request: Request, dataset_id: DatasetPath, caller: Researcher) 
     if dcat.MEDIA_TYPE not in request.headers.get("accept", ""):
         return answer(detail, headers={"Vary": "Accept"})
     return dcat.answer(dcat.dataset_document(detail, app.settings))
+
+
+@routes.get("/datasets/{dataset_id}/grant", response_model=ResearcherGrant)
+async def show_grant(request: Request, dataset_id: DatasetPath, caller: Researcher) -> Response:
+    """What the caller's own grant of a dataset says: project, permit, purpose, and how long it counts.
+
+    Its provider is asked now. Nothing follows from it: it is asked again when an experiment starts.
+    """
+    app = app_state(request)
+    await run_in_threadpool(_detail, app, dataset_id)
+    checks = app.grant_checks
+    found = await checks.ask_now(caller.sub, bearer_token(request), [dataset_id], _GRANT_SECONDS)
+    view = grant_view(dataset_id, found.get(dataset_id), checks.ask_at(dataset_id))
+    return answer(view, headers={"Cache-Control": "no-store"})
 
 
 @routes.get("/data/catalogue", response_class=Response, responses=_LINKED_DATA)

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from fedproc.central.api.deps import Researcher, app_state, audit_event, bearer_token
 from fedproc.central.api.routes.common import answer, router
 from fedproc.central.experiments.forecast import forecast
-from fedproc.central.experiments.granted import Granted, check_terms
+from fedproc.central.experiments.granted import Granted
+from fedproc.central.grants.projects import TERMS
 from fedproc.contract.api.dry_run import DryRun
 from fedproc.contract.api.experiments import ExperimentRequest
 
@@ -26,6 +27,6 @@ async def dry_run(request: Request, body: ExperimentRequest, caller: Researcher)
     found = await run_in_threadpool(app.submissions.dry_run, caller, body)
     granted = Granted()
     if guarded := app.grant_checks.guarded(body.datasets):
-        granted = Granted(await app.grant_checks.asked(caller.sub, bearer_token(request), guarded))
-    check_terms(granted, found.plan)
+        stated = {term: getattr(body, term) for term in TERMS}
+        granted = Granted(await app.grant_checks.asked(caller.sub, bearer_token(request), guarded, stated))
     return answer(forecast(found, granted, caller.sub, time.time() - app.heartbeat_timeout))

@@ -33,6 +33,7 @@ from fedproc.central.experiments import held, lost
 from fedproc.central.experiments.advance import advance
 from fedproc.central.experiments.coordinator import HELD
 from fedproc.central.experiments.granted import Granted
+from fedproc.central.grants.projects import TERMS
 from fedproc.common.errors import ConflictError, NotFoundError
 from fedproc.contract.api.base import Line
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView, JobView, Logs, Loss, Page, Report
@@ -87,7 +88,8 @@ async def _granted(
     guarded = app.grant_checks.guarded(body.datasets)
     if not guarded or not await run_in_threadpool(app.submissions.is_new, caller, body, key):
         return Granted()
-    return Granted(*await app.grant_checks.at_start(caller.sub, bearer_token(request), guarded))
+    stated = {term: getattr(body, term) for term in TERMS}
+    return Granted(*await app.grant_checks.at_start(caller.sub, bearer_token(request), guarded, stated))
 
 
 def _view(connection: Connection, app: AppState, experiment: str, owner: str | None) -> ExperimentView:
@@ -166,7 +168,8 @@ async def start_experiment(request: Request, experiment_id: ExperimentPath, call
     guarded = app.grant_checks.guarded(row.request["datasets"]) if held.check_startable(row) else []
     session = None
     if guarded:
-        _, session = await app.grant_checks.at_start(caller.sub, bearer_token(request), guarded)
+        stated = {term: row.request.get(term) for term in ("project", "purpose")}  # its permit may be another by now
+        _, session = await app.grant_checks.at_start(caller.sub, bearer_token(request), guarded, stated)
     view = await run_in_threadpool(_proceed, request, experiment_id, session)
     app.notifier.publish("outbox")
     app.notifier.publish("events")

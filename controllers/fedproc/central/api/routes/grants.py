@@ -34,23 +34,24 @@ async def check_grants(request: Request, host_id: HostPath, job_id: JobPath, cal
     if caller.host != host_id:
         raise ForbiddenError(f"the token is of host {caller.host}, not of {host_id}", code="forbidden.host")
     app = app_state(request)
-    row = await run_in_threadpool(_open_job, app, job_id, host_id)
+    row, ordered = await run_in_threadpool(_open_job, app, job_id, host_id)
     datasets = [f"{host_id}:{use['id']}" for use in row.datasets or ()]
-    found = await app.grant_checks.again(row.experiment, row.owner, datasets, f"host-{host_id}")
+    found = await app.grant_checks.again(row.experiment, row.owner, datasets, host_id, ordered)
     view = _view(row.id, found)
     event = audit_event(request)
     event.target, event.is_action = job_id, view.answer in {"not_granted", "session_ended"} or view.token is not None
     return answer(view, 200, _SECRET)
 
 
-def _open_job(app: AppState, job: str, host: str) -> Row[Any]:
+def _open_job(app: AppState, job: str, host: str) -> tuple[Row[Any], list[dict[str, Any]]]:
+    """The job, and the grants of its order."""
     with read_transaction(app.engine) as connection:
-        row = experiments.job(connection, job, None)
+        row, ordered = experiments.job(connection, job, None), experiments.grants_of(connection, job)
     if row.host != host:
         raise NotFoundError(f"there is no job {job} of {host}")
     if row.state in TERMINAL:
         raise ConflictError(f"job {job} has ended as {row.state}", code="conflict.ended")
-    return row
+    return row, ordered
 
 
 def _view(job: str, found: Again) -> JobGrants:

@@ -42,6 +42,7 @@ _JOB = (
     .where(jobs.c.id == bindparam("id"))
 )
 _JOBS_OF = _JOBS.where(jobs.c.experiment == bindparam("id")).order_by(jobs.c.id)
+_ORDER = select(jobs.c.order).where(jobs.c.id == bindparam("id"))
 _LOCKED_JOB = select(jobs).where(jobs.c.id == bindparam("id")).with_for_update()
 _EVENTS = (
     select(events)
@@ -179,6 +180,12 @@ def job(connection: Connection, job_id: str, owner: str | None) -> Row[Any]:
     """
     row = connection.execute(_JOB, {"id": job_id}).one_or_none()
     return _owned(row, owner, "job", job_id)
+
+
+def grants_of(connection: Connection, job_id: str) -> list[dict[str, Any]]:
+    """The grants by which a job was ordered, as its order has them."""
+    order = connection.execute(_ORDER, {"id": job_id}).scalar_one()
+    return list(order.get("grants", ()))
 
 
 def locked_job(connection: Connection, job_id: str) -> Row[Any]:

@@ -46,6 +46,7 @@ def facts_of(connection: Connection, job: str) -> dict[str, Any] | None:
         "experiment": row.id,
         "host": row.host,
         "project": (row.request or {}).get("project"),
+        "project_by": (row.request or {}).get("told_by", {}).get("project"),
         "tool": row.tool,
         "version": row.version,
         "digest": row.digest,

@@ -80,8 +80,8 @@ def job(entry: Entry, form_token: str) -> str:
     facts = {
         "Tool": text(f"{entry['tool']} {entry['version']}, task {entry['task']}"),
         "For": text(entry["user"]),
-        "Project": text(entry["project"] or "–"),
-        "Purpose": text(entry["purpose"] or "–"),
+        "Project": _whose(entry, "project"),
+        "Purpose": _whose(entry, "purpose"),
         "Since": moment(entry["since"]),
         "Stays here from": f"{moment(entry['until'])}, if nobody has decided by then",
         "Persons": text(f"{entry['persons_decided']} of {entry['persons_needed']} have decided"),
@@ -98,6 +98,14 @@ def job(entry: Entry, form_token: str) -> str:
             _files(entry, form_token),
         ),
     )
+
+
+def _whose(entry: Entry, name: str) -> str:
+    """A term of the job with whose word it is."""
+    if not entry[name]:
+        return "–"
+    provider = entry.get("told_by", {}).get(name)
+    return f"{text(entry[name])} ({f'by its grant, as {text(provider)} tells it' if provider else 'as the user says'})"
 
 
 def _not_yours(entry: Entry) -> Iterable[str]:
