@@ -39,6 +39,15 @@ def test_brackets_in_what_jobs_say_are_text() -> None:
         assert terminal or "waits for [/bold] room" in shown
 
 
+def test_failed_job_without_lines_says_whom_to_ask_for_what() -> None:
+    failed = _event(**JOB, state="failed", reason="the command exited with 2, expected 0")
+    for terminal, logs in ((False, False), (True, False), (False, True)):
+        shown = _shown(failed, terminal=terminal, logs=logs)
+        assert "UB lets out no line of it: ask its people what it said last" in shown
+        assert f"journalctl -u fedproc-orchestrator -o cat | grep {JOB['job']}" in shown
+    assert "ask its people" not in _shown(_event(**JOB, log={"lines": ["KeyError"]}), failed)
+
+
 def test_elapsed_times_are_those_of_the_events() -> None:
     shown = _shown(_event(0, **JOB, state="queued"), _event(3723, **JOB, state="succeeded"), terminal=True)
     assert "1:02:03" in shown

@@ -70,6 +70,11 @@ def show(experiment: Experiment, json: AsJson = False) -> None:
         for job in found.jobs
     ]
     table(("job", "task", "state", ""), rows, none="it has no jobs yet")
+    if any(job.state == "failed" for job in found.jobs):
+        notice(
+            f"what a failed job said: fedproc experiments logs {found.id}; where its host lets no line out, ask its "
+            "people, who find the last one in their log by the job's id"
+        )
 
 
 def _stage(job: JobView) -> object:

@@ -61,8 +61,12 @@ class _Lines:
         self._explain(event, where)
 
     def _explain(self, event: EventView, where: str) -> None:
-        """What a failed job said last, as far as its host lets that out."""
-        if event.state == JobState.failed and event.job and not self._logs:
+        """What a failed job said last, as far as its host lets that out; else who is asked for it."""
+        if event.state != JobState.failed or not event.job:
+            return
+        if not self._last[where]:
+            self._say(where, "| ", where_to_look(event.host or "its host", event.job))
+        elif not self._logs:
             self._said(where, self._last[where])
 
     def _said(self, where: str, lines: Iterable[str]) -> None:
@@ -154,6 +158,12 @@ def elapsed(began: datetime, until: datetime) -> str:
     """``1:02:03`` between the two; ``0:00:00`` where two machines' clocks disagree."""
     seconds = max(0, int((until - began).total_seconds()))
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def where_to_look(host: str, job: str) -> str:
+    """What is done about a job that failed and of which its host let no line out."""
+    command = f"journalctl -u fedproc-orchestrator -o cat | grep {job}"
+    return f"{host} lets out no line of it: ask its people what it said last (they find it by: {command})"
 
 
 def who(event: EventView) -> str:

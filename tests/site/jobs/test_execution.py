@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from tests.support.orchestrator import SECONDS, Host, S, order
@@ -44,6 +46,33 @@ def test_who_was_asked_to_end_and_did_not_was_killed_by_us() -> None:
     with pytest.raises(ToolFaultError) as caught:
         execution._judge(Observation(phase=Phase.exited, exit_code=137), last=True)
     assert str(caught.value).endswith("asked to end, it exited with 137 (SIGKILL)")
+
+
+@pytest.mark.parametrize(
+    ("printed", "kept"),
+    [
+        ({"stdout": b"begins\n", "stderr": b"Traceback\n  x\nKeyError: 'age'\n\n"}, "it said last: KeyError: 'age'"),
+        ({"stdout": b"no such column\n", "stderr": b"\n"}, "it said last: no such column"),
+        ({"stdout": b"", "stderr": b"x" * 9000}, "it said last: " + "x" * 400),
+        ({"stdout": b"", "stderr": b""}, ""),
+    ],
+)
+async def test_last_line_of_a_tool_that_failed_is_kept_for_the_hosts_log(printed: dict[str, bytes], kept: str) -> None:
+    async def logs(_: Any, stream: str) -> AsyncIterator[bytes]:
+        for start in range(0, len(printed[stream]), 7):
+            yield printed[stream][start : start + 7]
+
+    task = SimpleNamespace(kind="batch", expected_exit_code=0, status=None, metrics=(), prepare=())
+    prepared = SimpleNamespace(task=task, workspace=None)
+    services, record = SimpleNamespace(executor=SimpleNamespace(logs=logs)), SimpleNamespace(handle={}, step=0)
+    execution = Execution(services, record, prepared, WRITER, None)  # type: ignore[arg-type]
+    execution._discard_last = execution._step = execution._account = AsyncMock()  # type: ignore[method-assign]
+    execution._step.return_value = Observation(phase=Phase.exited, exit_code=2)
+    execution._account = lambda _: None  # type: ignore[method-assign]
+    with pytest.raises(ToolFaultError, match="the command exited with 2") as caught:
+        await execution.run()
+    assert caught.value.detail["at_host"] == kept
+    assert "KeyError" not in caught.value.message
 
 
 async def test_daemon_that_is_lost_after_a_prepare_step_goes_on_with_the_next(tmp_path: Path, journal: Journal) -> None:

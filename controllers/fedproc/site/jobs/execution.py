@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from fedproc.common.errors import SystemFaultError, ToolFaultError
+from fedproc.common.text import of_bytes
 from fedproc.contract.states import JobState
 from fedproc.contract.tool.task import Ready, Task, TaskKind
 from fedproc.contract.wire.messages import Used
@@ -26,6 +27,8 @@ OnReady = Callable[[], Awaitable[None]]
 
 _POLL_SECONDS = 0.05
 _PRINTED = ("stdout", "stderr")
+_LAST_BYTES = 4096
+_LAST_CHARACTERS = 400
 _LOOK_SECONDS = 2.0
 """between two looks whether a job that waits in a cluster's queue has begun"""
 
@@ -67,7 +70,11 @@ class Execution:
             observed = await self._step()
             self._account(observed)
             last = self._record.step == len(self._task.prepare)
-            self._judge(observed, last)
+            try:
+                self._judge(observed, last)
+            except ToolFaultError as error:
+                error.detail.setdefault("at_host", await self._last_line(self._record.handle or {}))
+                raise
             if last:
                 return
             self._record.discarding, self._record.handle = self._record.handle, None
@@ -195,6 +202,17 @@ class Execution:
         if self._matchers is None:
             self._matchers = [LogMatcher(pattern, partial(self._executor.logs, handle, one)) for one in _PRINTED]
         return any([await matcher.matches() for matcher in self._matchers])
+
+    async def _last_line(self, handle: Handle) -> str:
+        """The last line that a step has printed, as an error if it has printed one there: for the host's log alone."""
+        for stream in reversed(_PRINTED):
+            end = b""
+            with contextlib.suppress(ExecutorError, OSError):
+                async for part in self._executor.logs(handle, stream):
+                    end = (end + part)[-_LAST_BYTES:]
+            if lines := [line for line in end.splitlines() if line.strip()]:
+                return f"it said last: {of_bytes(lines[-1])[:_LAST_CHARACTERS]}"
+        return ""
 
     def _account(self, observed: Observation) -> None:
         record = self._record
