@@ -46,7 +46,7 @@ def test_experiment_sees_what_it_selects_alone(running: Running, tmp_path: Path)
     women, imaged = PERSONS["UB"] // 2, counts(found, "modality")
     assert counts(found, "sex")["F"] >= women
     assert found["persons"] < PERSONS["UB"] + PERSONS["BSC"]
-    assert imaged["SEG"] == found["persons"] == imaged["CT"] + imaged["MR"]
+    assert counts(found, "segmentations")["SEG"] == found["persons"] == imaged["CT"] + imaged["MR"]
     left = [path for host in PERSONS for path in Path(running.folder).glob(f"hosts/{host}/**/cohorts/*")]
     assert left == []
 

@@ -60,14 +60,14 @@ def test_federated_counts_are_those_of_all_images_in_one_place(
         ended = local(images, data / host / "synthetic-lesions", tmp_path / "sites" / host, parameters, host)
         assert ended.returncode == 0, ended.stderr
         answer = json.loads((tmp_path / "sites" / host / "summary.json").read_text())
-        assert (answer["host"], answer["persons"], answer["series"]) == (host, count, 2 * count)
+        assert (answer["host"], answer["persons"], answer["series"]) == (host, count, count)
     (tmp_path / "out").mkdir()
     ended = images.run(
         "combine", "--sites", tmp_path / "sites", "--parameters", parameters, "--output", tmp_path / "out"
     )
     assert ended.returncode == 0, ended.stderr
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert {name: shown(result["together"], name) for name in ATTRIBUTES} == pooled_images()
+    assert {name: shown(result["together"], name) for name in (*ATTRIBUTES, "segmentations")} == pooled_images()
     assert result["together"]["persons"] == sum(PERSONS.values())
     assert set(result["sites"]) == set(PERSONS)
 
@@ -79,6 +79,15 @@ def test_values_of_few_persons_are_taken_together_so_that_none_follows_from_the_
     found = summary(images, tmp_path, write_json)
     assert shown(found, "modality") == {"CT": 30, "(others)": 15}
     assert shown(found, "sex") == {"F": 45}
+
+
+def test_segmentations_are_no_images_and_few_are_not_told(
+    images: ToolProgram, tmp_path: Path, write_json: Write
+) -> None:
+    persons(tmp_path, CT=30, SEG=12, RTSTRUCT=9)
+    found = summary(images, tmp_path, write_json)
+    assert (found["persons"], found["series"], shown(found, "modality")) == (30, 30, {"CT": 30})
+    assert found["segmentations"] == [{"value": "SEG", "persons": 12, "series": 12}]
 
 
 def test_odd_values_are_written_as_the_tool_declares_them(
@@ -99,7 +108,7 @@ def test_odd_values_are_written_as_the_tool_declares_them(
     assert shown(found, "modality") == {"CT/X": 60}
     assert shown(found, "sex") == {"F": 15, "M": 15, "O": 15, "?": 15}
     assert shown(found, "body_part") == {"(others)": 60}
-    assert shown(found, "manufacturer") == {"(others)": 30, "n xxxxxxxxxxxxxxxxxx": 30}
+    assert shown(found, "manufacturer") == {"(others)": 30, "n xxxxxxxxxxxxxxx...": 30}
     tool = load_tool(images.folder).tool
     (task,) = [task for task in tool.tasks if task.name == "local"]
     (output,) = task.outputs

@@ -71,16 +71,20 @@ _NAMED = 20
 
 def pooled_images() -> dict[str, dict[str, int]]:
     """All images in one place: how many persons have each value of an attribute."""
-    found: dict[str, Counter[str]] = {name: Counter() for name in _ATTRIBUTES}
+    found: dict[str, Counter[str]] = {name: Counter() for name in (*_ATTRIBUTES, "segmentations")}
     for person in (Person(host, number) for host, count in PERSONS.items() for number in range(count)):
         base, elements = _base(BASES[person.number % len(BASES)]), dict(_elements(person))
-        for modality in (base.Modality, "SEG"):
-            found["modality"][modality] += 1
+        found["modality"][base.Modality] += 1
+        found["segmentations"]["SEG"] += 1
         found["body_part"][_BODY_PARTS[base.Modality]] += 1
-        found["manufacturer"][(base.get("Manufacturer") or _UNSTATED)[:_NAMED]] += 1
+        found["manufacturer"][_named(base.get("Manufacturer") or _UNSTATED)] += 1
         found["sex"][elements["PatientSex"]] += 1
         found["age"][_AGES[elements["PatientAge"]]] += 1
     return {name: dict(counts) for name, counts in found.items()}
+
+
+def _named(manufacturer: str) -> str:
+    return manufacturer if len(manufacturer) <= _NAMED else manufacturer[: _NAMED - 3].rstrip() + "..."
 
 
 def _description(host: str) -> dict[str, Any]:

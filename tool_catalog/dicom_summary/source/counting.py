@@ -10,6 +10,18 @@ from typing import Any
 
 ATTRIBUTES = ("modality", "body_part", "manufacturer", "sex", "age")
 OTHERS = "(others)"
+MARKS = ("RTSTRUCT", "SEG")
+"""modalities of series that mark what is in images, and are none"""
+MEANING = {
+    "persons": "persons with images; each patient id counts once",
+    "studies": "studies with images",
+    "series": "series of images; those that only mark what is in images are under segmentations",
+    "segmentations": "persons and series with marks in images (SEG, RTSTRUCT); a kind of few persons is left out",
+    "value": "as the images have it; longer ones are cut and end in ...; ? stands for none",
+    "others": "under (others) are values of few persons taken together, and those beyond the most frequent ones",
+    "several": "a person with images of several values counts for each of them",
+}
+_CUT = "..."
 _MOST = {"modality": 16, "body_part": 30, "manufacturer": 30, "sex": 5, "age": 17}
 """values of an attribute that are named, as the tool declares"""
 _SEXES = ("F", "M", "O")
@@ -35,20 +47,26 @@ class Series:
 
 def summary_of(series: Sequence[Series], edges: Sequence[float], least: int) -> dict[str, Any]:
     """All counts of one site. Raises :class:`CountingError` where fewer than ``least`` persons were imaged."""
-    persons = {one.patient for one in series}
+    images = [one for one in series if one.modality not in MARKS]
+    persons = {one.patient for one in images}
     if len(persons) < least:
         raise CountingError(f"fewer than {least} persons (min_cell) have images here")
     return {
         "persons": len(persons),
-        "studies": len({(one.patient, one.study) for one in series}),
-        "series": len(series),
-        **{name: _counts(series, name, edges, least) for name in ATTRIBUTES},
+        "studies": len({(one.patient, one.study) for one in images}),
+        "series": len(images),
+        **{name: _counts(images, name, edges, least) for name in ATTRIBUTES},
+        "segmentations": _segmentations(series, least),
     }
 
 
 def named(text: str, most: int) -> str:
-    """A value of an image as the tool declares it: so many plain characters at most; ``?`` where there is none."""
-    return " ".join(_OTHER_CHARACTERS.sub(" ", text).split())[:most].strip() or "?"
+    """A value of an image as the tool declares it: so many plain characters at most; ``?`` where there is none.
+
+    What is longer is cut, and ends in ``...``.
+    """
+    plain = " ".join(_OTHER_CHARACTERS.sub(" ", text).split())
+    return (plain if len(plain) <= most else plain[: most - len(_CUT)].rstrip() + _CUT) or "?"
 
 
 def sex_of(text: str) -> str:
@@ -73,6 +91,12 @@ def _counts(series: Sequence[Series], name: str, edges: Sequence[float], least: 
         by_value.setdefault(value, []).append(one)
     joined = _joined(by_value, least, _MOST[name])
     return [_count(value, joined[value]) for value in sorted(joined)]
+
+
+def _segmentations(series: Iterable[Series], least: int) -> list[dict[str, Any]]:
+    """What marks images, by kind. No whole is told, so that one of few persons can be left out."""
+    by_kind = {kind: [one for one in series if one.modality == kind] for kind in MARKS}
+    return [_count(kind, found) for kind, found in by_kind.items() if _persons(found) >= least]
 
 
 def _joined(by_value: Mapping[str, list[Series]], least: int, most: int) -> dict[str, list[Series]]:
@@ -101,7 +125,7 @@ def together(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum over sites, which have different persons."""
     found = list(summaries)
     added = {name: sum(summary[name] for summary in found) for name in ("persons", "studies", "series")}
-    return {**added, **{name: _added([summary[name] for summary in found]) for name in ATTRIBUTES}}
+    return {**added, **{name: _added([summary[name] for summary in found]) for name in (*ATTRIBUTES, "segmentations")}}
 
 
 def _added(counts: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from counting import CountingError, summary_of, together
+from counting import MEANING, CountingError, summary_of, together
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,14 +36,16 @@ def _local(options: argparse.Namespace, parameters: dict[str, Any]) -> None:
 
     edges, least = parameters.get("age_edges", [40, 50, 60, 70, 80]), parameters.get("min_cell", 10)
     summary = summary_of(series_below(options.datasets), edges, least)
-    _write(options.output / "summary.json", {"host": options.host, **summary})
+    _write(options.output / "summary.json", {"meaning": MEANING, "host": options.host, **summary})
 
 
 def _combine(options: argparse.Namespace, _: dict[str, Any]) -> None:
     found = {path.parent.name: json.loads(path.read_text()) for path in sorted(options.sites.glob("*/summary.json"))}
     if not found:
         raise CountingError("no site has sent a summary")
-    _write(options.output / "result.json", {"status": "ok", "sites": found, "together": together(found.values())})
+    sites = {host: {name: part for name, part in sent.items() if name != "meaning"} for host, sent in found.items()}
+    answer = {"status": "ok", "meaning": MEANING, "sites": sites, "together": together(found.values())}
+    _write(options.output / "result.json", answer)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
