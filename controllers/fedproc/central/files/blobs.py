@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedproc.central.files.running_hashes import RunningHashes
 from fedproc.common.errors import LockedError, NotFoundError, StorageFullError
 from fedproc.common.files import sha256_of
 
@@ -30,15 +32,20 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Incoming:
-    """One file under its writer's lock."""
+    """One file under its writer's lock. ``hashes`` may know the hash of what is there."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
+    def __init__(self, descriptor: int, path: Path, hashes: RunningHashes) -> None:
         self._descriptor = descriptor
         self._path = path
+        self._hashes = hashes
         self.size = os.fstat(descriptor).st_size
+        self._running = hashes.take(path, descriptor)
+        self._found = self.size, self._running.copy() if self._running else None
+        self._written = False
 
     def append(self, data: bytes) -> None:
         """Add at the end. Raises :class:`StorageFullError` where the disk is full."""
+        running, self._running, self._written = self._running, None, True
         rest = memoryview(data)
         try:
             while rest:
@@ -49,15 +56,29 @@ class Incoming:
             if error.errno in _FULL:
                 raise _storage_full() from error
             raise
+        if running is not None:
+            running.update(data)
+        self._running = running
 
     def cut(self, size: int) -> None:
         """Drop everything from ``size`` on."""
+        self._running, self._written = None, True
         os.ftruncate(self._descriptor, size)
         self.size = size
+        found, running = self._found
+        if not size:
+            self._running = hashlib.sha256()
+        elif size == found and running is not None:
+            self._running = running.copy()
 
     def sha256(self) -> str:
-        """The hash of all bytes."""
-        return sha256_of(self._path)
+        """The hash of all bytes; they are read if it is not known."""
+        return sha256_of(self._path) if self._running is None else self._running.hexdigest()
+
+    def leave(self) -> None:
+        """Keep what the next one can go on from."""
+        if self._running is not None and self.size:
+            self._hashes.keep(self._path, self._descriptor, self._running, written=self._written)
 
     def sync(self) -> None:
         """Returns once the bytes are on the disk."""
@@ -69,6 +90,7 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._hashes = RunningHashes()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, name: str) -> Path:
@@ -95,7 +117,11 @@ class Blobs:
             raise NotFoundError(f"there are no bytes of {name}: create the entry again") from error
         try:
             _lock(descriptor)
-            yield Incoming(descriptor, self.path(name))
+            incoming = Incoming(descriptor, self.path(name), self._hashes)
+            try:
+                yield incoming
+            finally:
+                incoming.leave()
         finally:
             os.close(descriptor)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import AsyncIterator
-from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from fedproc.central.files.blobs import Incoming
+from fedproc.central.files.running_hashes import Hash
 from fedproc.common.errors import FedprocError, MalformedRequestError, TooLargeError
 
 _BLOCK = 1 << 20
@@ -23,20 +22,13 @@ IDLE_SECONDS = 30.0
 _DIGEST_HEADER = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):")
 
 
-class Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-
-    def hexdigest(self) -> str: ...
-
-
-async def stream_to(chunks: AsyncIterator[bytes], into: Incoming, most: int) -> tuple[Hash, bool]:
-    """Append what comes, at most ``most`` bytes; the hash of it, and whether the request came to its end.
+async def stream_to(chunks: AsyncIterator[bytes], into: Incoming, most: int, of_these: Hash | None = None) -> bool:
+    """Append what comes, at most ``most`` bytes; whether the request came to its end. ``of_these`` gets them as well.
 
     A connection that is cut keeps what has come. Whatever is refused, or does not fit on the disk, is dropped
     as a whole: raises :class:`TooLargeError`, or :class:`StorageFullError`.
     """
-    start = into.size
-    hasher, block = hashlib.sha256(), bytearray()
+    start, block = into.size, bytearray()
     try:
         ended = False
         async for chunk in _until_cut(chunks):
@@ -46,25 +38,26 @@ async def stream_to(chunks: AsyncIterator[bytes], into: Incoming, most: int) -> 
                     f"more bytes came than the {most} that are still expected; nothing of them was kept"
                 )
             if len(block) >= _BLOCK:
-                await _store(into, block, hasher)
+                await _store(into, block, of_these)
             ended = not chunk
-        await _store(into, block, hasher)
+        await _store(into, block, of_these)
     except FedprocError:
         await run_in_threadpool(into.cut, start)
         raise
-    return hasher, ended
+    return ended
 
 
-async def _store(into: Incoming, block: bytearray, hasher: Hash) -> None:
+async def _store(into: Incoming, block: bytearray, of_these: Hash | None) -> None:
     if block:
         data = bytes(block)
         block.clear()
-        await run_in_threadpool(_append, into, data, hasher)
+        await run_in_threadpool(_append, into, data, of_these)
 
 
-def _append(into: Incoming, data: bytes, hasher: Hash) -> None:
+def _append(into: Incoming, data: bytes, of_these: Hash | None) -> None:
     into.append(data)
-    hasher.update(data)
+    if of_these is not None:
+        of_these.update(data)
 
 
 async def _until_cut(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -106,15 +106,13 @@ class Uploads:
         if size > self._largest_mb * MB:
             raise TooLargeError(f"files may have {self._largest_mb} MB here; this has {size} bytes")
 
-    def finish(
-        self, row: Row[Any], incoming: Incoming, sha256: str | None, record: Callable[[Connection], None]
-    ) -> None:
+    def finish(self, row: Row[Any], incoming: Incoming, record: Callable[[Connection], None]) -> None:
         """All bytes are there: check them against the entry and make it complete.
 
-        ``sha256`` is that of the bytes if it is known already; ``record`` is called in the transaction. Bytes that
-        are not the announced ones are dropped: raises :class:`InvalidInputError` (code ``file.sha256``).
+        ``record`` is called in the transaction. Bytes that are not the announced ones are dropped: raises
+        :class:`InvalidInputError` (code ``file.sha256``).
         """
-        actual = sha256 or incoming.sha256()
+        actual = incoming.sha256()
         if actual != row.sha256:
             incoming.cut(0)
             raise InvalidInputError(
@@ -134,7 +132,7 @@ class Uploads:
         if row.size or row.state == "complete":
             return row
         with self._blobs.locked(row.id) as incoming:
-            self.finish(row, incoming, None, lambda _: None)
+            self.finish(row, incoming, lambda _: None)
         with read_transaction(self._engine) as connection:
             return files.existing(connection, row.id)
 

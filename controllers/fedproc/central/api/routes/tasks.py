@@ -121,8 +121,8 @@ async def _bytes_of(path: Path) -> AsyncIterator[bytes]:
 
 async def _receive(chunks: AsyncIterator[bytes], incoming: Incoming, declared: InputDecl, announced: str | None) -> str:
     await run_in_threadpool(incoming.cut, 0)
-    hasher, ended = await stream_to(chunks, incoming, declared.max_mb * MB)
-    actual = hasher.hexdigest()
+    ended = await stream_to(chunks, incoming, declared.max_mb * MB)
+    actual = await run_in_threadpool(incoming.sha256)
     if ended and announced in {None, actual}:
         return actual
     await run_in_threadpool(incoming.cut, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import hashlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -198,7 +199,7 @@ async def get_offset(request: Request, file_id: FilePath, caller: AnyCaller) -> 
     _speaks_tus(request)
     async with _locked(request, file_id, caller) as (row, incoming):
         if row.state == "pending" and incoming.size == row.size:
-            await _finish(request, row, incoming, None)
+            await _finish(request, row, incoming)
         offset = row.size if row.state == "complete" else incoming.size
         headers = {**_TUS, "Upload-Offset": str(offset), "Upload-Length": str(row.size)}
         return Response(status_code=200, headers=headers)
@@ -242,23 +243,24 @@ def _check_offset(row: Row[Any], incoming: Incoming, offset: int) -> None:
 
 async def _append(request: Request, row: Row[Any], incoming: Incoming, announced: str | None) -> None:
     start = incoming.size
-    hasher, ended = await stream_to(request.stream(), incoming, row.size - start)
-    if ended and announced not in {None, hasher.hexdigest()}:
+    these = None if announced is None else hashlib.sha256()
+    ended = await stream_to(request.stream(), incoming, row.size - start, these)
+    if ended and these is not None and these.hexdigest() != announced:
         await run_in_threadpool(incoming.cut, start)
         raise ChecksumError("Upload-Checksum: these bytes have another sha256; dropped")
     if incoming.size == row.size:
-        await _finish(request, row, incoming, hasher.hexdigest() if start == 0 else None)
+        await _finish(request, row, incoming)
     elif not ended:
         raise CutOffError(f"the bytes stopped coming; {incoming.size} of {row.size} are kept: go on from there")
     else:
         audit_event(request).is_action = False
 
 
-async def _finish(request: Request, row: Row[Any], incoming: Incoming, sha256: str | None) -> None:
+async def _finish(request: Request, row: Row[Any], incoming: Incoming) -> None:
     audit = audit_event(request)
     status, detail = 200 if request.method == "HEAD" else 204, f"{row.size} bytes, sha256 {row.sha256}"
     record = functools.partial(audit.record, outcome=status, target=row.id, detail=detail)
-    await run_in_threadpool(app_state(request).uploads.finish, row, incoming, sha256, record)
+    await run_in_threadpool(app_state(request).uploads.finish, row, incoming, record)
 
 
 @routes.delete(
