@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 from fedproc.contract.api.base import Request
 
+pytestmark = pytest.mark.slow  # the document is read, or made from the code
+
 DOCUMENT = Path(__file__).parents[3] / "docs/openapi.json"
 
 D61 = [
@@ -51,12 +53,10 @@ def published() -> dict[str, Any]:
     return document
 
 
-@pytest.mark.slow
 def test_the_document_in_docs_is_current() -> None:
     assert DOCUMENT.read_text() == served(), "run `make docs` and commit docs/openapi.json"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), D61)
 def test_every_endpoint_of_d61_is_there(method: str, path: str) -> None:
     operation = published()["paths"][path][method]
@@ -64,14 +64,12 @@ def test_every_endpoint_of_d61_is_there(method: str, path: str) -> None:
     assert operation["description"]
 
 
-@pytest.mark.slow
 def test_the_groups_have_an_order_and_none_is_left_out() -> None:
     operations = [operation for methods in published()["paths"].values() for operation in methods.values()]
     used = {tag for operation in operations for tag in operation["tags"]}
     assert used == {tag["name"] for tag in published()["tags"]}
 
 
-@pytest.mark.slow
 def test_the_requests_that_a_person_makes_have_an_example_that_is_taken() -> None:
     from fedproc.central.api.routes.token import TokenForm
 
@@ -89,7 +87,6 @@ def _of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
         yield from _of(below)
 
 
-@pytest.mark.slow
 def test_every_operation_says_how_it_fails_and_who_may() -> None:
     found = published()
     schemas = found["components"]["schemas"]
@@ -103,7 +100,6 @@ def test_every_operation_says_how_it_fails_and_who_may() -> None:
                 assert operation["security"], (path, method)
 
 
-@pytest.mark.slow
 def test_errors_are_of_the_media_type_that_they_come_with() -> None:
     for path, methods in published()["paths"].items():
         for method, operation in methods.items():
