@@ -6,11 +6,13 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from tests.support.postgres import Postgres
 
+from fedproc.central.api.problems import from_error
 from fedproc.central.db import engine as engine_module
 from fedproc.central.db.engine import connect, read_transaction, write_transaction
 from fedproc.common.errors import UnavailableError
@@ -48,6 +50,20 @@ def test_what_the_url_says_of_a_limit_counts(silent: int) -> None:
     ):
         pass
     assert time.monotonic() - began < 8
+
+
+def test_lock_of_sqlite_that_others_hold_is_told_as_a_busy_centre(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "BUSY_MS", 1)
+    url = f"sqlite:///{tmp_path}/central.db"
+    with write_transaction(connect(url)) as holder:
+        holder.execute(text("CREATE TABLE t (n INTEGER)"))
+        with pytest.raises(UnavailableError) as caught, write_transaction(connect(url)):
+            pass
+    assert caught.value.message.startswith("the centre is busy: others have been writing all the while; nothing was")
+    answer = from_error(caught.value)
+    assert (answer.status_code, answer.headers["Retry-After"], b"locked" in answer.body) == (503, "2", False)
 
 
 def test_a_statement_that_takes_too_long_is_ended(postgres: Postgres) -> None:

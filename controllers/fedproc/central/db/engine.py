@@ -6,6 +6,7 @@ upgraded later can fail at once instead of waiting. On PostgreSQL both are ordin
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ POOL_SECONDS = 20.0
 """for a connection of the pool, when others have them all"""
 STATEMENT_SECONDS = 60.0
 _SURE_SECONDS = 5.0
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_PRIMARY = 0xFF
+"""of SQLite's extended result codes, which say more of the same"""
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7203392)")
 _CLAIM = text("SELECT pg_try_advisory_lock(7203393)")
 _RELEASE = text("SELECT pg_advisory_unlock(7203393)")
@@ -132,16 +136,21 @@ def _available() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise UnavailableError(
-            f"the central database does not answer: {error.orig}; try again, and see the database's log",
-            code="unavailable.database",
-        ) from error
+        raise UnavailableError(_told(error), code="unavailable.database") from error
     except PoolTimeoutError as error:
         raise UnavailableError(
             f"no connection to the central database has come free within {POOL_SECONDS:g} s: it is slow, or it is asked"
             " more than it can answer; try again, and see the database's log",
             code="unavailable.database",
         ) from error
+
+
+def _told(error: OperationalError) -> str:
+    if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY in _BUSY:
+        return (
+            "the centre is busy: others have been writing all the while; nothing was changed, try again in some seconds"
+        )
+    return f"the central database does not answer: {error.orig}; try again, and see the database's log"
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
