@@ -294,7 +294,7 @@ def test_the_report_has_what_one_needs_to_publish_results(federation: Federation
     assert report["citation"].startswith(f"count 1.2.0 ({report['tool']['digest']}) on ")
     assert f"federated experiment {started} at {federation.url}" in report["citation"]
     assert "A. Roe, B. Poe: “Breast cohort”, UB Hospital, UB:cohort version 1; “cohort of BSC”" in report["citation"]
-    assert report["citation_lacks"].startswith("not known here: who made it of BSC:cohort")
+    assert report["citation_lacks"].startswith("the creators of BSC:cohort")
     assert report["parameters"] == {"column": "age", "limit": 10, "delimiter": ","}
     assert {each["id"]: each["version"] for each in report["datasets"]} == {"UB:cohort": "1", "BSC:cohort": "1"}
     assert {each["host"] for each in report["jobs"]} == {"UB", "BSC", "EUCAIM"}

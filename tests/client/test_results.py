@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fedproc.client.results import check_folder, in_plain, places
+from fedproc.client import results
+from fedproc.client.results import check_folder, fetch_results, in_plain, places
 from fedproc.common.errors import InvalidInputError
 
 ONE, OTHER = "e-" + "0" * 26, "e-" + "1" * 26
@@ -88,6 +89,23 @@ def test_a_folder_in_which_one_may_not_write(tmp_path: Path) -> None:
 
 def test_a_place_in_which_nobody_can_write() -> None:
     assert "choose another folder" in _refused(Path("/proc/results"))
+
+
+def test_fetch_that_is_cut_leaves_a_report_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "report_of", lambda *_: {"experiment": ONE, "complete": False})
+    monkeypatch.setattr(results, "text_of", lambda report: f"Experiment:  {ONE}\n{report['complete']}")
+    entry = SimpleNamespace(host="UB", task="a", path="a.json", state="complete", plain_sha256=None, sha256="0")
+
+    def cut(*_: Any) -> Path:
+        raise KeyboardInterrupt
+
+    client: Any = SimpleNamespace(results=lambda _: [entry], fetch=cut)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_results(client, ONE, tmp_path)
+    assert (tmp_path / "report.txt").read_text().endswith("False")
+    client.fetch = lambda _, place: place
+    fetch_results(client, ONE, tmp_path)
+    assert (tmp_path / "report.txt").read_text().endswith("True")
 
 
 def _entry(task: str, path: str, plain: str | None = None) -> Any:

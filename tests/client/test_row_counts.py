@@ -55,6 +55,18 @@ def test_terms_are_told_with_whose_word_they_are() -> None:
     assert "Permit" not in text
 
 
+def test_report_says_until_the_end_that_it_is_not_complete() -> None:
+    ended = _report([]) | {"experiment": "e-1", "ended": "2026-01-01T00:00:00+00:00", "citation": "count 1.2.0 on UB:a"}
+    before, after = (text_of(ended | {"complete": complete}) for complete in (False, True))
+    assert before.startswith(
+        "Experiment:  e-1\nComplete:    no: its results are not all here; fedproc results e-1 --to "
+    )
+    assert "Not to be cited yet: its results were not all fetched." in before
+    assert "To cite" not in before
+    assert "Complete" not in after
+    assert "\nTo cite: count 1.2.0 on UB:a; the sha256 of each file stands above, and in report.json\n" in after
+
+
 def _report(rows: list[dict[str, Any]]) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(
         (
@@ -76,5 +88,13 @@ def _report(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return (
         empty
         | lists
-        | {"told_by": {}, "tool": tool, "state": "succeeded", "parameters": {}, "host_parameters": {}, "rows": rows}
+        | {
+            "complete": True,
+            "told_by": {},
+            "tool": tool,
+            "state": "succeeded",
+            "parameters": {},
+            "host_parameters": {},
+            "rows": rows,
+        }
     )

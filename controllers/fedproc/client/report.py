@@ -17,6 +17,7 @@ from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetView, HostView
 
 REPORT = "report.json"
+_TO_COMPLETE = "its results are not all here; fedproc results {} --to this folder fetches them"
 _OF_EXPERIMENT = {
     "label", "owner_name", "created", "ended", "purpose", "project", "permit", "told_by", "parameters",
     "host_parameters", "succeeded_without", "partly_released",
@@ -28,11 +29,15 @@ _OF_JOB = {"job", "host", "task", "state", "exit_code", "executor", "runtime", "
 
 
 def report_of(client: Client, experiment: str, files: Sequence[tuple[FileView, Path]], folder: Path) -> dict[str, Any]:
-    """The report of an experiment as far as it has come; ``files`` are its results, and where in ``folder`` each is."""
+    """The report of an experiment as far as it has come; ``files`` are its results, and where in ``folder`` each is.
+
+    ``complete`` is false until all of them are there.
+    """
     view, report = client.experiment(experiment), client.report(experiment)
     reasons = {job.id: job.reason for job in view.jobs if job.reason}
     found = {
         "experiment": experiment,
+        "complete": False,
         "centre": client.url,
         "tool": {"id": view.tool, "version": view.version, "digest": view.digest},
         "state": view.state.value,
@@ -106,6 +111,7 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
     tool, without, partly = report["tool"], report["succeeded_without"], report["partly_released"]
     rows = {
         "Experiment": report["experiment"],
+        "Complete": "" if report["complete"] else f"no: {_TO_COMPLETE.format(report['experiment'])}",
         "Label": report["label"],
         "Tool": f"{tool['id']} {tool['version']}",
         "Digest": tool["digest"],
@@ -186,10 +192,12 @@ def _files(report: dict[str, Any]) -> Iterator[str]:
 def _cite(report: dict[str, Any]) -> Iterator[str]:
     if report["ended"] is None:
         yield "\nNot to be cited yet: it has not ended; fetch the results again when it has.\n"
+    elif not report["complete"]:
+        yield "\nNot to be cited yet: its results were not all fetched.\n"
     else:
-        yield f"\nTo cite: {report['citation']}; hashes of the files: {REPORT}\n"
+        yield f"\nTo cite: {report['citation']}; the sha256 of each file stands above, and in {REPORT}\n"
         if lacks := report["citation_lacks"]:
-            yield f"Of its data is {_one_line(lacks)}\n"
+            yield f"What the citation lacks: {_one_line(lacks)}\n"
 
 
 def _json(value: Any) -> str:

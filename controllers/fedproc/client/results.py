@@ -97,7 +97,7 @@ def fetch_results(client: Client, experiment: str, folder: Path, private: bytes 
     if private is not None:
         for entry, place in wanted:
             _decrypt(entry, folder / place, private)
-    _write(report_of(client, experiment, wanted, folder), folder)
+    _write(report_of(client, experiment, wanted, folder) | {"complete": True}, folder)
     return fetched
 
 
@@ -115,7 +115,8 @@ def _decrypt(entry: FileView, sealed: Path, private: bytes) -> None:
 
 
 def write_report(client: Client, experiment: str, folder: Path) -> None:
-    """Write the experiment's report as far as it has come, so that the folder says whose it is.
+    """Write the experiment's report as far as it has come, so that the folder says whose it is, and that it is not
+    complete: whatever ends the fetch, the report that says so is written last.
 
     Raises as :func:`check_folder` does.
     """

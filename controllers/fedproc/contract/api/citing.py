@@ -52,9 +52,9 @@ def not_known(datasets: Iterable[CitedDataset]) -> str:
     """What a citation of data has and these do not, and who can say it; empty where nothing is missing."""
     known = list(datasets)
     missing = {
-        "a title": [each.id for each in known if not each.title],
-        "who made it": [each.id for each in known if not each.creators],
-        "the organisation that has it": [each.id for each in known if not each.publisher],
+        "the title": [each.id for each in known if not each.title],
+        "the creators": [each.id for each in known if not each.creators],
+        "the publisher": [each.id for each in known if not each.publisher],
     }
     parts = [f"{what} of {', '.join(ids)}" for what, ids in missing.items() if ids]
-    return f"not known here: {'; '.join(parts)} (ask the site: docs/datasets.md)" if parts else ""
+    return f"{'; '.join(parts)}: the hosts do not say; ask their sites, or leave it out" if parts else ""
