@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import typer
 
-from fedproc.cli.show import as_json, bold, say, styled, table
+from fedproc.cli.show import as_json, bold, say, say_terms, styled, table
 from fedproc.contract.api.dry_run import DryRun, HostForecast
 
 NOT_RUN = 3
@@ -40,6 +40,7 @@ def _show(found: DryRun) -> None:
         for budget in host.budgets:
             left = f"its budget of results that leave by themselves {_BUDGETS[budget.left]}"
             say("  ", f"{'budget':10} {budget.dataset}: {left}")
+    say_terms(found)
     say("")
     head = ("host", "output", "outcome", "because")
     table(head, [row for host in found.hosts for row in _rows(host)], none="no output leaves a host")

@@ -9,7 +9,21 @@ import typer
 
 from fedproc.cli.finding import Experiment, experiment_id
 from fedproc.cli.run import Results, fetch, follow_one, leave, outcome
-from fedproc.cli.show import AsJson, agreed, as_json, bold, clock, coloured, line, notice, say, size, styled, table
+from fedproc.cli.show import (
+    AsJson,
+    agreed,
+    as_json,
+    bold,
+    clock,
+    coloured,
+    line,
+    notice,
+    say,
+    say_terms,
+    size,
+    styled,
+    table,
+)
 from fedproc.client.crypt4gh_keys import read_private
 from fedproc.client.results import check_folder, places
 from fedproc.client.session import signed_in
@@ -58,10 +72,7 @@ def show(experiment: Experiment, json: AsJson = False) -> None:
         return as_json(found)
     say(bold(found.id), f"  {found.tool} {found.version}  ", outcome(found), f"  {found.label or ''}")
     say(f"of {found.owner_name or found.owner}; started {clock(found.created)}; ended {clock(found.ended)}")
-    for term in ("project", "permit", "purpose"):
-        if value := getattr(found, term):
-            provider = found.told_by.get(term)
-            say(f"{term}: {value} ({f'granted, by {provider}' if provider else 'stated by the user'})")
+    say_terms(found)
     if found.held:
         what = "prepared" if found.prepared else "being prepared"
         say(f"{what}, and held until {clock(found.held_until)}: ", bold(f"fedproc start {found.id}"), " starts it")

@@ -23,6 +23,8 @@ from rich.text import Text
 from fedproc.cli.widths import column_widths
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.text import escaped
+from fedproc.contract.api.dry_run import DryRun
+from fedproc.contract.api.experiments import ExperimentView
 from fedproc.contract.times import moment
 from fedproc.contract.wire.logs import WitnessedLog
 
@@ -168,3 +170,11 @@ def clock(moment: datetime | None) -> str:
 def coloured(state: str) -> Text:
     """The state in its colour; the word alone says it, too."""
     return styled(state, _COLOURS.get(state, "cyan"))
+
+
+def say_terms(found: ExperimentView | DryRun) -> None:
+    """Project, permit and purpose, each with whose word it is."""
+    for term in ("project", "permit", "purpose"):
+        if value := getattr(found, term):
+            provider = found.told_by.get(term)
+            say(f"{term}: {value} ({f'granted, by {provider}' if provider else 'stated by the user'})")

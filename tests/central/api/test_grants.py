@@ -214,6 +214,8 @@ def test_project_that_was_not_granted_is_refused_at_its_field(
     adapter.make_available("UB:cohort", **told)
     found = problem(rosa.post(path, json={**COUNT, "project": "another"}), 422, "grant.project")
     assert [entry["where"] for entry in found["errors"]] == ["project"]
+    forecast = rosa.post("/experiments/dry-run", json=COUNT).json()
+    assert (forecast["project"], forecast["told_by"]["project"]) == (told["project"], "eucaim")
     assert "'breast-2026'" in found["detail"]
     assert (count(guarded), kept(guarded)) == (0, [])
 
@@ -419,6 +421,20 @@ def test_form_says_why_a_dataset_cannot_be_chosen(
     assert "could not be asked now" in away
     assert "grant" not in open_to_all
     assert "checked" in open_to_all
+
+
+def test_form_and_dataset_show_what_the_grant_says(
+    guarded: Federation, adapter: Adapter, exchanging: TestIssuer, told: dict[str, str]
+) -> None:
+    exchanging.signs_in = ("rosa", "researcher")
+    adapter.make_available("UB:cohort", **told)
+    with httpx.Client(base_url=guarded.url, follow_redirects=True, timeout=30, trust_env=False) as rosa:
+        rosa.get("/dashboard/sign-in")
+        form = rosa.get("/dashboard/new?tool=count&dataset=UB:cohort").text
+        dataset = rosa.get("/dashboard/datasets/UB:cohort").text
+    assert "your grants say breast-2026; left empty, it is filled in" in form
+    assert '<datalist id="granted-project"><option value="breast-2026">' in form
+    assert "project <strong>breast-2026</strong>, permit <strong>N-1</strong>" in dataset
 
 
 def box(page: str, dataset: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from pydantic import ValidationError
 from sqlalchemy import Row
 
-from fedproc.central.experiments.granted import Granted
+from fedproc.central.experiments.granted import Granted, by_grants, told_by
 from fedproc.central.experiments.placement import Plan
 from fedproc.central.experiments.selecting import Misfit, misfits
 from fedproc.contract.api.dry_run import BudgetForecast, Check, DryRun, HostForecast, OutputForecast
@@ -39,10 +39,14 @@ class Rehearsal:
     offered: Mapping[str, Mapping[str, str]]
     left: tuple[int, int, int]
     images: Mapping[tuple[str, str], ImagingSummary] = field(default_factory=dict)
+    project_granted: bool = False
+    """the project is a provider's word, and not the user's"""
 
 
 def forecast(found: Rehearsal, granted: Granted, user: str, heard_since: float) -> DryRun:
     """The answer. A host that was heard of last before ``heard_since`` (since 1970) counts as silent."""
+    request, by_provider = by_grants(granted, found.plan.request, found.plan), told_by(granted, found.plan)
+    found = replace(found, plan=replace(found.plan, request=request), project_granted="project" in by_provider)
     hosts = [_Host(found, host, granted, user, heard_since).forecast() for host in found.hosts]
     grants = [answer.answer == "granted" for host in hosts for answer in host.grants]
     stands = [check.stands != "fails" for host in hosts for check in host.checks]
@@ -51,6 +55,10 @@ def forecast(found: Rehearsal, granted: Granted, user: str, heard_since: float) 
         version=found.tool.version,
         digest=found.digest,
         would_run=all((*grants, *stands)),
+        project=request.project,
+        permit=request.permit,
+        purpose=request.purpose,
+        told_by=by_provider,
         experiments_left=found.left[0],
         stored_left=found.left[1],
         files_left=found.left[2],
@@ -186,8 +194,9 @@ class _Host:
         published = self._beat.get("budgets")
         spent = {(entry.scope, entry.dataset): entry.left for entry in map(BudgetLeft.model_validate, published or ())}
         for job in self._jobs if published is not None else ():
-            granted, stated = self._granted.terms_of_job(job)["project"], self._found.plan.request.project
-            scopes = scopes_of(self._user, [granted] if granted is not None else (), stated)
+            project = self._found.plan.request.project
+            granted = [project] if project is not None and self._found.project_granted else []
+            scopes = scopes_of(self._user, granted, project)
             for use in job.datasets:
                 least = max((spent.get((scope, use.id), "left") for scope in scopes), key=get_args(Left).index)
                 yield BudgetForecast(dataset=f"{self._id}:{use.id}", left=least)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from fedproc.cli.audit import Dataset, Experiment, Job, Kind, Project, Since, To
 from fedproc.cli.show import AsJson, as_json, table
 from fedproc.cli.site.app import site
 from fedproc.common.tlog.selection import Reader, Selection
+
+if TYPE_CHECKING:
+    from fedproc.site.tlog.uses import JobUse
 
 audit = typer.Typer(help="What was done here with data: the host's transparency log.", invoke_without_command=True)
 audit.command("verify")(common.verify)
@@ -60,7 +63,6 @@ def _folder_of(config: Path) -> Path:
 
 
 def _show_uses(read: Reader, asked: Selection, json: bool) -> None:
-    from fedproc.site.tlog.uses import JobUse
     from fedproc.site.tlog.uses import uses as uses_in
 
     def left(use: JobUse) -> str:
@@ -73,11 +75,17 @@ def _show_uses(read: Reader, asked: Selection, json: bool) -> None:
     rows = [
         (use.job, (use.accepted or "")[:19], ", ".join(common.versioned(*pair) for pair in use.datasets.items()),
          f"{use.tool.get('id', '')} {common.short(str(use.tool.get('digest', '')))}", common.short(use.user or ""),
-         use.project or "", use.state or "open", left(use))
+         _project(use), use.state or "open", left(use))
         for use in found
     ]  # fmt: skip
     head = ("job", "when (UTC)", "datasets", "tool", "user", "project", "state", "what left")
     table(head, rows, none="the log has no job of that")
+
+
+def _project(use: JobUse) -> str:
+    """With the provider whose word it is, if one's."""
+    provider = use.told_by.get("project")
+    return f"{use.project or ''} (granted, by {provider})" if provider else use.project or ""
 
 
 def _files(count: int) -> str:

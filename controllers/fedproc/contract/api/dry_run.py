@@ -65,6 +65,10 @@ class DryRun(View):
     version: str
     digest: str
     would_run: bool
+    project: str | None = None
+    permit: str | None = None
+    purpose: str | None = None
+    told_by: dict[str, str] = Field({}, description="project, permit, purpose: whose word it is, if a provider's")
     experiments_left: int = Field(description="that its user may start before one has to end")
     stored_left: int = Field(description="bytes of files and results that are left to its user")
     files_left: int | None = Field(None, description="files and results that are left to its user, however small")

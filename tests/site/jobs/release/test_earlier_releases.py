@@ -181,6 +181,13 @@ async def test_project_is_not_split_by_its_users_nor_by_its_name(site: Site, oth
     assert await site.becomes(site.order(user="vera", project="elsewhere")) == "succeeded"
 
 
+def test_project_that_a_grant_elsewhere_told_is_none_that_a_user_writes_down() -> None:
+    told = {"project": "P", "told_by": {"project": "eucaim"}}
+    granted, stated = (order().model_copy(update=each) for each in (told, {"project": "P"}))
+    assert earlier_releases._scopes(granted)[0] == scope_of(project="P")
+    assert earlier_releases._scopes(stated)[0] == scope_of(stated="P")
+
+
 async def test_cohort_that_differs_by_many_or_by_nobody_leaves(site: Site) -> None:
     assert await site.becomes(site.order()) == "succeeded"
     site.describe(PEOPLE[20:])

@@ -13,6 +13,7 @@ from fedproc.common.tasks import stoppable
 from fedproc.contract.tool.leaving import OF_PERSONS
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.wire.jws import canonical
+from fedproc.contract.wire.messages import JobOrder
 from fedproc.contract.wire.releasing import MOST_BUDGETS, BudgetLeft, Left, scopes_of
 from fedproc.site.centre.api import OnWait
 from fedproc.site.jobs.record import JobRecord
@@ -62,9 +63,14 @@ def _is_of_persons(output: OutputDecl) -> bool:
 async def _claim(services: Services, record: JobRecord, files: Mapping[str, str]) -> Claim:
     order = record.order
     cohorts = [await _cohort(services, record, use.id) for use in order.datasets]
+    return Claim(order.job, _scopes(order), tuple(cohorts), _question(record), files)
+
+
+def _scopes(order: JobOrder) -> tuple[str, ...]:
     granted = [grant.project for grant in order.grants if grant.project]
-    scopes = scopes_of(order.user.sub, granted, order.project)
-    return Claim(order.job, scopes, tuple(cohorts), _question(record), files)
+    if order.project is not None and "project" in order.told_by:
+        granted.append(order.project)  # by a grant of its experiment, which may be at another host
+    return scopes_of(order.user.sub, granted, order.project)
 
 
 async def _cohort(services: Services, record: JobRecord, dataset: str) -> Cohort:
