@@ -61,6 +61,19 @@ def test_a_silent_host_says_since_when() -> None:
     assert "offline: last heard of 5 minutes" in obstacle(silent, TOOL, [task()])
 
 
+def test_choice_of_a_dataset_at_a_silent_host_is_kept_and_waits_for_it() -> None:
+    silent = host(roles=["data"], alive=False, last_heartbeat=datetime.now(UTC) - timedelta(minutes=5, seconds=20))
+    cohort = DatasetView(id="UB:cohort", host="UB", version="1", available=False)
+    (found,) = selectors(TOOL, [task(inputs=[TABLE])], Federation([silent], [cohort], "EUCAIM"), [], ["UB:cohort"])
+    (choice,) = found.choices
+    assert (choice.obstacle, choice.chosen, choice.datasets) == ("", True, ((cohort, True),))
+    assert choice.note.startswith("offline: last heard of 5 minutes")
+    assert choice.note.endswith("; its job waits until it is back")
+    gone = host(roles=["data"], alive=False, last_heartbeat=None)
+    (found,) = selectors(TOOL, [task(inputs=[TABLE])], Federation([gone], [cohort], "EUCAIM"), [], ["UB:cohort"])
+    assert found.choices[0].obstacle == "it was never heard of"
+
+
 @pytest.mark.parametrize(
     ("needs", "reason"),
     [

@@ -161,12 +161,15 @@ def _choice(
     hosts: Collection[str],
     datasets: Collection[str],
 ) -> Choice:
-    found = obstacle(host, tool, tasks)
+    is_silent = not host.alive and host.last_heartbeat is not None
+    awaited = host.model_copy(update={"alive": True}) if is_silent else host
+    found = obstacle(awaited, tool, tasks)
     if not found and takes == "datasets" and not offered:
         found = "it offers no dataset"
     shown = tuple((one, one.id in datasets) for one in offered)
     chosen = host.id in hosts or any(is_chosen for _, is_chosen in shown)
-    return Choice(host.id, found, _note(host, tool), chosen, shown)
+    note = f"{_silence(host)}; its job waits until it is back" if is_silent else _note(host, tool)
+    return Choice(host.id, found, note, chosen, shown)
 
 
 def obstacle(host: HostView, tool: ToolView, tasks: Sequence[TaskView]) -> str:
@@ -180,7 +183,7 @@ def obstacle(host: HostView, tool: ToolView, tasks: Sequence[TaskView]) -> str:
 
 def _condition(host: HostView) -> str:
     if not host.alive:
-        return f"offline: last heard of {ago(host.last_heartbeat)}" if host.last_heartbeat else "it was never heard of"
+        return _silence(host)
     if not host.accepted:
         return "it has not passed its acceptance yet"
     if host.drained is not None:
@@ -188,6 +191,10 @@ def _condition(host: HostView) -> str:
     if host.condition != "accepting":
         return f"it takes no jobs now: {host.condition_text or host.condition}"
     return ""
+
+
+def _silence(host: HostView) -> str:
+    return f"offline: last heard of {ago(host.last_heartbeat)}" if host.last_heartbeat else "it was never heard of"
 
 
 def _admission(host: HostView, tool: ToolView) -> str:
