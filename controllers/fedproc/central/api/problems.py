@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match
 
 from fedproc.common.errors import (
@@ -64,6 +65,8 @@ STATUS: Mapping[type[FedprocError], int] = {
     StorageFullError: 507,
 }
 """An error without an entry has that of the class above it (460: tus, extension checksum)."""
+_WITH_PAGES = frozenset({"experiments", "datasets", "hosts", "tools", "submissions"})
+_DEEPEST_PAGE = 2
 _TITLES = {460: "Checksum Mismatch"}
 
 REALM = 'Bearer realm="fedproc"'
@@ -162,6 +165,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(FedprocError)
     async def _ours(request: Request, error: FedprocError) -> Response:
+        if isinstance(error, NotAuthenticatedError) and _is_opened_by_a_person(request):
+            return _to_its_page(request.url.path)
         return from_error(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
@@ -175,6 +180,21 @@ def install(app: FastAPI) -> None:
             headers["Allow"] = ", ".join(_methods(request))
         text = _explain(request, error, headers)
         return problem(error.status_code, text, code, instance=request.url.path, headers=headers)
+
+
+def _is_opened_by_a_person(request: Request) -> bool:
+    """As an address is that somebody types or follows; what a page fetches says otherwise."""
+    headers = request.headers
+    is_document = headers.get("sec-fetch-dest", "document") == "document"
+    return request.method == "GET" and "text/html" in headers.get("accept", "") and is_document
+
+
+def _to_its_page(path: str) -> Response:
+    """By way of the sign-in to the page of the dashboard that shows the same, or to the first one."""
+    parts = path.strip("/").split("/")
+    own = f"/{'/'.join(parts)}" if parts[0] in _WITH_PAGES and len(parts) <= _DEEPEST_PAGE else ""
+    query = urlencode({"next": f"/dashboard{own}"})
+    return RedirectResponse(f"/dashboard/sign-in?{query}", 303, {"Vary": "Accept"})
 
 
 def _model_of(request: Request) -> type[BaseModel] | None:
