@@ -19,7 +19,7 @@ from fedproc.central.db.engine import write_transaction
 from fedproc.central.db.repositories import dataset_columns, datasets
 from fedproc.central.db.schema import experiments, hosts, jobs
 from fedproc.client import session
-from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns, OfferedDataset
+from fedproc.contract.wire.datasets import DatasetColumn, DatasetColumns, ImagingSummary, OfferedDataset
 from fedproc.contract.wire.releasing import AdmittedTool
 
 
@@ -92,6 +92,29 @@ def test_id_that_is_a_path_deletes_nothing_else(federation: Federation, rosa: Ca
         assert (said.code, "Traceback" in said.err) == (1, False)
     assert rosa("data", "show", f"../experiments/{started}").code == 1
     assert rosa("experiments", "show", started).code == 0
+
+
+def test_nothing_is_done_for_a_deletion_that_nobody_can_agree_to(
+    federation: Federation, rosa: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with federation.user() as client:
+        started = federation.start(client, label="to go")["id"]
+    said = rosa("experiments", "delete", started, "--yes")
+    assert said.err == f"fedproc: {started} has not ended; end it first: fedproc experiments cancel {started}\n"
+    monkeypatch.setenv("FEDPROC_URL", "http://127.0.0.1:9")
+    for command in (("experiments", "delete", started), ("data", "delete", "f-1")):
+        assert "nobody can be asked here: say --yes" in rosa(*command).err
+
+
+def test_persons_are_told_as_their_host_rounded_them(federation: Federation, rosa: Call) -> None:
+    images = ImagingSummary(floor=10, persons=40, studies=40, series=40)
+    column = DatasetColumn(name="age", type="integer")
+    page = DatasetColumns(dataset="images", version="1", page=0, pages=1, columns=(column,), imaging=images)
+    federation.books.beat("BSC", columns=page)
+    lines = {line.split()[0]: line for line in rosa("data").out.splitlines() if line.strip()}
+    assert "about 40" in lines["BSC:images"]
+    assert "about" not in lines["BSC:cohort"]
+    assert "how many persons it is of, its host does not tell" in rosa("data", "show", "BSC:cohort").out
 
 
 def test_description_of_several_lines_is_shown_line_by_line(federation: Federation, rosa: Call, tmp_path: Path) -> None:

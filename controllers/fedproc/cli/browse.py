@@ -14,6 +14,7 @@ from fedproc.cli.show import (
     agreed,
     as_json,
     bold,
+    check_can_ask,
     clock,
     first_sentence,
     flowing,
@@ -224,11 +225,17 @@ def list_datasets(
     if json:
         return as_json(found)
     rows = [
-        (entry.id, version_text(entry.version, entry.label), size(entry.size), "" if entry.available else "not now",
-         flowing(entry.description))
+        (entry.id, version_text(entry.version, entry.label), size(entry.size), _about(entry.persons),
+         "" if entry.available else "not now", flowing(entry.description))
         for entry in found
     ]  # fmt: skip
-    table(("dataset", "version", "size", "", "what it is"), rows, none=_no_dataset(filtered=filtered))
+    head = ("dataset", "version", "size", "persons", "", "what it is")
+    table(head, rows, none=_no_dataset(filtered=filtered))
+
+
+def _about(persons: int | None) -> str:
+    """As its host rounded it; nothing where it tells no number."""
+    return "" if persons is None else f"about {persons}"
 
 
 def _no_dataset(*, filtered: bool) -> str:
@@ -269,8 +276,10 @@ def delete_file(
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
     """Delete a file that you uploaded; a result goes with its experiment. There is no way back."""
-    agreed(f"Delete {file}?", yes=yes)
+    check_can_ask(yes=yes)
     with signed_in() as client:
+        found = client.file(file)
+        agreed(f"Delete {found.id} ({found.path}, {size(found.size)})?", yes=yes)
         client.delete_file(file)
     say(f"{file} is deleted")
 

@@ -99,6 +99,8 @@ def _show(found: DatasetDetail) -> None:
     if found.catalogue:
         say(f"in a catalogue: {found.catalogue}")
     say_lines(found.description)
+    if found.persons is None and found.imaging is None:
+        say("how many persons it is of, its host does not tell: ask its site")
     if found.imaging is not None:
         _show_imaging(found.imaging)
         if not found.columns:

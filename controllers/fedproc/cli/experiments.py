@@ -14,6 +14,7 @@ from fedproc.cli.show import (
     agreed,
     as_json,
     bold,
+    check_can_ask,
     clock,
     coloured,
     line,
@@ -27,7 +28,7 @@ from fedproc.cli.show import (
 from fedproc.client.crypt4gh_keys import read_private
 from fedproc.client.results import check_folder, places
 from fedproc.client.session import signed_in
-from fedproc.common.errors import InvalidInputError
+from fedproc.common.errors import ConflictError, InvalidInputError
 from fedproc.common.files import write_atomically
 from fedproc.contract.api.experiments import JobView
 from fedproc.contract.wire.release import PARTLY_RELEASED
@@ -117,10 +118,14 @@ def delete(
     json: AsJson = False,
 ) -> None:
     """Delete an ended experiment with its inputs, results and events. There is no way back."""
+    check_can_ask(yes=yes)
     with signed_in() as client:
-        which = experiment_id(client, experiment)
-        agreed(f"Delete {which} with its inputs and results?", yes=yes)
-        found = client.delete_experiment(which)
+        before = client.experiment(experiment_id(client, experiment))
+        if before.ended is None:
+            raise ConflictError(f"{before.id} has not ended; end it first: fedproc experiments cancel {before.id}")
+        name = f" ({before.label})" if before.label else ""
+        agreed(f"Delete {before.id}{name} of {before.tool} with its inputs and results?", yes=yes)
+        found = client.delete_experiment(before.id)
     if json:
         return as_json(found)
     say(f"{found.id} is deleted: {found.jobs} jobs, {found.files} files, {size(found.bytes)}")

@@ -104,13 +104,17 @@ def _plain(value: Any) -> Any:
     return [_plain(entry) for entry in value] if isinstance(value, list) else value
 
 
+def check_can_ask(*, yes: bool) -> None:
+    """Before anything is done for a question: raises :class:`InvalidInputError` where nobody could answer it."""
+    if not yes and not sys.stdin.isatty():
+        raise InvalidInputError("this asks before it goes on, and nobody can be asked here: say --yes")
+
+
 def agreed(question: str, *, yes: bool) -> None:
     """Go on if a person agrees, or has said ``--yes``; ends the command if not."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise InvalidInputError(f"{question} Say --yes: nobody can be asked here")
-    typer.confirm(escaped(question), abort=True)
+    check_can_ask(yes=yes)
+    if not yes:
+        typer.confirm(escaped(question), abort=True)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> None:
