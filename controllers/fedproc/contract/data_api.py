@@ -53,7 +53,9 @@ class DataApiDataset(View):
     """One dataset. ``persons``, ``studies`` and ``series`` are rounded by the site's floor; never a path."""
 
     id: DatasetId
-    title: str = Field("", description="for people")
+    title: str = Field("", description="for people; with a description beside it, how the dataset is cited")
+    description: str | None = None
+    creators: tuple[str, ...] = Field((), description="persons or groups that made it")
     version: str = Field(description="follows from its content: another one means that a name or a byte is another")
     label: str = Field("", description="what the site itself calls this version")
     kinds: tuple[Kind, ...] = ()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from fedproc.common.toml_settings import Section
-from fedproc.contract.wire.datasets import CatalogueId
+from fedproc.contract.wire.datasets import MOST_CREATORS, CatalogueId, Short
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _OF_FOLDERS = frozenset({"path", "links"})
@@ -101,6 +101,8 @@ class DatasetSettings(Section):
     remote_id: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="its id at the Data API")
     version: str | None = Field(None, description="what people call its version; the real one follows from its content")
     description: str | None = None
+    title: Short = Field("", description="how it is cited; a PACS tells none")
+    creators: tuple[Short, ...] = Field((), max_length=MOST_CREATORS, description="who made it, for its citation")
     catalogue: CatalogueId | None = Field(
         None, description="the IRI of its entry in a data catalogue, such as eucaim:breast-2024, by which it is found"
     )

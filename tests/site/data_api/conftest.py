@@ -33,7 +33,8 @@ def images(folder: Path, persons: int = 12) -> Path:
             put(folder / person / "seg", segmentation(uid(person), **ids))
     (folder / "table.csv").write_text("age\n40\n")
     (folder / "dataset.json").write_text(
-        '{"version": "7", "description": "Chests", "tables": {"cohort": "table.csv"}, '
+        '{"version": "7", "description": "Chests", "title": "Chests of 2024", "creators": ["A. Roe"], '
+        '"tables": {"cohort": "table.csv"}, '
         '"columns": [{"name": "age", "type": "integer"}]}'
     )
     return folder

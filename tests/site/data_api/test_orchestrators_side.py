@@ -65,6 +65,8 @@ async def test_dataset_is_the_same_as_its_folder(socket: Path, folder: Path, tmp
     offer = await offered(data)
     [of_folder] = await FolderDataApi({"ct": DatasetSettings(path=folder)}, tmp_path / "indexes").offers()
     assert (offer.version, offer.label, offer.files) == (of_folder.version, "7", 15)
+    assert (offer.title, offer.description, offer.creators) == ("Chests of 2024", "Chests", ("A. Roe",))
+    assert (of_folder.title, of_folder.creators) == (offer.title, offer.creators)
     page = data.columns(5)[0]
     assert (page.dataset, page.columns[0].name, page.imaging.persons) == ("ct", "age", 10)
     laid = await given(data, version=offer.version)

@@ -43,7 +43,8 @@ async def test_datasets_are_listed_with_rounded_numbers_and_no_path(socket: Path
     async with client(socket) as http:
         [found] = (await http.get(f"{PREFIX}/datasets")).json()["datasets"]
         assert found["id"] == "ct"
-        assert (found["title"], found["label"], found["kinds"]) == ("Chests", "7", ["images", "tables"])
+        assert (found["title"], found["label"], found["kinds"]) == ("Chests of 2024", "7", ["images", "tables"])
+        assert (found["description"], found["creators"]) == ("Chests", ["A. Roe"])
         assert (found["persons"], found["floor"], found["files"]) == (10, 5, 15)
         described = (await http.get(f"{PREFIX}/datasets/ct")).json()
         assert described["columns"][0]["columns"][0]["name"] == "age"

@@ -14,12 +14,13 @@ from typing import Any
 
 from fedproc.common.files import read_regular
 from fedproc.common.log import get_logger
-from fedproc.contract.wire.datasets import MOST_CREATORS, NAME_LENGTH, DatasetColumns, OfferedDataset
+from fedproc.contract.wire.datasets import DatasetColumns, OfferedDataset
 from fedproc.contract.wire.messages import DatasetUse
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.accepted import accepted_in, check_identifying
 from fedproc.site.data.api import DatasetCondition, DatasetError, Materialised, OnWait
 from fedproc.site.data.background import Looks, Seen
+from fedproc.site.data.citing import cited
 from fedproc.site.data.columns_offered import column_pages
 from fedproc.site.data.frozen import FrozenCohorts, check_persons
 from fedproc.site.data.imaging import rounded
@@ -252,16 +253,7 @@ def _offer(name: str, entry: DatasetSettings, described: Mapping[str, Any], know
     label = _label(entry, described)
     offer = OfferedDataset(
         id=name, version=known.version, label=label, description=description, files=known.files, size=known.size,
-        catalogue=entry.catalogue, **_cited(described),
+        catalogue=entry.catalogue, **cited(entry, described.get("title"), described.get("creators")),
     )  # fmt: skip
     offer.model_dump_json()
     return offer
-
-
-def _cited(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What is no text is passed over: for a citation no dataset is withheld."""
-    title, creators = described.get("title"), described.get("creators")
-    names = [each for each in creators if isinstance(each, str)] if isinstance(creators, list) else []
-    given = {"title": title[:NAME_LENGTH] if isinstance(title, str) else "",
-             "creators": tuple(name[:NAME_LENGTH] for name in names[:MOST_CREATORS])}  # fmt: skip
-    return {key: value for key, value in given.items() if value}

@@ -103,7 +103,8 @@ class DataService:
         imaging = columns[0].imaging if columns else None
         kinds: list[Kind] = [kind for kind in get_args(Kind) if kind in (offer.kinds or ())]
         return DataApiDataset(
-            id=offer.id, title=offer.description, version=offer.version, label=offer.label,
+            id=offer.id, title=offer.title or offer.description, version=offer.version, label=offer.label,
+            description=offer.description, creators=offer.creators,
             kinds=tuple(kinds) or ("files",), files=offer.files, size=offer.size, floor=self._settings.floor,
             persons=imaging.persons if imaging else None, studies=imaging.studies if imaging else None,
             series=imaging.series if imaging else None,

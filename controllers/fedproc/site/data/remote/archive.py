@@ -20,6 +20,7 @@ from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.accepted import check_identifying
 from fedproc.site.data.api import DatasetCondition, DatasetError, Materialised, OnWait
 from fedproc.site.data.background import Looks, Seen
+from fedproc.site.data.citing import cited
 from fedproc.site.data.cohort import Cohort
 from fedproc.site.data.frozen import FrozenCohorts, check_persons
 from fedproc.site.data.imaging import rounded
@@ -201,6 +202,7 @@ def _offer(name: str, entry: DatasetSettings, known: Known) -> OfferedDataset:
         files=known.files,
         catalogue=entry.catalogue,
         kinds=("images",),
+        **cited(entry),
     )
     offer.model_dump_json()
     return offer

@@ -24,6 +24,7 @@ from fedproc.contract.wire.messages import DatasetUse
 from fedproc.contract.wire.selection import Selection
 from fedproc.site.data.api import DatasetCondition, DatasetError, Materialised, OnWait
 from fedproc.site.data.background import Looks, Seen
+from fedproc.site.data.citing import cited
 from fedproc.site.data.cohort import Cohort, persons_of
 from fedproc.site.data.imaging import rounded_again
 from fedproc.site.data.layout import ChangedError
@@ -77,10 +78,12 @@ class SiteDataApi:
         def work(client: DataApiClient) -> tuple[OfferedDataset, tuple[DatasetColumns, ...]]:
             found = client.described(entry.remote_id or name)
             theirs = found.dataset
+            title = None if theirs.description in (None, theirs.title) else theirs.title
             offer = OfferedDataset(
                 id=name, version=theirs.version, label=entry.version or theirs.label,
-                description=entry.description or theirs.title, files=theirs.files, size=theirs.size,
-                catalogue=entry.catalogue, kinds=theirs.kinds or None,
+                description=entry.description or theirs.description or theirs.title, files=theirs.files,
+                size=theirs.size, catalogue=entry.catalogue, kinds=theirs.kinds or None,
+                **cited(entry, title, theirs.creators),
             )  # fmt: skip
             offer.model_dump_json()
             return offer, tuple(page.model_copy(update={"dataset": name}) for page in found.columns)
