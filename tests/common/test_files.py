@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedproc.common.files import partial_of, replacing, sha256_of, write_atomically
+from fedproc.common.files import files_below, partial_of, replacing, sha256_of, write_atomically
 
 
 def test_hash_is_that_of_all_bytes(tmp_path: Path) -> None:
@@ -59,3 +59,12 @@ def test_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest
         write_atomically(path, b"after")
     assert path.read_bytes() == b"before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_files_below_are_all_or_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch()
+    (tmp_path / "a" / "link").symlink_to(tmp_path)
+    assert files_below(tmp_path) == [tmp_path / "a" / "b" / "file"]
+    with pytest.raises(FileNotFoundError):
+        files_below(tmp_path / "none")

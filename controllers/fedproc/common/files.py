@@ -21,6 +21,18 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All below a folder that is no folder, in order; no link is followed, and nothing is left out.
+
+    Raises :class:`OSError` for what cannot be looked into, where :meth:`Path.rglob` passes over it.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    return sorted(Path(root) / name for root, _, names in os.walk(folder, onerror=refuse) for name in names)
+
+
 def mark_used(path: Path) -> None:
     """Note by its time of change that a file is used now. Who may not, or finds none, does nothing."""
     now = time.time()

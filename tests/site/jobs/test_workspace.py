@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import tempfile
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from tests.support.examples import examples
 
-from fedproc.common.errors import ToolFaultError
+from fedproc.common.errors import SystemFaultError, ToolFaultError
 from fedproc.common.tasks import StopFlag, StoppedError, stoppable
 from fedproc.contract.tool.task import OutputDecl
 from fedproc.site.jobs import workspace as module
@@ -94,6 +95,51 @@ def test_a_link_inside_a_declared_folder_is_refused(workspace, tmp_path):
     with pytest.raises(ToolFaultError) as caught:
         seal(workspace, out("model", folder=True))
     assert caught.value.code == "tool_fault.output_kind"
+
+
+@pytest.mark.parametrize("kind", ["closed", "link"])
+def test_folder_below_an_output_that_cannot_be_looked_into_is_not_left_out(workspace, tmp_path, monkeypatch, kind):
+    folder = workspace.work / "output" / "model"
+    (folder / "deep" / "inner").mkdir(parents=True)
+    (folder / "deep" / "inner" / "weights").write_text("lost")
+    (folder / "a").write_text("there")
+    if kind == "link":
+        (folder / "deep" / "link").symlink_to(tmp_path)
+    else:
+        refuse_to_open(monkeypatch, "inner", errno.EACCES)
+    with pytest.raises(ToolFaultError, match="output result: model") as caught:
+        seal(workspace, out("model", folder=True, optional=True))
+    assert caught.value.code == "tool_fault.output_kind"
+    named = caught.value.detail["at_host"]
+    assert "deep/inner" in named if kind == "closed" else "link" in named
+
+
+def refuse_to_open(monkeypatch, name: str, number: int) -> None:
+    """As the system does of who is not root, or where the disk is broken."""
+    real = os.open
+
+    def opened(path, *rest, **more):
+        if path == name:
+            raise OSError(number, os.strerror(number), path)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(module.os, "open", opened)
+
+
+@pytest.mark.parametrize("name", ["model", "a"])
+def test_what_the_disk_does_not_give_back_is_the_hosts_fault(workspace, monkeypatch, name):
+    folder = workspace.work / "output" / "model"
+    folder.mkdir()
+    (folder / "a").write_text("{}")
+    refuse_to_open(monkeypatch, name, errno.EIO)
+    for read in (
+        lambda: seal(workspace, out("model", folder=True)),
+        lambda: workspace.probe_result("model/a"),
+        lambda: workspace.read_work("output/model/a", 0, 1),
+    ):
+        with pytest.raises(SystemFaultError, match="this host's disk") as caught:
+            read()
+        assert caught.value.code == "system_fault.os"
 
 
 def test_missing_optional_and_too_large(workspace):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fedproc.common.errors import ToolFaultError
+from fedproc.common.files import files_below
 from fedproc.contract.tool.task import OutputDecl
 
 _MOST_BYTES = 8 << 20
@@ -21,7 +22,7 @@ def check_numbers(output: OutputDecl, sealed: Path) -> None:
     """
     if output.media_type.removeprefix("application/") != "json" and not output.media_type.endswith("+json"):
         return
-    for path in sorted(sealed.rglob("*")):
+    for path in files_below(sealed) if sealed.exists() else ():
         content = _content(path)
         if not any(word in content for word in _WORDS):
             continue
@@ -37,8 +38,8 @@ def check_numbers(output: OutputDecl, sealed: Path) -> None:
 
 
 def _content(path: Path) -> bytes:
-    """Nothing if it is no file, or too large. UTF-16 is no JSON here, and its words are not found."""
-    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+    """Nothing if it is too large. UTF-16 is no JSON here, and its words are not found."""
+    if path.stat().st_size > _MOST_BYTES:
         return b""
     with path.open("rb") as source:
         return source.read(_MOST_BYTES)

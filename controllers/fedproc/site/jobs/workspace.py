@@ -8,6 +8,7 @@ orchestrator's, in ``in`` the job makes its own), ``sealed`` (the copy taken aft
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -29,6 +30,13 @@ SPEC = PurePosixPath("/fedproc/spec")
 MAX_FILES = 10_000
 _CHUNK = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OF_THE_TOOL = frozenset({
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV,
+    errno.ENAMETOOLONG,
+})  # fmt: skip
+"""what a tool can make of its folder; any other error in reading it is this host's: its disk, its memory"""
+_FOR_A_MOMENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
 
 
 class CopyError(SystemFaultError):
@@ -39,6 +47,16 @@ class CopyError(SystemFaultError):
     def __init__(self, error: OSError) -> None:
         super().__init__(f"the copy of its outputs cannot be written: {error.strerror}; look at this host's disk")
         self.errno = error.errno
+
+
+class ReadError(SystemFaultError):
+    """What a tool wrote cannot be read from this host's disk: that is never the tool's fault."""
+
+    code = "system_fault.os"
+
+    def __init__(self, error: OSError) -> None:
+        text = f"what the tool wrote cannot be read: {error.strerror}; look at this host's disk"
+        super().__init__(text, at_host=f"{error.filename!a:.200}")
 
 
 class Workspace:
@@ -94,8 +112,9 @@ class Workspace:
         """Copy the given outputs to ``target``: regular files only, no link followed.
 
         Returns sha256 by path under ``target`` (``<output>/<path>``). Raises :class:`ToolFaultError` naming the
-        output that is missing, too large, not a regular file, or JSON with a number that JSON has not;
-        :class:`CopyError` where the copy cannot be written; StoppedError, within a MiB, once ``flag`` is set.
+        output that is missing, too large, not a regular file, closed to its reader, or JSON with a number that JSON
+        has not; :class:`CopyError` and :class:`ReadError` where this host's disk is at fault; StoppedError, within a
+        MiB, once ``flag`` is set.
         """
         flag = flag or StopFlag()
         partial = target.with_name(target.name + ".part")
@@ -103,7 +122,7 @@ class Workspace:
             if folder.exists():
                 shutil.rmtree(folder)
         hashes: dict[str, str] = {}
-        base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        base = os.open(self.work, _FOLDER)
         try:
             for output in outputs:
                 hashes |= _copy_output(base, output, partial / output.name, flag)
@@ -118,26 +137,33 @@ class Workspace:
         return hashes
 
     def read_work(self, path: str, offset: int, size: int) -> bytes:
-        """Up to ``size`` bytes of a file below the work folder, no link followed; empty if it is not there."""
-        base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        """Up to ``size`` bytes of a file below the work folder, no link followed; empty if it is not there.
+
+        Raises :class:`ReadError`.
+        """
+        base = os.open(self.work, _FOLDER)
         try:
             with os.fdopen(_open_below(base, path, _OPEN), "rb") as source:
                 if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
                     return b""
                 return os.pread(source.fileno(), size, offset)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _OF_THE_TOOL | _FOR_A_MOMENT:
+                raise ReadError(error) from error
             return b""  # the tool has not written it, or made something else of it
         finally:
             os.close(base)
 
     def probe_result(self, file: str) -> Any:
-        """The JSON of the tool's own status file under the output folder. Raises :class:`ToolFaultError`."""
-        base = os.open(self.work, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        """The JSON of the tool's own status file under the output folder. Raises :class:`ToolFaultError`, ReadError."""
+        base = os.open(self.work, _FOLDER)
         try:
             descriptor = _open_below(base, "output/" + file, _OPEN)
             with os.fdopen(descriptor, "rb") as source:
                 return json.loads(source.read(_CHUNK))
         except OSError as error:
+            if error.errno not in _OF_THE_TOOL:
+                raise ReadError(error) from error
             raise ToolFaultError(f"status file {file}: {error.strerror}", code="tool_fault.status") from error
         except (ValueError, RecursionError) as error:
             raise ToolFaultError(f"status file {file} is no JSON", code="tool_fault.status") from error
@@ -198,11 +224,20 @@ def _copy_output(base: int, output: OutputDecl, target: Path, flag: StopFlag) ->
             f"output {output.name}: the tool did not write {output.path}", code="tool_fault.output_missing"
         ) from error
     except OSError as error:
-        raise ToolFaultError(
-            f"output {output.name}: {output.path} is no regular file or folder of them ({error.strerror})",
-            code="tool_fault.output_kind",
-        ) from error
+        raise _fault_of(output, error) from error
     return hashes
+
+
+def _fault_of(output: OutputDecl, error: OSError) -> ToolFaultError | ReadError:
+    if error.errno not in _OF_THE_TOOL:
+        return ReadError(error)
+    closed = isinstance(error, PermissionError)
+    what = "or something in it, cannot be read" if closed else "is no regular file or folder of them"
+    return ToolFaultError(
+        f"output {output.name}: {output.path}{',' if closed else ''} {what} ({error.strerror})",
+        code="tool_fault.output_kind",
+        at_host=f"{error.filename!a:.200}",
+    )
 
 
 def _files(base: int, output: OutputDecl) -> Iterator[str]:
@@ -210,16 +245,38 @@ def _files(base: int, output: OutputDecl) -> Iterator[str]:
     if not output.folder:
         yield path
         return
-    folder = _open_below(base, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    folder = _open_below(base, path, _FOLDER)
     try:
-        for below, _, names, _ in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
-            inside = PurePosixPath(path) / below
-            for found in (inside, *(inside / name for name in names)):  # folders, too: each depth takes a descriptor
-                _check_name(output, found)
-            for name in sorted(names):
-                yield (inside / name).as_posix()
+        yield from _below(folder, PurePosixPath(path), output)
     finally:
         os.close(folder)
+
+
+def _below(folder: int, path: PurePosixPath, output: OutputDecl) -> Iterator[str]:
+    """All in ``folder`` that is no folder. Nothing is left out: what cannot be looked into raises OSError."""
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        inside = path / entry.name
+        _check_name(output, inside)  # of folders, too: each depth takes a descriptor
+        if not entry.is_dir(follow_symlinks=False):
+            yield inside.as_posix()
+            continue
+        with _inner(folder, entry.name, inside) as inner:
+            yield from _below(inner, inside, output)
+
+
+@contextlib.contextmanager
+def _inner(folder: int, name: str, path: PurePosixPath) -> Iterator[int]:
+    try:
+        inner = os.open(name, _FOLDER, dir_fd=folder)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    try:
+        yield inner
+    finally:
+        os.close(inner)
 
 
 def _check_name(output: OutputDecl, path: PurePosixPath) -> None:
@@ -239,7 +296,7 @@ def _open_below(base: int, path: str, flags: int) -> int:
     current = os.dup(base)
     try:
         for name in folders:
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+            inner = os.open(name, _FOLDER, dir_fd=current)
             os.close(current)
             current = inner
         return os.open(last, flags, dir_fd=current)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fedproc.common.files import files_below
 from fedproc.common.log import get_logger
 from fedproc.common.tasks import StopFlag, StoppedError
 from fedproc.contract.tool.declared import problems_of
@@ -82,7 +83,7 @@ def _last_line(error: Exception) -> str:
 
 
 def _of_output(output: OutputDecl, folder: Path, given: _Given, flag: StopFlag) -> list[Against]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = files_below(folder)
     found = [*_of_declaration(output), *_of_names(output, [path.relative_to(folder).as_posix() for path in files])]
     for path in files:
         flag.check()
