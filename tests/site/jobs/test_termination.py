@@ -19,8 +19,8 @@ from fedproc.common.tlog.folder import ENTRIES
 from fedproc.contract.states import TERMINAL
 from fedproc.contract.wire.messages import Cancel
 from fedproc.site.executors.base import ExecutorError
-from fedproc.site.jobs import run as run_module
-from fedproc.site.jobs import termination
+from fedproc.site.jobs import orchestrator as orchestrator_module
+from fedproc.site.jobs import stopping, termination
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of
 from fedproc.site.jobs.record import JobRecord
@@ -224,7 +224,7 @@ async def test_a_run_that_breaks_is_noticed_and_ended(host: Host, monkeypatch: p
 async def test_a_job_that_has_filled_the_disk_is_stopped_and_goes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_JOURNAL_SECONDS", "_PATIENCE"):
         monkeypatch.setattr(termination, name, 0.05)
-    monkeypatch.setattr(run_module, "_JOURNAL_SECONDS", 0.05)
+    monkeypatch.setattr(stopping, "_JOURNAL_SECONDS", 0.05)
     job = await running(host)
     await host.orchestrator.runs[job]._writer.written()
     full = Failing(host.journal, "save", lambda: JournalError("the disk is full"))
@@ -284,6 +284,60 @@ async def test_what_is_started_is_not_forgotten_however_often_it_is_cancelled(
     go_on.set()
     await host.ended(ordered.job)
     assert host.executor.running == {}
+
+
+@pytest.mark.parametrize("gives_up", [True, False])
+async def test_executor_that_never_answers_to_a_submission_holds_no_end(
+    host: Host, monkeypatch: pytest.MonkeyPatch, gives_up: bool
+) -> None:
+    monkeypatch.setattr(stopping, "_SUBMISSION_SECONDS", 0.02)
+    submit, begun, answers = host.executor.submit, asyncio.Event(), asyncio.Event()
+
+    async def hangs(spec: Any) -> Any:
+        begun.set()
+        while not answers.is_set():
+            try:
+                await answers.wait()
+            except asyncio.CancelledError:
+                if gives_up:
+                    raise
+        return await submit(spec)
+
+    monkeypatch.setattr(host.executor, "submit", hangs)
+    ordered = order()
+    await host.orchestrator.accept(ordered)
+    await begun.wait()
+    await host.orchestrator.cancel(cancel(ordered.job))
+    run = host.orchestrator.runs[ordered.job]
+    if not gives_up:  # it may start yet: it keeps its share, and it is said why
+        await until(lambda: "its executor has not said yet" in str(run.obstacle))
+        assert host.holds(ordered.job)
+        answers.set()
+    found = await host.ended(ordered.job)
+    assert found.state is S.cancelled
+    assert (host.executor.running, host.pool._held) == ({}, {})
+
+
+async def test_executor_that_never_answers_does_not_hold_the_end_of_the_daemon(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orchestrator_module, "_SETTLE_SECONDS", 0.02)
+    submit, begun = host.executor.submit, asyncio.Event()
+
+    async def hangs(_: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(host.executor, "submit", hangs)
+    ordered = order()
+    await host.orchestrator.accept(ordered)
+    await begun.wait()
+    async with asyncio.timeout(5):
+        await host.orchestrator.close()
+    monkeypatch.setattr(host.executor, "submit", submit)
+    await restart(host)
+    await host.runs(ordered.job)
+    assert [job for job, _ in host.executor.started] == [ordered.job]
 
 
 @pytest.mark.slow

@@ -104,17 +104,13 @@ class Execution:
         return await self._watch(record.handle, observed.seconds or 0.0)
 
     async def _submit(self, spec: Spec) -> Handle:
-        """Submit, and know the handle also where this is cancelled meanwhile: what was started must be found again."""
-        submitting = asyncio.ensure_future(self._executor.submit(spec))
-        try:
-            return await asyncio.shield(submitting)
-        except asyncio.CancelledError:
-            while not submitting.done():
-                with contextlib.suppress(asyncio.CancelledError):  # however often: nothing that is started is forgotten
-                    await asyncio.wait({submitting})
-            self._record.handle = submitting.result()
-            self._writer.save()
-            raise
+        """Submit. Where this is cancelled meanwhile, the submission goes on, and the record gets to know its handle."""
+
+        def note(handle: Handle) -> None:
+            self._record.handle = handle
+            self._writer.note()
+
+        return await self._services.submissions.make(self._record.job, self._executor.submit(spec), note)
 
     async def _watch(self, handle: dict[str, Any], ran: float) -> Observation:
         """Wait for the end of a step that has run for so many seconds."""

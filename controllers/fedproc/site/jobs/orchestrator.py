@@ -30,6 +30,7 @@ from fedproc.site.jobs.verdict import Verdict, verdict_of
 log = get_logger(__name__)
 
 _CANCEL_SECONDS = 1.0
+_SETTLE_SECONDS = 5.0
 _BROKEN_RUNS = 3
 _SITE_STOPPED = Verdict(JobState.cancelled, "site.stopped", "the site stopped all work on this host")
 
@@ -94,6 +95,7 @@ class Orchestrator:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
             await asyncio.sleep(0)
+        await self._services.submissions.settle(_SETTLE_SECONDS)
 
     def _run(self, record: JobRecord, *, recovered: bool = False, verdict: Verdict | None = None) -> None:
         """Have a job live; with a verdict, and while the site has stopped, only to be ended."""

@@ -8,8 +8,6 @@ recovers the job from its record.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Collection
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,7 +21,7 @@ from fedproc.contract.tool.task import Task
 from fedproc.contract.wire.messages import Cancel, Start
 from fedproc.contract.wire.release import PARTLY_CODE, PARTLY_RELEASED, TEXTS
 from fedproc.site.connections.carrying import Meter
-from fedproc.site.executors.base import Executor, Handle, Mount, Observation, Phase
+from fedproc.site.executors.base import Mount
 from fedproc.site.jobs import grants, logged
 from fedproc.site.jobs.ahead import Ahead
 from fedproc.site.jobs.deadline import deadline, held_until, trust
@@ -43,21 +41,18 @@ from fedproc.site.jobs.stage_in import (
     freeze_cohorts,
     materialise,
 )
+from fedproc.site.jobs.stopping import Processes
 from fedproc.site.jobs.termination import Termination
 from fedproc.site.jobs.verdict import Verdict, verdict_of
 from fedproc.site.jobs.wiring import Wiring
 from fedproc.site.jobs.writer import RecordWriter
-from fedproc.site.journal import JournalError
 from fedproc.site.policy.policy_file import ToolRule
 from fedproc.site.tools.cache import InstalledTool, Runtime
 
 _log = get_logger(__name__)
 
 _BEFORE_RUN = (JobState.accepted, JobState.materialising, JobState.prepared)
-_STOP_SECONDS = 630.0
-"""the longest grace of a tool and some more: then its processes are told to end once more"""
 MAKING = "the packages or the image that it runs in: this host fetches them once for each version"
-_JOURNAL_SECONDS = 5.0
 
 
 class JobRun:
@@ -65,7 +60,6 @@ class JobRun:
 
     def __init__(self, services: Services, record: JobRecord, *, recovered: bool = False) -> None:
         self.record = record
-        self._recovered = recovered
         self._services = services
         self._log = _log.bind(job=record.job, experiment=record.order.experiment)
         self._workspace = services.workspace(record.job)
@@ -77,9 +71,9 @@ class JobRun:
         self._verdict: Verdict | None = None
         self._working = False
         self._started = asyncio.Event()
-        self._execution: Execution | None = None
+        self._processes = Processes(services, record, self._writer, recovered=recovered)
         self.ahead = Ahead(services, record, self._writer, self.stop)
-        self._termination = Termination(services, record, self._writer, self._log, self._stop_processes)
+        self._termination = Termination(services, record, self._writer, self._log, self._processes.stop)
         self._task: asyncio.Task[None] | None = None
         if record.start is not None:
             self._started.set()
@@ -111,8 +105,8 @@ class JobRun:
             self.record.finish = True
             self.save()
         await self._writer.written()
-        if self._execution is not None:
-            self._execution.finish.set()
+        if (execution := self._processes.execution) is not None:
+            execution.finish.set()
 
     async def cancel(self, message: Cancel) -> None:
         """End as ``cancelled``, unless it ends already: when this returns, either is on the disk."""
@@ -215,7 +209,7 @@ class JobRun:
         execution = Execution(self._services, self.record, prepared, self._writer, publish)
         if self.record.finish:
             execution.finish.set()
-        self._execution = execution
+        self._processes.execution = execution
         if self.record.state is not JobState.running:
             await earlier_releases.note_connections(self._services, self.record, task, self._writer.wait_for)
             await logged.note_start(self._services, self.record, execution.streams, self._writer.wait_for)
@@ -292,38 +286,6 @@ class JobRun:
             with self._by(until, "the other jobs of its experiment were not prepared in time"):
                 await self._started.wait()
         self.record.waiting_for = None
-
-    # -- the end ---------------------------------------------------------------------------------
-
-    async def _stop_processes(self) -> None:
-        record, executor = self.record, self._services.executor
-        if record.handle is None and (self._recovered or self._execution is not None):
-            await _discard_unknown(executor, record, self._services.runtimes.names)
-        if record.handle is None or (self._execution is not None and self._execution.over):
-            return
-        if (await executor.poll(record.handle)).phase is not Phase.running:
-            return
-        with contextlib.suppress(JournalError):  # a daemon after this one should not take our signal for its own end
-            await self._writer.written_within(_JOURNAL_SECONDS)
-        await executor.cancel(record.handle)
-        record.exit_code = (await _end_of(executor, record.handle)).exit_code
-        if self._execution is not None:
-            await self._execution.finish_streams(record.handle)
-
-
-async def _end_of(executor: Executor, handle: Handle) -> Observation:
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            return await executor.poll(handle, until_exit=True)
-    except TimeoutError:
-        raise SystemFaultError(f"they have not ended {_STOP_SECONDS:.0f} s after they were told to") from None
-
-
-async def _discard_unknown(executor: Executor, record: JobRecord, names: Collection[str]) -> None:
-    """A step may have been started, by a lost daemon or half, that only its executor knows: no other one is asked."""
-    known = {"executor": record.executor} if record.executor in names else {}
-    for name in (record.job, f"{record.job}-{record.step}"):
-        await executor.discard({"job": name, **known})
 
 
 def _seconds_until(moment: datetime) -> float:

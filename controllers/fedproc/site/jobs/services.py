@@ -12,6 +12,7 @@ from fedproc.site.data.api import DataApi
 from fedproc.site.executors.base import Executor
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.resources.pool import Pool
+from fedproc.site.jobs.submissions import Submissions
 from fedproc.site.jobs.workspace import Workspace
 from fedproc.site.journal import Journal
 from fedproc.site.policy.ledger.ledger import Ledger
@@ -41,6 +42,7 @@ class Services:
     tlog: HostLog
     connections: Connections | None = None
     ledger: Ledger = field(init=False)
+    submissions: Submissions = field(init=False, default_factory=Submissions)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.settings.state / "ledger", clock=lambda: self.identity.clock.now().timestamp())
