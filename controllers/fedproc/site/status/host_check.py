@@ -1,7 +1,7 @@
 """How this host is (docs/host-check.md): a sample of GPUs and disks every minute, a whole check every day.
 
 A sample decides what jobs may have. A GPU that cannot be used is not offered, and jobs that need more than is left are
-refused; while a disk is full, or cannot be written, the host holds. The heartbeat carries the last sample with a
+refused once that has lasted for a while; while a disk is full, or cannot be written, the host holds. The heartbeat carries the last sample with a
 summary of the last whole check, whose report goes to the centre each time that it is made: at start, daily, and when an
 alarm comes or goes. Both are measured by child processes, so that a driver that hangs or crashes takes nothing with it.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from hypothesis import given
@@ -12,17 +13,24 @@ from fedproc.common.errors import RefusedError
 from fedproc.contract.tool.task import Gpu, Resources
 from fedproc.contract.wire.messages import Capacity, GpuInfo
 from fedproc.site.jobs.resources.backfill import Holder, Request, _reservation, next_to_start
-from fedproc.site.jobs.resources.pool import Pool
+from fedproc.site.jobs.resources.pool import ALARM_SECONDS, Pool
 from fedproc.site.jobs.resources.shares import MB, Share, free_of
 
 GPU = GpuInfo(uuid="GPU-1", name="x", vram=16_000_000_000, compute_capability=8.0)
 
 
-def pool(cpus=2.0, gpus=()) -> Pool:
+def pool(cpus=2.0, gpus=(), clock=time.monotonic) -> Pool:
     memory = disk = 1000 * MB
-    return Pool(
-        Capacity(cpus=cpus, cpus_free=cpus, memory=memory, memory_free=memory, disk=disk, disk_free=disk, gpus=gpus)
-    )
+    total = Capacity(cpus=cpus, cpus_free=cpus, memory=memory, memory_free=memory, disk=disk, disk_free=disk, gpus=gpus)
+    return Pool(total, clock)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
 
 
 def want(cpus=1.0, **more) -> Resources:
@@ -99,12 +107,15 @@ async def test_adopted_jobs_count_even_beyond_what_there_is():
     await waiting
 
 
-async def test_a_gpu_that_is_lost_is_no_longer_given_and_whoever_needs_it_is_refused():
-    ours = pool(gpus=(GPU,))
+async def test_a_gpu_that_is_lost_for_long_is_no_longer_given_and_whoever_needs_it_is_refused():
+    clock = Clock()
+    ours = pool(gpus=(GPU,), clock=clock)
     await ours.acquire("a", want(gpu=Gpu()))
     waiting = asyncio.create_task(ours.acquire("b", want(gpu=Gpu())))
     behind = asyncio.create_task(ours.acquire("c", want(1)))
     await asyncio.sleep(0)
+    ours.fit((), alarm="NVIDIA A10 fell off")
+    clock.now = ALARM_SECONDS
     ours.fit((), alarm="NVIDIA A10 fell off")
     with pytest.raises(RefusedError, match="there are 0 GPUs; NVIDIA A10 fell off"):
         await waiting
@@ -112,6 +123,26 @@ async def test_a_gpu_that_is_lost_is_no_longer_given_and_whoever_needs_it_is_ref
     with pytest.raises(RefusedError, match="fell off"):
         await ours.acquire("d", want(gpu=Gpu()))
     assert ours.capacity().gpus == ()
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_a_driver_that_is_silent_for_a_sample_costs_nobody_his_job(seen: bool):
+    ours = pool(gpus=(GPU,) if seen else ())
+    said = []
+    if seen:
+        await ours.acquire("a", want(gpu=Gpu()))
+        waiting = asyncio.create_task(ours.acquire("b", want(gpu=Gpu())))
+        await asyncio.sleep(0)
+    ours.fit((), alarm="the driver does not answer")
+    newcomer = asyncio.create_task(ours.acquire("c", want(gpu=Gpu()), said.append))
+    await asyncio.sleep(0)
+    assert said == ["a GPU that this host cannot use just now: the driver does not answer"]
+    ours.fit((GPU,))
+    if seen:
+        ours.release("a")
+        assert (await waiting).gpus == ("GPU-1",)
+        ours.release("b")
+    assert (await newcomer).gpus == ("GPU-1",)
 
 
 async def test_a_gpu_that_is_back_is_given_again():
@@ -123,8 +154,10 @@ async def test_a_gpu_that_is_back_is_given_again():
 
 async def test_one_gpu_of_two_serves_on():
     other = GPU.model_copy(update={"uuid": "GPU-2"})
-    ours = pool(gpus=(GPU, other))
+    clock = Clock()
+    ours = pool(gpus=(GPU, other), clock=clock)
     ours.fit((other,), alarm="x")
+    clock.now = ALARM_SECONDS
     assert (await ours.acquire("a", want(gpu=Gpu()))).gpus == ("GPU-2",)
     with pytest.raises(RefusedError, match="2 GPU"):
         await ours.acquire("b", want(gpu=Gpu(count=2)))
@@ -142,25 +175,19 @@ async def test_while_the_disk_is_full_nothing_is_given_and_nobody_is_refused():
 
 
 async def test_a_job_that_was_cancelled_in_the_moment_of_its_refusal_stays_cancelled():
-    ours = pool(gpus=(GPU,))
+    clock = Clock()
+    ours = pool(gpus=(GPU,), clock=clock)
     await ours.acquire("a", want(gpu=Gpu()))
     waiting = asyncio.create_task(ours.acquire("b", want(gpu=Gpu())))
     await asyncio.sleep(0)
     waiting.cancel()
+    clock.now = ALARM_SECONDS
     ours.fit((), alarm="x")
     with pytest.raises(asyncio.CancelledError):
         await waiting
 
 
 # -- backfill --------------------------------------------------------------------------------------
-
-
-class Clock:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 def waiting(ours, job, resources):

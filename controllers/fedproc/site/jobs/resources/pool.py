@@ -19,6 +19,9 @@ from fedproc.site.jobs.resources.backfill import Holder, Request, next_to_start
 from fedproc.site.jobs.resources.shares import MB, GpuMissingError, Share, ShareError, free_of, suitable
 from fedproc.site.settings import CapacitySettings
 
+ALARM_SECONDS = 600.0
+"""that an alarm about GPUs lasts before jobs are refused for it: a driver that is mended by then costs nobody a job"""
+
 
 @dataclass
 class _Waiter:
@@ -30,7 +33,8 @@ class _Waiter:
 class Pool:
     """The machine's resources, given as :mod:`fedproc.site.jobs.resources.backfill` says; ``clock`` counts seconds.
 
-    A job that could never fit is refused at once, with what is missing.
+    A job that could never fit is refused at once, with what is missing. A GPU that was there, or that an alarm is
+    about, is waited for for a while: its driver may be silent for a moment.
     """
 
     def __init__(self, total: Capacity, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,20 +45,25 @@ class Pool:
         self._queue: list[_Waiter] = []
         self._stuck = False
         """nobody who waits could start, and nothing has come free since"""
-        self._alarm = ""
+        self._alarm, self._alarm_since = "", 0.0
+        self._seen = {gpu.uuid: (gpu, clock()) for gpu in total.gpus}
+        """each GPU that should be there, and when it last was"""
         self.withheld: str | None = None
 
     def fit(self, gpus: tuple[GpuInfo, ...], *, alarm: str = "", withheld: str | None = None) -> None:
         """What can be used by the last sample of the machine: these GPUs (``alarm`` says why others cannot).
 
         While something is ``withheld``, with its reason, nothing is granted. A waiting job that the machine has
-        become too small for is refused.
+        become too small for is refused; where an alarm may be why, once that has lasted for a while.
         """
         self._total = self._total.model_copy(update={"gpus": gpus})
+        self._seen = (self._seen if alarm else {}) | {gpu.uuid: (gpu, self._clock()) for gpu in gpus}
+        if alarm and not self._alarm:
+            self._alarm_since = self._clock()
         self._alarm, self.withheld, self._stuck = alarm, withheld, False
         for waiter in list(self._queue):
             try:
-                _check_fits(self._total, waiter.request.wanted, alarm)
+                self.check(waiter.request.wanted)
             except RefusedError as error:
                 self._queue.remove(waiter)
                 if not waiter.granted.done():
@@ -75,12 +84,12 @@ class Pool:
         """
         if job in self._held:
             return self._held[job]
-        _check_fits(self._total, wanted, self._alarm)
+        self.check(wanted)
         waiter = _Waiter(job, Request(wanted, seconds or wanted.run_seconds))
         self._queue.append(waiter)
         self._grant(waiter)
         if not waiter.granted.done():
-            on_wait(self.withheld or "CPUs, memory, disk or GPUs that other jobs hold")
+            on_wait(self.withheld or self._awaited(wanted))
         try:
             return await waiter.granted
         except asyncio.CancelledError:
@@ -91,7 +100,16 @@ class Pool:
 
     def check(self, wanted: Resources) -> None:
         """Raises :class:`RefusedError` as :meth:`acquire` does; nothing is asked for."""
-        _check_fits(self._total, wanted, self._alarm)
+        since = self._clock() - ALARM_SECONDS
+        if self._alarm and not self._seen and self._alarm_since > since:  # how many there are is not known yet
+            wanted = wanted.model_copy(update={"gpu": None})
+        gpus = tuple(gpu for gpu, at in self._seen.values() if gpu in self._total.gpus or at > since)
+        _check_fits(self._total.model_copy(update={"gpus": gpus}), wanted, self._alarm)
+
+    def _awaited(self, wanted: Resources) -> str:
+        if wanted.gpu and self._alarm and len(suitable(self._total.gpus, wanted)) < wanted.gpu.count:
+            return f"a GPU that this host cannot use just now: {self._alarm}"
+        return "CPUs, memory, disk or GPUs that other jobs hold"
 
     def adopt(self, job: str, share: Share, seconds: float = math.inf) -> None:
         """A job of before a restart holds what it was granted, whatever is free, for so many seconds at the latest.
