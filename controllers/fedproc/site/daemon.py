@@ -305,6 +305,6 @@ async def _reload(services: Services, orchestrator: Orchestrator, alone: asyncio
             return
         await services.tlog.note_policy(content)
         services.policy = policy
-        orchestrator.stop_recalled()
+        orchestrator.stop_refused()
         log.info("policy.reloaded")
         services.signals.heartbeat.set()  # which tells the centre what is admitted now

@@ -343,7 +343,7 @@ async def test_recalled_versions_jobs_end_at_once_and_new_ones_are_refused(host:
     await host.runs(running.job, other.job)
     recalled = {"recalled": (running.tool.digest,)}
     host.services.policy = host.services.policy.model_copy(update=recalled)
-    host.orchestrator.stop_recalled()
+    host.orchestrator.stop_refused()
     ended = await host.ended(running.job)
     assert (ended.state, ended.code) == (S.refused, "policy.recalled")
     assert "recalled version 1.0.0" in (ended.reason or "")
@@ -353,3 +353,23 @@ async def test_recalled_versions_jobs_end_at_once_and_new_ones_are_refused(host:
     assert (await host.ended(late.job)).code == "policy.recalled"
     host.executor.running[other.job].set()
     await host.ended(other.job)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_job_whose_tool_was_taken_away_while_it_waited_does_not_start(host: Host, is_told: bool) -> None:
+    running = [await host.has(record(S.running, (name,))) for name in ("GPU-1", "GPU-2")]
+    await host.orchestrator.resume()
+    waits = order()
+    await host.orchestrator.accept(waits)
+    while host.orchestrator.runs[waits.job].record.waiting_for is None:
+        await asyncio.sleep(0.01)
+    host.services.policy = host.services.policy.model_copy(update={"tools": ()})
+    if is_told:
+        host.orchestrator.stop_refused()
+    else:  # the policy is another one at the last moment
+        host.executor.running[running[0]].set()
+    ended = await host.ended(waits.job)
+    assert (ended.state, ended.code) == (S.refused, "policy.tool_unknown")
+    assert host.executor.started == []
+    assert running[1] in host.orchestrator.runs, "what runs goes on to its end"
+    await host.orchestrator.close()

@@ -338,6 +338,7 @@ async def test_executor_that_never_answers_does_not_hold_the_end_of_the_daemon(
     await restart(host)
     await host.runs(ordered.job)
     assert [job for job, _ in host.executor.started] == [ordered.job]
+    await host.orchestrator.close()
 
 
 @pytest.mark.slow

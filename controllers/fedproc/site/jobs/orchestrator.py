@@ -169,11 +169,14 @@ class Orchestrator:
             for run in self._runs.values():
                 run.stop(_SITE_STOPPED)
 
-    def stop_recalled(self) -> None:
-        """End the jobs of versions that the site's policy recalls by now; what they made stays here."""
+    def stop_refused(self) -> None:
+        """End the jobs of versions that the site's policy recalls by now; what they made stays here. Of those that have
+        not started, all that it does not admit any more."""
+        policy = self._services.policy
         for run in self._runs.values():
+            check = policy.check_recalled if run.may_have_started else policy.rule
             try:
-                self._services.policy.check_recalled(run.record.order)
+                check(run.record.order)
             except RefusedError as error:
                 run.stop(Verdict(JobState.refused, error.code, error.message))
 

@@ -131,6 +131,11 @@ class JobRun:
             review.notified.setdefault(channel, []).append(occasion)
             self._writer.note()
 
+    @property
+    def may_have_started(self) -> bool:
+        """Whether processes of it run, or did."""
+        return self.record.state not in _BEFORE_RUN
+
     def stop(self, verdict: Verdict) -> None:
         """End the job as ``verdict`` says; the first counts. Before its work it does none, after it nothing changes."""
         if self._verdict is None and self.record.verdict is None:
@@ -190,7 +195,7 @@ class JobRun:
             record.terms = record.terms or self._services.policy.terms(rule, task)
             with self._by(deadlines.end_by, "it had not ended by its deadline"):
                 if record.state in (*_BEFORE_RUN, JobState.running):
-                    await self._run(installed, task, rule)
+                    await self._run(installed, task)
                     await confirm_datasets(self._services, record)
                     record.enter(JobState.collecting)
                     self.save()
@@ -200,9 +205,10 @@ class JobRun:
     def _by(self, moment: datetime, text: str) -> AbstractContextManager[None]:
         return deadline(moment, text, self._services.identity.clock, self.stop)
 
-    async def _run(self, installed: InstalledTool, task: Task, rule: ToolRule) -> None:
+    async def _run(self, installed: InstalledTool, task: Task) -> None:
         prepared = await self._stage_in(installed, task)
         await fetch_artefacts(self._services, self.record, self._workspace, self._writer.wait_for)
+        rule = self._admitted(task)
         await self._wiring.open(task, rule, installed.manifest.tool)
         outgoing = (self._services, self.record, task, self._workspace, self._writer.wait_for)
         publish = partial(publish_artefacts, *outgoing)
@@ -213,8 +219,17 @@ class JobRun:
         if self.record.state is not JobState.running:
             await earlier_releases.note_connections(self._services, self.record, task, self._writer.wait_for)
             await logged.note_start(self._services, self.record, execution.streams, self._writer.wait_for)
+            self._admitted(task)
         async with grants.asked_again(self._services, self.record, self.save, self.stop):
             await execution.run()
+
+    def _admitted(self, task: Task) -> ToolRule:
+        """The line of the site's policy as it is now: while the job waited, its tool may have been taken away."""
+        policy = self._services.policy
+        rule = policy.rule(self.record.order)
+        policy.check_task(rule, task)
+        masking.check_demands(self.record, task, rule)
+        return rule
 
     # -- before it runs --------------------------------------------------------------------------
 
