@@ -221,6 +221,40 @@ async def test_a_job_that_had_not_started_waits_for_another_gpu(host: Host) -> N
     assert host.holds(running) == ("GPU-1",)
 
 
+async def test_what_the_daemon_before_may_have_started_keeps_its_gpu_until_it_is_gone(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was submitted, and the journal does not know; its GPU is not in the first sample, and then comes back."""
+    discard, answers = host.executor.discard, asyncio.Event()
+
+    async def slowly(handle: dict[str, Any]) -> None:
+        await answers.wait()
+        await discard(handle)
+
+    monkeypatch.setattr(host.executor, "discard", slowly)
+    started = await host.has(record(S.prepared, ("GPU-7",)))
+    host.executor.running[started] = asyncio.Event()
+    await host.orchestrator.resume()
+    host.pool.fit((gpu(7),))
+    waits = order()
+    await host.orchestrator.accept(waits)
+    while host.orchestrator.runs[waits.job].record.waiting_for is None:
+        await asyncio.sleep(0.01)
+    assert host.executor.started == []
+    answers.set()
+    await host.runs(started)
+    assert host.executor.started == [(started, ("GPU-7",))]
+
+
+async def test_job_that_runs_on_two_gpus_shares_none_of_them_though_one_is_silent(host: Host) -> None:
+    first = await host.has(record(S.running, ("GPU-1",), age=60))
+    second = await host.has(record(S.running, ("GPU-7", "GPU-1"), age=5))
+    await host.orchestrator.resume()
+    found = await host.ended(second)
+    assert (found.state, found.code) == (S.error, "system_fault.share")
+    assert set(host.orchestrator.runs) == {first}
+
+
 @pytest.mark.parametrize("share", [None, {}, {"cpus": 1.0, "feet": 3}])
 async def test_a_share_that_cannot_be_read_ends_its_job_alone(host: Host, share: dict[str, Any] | None) -> None:
     broken = record(S.running)

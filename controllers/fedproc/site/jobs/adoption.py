@@ -20,14 +20,17 @@ log = get_logger(__name__)
 _OVER = (JobState.collecting, JobState.awaiting_release)
 
 
-def adopt_shares(pool: Pool, records: Iterable[JobRecord]) -> dict[str, Verdict]:
-    """Have each job hold in ``pool`` what its record says; returns the verdicts of those that run and cannot, by job.
+def adopt_shares(pool: Pool, records: Iterable[JobRecord]) -> tuple[dict[str, Verdict], set[str]]:
+    """Have each job hold in ``pool`` what its record says; returns the verdicts of those that run and cannot, by job,
+    and the jobs that have to give a share up, since they cannot have it.
 
-    Of two jobs that claim a GPU the one that runs has it, or the older one. A job that has not started gives a share
-    up that it cannot have, and waits for another. One that runs goes on though its GPU is not in the sample: the driver
-    may be silent for a moment, and if the GPU is gone, the tool itself will fail.
+    Of two jobs that claim a GPU the one that runs has it, or the older one. A job that has not started waits for
+    another share, but not before its executor has forgotten it: the daemon before may have started it, and not noted
+    that. One that runs goes on though its GPU is not in the sample: the driver may be silent for a moment, and if the
+    GPU is gone, the tool itself will fail.
     """
     verdicts: dict[str, Verdict] = {}
+    lost: set[str] = set()
     for record in sorted(records, key=_precedence):
         running = _may_run(record)
         try:
@@ -35,11 +38,10 @@ def adopt_shares(pool: Pool, records: Iterable[JobRecord]) -> dict[str, Verdict]
         except SystemFaultError as error:
             log.error("job.share_lost", job=record.job, state=record.state.value, reason=error.message)
             if not running:
-                record.share = None
-                pool.release(record.job)
+                lost.add(record.job)
             elif not isinstance(error, GpuMissingError):
                 verdicts[record.job] = verdict_of(error)
-    return verdicts
+    return verdicts, lost
 
 
 def _may_run(record: JobRecord) -> bool:

@@ -71,10 +71,11 @@ class Orchestrator:
         await self._apply_revocations()
         records, lost = await open_records(self._services)
         records.sort(key=lambda record: record.times.get(JobState.accepted) or now())
-        verdicts = adopt_shares(self._services.pool, records)
+        verdicts, lost_shares = adopt_shares(self._services.pool, records)
         await self._add_written_disk(records)
         for record in records:
-            self._run(record, recovered=True, verdict=verdicts.get(record.job))
+            verdict, lost_share = verdicts.get(record.job), record.job in lost_shares
+            self._run(record, recovered=True, verdict=verdict, lost_share=lost_share)
         for job, handles in lost.items():
             self._remove(job, handles)
         await self._remove_leftovers()
@@ -97,9 +98,11 @@ class Orchestrator:
             await asyncio.sleep(0)
         await self._services.submissions.settle(_SETTLE_SECONDS)
 
-    def _run(self, record: JobRecord, *, recovered: bool = False, verdict: Verdict | None = None) -> None:
+    def _run(
+        self, record: JobRecord, *, recovered: bool = False, verdict: Verdict | None = None, lost_share: bool = False
+    ) -> None:
         """Have a job live; with a verdict, and while the site has stopped, only to be ended."""
-        run = JobRun(self._services, record, recovered=recovered)
+        run = JobRun(self._services, record, recovered=recovered, lost_share=lost_share)
         self._runs[record.job] = run
         if self._services.holds.stopped:
             run.stop(_SITE_STOPPED)

@@ -56,10 +56,14 @@ MAKING = "the packages or the image that it runs in: this host fetches them once
 
 
 class JobRun:
-    """See the module. ``recovered``: the journal had the job open when this daemon began."""
+    """See the module. ``recovered``: the journal had the job open when this daemon began; ``lost_share``: it cannot
+    have what it was granted then, and holds it until its executor has forgotten it."""
 
-    def __init__(self, services: Services, record: JobRecord, *, recovered: bool = False) -> None:
+    def __init__(
+        self, services: Services, record: JobRecord, *, recovered: bool = False, lost_share: bool = False
+    ) -> None:
         self.record = record
+        self._lost_share = lost_share
         self._services = services
         self._log = _log.bind(job=record.job, experiment=record.order.experiment)
         self._workspace = services.workspace(record.job)
@@ -208,7 +212,7 @@ class JobRun:
     async def _run(self, installed: InstalledTool, task: Task) -> None:
         prepared = await self._stage_in(installed, task)
         await fetch_artefacts(self._services, self.record, self._workspace, self._writer.wait_for)
-        rule = self._admitted(task)
+        rule = _rule_now(self._services, self.record, task)
         await self._wiring.open(task, rule, installed.manifest.tool)
         outgoing = (self._services, self.record, task, self._workspace, self._writer.wait_for)
         publish = partial(publish_artefacts, *outgoing)
@@ -219,17 +223,9 @@ class JobRun:
         if self.record.state is not JobState.running:
             await earlier_releases.note_connections(self._services, self.record, task, self._writer.wait_for)
             await logged.note_start(self._services, self.record, execution.streams, self._writer.wait_for)
-            self._admitted(task)
+            _rule_now(self._services, self.record, task)
         async with grants.asked_again(self._services, self.record, self.save, self.stop):
             await execution.run()
-
-    def _admitted(self, task: Task) -> ToolRule:
-        """The line of the site's policy as it is now: while the job waited, its tool may have been taken away."""
-        policy = self._services.policy
-        rule = policy.rule(self.record.order)
-        policy.check_task(rule, task)
-        masking.check_demands(self.record, task, rule)
-        return rule
 
     # -- before it runs --------------------------------------------------------------------------
 
@@ -274,9 +270,11 @@ class JobRun:
     async def _take_share(self, task: Task) -> Share:
         """What is granted now is journalled; GPUs before anything starts, so that a restart grants them to nobody."""
         record = self.record
-        share = await self._services.pool.acquire(
-            record.job, task.resources, self._writer.wait_for, _most_seconds(task)
-        )
+        if self._lost_share:
+            await self._processes.stop()
+        asked = (record.job, task.resources, self._writer.wait_for, _most_seconds(task))
+        share = await self._services.pool.acquire(*asked, instead=self._lost_share)
+        self._lost_share = False
         known, record.share = record.share, share.as_json()
         record.share_until = record.share_until or now() + timedelta(seconds=_most_seconds(task))
         self._writer.wait_for(None)
@@ -301,6 +299,14 @@ class JobRun:
             with self._by(until, "the other jobs of its experiment were not prepared in time"):
                 await self._started.wait()
         self.record.waiting_for = None
+
+
+def _rule_now(services: Services, record: JobRecord, task: Task) -> ToolRule:
+    """The line of the site's policy as it is now: while the job waited, its tool may have been taken away."""
+    rule = services.policy.rule(record.order)
+    services.policy.check_task(rule, task)
+    masking.check_demands(record, task, rule)
+    return rule
 
 
 def _seconds_until(moment: datetime) -> float:

@@ -75,19 +75,30 @@ class Pool:
         return free_of(self._total, self._held.values())
 
     async def acquire(
-        self, job: str, wanted: Resources, on_wait: OnWait = lambda what: None, seconds: float | None = None
+        self,
+        job: str,
+        wanted: Resources,
+        on_wait: OnWait = lambda what: None,
+        seconds: float | None = None,
+        *,
+        instead: bool = False,
     ) -> Share:
         """Wait for the job's turn; ``on_wait`` is called with what it waits for, if it must. ``seconds``: how long it
-        holds its share at the latest, if that is not the limit of one step.
+        holds its share at the latest, if that is not the limit of one step. ``instead`` of what it holds, it is the
+        next that gets something.
 
         Raises :class:`RefusedError` if the machine is too small for it altogether.
         """
-        if job in self._held:
+        if job in self._held and not instead:
             return self._held[job]
         self.check(wanted)
         waiter = _Waiter(job, Request(wanted, seconds or wanted.run_seconds))
-        self._queue.append(waiter)
-        self._grant(waiter)
+        if instead:
+            self._queue.insert(0, waiter)
+            self.release(job)
+        else:
+            self._queue.append(waiter)
+            self._grant(waiter)
         if not waiter.granted.done():
             on_wait(self.withheld or self._awaited(wanted))
         try:
@@ -120,14 +131,13 @@ class Pool:
         others = {gpu for other, held in self._held.items() if other != job for gpu in held.gpus}
         there = {gpu.uuid for gpu in self._total.gpus}
         self._held[job], self._until[job] = share, self._clock() + seconds
-        for gpu in share.gpus:
-            if gpu in others:
-                raise ShareError(f"GPU {gpu}, which it was granted here, is another job's, too; start it again")
-            if gpu not in there:
-                lost = f": {self._alarm}" if self._alarm else ""
-                raise GpuMissingError(
-                    f"GPU {gpu}, which it was granted here, cannot be used any more{lost}; start it again"
-                )
+        for gpu in (gpu for gpu in share.gpus if gpu in others):
+            raise ShareError(f"GPU {gpu}, which it was granted here, is another job's, too; start it again")
+        for gpu in (gpu for gpu in share.gpus if gpu not in there):
+            lost = f": {self._alarm}" if self._alarm else ""
+            raise GpuMissingError(
+                f"GPU {gpu}, which it was granted here, cannot be used any more{lost}; start it again"
+            )
 
     def holds(self, job: str) -> bool:
         """Whether the job holds a share."""
