@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from fedproc.common.errors import UnavailableError
-from fedproc.common.tasks import run_together, watched
+from fedproc.common import tasks
+from fedproc.common.errors import InvalidInputError, UnavailableError
+from fedproc.common.tasks import kept_up, run_together, watched
 
 
 async def fails_after(seconds: float, error: Exception) -> None:
@@ -52,3 +53,27 @@ async def test_a_task_that_nobody_awaits_tells_what_ended_it(caplog: pytest.LogC
     assert "leftovers.not_removed" in caplog.text
     assert "unforeseen" in caplog.text
     assert "other.failed" not in caplog.text
+
+
+async def test_work_that_something_unforeseen_ends_is_begun_again_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks, "_FIRST_PAUSE", 0.001)
+    faults = [
+        RuntimeError("can't start new thread"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd"),
+        OSError(11, "x"),
+    ]
+
+    async def work() -> None:
+        if faults:
+            raise faults.pop(0)
+
+    await kept_up("heartbeat", work)
+    assert faults == []
+    assert caplog.text.count("loop.failed") == 3
+
+
+async def test_work_whose_settings_are_wrong_ends() -> None:
+    with pytest.raises(InvalidInputError):
+        await kept_up("socket", lambda: fails_after(0, InvalidInputError("there is no such group")))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from fedproc.common.errors import FedprocError
+from fedproc.common.errors import FedprocError, InvalidInputError
 from fedproc.common.log import get_logger
+from fedproc.common.retry import Backoff
 
 T = TypeVar("T")
 _STOP_SECONDS = 10.0
 """that a cancelled caller waits for its thread; one that hangs in the system's call keeps nobody for longer"""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+"""seconds until work is begun again that something unforeseen has ended"""
 
 log = get_logger(__name__)
 
@@ -45,6 +49,27 @@ def watched(task: asyncio.Task[T], event: str, **fields: Any) -> asyncio.Task[T]
 
     task.add_done_callback(ended)
     return task
+
+
+async def kept_up(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do ``work``, which goes on for as long as its program: again where something ends it that nobody foresaw.
+
+    No odd byte, and no thread that could not be had for a moment, ends a program with all else that it does. What is
+    told as :class:`InvalidInputError` is somebody's to mend, and ends it.
+    """
+    backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+    while True:
+        since = time.monotonic()
+        try:
+            return await work()
+        except InvalidInputError:
+            raise
+        except Exception as error:
+            if time.monotonic() - since > _LONGEST_PAUSE:
+                backoff.reset()
+            pause = backoff.pause()
+            log.error("loop.failed", loop=name, reason=str(error), again=round(pause, 1), exc_info=error)
+        await asyncio.sleep(pause)
 
 
 def settle(future: asyncio.Future[Any], value: Any) -> None:

@@ -77,16 +77,19 @@ async def take_sample(settings: WatchSettings, known: dict[str, str] | None = No
 
 async def _measure(folders: tuple[Path, ...]) -> Any:
     """What the child printed as JSON, or an ``unknown`` with the reason."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "fedproc.onboarding.probes.sample",
-        *map(str, folders),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=_environment(),
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "fedproc.onboarding.probes.sample",
+            *map(str, folders),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=_environment(),
+        )
+    except (OSError, RuntimeError) as error:  # no process, no thread, no descriptor is to be had now
+        return {"unknown": f"sampling this host could not be started: {error}"}
     try:
         async with asyncio.timeout(LONGEST):
             output, _ = await child.communicate()

@@ -18,7 +18,7 @@ from fedproc.common.errors import InvalidInputError, SystemFaultError, Unavailab
 from fedproc.common.garbage import keep_what_is_loaded
 from fedproc.common.keys import read_keys
 from fedproc.common.log import get_logger, log_json
-from fedproc.common.tasks import watched
+from fedproc.common.tasks import kept_up, watched
 from fedproc.common.tls import client_context
 from fedproc.contract.wire.messages import JobOrder
 from fedproc.site import settings
@@ -175,20 +175,19 @@ class _Daemon:
         )
 
     async def until(self, ended: asyncio.Event) -> None:
-        """Run all of it until ``ended``, or until one of it fails."""
-        work = [
-            self.broker.run(),
-            self.outbox.run(),
-            self.heartbeat.run(),
-            self.check.run(),
-            self.executor_watch.run(),
-            self.control.run(),
-            self.retention.run(),
-            self.witness.run(),
-            self.notices.run(),
-            *([self.reviewers.run()] if self.reviewers is not None else []),
-        ]
-        tasks = [asyncio.create_task(one) for one in work]
+        """Run all of it until ``ended``, or until a socket of the site's own cannot be had."""
+        loops = {
+            "broker": self.broker.run,
+            "outbox": self.outbox.run,
+            "heartbeat": self.heartbeat.run,
+            "host check": self.check.run,
+            "executors": self.executor_watch.run,
+            "retention": self.retention.run,
+            "witness": self.witness.run,
+            "notices": self.notices.run,
+        }
+        sockets = [socket.run() for socket in (self.control, self.reviewers) if socket is not None]
+        tasks = [asyncio.create_task(one) for one in (*sockets, *(kept_up(*loop) for loop in loops.items()))]
         try:
             ending = asyncio.create_task(ended.wait())
             done, _ = await asyncio.wait([ending, *tasks], return_when=asyncio.FIRST_COMPLETED)

@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -247,8 +248,9 @@ class Journal:
         try:
             return self._transact(batch)
         except Exception as error:  # noqa: BLE001
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # a disk that is broken may refuse that, too
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
             if len(batch) > 1:
                 return [answer for item in batch for answer in self._answers([item])]
             text = f"journal {self.path} cannot be written: {error}; make room or mend the disk"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.site.status.test_host_check import settings_in
 
+from fedproc.site.executors import several as module
 from fedproc.site.executors.base import ExecutorError, Handle, Limits, Observation, Offer, Phase, Spec
 from fedproc.site.executors.making import make_executor
 from fedproc.site.executors.several import SeveralExecutors, offers_of
@@ -119,3 +121,19 @@ async def test_executor_that_is_away_keeps_no_job_of_another(both: tuple[Several
     with pytest.raises(ExecutorError, match="sandbox is away"):
         await several.discard({"job": "j-1"})
     assert slurm.jobs == set()
+
+
+async def test_executor_that_hangs_keeps_no_other_from_its_answer(
+    both: tuple[SeveralExecutors, One, One], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several, sandbox, _ = both
+
+    async def hangs() -> Offer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(module, "_OFFER_SECONDS", 0.01)
+    monkeypatch.setattr(sandbox, "offer", hangs)
+    offers = await offers_of(several)
+    assert "has not answered" in offers["sandbox"].obstacle
+    assert offers["slurm"] == Offer("slurm")

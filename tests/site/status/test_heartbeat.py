@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from joserfc.jwk import ECKey
@@ -54,3 +54,37 @@ def test_a_host_with_too_much_to_offer_is_alive_all_the_same(sender: HeartbeatSe
     assert isinstance(said, Heartbeat)
     assert (said.datasets, said.open_jobs) == ((), 7)
     assert "may have 4.00 MiB" in said.condition_text
+
+
+@pytest.mark.parametrize("odd", ["\udcff", None])
+async def test_a_host_whose_offers_cannot_be_told_is_alive_all_the_same(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, odd: str | None
+) -> None:
+    """A name that is no UTF-8; no thread to be had."""
+    sent: list[bytes] = []
+    whole = heartbeat()
+
+    async def publish(_kind: str, body: bytes) -> None:
+        sent.append(body)
+
+    async def offers(_: HeartbeatSender) -> Heartbeat:
+        if odd is None:
+            raise RuntimeError("can't start new thread")
+        return whole.model_copy(update={"condition_text": odd})
+
+    monkeypatch.setattr(HeartbeatSender, "_heartbeat", offers)
+    services: Any = SimpleNamespace(
+        identity=SimpleNamespace(signer=Signer(KEY), clock=clock),
+        signals=SimpleNamespace(heartbeat=None),
+        settings=SimpleNamespace(host="UB", heartbeat_seconds=5),
+        journal=SimpleNamespace(epoch="one"),
+        pool=SimpleNamespace(capacity=lambda: whole.capacity),
+        holds=SimpleNamespace(stopped=False, held="its disk is full"),
+    )
+    books: Any = SimpleNamespace(open_jobs=lambda: ["j-1"], digest=lambda: "")
+    broker: Any = SimpleNamespace(publish=publish)
+    await HeartbeatSender(services, books, broker, cast(Any, None))._send()
+    _, said = jws.unseal(sent[0], Signer(KEY).trusted, aud=jws.CENTRAL)
+    assert isinstance(said, Heartbeat)
+    assert (said.condition, said.open_jobs) == ("holding", 1)
+    assert said.condition_text == "its offers cannot be told; its log says why"

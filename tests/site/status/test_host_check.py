@@ -10,8 +10,10 @@ from typing import Any, cast
 import pytest
 
 from fedproc.common.errors import SystemFaultError
+from fedproc.contract.tool.task import Gpu, Resources
 from fedproc.contract.wire.messages import Capacity, HostReport
 from fedproc.onboarding.model.report import from_json
+from fedproc.onboarding.watch import take_sample
 from fedproc.site.centre.signals import Signals
 from fedproc.site.jobs.holds import Holds
 from fedproc.site.jobs.orchestrator import Orchestrator
@@ -42,6 +44,7 @@ FULL = WELL | {
     "alarms": [{"code": "disk-full", "what": "1.0 GB free on /", "cure": "free space on /"}],
     "unfit": ["disk"],
 }
+GPU_JOB = Resources(cpus=1, memory_mb=100, disk_mb=100, gpu=Gpu())
 
 
 def settings_in(folder: Path, more: str = "") -> Path:
@@ -103,6 +106,26 @@ async def test_while_the_disk_is_full_the_host_holds(site: Site) -> None:
     assert [g.uuid for g in site.pool.capacity().gpus] == ["GPU-a"]
     site.apply(WELL)
     assert (site.holds.held, site.pool.withheld, site.accepts) == (None, None, True)
+
+
+async def test_a_sample_that_cannot_be_taken_costs_no_waiting_job_its_turn(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.apply(WELL)
+    holder = await site.pool.acquire("a", GPU_JOB)
+    waiting = asyncio.create_task(site.pool.acquire("b", GPU_JOB))
+
+    async def no_process(*_: Any, **__: Any) -> Any:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_process)
+    site.apply(await take_sample(watch_settings(site.settings)))
+    assert "could not be started" in (site.pool.withheld or "")
+    with pytest.raises(SystemFaultError, match="could not be started"):
+        await whole_check(site.file, site.settings)
+    site.apply(WELL)
+    site.pool.release("a")
+    assert await waiting == holder
 
 
 async def test_a_journal_that_works_does_not_lift_the_hold_of_a_full_disk(site: Site) -> None:

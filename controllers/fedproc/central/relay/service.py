@@ -34,7 +34,7 @@ from fedproc.common.errors import FedprocError, UnavailableError
 from fedproc.common.http import text_of
 from fedproc.common.keys import Signer
 from fedproc.common.log import get_logger
-from fedproc.common.tasks import run_together
+from fedproc.common.tasks import kept_up, run_together
 from fedproc.common.tlog.errors import LogError
 from fedproc.common.tls import client_context
 from fedproc.contract.wire import routing
@@ -79,14 +79,17 @@ class Relay:
         return self._sequencer.problem or self._state
 
     async def run(self) -> None:
-        """Everything at once; a fault that no loop expects ends the program, and its supervisor starts it again."""
+        """Everything at once; a loop that a fault ends that it does not expect is begun again, and the log says so."""
         await asyncio.to_thread(self._publisher.release_claims)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._notifier.keep_listening(self._on_topic))
-                loops = (self._connect(), self._clock(), self._heartbeat(), self._keeper.run(), self._keep_log())
-                for loop in loops:
-                    group.create_task(loop)
+                loops = {
+                    "broker": self._connect, "deadlines": self._clock, "heartbeat": self._heartbeat,
+                    "retention": self._keeper.run, "transparency log": self._keep_log,
+                }  # fmt: skip
+                for name, loop in loops.items():
+                    group.create_task(kept_up(name, loop))
                 if self._settings.tracing is not None:
                     group.create_task(TraceSender(self._engine, self._settings.tracing).run())
         finally:

@@ -107,6 +107,6 @@ def _read(path: Path) -> Witnessed | None:
         return Witnessed.of_json(kept)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         log.error("witness.unreadable", file=str(path), reason=str(error))
         return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 from fedproc.site.executors.base import Executor, ExecutorError, Handle, Observation, Offer, Phase, Spec
 
 _OF = "executor"
+_OFFER_SECONDS = 60.0
 
 
 class SeveralExecutors:
@@ -76,7 +78,14 @@ class SeveralExecutors:
 
 
 async def offers_of(executor: Executor) -> dict[str, Offer]:
-    """What each executor of a host can do now, by its name."""
-    if isinstance(executor, SeveralExecutors):
-        return {name: await one.offer() for name, one in executor.executors.items()}
-    return {executor.name: await executor.offer()}
+    """What each executor of a host can do now, by its name. One that hangs keeps no other from its answer."""
+    several = executor.executors if isinstance(executor, SeveralExecutors) else {executor.name: executor}
+    return dict(zip(several, await asyncio.gather(*map(_offer_of, several.values())), strict=True))
+
+
+async def _offer_of(executor: Executor) -> Offer:
+    try:
+        async with asyncio.timeout(_OFFER_SECONDS):
+            return await executor.offer()
+    except TimeoutError:
+        return Offer(obstacle=f"it has not answered for {_OFFER_SECONDS:g} s; see why it hangs")

@@ -45,13 +45,39 @@ class HeartbeatSender:
             await self._services.holds.probe_journal()
             await self._services.tlog.probe()
             try:
-                message = await self._heartbeat()
-                await self._broker.publish("heartbeat", self._sealed(message))
+                message = await self._send()
                 self._note_shown(message)
             except UnavailableError as error:
                 log.warning("heartbeat.not_sent", reason=error.message)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), self._services.settings.heartbeat_seconds)
+
+    async def _send(self) -> Heartbeat:
+        """Whatever this host's offers hold: it is alive all the same, and the centre and the log are told."""
+        try:
+            message = await self._heartbeat()
+            sealed = self._sealed(message)
+        except Exception as error:
+            log.error("heartbeat.without_offers", reason=str(error), exc_info=error)
+            message = self._bare("its offers cannot be told; its log says why")
+            sealed = self._signed(message)
+        await self._broker.publish("heartbeat", sealed)
+        return message
+
+    def _bare(self, text: str) -> Heartbeat:
+        """What needs no file, no thread and no driver."""
+        return Heartbeat(
+            host=self._services.settings.host,
+            epoch=self._services.journal.epoch,
+            time=now(),
+            interval=self._services.settings.heartbeat_seconds,
+            software=version("fedproc"),
+            condition=self._condition()[0],
+            condition_text=text,
+            capacity=self._services.pool.capacity(),
+            open_jobs=len(self._reconciliation.open_jobs()),
+            open_jobs_digest=self._reconciliation.digest(),
+        )
 
     def _note_shown(self, message: Heartbeat) -> None:
         """The broker has it, so that the centre will: the next proof begins there."""

@@ -1,9 +1,10 @@
 """How this host is (docs/host-check.md): a sample of GPUs and disks every minute, a whole check every day.
 
 A sample decides what jobs may have. A GPU that cannot be used is not offered, and jobs that need more than is left are
-refused once that has lasted for a while; while a disk is full, or cannot be written, the host holds. The heartbeat carries the last sample with a
-summary of the last whole check, whose report goes to the centre each time that it is made: at start, daily, and when an
-alarm comes or goes. Both are measured by child processes, so that a driver that hangs or crashes takes nothing with it.
+refused once that has lasted for a while; while a disk is full, or cannot be written, the host holds. The heartbeat
+carries the last sample with a summary of the last whole check, whose report goes to the centre each time that it is
+made: at start, daily, and when an alarm comes or goes. Both are measured by child processes, so that a driver that
+hangs or crashes takes nothing with it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ log = get_logger(__name__)
 _DAY = 24 * 3600.0
 _LONGEST = 60.0
 _HOLD = "disk"
+_NOT_TAKEN = "check-failed"
+"""of a sample, which tells nothing of GPUs, either"""
 
 
 class HostCheck:
@@ -75,7 +78,7 @@ class HostCheck:
         self._services.holds.hold(_HOLD, withheld)
         self._services.pool.fit(
             offered(sample, settings.capacity.gpus, mig="sandbox" not in settings.executors),
-            alarm=_formatted([alarm for alarm in sample["alarms"] if alarm not in disk]),
+            alarm=_formatted([alarm for alarm in sample["alarms"] if alarm not in disk or alarm["code"] == _NOT_TAKEN]),
             withheld=withheld,
         )
         if _signs(sample) != _signs(before):
@@ -116,15 +119,7 @@ async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict
 
     Raises :class:`SystemFaultError`.
     """
-    chosen = settings.check
-    profile = ("--profile-file", str(chosen.profile_file)) if chosen.profile_file else ("--profile", chosen.profile)
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "fedproc.onboarding", "check", "--json", "--settings", str(settings_file), *profile),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    child = await _begun(settings_file, settings)
     try:
         async with asyncio.timeout(_LONGEST):
             output, errors = await child.communicate()
@@ -143,6 +138,21 @@ async def whole_check(settings_file: Path, settings: SiteSettings) -> tuple[dict
         raise SystemFaultError(
             f"the host check gave no report (exit code {child.returncode}): {reason[-500:]}"
         ) from error
+
+
+async def _begun(settings_file: Path, settings: SiteSettings) -> asyncio.subprocess.Process:
+    chosen = settings.check
+    profile = ("--profile-file", str(chosen.profile_file)) if chosen.profile_file else ("--profile", chosen.profile)
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "fedproc.onboarding", "check", "--json", "--settings", str(settings_file), *profile),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except (OSError, RuntimeError) as error:  # no process, no thread, no descriptor is to be had now
+        raise SystemFaultError(f"the host check could not be started: {error}") from error
 
 
 def watch_settings(settings: SiteSettings) -> WatchSettings:

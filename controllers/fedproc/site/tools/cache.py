@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -152,7 +153,7 @@ class ToolCache:
             return False
         notes = self._home(installed.digest) / "ready"
         place = notes / task
-        known = place.exists() and place.read_text() == label
+        known = place.exists() and place.read_text(errors="replace") == label
         if not known:
             notes.mkdir(exist_ok=True)
             partial = notes / f".{task}.{_own_name()}"
@@ -165,7 +166,7 @@ class ToolCache:
         """What tasks run in has gone, by a name in its label: they are not ready here any more."""
         for place in self._folder.glob("sha256-*/ready/*"):
             with suppress(OSError):
-                if runtime in place.read_text():
+                if runtime in place.read_text(errors="replace"):
                     place.unlink()
         self._noted = {key: label for key, label in self._noted.items() if runtime not in label}
 
@@ -215,7 +216,7 @@ class ToolCache:
         home = notes.parent
         try:
             if home.name not in self._seen:
-                manifest, digest = verify_manifest((home / "manifest.jws").read_text(), self._keys)
+                manifest, digest = verify_manifest((home / "manifest.jws").read_text(errors="replace"), self._keys)
                 self._seen[home.name] = (manifest.tool.id, manifest.tool.version, digest)
             tasks = sorted(place.name for place in notes.iterdir() if not place.name.startswith("."))
         except (UnreadableError, OSError) as error:
@@ -231,7 +232,7 @@ class ToolCache:
         home = self._home(tool.digest)
         signed = home / "manifest.jws"
         if await asyncio.to_thread(signed.exists):
-            return self._verified(tool, await asyncio.to_thread(signed.read_text), home)
+            return self._verified(tool, await asyncio.to_thread(partial(signed.read_text, errors="replace")), home)
         text = await self._transfer.manifest(tool, on_wait)
         installed = self._verified(tool, text, home)
         bundle = await self._transfer.bundle(tool, on_wait)

@@ -121,7 +121,7 @@ def is_gone(state: dict[str, Any]) -> bool:
 def seconds_since_start(state: dict[str, Any]) -> float:
     """How long it has been running, by the age of its first process: this machine's clock may have been set since."""
     with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{state['Pid']}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{state['Pid']}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return max(0.0, _uptime() - int(fields[_START_TIME]) / os.sysconf("SC_CLK_TCK"))
     return _possible(datetime.now(UTC) - datetime.fromisoformat(state["StartedAt"]))
 
