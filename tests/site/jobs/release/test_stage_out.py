@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from joserfc.jwk import ECKey
 from tests.support.masking import MaskingHosts
 
@@ -22,7 +25,9 @@ from fedproc.contract.wire import limits
 from fedproc.contract.wire.datasets import DatasetGrant
 from fedproc.contract.wire.jws import CENTRAL, seal, unseal
 from fedproc.contract.wire.messages import JobOrder
+from fedproc.site.jobs import artefacts
 from fedproc.site.jobs.record import JobRecord
+from fedproc.site.jobs.release import masking, room, stage_out
 from fedproc.site.jobs.release.stage_out import check, release, terms_of, upload
 from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.services import Services
@@ -374,3 +379,34 @@ async def test_sealed_file_that_was_changed_is_not_masked_and_sent(tmp_path):
     with pytest.raises(SystemFaultError, match="changed after it was sealed"):
         await upload(_masking(transfer, tmp_path, hosts), record, task, tmp_path, lambda _: None)
     assert transfer.received == []
+
+
+@pytest.mark.parametrize("what", ["masked", "receipt", "question"])
+async def test_full_disk_after_the_decision_is_waited_for_and_nothing_is_sent_twice(tmp_path, monkeypatch, what):
+    monkeypatch.setattr(room, "_PAUSE", 0.001)
+    hosts, transfer, said = MaskingHosts(), Kept(), []
+    record, task = _masked_job(tmp_path, hosts)
+    services = _masking(transfer, tmp_path, hosts)
+    if what == "receipt":
+        record.masked, own = frozenset(), X25519PrivateKey.generate().public_key().public_bytes_raw()
+        record.order = record.order.model_copy(update={"encrypt_to": base64.b64encode(own).decode()})
+    owner, name = {
+        "masked": (masking, "write_atomically"),
+        "receipt": (artefacts, "write_atomically"),
+        "question": (stage_out, "findings_apart"),
+    }[what]
+    real, left = getattr(owner, name), [2]
+
+    def full(*arguments):
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return [] if what == "question" else real(*arguments)
+
+    monkeypatch.setattr(owner, name, full)
+    if what == "question":
+        assert await check(services, record, task, tmp_path, {}, said.append) == []
+    else:
+        await upload(services, record, task, tmp_path, said.append)
+        assert len(transfer.sent) == 1
+    assert said[-3:] == [room.WAITING, room.WAITING, None]

@@ -10,7 +10,6 @@ from pathlib import Path
 from fedproc.common.errors import RefusedError, SystemFaultError, ToolFaultError
 from fedproc.common.files import sha256_of
 from fedproc.common.log import get_logger
-from fedproc.common.tasks import stoppable
 from fedproc.contract.api.files import NewUpload
 from fedproc.contract.tool.leaving import OF_PERSONS
 from fedproc.contract.tool.task import OutputDecl, Task
@@ -24,7 +23,7 @@ from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.release import earlier_releases, masking
 from fedproc.site.jobs.release.for_researcher import ForResearcher
 from fedproc.site.jobs.release.known_values import known_of
-from fedproc.site.jobs.release.room import with_room
+from fedproc.site.jobs.release.room import with_room, written_with_room
 from fedproc.site.jobs.reviewing import Decision
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import confirm_datasets
@@ -85,7 +84,7 @@ async def release(
     """
     while True:
         policy = services.policy
-        found = await check(services, record, task, sealed)
+        found = await check(services, record, task, sealed, on_wait=on_wait)
         if not found and record.decision is None:
             found = await shown_all_the_same(services, record, task)
         begun = record.review is not None and bool(record.review.opinions)
@@ -103,8 +102,9 @@ async def release(
 
 
 async def check(
-    services: Services, record: JobRecord, task: Task, sealed: Path, hashes: Mapping[str, str] | None = None
-) -> list[Finding]:
+    services: Services, record: JobRecord, task: Task, sealed: Path,
+    hashes: Mapping[str, str] | None = None, on_wait: OnWait = lambda _: None,
+) -> list[Finding]:  # fmt: skip
     """What keeps the sealed outputs from leaving by themselves; of what no person may let out, there is more left.
 
     Each finding goes to the host's log. Raises :class:`RefusedError` if nothing may leave; its text is the same
@@ -112,9 +112,8 @@ async def check(
     """
     if not task.outputs:
         return []
-    found = await stoppable(
-        findings_apart, terms_of(services, record, task), task, sealed, known_of(services, record, task)
-    )
+    terms, known = terms_of(services, record, task), known_of(services, record, task)
+    found = await with_room(on_wait, findings_apart, terms, task, sealed, known)
     found += await earlier_releases.findings(services, record, task, record.sealed if hashes is None else hashes)
     record.rules = _rules_used(services, found)
     for each in found:
@@ -202,7 +201,7 @@ async def publish_artefacts(
         return
     await confirm_datasets(services, record)
     hashes, folder = await with_room(on_wait, artefacts.seal_once, task, workspace), artefacts.folder_of(workspace)
-    if await check(services, record, task, folder, hashes):
+    if await check(services, record, task, folder, hashes, on_wait):
         raise RefusedError("an artefact may not leave this site by itself", code="release.artefact")
     record.artefacts = await upload(services, record, task, folder, on_wait, hashes)
     record.sealed = None
@@ -292,7 +291,7 @@ async def _upload_one(
     if await asyncio.to_thread(sha256_of, source) != digest:
         raise artefacts.changed(relative)
     if declared.name in record.masked:
-        source = await asyncio.to_thread(masking.write_masked, services, record, declared, source)
+        source = await written_with_room(on_wait, masking.write_masked, services, record, declared, source)
         digest = await asyncio.to_thread(sha256_of, source)
     return await _send(services, _announced(record, declared, relative, source, digest), source, on_wait)
 
@@ -307,7 +306,7 @@ async def _upload_encrypted(
     await with_room(on_wait, parcel.encrypt_once, source, digest)
     new = _announced(record, declared, relative, parcel.encrypted, await asyncio.to_thread(parcel.sha256))
     output = await _send(services, parcel.described(new, digest), parcel.encrypted, on_wait)
-    await asyncio.to_thread(parcel.keep, output)
+    await written_with_room(on_wait, parcel.keep, output)
     return output
 
 
@@ -327,7 +326,7 @@ async def _upload_artefact(
     digest = await asyncio.to_thread(sha256_of, parcel.encrypted)
     new = _announced(record, declared, relative, parcel.encrypted, digest, recipient)
     output = await _send(services, new, parcel.encrypted, on_wait)
-    await asyncio.to_thread(parcel.keep, output)
+    await written_with_room(on_wait, parcel.keep, output)
     return output
 
 
