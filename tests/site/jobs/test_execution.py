@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
-from tests.support.orchestrator import SECONDS, Host, S, order
+from tests.support.orchestrator import SECONDS, Host, S, order, record
 
 from fedproc.common.errors import ToolFaultError
-from fedproc.site.executors.base import Observation, Phase
-from fedproc.site.jobs.execution import Execution
+from fedproc.contract.times import now
+from fedproc.contract.wire.messages import Used
+from fedproc.site.executors.base import Observation, Phase, Usage
+from fedproc.site.jobs.execution import Execution, _seconds_of
+from fedproc.site.jobs.record import JobRecord
 from fedproc.site.journal import Journal
 
 WRITER: Any = SimpleNamespace(save=None)
@@ -112,3 +116,26 @@ async def _when_lost(host: Host, step: str) -> dict[str, Any]:
         saved = await found
     await host.orchestrator.close()
     return dict(saved)
+
+
+def test_step_whose_end_is_seen_again_after_a_restart_counts_once() -> None:
+    found = record(S.running)
+    steps = Execution.__new__(Execution)
+    steps._record = found
+    first = Observation(Phase.exited, exit_code=0, seconds=10, usage=Usage(4.0, 700))
+    for _ in range(2):
+        steps._account(first)
+    assert found.used == Used(seconds=10, cpu_seconds=4.0, memory_peak=700)
+    found.step, found.used_before = 1, found.used
+    again = JobRecord.model_validate(found.as_json())
+    steps._record = again
+    for _ in range(2):
+        steps._account(Observation(Phase.exited, exit_code=0, seconds=5, usage=Usage(1.0, 300)))
+    assert again.used == Used(seconds=15, cpu_seconds=5.0, memory_peak=700)
+
+
+def test_time_that_a_step_ran_before_a_restart_counts_where_its_executor_says_when_it_began() -> None:
+    began = (now() - timedelta(minutes=5)).isoformat()
+    assert 299 < _seconds_of(Observation(Phase.running, started=began)) < 310
+    assert _seconds_of(Observation(Phase.running, started=began, seconds=7.0)) == 7.0
+    assert _seconds_of(Observation(Phase.running)) == 0.0

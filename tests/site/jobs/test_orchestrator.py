@@ -16,8 +16,9 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.contract.states import JobState
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import JobOrder, Start
+from fedproc.site.jobs import execution as execution_module
+from fedproc.site.jobs import logged, writer
 from fedproc.site.jobs import run as jobs_run
-from fedproc.site.jobs import writer
 from fedproc.site.jobs.adoption import adopt_shares
 from fedproc.site.jobs.record import EndStep, JobRecord
 from fedproc.site.jobs.release.opinions import Reviewer, Word
@@ -138,6 +139,47 @@ async def test_time_in_a_clusters_queue_is_none_of_a_jobs_limit(host: Host, monk
     host.executor.queued = False
     found = await host.ended(ordered.job)
     assert (found.state, found.code) == (S.failed, "tool_fault.time_limit")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_job_that_still_waits_in_a_clusters_queue_by_its_start_deadline_expires(
+    host: Host, monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    monkeypatch.setattr(execution_module, "_LOOK_SECONDS", 0.01)
+    host.executor.queued = True
+    if restarted:
+        waits = record(S.running, ("GPU-1",))
+        job = await host.has(waits)
+        await host.orchestrator.resume()
+    else:
+        ordered = order()
+        job = ordered.job
+        await host.orchestrator.accept(ordered)
+        await host.runs(job)
+    deadlines = host.orchestrator.runs[job].record.order.deadlines
+    late = deadlines.model_copy(update={"start_by": now()})
+    host.orchestrator.runs[job].record.order = order().model_copy(update={"job": job, "deadlines": late})
+    found = await host.ended(job)
+    assert (found.state, found.code) == (S.expired, "expired")
+    assert "could not start" in str(found.reason)
+
+
+@pytest.mark.parametrize("before", ["tool", "log"])
+async def test_start_deadline_counts_for_all_that_comes_before_the_start(
+    host: Host, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    soon = now() + timedelta(seconds=0.2)
+    ordered = order()
+    ordered = ordered.model_copy(update={"deadlines": ordered.deadlines.model_copy(update={"start_by": soon})})
+    if before == "tool":
+        host.tools.hold()
+    else:
+        monkeypatch.setattr(logged, "note_start", lambda *_: asyncio.Event().wait())
+    await host.orchestrator.accept(ordered)
+    found = await host.ended(ordered.job)
+    assert (found.state, found.code) == (S.expired, "expired")
+    assert "could not start" in str(found.reason)
+    assert host.executor.started == []
 
 
 @pytest.mark.slow

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from fedproc.common.errors import SystemFaultError, ToolFaultError
 from fedproc.common.text import of_bytes
 from fedproc.contract.states import JobState
+from fedproc.contract.times import now
 from fedproc.contract.tool.task import Ready, Task, TaskKind
 from fedproc.contract.wire.messages import Used
 from fedproc.site.executors.base import Executor, ExecutorError, Handle, Observation, Phase, Spec
@@ -21,10 +22,12 @@ from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.services import Services
 from fedproc.site.jobs.stage_in import Prepared, make_spec, ports
 from fedproc.site.jobs.streams import Streams
+from fedproc.site.jobs.verdict import NotStartedError
 from fedproc.site.jobs.writer import RecordWriter
 
 OnReady = Callable[[], Awaitable[None]]
 
+NOT_STARTED = "it could not start by its deadline"
 _POLL_SECONDS = 0.05
 _PRINTED = ("stdout", "stderr")
 _LAST_BYTES = 4096
@@ -79,6 +82,7 @@ class Execution:
                 return
             self._record.discarding, self._record.handle = self._record.handle, None
             self._record.step += 1
+            self._record.used_before = self._record.used
             self._streams.restart()
             await self._writer.saved()
 
@@ -100,8 +104,7 @@ class Execution:
                 record.enter(JobState.running)
             self._writer.save()
             return await self._watch(record.handle, 0.0)
-        observed = await self._executor.poll(record.handle)
-        return await self._watch(record.handle, observed.seconds or 0.0)
+        return await self._watch(record.handle, _seconds_of(await self._executor.poll(record.handle)))
 
     async def _submit(self, spec: Spec) -> Handle:
         """Submit. Where this is cancelled meanwhile, the submission goes on, and the record gets to know its handle."""
@@ -161,11 +164,17 @@ class Execution:
         raise ToolFaultError(f"ran longer than its limit of {seconds} s", code="tool_fault.time_limit")
 
     async def _has_begun(self, handle: Handle) -> bool:
+        """Raises :class:`NotStartedError` where its first step still waits by the deadline of its start."""
         try:
             observed = await self._executor.poll(handle)
         except ExecutorError:
             return False  # it is away, and asked again
-        return observed.phase is not Phase.running or observed.started is not None
+        if observed.phase is not Phase.running or observed.started is not None:
+            return True
+        clock, start_by = self._services.identity.clock, self._record.order.deadlines.start_by
+        if self._record.step == 0 and clock.trusted and clock.now() > start_by:
+            raise NotStartedError(f"{NOT_STARTED} ({start_by.isoformat(timespec='seconds')})")
+        return False
 
     async def _end_when_finished(self, handle: dict[str, Any]) -> None:
         await self.finish.wait()
@@ -211,10 +220,18 @@ class Execution:
         return ""
 
     def _account(self, observed: Observation) -> None:
+        """What this step used, and those before it: the same again for a step whose end is seen again."""
         record = self._record
         record.exit_code = observed.exit_code
-        seconds = (record.used.seconds or 0) + (observed.seconds or 0)
-        record.used = Used(seconds=seconds, **asdict(observed.usage))
+        before = record.used_before
+        if before is None:  # the release before kept one sum alone
+            before = record.used_before = record.used if record.step else Used()
+        usage = observed.usage
+        record.used = Used(
+            seconds=(before.seconds or 0) + (observed.seconds or 0),
+            cpu_seconds=_sum(before.cpu_seconds, usage.cpu_seconds),
+            memory_peak=max((n for n in (before.memory_peak, usage.memory_peak) if n is not None), default=None),
+        )
 
     def _judge(self, observed: Observation, last: bool) -> None:
         if observed.phase is Phase.absent or (observed.exit_code is None and observed.limit is None):
@@ -260,6 +277,17 @@ class Execution:
                 code="tool_fault.status",
                 at_host=f"{probe.field}: {value!r:.200}",
             )
+
+
+def _seconds_of(observed: Observation) -> float:
+    """How long it has run: an executor that does not measure it knows when it began."""
+    if observed.seconds is not None or observed.started is None or observed.phase is not Phase.running:
+        return observed.seconds or 0.0
+    return max(0.0, (now() - datetime.fromisoformat(observed.started)).total_seconds())
+
+
+def _sum(before: float | None, more: float | None) -> float | None:
+    return more if before is None else before + (more or 0)
 
 
 def _by_signal(code: int | None, *, asked: bool = False) -> str:

@@ -59,6 +59,8 @@ class JobRecord(BaseModel):
     command: tuple[str, ...] = ()
     exit_code: int | None = None
     used: Used = Used()
+    used_before: Used | None = None
+    """what of it the steps used that are over"""
     outputs: tuple[Output, ...] = ()
     artefacts: tuple[Output, ...] = ()
     connections: tuple[ConnectionUse, ...] = ()

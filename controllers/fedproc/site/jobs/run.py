@@ -8,6 +8,7 @@ recovers the job from its record.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,7 +26,7 @@ from fedproc.site.executors.base import Mount
 from fedproc.site.jobs import grants, logged
 from fedproc.site.jobs.ahead import Ahead
 from fedproc.site.jobs.deadline import deadline, held_until, trust
-from fedproc.site.jobs.execution import Execution
+from fedproc.site.jobs.execution import NOT_STARTED, Execution
 from fedproc.site.jobs.record import JobRecord
 from fedproc.site.jobs.release import earlier_releases, masking
 from fedproc.site.jobs.release.opinions import Word
@@ -52,6 +53,7 @@ from fedproc.site.tools.cache import InstalledTool, Runtime
 _log = get_logger(__name__)
 
 _BEFORE_RUN = (JobState.accepted, JobState.materialising, JobState.prepared)
+_GANG_LATE = "the other jobs of its experiment were not prepared in time"
 MAKING = "the packages or the image that it runs in: this host fetches them once for each version"
 
 
@@ -190,9 +192,10 @@ class JobRun:
     async def _work(self) -> None:
         record, deadlines = self.record, self.record.order.deadlines
         with self._by(deadlines.release_by, "its outputs were not released in time"):
-            rule = self._services.policy.rule(record.order)
-            await freeze_cohorts(self._services, record)
-            installed = await self._services.tool_cache.get(record.order.tool, self._writer.wait_for)
+            with self._start_by():
+                rule = self._services.policy.rule(record.order)
+                await freeze_cohorts(self._services, record)
+                installed = await self._services.tool_cache.get(record.order.tool, self._writer.wait_for)
             task = _task_of(installed, record.order.task)
             self._services.policy.check_task(rule, task)
             masking.protect(self._services, record, rule, installed.manifest.tool)
@@ -206,16 +209,26 @@ class JobRun:
                     self._services.pool.keep_disk_alone(record.job, _seconds_until(deadlines.release_by))
             await self._leaving.run(installed.manifest.tool, task)
 
+    def _start_by(self) -> AbstractContextManager[None]:
+        """Around all that a job does before it is submitted; in a cluster's queue its execution looks for itself."""
+        start_by = self.record.order.deadlines.start_by
+        return contextlib.nullcontext() if self.may_have_started else self._by(start_by, NOT_STARTED)
+
     def _by(self, moment: datetime, text: str) -> AbstractContextManager[None]:
         return deadline(moment, text, self._services.identity.clock, self.stop)
 
     async def _run(self, installed: InstalledTool, task: Task) -> None:
+        with self._start_by():
+            execution = await self._made_ready(installed, task)
+        async with grants.asked_again(self._services, self.record, self.save, self.stop):
+            await execution.run()
+
+    async def _made_ready(self, installed: InstalledTool, task: Task) -> Execution:
         prepared = await self._stage_in(installed, task)
         await fetch_artefacts(self._services, self.record, self._workspace, self._writer.wait_for)
         rule = _rule_now(self._services, self.record, task)
         await self._wiring.open(task, rule, installed.manifest.tool)
-        outgoing = (self._services, self.record, task, self._workspace, self._writer.wait_for)
-        publish = partial(publish_artefacts, *outgoing)
+        publish = partial(publish_artefacts, self._services, self.record, task, self._workspace, self._writer.wait_for)
         execution = Execution(self._services, self.record, prepared, self._writer, publish)
         if self.record.finish:
             execution.finish.set()
@@ -224,16 +237,14 @@ class JobRun:
             await earlier_releases.note_connections(self._services, self.record, task, self._writer.wait_for)
             await logged.note_start(self._services, self.record, execution.streams, self._writer.wait_for)
             _rule_now(self._services, self.record, task)
-        async with grants.asked_again(self._services, self.record, self.save, self.stop):
-            await execution.run()
+        return execution
 
     # -- before it runs --------------------------------------------------------------------------
 
     async def _stage_in(self, installed: InstalledTool, task: Task) -> Prepared:
         record = self.record
         if record.state is not JobState.running:
-            with self._by(record.order.deadlines.start_by, "it could not start by its deadline"):
-                return await self._stage_in_fresh(installed, task)
+            return await self._stage_in_fresh(installed, task)
         share = Share.from_json(record.share or {})  # adopted before this run began
         runtime = await self._services.runtimes.ready(installed, task, record.executor)
         datasets = await materialise(self._services, record, task, self._workspace, self._writer.wait_for)
@@ -293,11 +304,8 @@ class JobRun:
         if self._started.is_set():
             return
         self._writer.wait_for("the other jobs of its experiment")
-        if until is None:
+        with contextlib.nullcontext() if until is None else self._by(until, _GANG_LATE):
             await self._started.wait()
-        else:
-            with self._by(until, "the other jobs of its experiment were not prepared in time"):
-                await self._started.wait()
         self.record.waiting_for = None
 
 

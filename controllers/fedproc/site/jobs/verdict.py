@@ -25,8 +25,15 @@ class WithheldError(RefusedError):
     code = "release.expired"
 
 
+class NotStartedError(FedprocError):
+    """It had not begun by the moment by which it had to; the job ends as ``expired``."""
+
+    code = "expired"
+
+
 _STATES: tuple[tuple[type[FedprocError], JobState], ...] = (
     (WithheldError, JobState.expired),
+    (NotStartedError, JobState.expired),
     (RefusedError, JobState.refused),
     (ToolFaultError, JobState.failed),
     (SystemFaultError, JobState.error),
