@@ -24,7 +24,7 @@ from fedproc.common.errors import (
     UnavailableError,
     UnreadableError,
 )
-from fedproc.common.http import text_of
+from fedproc.common.http import is_problem, text_of
 from fedproc.common.log import get_logger
 from fedproc.common.retry import attempts
 
@@ -156,6 +156,19 @@ class Registry:
             raise ForbiddenError(
                 f"{what}: not allowed; a host reads only, and only while it is enrolled: ask the operator"
             )
+        if status == 413:
+            size = answer.request.headers.get("Content-Length", "its")
+            raise SystemFaultError(
+                f"{what}: something before the registry lets no body of {size} bytes through; have the gateway, or the "
+                "proxy on the way, take any (nginx: client_max_body_size 0)",
+                code="system_fault.store",
+            )
+        if status == 404 and not _is_of_registry(answer):
+            raise SystemFaultError(
+                f"{what}: what answers there is no registry. Is {self.name!r} the name that the gateway has for its "
+                f"store (gateway_store_name), and {self._url} its address?",
+                code="system_fault.store",
+            )
         if status == 404:
             raise NotFoundError(f"{what}: there is no such image; ask the operator to publish the tool again")
         response = answer.read()[:300].decode(errors="replace")
@@ -173,6 +186,12 @@ class Registry:
                 f"the registry {self.name} at {self._url} does not answer ({text_of(error)}): can this machine reach "
                 "it, is the proxy right, does it run?"
             ) from error
+
+
+def _is_of_registry(answer: httpx.Response) -> bool:
+    """A gateway that does not know the name leads to its API, or answers itself."""
+    kind = str(answer.headers.get("content-type", ""))
+    return not (is_problem(answer) or kind.startswith("text/html"))
 
 
 def _with_fresh_token(attempt: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fedproc.common.errors import SystemFaultError, UnavailableError
 from fedproc.common.files import partial_of, sha256_of
-from fedproc.common.http import TRANSIENT, BearerAuth, text_of
+from fedproc.common.http import TRANSIENT, BearerAuth, is_problem, text_of
 from fedproc.common.log import get_logger
 from fedproc.common.retry import persistently
 from fedproc.common.validation import lines_of
@@ -240,6 +240,9 @@ async def _check(answer: httpx.Response) -> None:
     if answer.status_code < 400:
         return
     text = (await answer.aread()).decode(errors="replace")[:500]
+    if answer.status_code == 413 and not is_problem(answer):
+        size = answer.request.headers.get("Content-Length", "its")
+        text = f"something before the API lets no body of {size} bytes through; have the gateway or the proxy take any"
     refusal = f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {text}"
     if answer.status_code in TRANSIENT:
         raise UnavailableError(refusal)
