@@ -48,7 +48,7 @@ def test_half_of_a_character_is_told_with_its_line(folder: Path) -> None:
 def test_folder_without_a_tool_is_told_how_to_begin(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place, text in (
-        (tmp_path / "empty", "holds no tool.yaml: begin with a copy of docs/examples/row_count, as docs/tools.md says"),
+        (tmp_path / "empty", "holds no tool.yaml: fedproc catalog new NAME writes a tool to begin with"),
         (tmp_path / "absent", "is no folder: name the one that holds the tool's tool.yaml"),
         (tmp_path, "holds no tool.yaml, and tools are below it: name each (tool)"),
     ):
@@ -99,6 +99,36 @@ CASES = [
         "output: count}", "output: count, media_types: [text/csv]}", "media_types: [text/csv]",
         "media_types: output count of task count is application/json",
     ),
+    (
+        "  name: Row count", "\tname: Row count", "\tname: Row",
+        "a tab stands here, and YAML is indented by blanks alone",
+    ),
+    ("version: 1.0.0", "version: 1.0", "version: 1.0", "version: must be text: put it in quotes; a version is three"),
+    (
+        "version: 1.0.0", "version: v1", "version: v1",
+        'version: is no version; a version is three whole numbers, as vers',
+    ),
+    (
+        "id: row-count", "id: Row Count", "id: Row",
+        "id: is no name of this kind: one has small letters and digits, with",
+    ),
+    (
+        "    inputs:\n      - {name: t", "    inptus:\n      - {name: t", "{name: t",
+        "inptus: is not known here; did you mean inputs?",
+    ),
+    ("cpus: 0.5", "cpus: half", "cpus: half", "tasks.0.resources.cpus: must be a number"),
+    (
+        "needs:\n      - {task: count, condition: exited}", "needs: count", "needs: count",
+        "tasks.1.needs: must be a list: entr",
+    ),
+    (
+        "{input}/table", "{input}/tabel", "tabel",
+        "{input}/tabel is no input of task count; did you mean table? it has table",
+    ),
+    (
+        "{output}/count.json", "{output}/counts.json", "counts.json",
+        "{output}/counts.json is no output of task count; did you mean count.json? it has count.json; what is not",
+    ),
     ("default: true", "default: true, x-columns: names", "x-columns", "x-columns: is name or formula, and not 'names'"),
     (
         "default: true", "default: true, x-column-types: [float]", "x-column-types",
@@ -114,6 +144,29 @@ def test_fault_is_told_with_its_line(folder: Path, before: str, after: str, plac
     assert text in told
     first = next(line for line in told.splitlines() if text in line)
     assert first.startswith(f"{folder}/tool.yaml:{line_of(folder, place)}: "), first
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('    command: ["{python}", "{source}/count.py", count', '    comand: ["{python}", "{source}/count.py", count'),
+        ("- {task: count, condition: exited}", "- {task: cuont, condition: exited}"),
+        ("  name: Row count", "\tname: Row count"),
+    ],
+)
+def test_one_mistake_is_told_once(folder: Path, before: str, after: str) -> None:
+    assert len(said(folder, before, after).splitlines()) == 1
+
+
+def test_program_that_is_no_python_is_told_with_its_line(folder: Path) -> None:
+    program = folder / "count.py"
+    program.write_text(program.read_text().replace("import json", "import json)", 1))
+    line = line_of(folder, "{source}/count.py")
+    with pytest.raises(InvalidInputError) as caught:
+        load_tool(folder)
+    assert caught.value.message == (
+        f"{folder}/tool.yaml:{line}: tasks.0.command.1: count.py, line 3: this is no Python: unmatched ')'"
+    )
 
 
 def test_fault_of_a_value_that_stands_in_the_place_of_a_merged_one_is_told_with_its_own_line(folder: Path) -> None:

@@ -43,20 +43,24 @@ def tool(tmp_path: Path) -> Path:
     return Path(shutil.copytree(EXAMPLE, tmp_path / "row_count"))
 
 
-def checked(tool: Path, *more: str) -> str:
+def checked(tool: Path, *more: str, code: int = 0) -> str:
     done = CliRunner().invoke(catalog, ["check", str(tool), *more], env={"COLUMNS": "300"})
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == code, done.output
     return done.output
 
 
 @pytest.mark.slow
 def test_small_count_of_an_example_is_told_with_its_rule(tool: Path) -> None:
     (tool / "test/example_output/count/count.json").write_text('{"rows": 9}')
-    told = json.loads(checked(tool, "--json"))[0]["release"]
+    told = json.loads(checked(tool, "--json", code=1))[0]["release"]
     assert [entry["result"] for entry in told] == ["refuse", "review"]
     found = {entry["rule"]: entry for entry in told[0]["findings"]}["persons.floor"]
     assert (found["version"], found["threshold"], found["result"]) == (1, 10, "refuse")
-    assert "never leaves" in checked(tool)
+    lines = [line for line in checked(tool, code=1).splitlines() if "count.count" in line]
+    assert len(lines) == 1
+    assert "never leaves" in lines[0]
+    assert "(persons.floor v1)" in lines[0]
+    assert "wait for a person" not in lines[0]
 
 
 @pytest.mark.slow
@@ -64,9 +68,28 @@ def test_output_without_an_example_or_a_declaration_is_told(tool: Path) -> None:
     (tool / "test/example_output/add/total.json").unlink()
     text = (tool / "tool.yaml").read_text()
     (tool / "tool.yaml").write_text(text.replace("        content: *rows\n        statistics: *counts\n", ""))
-    told = " ".join(checked(tool).split())
+    told = " ".join(checked(tool, code=3).split())
     assert "task add: output total does not say what it holds" in told
     assert "test/example_output/add" in told
+
+
+@pytest.mark.slow
+def test_examples_that_are_none_or_missing_are_told(tool: Path) -> None:
+    (tool / "test/example_output/count/cuont.json").write_text("{}")
+    (tool / "test/example_output/ad").mkdir()
+    shutil.rmtree(tool / "test/example_input/count")
+    told = checked(tool, code=3)
+    assert "test/example_output/count/cuont.json: no output of the task has this path; did you mean count.json?" in told
+    assert "test/example_output/ad: the tool has no task of this name; did you mean add?" in told
+    assert "test/example_input/count is missing" in told
+
+
+def test_faults_of_several_tools_are_told_together(tool: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = CliRunner().invoke(catalog, ["check", str(tmp_path / "empty"), str(tool / "nothing")])
+    assert done.exit_code == 1
+    assert "holds no tool.yaml" in done.output
+    assert "is no folder" in done.output
 
 
 def test_declaration_with_room_for_free_text_is_refused_with_its_line(tool: Path) -> None:

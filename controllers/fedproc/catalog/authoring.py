@@ -16,6 +16,8 @@ from typing import Any, get_args
 import yaml
 from jsonschema import Draft202012Validator
 
+from fedproc.catalog.imports import unreadable
+from fedproc.common.text import did_you_mean
 from fedproc.contract.tool import columns
 from fedproc.contract.tool.declared import problems_of
 from fedproc.contract.tool.task import Placement, Task
@@ -25,6 +27,8 @@ from fedproc.contract.wire.datasets import ColumnType
 Where = tuple[int | str, ...]
 
 _SOURCE = re.compile(r"\{source\}/([^\s{}:;,'\"]+)")
+_INPUT = re.compile(r"\{input\}/([\w.-]+)")
+_OUTPUT = re.compile(r"\{output\}/([\w./-]+)(?![\w./-]|\{)")
 _HARMLESS = re.compile(r"--prefer-binary|--only-binary[\s=]+(?!.*:none:).*")
 """options that pip-compile writes into a lock, that lead nowhere else, and by which no package is built"""
 _ESCAPED = re.compile(r"\\[uU]")
@@ -50,7 +54,7 @@ def defects_of(manifest: Manifest, folder: Path) -> list[Defect]:
     """All that keeps this tool from running, or from doing what it says."""
     files = {file.path for file in manifest.files}
     found = [defect for check in _CHECKS for defect in check(manifest.tool)]
-    return [*found, *_files(manifest.tool, files), *_locks(manifest, folder)]
+    return [*found, *_files(manifest.tool, files), *_locks(manifest, folder), *_programs(manifest, folder)]
 
 
 def doubled_keys(root: yaml.Node | None, seen: set[int] | None = None) -> Iterator[tuple[int, str]]:
@@ -98,6 +102,49 @@ def _files(tool: Tool, files: set[str]) -> Iterator[Defect]:
             for path in _SOURCE.findall(text):
                 if not _is_there(path, files):
                     yield Defect(("tasks", number, *where), f"{{source}}/{path} is not in the folder")
+
+
+def _paths(tool: Tool) -> Iterator[Defect]:
+    """Inputs and outputs that a command names by another path than the task declares."""
+    for number, task in enumerate(tool.tasks):
+        inputs = {entry.name for entry in task.inputs}
+        taken = inputs | {"artefacts"}
+        written = {output.path for output in task.outputs}
+        for where, text in _texts(task):
+            place = ("tasks", number, *where)
+            for name in _INPUT.findall(text):
+                if name not in taken:
+                    near = did_you_mean(name, inputs) or ";"
+                    yield Defect(
+                        place, f"{{input}}/{name} is no input of task {task.name}{near} it has {_list(inputs)}"
+                    )
+            for path in _OUTPUT.findall(text):
+                if not _is_declared(path, written):
+                    near = did_you_mean(path, written) or ";"
+                    what = f"{{output}}/{path} is no output of task {task.name}{near} it has {_list(written)}"
+                    yield Defect(place, f"{what}; what is not declared never leaves: add an output with this path")
+
+
+def _is_declared(path: str, written: set[str]) -> bool:
+    """An output itself, a folder around one, or something within one that is a folder."""
+    plain = posixpath.normpath(path)
+    return any(f"{each}/".startswith(f"{plain}/") or plain.startswith(f"{each}/") for each in written)
+
+
+def _programs(manifest: Manifest, folder: Path) -> Iterator[Defect]:
+    """Programs that Python cannot read: each job of them would end in its first second."""
+    for path, line, text in unreadable(manifest, folder):
+        yield Defect(_place_of(manifest.tool, path), f"{path}, line {line}: this is no Python: {text}")
+
+
+def _place_of(tool: Tool, path: str) -> Where:
+    named = (
+        ("tasks", number, *where)
+        for number, task in enumerate(tool.tasks)
+        for where, text in _texts(task)
+        if path in map(posixpath.normpath, _SOURCE.findall(text))
+    )
+    return next(named, ("tasks",))
 
 
 def _is_there(path: str, files: set[str]) -> bool:
@@ -203,7 +250,7 @@ def _references(schema: Any, where: Where, seen: set[int]) -> Iterator[Where]:
 
 
 def _list(names: Any) -> str:
-    return ", ".join(names) or "none"
+    return ", ".join(sorted(names) if isinstance(names, set) else names) or "none"
 
 
 def _mode(tool: Tool) -> Iterator[Defect]:
@@ -243,4 +290,5 @@ _CHECKS: tuple[Callable[[Tool], Iterator[Defect]], ...] = (
     _mode,
     _media_types,
     _declarations,
+    _paths,
 )

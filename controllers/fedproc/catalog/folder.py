@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from fedproc.catalog.authoring import defects_of, doubled_keys, half_characters
+from fedproc.catalog.shape import shape_faults
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.files import read_regular, sha256_of
 from fedproc.contract.ids import is_safe_path, version_key
@@ -70,14 +71,13 @@ def _parse(description: Path) -> tuple[Tool, yaml.Node | None]:
     except OSError as error:
         raise InvalidInputError(f"{description}: cannot be read: {error.strerror}") from error
     except _NOT_YAML as error:
-        raise InvalidInputError(f"{description}: not YAML: {error}") from error
+        raise InvalidInputError(_not_yaml(description, error)) from error
     if defects:
         raise InvalidInputError("\n".join(defects))
     try:
         return Tool.model_validate(content), root
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        lines = [line for entry in found for line in _told(description, root, entry["loc"], entry["msg"])]
+        lines = [line for loc, text in shape_faults(error) for line in _told(description, root, loc, text)]
         raise InvalidInputError("\n".join(lines)) from error
 
 
@@ -86,7 +86,21 @@ def _no_tool(folder: Path) -> str:
         return f"{folder} is no folder: name the one that holds the tool's tool.yaml"
     if below := sorted(path.parent.name for path in folder.glob("*/tool.yaml"))[:_SHOWN]:
         return f"{folder} holds no tool.yaml, and tools are below it: name each ({', '.join(below)})"
-    return f"{folder} holds no tool.yaml: begin with a copy of docs/examples/row_count, as docs/tools.md says"
+    return f"{folder} holds no tool.yaml: fedproc catalog new NAME writes a tool to begin with"
+
+
+def _not_yaml(description: Path, error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f"{description}: not YAML: {error}"
+    problem = str(getattr(error, "problem", "") or "")
+    begun = getattr(error, "context_mark", None)
+    if "\\t" in problem:
+        what = "a tab stands here, and YAML is indented by blanks alone: put two blanks in its place"
+    else:
+        since = f", in what begins in line {begun.line + 1}" if begun is not None and begun.line != mark.line else ""
+        what = f"not YAML: {problem}{since}; look for a missing quote, bracket, colon, or another indentation"
+    return f"{description}:{mark.line + 1}: {what}"
 
 
 def _told(description: Path, root: yaml.Node | None, where: _Where, text: str) -> Iterator[str]:

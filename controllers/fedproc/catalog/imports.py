@@ -41,6 +41,19 @@ def unknown_imports(manifest: Manifest, folder: Path) -> list[str]:
     ]
 
 
+def unreadable(manifest: Manifest, folder: Path) -> Iterator[tuple[str, int, str]]:
+    """Of the programs that are used, those that are no Python: path, line, and what Python says of it."""
+    for path in sorted(_used(manifest, folder)):
+        try:
+            ast.parse((folder / path).read_bytes(), path)
+        except SyntaxError as error:
+            yield path, error.lineno or 1, error.msg
+        except ValueError as error:  # as of NUL bytes
+            yield path, 1, str(error)
+        except (OSError, RecursionError, MemoryError):
+            continue
+
+
 def _used(manifest: Manifest, folder: Path) -> set[str]:
     """What lies in no package, and what that imports of the packages beside it, directly or not.
 

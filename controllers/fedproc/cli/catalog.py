@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedproc.cli.show import AsJson, as_json, notice, say, table
+from fedproc.cli.show import AsJson, as_json, notice, say, say_fault, table
 from fedproc.client.session import signed_in
+from fedproc.common.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    pass
+    from fedproc.contract.tool.tool import Manifest
 
 catalog = typer.Typer(help="For tool providers and those who approve tools.", no_args_is_help=True)
 Store = Annotated[str | None, typer.Option(envvar="FEDPROC_STORE", help="the store's name: store.DOMAIN")]
@@ -24,28 +25,59 @@ Folder = Annotated[Path, typer.Argument(help="the tool's folder, with its tool.y
 
 
 @catalog.command()
+def new(
+    name: Annotated[str, typer.Argument(help="the tool's id, such as row-count")],
+    below: Annotated[Path, typer.Option(help="the folder in which its folder is made")] = Path(),
+) -> None:
+    """Write a tool to begin with: it counts the rows of a table at each site, and passes the check as it is."""
+    from fedproc.catalog.scaffolding import write_scaffold
+
+    folder = write_scaffold(name, below)
+    say(f"{folder} is written: tool.yaml, count.py, and what it is given and gives below test")
+    say(f"next: change them, then fedproc catalog check {folder}")
+
+
+@catalog.command()
 def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")], json: AsJson = False) -> None:
     """Check tools: what is wrong is named with file, line and key; and what a site would do with their examples.
 
-    A site with the default policy would look at the files below test/example_output as it is said.
+    A site with the default policy would look at the files below test/example_output as it is said. Exit codes: 0 all
+    fit; 1 a tool has a fault, or an output that never leaves; 3 something could not be tried, as an example is missing.
     """
-    from fedproc.catalog.folder import load_tool
     from fedproc.catalog.imports import unknown_imports
     from fedproc.catalog.signing import tool_digest
-    from fedproc.cli.example_release import release_of, show_release
+    from fedproc.cli.example_release import exit_code, release_of, show_release
     from fedproc.contract.tool.checks import hints
+    from fedproc.site.policy.examples import odd_examples, without_input
 
-    found = [(load_tool(each), each) for each in folder]
-    hinted = [f"{each}: {hint}" for m, each in found for hint in [*hints(m.tool.tasks), *unknown_imports(m, each)]]
-    for hint in hinted:
-        notice(hint)
+    found, is_wrong = _loaded(folder)
+    for manifest, each in found:
+        for hint in (*hints(manifest.tool.tasks), *unknown_imports(manifest, each), *odd_examples(manifest.tool, each)):
+            notice(f"{each}: {hint}")
     findings = {m.tool.id: release_of(m, each) for m, each in found}
     if json:
         rows = [{"id": m.tool.id, "version": m.tool.version, "digest": tool_digest(m)} for m, _ in found]
-        return as_json([row | {"release": findings[row["id"]]} for row in rows])
-    lines = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m, _ in found]
-    table(("tool", "version", "digest", "files"), lines, none="")
-    show_release(findings)
+        as_json([row | {"release": findings[row["id"]]} for row in rows])
+    else:
+        lines = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m, _ in found]
+        table(("tool", "version", "digest", "files"), lines, none="no tool could be read")
+        show_release(findings)
+    is_untried = any(without_input(manifest.tool, each) for manifest, each in found)
+    if code := 1 if is_wrong else exit_code(findings, is_untried=is_untried):
+        raise typer.Exit(code)
+
+
+def _loaded(folders: list[Path]) -> tuple[list[tuple[Manifest, Path]], bool]:
+    """The tools that can be read, and whether there are others: what is wrong with each of those is told."""
+    from fedproc.catalog.folder import load_tool
+
+    found: list[tuple[Manifest, Path]] = []
+    for each in folders:
+        try:
+            found.append((load_tool(each), each))
+        except InvalidInputError as error:
+            say_fault(error.message)
+    return found, len(found) < len(folders)
 
 
 @catalog.command()

@@ -8,6 +8,7 @@ from typing import Any
 from fedproc.cli.show import table
 from fedproc.contract.tool.tool import Manifest
 
+NOT_TRIED = 3
 _TEXTS = {
     "pass": "leaves by itself",
     "review": "waits for a person",
@@ -31,19 +32,22 @@ def release_of(manifest: Manifest, folder: Path) -> list[dict[str, Any]]:
 
 
 def show_release(findings: dict[str, list[dict[str, Any]]]) -> None:
-    """The same as a table, one line for each finding."""
-    rows = [row for tool, entries in findings.items() for entry in entries for row in _rows(tool, entry)]
+    """The same as a table, one line for each output: what becomes of it, and all that leads to that."""
+    rows = [_row(tool, entry) for tool, entries in findings.items() for entry in entries]
     if rows:
-        table(("tool", "output", "at a site with the default policy", "rule", "because"), rows, none="")
+        table(("tool", "output", "at a site with the default policy", "because"), rows, none="")
 
 
-def _rows(tool: str, entry: dict[str, Any]) -> list[tuple[str, ...]]:
+def exit_code(findings: dict[str, list[dict[str, Any]]], *, is_untried: bool) -> int:
+    """1 if an output never leaves, else 3 if something ``is_untried`` or an output has no example to try."""
+    results = {entry["result"] for entries in findings.values() for entry in entries}
+    return 1 if "refuse" in results else NOT_TRIED if is_untried or None in results else 0
+
+
+def _row(tool: str, entry: dict[str, Any]) -> tuple[str, ...]:
     place = f"{entry['task']}.{entry['output']}"
     if entry["result"] is None:
-        return [(tool, place, "", "", "no example: put one at test/example_output/" + entry["task"])]
-    if not entry["findings"]:
-        return [(tool, place, _TEXTS["pass"], "", "")]
-    return [
-        (tool, place, _TEXTS[found["result"]], f"{found['rule']} v{found['version']}", found["found"])
-        for found in entry["findings"]
-    ]
+        return tool, place, "could not be tried", "no example of it: put one into test/example_output/" + entry["task"]
+    reasons = [found for found in entry["findings"] if found["result"] == entry["result"]]
+    because = "; ".join(f"{found['found']} ({found['rule']} v{found['version']})" for found in reasons)
+    return tool, place, _TEXTS[entry["result"]], because

@@ -10,7 +10,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedproc.common.errors import FedprocError
-from fedproc.common.text import escaped
 
 _HELP = "Federated processing for EUCAIM: analysis travels to the hospitals, only approved results leave."
 _SERVICES = {"api", "relay", "orchestrator", "data-api", "runner", "migrate"}
@@ -97,6 +96,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    label = "fedproc: "
-    sys.stderr.write(label + f"\n{' ' * len(label)}".join(map(escaped, message.split("\n"))) + "\n")
+    from fedproc.cli.show import say_fault
+
+    say_fault(message)
     sys.exit(1)

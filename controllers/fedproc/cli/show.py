@@ -73,6 +73,12 @@ def notice(*parts: object) -> None:
     errors.print(line(*parts))
 
 
+def say_fault(message: str) -> None:
+    """What is wrong, to stderr, as it stands where it ends a command."""
+    label = "fedproc: "
+    sys.stderr.write(label + f"\n{' ' * len(label)}".join(map(escaped, message.split("\n"))) + "\n")
+
+
 def line(*parts: object) -> Text:
     """One line: what is not styled already is text, and control characters in it are shown as ``\\x1b``."""
     return Text.assemble(*(part if isinstance(part, Text) else escaped(str(part)) for part in parts))

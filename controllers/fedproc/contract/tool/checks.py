@@ -78,8 +78,9 @@ def _inputs(tasks: Sequence[Task]) -> Iterator[str]:
     named = {task.name: task for task in tasks}
     for task in tasks:
         waits_for = {need.task for need in task.needs if need.condition == "exited"}
+        is_known = all(need.task in named for need in task.needs)  # else that is told, and may be what is meant
         for entry in task.inputs:
-            if entry.kind == "output" and entry.task not in waits_for:
+            if entry.kind == "output" and entry.task not in waits_for and is_known:
                 yield f"task {task.name}: input {entry.name} takes outputs of {entry.task}: say that it needs it exited"
             source = named.get(entry.task or "")
             if source and entry.output and source.output(entry.output) is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedproc.common.text import did_you_mean
 from fedproc.contract.ids import EXPERIMENT_PATTERN, HOST_PATTERN, JOB_PATTERN
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.tool.tool import Tool
@@ -44,6 +45,30 @@ def examples_of(tool: Tool, folder: Path) -> Iterator[Example]:
         for output in task.outputs:
             there = (written / output.path).exists()
             yield Example(task.name, output, tuple(_findings(tool, task, output, folder)) if there else None)
+
+
+def odd_examples(tool: Tool, folder: Path) -> Iterator[str]:
+    """What lies among the examples and is none, and what is missing there without which some cannot be judged."""
+    tasks = {task.name: task for task in tool.tasks}
+    for kind in ("example_input", "example_output"):
+        for path in sorted((folder / "test" / kind).glob("*/")):
+            if path.name not in tasks:
+                yield f"test/{kind}/{path.name}: the tool has no task of this name{did_you_mean(path.name, tasks)}"
+    for task in tool.tasks:
+        declared = [output.path for output in task.outputs]
+        written = folder / "test" / "example_output" / task.name
+        for path in sorted(each for each in written.rglob("*") if each.is_file()):
+            name = path.relative_to(written).as_posix()
+            if not any(f"{name}/".startswith(f"{each}/") for each in declared):
+                near = did_you_mean(name, declared)
+                yield f"test/example_output/{task.name}/{name}: no output of the task has this path{near}"
+    for name in without_input(tool, folder):
+        yield f"test/example_input/{name} is missing: without what it was given, its outputs cannot be judged"
+
+
+def without_input(tool: Tool, folder: Path) -> list[str]:
+    """The tasks of which no example says what they were given."""
+    return [task.name for task in tool.tasks if not (folder / "test" / "example_input" / task.name).is_dir()]
 
 
 def _findings(tool: Tool, task: Task, output: OutputDecl, folder: Path) -> list[Finding]:
