@@ -155,6 +155,8 @@ def _ended_if_it_fails(federation: Federation) -> Iterator[None]:
     except BaseException as error:
         if not ran:
             if not isinstance(error, InvalidInputError):
+                for text in federation.failed_logs():
+                    print(text, file=sys.stderr)
                 federation.keep_logs()
             federation.down()
         raise

@@ -7,9 +7,12 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from fedproc.catalog.bundle import pack
 from fedproc.catalog.folder import load_catalogue, load_tool
@@ -17,6 +20,7 @@ from fedproc.catalog.signing import sign_manifest
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError, InvalidInputError, UnavailableError
 from fedproc.common.keys import signer_for
+from fedproc.common.text import escaped
 from fedproc.contract.api.hosts import HostEnrolment, HostView
 from fedproc.contract.tool.tool import Manifest
 from fedproc.demo.broker import BrokerPlan, wait_for
@@ -38,6 +42,7 @@ from fedproc.demo.keys import Keyring
 from fedproc.demo.polling import free_ports, wait_for_start
 from fedproc.demo.supervision import Program, Supervisor
 
+_LAST_LINES = 15
 Say = Callable[[str], None]
 """that programs have until they work: a machine may have much else to do"""
 
@@ -85,6 +90,7 @@ class Federation:
         if self._clinical is not None:
             check_given(self._clinical)
         self._clear()
+        self._starting.write_text(str(os.getpid()))
         shutil.rmtree(self._failed_log, ignore_errors=True)
         self.passwords = {name: secrets.token_urlsafe(12) for name in USERS}
         self._settings = Configuration(
@@ -116,6 +122,28 @@ class Federation:
                 f"{error.message}: {'; '.join(_not_working(operator))}; see {self.folder}/log"
             ) from None
         operator.close()
+        self._starting.unlink(missing_ok=True)
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether :meth:`up` is under way, in whatever process."""
+        try:
+            return bool(psutil.pid_exists(int(self._starting.read_text())))
+        except (OSError, ValueError):
+            return False
+
+    @property
+    def _starting(self) -> Path:
+        return self.folder / "starting"
+
+    def failed_logs(self) -> Iterator[str]:
+        """The last lines of what each program that does not run has printed, under its name."""
+        with suppress(UnavailableError):
+            for name, state, _ in self.supervisor.status():
+                log = self.folder / "log" / f"{name}.log"
+                if state not in {"RUNNING", "STOPPED"} and log.is_file():
+                    lines = log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+                    yield "\n".join([f"{name} does not run ({state.lower()}); it said last:", *map(escaped, lines)])
 
     def down(self) -> None:
         """End every process and take away everything but the results."""

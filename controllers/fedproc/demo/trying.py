@@ -37,6 +37,10 @@ def offer_tools(federation: Federation, root: Path, say: Say) -> list[Manifest]:
     so does one whose change was taken back, as the newest is what runs.
     Raises :class:`UnavailableError` if no federation runs, :class:`InvalidInputError` for a tool that is not right.
     """
+    if federation.is_starting:
+        raise UnavailableError(
+            f"the federation in {federation.folder} is starting still: try again when make demo-up ends"
+        )
     if not federation.supervisor.is_running():
         raise UnavailableError(f"no federation runs in {federation.folder}: make demo-up starts one")
     signer = signer_for(Keyring(federation.folder / "keys").key("catalogue").private)
