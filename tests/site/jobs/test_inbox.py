@@ -59,6 +59,20 @@ async def test_it_goes_back_to_its_queue_after_a_pause(readable: bool, monkeypat
     assert message.given_back_after >= 0.2
 
 
+async def test_message_that_something_unforeseen_meets_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "_REDELIVERY_PAUSE", 0.001)
+
+    async def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    key = ECKey.generate_key("P-256")
+    services: Any = SimpleNamespace(settings=SimpleNamespace(host="UB"))
+    message = Message(seal(Cancel(job="j-" + "0" * 26), Signer(key), iss=CENTRAL, aud="UB"))
+    orchestrator: Any = SimpleNamespace(cancel=no_thread)
+    await Inbox(services, orchestrator, cast(Any, None), {key.thumbprint(): key}).control(cast(Any, message))
+    assert message.given_back_after is not None
+
+
 class Delivered(Message):
     """One that notes whether it was acknowledged."""
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from fedproc.common import tasks
 from fedproc.common.errors import SystemFaultError
 from fedproc.contract.tool.task import Gpu, Resources
 from fedproc.contract.wire.messages import Capacity, HostReport
+from fedproc.onboarding import watch as watch_module
 from fedproc.onboarding.model.report import from_json
 from fedproc.onboarding.watch import take_sample
 from fedproc.site.centre.signals import Signals
@@ -106,6 +109,28 @@ async def test_while_the_disk_is_full_the_host_holds(site: Site) -> None:
     assert [g.uuid for g in site.pool.capacity().gpus] == ["GPU-a"]
     site.apply(WELL)
     assert (site.holds.held, site.pool.withheld, site.accepts) == (None, None, True)
+
+
+async def test_samples_go_on_after_one_that_nothing_foresaw(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_FIRST_PAUSE", 0.001)
+    left: list[Any] = [KeyError("disks"), WELL, UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd"), LOST]
+
+    async def sample(*_: Any) -> dict[str, Any]:
+        found = left.pop(0) if len(left) > 1 else LOST
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(watch_module, "take_sample", sample)
+    at_once = replace(watch_settings(site.settings), interval=0)
+    monkeypatch.setattr(host_check, "watch_settings", lambda _: at_once)
+    site.check._samples = watch_module.watch(at_once)
+    sampling = asyncio.create_task(tasks.kept_up("samples", site.check._keep_sampling))
+    async with asyncio.timeout(10):
+        while not site.check.alarm:
+            await asyncio.sleep(0.001)
+    sampling.cancel()
+    assert site.check.alarm == "A10 is gone (restart)"
 
 
 async def test_a_sample_that_cannot_be_taken_costs_no_waiting_job_its_turn(

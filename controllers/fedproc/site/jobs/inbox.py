@@ -66,6 +66,9 @@ class Inbox:
             await self._dead_letter(message, queue, error)
         except JournalError as error:
             await self._put_back(message, error)
+        except Exception:  # whatever it is: what is neither acknowledged nor given back is lost until the link breaks
+            log.exception("message.not_handled", queue=queue)
+            await self._give_back(message)
         else:
             message.ack()
 
@@ -73,6 +76,9 @@ class Inbox:
         """Hold, and have it delivered again; not at once, since it comes back as fast as it is given back."""
         if not isinstance(error, HostLogError):  # which holds the host itself
             self._services.holds.journal_fails(error.message)
+        await self._give_back(message)
+
+    async def _give_back(self, message: Delivery) -> None:
         await asyncio.sleep(_REDELIVERY_PAUSE)
         message.nack()
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from fedproc.common.errors import FedprocError, SystemFaultError
 from fedproc.common.log import get_logger
+from fedproc.common.tasks import kept_up
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import GpuInfo, HostReport
 from fedproc.onboarding.model.report import Report, from_json
@@ -52,8 +53,8 @@ class HostCheck:
     async def run(self) -> None:
         """Sample and check until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_sampling())
-            group.create_task(self._keep_checking())
+            group.create_task(kept_up("samples", self._keep_sampling))
+            group.create_task(kept_up("host check", self._keep_checking))
 
     def shown(self) -> dict[str, Any] | None:
         """What the heartbeat carries: the last sample, and under ``report`` the last whole check in short."""
@@ -67,8 +68,10 @@ class HostCheck:
     # -- sampling --------------------------------------------------------------------------------
 
     async def _keep_sampling(self) -> None:
-        async for sample in self._samples:
-            self._apply(sample)
+        while True:
+            async for sample in self._samples:
+                self._apply(sample)
+            self._samples = watch(watch_settings(self._services.settings))  # an error, which was told, has ended them
 
     def _apply(self, sample: dict[str, Any]) -> None:
         before, self._sample = self._sample, sample
