@@ -424,17 +424,21 @@ def test_form_says_why_a_dataset_cannot_be_chosen(
 
 
 def test_form_and_dataset_show_what_the_grant_says(
-    guarded: Federation, adapter: Adapter, exchanging: TestIssuer, told: dict[str, str]
+    guarded: Federation, rosa: httpx.Client, adapter: Adapter, exchanging: TestIssuer, told: dict[str, str]
 ) -> None:
     exchanging.signs_in = ("rosa", "researcher")
     adapter.make_available("UB:cohort", **told)
-    with httpx.Client(base_url=guarded.url, follow_redirects=True, timeout=30, trust_env=False) as rosa:
-        rosa.get("/dashboard/sign-in")
-        form = rosa.get("/dashboard/new?tool=count&dataset=UB:cohort").text
-        dataset = rosa.get("/dashboard/datasets/UB:cohort").text
+    earlier = guarded.start(rosa, label="first")["id"]
+    with httpx.Client(base_url=guarded.url, follow_redirects=True, timeout=30, trust_env=False) as browser:
+        browser.get("/dashboard/sign-in")
+        form = browser.get("/dashboard/new?tool=count&dataset=UB:cohort").text
+        dataset = browser.get("/dashboard/datasets/UB:cohort").text
+        again = browser.get(f"/dashboard/new?from={earlier}").text
     assert "your grants say breast-2026; left empty, it is filled in" in form
     assert '<datalist id="granted-project"><option value="breast-2026">' in form
     assert "project <strong>breast-2026</strong>, permit <strong>N-1</strong>" in dataset
+    assert 'name="label" value="first"' in again
+    assert 'name="permit" value=""' in again, "what a grant said then it says anew"
 
 
 def box(page: str, dataset: str) -> str:
