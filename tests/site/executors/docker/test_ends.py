@@ -156,7 +156,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    async def own(folder: str, uid: int) -> None:
+    async def own(folder: str, uid: int, gid: int) -> None:
         """Whoever tests need not be root."""
 
     monkeypatch.setattr("fedproc.site.executors.confinement.disk.own", own)

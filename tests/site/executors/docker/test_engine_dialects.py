@@ -70,9 +70,10 @@ def test_end_of_connections_is_run_by_the_python_of_the_image(tmp_path: Path) ->
 
 def _podman(*, rootless: bool = True, controllers: tuple[str, ...] = ()) -> EngineNature:
     maps = [{"container_id": 1, "host_id": 700_000, "size": 65536}, {"container_id": 0, "host_id": 1000, "size": 1}]
+    groups = [{"container_id": 0, "host_id": 995, "size": 1}]
     host = {
         "security": {"rootless": rootless}, "cgroupControllers": list(controllers),
-        "idMappings": {"uidmap": maps if rootless else []},
+        "idMappings": {"uidmap": maps, "gidmap": groups} if rootless else {"uidmap": []},
     }  # fmt: skip
     return nature_of({**PODMAN, "Version": "5.4.2"}, {"host": host})
 
@@ -103,7 +104,7 @@ def test_docker_of_an_ordinary_user_is_refused_with_what_to_use_instead() -> Non
 def test_a_job_in_podman_of_an_ordinary_user_is_that_user_outside(tmp_path: Path) -> None:
     dialect = dialect_for(_podman(), tmp_path / "seccomp.json")
     host = made(dialect)
-    assert dialect.owner == 1000
+    assert (dialect.owner, dialect.group) == (1000, 995)
     assert host["UsernsMode"] == f"keep-id:uid={UID},gid={UID}"
     assert not host.keys() & {"Memory", "NanoCpus", "PidsLimit"}
     json.loads((tmp_path / "seccomp.json").read_text())
@@ -118,4 +119,4 @@ def test_limits_go_to_the_engine_that_has_control_groups_for_them(tmp_path: Path
 
 def test_a_job_of_roots_engine_is_10001_outside_too(tmp_path: Path) -> None:
     dialect = dialect_for(_podman(rootless=False, controllers=("cpu", "memory", "pids")), tmp_path / "seccomp.json")
-    assert (dialect.owner, made(dialect)["UsernsMode"]) == (UID, "")
+    assert (dialect.owner, dialect.group, made(dialect)["UsernsMode"]) == (UID, UID, "")

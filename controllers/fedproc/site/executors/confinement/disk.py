@@ -43,13 +43,19 @@ def let_pass(workspace: Path, uid: int) -> None:
         os.chown(workspace.parent, uid, -1, follow_symlinks=False)
 
 
-async def own(folder: str, uid: int) -> None:
+def group_of(uid: int) -> int:
+    """The group that goes with a job's user: of the same number, but for this process' own user, who has his own."""
+    return os.getegid() if uid == os.geteuid() else uid
+
+
+async def own(folder: str, uid: int, gid: int | None = None) -> None:
     """Make a user the owner of the folder and all in it; a link is changed itself, never followed."""
-    os.chown(folder, uid, uid, follow_symlinks=False)
+    gid = group_of(uid) if gid is None else gid
+    os.chown(folder, uid, gid, follow_symlinks=False)
     async with aclosing(walk(folder)) as entries:
         async for parent, name, _ in entries:
             with suppress(FileNotFoundError):
-                os.chown(name, uid, uid, dir_fd=parent, follow_symlinks=False)
+                os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
 
 
 async def walk(folder: str) -> AsyncGenerator[tuple[int, str, os.stat_result], None]:

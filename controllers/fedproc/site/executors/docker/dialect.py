@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class EngineNature:
     version: str = ""
     owner: int | None = None
     """the user of the host that an engine belongs to which is not root's"""
+    group: int = UID
+    """that user's group, whose number need not be the user's"""
     lacks: tuple[str, ...] = ()
     """limits that it does not enforce, for want of control groups: ``memory``, ``cpus``, ``pids``"""
 
@@ -69,6 +71,7 @@ class Dialect:
     user_namespace: str = ""
     owner: int = UID
     """who, on the host, the folders belong to that a job writes"""
+    group: int = UID
     lacks: tuple[str, ...] = ()
     """limits that the engine is not asked for, as it would refuse or forget them"""
 
@@ -86,7 +89,7 @@ def dialect_for(nature: EngineNature, seccomp: Path) -> Dialect:
     common = Dialect(seccomp=str(seccomp), log_driver="k8s-file", tmpfs=_READ_ONLY, lacks=nature.lacks)
     if nature.owner is None:
         return common
-    return replace(common, user_namespace=_OWN_USER, owner=nature.owner)
+    return replace(common, user_namespace=_OWN_USER, owner=nature.owner, group=nature.group)
 
 
 def speaks_podman(version: Mapping[str, Any]) -> bool:
@@ -106,10 +109,13 @@ def nature_of(version: Mapping[str, Any], info: Mapping[str, Any]) -> EngineNatu
     there = host.get("cgroupControllers") or ()
     lacks = tuple(limit for controller, limit in _CONTROLLERS.items() if controller not in there)
     rootless = bool((host.get("security") or {}).get("rootless"))
-    return EngineNature(True, number, _owner(host) if rootless else None, lacks)
+    if not rootless:
+        return EngineNature(True, number, lacks=lacks)
+    maps = host.get("idMappings") or {}
+    owner = _outside(maps.get("uidmap"), os.getuid())
+    return EngineNature(True, number, owner, _outside(maps.get("gidmap"), owner), lacks)
 
 
-def _owner(host: Mapping[str, Any]) -> int:
-    """The user whose number the first one of the engine's user namespace is outside."""
-    maps = (host.get("idMappings") or {}).get("uidmap") or ()
-    return next(int(each["host_id"]) for each in maps if each["container_id"] == 0)
+def _outside(numbers: Sequence[Mapping[str, int]] | None, otherwise: int) -> int:
+    """Which number the first one of the engine's user namespace has outside."""
+    return next((int(each["host_id"]) for each in numbers or () if each["container_id"] == 0), otherwise)

@@ -112,7 +112,7 @@ class DockerExecutor:
             if dialect.owner not in (0, UID):
                 await asyncio.to_thread(disk.let_pass, spec.workspace, dialect.owner)
             for source, _ in layout.writable:
-                await disk.own(source, dialect.owner)
+                await disk.own(source, dialect.owner, dialect.group)
             container = self._containers[spec.job] = Container(self._engine, handle, Record(spec.job))
             await self._create_and_start(container, creation_of(spec, layout, self._label, dialect))
         except BaseException as error:

@@ -185,7 +185,7 @@ class KubernetesExecutor:
         write_accounts(files.folder)
         for stream in ("stdout", "stderr"):
             files.output(stream).touch(0o600)
-            os.chown(files.output(stream), self._settings.user, self._settings.user)
+            os.chown(files.output(stream), self._settings.user, disk.group_of(self._settings.user))
         (files.folder / _KEY).write_text(secrets.token_hex(16))
 
     def _check_ours(self, job: str, pod: Pod | None) -> None:
