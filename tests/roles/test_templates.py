@@ -105,6 +105,13 @@ CASES: dict[str, Case] = {
             "ansible_facts": {"virtualization_tech_guest": []},
         },
     ),
+    "unit-rootless": (
+        "orchestrator", "fedproc-orchestrator.service.j2",
+        {
+            "orchestrator_host": "UB", "orchestrator_executor": "podman", "orchestrator_podman_rootless": True,
+            "ansible_facts": {"virtualization_tech_guest": [], "getent_passwd": {"fedproc": ["x", "990", "985"]}},
+        },
+    ),
     "runner": ("orchestrator", "runner.toml.j2", {"orchestrator_datasets": {**DATASETS, "odd": {"pth": "/a"}}}),
     "data-api": (
         "data_api", "data-api.toml.j2",
@@ -206,6 +213,12 @@ def test_a_unit_reaches_the_engine_of_an_ordinary_user(written):
     assert [line for line in lines if line.startswith(("ReadWrite", "Bind", "ProtectHome", "Inaccessible"))] == [
         'ReadWritePaths="/var/lib/fedproc"', "ProtectHome=tmpfs", 'BindPaths="/run/user/990/podman"',
     ]  # fmt: skip
+
+
+def test_unit_has_the_services_of_its_podmans_user_run_again_whenever_they_end(written):
+    lines = written("unit-rootless").read_text().splitlines()
+    assert [line for line in lines if "user@" in line] == ["After=user@990.service", "Upholds=user@990.service"]
+    assert [line for line in lines if line.startswith(("Bind", "ProtectHome"))] == ["ProtectHome=yes"]
 
 
 def test_settings_of_a_host_arrive_whole(written):
