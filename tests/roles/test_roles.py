@@ -33,6 +33,17 @@ def test_every_scenario_verifies_something(scenario: Path) -> None:
     assert (scenario / "verify.yml").exists()
 
 
+@pytest.mark.process
+def test_a_change_is_tried_by_default_scenarios_alone() -> None:
+    """Second ones, as of a cluster, take long: make molecule runs all."""
+    script = (ROOT / "scripts/molecule").read_text()
+    parts = re.findall(r"^(?:scenarios\(\) .*|changed_since\(\) \{\n(?:.*\n)*?\})$", script, re.MULTILINE)
+    files = "roles/rabbitmq/tasks/main.yml\\nroles/gateway/README.md\\ndocs/wire.md\\n"
+    program = "\n".join([f"git() {{ printf '{files}'; }}", *parts, "changed_since main"])
+    ran = subprocess.run(["bash", "-euc", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["rabbitmq"], "")
+
+
 def test_single_use_code_is_good_for_as_long_wherever_it_is_told() -> None:
     hours = f"{CODE_HOURS:g}"
     assert read_yaml(ROOT / "roles/enrolment/defaults/main.yml")["enrolment_code_hours"] == CODE_HOURS
