@@ -15,6 +15,7 @@ from fedproc.cli.site import control
 from fedproc.cli.site.app import site
 from fedproc.contract.wire.messages import ReadyTool
 from fedproc.site.centre.signals import Signals
+from fedproc.site.executors import several
 from fedproc.site.executors.base import Offer
 from fedproc.site.executors.several import SeveralExecutors
 from fedproc.site.jobs.holds import Holds
@@ -122,6 +123,31 @@ def test_settings_name_the_podman_of_whoever_runs_the_host(tmp_path: Path, monke
     settings = load(settings_in(tmp_path, 'executor = "podman"'))
     assert settings.podman.socket == "unix:///run/user/4711/podman/podman.sock"
     assert settings.executors == ("podman",)
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([Offer(obstacle="no controller", away=True), Offer("Slurm 24")], ""),
+        ([Offer(obstacle="no controller", away=True)] * 99, "no controller; this was tried for 0.05 s: ask again in a"),
+        ([Offer(obstacle="no such program")], "no such program"),
+        ([None], "executor slurm does not answer; this was tried for 0.05 s: ask again in a while"),
+    ],
+)
+async def test_executor_that_is_away_is_waited_for_a_short_time_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Offer | None], told: str
+) -> None:
+    executor = Executor()
+    monkeypatch.setattr(several, "_AGAIN_SECONDS", 0.002)
+
+    async def offer() -> Offer:
+        executor.answer = answers.pop(0)
+        return await Executor.offer(executor)
+
+    monkeypatch.setattr(executor, "offer", offer)
+    found = await several.offers_within(SeveralExecutors({"slurm": cast(Any, executor)}), 0.05)
+    assert found["slurm"].obstacle.startswith(told), found
+    assert bool(found["slurm"].obstacle) == bool(told)
 
 
 async def test_the_sites_operator_is_told_what_is_missing_and_what_the_policy_accepts(

@@ -157,6 +157,8 @@ class Offer:
     """why it starts no job now, with the cure; empty if it does"""
     lacks: dict[str, str] = field(default_factory=dict)
     """limits that it does not enforce (``cpus``, ``memory``, ``pids``, ``disk``), each with the cure"""
+    away: bool = False
+    """the obstacle is that whoever runs its jobs does not answer just now"""
 
 
 class ExecutorError(SystemFaultError):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 from fedproc.site.executors.base import Executor, ExecutorError, Handle, Observation, Offer, Phase, Spec
 
 _OF = "executor"
 _OFFER_SECONDS = 60.0
+_AGAIN_SECONDS = 0.5
+"""between two questions to one that is away"""
 
 
 class SeveralExecutors:
@@ -79,8 +83,8 @@ class SeveralExecutors:
 
 async def offers_of(executor: Executor) -> dict[str, Offer]:
     """What each executor of a host can do now, by its name. One that hangs keeps no other from its answer."""
-    several = executor.executors if isinstance(executor, SeveralExecutors) else {executor.name: executor}
-    return dict(zip(several, await asyncio.gather(*map(_offer_of, several.values())), strict=True))
+    each = _each(executor)
+    return dict(zip(each, await asyncio.gather(*map(_offer_of, each.values())), strict=True))
 
 
 async def _offer_of(executor: Executor) -> Offer:
@@ -89,3 +93,26 @@ async def _offer_of(executor: Executor) -> Offer:
             return await executor.offer()
     except TimeoutError:
         return Offer(obstacle=f"it has not answered for {_OFFER_SECONDS:g} s; see why it hangs")
+
+
+async def offers_within(executor: Executor, seconds: float) -> dict[str, Offer]:
+    """The same, for a person who asks: what is away is asked again for so long, and what does not answer is said to."""
+    each = _each(executor)
+    offers = await asyncio.gather(*(_offer_within(name, one, seconds) for name, one in each.items()))
+    return dict(zip(each, offers, strict=True))
+
+
+async def _offer_within(name: str, executor: Executor, seconds: float) -> Offer:
+    offer = Offer(obstacle=f"executor {name} does not answer", away=True)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while offer.away:
+                offer = await executor.offer()
+                await asyncio.sleep(_AGAIN_SECONDS if offer.away else 0)
+    if offer.away:
+        return replace(offer, obstacle=f"{offer.obstacle}; this was tried for {seconds:g} s: ask again in a while")
+    return offer
+
+
+def _each(executor: Executor) -> dict[str, Executor]:
+    return executor.executors if isinstance(executor, SeveralExecutors) else {executor.name: executor}

@@ -9,7 +9,7 @@ from typing import Any
 
 from fedproc.contract.wire.logs import WitnessedLog
 from fedproc.site.centre.witness import CentreWitness
-from fedproc.site.executors.several import offers_of
+from fedproc.site.executors.several import offers_within
 from fedproc.site.jobs.orchestrator import Orchestrator
 from fedproc.site.jobs.overview import jobs_of, leftovers_of
 from fedproc.site.jobs.services import Services
@@ -18,6 +18,9 @@ from fedproc.site.status.control import Caller, Route
 from fedproc.site.status.executor_watch import unfit
 from fedproc.site.status.host_check import HostCheck
 from fedproc.site.status.releases import release_routes
+
+EXECUTOR_SECONDS = 3.0
+"""that an operator waits for an executor; below the five after which ``fedproc site`` takes it that nobody answers"""
 
 
 def routes_for(
@@ -82,7 +85,7 @@ class _Routes:
     async def executors(self, _match: re.Match[str], _body: dict[str, Any], _caller: Caller) -> Any:
         """What each executor says of itself now, and what of it keeps jobs away."""
         services = self._services
-        offers = await offers_of(services.executor)
+        offers = await offers_within(services.executor, EXECUTOR_SECONDS)
         ready = await asyncio.to_thread(services.tool_cache.ready)
         return [
             {

@@ -118,7 +118,7 @@ class SlurmExecutor:
         try:
             config = await self._slurm.configuration()
         except ExecutorError as error:
-            return Offer(obstacle=error.message)
+            return Offer(obstacle=error.message, away=isinstance(error, SlurmAwayError))
         constrained = {"memory": "ConstrainRAMSpace", "cpus": "ConstrainCores"}
         cure = "ProctrackType=proctrack/cgroup and TaskPlugin=task/cgroup in slurm.conf, {}=yes in cgroup.conf"
         lacks = {limit: cure.format(key) for limit, key in constrained.items() if config.get(key, "no") != "yes"}
