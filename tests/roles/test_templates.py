@@ -112,6 +112,10 @@ CASES: dict[str, Case] = {
             "ansible_facts": {"virtualization_tech_guest": [], "getent_passwd": {"fedproc": ["x", "990", "985"]}},
         },
     ),
+    "unit-docker": (
+        "orchestrator", "fedproc-orchestrator.service.j2",
+        {"orchestrator_host": "UB", "ansible_facts": {"virtualization_tech_guest": []}},
+    ),
     "runner": ("orchestrator", "runner.toml.j2", {"orchestrator_datasets": {**DATASETS, "odd": {"pth": "/a"}}}),
     "data-api": (
         "data_api", "data-api.toml.j2",
@@ -219,6 +223,16 @@ def test_unit_has_the_services_of_its_podmans_user_run_again_whenever_they_end(w
     lines = written("unit-rootless").read_text().splitlines()
     assert [line for line in lines if "user@" in line] == ["After=user@990.service", "Upholds=user@990.service"]
     assert [line for line in lines if line.startswith(("Bind", "ProtectHome"))] == ["ProtectHome=yes"]
+
+
+@pytest.mark.parametrize(
+    ("case", "more"), [("unit", ""), ("unit-rootless", ""), ("unit-docker", " CAP_CHOWN CAP_SYS_PTRACE")]
+)
+def test_unit_may_give_folders_away_and_look_into_processes_with_roots_engine_alone(written, case: str, more: str):
+    """With Slurm jobs are the orchestrator's own user's, and so in that user's own Podman."""
+    lines = written(case).read_text().splitlines()
+    assert f"AmbientCapabilities=CAP_DAC_OVERRIDE CAP_FOWNER{more}" in lines
+    assert f"CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_FOWNER{more}" in lines
 
 
 def test_settings_of_a_host_arrive_whole(written):
