@@ -10,11 +10,10 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.support.tool_programs import ToolProgram
 from tests.tool_catalog.test_flower_logistic import Training, _all_join
-
-from fedproc.demo.data import SHARES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -44,17 +43,13 @@ def training(
     made.close()
 
 
-def _trained(training: Training, data: Path, write_json: Write, **changes: Any) -> dict[str, Any]:
-    parameters = write_json("parameters.json", PRIVATE | changes)
+def test_result_says_what_was_spent_and_the_oracle_agrees(training: Training, data: Path, write_json: Write) -> None:
+    parameters = write_json("parameters.json", PRIVATE)
     training.serve(parameters)
     _all_join(training, data, parameters)
     code, errors = training.ended()
     assert (code, errors) == (0, "")
-    return training.result()
-
-
-def test_result_says_what_was_spent_and_the_oracle_agrees(training: Training, data: Path, write_json: Write) -> None:
-    result = _trained(training, data, write_json)
+    result = training.result()
     told = result["model"]["privacy"]
     assert told["steps"] == 5 * (5 + 1)
     assert (told["delta"], told["clip"]) == (1e-5, 1.0)
@@ -63,14 +58,6 @@ def test_result_says_what_was_spent_and_the_oracle_agrees(training: Training, da
     assert delta_of(4.0, told["noise_multiplier"], told["steps"]) <= 1e-5
     assert delta_of(told["epsilon"] * 0.995, told["noise_multiplier"], told["steps"]) > 1e-5, "more noise than needed"
     assert result["rounds"][-1]["accuracy"] > 0.7, "it learns all the same"
-
-
-def test_columns_are_scaled_by_the_stated_bounds_and_not_by_the_rows(
-    training: Training, data: Path, write_json: Write
-) -> None:
-    import numpy as np
-
-    _trained(training, data, write_json, rounds=1)
     model = np.load(training.output / "model.npz")
     assert np.allclose(model["mean"], [17.5, 25, 0.125])
     assert np.allclose(model["scale"], [12.5, 20, 0.125])
@@ -78,55 +65,23 @@ def test_columns_are_scaled_by_the_stated_bounds_and_not_by_the_rows(
 
 ASK = """
 import json, sys
-from privacy import Budget
-budget = Budget(**json.loads(sys.argv[1]))
-noise = budget.multiplier()
-print(json.dumps([noise, budget.spent(noise), budget.spent(float(sys.argv[2]))]))
+from private_averaging.budget import Budget
+for epsilon, delta, steps in json.loads(sys.argv[1]):
+    budget = Budget(epsilon, delta, 1.0, steps)
+    noise = budget.multiplier()
+    print(json.dumps([noise, budget.spent(noise), budget.spent(float(sys.argv[2]))]))
 """
+CASES = [(1.0, 1e-5, 1), (2.0, 1e-6, 30), (8.0, 1e-5, 1000)]
 
 
-@pytest.mark.parametrize(("steps", "epsilon", "delta"), [(1, 1.0, 1e-5), (30, 2.0, 1e-6), (1000, 8.0, 1e-5)])
-def test_noise_is_the_least_that_the_oracle_allows(
-    flower: ToolProgram, steps: int, epsilon: float, delta: float
-) -> None:
-    asked = json.dumps({"epsilon": epsilon, "delta": delta, "clip": 1.0, "steps": steps})
+def test_noise_is_the_least_that_the_oracle_allows(flower: ToolProgram) -> None:
+    command = [*flower.python, "-c", ASK, json.dumps(CASES), "3.730632"]
     source = flower.folder / "source"
-    command = [*flower.python, "-c", ASK, asked, "3.730632"]
     ended = subprocess.run(command, cwd=source, env=flower.variables(), capture_output=True, text=True, check=True)
-    noise, spent, known = json.loads(ended.stdout)
-    assert spent <= epsilon
-    assert delta_of(epsilon, noise, steps) <= delta
-    assert delta_of(epsilon, noise * 0.99, steps) > delta
-    if steps == 1:
-        assert noise == pytest.approx(3.730632, abs=2e-3), "the known value of Balle and Wang's calibration"
-        assert known == pytest.approx(1.0, abs=1e-3)
-
-
-WRONG = {
-    "epsilon and delta: differential privacy needs both": {"delta": None},
-    "bounds: they belong to epsilon and delta, or to secure_aggregation": {"epsilon": None, "delta": None},
-    "missing: with epsilon no rows can be left out": {"missing": "leave_out"},
-    "bounds: with epsilon or secure_aggregation each number needs": {"bounds": {"mean_radius": [5, 30]}},
-    "bounds: must be an object": {"bounds": {"mean_radius": [30, 5]}},
-    "at most 100000 steps": {"rounds": 1000, "local_steps": 100},
-}
-
-
-@pytest.mark.parametrize("text", WRONG)
-def test_half_of_it_is_refused_as_it_would_protect_nobody(
-    training: Training, data: Path, write_json: Write, text: str
-) -> None:
-    given = {key: value for key, value in (PRIVATE | WRONG[text]).items() if value is not None}
-    training.join("UB", data / "UB" / "wisconsin", write_json("parameters.json", given))
-    code, errors = training.ended("UB")
-    assert code == 2
-    assert text in errors
-
-
-def test_without_epsilon_nothing_is_claimed(training: Training, data: Path, write_json: Write) -> None:
-    parameters = write_json("parameters.json", {"rounds": 1, "join_seconds": 280})
-    training.serve(parameters)
-    _all_join(training, data, parameters)
-    assert training.ended()[0] == 0
-    assert training.result()["model"] == {"file": "model.npz"}
-    assert len(SHARES) == 3
+    found = [json.loads(line) for line in ended.stdout.splitlines()]
+    for (epsilon, delta, steps), (noise, spent, _) in zip(CASES, found, strict=True):
+        assert spent <= epsilon
+        assert delta_of(epsilon, noise, steps) <= delta
+        assert delta_of(epsilon, noise * 0.99, steps) > delta
+    assert found[0][0] == pytest.approx(3.730632, abs=2e-3), "the known value of Balle and Wang's calibration"
+    assert found[0][2] == pytest.approx(1.0, abs=1e-3)

@@ -38,19 +38,19 @@ from pathlib import Path
 import numpy as np
 from averaging.faults import Fault
 from averaging.learning import Limits
-from bounded import BoundedLearner
 from data import read_site
 from flwr.common import Code, FitRes, Status, ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.server import SimpleClientManager
 from flwr.server.client_proxy import ClientProxy
 from learner import LEARNING
+from main import _learner
 from request import read_request
 from secure_averaging import agreed, server
 from secure_averaging.client import SecureSite
 
 request = read_request(Path(sys.argv[1]))
 hosts = json.loads(sys.argv[2])
-learners = {host: BoundedLearner(read_site(Path(folder), request), request) for host, folder in hosts.items()}
+learners = {host: _learner(read_site(Path(folder), request), request) for host, folder in hosts.items()}
 sites = {host: SecureSite(host, learner, request.rounds, LEARNING.averaged) for host, learner in learners.items()}
 spoil, refused, received = lambda host, config: None, [], []
 
@@ -233,20 +233,3 @@ def test_three_hosts_train_with_it_over_their_connections(run: RoundsRun) -> Non
     assert all(entry["replied"] == sorted(SHARES) for entry in result["rounds"])
     model = np.load(run.output / "model.npz", allow_pickle=False)
     assert model["mean"].tolist() == [17.5, 25.0]
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"bounds": {}}, "missing are mean_radius, mean_texture"),
-        ({"secure_aggregation": "yes"}, "secure_aggregation: must be true or false"),
-        ({"secure_aggregation": False}, "bounds: they belong to epsilon and delta, or to"),
-    ],
-)
-def test_what_it_needs_is_demanded_at_the_site(run: RoundsRun, parameters: dict[str, Any], message: str) -> None:
-    run.ask(**ASKED | parameters)
-    run.join("UB")
-    code, errors = run.ended("UB")
-    assert code == 2
-    assert message in errors
-    assert "Traceback" not in errors

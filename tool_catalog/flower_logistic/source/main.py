@@ -16,8 +16,11 @@ from request import Request, expected_hosts, read_request
 from tables.problems import TableError
 
 if TYPE_CHECKING:
+    from averaging.learning import Learner as AnyLearner
     from data import SiteData
-    from learner import Learner
+
+
+PROTECTS = "one row of one site's table, replaced by any other"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,50 +49,34 @@ def _client(options: argparse.Namespace) -> None:
     data = read_site(options.datasets, request)
     learner = _learner(data, request)
 
-    from averaging import client  # after the data was checked: Flower takes a second or two to load
+    from private_averaging.program import run_client  # after the data was checked: Flower takes a second or two to load
 
-    if request.secure_aggregation:
-        from secure_averaging.client import SecureSite
-
-        client.run(options.server, SecureSite(options.host, learner, request.rounds, LEARNING.averaged))
-        return
-    client.run(options.server, client.Site(options.host, learner, request.rounds))
+    run_client(options, request, learner, LEARNING.averaged)
 
 
-def _learner(data: SiteData, request: Request) -> Learner:
-    if request.epsilon is not None:
-        from private_learner import PrivateLearner
-
-        return PrivateLearner(data, request)
-    from bounded import BoundedLearner
+def _learner(data: SiteData, request: Request) -> AnyLearner:
     from learner import Learner
 
-    return (BoundedLearner if request.secure_aggregation else Learner)(data, request)
+    if request.epsilon is None and not request.secure_aggregation:
+        return Learner(data, request)
+    from private_averaging.bounds import BoundedLearner, ends
+
+    low, high = ends(data.names, request.bounds, (name for name in data.names if "=" in name))
+    if request.epsilon is None:
+        return BoundedLearner(Learner(data, request), low, high)
+    from private_learner import PrivateLearner
+
+    return BoundedLearner(PrivateLearner(data, request, low, high), low, high)
 
 
 def _server(options: argparse.Namespace) -> None:
     request = read_request(options.parameters)
     hosts = expected_hosts(options.hosts, "client")
 
-    from averaging import server
     from learner import LEARNING, named
+    from private_averaging.program import run_server
 
-    learning, told = LEARNING, None
-    if request.epsilon is not None:
-        from private_learner import Reported
-
-        reported = Reported(request)
-        learning, told = reported.learning, reported.told
-    least = server.least_of(options.min_hosts, hosts)
-    limits = server.Limits(request.rounds, request.join_seconds, request.round_seconds, least)
-    kind = server.PLAIN
-    if request.secure_aggregation:
-        from secure_averaging.server import secure
-
-        kind = secure()
-    server.run(
-        options.port, hosts, limits, learning, options.output, options.metrics, named=named, told=told, kind=kind
-    )
+    run_server(options, hosts, request, LEARNING, named=named, protects=PROTECTS)
 
 
 def _parser() -> argparse.ArgumentParser:
