@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -27,16 +28,17 @@ POOLED = (74.49775, 37.75120, 0.15751, 0.28270, -0.01247)
 SUBSTRA = (75.0186, 41.8923, -1.2791, 0.2328, 0.0283)
 """as the demonstrator's three sites gave them"""
 
+CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
 Start = Callable[..., RoundsRun]
 
 
 @pytest.fixture
-def start(flower_clinical: ToolProgram, substra_clinical: ToolProgram, tmp_path: Path) -> Iterator[Start]:
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """Makes runs of a tool over datasets by host."""
     made: list[RoundsRun] = []
 
     def make(tool: str, datasets: dict[str, Path]) -> RoundsRun:
-        program = {"flower": flower_clinical, "substra": substra_clinical}[tool]
+        program: ToolProgram = request.getfixturevalue(f"{tool}_clinical")
         made.append(RoundsRun(program, datasets, tmp_path / f"run-{len(made)}"))
         return made[-1]
 
@@ -108,13 +110,82 @@ def test_substras_plan_averages_the_sites_fits_by_their_rows(
 
 
 @pytest.mark.parametrize(("tool", "file"), [("flower", "flower_clinical"), ("substra", "substra_clinical")])
-def test_the_example_gives_the_example_output(start: Start, flower_clinical: ToolProgram, tool: str, file: str) -> None:
-    example = flower_clinical.folder.parent / file / "test"
+def test_the_example_gives_the_example_output(start: Start, tool: str, file: str) -> None:
+    example = CATALOGUE / file / "test"
     run = start(tool, {"UB": example / "example_input/client/input/cohort"})
     result = run.run(**json.loads((example / "example_input/server/parameters.json").read_text()))
     expected = json.loads((example / "example_output/server/result.json").read_text())
     assert _values(result) == pytest.approx(_values(expected), rel=1e-9)
     assert result.keys() == expected.keys()
+
+
+BOUNDS = {"a": [-5, 9], "y": [90, 160]}
+
+
+def test_persons_are_protected_and_hosts_are_averaged_by_masks_where_both_are_asked_for(
+    start: Start, cohorts: dict[str, Path], tables: dict[str, pd.DataFrame]
+) -> None:
+    run = start("flower", cohorts)
+    result = run.run(
+        formula="y ~ a + c", rounds=2, local_steps=20, learning_rate=0.8, bounds=BOUNDS, clip=0.5,
+        epsilon=20, delta=1e-5, secure_aggregation=True, join_seconds=280, round_seconds=200,
+    )  # fmt: skip
+    persons = sum(len(table) for table in tables.values())
+    told = result["model"]["privacy"]
+    assert (told["train_rows"], told["steps"], told["clip"], told["delta"]) == (persons, 2 * (20 + 1), 0.5, 1e-5)
+    assert 19.9999 < told["epsilon"] <= 20
+    assert result["rounds"][-1]["train_rows"] == persons
+    assert 0 <= result["rounds"][-1]["loss"] < 35**2, "of the outcome's unit, squared"
+    columns, fitted = pd.concat(tables.values()), _values(result)
+    expected = fitted[0] + fitted[1] * columns["a"] + fitted[2] * (columns["c"] == "m")
+    assert np.mean((expected - columns["y"]) ** 2) < columns["y"].var() * 4, "it is no nonsense"
+
+
+PERSONS = """
+import sys
+from pathlib import Path
+import numpy as np
+import main
+from private_averaging import noise
+from request import read_request
+noise.normal = np.zeros
+request = read_request(Path(sys.argv[2]))
+learner = main._learner(Path(sys.argv[1]), request)
+assert learner.rows == 30, "persons, not rows"
+moments = learner.moments()
+assert (moments.n, moments.mean.tolist(), moments.deviation().tolist()) == (30, [5, 20], [5, 20])
+model = [np.array([0.3]), np.array([-0.2]), moments.mean, moments.deviation()]
+found = learner.train(model, 1)
+number = np.arange(60)
+a, y = np.minimum(number % 7 * 2.0, 10) / 5 - 1, (number % 11) * 4.0 / 20 - 1
+error = 0.3 * a - 0.2 - y
+each = np.column_stack([a * error, error]).reshape(30, 2, 2).mean(axis=1)  # of two rows each
+lengths = np.linalg.norm(each, axis=1)
+assert (lengths > 0.4).any() and (lengths < 0.4).any()
+step = (each * np.minimum(1, 0.4 / lengths)[:, None]).mean(axis=0)
+np.testing.assert_allclose([found[0][0], found[1][0]], [0.3 - 0.1 * step[0], -0.2 - 0.1 * step[1]], rtol=1e-12)
+loss = np.minimum(error**2, 4).reshape(30, 2).mean() * 20**2
+np.testing.assert_allclose(learner.measure(model).loss, loss, rtol=1e-12)
+odd = [np.array([1e308]), np.zeros(1), np.zeros(2), np.array([1e-308, 1.0])]
+found = learner.train(odd, 2)
+assert found[0][0] == 1e308 and found[1][0] == 0, "what cannot be computed of a person moves nothing"
+print("equal")
+"""
+
+
+def test_gradients_are_clipped_by_person_and_values_by_bounds(flower_clinical: ToolProgram, tmp_path: Path) -> None:
+    columns = [{"name": "a", "type": "number"}, {"name": "y", "type": "number"}, {"name": "who", "type": "text"}]
+    rows = [[number % 7 * 2.0, (number % 11) * 4.0, f"P{number // 2}"] for number in range(60)]
+    datasets = write_dataset(tmp_path / "UB", columns, rows)
+    (described,) = datasets.glob("*/dataset.json")
+    described.write_text(json.dumps(json.loads(described.read_text()) | {"person": "who"}))
+    parameters = tmp_path / "parameters.json"
+    asked = {"formula": "y ~ a", "rounds": 2, "local_steps": 1, "learning_rate": 0.1, "clip": 0.4}
+    parameters.write_text(json.dumps(asked | {"epsilon": 1, "delta": 1e-5, "bounds": {"a": [0, 10], "y": [0, 40]}}))
+    variables = {**flower_clinical.variables(), "PYTHONPATH": str(flower_clinical.folder / "source")}
+    command = [*flower_clinical.python, "-c", PERSONS, datasets, parameters]
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    assert (ended.stdout.strip(), ended.returncode) == ("equal", 0), ended.stderr
 
 
 def test_the_demonstrators_numbers_come_out(start: Start, clinical: dict[str, Path]) -> None:

@@ -37,23 +37,35 @@ class Learner:
         columns, outcome = self._standardised(mean, scale)
         rate = self._request.learning_rate
         for _ in range(self._request.local_steps):
-            error = columns @ coef + intercept - outcome
-            coef -= rate * columns.T @ error / len(error)
-            intercept -= rate * error.mean()
+            by_coef, by_intercept = self._gradient(columns, columns @ coef + intercept - outcome)
+            coef -= rate * by_coef
+            intercept -= rate * by_intercept
         if not np.isfinite(coef).all():
             raise Fault("parameters: learning_rate: the steps lead away from every solution; choose a smaller one")
         return [coef, intercept, mean, scale]
 
     def measure(self, arrays: Arrays) -> Measured:
-        """The loss is the mean squared error in units of the outcome."""
+        """The loss is the mean squared error in units of the outcome, or of its scale with secure aggregation."""
         coef, intercept, mean, scale = arrays
         columns, outcome = self._standardised(mean, scale)
-        error = (columns @ coef + intercept - outcome) * scale[-1]
+        error = (columns @ coef + intercept - outcome) * self._unit(scale)
         return Measured(train_rows=self.rows, loss=float(np.mean(error**2)))
+
+    def _gradient(self, columns: Array, error: Array) -> tuple[Array, float]:
+        return columns.T @ error / len(error), float(error.mean())
+
+    def _unit(self, scale: Array) -> float:
+        """What errors are multiplied by: masked numbers have to be small."""
+        return 1.0 if self._request.secure_aggregation else float(scale[-1])
 
     def _standardised(self, mean: Array, scale: Array) -> tuple[Array, Array]:
         rows = (self._rows - mean) / scale
         return rows[:, :-1], rows[:, -1]
+
+
+def is_of_categories(name: str) -> bool:
+    """Whether a column is 1 in a category, or in several at once, as ``sex[T.male]``."""
+    return all("[T." in part and part.endswith("]") for part in name.split(":"))
 
 
 def named(names: tuple[str, ...], learned: Arrays) -> dict[str, Any]:

@@ -9,13 +9,21 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from averaging.faults import Fault
 from regression.jsonfile import expected_hosts
 from regression.program import run_task
 from request import read_request
 
+if TYPE_CHECKING:
+    from averaging.learning import Learner as AnyLearner
+    from request import Request
+
 TOOL = "flower-clinical"
+PROTECTS = (
+    "all rows of one person at one site, replaced by any others; each row is one where no column of persons is named"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,30 +37,48 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _client(options: argparse.Namespace) -> None:
-    from clinical.site import read_site
+    from learner import LEARNING
 
     request = read_request(options.parameters)
-    site = read_site(
-        options.datasets, request.formula, table=request.table, missing=request.missing, min_cell=request.min_cell
-    )
+    learner = _learner(options.datasets, request)
 
-    from averaging import client  # after the data was checked: Flower takes a second or two to load
-    from learner import Learner
+    from private_averaging.program import run_client  # after the data was checked: Flower takes a second or two to load
 
-    client.run(options.server, client.Site(options.host, Learner(site, request), request.rounds))
+    run_client(options, request, learner, LEARNING.averaged)
+
+
+def _learner(datasets: Path, request: Request) -> AnyLearner:
+    """With differential privacy no group of rows is refused for its size, which would tell of them without noise."""
+    from clinical.site import read_site
+    from learner import Learner, is_of_categories
+    from regression.persons import check_rows
+
+    least = request.min_cell if request.epsilon is None else 0
+    site = read_site(datasets, request.formula, table=request.table, missing=request.missing, min_cell=least)
+    if request.epsilon is None and not request.secure_aggregation:
+        return Learner(site, request)
+    from private_averaging.bounds import BoundedLearner, ends
+
+    low, high = ends(site.names, request.bounds, filter(is_of_categories, site.names))
+    if request.epsilon is None:
+        return BoundedLearner(Learner(site, request), low, high)
+    from persons import whose_rows
+    from private_learner import PrivateLearner
+
+    learner = PrivateLearner(site, request, whose_rows(datasets, request.table), low, high)
+    check_rows(learner.rows, request.min_cell)
+    return BoundedLearner(learner, low, high)
 
 
 def _server(options: argparse.Namespace) -> None:
     request = read_request(options.parameters)
     hosts = expected_hosts(options.hosts, "client")
 
-    from averaging import server
     from learner import LEARNING, named, told
+    from private_averaging.program import run_server
+    from secure_losses import secure
 
-    limits = server.Limits(
-        request.rounds, request.join_seconds, request.round_seconds, server.least_of(options.min_hosts, hosts)
-    )
-    server.run(options.port, hosts, limits, LEARNING, options.output, options.metrics, named=named, told=told)
+    run_server(options, hosts, request, LEARNING, named=named, told=told, protects=PROTECTS, secure=secure)
 
 
 def _parser() -> argparse.ArgumentParser:

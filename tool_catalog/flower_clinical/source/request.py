@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from private_averaging.asked import NAMES, Bounded, protection
 from regression.faults import Fault
 from regression.formula import Formula, parse
 from regression.jsonfile import check_known, choice, read_object, text, whole
@@ -20,8 +21,8 @@ WHOLE = {  # usual, lowest, highest
 RATE = (1e-6, 1.0)
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, kw_only=True)
+class Request(Bounded):
     """How to train. The rate is per step on standardised columns; seconds are wall-clock.
 
     No ``table`` is the dataset's only one.
@@ -29,7 +30,6 @@ class Request:
 
     formula: Formula
     table: str
-    missing: str
     learning_rate: float
     min_cell: int
     rounds: int
@@ -37,21 +37,29 @@ class Request:
     join_seconds: int
     round_seconds: int
 
+    @property
+    def steps(self) -> int:
+        """In each gradient step, and once a round."""
+        return self.rounds * (self.local_steps + 1)
+
 
 def read_request(path: Path) -> Request:
     """The request in the parameters file; raises Fault naming the parameter that is wrong."""
     given = read_object(path, "parameters")
-    check_known(given, ("formula", "table", "missing", "learning_rate", *WHOLE))
+    check_known(given, ("formula", "table", "missing", "learning_rate", *WHOLE, *NAMES))
     formula = parse(text(given, "formula", longest=2000))
     if not formula.intercept:
         raise Fault("parameters: formula: it must have an intercept, as columns are standardised")
-    return Request(
+    request = Request(
         formula=formula,
         table=text(given, "table", ""),
         missing=choice(given, "missing", ("refuse", "leave_out")),
         learning_rate=_rate(given),
         **{name: whole(given, name, *bounds) for name, bounds in WHOLE.items()},
+        **protection(given),
     )
+    request.check()
+    return request
 
 
 def _rate(given: dict[str, Any]) -> float:
