@@ -22,7 +22,7 @@ from fedproc.site.policy.examples import examples_of
 pytestmark = pytest.mark.slow
 
 CATALOGUE = Path(__file__).parents[2] / "tool_catalog"
-TOOLS = ("flower_logistic", "flower_clinical")
+TOOLS = ("flower_logistic", "flower_clinical", "flower_image")
 PRIVATE = {"epsilon": 2.0, "delta": 1e-5}
 
 
@@ -103,6 +103,7 @@ main._client(Namespace(server="", host="UB", datasets=Path(sys.argv[1]), paramet
 BOUNDS = {
     "flower_logistic": {"bounds": {"size": [5, 30], "texture": [5, 45], "symmetry": [0, 1]}},
     "flower_clinical": {"bounds": {"time": [0, 2000], "age": [18, 100]}},
+    "flower_image": {},
 }
 
 

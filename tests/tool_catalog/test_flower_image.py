@@ -93,27 +93,90 @@ network._f32 = lambda values: np.asarray(values, dtype=np.float64)
 chance = np.random.default_rng(0)
 arrays = [array.astype(np.float64) for array in network.start(8, 1)]
 images, labels = chance.normal(size=(4, 3, 8, 8)), np.array([0, 1, 1, 0])
-def loss(arrays):
-    found = network._Pass([a.copy() for a in arrays], training=True).forward(images)
+def loss(arrays, training):
+    found = network._Pass([a.copy() for a in arrays], training=training).forward(images)
     return network.losses(found, labels).mean()
 class Kept:
     def step(self, arrays, gradients):
         self.gradients = gradients
 kept = Kept()
 network.train_batch([a.copy() for a in arrays], images, labels, kept)
-for number in range(network.LEARNED):
-    for _ in range(3):
-        at = tuple(chance.integers(0, size) for size in arrays[number].shape)
-        sides = []
-        for step in (1e-5, -1e-5):
-            moved = [a.copy() for a in arrays]
-            moved[number][at] += step
-            sides.append(loss(moved))
-        slope = (sides[0] - sides[1]) / 2e-5
-        assert abs(kept.gradients[number][at] - slope) < 1e-6, (network.NAMES[number], at)
+for training, found in ((True, kept.gradients), (False, network.gradients(arrays, images, labels))):
+    for number in range(network.LEARNED):
+        for _ in range(3):
+            at = tuple(chance.integers(0, size) for size in arrays[number].shape)
+            sides = []
+            for step in (1e-5, -1e-5):
+                moved = [a.copy() for a in arrays]
+                moved[number][at] += step
+                sides.append(loss(moved, training))
+            slope = (sides[0] - sides[1]) / 2e-5
+            assert abs(found[number][at] - slope) < 1e-6, (training, network.NAMES[number], at)
 print("equal")
 """
     assert _python(flower_image, code).strip() == "equal"
+
+
+PERSONS = """
+import sys
+from pathlib import Path
+import network
+import numpy as np
+from patches.images import read_site
+from private_averaging import noise
+from private_learner import PrivateLearner
+from request import Request
+site = read_site(Path(sys.argv[1]), 8, 4, 5)
+noise.normal = np.zeros
+request = Request(size=8, rounds=1, local_epochs=1, epsilon=4, delta=1e-5, clip=10)
+learner = PrivateLearner(site, request)
+assert learner.rows == site.train.persons == len(set(site.train.whose.tolist())) < len(site.train.labels)
+moments = learner.moments()
+assert (moments.n, moments.mean.tolist(), moments.deviation().tolist()) == (learner.rows, [0.5], [0.5])
+arrays = network.start(8, 42)
+each = []
+for person in range(learner.rows):
+    own = np.flatnonzero(site.train.whose == person)
+    found = [network.gradients(arrays, site.train.images[[n]], site.train.labels[[n]]) for n in own]
+    each.append(np.mean([np.concatenate([part.ravel() for part in parts]) for parts in found], axis=0))
+lengths = np.linalg.norm(each, axis=1)
+assert (lengths > 10).any() and (lengths < 10).any(), lengths
+mean = (np.array(each) * np.minimum(1, 10 / lengths)[:, None]).mean(axis=0)
+expected = [array.copy() for array in arrays]
+parts = np.split(mean.astype(np.float32), np.cumsum([a.size for a in arrays[:network.LEARNED]])[:-1])
+network.Adam(0.001).step(expected, [part.reshape(a.shape) for part, a in zip(parts, arrays)])
+class Kept(network.Adam):
+    def step(self, arrays, gradients):
+        np.testing.assert_allclose(np.concatenate([g.ravel() for g in gradients]), mean, rtol=1e-3, atol=1e-6)
+        super().step(arrays, gradients)
+network.Adam = Kept
+learned = learner.train(arrays, 1)
+for before, after in zip(arrays[network.LEARNED:], learned[network.LEARNED:]):
+    assert (before == after).all(), "running moments tell of nobody"
+measured = learner.measure(learned)
+assert (measured.train_rows, measured.test_rows) == (site.train.persons, site.test.persons)
+assert 0 < measured.loss <= 4 and 0 <= measured.accuracy <= 1
+print("equal")
+"""
+
+
+def test_gradients_are_clipped_by_person_and_none_depends_on_another(flower_image: ToolProgram) -> None:
+    example = flower_image.folder / "test/example_input/client/input/images"
+    assert _python(flower_image, PERSONS, str(example)).strip() == "equal"
+
+
+def test_persons_are_protected_and_hosts_are_averaged_by_masks_where_both_are_asked_for(run: RoundsRun) -> None:
+    result = run.run(
+        size=8, rounds=2, local_epochs=2, epsilon=8, delta=1e-5, clip=0.5, secure_aggregation=True,
+        join_seconds=280, round_seconds=200,
+    )  # fmt: skip
+    told, last = result["model"]["privacy"], result["rounds"][-1]
+    assert (told["steps"], told["clip"], told["delta"]) == (2 * (2 + 1), 0.5, 1e-5)
+    assert 7.9999 < told["epsilon"] <= 8
+    assert told["train_rows"] == last["train_rows"] == result["model"]["train_rows"]
+    assert last["replied"] == sorted(SHARES)
+    model = np.load(run.output / "model.npz", allow_pickle=False)
+    np.testing.assert_allclose(model["norm1.variance"], 1, atol=1e-4)
 
 
 def test_the_example_gives_the_example_output(flower_image: ToolProgram, tmp_path: Path) -> None:

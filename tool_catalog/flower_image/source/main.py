@@ -15,40 +15,32 @@ from patches.program import main
 from patches.settings import expected_hosts
 from request import read_request
 
+PROTECTS = "all images of one person at one site, replaced by any others with a lesion"
+
 
 def _client(options: argparse.Namespace) -> None:
     request = read_request(options.parameters)
     site = read_site(options.datasets, request.size, request.every, request.min_persons)
 
-    from averaging import client  # after the data was checked: Flower takes a second or two to load
-    from learner import Learner
+    from learner import AVERAGED, Learner
+    from private_averaging.program import run_client  # after the data was checked: Flower takes a second or two to load
 
-    learner = Learner(site, request)
-    if request.secure_aggregation:
-        from learner import AVERAGED
-        from secure_averaging.client import SecureSite
+    kind = Learner
+    if request.epsilon is not None:
+        from private_learner import PrivateLearner
 
-        client.run(options.server, SecureSite(options.host, learner, request.rounds, AVERAGED))
-        return
-    client.run(options.server, client.Site(options.host, learner, request.rounds))
+        kind = PrivateLearner
+    run_client(options, request, kind(site, request), AVERAGED)
 
 
 def _server(options: argparse.Namespace) -> None:
     request = read_request(options.parameters)
     hosts = expected_hosts(options.hosts, "client")
 
-    from averaging import server
     from learner import learning, named
+    from private_averaging.program import run_server
 
-    limits = server.Limits(
-        request.rounds, request.join_seconds, request.round_seconds, server.least_of(options.min_hosts, hosts)
-    )
-    kind = server.PLAIN
-    if request.secure_aggregation:
-        from secure_averaging.server import secure
-
-        kind = secure()
-    server.run(options.port, hosts, limits, learning(request), options.output, options.metrics, named=named, kind=kind)
+    run_server(options, hosts, request, learning(request), named=named, protects=PROTECTS)
 
 
 if __name__ == "__main__":

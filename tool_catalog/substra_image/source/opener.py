@@ -34,4 +34,4 @@ def write(site: SiteImages, folder: Path) -> None:
 
 
 def _part(grey: Any, labels: Any) -> Patches:
-    return Patches(np.repeat(grey, CHANNELS, axis=1), labels, 0)
+    return Patches(np.repeat(grey, CHANNELS, axis=1), labels, 0, np.zeros(0, np.int64))

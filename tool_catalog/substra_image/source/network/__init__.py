@@ -87,12 +87,22 @@ def train_batch(arrays: list[Array], images: Array, labels: npt.NDArray[np.int64
     """One step on one batch, which changes ``arrays``; returns its mean loss before the step."""
     through = _Pass(arrays, training=True)
     found = through.forward(images)
+    optimiser.step(arrays, through.backward(_error(found, labels)))
+    return float(losses(found, labels).mean())
+
+
+def gradients(arrays: list[Array], images: Array, labels: npt.NDArray[np.int64]) -> list[Array]:
+    """Of the mean loss by the learned arrays; with the running moments, so that no image has a part in another's."""
+    through = _Pass(arrays, training=False)
+    return through.backward(_error(through.forward(images), labels))
+
+
+def _error(found: Array, labels: npt.NDArray[np.int64]) -> Array:
+    """The gradient of the mean loss by the scores."""
     shifted = np.exp(found - found.max(axis=1, keepdims=True))
     error = shifted / shifted.sum(axis=1, keepdims=True)
     error[np.arange(len(labels)), labels] -= 1
-    gradients = through.backward(_f32(error / len(labels)))
-    optimiser.step(arrays, gradients)
-    return float(losses(found, labels).mean())
+    return _f32(error / len(labels))
 
 
 class _Pass:
@@ -153,6 +163,8 @@ class _Pass:
         standard, axes = self._kept[name], (0, 2, 3)
         found[f"{name}.weight"], found[f"{name}.bias"] = (error * standard).sum(axis=axes), error.sum(axis=axes)
         scaled = error * _channels(self._of[f"{name}.weight"])
+        if not self._training:
+            return _f32(scaled / _channels(self._kept[f"{name}.deviation"]))
         middle = scaled.mean(axis=axes, keepdims=True) + standard * (scaled * standard).mean(axis=axes, keepdims=True)
         return _f32((scaled - middle) / _channels(self._kept[f"{name}.deviation"]))
 

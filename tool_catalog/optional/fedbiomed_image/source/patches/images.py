@@ -32,11 +32,15 @@ _SPREAD = 2.0
 
 @dataclass(frozen=True)
 class Patches:
-    """``images`` (n × 3 × size × size) with ``labels``: 1 on a lesion, 0 beside one; of so many ``persons``."""
+    """``images`` (n × 3 × size × size) with ``labels``: 1 on a lesion, 0 beside one; of so many ``persons``.
+
+    ``whose`` has the person of each, by number from 0.
+    """
 
     images: Array
     labels: npt.NDArray[np.int64]
     persons: int
+    whose: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -163,9 +167,10 @@ def _pair(pixels: Array, mark: npt.NDArray[np.bool_], size: int, uid: str) -> Ar
 
 
 def _part(by_person: dict[str, list[Array]], size: int, belongs: Any) -> Patches:
-    pairs = [pair for number, (_, pairs) in enumerate(sorted(by_person.items())) if belongs(number) for pair in pairs]
-    persons = sum(belongs(number) for number in range(len(by_person)))
+    owned = [pairs for number, (_, pairs) in enumerate(sorted(by_person.items())) if belongs(number)]
+    pairs = [pair for own in owned for pair in own]
     if not pairs:
-        return Patches(np.zeros((0, CHANNELS, size, size), np.float32), np.zeros(0, np.int64), 0)
-    grey = np.concatenate(pairs)[:, None]
-    return Patches(np.repeat(grey, CHANNELS, axis=1), np.tile([1, 0], len(pairs)).astype(np.int64), persons)
+        return Patches(np.zeros((0, CHANNELS, size, size), np.float32), np.zeros(0, np.int64), 0, np.zeros(0, np.int64))
+    grey, labels = np.concatenate(pairs)[:, None], np.tile([1, 0], len(pairs)).astype(np.int64)
+    whose = np.repeat(np.arange(len(owned)), [2 * len(own) for own in owned])
+    return Patches(np.repeat(grey, CHANNELS, axis=1), labels, len(owned), whose)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import network
 import numpy as np
+import numpy.typing as npt
 from network import Array
 
 from .images import Patches, SiteImages
@@ -31,11 +32,16 @@ def measure(arrays: list[Array], site: SiteImages) -> Measures:
 
 def measured(arrays: list[Array], patches: Patches) -> tuple[float, float]:
     """Mean loss and accuracy."""
+    losses, right = of_each(arrays, patches)
+    return float(losses.mean()), float(right.mean())
+
+
+def of_each(arrays: list[Array], patches: Patches) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """The loss of each patch, and whether it is told right."""
     count = len(patches.labels)
     parts = [slice(start, start + AT_ONCE) for start in range(0, count, AT_ONCE)]
     found = np.concatenate([network.scores(arrays, patches.images[part]) for part in parts])
-    right = found.argmax(axis=1) == patches.labels
-    return float(network.losses(found, patches.labels).mean()), float(right.mean())
+    return network.losses(found, patches.labels), found.argmax(axis=1) == patches.labels
 
 
 def together(sites: list[SiteImages]) -> SiteImages:
@@ -46,4 +52,6 @@ def together(sites: list[SiteImages]) -> SiteImages:
 
 def _joined(parts: list[Patches]) -> Patches:
     images, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels"))
-    return Patches(images, labels, sum(part.persons for part in parts))
+    before = np.cumsum([0, *(part.persons for part in parts)])
+    whose = np.concatenate([part.whose + first for part, first in zip(parts, before, strict=False)])
+    return Patches(images, labels, int(before[-1]), whose)
