@@ -7,7 +7,7 @@ import json
 import socket
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,22 @@ from fedproc.site.policy.engine.message_rules import against
 from fedproc.site.policy.engine.strict_json import scalars
 
 WAIT = 120
+EACH = """
+import contextlib, io, json, runpy, sys
+from pathlib import Path
+program, parameters, each, *arguments = sys.argv[1:]
+sys.argv = [program, *arguments]
+for given in json.loads(each):
+    Path(parameters).write_text(json.dumps(given))
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            runpy.run_path(program, run_name="__main__")
+            code = 0
+        except SystemExit as ended:
+            code = ended.code
+    print(json.dumps([code, errors.getvalue()]))
+"""
+"""runs a program once for each of several parameters, all in one process"""
 
 
 class RoundsRun:
@@ -83,6 +99,21 @@ class RoundsRun:
             ),
             *("--parameters", self.parameters),
         )
+
+    def refusals(self, host: str, each: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
+        """Exit code and standard error of a host's task by what is asked for, where it ends before it dials."""
+        program = (str(self.tool.folder / "source" / "main.py"), str(self.parameters), json.dumps(each))
+        task = ("client", "--datasets", str(self.datasets[host]), "--host", host, "--server", "localhost:1")
+        ended = subprocess.run(
+            [*self.tool.python, "-c", EACH, *program, *task, "--parameters", str(self.parameters)],
+            env={**self.tool.variables(), "PYTHONPATH": str(self.tool.folder / "source")},
+            capture_output=True,
+            text=True,
+            timeout=WAIT,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return [(code, errors) for code, errors in map(json.loads, ended.stdout.splitlines())]
 
     def ended(self, host: str | None = None) -> tuple[int, str]:
         """Exit code and standard error of the server or a client."""

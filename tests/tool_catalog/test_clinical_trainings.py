@@ -227,25 +227,29 @@ def test_a_host_that_is_lost_ends_the_training_and_is_named(
         assert code == 3, errors
 
 
-@pytest.mark.parametrize("tool", ["flower", "substra"])
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"formula": "y ~ a - 1"}, "formula: it must have an intercept"),
-        ({"formula": "y ~ I(a > 3)"}, "formula: cannot be read at"),
-        ({"formula": "y ~ a", "rounds": 0}, "rounds: must be a whole number from 1"),
-        ({"formula": "y ~ a", "min_cell": 60}, "fewer than 60 persons (min_cell)"),
-        ({"formula": "y ~ b"}, "expected a column 'b'"),
-        ({"formula": "y ~ a", "rows": True}, "unknown rows"),
-    ],
-)
+REFUSED = {
+    "formula: it must have an intercept": {"formula": "y ~ a - 1"},
+    "formula: cannot be read at": {"formula": "y ~ I(a > 3)"},
+    "rounds: must be a whole number from 1": {"formula": "y ~ a", "rounds": 0},
+    "fewer than 60 persons (min_cell)": {"formula": "y ~ a", "min_cell": 60},
+    "expected a column 'b'": {"formula": "y ~ b"},
+    "unknown rows": {"formula": "y ~ a", "rows": True},
+}
+HALF = {
+    "epsilon and delta: differential privacy needs both": {"formula": "y ~ a", "epsilon": 1},
+    "each number needs the [lowest, highest]": {
+        "formula": "y ~ a + c",
+        "secure_aggregation": True,
+        "bounds": {"a": [0, 1]},
+    },
+    "missing: with epsilon no rows": {"formula": "y ~ a", "epsilon": 1, "delta": 1e-5, "missing": "leave_out"},
+}
+
+
+@pytest.mark.parametrize(("tool", "refused"), [("flower", REFUSED | HALF), ("substra", REFUSED)])
 def test_what_cannot_be_met_is_refused_at_the_site(
-    start: Start, cohorts: dict[str, Path], tool: str, parameters: dict[str, Any], message: str
+    start: Start, cohorts: dict[str, Path], tool: str, refused: dict[str, dict[str, Any]]
 ) -> None:
-    run = start(tool, cohorts)
-    run.ask(**parameters)
-    run.join("UB")
-    code, errors = run.ended("UB")
-    assert code == 2
-    assert message in errors
-    assert "Traceback" not in errors
+    ended = start(tool, cohorts).refusals("UB", list(refused.values()))
+    for message, (code, errors) in zip(refused, ended, strict=True):
+        assert (code, message in errors, "Traceback" in errors) == (2, True, False), (message, errors)

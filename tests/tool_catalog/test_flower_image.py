@@ -192,22 +192,19 @@ def test_the_example_gives_the_example_output(flower_image: ToolProgram, tmp_pat
     assert [entry["loss"] for entry in found["rounds"]] == pytest.approx(losses, rel=0.05)
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"size": 17}, "size: must be even"),
-        ({"size": 500}, "size: must be a whole number from 8 to 224"),
-        ({"min_persons": 40}, "fewer than 40 persons (min_persons) have a lesion"),
-        ({"epochs": 3}, "unknown epochs"),
-    ],
-)
-def test_parameters_that_cannot_be_met_are_refused(run: RoundsRun, parameters: dict[str, Any], message: str) -> None:
-    run.ask(**parameters)
-    run.join("UB")
-    code, errors = run.ended("UB")
-    assert code == 2
-    assert message in errors
-    assert "Traceback" not in errors
+REFUSED = {
+    "size: must be even": {"size": 17},
+    "size: must be a whole number from 8 to 224": {"size": 500},
+    "fewer than 40 persons (min_persons) have a lesion": {"min_persons": 40},
+    "unknown epochs": {"epochs": 3},
+    "epsilon and delta: differential privacy needs both": {"epsilon": 1.0},
+    "clip: must be a number from 1e-06": {"clip": 0, "epsilon": 1.0, "delta": 1e-5},
+}
+
+
+def test_parameters_that_cannot_be_met_are_refused(run: RoundsRun) -> None:
+    for message, (code, errors) in zip(REFUSED, run.refusals("UB", list(REFUSED.values())), strict=True):
+        assert (code, message in errors, "Traceback" in errors) == (2, True, False), (message, errors)
 
 
 Spoil = Callable[[Path], Any]
