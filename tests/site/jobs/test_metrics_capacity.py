@@ -23,7 +23,9 @@ DOUBLES = 20_000
 def passed(values: list[object], policy: Policy, sent: int = 0) -> list[dict[str, int | float]]:
     now = iter(range(0, 10**9, 3600))
     lines = [json.dumps({DECLARED[0].name: value}).encode() for value in values]
-    return MetricFilter(DECLARED, now=lambda: float(next(now))).passed(lines, policy, sent)
+    only = MetricFilter(DECLARED, now=lambda: float(next(now)))
+    found = only.passed(lines, policy, sent)
+    return found + only.ending(policy, sent + len(found))
 
 
 def bits_of_one_number() -> float:

@@ -142,12 +142,13 @@ async def sent_metrics(folder: Path, line: bytes) -> list[Any]:
 
 def passed(declared: tuple[str, ...], lines: list[str], policy: Policy, seconds: Any = lambda: 0.0) -> list[Any]:
     only = MetricFilter([MetricDecl(name=name) for name in declared], seconds)
-    return only.passed([line.encode() for line in lines], policy, 0)
+    found = only.passed([line.encode() for line in lines], policy, 0)
+    return found + only.ending(policy, len(found))
 
 
 def test_no_more_lines_leave_than_the_policy_has_for_a_job() -> None:
     lines = [json.dumps({"n": number}) for number in range(10)]
-    assert passed(("n",), lines, Policy(metrics_per_job=3)) == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert passed(("n",), lines, Policy(metrics_per_job=3)) == [{"n": 0}, {"n": 1}, {"n": 9}]
     assert passed(("n",), lines, Policy(metrics_per_job=0)) == []
 
 
@@ -155,6 +156,16 @@ def test_no_more_lines_leave_in_a_minute_than_the_policy_says() -> None:
     clock = iter([0.0, *(second / 10 for second in range(1000))])  # ten lines a second, for a minute and more
     lines = [json.dumps({"n": number}) for number in range(1000)]
     assert 60 + 60 <= len(passed(("n",), lines, Policy(metrics_per_minute=60), lambda: next(clock))) <= 60 + 101
+
+
+@pytest.mark.parametrize("lines", [60, 300, 1000])
+async def test_last_line_leaves_however_fast_they_came(tmp_path: Path, lines: int) -> None:
+    written = b"\n".join(json.dumps({"n": number}).encode() for number in range(1, lines + 1))
+    with capture_logs() as told:
+        sent = await sent_metrics(tmp_path, written)
+    assert sent[-1] == {"n": lines}
+    kept_back = sum(entry["lines_beyond_the_limits"] for entry in told if entry["event"] == "metrics.withheld")
+    assert len(sent) + kept_back == lines
 
 
 async def test_what_is_kept_back_is_told_at_the_host_once(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ _MINUTE = 60.0
 class MetricFilter:
     """Lets finite numbers under declared names through, rounded to 4 digits, and so many lines as the policy says.
 
-    What it keeps back is counted, and told to the site alone: :meth:`report`.
+    The last line always leaves, at the end (:meth:`ending`), as the last of those that the policy has for a job. What
+    it keeps back is counted, and told to the site alone: :meth:`report`.
     """
 
     def __init__(self, declared: Iterable[MetricDecl], now: Callable[[], float] = time.monotonic) -> None:
@@ -34,6 +35,8 @@ class MetricFilter:
         self._left, self._since = math.inf, now()
         self._undeclared: Counter[str] = Counter()
         self._withheld: Counter[str] = Counter()
+        self._newest: dict[str, int | float] | None = None
+        """the line that came last, while it is held back for want of room"""
 
     def passed(self, lines: Iterable[bytes], policy: Policy, sent: int) -> list[dict[str, int | float]]:
         """What may leave of these lines, when so many of the job were ``sent`` before."""
@@ -41,11 +44,22 @@ class MetricFilter:
         for line in lines:
             if not (numbers := self._numbers(line)):
                 continue
-            if sent + len(passed) < policy.metrics_per_job and self._has_room(policy.metrics_per_minute):
+            if sent + len(passed) < policy.metrics_per_job - 1 and self._has_room(policy.metrics_per_minute):
                 passed.append(numbers)
+                self._newest = None
             else:
                 self._withheld["lines_beyond_the_limits"] += 1
+                self._newest = numbers
         return passed
+
+    def ending(self, policy: Policy, sent: int) -> list[dict[str, int | float]]:
+        """The last line, if it was held back: there is room for it among those of a job, however fast they came."""
+        held, self._newest = self._newest, None
+        if held is None or sent >= policy.metrics_per_job:
+            return []
+        self._withheld["lines_beyond_the_limits"] -= 1
+        self._withheld += Counter()  # what is none is not told
+        return [held]
 
     def report(self, log: Logger) -> None:
         """Say in the host's log what was kept back since this was called last, if anything was."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fedproc.common.log import get_logger
@@ -75,7 +75,14 @@ class Streams:
             while await self._send_next(handle, stream, last=True):
                 pass
         if self._metrics is not None:
+            self._end_metrics(self._metrics)
             self._metrics.report(_log.bind(job=self._record.job))
+
+    def _end_metrics(self, metrics: MetricFilter) -> None:
+        """Send the last line that was measured, if it waits for room: a curve has its end."""
+        offset, sent = self._record.tails.get("metrics", (0, 0))
+        if "metrics" in self.names and (left := metrics.ending(self._services.policy, sent)):
+            self._keep("metrics", offset, sent, self._measured(left, sent))
 
     def restart(self) -> None:
         """The next step prints from the beginning; what it measures goes on in the same file."""
@@ -97,8 +104,10 @@ class Streams:
 
     def _emit(self, stream: str, offset: int, sent: int, data: bytes) -> None:
         """What was read is noted and saved in one step: between the two, this may be ended at any moment."""
-        records = self._records(stream, sent, data)
-        self._record.tails[stream] = (offset + len(data), sent + len(records))
+        self._keep(stream, offset + len(data), sent, self._records(stream, sent, data))
+
+    def _keep(self, stream: str, offset: int, sent: int, records: list[Record]) -> None:
+        self._record.tails[stream] = (offset, sent + len(records))
         self._save([("record", record.model_dump_json(exclude_defaults=True)) for record in records])
 
     async def _read(self, handle: dict[str, Any], stream: str, offset: int) -> bytes:
@@ -114,8 +123,17 @@ class Streams:
         return data[:_TAIL_BYTES]
 
     def _records(self, stream: str, sent: int, data: bytes) -> list[Record]:
-        lines = [of_bytes(line[:_LINE]) for line in data.splitlines()]
-        common: dict[str, Any] = {
+        if stream != "metrics" or self._metrics is None:
+            lines = tuple(of_bytes(line[:_LINE]) for line in data.splitlines())
+            return [Record(sequence=sent + 1, lines=lines, **self._place(stream))]
+        return self._measured(self._metrics.passed(data.splitlines(), self._services.policy, sent), sent)
+
+    def _measured(self, values: Iterable[Mapping[str, int | float]], sent: int) -> list[Record]:
+        place = self._place("metrics")
+        return [Record(sequence=sent + i, metrics=dict(value), **place) for i, value in enumerate(values, 1)]
+
+    def _place(self, stream: str) -> dict[str, Any]:
+        return {
             "host": self._services.settings.host,
             "epoch": self._services.journal.epoch,
             "job": self._record.job,
@@ -123,7 +141,3 @@ class Streams:
             "stream": stream,
             "time": now(),
         }
-        if stream != "metrics" or self._metrics is None:
-            return [Record(sequence=sent + 1, lines=tuple(lines), **common)]
-        passed = self._metrics.passed(data.splitlines(), self._services.policy, sent)
-        return [Record(sequence=sent + i, metrics=dict(value), **common) for i, value in enumerate(passed, 1)]
