@@ -29,6 +29,13 @@ ENTRY = {
 }  # fmt: skip
 
 
+def test_pages_name_their_host_in_title_and_text() -> None:
+    file = {"path": "a/a.json", "output": "a", "sha256": "0" * 64, "class": "aggregate", "findings": 0, "kept": False}
+    of_file = pages.file_page(ENTRY, {**file, "said": None}, seen(b"{}", "a/a.json"), "token", "UB")
+    for page in (of_file, pages.job({**ENTRY, "files": []}, "token", "UB")):
+        assert len(re.findall("at UB", page)) == 2
+
+
 def seen(content: bytes, name: str) -> Content:
     return content_of(io.BytesIO(content), len(content), name)
 

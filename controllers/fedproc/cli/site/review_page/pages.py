@@ -75,8 +75,8 @@ def overview(host: str, entries: Sequence[Entry], notice: str = "") -> str:
     return document("What waits", (f"<h1>What waits for a person at {text(host)}</h1>", status, found))
 
 
-def job(entry: Entry, form_token: str) -> str:
-    """One job, its files and what each rule found."""
+def job(entry: Entry, form_token: str, host: str = "") -> str:
+    """One job of this ``host``, its files and what each rule found."""
     facts = {
         "Tool": text(f"{entry['tool']} {entry['version']}, task {entry['task']}"),
         "For": text(entry["user"]),
@@ -87,9 +87,9 @@ def job(entry: Entry, form_token: str) -> str:
         "Persons": text(f"{entry['persons_decided']} of {entry['persons_needed']} have decided"),
     }
     return document(
-        f"Job {entry['job']}",
+        f"Job {entry['job']}{_at(host)}",
         (
-            f"<h1>Job <code>{text(entry['job'])}</code></h1>",
+            f"<h1>Job <code>{text(entry['job'])}</code>{text(_at(host))}</h1>",
             "<dl>" + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items()) + "</dl>",
             *_not_yours(entry),
             "<h2>What the rules found</h2>",
@@ -98,6 +98,10 @@ def job(entry: Entry, form_token: str) -> str:
             _files(entry, form_token),
         ),
     )
+
+
+def _at(host: str) -> str:
+    return f" at {host}" if host else ""
 
 
 def _whose(entry: Entry, name: str) -> str:
@@ -176,14 +180,14 @@ def form(job_id: str, form_token: str, inside: str, hint: str) -> str:
 </form>"""
 
 
-def file_page(entry: Entry, file: Entry, content: Content, form_token: str) -> str:
-    """What is in one file."""
+def file_page(entry: Entry, file: Entry, content: Content, form_token: str, host: str = "") -> str:
+    """What is in one file of a job of this ``host``."""
     found = [each for each in entry["findings"] if each["output"] == file["output"]]
     return document(
-        str(file["path"]),
+        f"{file['path']}{_at(host)}",
         (
             f"<h1>{text(file['path'])}</h1>",
-            f'<p>of <a href="/job/{quote(entry["job"])}">job <code>{text(entry["job"])}</code></a>,'
+            f'<p>of <a href="/job/{quote(entry["job"])}">job <code>{text(entry["job"])}</code></a>{text(_at(host))},'
             f" class {text(file['class'])}, SHA-256 <code>{text(file['sha256'])}</code></p>",
             *(f'<p class="warning">{text(note)}</p>' for note in content.notes),
             "<h2>Content</h2>",

@@ -157,13 +157,14 @@ class _Handler(BaseHTTPRequestHandler):
         client = self.server.client
         entry = client.one(job)
         if part is None:
-            return self._page(200, pages.job(entry, self.server.form_token))
+            return self._page(200, pages.job(entry, self.server.form_token, self.server.host))
         file = next((each for each in entry["files"] if each["path"] == path), None)
         if file is None:
             raise NotFoundError("there is no such file")
         content = client.content(job, path)
         if part == "/file":
-            return self._page(200, pages.file_page(entry, file, content, self.server.form_token))
+            shown = pages.file_page(entry, file, content, self.server.form_token, self.server.host)
+            return self._page(200, shown)
         if content.kind != "picture":
             raise ForbiddenError("only pictures are sent as they are")
         source = client.file(job, path)
