@@ -8,11 +8,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import update
 from tests.central.api.test_submissions import new_version
 from tests.support.central_api import Federation
 from tests.support.issuer import TestIssuer
 
 from fedproc.central.api.pages import experiments
+from fedproc.central.db import schema
+from fedproc.central.db.engine import write_transaction
 
 pytestmark = pytest.mark.server
 
@@ -234,3 +237,17 @@ def test_no_answer_is_kept_by_a_browser(dashboard: Federation, sign_in: SignIn) 
         assert "default-src 'none'" in headers["content-security-policy"], path
     style = re.findall(r'href="(/dashboard/assets/[^"]*css)"', rosa.get("/dashboard").text)[0]
     assert "immutable" in rosa.get(style).headers["cache-control"]
+
+
+def test_audit_names_persons_and_finds_them_by_name(dashboard: Federation, sign_in: SignIn) -> None:
+    with dashboard.user("5f0c") as client:
+        experiment = dashboard.start(client)["id"]
+    table = schema.experiments
+    with write_transaction(dashboard.engine) as connection:
+        connection.execute(update(table).where(table.c.id == experiment).values(owner_name="Ada Lovelace"))
+    olga = sign_in("olga", "operator")
+    for who in ("5f0c", "ada lovelace"):
+        page = olga.get("/dashboard/operate/audit", params={"actor": who}).text
+        assert '<td class="whole">Ada Lovelace<small>5f0c</small></td>' in page
+        assert f'<td class="whole">{experiment}</td>' in page
+    assert "None fits." in olga.get("/dashboard/operate/audit?actor=Ada").text

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Query, Request
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
+from fedproc.central.api.deps import app_state
 from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
 from fedproc.central.api.pages.backend import ApiError, Backend
 from fedproc.central.api.pages.rendering import page, segment
+from fedproc.central.db.engine import read_transaction
+from fedproc.central.db.repositories import audits
 from fedproc.contract.api.enrolments import EnrolmentCode, EnrolmentView
 from fedproc.contract.api.hosts import HostView
 from fedproc.contract.api.operations import AuditPage, DeadLetterPage, Health
@@ -126,12 +132,29 @@ async def end_as_lost(experiment: str, api: Api, session: SignedIn, form: Form) 
 async def show_audit(
     request: Request,
     api: Api,
+    session: SignedIn,
     actor: Annotated[str, Query(max_length=255)] = "",
     action: Annotated[str, Query(max_length=64)] = "",
     target: Annotated[str, Query(max_length=255)] = "",
     cursor: Annotated[int, Query(ge=0, le=2**62)] = 0,
 ) -> Response:
-    """Who did what, newest first."""
+    """Who did what, newest first; ``actor`` may be the name of a person as well."""
     filters = {"actor": actor, "action": action, "target": target}
-    found = await api.one(AuditPage, "/audit", **filters, cursor=cursor or None, limit=_ENTRIES)
-    return page(request, "audit.html", {"entries": found.items, "next": found.next, "filters": filters})
+    engine = app_state(request).engine
+    named = await run_in_threadpool(_named, engine, actor) if actor and session.operates else []
+    only = {**filters, "actor": named[0] if len(named) == 1 else actor}
+    found = await api.one(AuditPage, "/audit", **only, cursor=cursor or None, limit=_ENTRIES)
+    names = await run_in_threadpool(_names, engine, [*named, *(one.actor for one in found.items)])
+    own = {session.subject: session.name} if session.name else {}
+    values = {"entries": found.items, "next": found.next, "filters": filters, "names": names | own}
+    return page(request, "audit.html", {**values, "several": named if len(named) > 1 else []})
+
+
+def _named(engine: Engine, name: str) -> list[str]:
+    with read_transaction(engine) as connection:
+        return audits.actors_named(connection, name)
+
+
+def _names(engine: Engine, actors: Sequence[str]) -> dict[str, str]:
+    with read_transaction(engine) as connection:
+        return audits.names_of(connection, actors)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, union, update
 
-from fedproc.central.db.schema import audit, dead_letters
+from fedproc.central.db.schema import audit, dead_letters, experiments
+from fedproc.central.db.submission_tables import submissions
 
+_NAMING = (submissions, experiments)
+"""tables that say how their owners are called"""
 LONGEST_DETAIL = 500
 """characters"""
 
@@ -34,6 +37,23 @@ def page(
     if before is not None:
         query = query.where(audit.c.id < before)
     return connection.execute(query).all()
+
+
+def names_of(connection: Connection, actors: Iterable[str]) -> dict[str, str]:
+    """How they were called when they last started an experiment or sent in a tool, of those who ever did."""
+    known, found = sorted(set(actors)), dict[str, str]()
+    for table in _NAMING:
+        last, named = func.max(table.c.created), table.c.owner_name != ""
+        query = select(table.c.owner, table.c.owner_name).where(table.c.owner.in_(known), named)
+        rows = connection.execute(query.group_by(table.c.owner, table.c.owner_name).order_by(last))
+        found |= {row.owner: row.owner_name for row in rows}
+    return found
+
+
+def actors_named(connection: Connection, name: str) -> list[str]:
+    """Those who were called so at one of these times, in capitals or not."""
+    same = [select(table.c.owner).where(func.lower(table.c.owner_name) == name.lower()) for table in _NAMING]
+    return sorted(connection.execute(union(*same)).scalars())
 
 
 def dead_letter_page(connection: Connection, before: int | None, most: int) -> Sequence[Row[Any]]:
