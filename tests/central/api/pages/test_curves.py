@@ -69,3 +69,12 @@ def test_one_value_lies_in_the_middle_and_has_one_tick() -> None:
     [chart] = charts(rounds("UB", 0.25), LEARN)
     assert len(chart.xs) == len(chart.ys) == 1
     assert chart.lines[0].path == f"{(LEFT + WIDTH - 8) / 2:.1f},{(HEIGHT - BOTTOM + 8) / 2:.1f}"
+
+
+def test_chart_says_that_rounds_are_left_out_and_how_many() -> None:
+    [whole] = charts(rounds("UB", *[1.0] * 60), LEARN)
+    assert whole.note == ""
+    thin = [*range(1, 61), *range(62, 300, 4), 300]
+    [chart] = charts([Point("train", "UB", 100.0 + n, {"round": n, "loss": 1 / n}) for n in thin], LEARN)
+    assert chart.note.startswith("121 of 300 rounds are shown, about every 2nd: ")
+    assert chart.lines[0].points[-1][0] == 300

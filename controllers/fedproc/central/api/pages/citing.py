@@ -6,9 +6,15 @@ from fedproc.central.api.pages.backend import Backend
 from fedproc.contract.api.citing import CitedDataset, citation, title_of
 from fedproc.contract.api.experiments import ExperimentView, Report
 from fedproc.contract.api.hosts import DatasetView, HostView
+from fedproc.contract.states import ExperimentState
 
 _MOST_CITED = 300
 """datasets of which titles are asked for; those beyond are cited by their ids"""
+
+
+def is_citable(experiment: ExperimentView) -> bool:
+    """Whether it has ended with results: of one that failed or was cancelled there is nothing to cite."""
+    return experiment.ended is not None and experiment.state is ExperimentState.succeeded
 
 
 async def cited(api: Backend, found: ExperimentView, centre: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, log10
@@ -46,6 +46,8 @@ class Chart:
     lines: tuple[Line, ...]
     xs: tuple[tuple[float, str], ...]
     ys: tuple[tuple[float, str], ...]
+    note: str = ""
+    """says it where not every round is drawn"""
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -84,7 +86,21 @@ def _chart(name: str, unit: str, x: str, lines: Mapping[str, Mapping[float, floa
         points = tuple(sorted(line.items()))
         path = " ".join(f"{across.of(at):.1f},{up.of(value):.1f}" for at, value in points)
         drawn.append(Line(label, COLOURS[number % len(COLOURS)], path, points))
-    return Chart(name, unit, x, tuple(drawn), across.ticks(), up.ticks())
+    note = thinned({at for line in lines.values() for at in line}) if x == "round" else ""
+    return Chart(name, unit, x, tuple(drawn), across.ticks(), up.ticks(), note)
+
+
+def thinned(rounds: Collection[float]) -> str:
+    """How many of the rounds between the first and the last are there; empty if all are."""
+    everything = floor(max(rounds) - min(rounds)) + 1
+    if len(rounds) >= everything:
+        return ""
+    nth = round(everything / len(rounds))
+    every = f", about every {nth}{({2: 'nd', 3: 'rd'}).get(nth, 'th')}" if nth > 1 else ""
+    return (
+        f"{len(rounds)} of {everything} rounds are shown{every}: a tool may measure fewer, and a site lets only so many"
+        " leave in a minute. The last is among them."
+    )
 
 
 class _Scale:

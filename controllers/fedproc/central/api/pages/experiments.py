@@ -9,19 +9,21 @@ from fastapi import Query, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
-from fedproc.central.api.deps import app_state
+from fedproc.central.api.deps import AppState, app_state
 from fedproc.central.api.middleware import bounded_by
 from fedproc.central.api.pages import timeline
 from fedproc.central.api.pages.access import Api, Form, FormWithFile, SignedIn, pages
 from fedproc.central.api.pages.backend import ApiError, Backend
-from fedproc.central.api.pages.citing import cited
+from fedproc.central.api.pages.citing import cited, is_citable
+from fedproc.central.api.pages.last_lines import last_lines
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.experiments import ExperimentView, Logs, Page
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.tools import TaskView
-from fedproc.contract.states import ENDED, ExperimentState
+from fedproc.contract.ids import EXPERIMENT_PATTERN
+from fedproc.contract.states import ENDED, TERMINAL, ExperimentState
 
 routes = pages()
 
@@ -45,8 +47,9 @@ async def show_experiments(
     sort: Annotated[str, Query(pattern="^-?(created|ended|tool|state|label)$")] = "-created",
     whose: Annotated[str, Query(pattern="^(mine|all)$")] = "mine",
     part: Annotated[int, Query(alias="page", ge=1, le=100_000)] = 1,
+    deleted: Annotated[str, Query(pattern=f"{EXPERIMENT_PATTERN}|^$")] = "",
 ) -> Response:
-    """What fits the filters, sorted and counted by the database."""
+    """What fits the filters, sorted and counted by the database; ``deleted`` is one that was there just now."""
     filters = {"text": text, "state": state, "sort": sort, "whose": whose if session.operates else ""}
     wanted = [*sorted(ENDED)] if state == "ended" else [state] if state else []
     found = await api.one(
@@ -55,20 +58,19 @@ async def show_experiments(
     )  # fmt: skip
     paging = Paging(part, _PART, found.total or 0, "/dashboard/experiments", filters)
     states = [one.value for one in ExperimentState]
-    return page(request, "experiments.html", {"found": found.items, "paging": paging, "states": states, **filters})
+    values = {"found": found.items, "paging": paging, "states": states, "deleted": deleted}
+    return page(request, "experiments.html", {**values, **filters})
 
 
 @routes.get("/dashboard/experiments/{experiment}")
 async def show_experiment(request: Request, experiment: str, api: Api, session: SignedIn) -> Response:
     """One experiment; what changes in it comes by :mod:`fedproc.central.api.pages.live`."""
     found = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
-    return page(
-        request, "experiment.html", await facts(api, found, session.subject, app_state(request).settings.public_url)
-    )
+    return page(request, "experiment.html", await facts(api, found, session.subject, app_state(request)))
 
 
-async def facts(api: Backend, experiment: ExperimentView, reader: str, centre: str) -> dict[str, object]:
-    """What an experiment's page shows; ``centre`` is the address by which it is cited."""
+async def facts(api: Backend, experiment: ExperimentView, reader: str, app: AppState) -> dict[str, object]:
+    """What an experiment's page shows."""
     results, more = await _results(api, experiment.id)
     tasks = await _tasks(api, experiment)
     return {
@@ -82,7 +84,8 @@ async def facts(api: Backend, experiment: ExperimentView, reader: str, centre: s
         "earlier": {task.name: earlier(task) for task in tasks},
         "own": experiment.owner == reader,
         "ended": experiment.ended is not None,
-        "citation": await cited(api, experiment, centre) if experiment.ended else "",
+        "said": await last_lines(app, experiment),
+        "citation": await cited(api, experiment, app.settings.public_url) if is_citable(experiment) else "",
     }
 
 
@@ -164,6 +167,14 @@ async def get_crate(experiment: str, api: Api) -> Response:
     return api.passed_on(f"/experiments/{found.id}/crate")
 
 
+@routes.get("/dashboard/experiments/{experiment}/cancel")
+async def ask_before_cancelling(request: Request, experiment: str, api: Api) -> Response:
+    """What would be stopped, before it is."""
+    found = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
+    still = sum(job.state not in TERMINAL for job in found.jobs)
+    return page(request, "cancel.html", {"experiment": found, "open": still})
+
+
 @routes.post("/dashboard/experiments/{experiment}/cancel")
 async def cancel(experiment: str, api: Api, form: Form) -> Response:
     """Ask for its end."""
@@ -184,7 +195,7 @@ async def ask_before_deleting(request: Request, experiment: str, api: Api) -> Re
 async def delete(experiment: str, api: Api, form: Form) -> Response:
     """Delete it with all that belongs to it."""
     await api.send("DELETE", f"/experiments/{segment(experiment)}")
-    return RedirectResponse("/dashboard/experiments", 303)
+    return RedirectResponse(f"/dashboard/experiments?deleted={segment(experiment)}", 303)
 
 
 @routes.get("/dashboard/experiments/{experiment}/log")
@@ -193,10 +204,12 @@ async def show_log(
     experiment: str,
     api: Api,
     host: Annotated[str, Query(max_length=31)] = "",
+    job: Annotated[str, Query(max_length=64)] = "",
     cursor: Annotated[int, Query(ge=0, le=2**62)] = 0,
 ) -> Response:
     """What its jobs wrote, as far as their hosts let it out."""
     path = f"/experiments/{segment(experiment)}"
     found = await api.one(ExperimentView, path)
-    logs = await api.one(Logs, f"{path}/logs", host=host, cursor=cursor or None, limit=_LOG_LINES)
-    return page(request, "log.html", {"experiment": found, "logs": logs, "host": host})
+    logs = await api.one(Logs, f"{path}/logs", host=host, job=job, cursor=cursor or None, limit=_LOG_LINES)
+    values = {"experiment": found, "logs": logs, "host": host, "job": job, "cursor": cursor}
+    return page(request, "log.html", values)

@@ -11,6 +11,7 @@ from fedproc.central.api.pages.access import Api, Form, pages
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.contract.api.files import FilePage, FileView
+from fedproc.contract.ids import FILE_PATTERN
 
 routes = pages()
 
@@ -25,12 +26,13 @@ async def show_files(
     api: Api,
     text: Annotated[str, Query(max_length=200)] = "",
     part: Annotated[int, Query(alias="page", ge=1, le=100_000)] = 1,
+    deleted: Annotated[str, Query(pattern=f"{FILE_PATTERN}|^$")] = "",
 ) -> Response:
-    """Newest first."""
+    """Newest first; ``deleted`` is one that was there just now."""
     found = await api.one(FilePage, "/data/entries", text=text, offset=(part - 1) * _PART or None, limit=_PART)
     paging = Paging(part, _PART, found.total, "/dashboard/files", {"text": text})
     values = {"files": found.items, "labels": found.labels, "paging": paging, "bytes": found.bytes, "text": text}
-    return page(request, "files.html", values)
+    return page(request, "files.html", {**values, "deleted": deleted})
 
 
 @routes.get("/dashboard/files/{file}/content")
@@ -45,4 +47,4 @@ async def get_bytes(request: Request, file: str, api: Api) -> Response:
 async def delete_file(file: str, api: Api, form: Form) -> Response:
     """Forget a file that one has put there oneself."""
     await api.send("DELETE", f"/uploads/{segment(file)}", headers=_TUS)
-    return RedirectResponse("/dashboard/files", 303)
+    return RedirectResponse(f"/dashboard/files?deleted={segment(file)}", 303)

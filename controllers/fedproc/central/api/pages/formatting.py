@@ -19,14 +19,15 @@ _COMMAND = re.compile(r"\s*\(fedproc [^()]*\)|(?:^|[;:]|(?<=[?.]))\s*fedproc (?:
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 MARKS = {
-    "queued": "○", "dispatched": "○", "accepted": "◔", "materialising": "◔", "prepared": "◑", "running": "▶",
-    "collecting": "◕", "awaiting_release": "‖", "succeeded": "✓", "partly_released": "◩", "warnings": "⚠",
+    "queued": "○", "dispatched": "○", "accepted": "◔", "materialising": "◔", "preparing": "◔", "prepared": "◑",
+    "running": "▶", "collecting": "◕", "awaiting_release": "‖", "succeeded": "✓", "partly_released": "◩",
+    "warnings": "⚠",
     "failed": "✗", "error": "✗", "refused": "⊘", "cancelled": "■", "expired": "⌛", "lost": "?",
 }  # fmt: skip
 """beside the word, so that a state is not told by its colour alone"""
 
 STATE_WORDS = {"awaiting_release": "awaiting release", "warnings": "finished with warnings",
-               "partly_released": "partly released"}  # fmt: skip
+               "partly_released": "partly released", "preparing": "being prepared"}  # fmt: skip
 
 
 def moment(value: datetime | None) -> Markup:
@@ -42,6 +43,16 @@ def linked(text: str) -> Markup:
     pieces = _ADDRESS.split(text)
     links = (Markup('<a href="{0}" rel="noreferrer">{0}</a>').format(piece) for piece in pieces[1::2])
     return Markup("").join(each for pair in zip_longest(map(escape, pieces[::2]), links, fillvalue="") for each in pair)
+
+
+def filled(text: str, user: str, dataset: str) -> str:
+    """Where access is asked for, with this reader and dataset in the place of ``USER HOST:DATASET``."""
+    return text.replace("USER HOST:DATASET", f"{user} {dataset}")
+
+
+def sentence(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def in_pages(text: str) -> str:
@@ -84,7 +95,10 @@ def size(count: float | None) -> str:
 
 
 def state_of(experiment: Any) -> str:
-    """The mark of an experiment: one that succeeded without a host, or of which a site keeps a part, has its own."""
+    """The mark of an experiment; one that waits for its start, succeeded without a host, or of which a site keeps a
+    part, has its own."""
+    if experiment.held:
+        return "prepared" if experiment.prepared else "preparing"
     if experiment.state != "succeeded":
         return str(experiment.state)
     part = "partly_released" if experiment.partly_released else str(experiment.state)

@@ -162,7 +162,7 @@ class _Follower:
 
         async def found() -> tuple[ExperimentView, dict[str, object]]:
             view = await api.one(ExperimentView, f"/experiments/{self._experiment}")
-            return view, await facts(api, view, session.subject, self._app.settings.public_url)
+            return view, await facts(api, view, session.subject, self._app)
 
         view, shown = await self._shared(("facts", session.operates or session.subject), found)
         self._looked, before, self._seen = time.monotonic(), self._seen, _rows(view)

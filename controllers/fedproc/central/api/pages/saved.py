@@ -19,7 +19,6 @@ from fedproc.central.api.pages import curves, timeline
 from fedproc.central.api.pages.access import Api, SignedIn, pages
 from fedproc.central.api.pages.assets import text_of
 from fedproc.central.api.pages.backend import Backend
-from fedproc.central.api.pages.citing import cited
 from fedproc.central.api.pages.experiments import PICTURES, facts
 from fedproc.central.api.pages.rendering import fragment, segment
 from fedproc.central.db.engine import read_transaction
@@ -42,8 +41,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox
 async def save(request: Request, experiment: str, api: Api, session: SignedIn) -> Response:
     """The page of an experiment as one file of HTML, as it stands now."""
     found = await api.one(ExperimentView, f"/experiments/{segment(experiment)}")
-    centre = app_state(request).settings.public_url
-    values = await facts(api, found, session.subject, centre)
+    values = await facts(api, found, session.subject, app_state(request))
     results = await api.many(FileView, f"/experiments/{found.id}/results", limit=_MOST_FILES)
     points = await run_in_threadpool(_points, app_state(request), found.id)
     drawn = {
@@ -52,7 +50,6 @@ async def save(request: Request, experiment: str, api: Api, session: SignedIn) -
         "results": results,
         "charts": curves.charts(points, values["metrics"]),  # type: ignore[arg-type]
         "embedded": await _embedded(api, results) if values["own"] else [],
-        "citation": values["citation"] or await cited(api, found, centre),
         "styles": text_of("pico.min.css") + text_of("dashboard.css"),
     }
     html = await run_in_threadpool(fragment, request, "saved.html", drawn)
@@ -66,8 +63,15 @@ def _points(app: AppState, experiment: str) -> list[curves.Point]:
         if row.kind == "metrics":
             found.append(curves.Point(row.task, row.host, row.time, row.data))
             if len(found) == _MOST_POINTS:
-                break
+                return [*found, *_last(app, experiment)]
     return found
+
+
+def _last(app: AppState, experiment: str) -> list[curves.Point]:
+    """Of each job, so that every curve has its end."""
+    with read_transaction(app.engine) as connection:
+        rows = experiments.last_metrics(connection, experiment)
+    return [curves.Point(row.task, row.host, row.time, row.data) for row in rows]
 
 
 def _events(app: AppState, experiment: str) -> Iterator[Row[Any]]:

@@ -222,6 +222,19 @@ def logs(
     return connection.execute(query.order_by(events.c.id).limit(most)).all()
 
 
+def last_logs(connection: Connection, experiment: str, jobs: Sequence[str], most: int) -> Sequence[Row[Any]]:
+    """The last events with log lines of these jobs, newest first."""
+    query = select(events).where(events.c.experiment == experiment, events.c.kind == "log", events.c.job.in_(jobs))
+    return connection.execute(query.order_by(events.c.id.desc()).limit(most)).all()
+
+
+def last_metrics(connection: Connection, experiment: str) -> Sequence[Row[Any]]:
+    """The last event with metrics of each job."""
+    own = select(func.max(events.c.id)).where(events.c.experiment == experiment, events.c.kind == "metrics")
+    query = select(events).where(events.c.id.in_(own.group_by(events.c.job)))
+    return connection.execute(query.order_by(events.c.id)).all()
+
+
 def _owned(row: Row[Any] | None, owner: str | None, kind: str, name: str) -> Row[Any]:
     if row is None or (owner is not None and row.owner != owner):
         whose = "" if owner is None else " of yours"

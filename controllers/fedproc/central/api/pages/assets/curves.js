@@ -21,9 +21,11 @@
     box.setAttribute("aria-hidden", "true");
     table.innerHTML = "<summary></summary><table><thead><tr></tr></thead><tbody></tbody></table>";
     table.querySelector("summary").textContent = `Numbers of ${name}`;
-    figure.append(caption, box, table);
+    const note = document.createElement("p");
+    note.className = "quiet";
+    figure.append(caption, box, note, table);
     place.append(figure);
-    const chart = { name, unit, x, figure, box, table, lines: new Map(), plot: null, stale: true };
+    const chart = { name, unit, x, figure, box, note, table, lines: new Map(), plot: null, stale: true };
     charts.set(name, chart);
     return chart;
   };
@@ -67,7 +69,17 @@
     }
     chart.plot.setLegend({ idx: data[0].length - 1 });
     fill(chart, data);
+    chart.note.textContent = chart.x === "round" ? thinned(data[0]) : "";
     chart.stale = false;
+  };
+
+  // as in curves.py
+  const thinned = (rounds) => {
+    const all = Math.floor(rounds.at(-1) - rounds[0]) + 1;
+    if (rounds.length >= all) return "";
+    const nth = Math.round(all / rounds.length);
+    const every = nth > 1 ? `, about every ${nth}${{ 2: "nd", 3: "rd" }[nth] ?? "th"}` : "";
+    return `${rounds.length} of ${all} rounds are shown${every}: a tool may measure fewer, and a site lets only so many leave in a minute. The last is among them.`;
   };
 
   const fill = (chart, [xs, ...lines]) => {
