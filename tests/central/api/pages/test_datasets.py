@@ -151,11 +151,15 @@ def test_a_page_says_whether_its_reader_may_use_the_dataset_and_where_to_ask(
         assert "You have no grant to use it." in page
         assert '<a href="https://ask.test/access" rel="noreferrer">https://ask.test/access</a>' in page
         assert "Use it in an experiment" not in page
+        row = client.get("/dashboard/datasets").text.partition('value="UB:cohort"')[2].partition("</th>")[0]
+        assert ("disabled" in row, "guarded: you have no grant" in row) == (True, True)
         form = client.get("/dashboard/new?tool=count&dataset=UB:cohort").text
         assert '<a href="https://ask.test/access"' in form
         adapter.make_available("UB:cohort")
         page = client.get("/dashboard/datasets/UB:cohort").text
         assert "you have a grant to use it" in page
+        row = client.get("/dashboard/datasets").text.partition('value="UB:cohort"')[2].partition("</th>")[0]
+        assert ("disabled" in row, "guarded" in row) == (False, False)
         assert "Use it in an experiment" in page
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from types import SimpleNamespace
 from typing import Any
 
+from fedproc.central.api.pages import wizard
+from fedproc.central.api.pages.choices import Choice, Selector
+from fedproc.central.api.pages.citing import is_citable
+from fedproc.central.api.pages.last_lines import LastLine, found_in
 from fedproc.central.api.pages.rendering import environment
+from fedproc.central.api.pages.wizard import Draft
+from fedproc.contract.api.dry_run import HostForecast
 from fedproc.contract.api.experiments import ExperimentView
 from fedproc.contract.api.files import FileView
+from fedproc.contract.api.hosts import DatasetDetail, DatasetView
+from fedproc.contract.states import ENDED
 
 EXPERIMENT = "e-" + "0" * 26
 SESSION = SimpleNamespace(form_token="f" * 64, operates=False)
@@ -20,7 +29,7 @@ def part(template: str, **values: Any) -> str:
 
 def words(html: str) -> str:
     """What a person reads of it."""
-    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    return unescape(" ".join(re.sub(r"<[^>]+>", " ", html).split()))
 
 
 def experiment(**more: Any) -> ExperimentView:
@@ -50,3 +59,94 @@ def test_each_result_says_whether_it_is_encrypted_and_no_sentence_says_it_of_all
         results(file("EUCAIM", plain_sha256="0" * 64), own=False, encrypt_to="A" * 43 + "=")
     )
     assert "plain" not in words(results(file("UB")))
+
+
+JOB = "j-" + "0" * 26
+NOTHING = {"picture": SimpleNamespace(lanes=()), "uploads": {}, "earlier": {}, "said": {}, "own": True}
+
+
+def jobs_of(found: ExperimentView, **more: Any) -> str:
+    return part("experiment_jobs.html", experiment=found, ended=found.ended is not None, **{**NOTHING, **more})
+
+
+def failed() -> ExperimentView:
+    reason = "the command exited with 2, expected 0"
+    job = {"id": JOB, "experiment": EXPERIMENT, "host": "UB", "task": "local", "state": "failed"}
+    return experiment(state="failed", jobs=[{**job, "code": "tool_fault.exit_code", "reason": reason}])
+
+
+def test_failed_job_says_its_last_line_and_leads_to_it() -> None:
+    row = jobs_of(failed(), said={JOB: LastLine("KeyError: <age>", 41)})
+    assert "It said last: <code>KeyError: &lt;age&gt;</code>" in row
+    assert f'href="/dashboard/experiments/{EXPERIMENT}/log?job={JOB}&amp;cursor=41#last"' in row
+
+
+def test_failed_job_without_lines_says_who_is_asked_for_the_last_one() -> None:
+    asked = f"UB has let out no log line of it: ask its people what it said last, which they find in their log by {JOB}"
+    assert asked in words(jobs_of(failed(), said={JOB: None}))
+
+
+def test_last_line_is_that_of_the_errors_if_there_is_one() -> None:
+    def row(number: int, job: str, stream: str, *lines: str) -> SimpleNamespace:
+        return SimpleNamespace(id=number, job=job, data={"stream": stream, "lines": list(lines)})
+
+    of_errors = [row(8, "a", "stderr", "Error: cause", " "), row(7, "a", "stderr", "old")]
+    newest_first = [row(9, "a", "stdout", "bye"), *of_errors, row(6, "b", "stdout", "x" * 900), row(5, "c", "stdout")]
+    assert found_in(newest_first) == {"a": LastLine("Error: cause", 7), "b": LastLine("x" * 400, 5)}
+
+
+def test_prepared_experiment_is_neither_running_nor_started() -> None:
+    for prepared, word in ((False, "being prepared"), (True, "prepared")):
+        found = experiment(held=True, prepared=prepared, held_until="2026-11-04T09:00:00Z")
+        summary = words(jobs_of(found).partition("Nothing runs before you start it")[0])
+        assert word in summary
+        assert [each for each in ("running", "started") if each in summary] == []
+
+
+def test_cancelling_asks_first() -> None:
+    summary = jobs_of(experiment())
+    assert f'<a class="cta second" href="/dashboard/experiments/{EXPERIMENT}/cancel">Cancel…</a>' in summary
+    assert "<form" not in summary
+
+
+def test_only_what_succeeded_is_cited() -> None:
+    ended = "2026-11-03T10:00:00Z"
+    cited = [state for state in sorted(ENDED) if is_citable(experiment(state=state, ended=ended))]
+    assert cited == ["succeeded"]
+    assert not is_citable(experiment())
+
+
+def test_each_line_of_a_forecast_has_its_mark() -> None:
+    budgets = [{"dataset": f"UB:{left}", "left": left} for left in ("left", "nearly", "none")]
+    answers = [{"dataset": f"UB:{answer}", "provider": "p", "answer": answer} for answer in ("granted", "not_asked")]
+    host = {"host": "UB", "tasks": ["local"], "checks": [], "budgets": budgets, "grants": answers}
+    shown = part("forecast.html", forecast=SimpleNamespace(would_run=True, hosts=[HostForecast.model_validate(host)]))
+    marks = re.findall(r"<li>(.) UB:(\w+)", shown)
+    assert {name: mark for mark, name in marks} == {
+        "left": "✓", "nearly": "‖", "none": "‖", "granted": "✓", "not_asked": "?"
+    }  # fmt: skip
+
+
+def test_page_of_a_guarded_dataset_says_what_is_shown_of_it_and_fills_in_how_it_is_asked_for() -> None:
+    where = "docker exec centre negotiations grant USER HOST:DATASET"
+    view = {"id": "UB:ct", "host": "UB", "version": "1", "label": "ct", "description": "CT"}
+    standing = SimpleNamespace(answer="not_granted", reason=f"no grant of rosa; ask for access: {where}", ask_at=where)
+    values = {"dataset": DatasetDetail.model_validate(view), "tools": [], "standing": standing}
+    session = SimpleNamespace(subject="rosa", name="Rosa", roles={"researcher"}, form_token="f" * 64)
+    frame = {"session": session, "path": "/", "method": "GET", "places": [], "help": ""}
+    said = words(environment().get_template("dataset.html").render(**frame, **values).partition("<dl")[0])
+    assert "You have no grant to use it. No grant of rosa; ask for access" in said
+    assert "negotiations grant rosa UB:ct" in said
+    assert "Until then no experiment reads it. What its host says of it, which stands below," in said
+
+
+def test_what_a_form_leaves_out_is_told_with_its_reason() -> None:
+    offered = [(DatasetView.model_validate({"id": f"{host}:{name}", "host": host, "version": "1"}), True)
+               for host, name in (("UB", "open"), ("UB", "guarded"), ("UB", "unasked"), ("BSC", "ct"))]  # fmt: skip
+    task: Any = SimpleNamespace(name="local")
+    at = {host: tuple(each for each in offered if each[0].host == host) for host in ("UB", "BSC")}
+    choices = (Choice("UB", "", "", True, at["UB"]), Choice("BSC", "offline", "", True, at["BSC"]))
+    draft = Draft(datasets=(*(each.id for each, _ in offered), "XX:none"))
+    refused = {"UB:guarded": "no grant", "UB:unasked": ""}
+    left = wizard.left_out(draft, [Selector(task, choices, takes="datasets")], refused)
+    assert left == {"UB:guarded": "no grant", "BSC:ct": "BSC: offline", "XX:none": wizard._NOT_HERE}

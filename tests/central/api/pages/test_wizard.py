@@ -163,7 +163,7 @@ def test_the_command_that_decrypts_is_one_that_there_is(rosa: httpx.Client) -> N
 def test_a_host_that_cannot_be_chosen_says_why(dashboard: Federation, rosa: httpx.Client) -> None:
     dashboard.books.beat("FORTH", tools=())
     page = rosa.get("/dashboard/new?tool=learn&dataset=FORTH:cohort&dataset=UB:cohort").text
-    assert "are left out: FORTH:cohort." in page
+    assert "<li>FORTH:cohort: FORTH: its site does not admit learn</li>" in page.partition('id="left-out"')[2]
     assert "cannot be chosen: its site does not admit learn" in page
     assert re.search(r'value="FORTH:cohort" disabled', page)
 
@@ -180,7 +180,7 @@ def test_a_dataset_that_does_not_fit_the_tool_cannot_be_chosen_and_says_why(
     disabled = dict(re.findall(r'name="dataset" value="FORTH:([a-z]+)"([^>]*)>', page))
     assert {name: "disabled" in rest for name, rest in disabled.items()} == {"ct": False, "cohort": True, "old": False}
     assert "cannot be chosen: it holds tables and no DICOM images, and the tool reads DICOM images" in page
-    assert "are left out: FORTH:cohort." in page
+    assert "<li>FORTH:cohort: it holds tables and no DICOM images" in page.partition('id="left-out"')[2]
     tiles, _, unable = rosa.get("/dashboard/new?dataset=FORTH:cohort").text.partition("cannot read what is chosen")
     assert ("?tool=imager&amp;dataset=FORTH" in tiles, "?tool=learn&amp;dataset=FORTH" in tiles) == (False, True)
     assert "FORTH:cohort: it holds tables and no DICOM images" in unable.partition("</details>")[0]
@@ -269,8 +269,38 @@ def test_what_cannot_be_sent_is_told_beside_its_field(rosa: httpx.Client) -> Non
     assert answer.status_code == 422
     assert "larger than any number" in answer.text
     beside = dict(re.findall(r'<p class="wrong" id="wrong-([^"]+)">([^<]+)</p>', answer.text))
-    assert beside.keys() == {"p.rate", "hp.UB.threads"}
-    assert "whole number" in send(rosa, **{"p.rounds": "nan"}).text
+    assert beside.keys() == {"p.rate", "p.rounds", "hp.UB.threads"}
+    assert "whole number" in beside["p.rounds"]
+
+
+def test_all_faults_of_a_form_are_told_at_once(dashboard: Federation, rosa: httpx.Client) -> None:
+    before = started(dashboard)
+    answer = send(rosa, **{"p.rounds": "1e999", "p.target": "", "dataset": ["UB:none"], "encrypt_to": "no key"})
+    assert (answer.status_code, started(dashboard)) == (422, before)
+    beside = re.findall(r'<p class="wrong" id="wrong-([^"]+)">', answer.text)
+    assert sorted(beside) == ["encrypt_to", "p.rounds", "p.target", "where"]
+
+
+def test_what_was_typed_is_kept_for_who_has_to_sign_in_again_but_for_the_key(rosa: httpx.Client) -> None:
+    key = base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    page = rosa.get(LINK).text
+    form = {**{name: hidden(page, name) for name in ("form_token", "key")}, **BODY, "encrypt_to": key}
+    rosa.cookies.clear()
+    lost = rosa.post("/dashboard/new", data={**form, "p.rounds": "9", "label": "kept, though long " * 8})
+    assert lost.status_code == 401
+    assert "what you typed is kept" in lost.text
+    place = html.unescape(re.findall(r'<h1 data-address="([^"]+)">', lost.text)[0])
+    (way,) = re.findall(r'href="([^"]+)">Sign in, and go on there', lost.text)
+    assert key[:20] not in html.unescape(place + way)
+    back = rosa.get(html.unescape(way))
+    assert str(back.url).endswith(place)
+    assert re.search(r'name="p.rounds" value="9"', back.text)
+    assert "kept, though long kept, though long" in back.text
+    assert len(re.findall(r'name="dataset" value="(UB|BSC):cohort" checked', back.text)) == 2
+    assert "The key to which results are encrypted is not here any more" in back.text
+    stale = rosa.post("/dashboard/new", data={**form, "p.rounds": "8"})
+    assert stale.status_code == 403
+    assert "p.rounds=8" in re.findall(r'href="([^"]+)">Back to where you were', stale.text)[0]
 
 
 def test_hosts_that_there_are_not_cost_nothing(rosa: httpx.Client) -> None:

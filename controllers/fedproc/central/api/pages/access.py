@@ -136,6 +136,15 @@ def _foreign_form() -> ForbiddenError:
     return ForbiddenError(text, code="forbidden.form")
 
 
+def typed_at(address_of: Callable[[FormData], str]) -> Any:
+    """A dependency by which each fault of a form leads back to it as it was filled, also who has to sign in first."""
+
+    async def read(request: Request) -> None:
+        request.state.typed = address_of(await request.form(max_files=0, max_fields=_FORM_FIELDS))
+
+    return Depends(read)
+
+
 KnownSession = Annotated[Session, Depends(known_session)]
 Api = Annotated[Backend, Depends(backend)]
 SignedIn = Annotated[Session, Depends(signed_in)]
@@ -156,12 +165,20 @@ def error_page(request: Request, error: Exception) -> Response:
     if status == 401 and request.method == "GET" and request.headers.get("sec-fetch-dest", "document") == "document":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse("/dashboard/sign-in?" + urlencode({"next": target}), 303)
+    if status == 401 and _typed(request):
+        text = f"{text}. Nothing was started, and what you typed is kept"
     values = {"status": status, "title": title, "text": text, "before": _before(request)}
     return page(request, "fault.html", values, status)
 
 
+def _typed(request: Request) -> str:
+    return str(getattr(request.state, "typed", ""))
+
+
 def _before(request: Request) -> str:
-    """The page from which a form was sent; empty if there is none."""
+    """The page from which a form was sent, with what was typed where it has an address; empty if there is none."""
+    if typed := _typed(request):
+        return typed
     came = urlsplit(request.headers.get("referer", ""))
     is_ours = came.netloc == request.headers.get("host") and came.path.startswith("/dashboard")
     is_other = request.method == "POST" or came.path != request.url.path

@@ -14,7 +14,7 @@ from fedproc.central.api.pages.choices import takes_datasets, unfit
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.central.auth.sessions import Session
-from fedproc.central.grants.views import grant_view
+from fedproc.central.grants.views import grant_view, obstacles
 from fedproc.contract.api.grants import ResearcherGrant
 from fedproc.contract.api.hosts import DatasetDetail, DatasetFilters, DatasetView
 from fedproc.contract.api.tools import TaskView
@@ -33,6 +33,7 @@ Word = Annotated[str, Query(max_length=200)]
 async def show_datasets(
     request: Request,
     api: Api,
+    session: SignedIn,
     text: Word = "",
     host: Annotated[str, Query(max_length=31)] = "",
     modality: Word = "",
@@ -58,9 +59,13 @@ async def show_datasets(
         DatasetView, "/datasets", **filters, sort=sort, offset=(part - 1) * _PART or None, limit=_PART
     )
     carried = {**filters, "tool": tool, "chosen": known, "sort": sort}
+    checks = app_state(request).grant_checks
+    guarded = checks.guarded([each.id for each in found])
+    asked = await checks.ask_now(session.subject, session.tokens.access, sorted(guarded), GRANT_SECONDS)
     values = {
         "datasets": found,
         "paging": Paging(part, _PART, fitting, "/dashboard/datasets", carried),
+        "ungranted": obstacles(asked),
         "choices": await api.one(DatasetFilters, "/datasets/filters"),
         "filtered": any(filters.values()),
         "filters": filters,

@@ -48,7 +48,8 @@ def environment() -> Environment:
     made.filters |= {
         "moment": formatting.moment, "ago": formatting.ago, "duration": formatting.duration, "size": formatting.size,
         "badge": formatting.badge, "state_of": formatting.state_of, "job_state_of": formatting.job_state_of,
-        "is_over": formatting.is_over, "segment": segment, "linked": formatting.linked, "counted": formatting.counted,
+        "is_over": formatting.is_over, "segment": segment, "linked": formatting.linked,
+        "filled": formatting.filled, "sentence": formatting.sentence, "counted": formatting.counted,
         "state_word": formatting.state_word, "goes_on": goes_on,
     }  # fmt: skip
     made.globals |= {"asset": assets.address_of, "query": query, "help_at": helping.address}
@@ -92,7 +93,7 @@ def fragment(request: Request, template: str, values: Mapping[str, Any]) -> str:
     """A template's text; ``session`` is None for who is not signed in."""
     session = getattr(request.state, "session", None)
     own = {
-        "session": session, "path": request.url.path, "places": places(session),
+        "session": session, "method": request.method, "path": request.url.path, "places": places(session),
         "help": app_state(request).settings.help,
     }  # fmt: skip
     return environment().get_template(template).render(**own, **values)

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import zlib
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -29,6 +30,9 @@ _PENDING_SECONDS = 600
 _MOST_PENDING = 5
 """sign-ins that a browser may have begun and not ended, one in each tab"""
 _LONGEST = 2000
+_LONGEST_PAGE = 5000
+"""characters of an address to which one comes back: of a form as it was filled"""
+_MOST_UNPACKED = 64_000
 _LONGEST_COOKIE = 3800
 """bytes; browsers drop a cookie that has more than 4,096 with its name and attributes (RFC 6265 section 6.1)"""
 _REFUSED = {
@@ -144,7 +148,7 @@ async def _issuers_end(app: AppState, session: Session) -> str | None:
 def _own_page(target: str) -> str:
     """A page of ours, so that nobody is led elsewhere by a link to the sign-in."""
     own = target.startswith(("/dashboard", "/new?")) and target.isprintable() and "\\" not in target
-    return target if own and len(target) <= _LONGEST else "/dashboard"
+    return target if own and len(target) <= _LONGEST_PAGE else "/dashboard"
 
 
 def _pending_name(app: AppState, state: str) -> str:
@@ -168,15 +172,16 @@ def _forget(answer: Response, request: Request, app: AppState, most: int) -> Non
 
 
 def _packed(pending: str, target: str) -> str:
-    packed = _text(json.dumps([pending, target], ensure_ascii=False).encode())
-    return packed if len(packed) <= _LONGEST_COOKIE else _text(json.dumps([pending, "/dashboard"]).encode())
+    packed = _text(zlib.compress(json.dumps([pending, target], ensure_ascii=False).encode(), 9))
+    return packed if len(packed) <= _LONGEST_COOKIE else _packed(pending, "/dashboard")
 
 
 def _pending(request: Request, app: AppState, state: str) -> tuple[str, str]:
     packed = request.cookies.get(_pending_name(app, state), "")
     try:
-        pending, target = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
-    except (ValueError, TypeError):
+        raw = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        pending, target = json.loads(zlib.decompressobj().decompress(raw, _MOST_UNPACKED))
+    except (ValueError, TypeError, zlib.error):
         return "", "/dashboard"
     return str(pending), _own_page(str(target))
 

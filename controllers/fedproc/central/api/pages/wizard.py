@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 
 from fedproc.central.api.deps import app_state
 from fedproc.central.api.pages import encryption_key, fields
-from fedproc.central.api.pages.access import Api, Form, SignedIn, pages
+from fedproc.central.api.pages.access import Api, Form, SignedIn, pages, typed_at
 from fedproc.central.api.pages.backend import ApiError, Backend
 from fedproc.central.api.pages.choices import Federation, Selector, needs_datasets, selectors, unfit, unfit_tools
 from fedproc.central.api.pages.datasets import GRANT_SECONDS
@@ -42,6 +42,7 @@ _FEW = 12
 _MOST_DATASETS = 300
 """for which the form shows all of them; else those that are chosen, and where the others are found"""
 _LONGEST_ADDRESS = 8_000
+_NOT_HERE = "there is none of this name here, or the tool takes none"
 _MISSING = re.compile(r"^'([^']+)' is missing")
 _KEY = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
 
@@ -84,13 +85,17 @@ def draft_of(given: FormData | QueryParams) -> Draft:
 
 
 def address_of(draft: Draft) -> str:
-    """The address that fills the form so; empty where it would be too long for a browser."""
+    """The address that fills the form so; empty where it would be too long for a browser.
+
+    It has no key to which results are encrypted, and says that one has to be given again.
+    """
     own = {f"p.{name}": value for name, value in draft.parameters.items()}
     by_host = {
         f"hp.{host}.{name}": text for host, given in draft.host_parameters.items() for name, text in given.items()
     }
     chosen = {"tool": draft.tool, "version": draft.version, "dataset": draft.datasets, "host": draft.hosts}
-    address = f"/dashboard/new?{query(**chosen, **own, **by_host, **draft.texts)}"
+    again = {"key_again": "yes" if draft.encrypt_to else ""}
+    address = f"/dashboard/new?{query(**chosen, **own, **by_host, **draft.texts, **again)}"
     return address if len(address) <= _LONGEST_ADDRESS else ""
 
 
@@ -132,7 +137,7 @@ async def _again(api: Backend, experiment: str, key: str) -> Draft:
     )  # fmt: skip
 
 
-@routes.post("/dashboard/new")
+@routes.post("/dashboard/new", dependencies=[typed_at(lambda form: address_of(draft_of(form)))])
 async def start(request: Request, api: Api, session: SignedIn, form: Form) -> Response:
     """Start it; sent again, the same form leads to the same experiment. With ``dry``: say what would come of it."""
     draft = draft_of(form)
@@ -140,6 +145,7 @@ async def start(request: Request, api: Api, session: SignedIn, form: Form) -> Re
     known = {host.id for host in await api.many(HostView, "/hosts/")} if draft.host_parameters else set[str]()
     body, wrong = await run_in_threadpool(_request, tool, draft, known)
     if wrong:
+        wrong = await _of_the_rest(api, tool, body) | wrong
         return await _form(request, api, session, draft, wrong, 422)
     try:
         if form.get("dry"):
@@ -153,6 +159,17 @@ async def start(request: Request, api: Api, session: SignedIn, form: Form) -> Re
             raise
         return await _form(request, api, session, draft, _placed(error, tool), error.status)
     return RedirectResponse(f"/dashboard/experiments/{answer.json()['id']}", 303)
+
+
+async def _of_the_rest(api: Backend, tool: ToolView, body: dict[str, Any]) -> dict[str, str]:
+    """What the API finds wrong with what could be read of a form, so that all faults are told at once."""
+    try:
+        await api.send("POST", "/experiments/dry-run", body=body)
+    except ApiError as error:
+        if error.status == 401:
+            raise
+        return _placed(error, tool) if error.errors else {}
+    return {}
 
 
 def _request(tool: ToolView, draft: Draft, known: Set[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -240,6 +257,7 @@ async def _form(
     settings = app_state(request).settings
     values: dict[str, Any] = {"draft": draft, "wrong": dict(wrong or {}), "tool": None, "forecast": forecast}
     values["address"] = address_of(draft) if request.method == "POST" else ""
+    values["key_again"] = request.method == "GET" and request.query_params.get("key_again") == "yes"
     values["encrypt_to"] = encryption_key.shown(draft.encrypt_to)
     values["tools"] = await api.many(ToolSummary, "/tools")
     values["unable"] = await _unable(api, draft) if draft.datasets and not draft.tool else {}
@@ -250,6 +268,7 @@ async def _form(
         values |= await _of_tool(api, draft, values["wrong"], settings.aggregator)
         findings = await _findings(request, session, values.get("selectors", ()))
         values["ungranted"] = obstacles(findings) | values.get("unfit", {})
+        values["left_out"] = left_out(draft, values.get("selectors", ()), values["ungranted"])
         values["granted"] = terms_told(findings[each] for each in draft.datasets if each in findings)
         values["ask_at"] = {each: app_state(request).grant_checks.ask_at(each) for each in values["ungranted"]}
     return await run_in_threadpool(page, request, "new.html", values, status)
@@ -283,7 +302,6 @@ async def _of_tool(api: Backend, draft: Draft, wrong: dict[str, str], aggregator
         "fields": fields.fields(tool.parameters, draft.parameters),
         "host_fields": {host: fields.filled(asked, draft.host_parameters.get(host, {})) for host in shown},
         "unfit": amiss,
-        "left_out": sorted({*draft.datasets, *draft.hosts} - (_able(found) - amiss.keys())),
     }
 
 
@@ -307,7 +325,15 @@ async def _findings(request: Request, session: Session, found: Iterable[Selector
     return await checks.ask_now(session.subject, token, sorted(shown), GRANT_SECONDS)
 
 
-def _able(found: Iterable[Selector]) -> set[str]:
-    """All hosts and datasets that can be chosen."""
-    able = [choice for each in found for choice in each.choices if not choice.obstacle]
-    return {choice.host for choice in able} | {dataset.id for choice in able for dataset, _ in choice.datasets}
+def left_out(draft: Draft, found: Iterable[Selector], refused: Mapping[str, str]) -> dict[str, str]:
+    """Of the hosts and datasets that the draft names, those that the form does not tick: why not."""
+    able, unable = set[str](), dict[str, str]()
+    for choice in (choice for each in found for choice in each.choices):
+        own = [choice.host, *(dataset.id for dataset, _ in choice.datasets)]
+        if choice.obstacle:
+            unable |= dict.fromkeys(own, f"{choice.host}: {choice.obstacle}")
+        else:
+            able.update(each for each in own if not refused.get(each))
+    reasons = unable | {name: reason for name, reason in refused.items() if reason and name not in unable}
+    missing = sorted({*draft.datasets, *draft.hosts} - able)
+    return {name: reasons.get(name, _NOT_HERE) for name in missing}
