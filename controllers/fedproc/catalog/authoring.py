@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from jsonschema import Draft202012Validator
 
 from fedproc.catalog.imports import unreadable
 from fedproc.common.text import did_you_mean
 from fedproc.contract.tool import columns
 from fedproc.contract.tool.declared import problems_of
+from fedproc.contract.tool.json_schema import validator
 from fedproc.contract.tool.task import Placement, Task
 from fedproc.contract.tool.tool import Manifest, Tool
 from fedproc.contract.wire.datasets import ColumnType
@@ -207,7 +207,7 @@ def _parameters(tool: Tool) -> Iterator[Defect]:
             yield Defect(
                 ("parameters", "required", number), f"there is no parameter {name}; known are {_list(properties)}"
             )
-    whole = Draft202012Validator(schema)
+    whole = validator(schema)
     for name, entry in properties.items():
         if isinstance(entry, dict) and "default" in entry:
             for error in whole.evolve(schema=entry).iter_errors(entry["default"]):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+
+RISING = "x-rising"
+"""``x-rising: true`` of a list of numbers: each is greater than the one before."""
 
 
 def validator(schema: Any) -> Draft202012Validator:
-    """A schema may refer to itself only: nothing is fetched from anywhere."""
-    from jsonschema import Draft202012Validator
+    """A schema may refer to itself only: nothing is fetched from anywhere. It knows :data:`RISING`."""
     from referencing import Registry
 
-    return Draft202012Validator(schema, registry=Registry())
+    return _dialect()(schema, registry=Registry())
 
 
 def check_schema(schema: Any, name: str) -> None:
@@ -36,3 +42,21 @@ def is_valid(value: Any, schema: Any) -> bool:
         return bool(validator(schema).is_valid(value))
     except (Unresolvable, SchemaError):
         return False
+
+
+@cache
+def _dialect() -> type[Draft202012Validator]:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    return extend(Draft202012Validator, {RISING: _rising})
+
+
+def _rising(_: Any, wanted: Any, values: Any, __: Any) -> Iterator[ValidationError]:
+    from jsonschema.exceptions import ValidationError
+
+    numbers = [value for value in values if isinstance(value, int | float)] if isinstance(values, list) else []
+    for before, after in pairwise(numbers):
+        if wanted is True and not before < after:
+            yield ValidationError(f"must rise, and {after:g} comes after {before:g}")
+            return
