@@ -49,7 +49,8 @@ def _dialect() -> type[Draft202012Validator]:
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
-    return extend(Draft202012Validator, {RISING: _rising})
+    extended: type[Draft202012Validator] = extend(Draft202012Validator, {RISING: _rising})  # type: ignore[no-untyped-call]
+    return extended
 
 
 def _rising(_: Any, wanted: Any, values: Any, __: Any) -> Iterator[ValidationError]:
