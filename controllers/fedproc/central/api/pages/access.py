@@ -26,6 +26,8 @@ from fedproc.common.log import get_logger
 
 log = get_logger(__name__)
 
+LONGEST_WAY_BACK = 5_000
+"""characters of an address to which one comes back by signing in: of a form as it was filled"""
 _FORM_FIELDS = 3_000
 """what the largest form has: a hundred hosts with what may differ at each, and their datasets"""
 
@@ -165,8 +167,9 @@ def error_page(request: Request, error: Exception) -> Response:
     if status == 401 and request.method == "GET" and request.headers.get("sec-fetch-dest", "document") == "document":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse("/dashboard/sign-in?" + urlencode({"next": target}), 303)
-    if status == 401 and _typed(request):
-        text = f"{text}. Nothing was started, and what you typed is kept"
+    if status == 401 and (typed := _typed(request)):
+        kept = "what you typed is kept" if len(typed) <= LONGEST_WAY_BACK else "what you typed is too long to be kept"
+        text = f"{text}. Nothing was started, and {kept}"
     values = {"status": status, "title": title, "text": text, "before": _before(request)}
     return page(request, "fault.html", values, status)
 

@@ -15,7 +15,15 @@ from fastapi import Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from fedproc.central.api.deps import AppState, app_state, audit_event
-from fedproc.central.api.pages.access import Form, KnownSession, MaybeSignedIn, cookie_name, optional_session, pages
+from fedproc.central.api.pages.access import (
+    LONGEST_WAY_BACK,
+    Form,
+    KnownSession,
+    MaybeSignedIn,
+    cookie_name,
+    optional_session,
+    pages,
+)
 from fedproc.central.api.pages.rendering import page
 from fedproc.central.auth.sessions import Session
 from fedproc.common.errors import InvalidTokenError, UnavailableError
@@ -30,8 +38,6 @@ _PENDING_SECONDS = 600
 _MOST_PENDING = 5
 """sign-ins that a browser may have begun and not ended, one in each tab"""
 _LONGEST = 2000
-_LONGEST_PAGE = 5000
-"""characters of an address to which one comes back: of a form as it was filled"""
 _MOST_UNPACKED = 64_000
 _LONGEST_COOKIE = 3800
 """bytes; browsers drop a cookie that has more than 4,096 with its name and attributes (RFC 6265 section 6.1)"""
@@ -148,7 +154,7 @@ async def _issuers_end(app: AppState, session: Session) -> str | None:
 def _own_page(target: str) -> str:
     """A page of ours, so that nobody is led elsewhere by a link to the sign-in."""
     own = target.startswith(("/dashboard", "/new?")) and target.isprintable() and "\\" not in target
-    return target if own and len(target) <= _LONGEST_PAGE else "/dashboard"
+    return target if own and len(target) <= LONGEST_WAY_BACK else "/dashboard"
 
 
 def _pending_name(app: AppState, state: str) -> str:
