@@ -40,7 +40,7 @@ def test_reader_of_tables_that_was_not_copied_is_told_with_its_line(tool: Path) 
     "line",
     ["import grpc", "import yaml", "import skimage.measure",
      "from dateutil import parser", "import os.path", "from . import x", "import count",
-     "try:\n    import cupy\nexcept ImportError:\n    cupy = None", "not python", "import \0x"],
+     "try:\n    import cupy\nexcept ImportError:\n    cupy = None", "not python"],
 )  # fmt: skip
 @pytest.mark.slow
 def test_what_is_brought_or_cannot_be_told_is_not_told(tool: Path, line: str) -> None:

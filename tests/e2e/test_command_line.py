@@ -239,7 +239,7 @@ def test_another_users_experiment_is_not_there(running, fedproc):
 def test_what_is_deleted_is_gone_and_asks_first(fedproc, running, tmp_path):
     (tmp_path / "mine.csv").write_text("age\n1\n")
     file = json.loads(fedproc("data", "put", str(tmp_path / "mine.csv"), "--json"))["id"]
-    assert "Say --yes" in fedproc("data", "delete", file, code=1)
+    assert "say --yes" in fedproc("data", "delete", file, code=1)
     assert f"{file} is deleted" in fedproc("data", "delete", file, "--yes")
     assert file not in fedproc("data", "files")
     started = json.loads(fedproc("run", "host-acceptance", "--host", "UB", "--no-wait", "--json"))["id"]

@@ -60,8 +60,9 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
         as_json([row | {"release": findings[row["id"]]} for row in rows])
     else:
         lines = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m, _ in found]
-        table(("tool", "version", "digest", "files"), lines, none="no tool could be read")
-        show_release(findings)
+        if lines:  # else each fault has been told
+            table(("tool", "version", "digest", "files"), lines, none="")
+            show_release(findings)
     is_untried = any(without_input(manifest.tool, each) for manifest, each in found)
     if code := 1 if is_wrong else exit_code(findings, is_untried=is_untried):
         raise typer.Exit(code)
