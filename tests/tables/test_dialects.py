@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,8 @@ def _same(value: Any, found: Any) -> bool:
         }
     if isinstance(value, bool) and isinstance(found, str):  # of one letter alone nobody knows what it means
         return found.casefold() in {text.casefold() for pair in PAIRS for text in pair}
+    if isinstance(value, str) and isinstance(found, date):  # a text that looks like one is taken for it
+        return sorted(map(int, re.findall(r"\d+", value))) == sorted((found.year, found.month, found.day))
     if isinstance(value, str) and isinstance(found, int | float):
         return float(value.replace(",", ".")) == found
     return bool(value == found) or str(value) == found
