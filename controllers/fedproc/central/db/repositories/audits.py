@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, union, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from fedproc.central.db.schema import audit, dead_letters, experiments
 from fedproc.central.db.submission_tables import submissions
@@ -41,19 +41,29 @@ def page(
 
 def names_of(connection: Connection, actors: Iterable[str]) -> dict[str, str]:
     """How they were called when they last started an experiment or sent in a tool, of those who ever did."""
-    known, found = sorted(set(actors)), dict[str, str]()
-    for table in _NAMING:
-        last, named = func.max(table.c.created), table.c.owner_name != ""
-        query = select(table.c.owner, table.c.owner_name).where(table.c.owner.in_(known), named)
-        rows = connection.execute(query.group_by(table.c.owner, table.c.owner_name).order_by(last))
-        found |= {row.owner: row.owner_name for row in rows}
-    return found
+    return _last_names(connection, sorted(set(actors)))
 
 
 def actors_named(connection: Connection, name: str) -> list[str]:
-    """Those who were called so at one of these times, in capitals or not."""
-    same = [select(table.c.owner).where(func.lower(table.c.owner_name) == name.lower()) for table in _NAMING]
-    return sorted(connection.execute(union(*same)).scalars())
+    """Those who are called so by :func:`names_of`, in capitals or not; and ``name`` itself if it is an actor's.
+
+    Nobody hides another's acts by taking that one's subject for a name.
+    """
+    called = _last_names(connection, None)
+    found = {owner for owner, own in called.items() if own.casefold() == name.casefold()}
+    own_acts = select(audit.c.id).where(audit.c.actor == name).limit(1)
+    return sorted(found if connection.execute(own_acts).first() is None else {*found, name})
+
+
+def _last_names(connection: Connection, owners: Sequence[str] | None) -> dict[str, str]:
+    """Of these owners, or of all; the last row of each is found by an index, as rows are long and ids sort by time."""
+    found = dict[str, str]()
+    for table in _NAMING:
+        last = select(func.max(table.c.id)).group_by(table.c.owner)
+        last = last if owners is None else last.where(table.c.owner.in_(owners))
+        query = select(table.c.owner, table.c.owner_name).where(table.c.id.in_(last), table.c.owner_name != "")
+        found |= {row.owner: row.owner_name for row in connection.execute(query)}
+    return found
 
 
 def dead_letter_page(connection: Connection, before: int | None, most: int) -> Sequence[Row[Any]]:
