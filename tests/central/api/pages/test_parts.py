@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import unescape
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from fedproc.central.api.pages import wizard
 from fedproc.central.api.pages.choices import Choice, Selector
 from fedproc.central.api.pages.citing import is_citable
-from fedproc.central.api.pages.last_lines import LastLine, found_in
+from fedproc.central.api.pages.last_lines import MOST_EVENTS, LastLine, found_in, of_each
 from fedproc.central.api.pages.rendering import environment
 from fedproc.central.api.pages.wizard import Draft
 from fedproc.contract.api.dry_run import HostForecast
@@ -93,6 +94,15 @@ def test_last_line_is_that_of_the_errors_if_there_is_one() -> None:
     of_errors = [row(8, "a", "stderr", "Error: cause", " "), row(7, "a", "stderr", "old")]
     newest_first = [row(9, "a", "stdout", "bye"), *of_errors, row(6, "b", "stdout", "x" * 900), row(5, "c", "stdout")]
     assert found_in(newest_first) == {"a": LastLine("Error: cause", 7), "b": LastLine("x" * 400, 5)}
+
+
+def test_failed_job_is_not_silent_because_another_wrote_much_after_it() -> None:
+    written = ["a", "b"] + ["c"] * 2 * MOST_EVENTS
+
+    def last(jobs: Sequence[str]) -> list[SimpleNamespace]:
+        return [SimpleNamespace(job=job) for job in reversed(written) if job in jobs][:MOST_EVENTS]
+
+    assert {row.job for row in of_each(["a", "b", "c", "silent"], last)} == {"a", "b", "c"}
 
 
 def test_prepared_experiment_is_neither_running_nor_started() -> None:

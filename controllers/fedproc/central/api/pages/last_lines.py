@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from fedproc.contract.states import JobState
 
 _MOST_JOBS = 20
 """that failed, of which a page says it"""
-_MOST_EVENTS = 200
+MOST_EVENTS = 200
+"""that are read at once"""
 _LONGEST = 400
 
 
@@ -38,11 +39,23 @@ async def last_lines(app: AppState, experiment: ExperimentView) -> dict[str, Las
 
 def _rows(app: AppState, experiment: str, jobs: Sequence[str]) -> Sequence[Row[Any]]:
     with read_transaction(app.engine) as connection:
-        return experiments.last_logs(connection, experiment, jobs, _MOST_EVENTS)
+        return of_each(jobs, lambda some: experiments.last_logs(connection, experiment, some, MOST_EVENTS))
+
+
+def of_each(jobs: Sequence[str], last: Callable[[Sequence[str]], Sequence[Any]]) -> list[Any]:
+    """The ``last`` events of some jobs, asked again for those that others' many events have left out."""
+    found: list[Any] = []
+    rest = list(jobs)
+    while rest:
+        rows = last(rest)
+        found += rows
+        written = {row.job for row in rows}
+        rest = [job for job in rest if job not in written] if len(rows) == MOST_EVENTS else []
+    return found
 
 
 def found_in(newest_first: Sequence[Any]) -> dict[str, LastLine]:
-    """By job, from its log events: the last line of its errors, else of what it printed."""
+    """By job, from its log events, of each job newest first: the last line of its errors, else of what it printed."""
     found: dict[str, LastLine] = {}
     for row in sorted(newest_first, key=lambda row: row.data.get("stream") != "stderr"):
         lines = [line for line in row.data.get("lines", []) if line.strip()]
