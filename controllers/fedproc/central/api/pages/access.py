@@ -167,8 +167,9 @@ def error_page(request: Request, error: Exception) -> Response:
     if status == 401 and request.method == "GET" and request.headers.get("sec-fetch-dest", "document") == "document":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse("/dashboard/sign-in?" + urlencode({"next": target}), 303)
-    if status == 401 and (typed := _typed(request)):
-        kept = "what you typed is kept" if len(typed) <= LONGEST_WAY_BACK else "what you typed is too long to be kept"
+    if status == 401 and hasattr(request.state, "typed"):
+        is_kept = 0 < len(_typed(request)) <= LONGEST_WAY_BACK
+        kept = "what you typed is kept" if is_kept else "what you typed is too long to be kept"
         text = f"{text}. Nothing was started, and {kept}"
     values = {"status": status, "title": title, "text": text, "before": _before(request)}
     return page(request, "fault.html", values, status)
