@@ -24,6 +24,7 @@ from fedproc.central.api.pages.timeline import Picture
         ("fedproc data show UB:cohort lists its columns", ""),
         ("add one of UB's (fedproc data), or leave UB out", "add one of UB's, or leave UB out"),
         ("name hosts or datasets; fedproc data lists what there is", "name hosts or datasets"),
+        ("say for which of them (--project)", "say for which of them"),
         ("the disk is full", "the disk is full"),
     ],
 )  # fmt: skip

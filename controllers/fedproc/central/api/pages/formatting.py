@@ -14,7 +14,9 @@ from fedproc.contract.wire.release import PARTLY_RELEASED
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'.,;:)])")
-_COMMAND = re.compile(r"\s*\(fedproc [^()]*\)|(?:^|[;:]|(?<=[?.]))\s*fedproc (?:data|tools|hosts|experiments)\b[^;()]*")
+_COMMAND = re.compile(
+    r"\s*\((?:fedproc |--)[^()]*\)|(?:^|[;:]|(?<=[?.]))\s*fedproc (?:data|tools|hosts|experiments)\b[^;()]*"
+)
 """what a message of the API says to who types commands"""
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
