@@ -34,4 +34,3 @@ def test_nobody_hides_anothers_acts_by_taking_his_subject_for_a_name(books: Book
         audits.add(connection, "host:UB", "send_result", None, "", 1.0)
     with read_transaction(books.engine) as connection:
         assert audits.actors_named(connection, "host:UB") == ["host:UB", "mallory"]
-

@@ -17,6 +17,7 @@ from fedproc.central.grants.answers import Finding, Person, SessionEndedError
 from fedproc.central.grants.service import Grants, check
 from fedproc.central.settings import GrantSettings
 from fedproc.common.errors import ForbiddenError, InvalidInputError, UnavailableError
+from fedproc.contract.times import moment
 
 pytestmark = pytest.mark.server
 
@@ -112,6 +113,13 @@ async def test_what_a_negotiation_tells_is_read_where_the_provider_is_one_that_t
         ("B", "N-1", "research"), ("A", "N-1", "research"),
     ]  # fmt: skip
     assert found.grants[1].until is not None
+
+
+async def test_a_grant_without_end_may_be_told_by_the_last_moment_of_the_calendar(adapter: Adapter) -> None:
+    adapter.make_available(RESOURCE, until="9999-12-31T23:59:59.999999-05:00")
+    (terms,) = (await ask(negotiator(adapter, projects=True), **NAMED))["UB:cohort"].grants
+    assert terms.until is not None
+    assert moment(terms.until).year == 9999
 
 
 async def test_a_grant_that_has_ended_by_its_negotiation_is_none(adapter: Adapter) -> None:

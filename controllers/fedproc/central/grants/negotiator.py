@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 import httpx
@@ -30,6 +30,8 @@ _LONGEST_ID = 200
 _NONE = "no negotiation has made it available to you"
 _LONGEST = {"project": 200, "permit": 200, "purpose": 500}
 """characters, as those that users write"""
+_LAST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""seconds since 1970: whoever means no end names the calendar's, which is in the year 10000 elsewhere"""
 
 
 class Negotiator:
@@ -112,7 +114,7 @@ def terms_of(named: Mapping[str, Any], negotiation: str) -> Terms:
         raise NotAskedError(f"negotiation {negotiation!r} has an until that is no time with an offset (ISO 8601)")
     return Terms(
         named.get("project"), named.get("permit", negotiation), named.get("purpose"),
-        None if ends is None else ends.timestamp(), binds=True,
+        None if ends is None else min(ends.timestamp(), _LAST), binds=True,
     )  # fmt: skip
 
 
