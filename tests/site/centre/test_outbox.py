@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from joserfc.jwk import ECKey
@@ -150,3 +151,14 @@ async def test_message_that_cannot_be_read_keeps_no_other_from_going(broken: str
     journal.kept.insert(1, Outgoing(9, "record", broken))
     await ran(journal, broker)
     assert [kind for kind, _ in broker.told] == ["snapshot", "record"]
+
+
+async def test_what_was_due_when_something_unforeseen_came_is_due_again() -> None:
+    journal, broker, signal = Journal(snapshot("a", 1, "succeeded")), Broker(), OutboxSignal()
+    publisher = OutboxPublisher(journal, broker, Identity(), signal)  # type: ignore[arg-type]
+    signal.publish_now()
+    broker.publish = AsyncMock(side_effect=KeyError("unforeseen"))  # type: ignore[method-assign]
+    with pytest.raises(KeyError):
+        await publisher.run()
+    async with asyncio.timeout(10):
+        assert await signal.due() is None

@@ -49,6 +49,9 @@ class OutboxPublisher:
                 log.warning("outbox.waiting", reason=error.message)
                 await asyncio.sleep(_PAUSE)
                 self._signal.publish_now()
+            except Exception:  # whoever begins this again begins with what was due
+                self._signal.publish_now()
+                raise
 
     async def _publish_pending(self, jobs: set[str] | None) -> None:
         """Publish what waits, a batch at a time; of jobs those in ``jobs`` alone, if it is given."""
