@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 from email import message_from_bytes
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -219,3 +220,17 @@ def test_secret_of_raw_bytes_is_taken_as_it_is(tmp_path):
     for written, read in ((b" x \n", b"x"), (b"\x80 \n", b"\x80 ")):
         path.write_bytes(written)
         assert secret_in(path) == read
+
+
+async def test_channels_end_together_so_that_none_is_served_twice_when_they_begin_again(monkeypatch):
+    def due(_: NoticeSender, channel: str) -> list[Any]:
+        if channel == "first":
+            raise KeyError("unforeseen")
+        return []
+
+    monkeypatch.setattr(NoticeSender, "_due", due)
+    channels: list[Any] = [SimpleNamespace(name=name, check=lambda: None) for name in ("first", "second")]
+    before = asyncio.all_tasks()
+    with pytest.raises(KeyError):
+        await NoticeSender("UB", SimpleNamespace(), channels, 60).run()  # type: ignore[arg-type]
+    assert asyncio.all_tasks() == before

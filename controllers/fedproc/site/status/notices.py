@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from fedproc.common.log import get_logger
 from fedproc.common.retry import Backoff
+from fedproc.common.tasks import run_together
 from fedproc.contract.states import JobState
 from fedproc.site.centre.egress import ProxyConnector
 from fedproc.site.jobs.orchestrator import Orchestrator
@@ -37,7 +38,7 @@ class NoticeSender:
         """Until cancelled."""
         if not self._channels:
             await asyncio.Event().wait()
-        await asyncio.gather(*(self._serve(channel) for channel in self._channels))
+        await run_together(*(self._serve(channel) for channel in self._channels))
 
     async def _serve(self, channel: Channel) -> None:
         try:
