@@ -56,8 +56,12 @@ def _dialect() -> type[Draft202012Validator]:
 def _rising(_: Any, wanted: Any, values: Any, __: Any) -> Iterator[ValidationError]:
     from jsonschema.exceptions import ValidationError
 
-    numbers = [value for value in values if isinstance(value, int | float)] if isinstance(values, list) else []
+    numbers = [value for value in values if _is_number(value)] if isinstance(values, list) else []
     for before, after in pairwise(numbers):
         if wanted is True and not before < after:
-            yield ValidationError(f"must rise, and {after:g} comes after {before:g}")
+            yield ValidationError(f"must rise, and {after} comes after {before}")
             return
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
