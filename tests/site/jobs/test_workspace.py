@@ -142,6 +142,12 @@ def test_what_the_disk_does_not_give_back_is_the_hosts_fault(workspace, monkeypa
         assert caught.value.code == "system_fault.os"
 
 
+def test_file_that_was_replaced_on_a_shared_disk_as_it_was_opened_is_read_later(workspace, monkeypatch):
+    (workspace.work / "metrics.jsonl").write_bytes(b"{}")
+    refuse_to_open(monkeypatch, "metrics.jsonl", errno.ESTALE)
+    assert workspace.read_work("metrics.jsonl", 0, 10) == b""
+
+
 def test_missing_optional_and_too_large(workspace):
     with pytest.raises(ToolFaultError, match="did not write r") as caught:
         seal(workspace, out("r"))

@@ -36,7 +36,8 @@ _OF_THE_TOOL = frozenset({
     errno.ENAMETOOLONG,
 })  # fmt: skip
 """what a tool can make of its folder; any other error in reading it is this host's: its disk, its memory"""
-_FOR_A_MOMENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR})
+_FOR_A_MOMENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ESTALE})
+"""ESTALE: its writer, on another machine that shares the disk, has replaced the file"""
 
 
 class CopyError(SystemFaultError):
