@@ -18,7 +18,7 @@ from typing import Any
 
 from fedproc.common.errors import FedprocError, SystemFaultError
 from fedproc.common.log import get_logger
-from fedproc.common.tasks import kept_up
+from fedproc.common.tasks import kept_up, run_together
 from fedproc.contract.times import now
 from fedproc.contract.wire.messages import GpuInfo, HostReport
 from fedproc.onboarding.model.report import Report, from_json
@@ -52,9 +52,7 @@ class HostCheck:
 
     async def run(self) -> None:
         """Sample and check until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(kept_up("samples", self._keep_sampling))
-            group.create_task(kept_up("host check", self._keep_checking))
+        await run_together(kept_up("samples", self._keep_sampling), kept_up("host check", self._keep_checking))
 
     def shown(self) -> dict[str, Any] | None:
         """What the heartbeat carries: the last sample, and under ``report`` the last whole check in short."""

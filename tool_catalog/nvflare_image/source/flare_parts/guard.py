@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,7 @@ JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """as NVFLARE's server makes them: an id becomes a folder's name, and an argument"""
 NO_JOB = "00000000-0000-0000-0000-000000000000"
 APP = "app"
+_WORKER = "nvflare.private.fed.app.client.worker_process"
 CHANNELS: dict[str, tuple[str, ...]] = {
     "credential_manager": ("*",),
     "download_service__": ("*",),
@@ -68,7 +70,9 @@ class Launcher(ClientProcessJobLauncher):
 
     def get_command(self, job_meta: Any, fl_ctx: Any) -> str:
         command: str = super().get_command(job_meta, fl_ctx)
-        return command.replace("nvflare.private.fed.app.client.worker_process", "flare_parts.worker_process")
+        if _WORKER not in command:
+            raise RuntimeError("NVFLARE starts its jobs in another way than this guard knows")
+        return command.replace(_WORKER, "flare_parts.worker_process")
 
 
 def _processors() -> list[Any]:
@@ -122,13 +126,14 @@ class _Deploy(RequestProcessor):
 class _Start(StartJobProcessor):
     """Starts this tool's own job, once: a second one would count its rounds anew."""
 
-    _started = False
+    def __init__(self) -> None:
+        super().__init__()
+        self._first = threading.Lock()
 
     def process(self, req: Message, app_ctx: Any) -> Message:
         job_id = req.get_header(RequestHeader.JOB_ID, NO_JOB)
-        if self._started:
+        if not self._first.acquire(blocking=False):  # for good
             return _refused("a second job")
-        self._started = True
         req.set_header(RequestHeader.JOB_META, _meta(job_id, app_ctx.get_client_name()))
         req.body = {}
         return super().process(req, app_ctx)
