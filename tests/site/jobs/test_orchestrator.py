@@ -165,6 +165,7 @@ async def test_job_that_still_waits_in_a_clusters_queue_by_its_start_deadline_ex
 
 
 @pytest.mark.parametrize("before", ["tool", "log"])
+@pytest.mark.slow
 async def test_start_deadline_counts_for_all_that_comes_before_the_start(
     host: Host, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
