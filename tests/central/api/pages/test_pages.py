@@ -51,6 +51,7 @@ def pages(dashboard: Federation, tmp_path_factory: pytest.TempPathFactory) -> di
         "tool": "/dashboard/tools/learn", "experiments": "/dashboard/experiments",
         "warnings": f"/dashboard/experiments/{ended}", "waiting": f"/dashboard/experiments/{waiting}",
         "log": f"/dashboard/experiments/{ended}/log", "delete": f"/dashboard/experiments/{ended}/delete",
+        "cancel": f"/dashboard/experiments/{waiting}/cancel",
         "new": "/dashboard/new", "form": "/dashboard/new?tool=learn&dataset=UB:cohort", "files": "/dashboard/files",
         "operate": "/dashboard/operate", "audit": "/dashboard/operate/audit", "nowhere": "/dashboard/nowhere",
         "submissions": "/dashboard/submissions", "submission": f"/dashboard/submissions/{sent_in}",
