@@ -9,7 +9,6 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -232,7 +231,7 @@ class ToolCache:
         home = self._home(tool.digest)
         signed = home / "manifest.jws"
         if await asyncio.to_thread(signed.exists):
-            return self._verified(tool, await asyncio.to_thread(partial(signed.read_text, errors="replace")), home)
+            return self._verified(tool, await asyncio.to_thread(signed.read_text, None, "replace"), home)
         text = await self._transfer.manifest(tool, on_wait)
         installed = self._verified(tool, text, home)
         bundle = await self._transfer.bundle(tool, on_wait)

@@ -76,5 +76,5 @@ def test_chart_says_that_rounds_are_left_out_and_how_many() -> None:
     assert whole.note == ""
     thin = [*range(1, 61), *range(62, 300, 4), 300]
     [chart] = charts([Point("train", "UB", 100.0 + n, {"round": n, "loss": 1 / n}) for n in thin], LEARN)
-    assert chart.note.startswith("121 of 300 rounds are shown, about every 2nd: ")
+    assert chart.note.startswith("121 of 300 rounds are shown, about one in 2: ")
     assert chart.lines[0].points[-1][0] == 300

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fedproc.site.executors.base import ExecutorError
 from fedproc.site.executors.docker.client import Engine
 
 OWNER = 1234
@@ -21,6 +22,9 @@ ANSWERS: dict[str, Any] = {
         "host": {"security": {"rootless": True}, "idMappings": {"uidmap": [{"container_id": 0, "host_id": OWNER}]}}
     },
 }
+REFUSED = (
+    b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 38\r\n\r\n" + b'{"message": "fuse: device not found"}\r\n'
+)
 END = {"Type": "container", "Action": "die", "Actor": {"ID": "1", "Attributes": {"name": "j-1"}}}
 
 
@@ -42,6 +46,9 @@ class SlowEngine:
                 await self.says.wait()
             if path.endswith("/containers/create"):
                 await self._create(reader, head)
+            if path.endswith("/attach"):
+                writer.write(REFUSED)
+                return writer.close()
             known = next((answer for end, answer in ANSWERS.items() if path.endswith(end)), END)
             body = json.dumps(known).encode()
             form = (
@@ -103,3 +110,14 @@ async def test_podman_is_asked_for_one_container_after_another(tmp_path: Path) -
         slow.says.set()
         await asyncio.gather(*(asked.create({"Image": "any"}, f"j-{n}") for n in range(6)))
         assert slow.most == 1
+
+
+@pytest.mark.slow
+async def test_why_an_engine_gives_no_output_is_told_in_its_words(tmp_path: Path) -> None:
+    async with engine(tmp_path, []) as (asked, slow):
+        slow.says.set()
+        await asked.nature()
+        with pytest.raises(
+            ExecutorError, match=r"no output of c1: .* 500 Internal Server Error .*fuse: device not found"
+        ):
+            await asked.attach("c1", begun=False, running=True)

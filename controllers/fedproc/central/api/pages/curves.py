@@ -96,9 +96,9 @@ def thinned(rounds: Collection[float]) -> str:
     if len(rounds) >= everything:
         return ""
     nth = round(everything / len(rounds))
-    every = f", about every {nth}{({2: 'nd', 3: 'rd'}).get(nth, 'th')}" if nth > 1 else ""
+    share = f", about one in {nth}" if nth > 1 else ""
     return (
-        f"{len(rounds)} of {everything} rounds are shown{every}: a tool may measure fewer, and a site lets only so many"
+        f"{len(rounds)} of {everything} rounds are shown{share}: a tool may measure fewer, and a site lets only so many"
         " leave in a minute. The last is among them."
     )
 

@@ -17,6 +17,7 @@ import requests
 import urllib3.exceptions
 
 from fedproc.common.log import get_logger
+from fedproc.common.text import of_bytes
 from fedproc.site.executors.base import ExecutorError
 from fedproc.site.executors.docker.dialect import EngineNature, nature_of, speaks_podman
 from fedproc.site.executors.docker.output import unchunked
@@ -27,6 +28,8 @@ PATIENCE = 15.0
 _CALL_SECONDS = 600
 _AT_A_TIME = 16
 _PAUSE = 0.5
+_WORDS, _WORDS_SECONDS = 1000, 3.0
+"""bytes of what an engine says to a refusal, and how long it has to say them"""
 _LIBPOD_INFO = "/v4.0.0/libpod/info"
 _FAULTS = (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 
@@ -122,9 +125,9 @@ class Engine:
         except (OSError, asyncio.IncompleteReadError) as error:
             raise ExecutorError(f"the container engine gives no output of {container}: {error}") from error
         if answer.split()[1] not in (b"101", b"200"):
+            why = await _words_of(answer, reader)
             writer.close()
-            status = answer.splitlines()[0].decode()
-            raise ExecutorError(f"the container engine gives no output of {container}: {status}")
+            raise ExecutorError(f"the container engine gives no output of {container}: {why}")
         return (unchunked(reader) if b"chunked" in answer else reader), writer
 
     def close(self) -> None:
@@ -209,3 +212,12 @@ def _nature(client: docker.APIClient) -> EngineNature:
     answer = client.get(f"{client.base_url}{_LIBPOD_INFO}")
     answer.raise_for_status()
     return nature_of(version, answer.json())
+
+
+async def _words_of(head: bytes, reader: asyncio.StreamReader) -> str:
+    """The status of a refusal, and what the engine says in its body: why the one who looks after it has to look."""
+    body = b""
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_WORDS_SECONDS):
+            body = await reader.read(_WORDS)
+    return " ".join(of_bytes(head.splitlines()[0] + b" " + body).split())

@@ -78,8 +78,8 @@
     const all = Math.floor(rounds.at(-1) - rounds[0]) + 1;
     if (rounds.length >= all) return "";
     const nth = Math.round(all / rounds.length);
-    const every = nth > 1 ? `, about every ${nth}${{ 2: "nd", 3: "rd" }[nth] ?? "th"}` : "";
-    return `${rounds.length} of ${all} rounds are shown${every}: a tool may measure fewer, and a site lets only so many leave in a minute. The last is among them.`;
+    const share = nth > 1 ? `, about one in ${nth}` : "";
+    return `${rounds.length} of ${all} rounds are shown${share}: a tool may measure fewer, and a site lets only so many leave in a minute. The last is among them.`;
   };
 
   const fill = (chart, [xs, ...lines]) => {
