@@ -123,7 +123,7 @@ def _findings(found: Sequence[Entry]) -> str:
     rows = (
         (
             text(each["output"]),
-            f"<code>{text(each['rule'])}</code> {text(each['version'])}",
+            f'<code class="rule">{text(each["rule"])}</code> {text(each["version"])}',
             f'<span class="refused">{text(each["result"])}</span>'
             if each["result"] == "refuse"
             else text(each["result"]),
