@@ -49,7 +49,11 @@ import threading, time
 while True:
     threading.Thread(target=time.sleep, args=(1000,)).start()
 """
-MEMORY = "kept = [bytearray(10_000_000) for _ in range(1000)]"
+MEMORY = """
+import time
+time.sleep(1)  # Docker hears of memory from a moment after the start on
+kept = [bytearray(10_000_000) for _ in range(1000)]
+"""
 MEMORY_OF_A_CHILD = f"""
 import subprocess, sys, time
 subprocess.run([sys.executable, "-c", {MEMORY!r}])

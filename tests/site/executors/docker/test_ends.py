@@ -292,23 +292,3 @@ async def test_word_that_memory_was_short_may_come_behind_the_end(host: Host) ->
     host.engine.made[JOB].oom = True
     ended = await waiting
     assert (ended.exit_code, ended.limit) == (137, "memory")
-
-
-@pytest.mark.parametrize(("code", "limit"), [(137, "memory"), (1, None)])
-async def test_container_whose_first_steps_need_too_much_ends_before_memory_is_watched(
-    host: Host, code: int, limit: str | None
-) -> None:
-    handle = await host.submit()
-    host.engine.made[JOB].started = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
-    host.engine.end(JOB, code)
-    ended = await host.end(handle)
-    assert (ended.exit_code, ended.limit) == (code, limit)
-
-
-async def test_container_that_was_told_to_end_while_it_started_has_not_run_out_of_memory(host: Host) -> None:
-    handle = await host.submit()
-    host.engine.made[JOB].started = (datetime.now(UTC) + timedelta(seconds=60)).isoformat()
-    host.engine.refuses["kill"] = 409
-    await host.executor.cancel(handle)
-    host.engine.end(JOB, 137)
-    assert (await host.end(handle)).limit is None

@@ -18,12 +18,10 @@ from fedproc.site.executors.confinement.namespaces import ProcessNamespace
 from fedproc.site.executors.confinement.record import Record, RecordFile
 from fedproc.site.executors.docker.client import Engine, Event
 from fedproc.site.executors.docker.ending import (
-    KILLED,
     NEVER_STARTED,
     Signals,
     is_gone,
     killed_state,
-    ran_out_of_memory,
     remove,
     seconds_run,
     seconds_since_start,
@@ -36,6 +34,7 @@ log = get_logger(__name__)
 LOST = "the container was ended or removed by its engine, or by somebody else on this host, while the job ran"
 _SETTLE_SECONDS = 0.3
 _NOT_FOUND = 127
+_KILLED = 137
 _BY_THE_ENGINE = (137, 143, 255)
 """how a container ends that an engine ends as it starts again, or has lost"""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -126,7 +125,7 @@ class Container:
         if code is None:  # Podman 4 does not say
             self._go(self._end_by_state())
             return
-        number = int(code) if int(code) >= 0 else KILLED  # Podman's word for one whose end it did not see
+        number = int(code) if int(code) >= 0 else _KILLED  # Podman's word for one whose end it did not see
         foreign = int(code) < 0 or (self._interrupted and number in _BY_THE_ENGINE)
         self._foreign_end = self._foreign_end or (foreign and not self._signals.sent)
         self.ended(number)
@@ -197,7 +196,7 @@ class Container:
         if self._stopping is not None:
             self._stopping.cancel()
         await self._output.finish(self.id)
-        if code == KILLED and not state:
+        if code == _KILLED and not state:
             state = await killed_state(self._engine, self.id, lambda: self._signals.sent)
         try:
             self._note_end(code, state)
@@ -214,7 +213,7 @@ class Container:
         if state.get("FinishedAt"):
             record.ended = datetime.fromisoformat(state["FinishedAt"]).isoformat()
             record.seconds = round(seconds_run(state), 6)
-        if ran_out_of_memory(state, signalled=self._signals.sent):
+        if state.get("OOMKilled"):
             self._limits.note_memory()
         if code is None or self._foreign_end or self._abandoned:
             record.exit_code, record.detail = None, self._abandoned or LOST

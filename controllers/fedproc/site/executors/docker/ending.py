@@ -19,8 +19,6 @@ from fedproc.site.executors.docker.client import Engine, EngineRefusedError
 log = get_logger(__name__)
 GONE = 404
 NEVER_STARTED = "created"
-KILLED = 137
-"""the exit code of SIGKILL"""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _INIT_FAULT = "[FATAL tini"
 _TAIL_BYTES = 500
@@ -94,29 +92,17 @@ async def killed_state(engine: Engine, container: str, explained: Callable[[], b
     """How the engine saw one that ended by SIGKILL; empty if it does not say.
 
     Podman has no event that says that memory was short, and Docker's may come behind the end: unless the end is
-    ``explained``, that is waited for.
+    ``explained``, that is waited for. Docker hears of memory from a moment after the start on: a program that needs too
+    much in its very first steps has then been killed, and nobody says why.
     """
     state: dict[str, Any] = {}
     for pause in _OOM_PAUSES:
         await asyncio.sleep(pause)
         with contextlib.suppress(ExecutorError):
             state = (await engine.call("inspect_container", container))["State"]
-        if explained() or ran_out_of_memory(state, signalled=False):
+        if state.get("OOMKilled") or explained():
             break
     return state
-
-
-def ran_out_of_memory(state: dict[str, Any], *, signalled: bool) -> bool:
-    """Whether one ended for want of memory, by what its engine says; ``signalled``: it may have been sent SIGKILL.
-
-    Docker watches a container's memory from when it notes that it has started. One whose first steps need too much has
-    been killed by the kernel before: it ended before it "started", and no word of memory comes.
-    """
-    if state.get("OOMKilled"):
-        return True
-    if signalled or state.get("ExitCode") != KILLED or not state.get("FinishedAt"):
-        return False
-    return datetime.fromisoformat(state["FinishedAt"]) < datetime.fromisoformat(state["StartedAt"])
 
 
 async def remove(engine: Engine, container: str) -> None:
