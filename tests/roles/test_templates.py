@@ -73,7 +73,7 @@ CASES: dict[str, Case] = {
             "orchestrator_host": "UB", "orchestrator_datasets": DATASETS,
             "orchestrator_capacity": {"cpus": 2.5, "gpus": ["GPU-1"]}, "orchestrator_check": {"profile": "d6.1-cpu"},
             "orchestrator_pip_arguments": ["--index-url", HARD],
-            "orchestrator_registries": {"ghcr.io": "mirror.x.org:5000"},
+            "orchestrator_registries": {"ghcr.io": "mirror.x.org:5000"}, "orchestrator_prefer_images": True,
             "orchestrator_settings": {"tlog": "/srv/a log", "keep_job_folders": True}, "orchestrator_store_keep_mb": 7,
             "orchestrator_reviewers_group": "fedproc-reviewers", "orchestrator_mail_password": HARD,
             "orchestrator_notify": {"mail": {"server": "mail.x", "sender": "a@x.org", "to": ["b@x.org"]}},
@@ -250,7 +250,7 @@ def test_settings_of_a_host_arrive_whole(written):
     assert settings.notify.mail is not None
     assert str(settings.notify.mail.password_file) == "/etc/fedproc/mail-password"
     assert (settings.reviewers_group, settings.notify.webhook) == ("fedproc-reviewers", None)
-    assert settings.sandbox.pip_arguments == ("--index-url", READ)
+    assert (settings.sandbox.pip_arguments, settings.sandbox.prefer_images) == (("--index-url", READ), True)
     assert [key.name for key in settings.centre.dispatch_keys] == ["dispatch.pub"]
 
 

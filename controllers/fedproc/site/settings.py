@@ -90,6 +90,7 @@ class SandboxSettings(Section):
     environments: Path | None = Field(None, description="folder of built environments, if shared by several hosts")
     pip_arguments: tuple[str, ...] = Field((), description="e.g. --index-url of the centre's registry")
     image_mb: int = Field(30_000, ge=1, description="what a tool's image may unpack to, at most")
+    prefer_images: bool = Field(False, description="a task that has both runs in its image, not in an environment")
 
 
 class DockerSettings(Section):

@@ -71,6 +71,13 @@ def test_first_that_can_takes_jobs_and_suits_is_chosen(
     assert reason in choice.reason
 
 
+@pytest.mark.parametrize("executor", ["sandbox", "slurm"])
+def test_site_says_what_a_task_that_has_both_runs_in(tmp_path: Path, executor: str) -> None:
+    for more, first in (("", "environments"), ("prefer_images = true\n", "unpacked_images")):
+        made = make_runtimes(load(settings_in(tmp_path, f'executor = "{executor}"\n[sandbox]\n{more}')))
+        assert made.kinds[0].kind == first
+
+
 @pytest.mark.parametrize(("asked", "says"), [(GPU, "gives jobs no GPU"), (PORT, "kubernetes.node")])
 def test_cluster_takes_what_the_settings_say_that_it_can(tmp_path: Path, asked: dict[str, Any], says: str) -> None:
     image = task(runtime={"image": IMAGE}, **asked)

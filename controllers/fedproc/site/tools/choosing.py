@@ -10,7 +10,7 @@ from fedproc.common.errors import SystemFaultError
 from fedproc.common.log import get_logger
 from fedproc.contract.tool.task import Task
 from fedproc.site.centre.api import OnWait
-from fedproc.site.settings import SiteSettings
+from fedproc.site.settings import SandboxSettings, SiteSettings
 from fedproc.site.tools.cache import InstalledTool, Runtime, Runtimes
 from fedproc.site.tools.registry import SiteRegistry
 
@@ -137,7 +137,9 @@ def make_runtimes(settings: SiteSettings, registry: SiteRegistry | None = None) 
     own = _own_kinds(settings, registry) if {*_WITHOUT_ENGINE} & {*settings.executors} else ()
     made = TaskRuntimes(
         {
-            name: own[-_WITHOUT_ENGINE[name] :] if name in _WITHOUT_ENGINE else _image_kinds(settings, name, registry)
+            name: _in_order(own[-_WITHOUT_ENGINE[name] :], settings.sandbox)
+            if name in _WITHOUT_ENGINE
+            else _image_kinds(settings, name, registry)
             for name in settings.executors
         }
     )
@@ -146,6 +148,10 @@ def make_runtimes(settings: SiteSettings, registry: SiteRegistry | None = None) 
     if settings.kubernetes.node is None:
         made.unconnected.add("kubernetes")
     return made
+
+
+def _in_order(kinds: tuple[Runtimes, ...], sandbox: SandboxSettings) -> tuple[Runtimes, ...]:
+    return kinds[::-1] if sandbox.prefer_images else kinds
 
 
 def _image_kinds(settings: SiteSettings, executor: str, registry: SiteRegistry | None) -> tuple[Runtimes, ...]:
