@@ -29,6 +29,15 @@ class FakeApi:
         self.forbidden: set[str] = set()
         self.answer: tuple[int, str] | None = None
         self.refusal = ""
+        self.conflicts = 0
+        """so many pods are refused because two changes of something else met"""
+        self.lost_answers = 0
+        """so many pods are made of which whoever asks is not told"""
+        self.making = asyncio.Event()
+        """unset: pods are made, or not, later than anybody waits"""
+        self.making.set()
+        self.mute = self.brief = False
+        """whether watches tell nothing, and whether they end at once"""
         self.calls: list[str] = []
         self.port = 0
         self._version = 1
@@ -76,8 +85,9 @@ class FakeApi:
         self._version += 1
         pod["metadata"]["resourceVersion"] = str(self._version)
         line = json.dumps({"type": kind, "object": pod}).encode() + b"\n"
-        self._told.append((self._version, line))
-        self.send(line)
+        if not self.mute:
+            self._told.append((self._version, line))
+            self.send(line)
 
     # -- what it answers -------------------------------------------------------------------------
 
@@ -120,10 +130,18 @@ class FakeApi:
                 return web.json_response(made, status=201)
             if name in self.pods:
                 return _status(409, f'pods "{name}" already exists')
+            if self.conflicts:
+                self.conflicts -= 1
+                return _status(409, "Operation cannot be fulfilled on resourcequotas: the object has been modified")
+            await self.making.wait()
             made["status"] = {"phase": "Pending"}
+            made["metadata"]["uid"] = f"uid-{self._version}"
             made["metadata"]["creationTimestamp"] = "2026-11-28T10:00:00Z"
             self.pods[name] = made
             self._tell("ADDED", made)
+            if self.lost_answers:
+                self.lost_answers -= 1
+                return web.Response(status=504, text="upstream timed out")
             return web.json_response(made, status=201)
         if "watch" in request.query:
             return await self._watch(request)
@@ -139,7 +157,7 @@ class FakeApi:
         answer = web.StreamResponse()
         await answer.prepare(request)
         try:
-            while line := await queue.get():
+            while not self.brief and (line := await queue.get()):
                 await answer.write(line)
         finally:
             self._watches.remove(queue)

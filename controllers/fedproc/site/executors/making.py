@@ -20,9 +20,10 @@ def _made(settings: SiteSettings, name: ExecutorName) -> Executor:
 
     if name == "kubernetes":
         from fedproc.site.executors.kubernetes.executor import KubernetesExecutor
+        from fedproc.site.executors.kubernetes.pod import label_of
 
         cluster = settings.kubernetes
-        return KubernetesExecutor(cluster.folder or settings.state / "kubernetes", cluster, settings.host.lower())
+        return KubernetesExecutor(cluster.folder or settings.state / "kubernetes", cluster, label_of(settings.host))
 
     if name in ("docker", "podman"):
         from fedproc.site.executors.docker.executor import DockerExecutor

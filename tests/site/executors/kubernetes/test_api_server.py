@@ -16,6 +16,7 @@ from tests.support.kubernetes import CORE, GPU, RBAC, ApiServer, needs_kubernete
 
 from fedproc.site.executors.base import ExecutorError, Handle, Limits, Phase, Spec, Stop
 from fedproc.site.executors.confinement.record import forget
+from fedproc.site.executors.kubernetes import executor as executing
 from fedproc.site.executors.kubernetes.cluster import TOO_OLD, Cluster, ClusterRefusedError
 from fedproc.site.executors.kubernetes.executor import KubernetesExecutor
 from fedproc.site.executors.kubernetes.pod import FINALIZER, POLICY
@@ -89,7 +90,8 @@ class Host:
 
 
 @pytest.fixture
-async def host(server: ApiServer, tmp_path: Path) -> AsyncIterator[Host]:
+async def host(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
+    monkeypatch.setattr(executing, "_PATIENCE_SECONDS", 1)
     made = Host(server, tmp_path)
     before = server.objects()
     yield made

@@ -5,81 +5,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.kubernetes_api import FakeApi, fake_api
+from tests.support.kubernetes_host import Host, eventually
 
-from fedproc.site.executors.base import ExecutorError, Handle, Limits, Mount, Observation, Phase, Spec, Stop
+from fedproc.site.executors.base import ExecutorError, Forward, Handle, Mount, Phase
 from fedproc.site.executors.confinement import record as recording
 from fedproc.site.executors.confinement.record import forget
 from fedproc.site.executors.kubernetes import executor as executing
-from fedproc.site.executors.kubernetes import follower as following
-from fedproc.site.executors.kubernetes import pod_watch as watching
-from fedproc.site.executors.kubernetes.executor import KubernetesExecutor
 from fedproc.site.executors.kubernetes.follower import NETWORK_OPEN
 from fedproc.site.executors.kubernetes.pod import POLICY, network_policy
 from fedproc.site.settings import KubernetesFolder, KubernetesSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.needs_root]
-
-
-class Host:
-    """One host before one stand-in of a cluster."""
-
-    def __init__(self, api: FakeApi, folder: Path) -> None:
-        self.api = api
-        self.folder = folder
-        self.settings = KubernetesSettings(
-            kubeconfig=api.kubeconfig(folder),
-            namespace="ours",
-            folders=(KubernetesFolder(path=folder, claim="shared"),),
-            pids=1024,
-        )
-        self.executor = self.made()
-
-    def made(self) -> KubernetesExecutor:
-        return KubernetesExecutor(self.folder / "kubernetes", self.settings, "ub")
-
-    async def restart(self) -> None:
-        await self.executor.close()
-        self.executor = self.made()
-
-    def spec(self, job: str = "j-1", **more: Any) -> Spec:
-        work = self.folder / job / "work"
-        work.mkdir(parents=True, exist_ok=True)
-        limits = Limits(cpus=1, memory=96_000_000, disk=20_000_000, pids=24, log=1000)
-        return Spec(job, ("fit",), {}, "mirror/a@sha256:0", work, limits, stop=Stop("SIGTERM", 1), **more)
-
-    async def running(self, job: str = "j-1") -> Handle:
-        handle = await self.executor.submit(self.spec(job))
-        self.api.status(job, "Running", {"running": {}})
-        return handle
-
-    async def end(self, handle: Handle) -> Observation:
-        async with asyncio.timeout(20):
-            return await self.executor.poll(handle, until_exit=True)
-
-
-@pytest.fixture
-async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
-    for module in (following, watching):
-        monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
-        monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.05)
-    async with fake_api() as api:
-        made = Host(api, tmp_path)
-        yield made
-        await made.executor.close()
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 async def test_job_is_a_pod_and_its_end_is_on_record(host: Host) -> None:
@@ -98,10 +40,8 @@ async def test_same_job_is_asked_for_once_also_by_a_daemon_that_was_lost_meanwhi
     assert first == second
     folder = Path(first["folder"])
     (folder / "record.jsonl").unlink()  # it was lost between the cluster's answer and its own note
-    key = (folder / "key").read_text()
     await host.restart()
     assert await host.executor.submit(host.spec()) == first
-    assert (folder / "key").read_text() == key
     assert len(host.api.pods) == 1
     host.api.ended("j-1", 0)
     assert (await host.end(first)).exit_code == 0
@@ -227,7 +167,7 @@ async def test_discard_leaves_nothing_and_frees_the_name(host: Host) -> None:
 async def test_what_cannot_be_started_leaves_nothing(host: Host) -> None:
     with pytest.raises(ExecutorError, match="nowhere"):
         await host.executor.submit(host.spec(mounts=(Mount(host.folder / "nowhere", Path("/data")),)))
-    host.api.answer = (403, '{"message": "violates PodSecurity"}')
+    host.api.answer = (403, '{"kind": "Status", "message": "violates PodSecurity"}')
     with pytest.raises(ExecutorError, match="violates PodSecurity"):
         await host.executor.submit(host.spec())
     host.api.answer = None
@@ -265,7 +205,16 @@ async def test_pod_of_the_same_name_that_is_not_ours_is_left_alone(host: Host) -
 
 
 @pytest.mark.parametrize(
-    "line", [b"no json\n", b'{"type": "ERROR", "object": {"code": 410}}\n', b"[]\n", b'{"type": "MODIFIED"}\n', b"\n"]
+    "line",
+    [
+        b"no json\n",
+        b'{"type": "ERROR", "object": {"code": 410}}\n',
+        b"[]\n",
+        b'{"type": "MODIFIED"}\n',
+        b"\n",
+        b'{"object": {}}\n',
+        b"[" * 100_000 + b"\n",
+    ],
 )
 async def test_watch_that_says_odd_things_is_begun_again(host: Host, line: bytes) -> None:
     handle = await host.running()
@@ -346,7 +295,9 @@ async def test_job_that_was_handed_over_is_not_asked_for_again_where_a_quota_wou
     assert (await host.end(handle)).exit_code == 0
 
 
-@pytest.mark.parametrize("answer", [(401, '{"message": "Unauthorized"}'), (403, '{"message": "pods is forbidden"}')])
+@pytest.mark.parametrize(
+    "answer", [(401, '{"message": "Unauthorized"}'), (403, '{"kind": "Status", "message": "pods is forbidden"}')]
+)
 async def test_account_that_may_nothing_any_more_loses_no_job_and_no_cancel(
     host: Host, answer: tuple[int, str]
 ) -> None:
@@ -400,6 +351,20 @@ async def test_host_without_a_kubeconfig_says_what_it_needs(host: Host, tmp_path
     host.settings = host.settings.model_copy(update={"kubeconfig": tmp_path / "none"})
     await host.restart()
     assert "kubernetes.kubeconfig" in (await host.executor.offer()).obstacle
+
+
+async def test_peer_with_an_underscore_is_found_by_its_name(host: Host) -> None:
+    host.settings = host.settings.model_copy(update={"node": "node-7"})
+    await host.restart()
+    (host.folder / "j-1" / "out").mkdir(parents=True)
+    forward = Forward("train_a.fedproc.internal", 9092, host.folder / "j-1" / "out" / "peer")
+    handle = await host.executor.submit(host.spec(forwards=(forward,)))
+    hosts = Path(handle["folder"]) / "hosts"
+    assert hosts.read_text().splitlines() == [
+        "127.0.0.1 localhost",
+        "::1 localhost",
+        "127.0.1.1 train_a.fedproc.internal",
+    ]
 
 
 async def test_steps_of_a_job_have_pods_of_their_own(host: Host) -> None:

@@ -119,6 +119,7 @@ def test_command_has_its_streams_variables_and_an_empty_network_of_its_own(conta
     assert (ended.code, ended.out) == (3, b"/fedproc/work yes there []\n")
     assert ended.errors == b"['lo'] None\n"
     assert (ended.told["key"], ended.told["network"], ended.told["limit"]) == ("k1", "own", None)
+    assert ended.told["kept"] == {"stdout": len(ended.out), "stderr": len(ended.errors)}
     assert ended.told["seconds"] > 0
 
 
@@ -141,6 +142,14 @@ def test_job_has_no_capability_and_can_make_no_namespace_nor_reach_the_first_pro
     )
     assert ended.out.decode().splitlines() == ["[0, 0, 0, 0, 0]", "1 2 [-1, -1]", *["refused"] * 3, "there"], ended
     assert ended.code == 0
+
+
+@needs_bubblewrap
+def test_odd_and_long_name_of_a_command_leaves_room_for_how_it_ended(container: Container) -> None:
+    ended = container.run("", command=("\N{PILE OF POO}" * 60 + "é" * 900,))
+    assert ended.code in (126, 127)
+    assert "\N{PILE OF POO}" in ended.told["detail"]
+    assert (container.folder / "message").stat().st_size < 4096, "a node cuts what is longer"
 
 
 @needs_bubblewrap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from fedproc.site.executors.base import ExecutorError, Forward, Limits, Mount, Spec, Stop
-from fedproc.site.executors.kubernetes.pod import JobFiles, network_policy, order_of, pod_of
+from fedproc.site.executors.kubernetes.pod import JobFiles, label_of, network_policy, order_of, pod_of
 from fedproc.site.executors.kubernetes.volumes import SharedFolders
 from fedproc.site.executors.layout import layout_for
 from fedproc.site.settings import KubernetesFolder, KubernetesSettings
@@ -83,9 +84,9 @@ def test_limits_are_those_of_the_job_and_a_little_for_what_watches_it() -> None:
     limits = pod["containers"][0]["resources"]["limits"]
     assert limits == {"cpu": "1500m", "memory": str(96_000_000 + (32 << 20)), "ephemeral-storage": "64Mi"}
     assert [v["emptyDir"] for v in pod["volumes"] if "emptyDir" in v] == [
-        {"medium": "Memory", "sizeLimit": "48000000"},
-        {"medium": "Memory", "sizeLimit": "48000000"},
-    ]
+        {"medium": "Memory", "sizeLimit": str(732 * 65536)},
+        {"medium": "Memory", "sizeLimit": str(732 * 65536)},
+    ], "whole pages: a node rounds up what it gives, and evicts who uses it"
     assert pod["terminationGracePeriodSeconds"] > 2.5
     assert "activeDeadlineSeconds" not in pod
     assert made(settings=SETTINGS.model_copy(update={"minutes": 2}))["spec"]["activeDeadlineSeconds"] == 120
@@ -126,6 +127,21 @@ def test_connections_need_the_node_that_this_host_is() -> None:
     assert pod["nodeSelector"]["kubernetes.io/hostname"] == "node-7"
     assert pod["hostAliases"] == [{"ip": "127.0.1.1", "hostnames": ["peer.fedproc.internal"]}]
     assert "kubernetes.io/hostname" not in made()["spec"]["nodeSelector"]
+
+
+def test_name_that_the_api_does_not_take_stands_in_a_hosts_file_of_our_own() -> None:
+    forward = Forward("train_a.fedproc.internal", 9092, STATE / "jobs" / "j-0123" / "out" / "peer")
+    pod = made(replace(SPEC, forwards=(forward,)), SETTINGS.model_copy(update={"node": "node-7"}))["spec"]
+    mounts = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    assert pod["hostAliases"] == []
+    assert mounts["/etc/hosts"]["subPath"] == "hosts/ub/kubernetes/j-0123/hosts"
+    assert "/etc/hosts" not in {mount["mountPath"] for mount in made()["spec"]["containers"][0]["volumeMounts"]}
+
+
+@pytest.mark.parametrize("host", ["UB", "UB_2", "UB_", "X" * 31])
+def test_label_of_a_host_is_one(host: str) -> None:
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?", label_of(host))
+    assert len(label_of(host)) <= 63
 
 
 def test_gpus_are_asked_for_by_number_where_the_site_says_as_what() -> None:

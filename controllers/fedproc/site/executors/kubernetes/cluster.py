@@ -191,7 +191,8 @@ class Cluster:
     async def _connected(self) -> AsyncIterator[_Connection]:
         async with self._connecting:
             if self._connection is None:
-                self._connection = _Connection(ApiClient(await _configuration(self._settings)))
+                async with asyncio.timeout(CALL_SECONDS):  # a kubeconfig may name a program to ask, and that may hang
+                    self._connection = _Connection(ApiClient(await _configuration(self._settings)))
             connection = self._connection
             connection.users += 1
         try:
@@ -232,7 +233,7 @@ async def _configuration(settings: KubernetesSettings) -> Configuration:
 def _object(text: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise ClusterAwayError(
@@ -242,19 +243,26 @@ def _object(text: bytes) -> dict[str, Any]:
 
 
 def _refusal(status: int, text: bytes) -> ExecutorError:
-    try:
-        message = str(json.loads(text)["message"])
-    except (ValueError, TypeError, KeyError):
-        message = text[:300].decode(errors="replace").strip() or f"status {status}"
+    stated = _status_of(text)
+    message = stated or text[:300].decode(errors="replace").strip() or f"status {status}"
     if status == _UNKNOWN_TO_IT:
         return ClusterAwayError(
             f"the API server of Kubernetes does not know this host's account ({message}): its token has expired, or was"
             " withdrawn; put a new one where the settings say (kubernetes.kubeconfig). Jobs go on",
             code=CODE,
         )
-    if status in _NOT_A_REFUSAL:
+    if status in _NOT_A_REFUSAL or stated is None:
         return ClusterAwayError(f"the API server of Kubernetes cannot answer now ({status}: {message})", code=CODE)
     return ClusterRefusedError(status, message)
+
+
+def _status_of(text: bytes) -> str | None:
+    """What an API server says with a refusal; None for what is not one's, as a gateway's word that it finds nothing."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return str(found.get("message", "")) if isinstance(found, dict) and found.get("kind") == "Status" else None
 
 
 async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Pod]]:
@@ -268,7 +276,7 @@ async def _events(content: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Pod
             if event.get("type") == "ERROR" or not isinstance(pod, dict):
                 status = pod.get("code") if isinstance(pod, dict) else None
                 raise _refusal(status if isinstance(status, int) else TOO_OLD, json.dumps(pod).encode())
-            if event["type"] in ("ADDED", "MODIFIED", "DELETED"):
-                yield event["type"], pod
+            if (kind := event.get("type")) in ("ADDED", "MODIFIED", "DELETED"):
+                yield kind, pod
         if len(rest) > _LONGEST_EVENT:
             raise ClusterAwayError("the API server of Kubernetes sends an event without end", code=CODE)

@@ -48,10 +48,11 @@ import measures  # noqa: E402
 class Output:
     """The first bytes of a stream in a file, the rest counted."""
 
-    def __init__(self, path: str, limit: int) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    def __init__(self, name: str, limit: int) -> None:
+        self.name = name
+        self._file = os.open(OUTPUT[name], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._left = limit
-        self.dropped = 0
+        self.kept = self.dropped = 0
 
     def write(self, data: bytes) -> None:
         kept = data[: self._left]
@@ -59,6 +60,7 @@ class Output:
             while kept:
                 written = os.write(self._file, kept)
                 self._left -= written
+                self.kept += written
                 data, kept = data[written:], kept[written:]
         except OSError:  # the disk is full; the job must not hang for it, so the rest is counted only
             self._left = 0
@@ -71,6 +73,7 @@ class Launcher:
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
         self.outputs: dict[int, Output] = {}
+        self.device = os.stat(WORK).st_dev
         self.pid = 0
         self.code: int | None = None
         self.facts: dict[str, Any] = {"network": "", "limit": None, "detail": "", "fault": "", "cancelled": False}
@@ -109,7 +112,7 @@ class Launcher:
         for name, (source, sink) in pipes.items():
             os.close(sink)
             os.set_blocking(source, False)
-            self.outputs[source] = Output(OUTPUT[name], self.order["log"])
+            self.outputs[source] = Output(name, self.order["log"])
         with os.fdopen(report, "rb") as sent:  # ends when the command is there, or could not be
             text = sent.read().decode()
         for line in text.splitlines():
@@ -192,7 +195,7 @@ class Launcher:
         processes = [name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
         if sum(map(measures.threads, processes)) > order["pids"]:
             return "pids", f"it had more than the {order['pids']} processes and threads that it may have"
-        if measures.removed_but_open(processes, os.stat(WORK).st_dev) > order["disk"]:
+        if measures.removed_but_open(processes, self.device) > order["disk"]:
             return "disk", f"it wrote more than {measures.megabytes(order['disk'])}"
         return None
 
@@ -205,8 +208,10 @@ class Launcher:
             "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
             "memory_peak": measures.memory_peak() or used.ru_maxrss * 1024,
             "dropped": sum(output.dropped for output in self.outputs.values()),
+            "kept": {output.name: output.kept for output in self.outputs.values()},
         }
-        self.facts["detail"] = self.facts["detail"][:1000]
+        for name in ("detail", "fault"):
+            self.facts[name] = measures.short(self.facts[name])
         return json.dumps(self.facts)
 
 

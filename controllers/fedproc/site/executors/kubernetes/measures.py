@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+
+LONGEST_TEXT = 1200
 
 
 def threads(process: str) -> int:
@@ -56,3 +59,10 @@ def text_of(path: str) -> str:
 
 def megabytes(size: int) -> str:
     return f"{size / 1_000_000:.6g} MB"
+
+
+def short(text: str) -> str:
+    """So much of it that two take less room than a node keeps of all that is told (4096 bytes)."""
+    while len(json.dumps(text)) > LONGEST_TEXT:
+        text = text[: len(text) * 3 // 4]
+    return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from fedproc.site.executors.base import WORK, ExecutorError, Limits, Spec
 from fedproc.site.executors.confinement.etc import USER
-from fedproc.site.executors.kubernetes.pod_states import CONTAINER
+from fedproc.site.executors.kubernetes.pod_states import CONTAINER, KEY
 from fedproc.site.executors.kubernetes.volumes import SharedFolders
 from fedproc.site.executors.layout import CONNECT, SandboxLayout
 from fedproc.site.settings import KubernetesSettings
@@ -27,8 +28,11 @@ _LAUNCHER_MEMORY = 32 * _MEGABYTE
 """for the program beside the job"""
 _GRACE_MARGIN = 5
 """seconds that a node waits longer than the launcher does"""
+_PAGE = 1 << 16
+"""the largest that Linux has"""
 _OWN_STORAGE = "64Mi"
 """of the node's: the root is read-only, and scratch is memory"""
+_DOMAIN = re.compile(r"[a-z0-9.-]+")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -47,6 +51,11 @@ class JobFiles:
     def stop(self) -> Path:
         """Is there once the job is to end."""
         return self.control / "stop"
+
+    @property
+    def handing(self) -> Path:
+        """Is there from before the cluster is asked on, unless it refused the job."""
+        return self.folder / "handing"
 
     def output(self, stream: str) -> Path:
         return self.folder / stream
@@ -68,6 +77,16 @@ def order_of(spec: Spec, command: Sequence[str], filter_program: bytes) -> dict[
         "filter": base64.b64encode(filter_program).decode(),
         "gate": [],
     }
+
+
+def label_of(host: str) -> str:
+    """The value of a host's label: it may not end with an underscore."""
+    return f"{host.lower()}0" if host.endswith("_") else host.lower()
+
+
+def has_own_hosts(layout: SandboxLayout) -> bool:
+    """Whether it needs a hosts file of ours: the API takes no name with an underscore, and tasks may have such."""
+    return not all(_DOMAIN.fullmatch(alias) for _, alias in layout.hosts)
 
 
 def pod_of(
@@ -96,7 +115,9 @@ def pod_of(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "hostname": spec.job[:63].rstrip("-"),
-            "hostAliases": [{"ip": address, "hostnames": [alias]} for address, alias in layout.hosts],
+            "hostAliases": [
+                {"ip": address, "hostnames": [alias]} for address, alias in layout.hosts if not has_own_hosts(layout)
+            ],
             "dnsPolicy": "None",
             "dnsConfig": {"nameservers": ["127.0.0.1"]},  # one has to be named, and nobody listens there
             "terminationGracePeriodSeconds": math.ceil(spec.stop.grace) + _GRACE_MARGIN,
@@ -117,7 +138,8 @@ def pod_of(
 def _shown(layout: SandboxLayout, files: JobFiles) -> list[tuple[str, str, bool]]:
     own = [(str(files.control), _CONTROL, False)]
     own += [(str(files.output(name)), f"/fedproc/output/{name}", True) for name in ("stdout", "stderr")]
-    own += [(str(files.folder / name), f"/etc/{name}", False) for name in ("passwd", "group")]
+    names = ("passwd", "group", "hosts") if has_own_hosts(layout) else ("passwd", "group")
+    own += [(str(files.folder / name), f"/etc/{name}", False) for name in names]
     fixed = [
         (str(files.control / "connect.py") if target == str(CONNECT) else source, target, False)
         for source, target in layout.mounts
@@ -134,7 +156,7 @@ def _container(spec: Spec, settings: KubernetesSettings, mounts: list[dict[str, 
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-I", f"{_CONTROL}/launch.py"],
         "env": [
-            {"name": "FEDPROC_KEY", "value": key},
+            {"name": KEY, "value": key},
             {"name": "FEDPROC_NODE", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
         ],
         "workingDir": "/",
@@ -165,7 +187,7 @@ def _resources(limits: Limits, settings: KubernetesSettings) -> dict[str, str]:
 
 
 def _scratch(limits: Limits) -> list[dict[str, Any]]:
-    size = str(limits.memory // 2)
+    size = str(limits.memory // 2 // _PAGE * _PAGE)  # a part of a page more would be room, and get its pod evicted
     return [{"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}} for name in ("tmp", "shm")]
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 CONTAINER = "job"
+KEY = "FEDPROC_KEY"
+"""the variable of a pod's first program that has its key"""
 Pod = Mapping[str, Any]
 _OUT_OF_MEMORY = "OOMKilled"
+_KILLED = 137
+_SCRATCH_FULL = re.compile(r'EmptyDir volume "(tmp|shm)"')
+"""the kubelet's words for a job that filled /tmp or /dev/shm"""
 _NOT_STARTED = ("StartError", "ContainerCannotRun", "RunContainerError")
 _LOST = ("ContainerStatusUnknown", "Unknown")
 """the kubelet's words for a container whose end it did not see"""
@@ -68,6 +74,21 @@ def name_of(pod: Pod) -> str:
     return str(_part(pod, "metadata").get("name", ""))
 
 
+def uid_of(pod: Pod) -> str:
+    """The cluster's own name of it, which no other pod of the same name has."""
+    return str(_part(pod, "metadata").get("uid", ""))
+
+
+def labels_of(pod: Pod) -> Mapping[str, Any]:
+    return _part(_part(pod, "metadata"), "labels")
+
+
+def key_of(pod: Pod) -> str:
+    """What only this pod's first program knows: it stands in what was asked for, which nobody can change later."""
+    variables = (each for one in _mappings(_part(pod, "spec").get("containers")) for each in _mappings(one.get("env")))
+    return next((str(each.get("value") or "") for each in variables if each.get("name") == KEY), "")
+
+
 def created(pod: Pod) -> float:
     """When it was made, in seconds since 1970; 0 where nobody can say."""
     try:
@@ -90,6 +111,15 @@ def is_left_by_its_node(pod: Pod) -> bool:
     return forgotten and "running" not in _state(pod)
 
 
+def began(pod: Pod, now: datetime) -> datetime:
+    """When its container began, which a daemon may learn hours later: after its pod was made, and before ``now``."""
+    try:
+        stated = datetime.fromisoformat(str(_part(_state(pod), "running").get("startedAt")))
+        return min(datetime.fromtimestamp(max(stated.timestamp(), created(pod)), UTC), now)
+    except (ValueError, OverflowError):  # nobody says
+        return now
+
+
 def has_begun(pod: Pod) -> bool:
     return "running" in _state(pod) or "terminated" in _state(pod)
 
@@ -100,10 +130,15 @@ def ending_of(pod: Pod, key: str) -> Ending | None:
         return None
     status = _part(pod, "status")
     limit, detail = POD_REASONS.get(str(status.get("reason")), (None, ""))
+    message = str(status.get("message") or "")
+    if detail and _SCRATCH_FULL.search(message):
+        limit, detail = "disk", "it wrote more than its scratch folders hold"
+    end = _state(pod).get("terminated")
+    if not detail and status.get("reason") and not isinstance(end, Mapping):
+        detail = f"the cluster ended it ({str(status['reason'])[:100]})"
     if detail:
-        message = str(status.get("message") or "")
         return Ending(None, limit, f"{detail}: {message[:300]}" if message else detail)
-    return _of_container(_state(pod).get("terminated"), key)
+    return _of_container(end, key)
 
 
 def _of_container(end: Any, key: str) -> Ending:
@@ -116,8 +151,14 @@ def _of_container(end: Any, key: str) -> Ending:
         return Ending(None, None, LOST)
     facts = _facts(end.get("message"), key)
     if reason == _OUT_OF_MEMORY:
-        return Ending(code, "memory", "")
-    return Ending(code if facts else None, None, "" if facts else LOST, facts, code)
+        return Ending(code, "memory", "", facts, code)
+    return Ending(code if facts else None, None, "" if facts else _unexplained(code), facts, code)
+
+
+def _unexplained(code: int) -> str:
+    """Its first program could not say how it ended."""
+    killed = f" (its node says {code}: killed, as the kernel does for want of memory, too)"
+    return LOST + (killed if code == _KILLED else "")
 
 
 def _facts(message: Any, key: str) -> Mapping[str, Any]:
@@ -154,5 +195,8 @@ def _part(pod: Pod, name: str) -> Mapping[str, Any]:
 
 
 def _parts(pod: Pod, name: str) -> list[Mapping[str, Any]]:
-    parts = _part(pod, "status").get(name)
-    return [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    return _mappings(_part(pod, "status").get(name))
+
+
+def _mappings(found: Any) -> list[Mapping[str, Any]]:
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fedproc.site.executors.base import ExecutorError, Limits, Offer, Spec
-from fedproc.site.executors.kubernetes.cluster import CONFLICT, GONE, Cluster, ClusterRefusedError
+from fedproc.site.executors.kubernetes.cluster import (
+    CONFLICT,
+    GONE,
+    Cluster,
+    ClusterAwayError,
+    ClusterRefusedError,
+)
 from fedproc.site.executors.kubernetes.follower import NETWORK_OPEN
 from fedproc.site.executors.kubernetes.pod import POLICY, JobFiles, network_policy, pod_of
 from fedproc.site.executors.kubernetes.volumes import SharedFolders
@@ -47,7 +53,7 @@ class Promises:
             version = await self._cluster.get("/version")
             obstacle = await self._obstacle()
         except ExecutorError as error:
-            return Offer(obstacle=error.message)
+            return Offer(obstacle=error.message, away=isinstance(error, ClusterAwayError))
         own = "own network namespaces" if self._settings.seccomp_profile else "NetworkPolicies, tried in each pod"
         detail = f"Kubernetes {str(version.get('gitVersion'))[:40]}, namespace {self._cluster.namespace}, {own}"
         return Offer(detail, obstacle, {} if self._settings.pids else {"pids": _PIDS_CURE})
@@ -66,7 +72,7 @@ class Promises:
                 "(kubernetes.folders), this one among them (kubernetes.folder)"
             )
         found = self._folder / NETWORK_OPEN
-        if found.exists() and time.time() - found.stat().st_mtime < _OPEN_SECONDS:
+        if found.exists() and abs(time.time() - found.stat().st_mtime) < _OPEN_SECONDS:
             return (
                 f"{found.read_text()[:200]}, though the NetworkPolicy {POLICY} forbids it: install a network plugin "
                 "that enforces NetworkPolicies, or give the nodes the profile of fedproc site seccomp-profile "
