@@ -129,6 +129,10 @@ CASES = [
         "{output}/count.json", "{output}/counts.json", "counts.json",
         "{output}/counts.json is no output of task count; did you mean count.json? it has count.json; what is not",
     ),
+    (
+        "  type: object\n  additional", "  type: object\n  x-datasets-per-host: one\n  additional",
+        "x-datasets-per-host: one", "is a whole number of 1 or more, and not 'one'",
+    ),
     ("default: true", "default: true, x-columns: names", "x-columns", "x-columns: is name or formula, and not 'names'"),
     (
         "default: true", "default: true, x-column-types: [float]", "x-column-types",

@@ -16,6 +16,7 @@ from fedproc.contract.wire.datasets import OfferedDataset
 IMAGES = {"name": "images", "kind": "dataset", "media_types": ["application/dicom"]}
 PARAMETERS = {
     "type": "object",
+    "x-datasets-per-host": 2,
     "properties": {
         "times": {"type": "array", "items": {"type": "number"}},
         "names": {"type": "array", "items": {"type": "string"}},
@@ -43,7 +44,7 @@ def test_dataset_that_does_not_fit_is_refused_and_list_is_taken_as_it_is_written
         assert told in " ".join(said.err.split())
         assert "fedproc data list --kind images" in said.err
     assert json.loads(rosa("experiments", "list", "--json").out) == []
-    assert "takes images (dataset of DICOM images)" in rosa("tools", "show", "imager").out
+    assert "takes images (dataset of DICOM images, 2 of each host)" in rosa("tools", "show", "imager").out
 
     run = ("run", "imager", "--data", "UB:ct", "--no-wait", "--json")
     words = ("-p", "times=0, 6, 12.5", "-p", "names=age,size", "--host-parameter", "UB.own=7")

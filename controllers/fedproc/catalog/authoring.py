@@ -20,6 +20,7 @@ from fedproc.common.text import did_you_mean
 from fedproc.contract.tool import columns
 from fedproc.contract.tool.declared import problems_of
 from fedproc.contract.tool.json_schema import validator
+from fedproc.contract.tool.reading import MOST_AT_HOST, most_at_host
 from fedproc.contract.tool.task import Placement, Task
 from fedproc.contract.tool.tool import Manifest, Tool
 from fedproc.contract.wire.datasets import ColumnType
@@ -215,6 +216,12 @@ def _parameters(tool: Tool) -> Iterator[Defect]:
                 yield Defect(where, f"this default would be refused as a value: {error.message}")
 
 
+def _datasets_at_host(tool: Tool) -> Iterator[Defect]:
+    if MOST_AT_HOST in tool.parameters and most_at_host(tool.parameters) is None:
+        given = tool.parameters[MOST_AT_HOST]
+        yield Defect(("parameters", MOST_AT_HOST), f"is a whole number of 1 or more, and not {given!r}")
+
+
 def _column_keywords(tool: Tool) -> Iterator[Defect]:
     """Words of ``x-columns`` and ``x-column-types`` that nobody knows, of which a centre would think nothing."""
     yield from _odd_keywords(tool.parameters, ("parameters",), set())
@@ -287,6 +294,7 @@ def _declarations(tool: Tool) -> Iterator[Defect]:
 _CHECKS: tuple[Callable[[Tool], Iterator[Defect]], ...] = (
     _parameters,
     _column_keywords,
+    _datasets_at_host,
     _mode,
     _media_types,
     _declarations,

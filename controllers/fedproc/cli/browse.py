@@ -32,7 +32,7 @@ from fedproc.common.errors import InvalidInputError
 from fedproc.contract.api.faults import faults_of
 from fedproc.contract.api.hosts import HostEnrolment, HostView
 from fedproc.contract.api.tools import ToolView
-from fedproc.contract.tool.reading import kinds_read, words_read
+from fedproc.contract.tool.reading import kinds_read, most_at_host, words_read
 from fedproc.contract.tool.values import default_text, expected, shown_example
 
 hosts = typer.Typer(help="The federation's hosts.", invoke_without_command=True)
@@ -167,16 +167,18 @@ def show_tool(tool: str, json: AsJson = False) -> None:
     say()
     _parameters(found)
     for task in tasks:
-        takes = ", ".join(f"{entry['name']} ({_kind(entry)})" for entry in task.inputs) or "nothing"
+        takes = ", ".join(f"{entry['name']} ({_kind(entry, found)})" for entry in task.inputs) or "nothing"
         gives = ", ".join(f"{entry['name']} ({entry['disclosure']})" for entry in task.outputs) or "nothing"
         say("task ", bold(task.name), f" ({task.placement}): {flowing(task.description)}")
         shows = ", ".join(metric["name"] for metric in task.metrics)
         say(f"  takes {takes}; gives {gives}" + (f"; shows {shows} while it runs" if shows else ""))
 
 
-def _kind(entry: dict[str, Any]) -> str:
-    read = kinds_read(entry.get("media_types", ())) if entry["kind"] == "dataset" else None
-    return entry["kind"] if read is None else f"dataset of {words_read(read)}"
+def _kind(entry: dict[str, Any], tool: ToolView) -> str:
+    if entry["kind"] != "dataset":
+        return str(entry["kind"])
+    read, most = kinds_read(entry.get("media_types", ())), most_at_host(tool.parameters)
+    return "dataset" + (f" of {words_read(read)}" if read else "") + (f", {most} of each host" if most else "")
 
 
 def _parameters(tool: ToolView) -> None:

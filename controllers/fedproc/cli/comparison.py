@@ -25,7 +25,8 @@ class Difference:
         places: dict[str, list[str]] = {}
         for dataset, text in self.found.items():
             places.setdefault(text, []).append(dataset)
-        return f"{self.column}: {self.what} " + ", ".join(f"{text} at {_named(at)}" for text, at in places.items())
+        what = "" if self.what == "missing" else f"{self.what} "
+        return f"{self.column}: {what}" + ", ".join(f"{text} at {_named(at)}" for text, at in places.items())
 
 
 def differences(

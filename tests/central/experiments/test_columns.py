@@ -59,6 +59,14 @@ def test_column_that_no_dataset_has_is_told_once_with_the_nearest() -> None:
     assert _faults(_tool(formula=FORMULA), known, parameters={"formula": "tumour_size ~ log(age)"}) == []
 
 
+def test_nearest_is_a_column_of_where_it_is_missing_and_never_the_name_itself() -> None:
+    known = _known(UB=COLUMNS, BSC={"aged": "integer"})
+    (fault,) = _faults(_tool(formula=FORMULA), known, parameters={"formula": "age"})
+    assert fault["what"] == "there is no column 'age' in BSC:cohort; did you mean aged?"
+    (fault,) = _faults(_tool(formula=FORMULA), known, parameters={"formula": "tumour_size"})
+    assert fault["what"] == "there is no column 'tumour_size' in BSC:cohort"
+
+
 def test_datasets_whose_columns_are_not_known_say_nothing() -> None:
     wrong = {"formula": "tumor_size ~ age"}
     assert _faults(_tool(formula=FORMULA), _known(), parameters=wrong) == []

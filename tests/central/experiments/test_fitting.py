@@ -46,6 +46,22 @@ def test_fault_says_what_the_dataset_holds_what_the_tool_reads_and_where_others_
     assert fault["cure"].endswith("fedproc data list --kind tables")
 
 
+def test_more_datasets_of_a_host_than_the_tool_takes_are_refused_and_named() -> None:
+    schema = {"type": "object", "properties": {}, "x-datasets-per-host": 1}
+    asked = tool("reader", task("local", inputs=[TABLE]), parameters=schema)
+    with pytest.raises(InvalidInputError) as caught:
+        plan(ExperimentRequest(tool="reader", datasets=["UB:cohort", "UB:both", "BSC:cohort"]), asked, KNOWN, "EUCAIM")
+    assert caught.value.detail["errors"] == [
+        {
+            "where": "datasets",
+            "what": "reader takes 1 dataset of each host, and 2 of UB are chosen: UB:cohort, UB:both",
+            "cure": "leave UB:both out; another experiment may take it",
+        }
+    ]
+    plan(ExperimentRequest(tool="reader", datasets=["UB:cohort", "BSC:cohort"]), asked, KNOWN, "EUCAIM")
+    assert faults("cohort", "both", inputs=[TABLE]) == []
+
+
 def test_columns_are_not_missed_in_a_dataset_that_does_not_fit() -> None:
     schema = {"type": "object", "properties": {"column": {"type": "string", "x-columns": "name", "default": "time"}}}
     asked = tool("reader", task("local", inputs=[TABLE]), parameters=schema)

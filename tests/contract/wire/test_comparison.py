@@ -50,7 +50,7 @@ def test_what_differs_is_told_with_its_place(one: dict[str, Any], other: dict[st
 
 
 def test_column_that_is_not_everywhere_is_missing_and_no_more() -> None:
-    assert _lines([SEX], []) == ["sex: missing there at UB:a, missing at BSC:a"]
+    assert _lines([SEX], []) == ["sex: there at UB:a, missing at BSC:a"]
     assert _lines([SEX], [], {"age"}) == []
 
 

@@ -32,11 +32,11 @@ def column_errors(schema: Mapping[str, Any], hosts: Iterable[AtHost]) -> Iterato
     take; of a host with an unknown dataset nothing is said."""
     missed: dict[tuple[str, str], list[str]] = {}
     unfit: dict[tuple[NamedColumn, str], list[str]] = {}
-    known: set[str] = set()
+    known: dict[str, Mapping[str, str]] = {}
     for host in hosts:
         if (columns := _known(host)) is None:
             continue
-        known.update(*columns.values())
+        known.update(columns)
         for column in named_columns(schema, host.parameters):
             if len(column.name) >= NAME_LENGTH or len(missed) + len(unfit) >= _MOST:
                 continue
@@ -55,8 +55,9 @@ def _known(host: AtHost) -> Columns | None:
     return found if found and len(found) == len(host.datasets) else None
 
 
-def _missing(where: str, name: str, datasets: list[str], known: Iterable[str]) -> FieldError:
-    what = f"there is no column {name!r} in {', '.join(datasets)}{did_you_mean(name, known)}"
+def _missing(where: str, name: str, datasets: list[str], known: Columns) -> FieldError:
+    near = did_you_mean(name, {column for dataset in datasets for column in known[dataset]})
+    what = f"there is no column {name!r} in {', '.join(datasets)}{near}"
     return field_error(f"parameters{where}", what, _look(datasets))
 
 

@@ -15,6 +15,7 @@ from fedproc.common.text import did_you_mean
 from fedproc.contract.api.experiments import ExperimentRequest, RunRequest
 from fedproc.contract.tool.columns import names_columns
 from fedproc.contract.tool.privacy import LEAST_HOSTS, masked_outputs
+from fedproc.contract.tool.reading import most_at_host
 from fedproc.contract.tool.task import Condition, Placement, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.contract.wire.messages import DatasetUse
@@ -156,6 +157,7 @@ class _Placing:
         yield from self._empty_tasks()
         yield from self._wrong_datasets()
         yield from self._missing_datasets()
+        yield from self._too_many_datasets()
         yield from (found for host in self._chosen for found in self._unfit(host))
         yield from self._idle_selections()
         yield from self._wrong_parameters()
@@ -227,6 +229,15 @@ class _Placing:
                 if not self._datasets.get(host):
                     yield field_error("datasets", f"task {task.name} needs a dataset, and none of {host} is chosen",
                                 f"add one of {host}'s (fedproc data), or leave {host} out")  # fmt: skip
+
+    def _too_many_datasets(self) -> Iterator[FieldError]:
+        most = most_at_host(self._tool.parameters)
+        for host, chosen in self._datasets.items():
+            if most is not None and len(chosen) > most:
+                unit = "dataset" if most == 1 else "datasets"
+                what = f"{self._tool.id} takes {most} {unit} of each host, and {len(chosen)} of {host} are chosen: "
+                cure = f"leave {' and '.join(chosen[most:])} out; another experiment may take it"
+                yield field_error("datasets", what + ", ".join(chosen), cure)
 
     def _unfit(self, host: str) -> Iterator[FieldError]:
         kinds = self._hosts[host].kinds if host in self._hosts else {}

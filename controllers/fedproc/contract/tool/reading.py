@@ -1,12 +1,12 @@
-"""What kind of dataset an input reads, by its ``media_types``, held against what a dataset holds. Pure.
+"""What kind of dataset an input reads, by its ``media_types``, held against what a dataset holds, and how many. Pure.
 
 An input that says none, or one that is not known here, may read whatever there is; so does every manifest of before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal
 
 Kind = Literal["images", "tables"]
 
@@ -16,6 +16,8 @@ KINDS: dict[str, Kind] = {
     "text/tab-separated-values": "tables",
 }
 """by media type; ``images`` are DICOM, as hosts look for these alone"""
+MOST_AT_HOST = "x-datasets-per-host"
+"""keyword of a tool's parameters: how many datasets one job takes; releases that do not know it pass over it"""
 WORDS: dict[Kind, str] = {"images": "DICOM images", "tables": "tables"}
 
 
@@ -23,6 +25,12 @@ def kinds_read(media_types: Iterable[str]) -> frozenset[Kind] | None:
     """The kinds of which an input reads one or more; None: it may read any."""
     found = {KINDS.get(each.lower()) for each in media_types}
     return frozenset(kind for kind in found if kind is not None) if found and None not in found else None
+
+
+def most_at_host(parameters: Mapping[str, Any]) -> int | None:
+    """How many datasets of one host a tool takes, by its schema of parameters; None: any number, as it says nothing."""
+    most = parameters.get(MOST_AT_HOST)
+    return most if isinstance(most, int) and not isinstance(most, bool) and most > 0 else None
 
 
 def fits(held: Collection[str] | None, read: frozenset[Kind] | None) -> bool:

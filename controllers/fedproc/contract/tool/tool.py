@@ -46,7 +46,7 @@ class Tool(Model):
         description="JSON Schema (2020-12) of an object; each property may carry 'x-scope': global (default) or host, "
         "and each text 'x-columns': name or formula, 'x-column-types': types of columns that it takes, 'x-form': in "
         "words what its pattern wants, each list of numbers 'x-rising': true; 'x-secure-sums' and 'x-privacy' say what "
-        "protects persons (docs/tools.md)",
+        "protects persons, 'x-datasets-per-host' how many datasets one host may be given (docs/tools.md)",
     )
     tasks: tuple[Task, ...] = Field(min_length=1)
     on_host_lost: OnHostLost = OnHostLost()
