@@ -174,7 +174,7 @@ class SlurmExecutor:
             "comment": "fedproc",
             "output": str(folder / "batch.log"),
             "chdir": "/",
-            "export": "NONE",
+            "export": "NIL",  # with NONE the node asks a login shell of the user
             "nodes": "1",
             "ntasks": "1",
             "cpus-per-task": str(max(1, math.ceil(limits.cpus))),
