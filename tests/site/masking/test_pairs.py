@@ -59,6 +59,16 @@ def test_what_is_one_hosts_own_leaves_masks_that_cancel(hosts):
     assert [sum(column) % WORD for column in zip(*masks, strict=True)] == [0, 0]
 
 
+def test_terms_that_each_provider_gives_its_own_host_leave_masks_that_cancel(hosts):
+    """docs/decisions/0019-masks-by-the-host.md"""
+    own = {
+        "UB": {"project": "P1", "permit": "A-1", "told_by": {"project": "ub", "permit": "ub"}},
+        "BSC": {"project": "P2"},
+    }
+    masks = [hosts.pairs(host, **own.get(host, {})).masks("sums", 2) for host in HOSTS]
+    assert [sum(column) % WORD for column in zip(*masks, strict=True)] == [0, 0]
+
+
 def test_who_is_told_of_another_host_has_masks_that_do_not_cancel(hosts):
     """An order that names the aggregator's key as that of a host spoils the sum instead of opening it to the others."""
     false = {**hosts.parts, "BSC": {**hosts.parts["BSC"], "key": public_jwk(ECKey.generate_key("P-256"))}}
