@@ -53,6 +53,8 @@ def test_terms_are_told_with_whose_word_they_are() -> None:
     text = text_of(_report([]) | words)
     assert "Project:     A (granted, by eucaim)\nPurpose:     research (stated by the user)\n" in text
     assert "Permit" not in text
+    text = text_of(_report([]) | words | {"told_by": None})
+    assert "Project:     A (it is not known whose word it is)\n" in text
 
 
 def test_report_says_until_the_end_that_it_is_not_complete() -> None:

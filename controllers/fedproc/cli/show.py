@@ -24,7 +24,7 @@ from fedproc.cli.widths import column_widths
 from fedproc.common.errors import InvalidInputError
 from fedproc.common.text import escaped
 from fedproc.contract.api.dry_run import DryRun
-from fedproc.contract.api.experiments import ExperimentView
+from fedproc.contract.api.experiments import ExperimentView, whose_word
 from fedproc.contract.times import moment
 from fedproc.contract.wire.logs import WitnessedLog
 
@@ -186,5 +186,4 @@ def say_terms(found: ExperimentView | DryRun) -> None:
     """Project, permit and purpose, each with whose word it is."""
     for term in ("project", "permit", "purpose"):
         if value := getattr(found, term):
-            provider = found.told_by.get(term)
-            say(f"{term}: {value} ({f'granted, by {provider}' if provider else 'stated by the user'})")
+            say(f"{term}: {value} ({whose_word(found.told_by, term)})")

@@ -12,7 +12,7 @@ from typing import Any
 from fedproc.client.api import Client
 from fedproc.client.row_counts import rows_in
 from fedproc.contract.api.citing import CitedDataset, citation, not_known, title_of
-from fedproc.contract.api.experiments import Report
+from fedproc.contract.api.experiments import Report, whose_word
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetView, HostView
 
@@ -127,8 +127,7 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _whose(report: dict[str, Any], term: str) -> str:
-    provider = report["told_by"].get(term)
-    return f"{report[term]} ({f'granted, by {provider}' if provider else 'stated by the user'})" if report[term] else ""
+    return f"{report[term]} ({whose_word(report['told_by'], term)})" if report[term] else ""
 
 
 def _second(moment: str | None) -> str | None:

@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import pytest
 from joserfc.jwk import ECKey
-from sqlalchemy import select
+from sqlalchemy import select, update
 from tests.central.conftest import new_database
 from tests.support.central_api import COUNT, Federation, problem
 from tests.support.issuer import EXCHANGE, TestIssuer
 from tests.support.providers import Adapter
 
-from fedproc.central.db.engine import read_transaction
+from fedproc.central.db.engine import read_transaction, write_transaction
 from fedproc.central.db.repositories import tools
 from fedproc.central.db.schema import experiments
 from fedproc.central.db.sign_in_tables import delegations
@@ -205,6 +205,23 @@ def test_what_the_grant_says_is_filled_in_and_said_to_be_the_providers_word(
     own = guarded.start(rosa, datasets=["BSC:cohort"], project="mine")
     assert (own["project"], own["told_by"]) == ("mine", {})
     assert all(order.told_by == {} for order in orders_of(guarded).values())
+
+
+def test_experiment_of_a_release_before_does_not_say_whose_word_its_terms_are(
+    guarded: Federation, rosa: httpx.Client
+) -> None:
+    view = guarded.start(rosa, datasets=["BSC:cohort"], project="mine", permit="N-1")
+    with write_transaction(guarded.engine) as connection:
+        request = connection.execute(select(experiments.c.request)).scalar_one()
+        assert request.pop("told_by") == {}
+        connection.execute(update(experiments).values(request=request))
+    assert rosa.get(f"/experiments/{view['id']}").json()["told_by"] is None
+    zipped = rosa.get(f"/experiments/{view['id']}/crate").content
+    with zipfile.ZipFile(io.BytesIO(zipped)) as bag:
+        (name,) = [name for name in bag.namelist() if name.endswith("data/ro-crate-metadata.json")]
+        found = {entity["@id"]: entity for entity in json.loads(bag.read(name))["@graph"]}
+    whose = {found[one]["description"] for one in ("#project", "#permit")}
+    assert whose == {"the release that made this experiment did not note whose word it is"}
 
 
 @pytest.mark.parametrize("path", ["/experiments", "/experiments/dry-run"])

@@ -119,7 +119,7 @@ def experiment_view(
         succeeded_without=sorted(set(without)),
         partly_released=sorted(set(partly)),
         jobs=shown,
-        **{name: request[name] for name in _OF_REQUEST if request.get(name)},
+        **{name: request[name] for name in _OF_REQUEST if request.get(name) is not None},
     )
 
 

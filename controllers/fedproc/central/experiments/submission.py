@@ -170,8 +170,7 @@ def submit(
     values = {**_experiment(placed, row, caller, now), "id": experiment}
     if request.lost_after is None:
         values["request"]["lost_after"] = tool.on_host_lost.lost_after
-    if by_provider:
-        values["request"]["told_by"] = by_provider
+    values["request"]["told_by"] = by_provider  # also empty: without it, nobody knows
     if key is not None:
         values |= {"idempotency_key": key, "fingerprint": fingerprint(request)}
     drafts = Drafts(

@@ -36,7 +36,7 @@ def submitted(experiment: Row[Any], jobs: Sequence[Row[Any]], names: Pseudonyms)
         "user": names.of("user", experiment.owner),
         "project": names.unless_id("project", request.get("project")),
         "purpose": names.unless_id("purpose", request.get("purpose")),
-        "told_by": request.get("told_by"),
+        "told_by": request.get("told_by") or None,
     }
     known = {name: value for name, value in common.items() if value is not None}
     for portion in _portions([_job(job) for job in jobs]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -123,8 +124,10 @@ class ExperimentView(View):
     project: str | None = None
     permit: str | None = None
     purpose: str | None = None
-    told_by: dict[str, str] = Field(
-        {}, description="project, permit and purpose: the provider whose word it is; else it is the owner's"
+    told_by: dict[str, str] | None = Field(
+        None,
+        description="project, permit and purpose: the provider whose word it is; else it is the owner's. Null: that is"
+        " not known of an experiment of a release before",
     )
     encrypt_to: str | None = Field(None, description="the Crypt4GH public key to which its results are encrypted")
     cancel_requested: bool = False
@@ -138,6 +141,13 @@ class ExperimentView(View):
         [], description="hosts that succeeded, and of whose outputs their sites released a part and keep the rest"
     )
     jobs: list[JobView] = []
+
+
+def whose_word(told_by: Mapping[str, str] | None, term: str) -> str:
+    """Whose word an experiment's project, permit or purpose is, for people."""
+    if told_by is None:
+        return "it is not known whose word it is"
+    return f"granted, by {told_by[term]}" if told_by.get(term) else "stated by the user"
 
 
 class Page(View):

@@ -206,6 +206,8 @@ def _whose(one: ExperimentView, term: str) -> str | None:
     """Whose word it is; nothing where there is none."""
     if not getattr(one, term):
         return None
+    if one.told_by is None:
+        return "the release that made this experiment did not note whose word it is"
     provider = one.told_by.get(term)
     return f"as the provider {provider} granted it" if provider else "as the user stated it; no grant says it"
 

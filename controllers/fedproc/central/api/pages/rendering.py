@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from fedproc.central.api.deps import AppState, app_state
 from fedproc.central.api.pages import assets, formatting, helping
 from fedproc.central.auth.sessions import Session
+from fedproc.contract.api.experiments import whose_word
 from fedproc.contract.states import goes_on
 
 R = TypeVar("R", bound=Response)
@@ -47,6 +48,7 @@ def environment() -> Environment:
     )  # fmt: skip
     made.filters |= {
         "moment": formatting.moment, "ago": formatting.ago, "duration": formatting.duration, "size": formatting.size,
+        "whose_word": whose_word,
         "badge": formatting.badge, "state_of": formatting.state_of, "job_state_of": formatting.job_state_of,
         "is_over": formatting.is_over, "segment": segment, "linked": formatting.linked,
         "filled": formatting.filled, "sentence": formatting.sentence, "counted": formatting.counted,

@@ -130,7 +130,7 @@ async def _again(api: Backend, experiment: str, key: str) -> Draft:
     hosts = {job.host for job in before.jobs} - {dataset.partition(":")[0] for dataset in before.datasets}
     by_host = {host: fields.texts(schema, values) for host, values in before.host_parameters.items()}
     # what a grant said then it says anew
-    texts = {name: "" if name in before.told_by else getattr(before, name) or "" for name in _TEXTS}
+    texts = {name: "" if name in (before.told_by or {}) else getattr(before, name) or "" for name in _TEXTS}
     return Draft(
         before.tool, before.version, tuple(before.datasets), tuple(sorted(hosts)),
         fields.texts(schema, before.parameters), by_host, texts, key, before.encrypt_to or "",
