@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tests.support.declaring import COUNT, against, closed, csv_output, entries, json_output
 
+from fedproc.site.policy.engine.known import Known
+
 ANY = {"type": ["string", "null"], "x-from": ["dataset"]}
 STAGES = {"enum": ["I", "II", "III", None]}
 SEXES = {"enum": ["F", "M", None]}
@@ -195,3 +197,13 @@ def test_rows_of_patients_named_a_table_are_no_groups(tmp_path):
     )
     found = against(rows, tmp_path, {"rows": [{"n": 100, "mean": 50.0 + n} for n in range(200)]})
     assert ("sums.dominance", "review") in found
+
+
+def test_known_value_may_be_one_of_the_other_ways_too(tmp_path):
+    """UCUM's unit "1" of some column made every count of a boolean refused."""
+    way = {"oneOf": [{"enum": ["0", "1"]}, {"type": "string", "x-from": ["dataset"]}]}
+    known = Known({"dataset": lambda: ["positive_nodes", "1", "II"]})
+    declared = json_output(closed(values=entries(value=way)))
+    written = {"values": [{"value": "0"}, {"value": "1"}, {"value": "II"}]}
+    assert against(declared, tmp_path, written, known=known) == []
+    assert against(declared, tmp_path, {"values": [{"value": "III"}]}, known=known) == [("read.schema", "refuse")]

@@ -48,9 +48,8 @@ def _validator(known: Known) -> Any:
         if value is not None and not isinstance(value, bool) and not known.holds(names, value):
             yield ValidationError("is not among the known values")
 
-    own = {"x-from": from_known, "pattern": _pattern}
-    if known.takes_names:  # what is taken for a name may be among the other ways, too
-        own["oneOf"] = Draft202012Validator.VALIDATORS["anyOf"]
+    # a known value may be one of the other ways by chance, as a category "1" beside enum ["0", "1"]: each way admits it
+    own = {"x-from": from_known, "pattern": _pattern, "oneOf": Draft202012Validator.VALIDATORS["anyOf"]}
     return validators.extend(Draft202012Validator, own)  # type: ignore[no-untyped-call]
 
 
