@@ -76,6 +76,9 @@ def test_export_of_a_hospital_is_described_and_can_be_read(tmp_path: Path, encod
         (["y", "n"] * 5, "boolean", None),
         (["no"] * 10, "boolean", None),
         (["si", "no"] * 5, "boolean", None),
+        (["ja", "JA", "j", "Nein", "n", "yes"], "boolean", "'j', 'ja', 'yes' for true and 'n', 'nein' for false: is"),
+        (["ja", "nein", "vielleicht"] * 5, "category", "is it yes or no, but for 'vielleicht'?"),
+        (["no", "f"] * 5, "category", None),
         (["TRUE", "FALSE"] * 5, "boolean", None),
         (["0"] * 10, "boolean", "is it a boolean, or a count?"),
         (["1", "2", "3", "4", "5", "7_3"], "integer", "1 of its texts are no numbers"),
@@ -111,6 +114,16 @@ def test_column_of_such_cells_is_proposed_as(tmp_path: Path, cells: list[str], k
     described(found.description)
 
 
+def test_persons_with_several_rows_are_noted_unless_their_column_is_named(tmp_path: Path) -> None:
+    visits = "Pat-ID,visit\n" + "".join(f"P{person:03},{visit}\n" for person in range(8) for visit in (1, 2))
+    (note,) = [text for text in proposal(tmp_path, visits).notes if "each row is a person" in text]
+    assert note.startswith("column 'Pat-ID': 16 rows have 8 different texts")
+    (tmp_path / "dataset.json").write_text(json.dumps({"person": "Pat-ID"}))
+    assert not any("each row is a person" in text for text in proposal(tmp_path, visits).notes)
+    once = "Pat-ID,code\n" + "".join(f"P{person:03},C{person % 6}\n" for person in range(16))
+    assert not any("each row is a person" in text for text in proposal(tmp_path, once).notes)
+
+
 def test_names_and_units_of_an_earlier_description_stay(tmp_path: Path) -> None:
     earlier = {"id": "b", "version": "7", "description": "Tumours", "columns": [{"name": "x", "unit": "mm"}]}
     (tmp_path / "dataset.json").write_text(json.dumps(earlier))
@@ -132,6 +145,7 @@ def test_names_and_units_of_an_earlier_description_stay(tmp_path: Path) -> None:
         ({"a.csv": b"x,y\n1,2,3\n"}, "line 2: expected 2 cells"),
         ({"a.csv": b"x\0"}, "a text without NUL"),
         ({"a.csv": "x\0".encode("utf-16")}, "a text without NUL"),
+        ({"a.csv": "\ufeffx,y\n1,2\n".encode() + b"1,\xe9\n"}, "line 3: expected text in utf-8, as its byte"),
         ({"a.csv": b"PK\x03\x04\0"}, "this is a workbook: export it as CSV"),
         ({"a.csv": b"1,1\n1,2\n"}, "or is the first line a row of data?"),
         ({"a.csv": b"x,y\n1,2\n", "dataset.json": b"[]"}, "dataset.json: expected a JSON object"),

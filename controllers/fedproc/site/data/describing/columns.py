@@ -24,6 +24,7 @@ _TRUE = frozenset({"1", "1.0", "1,0", "true", "wahr", "vrai", "vero", "verdadero
 _FALSE = frozenset({"0", "0.0", "0,0", "false", "falsch", "faux", "falso", "no", "nein", "non", "não", "nao", "nee",
                     "nej", "nie", "ne", "nem", "nu", "όχι"})  # fmt: skip
 _TRUE_LETTERS = frozenset("yjsot")
+_BESIDE_WORDS = frozenset("yjsotn")
 _LETTERS = ({"y", "n"}, {"j", "n"}, {"s", "n"}, {"o", "n"}, {"t", "f"})
 """single letters are spellings only as a pair: f alone may be female"""
 _DATES = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d")
@@ -60,12 +61,17 @@ def propose_column(header: str, cells: Sequence[str], decimal: str) -> ProposedC
 def _boolean(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
     present, missing = _without_perhaps(texts)
     folded = {text.casefold() for text in present}
-    if not folded or not (folded in _LETTERS or folded <= _TRUE | _FALSE):
+    words = {text for text in folded & (_TRUE | _FALSE) if text.isalpha()}
+    mixed = len(words) > 0 and not folded <= _TRUE | _FALSE and folded <= _TRUE | _FALSE | _BESIDE_WORDS
+    if not folded or not (folded in _LETTERS or folded <= _TRUE | _FALSE or mixed):
         return False
     true = folded & (_TRUE | _TRUE_LETTERS)
     spellings = {"true": sorted(true or _TRUE), "false": sorted(folded - true or _FALSE)}
     found.entry |= {"type": "boolean", **spellings}
     _add_missing(found, missing)
+    if mixed:
+        of = " and ".join(f"{', '.join(map(quoted, spellings[key]))} for {key}" for key in ("true", "false"))
+        found.notes.append(f"{of}: is that right?")
     if {"0", "1"} & folded and len(folded) == 1:
         found.notes.append(f"every row with a value has {quoted(min(folded))}: is it a boolean, or a count?")
     return True
@@ -140,6 +146,12 @@ def _category(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
             ' if they may see these, give it "type": "category" and "values"'
         )
         return False
+    if same.keys() & _TRUE and same.keys() & _FALSE:
+        others = sorted(spelt[0] for key, spelt in same.items() if key not in _TRUE | _FALSE | _BESIDE_WORDS)
+        found.notes.append(
+            f"is it yes or no, but for {', '.join(map(quoted, others))}? Then name these in its "
+            '"missing", and give it "type": "boolean" with "true" and "false"'
+        )
     values = sorted(spelt[0] for spelt in same.values())
     found.entry |= {"type": "category", "values": values}
     doubled = {spelt[0]: spelt[1:] for spelt in same.values() if spelt[1:]}

@@ -6,7 +6,9 @@ The categories of a description are seen outside, so what may be such a text is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+
+from fedproc.tables.problems import quoted
 
 RARE = 5
 """rows: fewer may be a single person's"""
@@ -21,6 +23,11 @@ _HEADERS = frozenset({
     "observaciones", "notes", "freitext", "freetext",
 })  # fmt: skip
 _HEADER_WORD = re.compile(r"[A-ZÀ-Þ]?[a-zß-ÿ]+|[A-ZÀ-Þ]+(?![a-zß-ÿ])")
+_OF_PERSONS = re.compile(
+    r"(?i)(pat(ient(en|e)?)?|subj(ect)?|person|proband|participant|case|fall)[ ._-]*"
+    r"(id|ident\w*|nr|no|num(ber)?|nummer|key|code|pseudonym)?\.?|id|pid|mrn|nhc"
+)
+"""headers of a column that says whose a row is"""
 _CERTAIN = re.compile(r"\S+@\S+\.\w+|(dr|prof|herr|frau|mr|mrs|ms|sra?|mme|sig)\.? +\S.*", re.IGNORECASE | re.DOTALL)
 _LIKELY = re.compile(
     r"[A-Za-z]{1,8}[-_/. ]?(0[0-9]{2,}|[0-9]{4,})"  # a number with letters before it
@@ -38,6 +45,19 @@ def may_tell_of_persons(header: str, rows: Mapping[str, int]) -> bool:
     likely = sum(_is_likely(text, count) for text, count in rows.items())
     single = sum(count == 1 for count in rows.values())
     return 3 * likely >= len(rows) or 2 * single > len(rows)
+
+
+def repeated_persons(cells: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A note on the first column that seems to say whose a row is, where persons have several rows."""
+    for header, column in cells.items():
+        texts = [text.strip() for text in column]
+        different = len(set(texts))
+        if _OF_PERSONS.fullmatch(header.strip()) and all(texts) and RARE < different < len(texts):
+            yield (
+                f"column {quoted(header)}: {len(texts)} rows have {different} different texts: if it says whose a row"
+                f' is, write "person": "{header.strip()}" beside the columns; unless given, each row is a person'
+            )
+            return
 
 
 def _is_certain(text: str) -> bool:

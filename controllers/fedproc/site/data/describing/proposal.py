@@ -15,6 +15,7 @@ from typing import Any
 from fedproc.site.data.describing.column_names import clean_names, header_of, is_named, named, seems_data
 from fedproc.site.data.describing.columns import propose_column
 from fedproc.site.data.describing.dialect import SURELY_MISSING, decimal_of
+from fedproc.site.data.describing.personal import repeated_persons
 from fedproc.site.data.describing.table_files import Dialects, read_tables
 from fedproc.tables.description import FILE, MISSING, read_json
 from fedproc.tables.problems import Problems, one, quoted, shown
@@ -51,6 +52,8 @@ def propose(folder: Path, given: Mapping[str, str] | None = None) -> Proposal:
     _refuse_problems(tables)
     found = _proposal(folder, tables, form, separator)
     _keep_earlier(earlier, found.description)
+    if "person" not in earlier:
+        found.notes += repeated_persons(_cells(tables))
     found.notes += others
     if form.encoding not in _CERTAIN:
         accented = _words(texts.values())

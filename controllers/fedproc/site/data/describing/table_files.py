@@ -10,7 +10,7 @@ from fedproc.site.data.describing.dialect import decimal_of, encoding_of, is_spl
 from fedproc.tables.description import DECIMALS, ENCODINGS, FILE, SEPARATORS
 from fedproc.tables.files import read_bytes
 from fedproc.tables.problems import TableError, one, shown
-from fedproc.tables.records import LARGEST, decoded
+from fedproc.tables.records import LARGEST, MARKS, decoded
 
 ENDINGS = frozenset({".csv", ".tsv", ".txt"})
 CHOICES: Mapping[str, tuple[str, ...]] = {"separator": SEPARATORS, "decimal": DECIMALS, "encoding": ENCODINGS}
@@ -116,7 +116,19 @@ def _raw(path: Path) -> bytes:
         raise one(path.name, "a table as text, and this is a workbook: export it as CSV")
     if b"\0" in raw and encoding_of(raw) != "utf-16":
         raise one(path.name, "a text without NUL")
+    _refuse_two_encodings(path.name, raw)
     return raw
+
+
+def _refuse_two_encodings(name: str, raw: bytes) -> None:
+    """A byte order mark and bytes of another encoding: no setting of a description reads both."""
+    encoding = next((each for mark, each in MARKS if raw.startswith(mark)), None)
+    try:
+        raw.decode(encoding or "iso-8859-1")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        expected = f"text in {encoding}, as its byte order mark says (here is another): export it again as UTF-8"
+        raise one(name, expected, line=line) from error
 
 
 def _is_table(name: str, raw: bytes) -> bool:
