@@ -102,6 +102,20 @@ def test_range_of_another_form_says_in_one_sentence_how_it_is_written(given: str
     assert error.value.message.startswith(f"'{given}': give it as {given[:4].rstrip('=')}=")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("age=69-40", "'age=69-40': 69 is after 40; give it as age="),
+        ("age=100..9.5", "'age=100..9.5': 100 is after 9.5; give it as age="),
+        ("date=2021-01-01..2020-01-01", "'date=2021-01-01..2020-01-01': 2021-01-01 is after 2020-01-01; give"),
+    ],
+)
+def test_range_whose_end_is_before_its_beginning_is_told_as_it_was_given(given: str, said: str) -> None:
+    with pytest.raises(InvalidInputError) as error:
+        arguments.selections([given])
+    assert error.value.message.startswith(said)
+
+
 @pytest.mark.parametrize("given", ["modality", "modality=", "=CT", "colour=red", "ct.modality=CT", "patient=@/nothing"])
 def test_selection_that_says_nothing_is_refused_as_it_was_given(given: str) -> None:
     with pytest.raises(InvalidInputError, match=given.partition("=")[0]):

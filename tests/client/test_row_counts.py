@@ -66,6 +66,8 @@ def test_report_says_until_the_end_that_it_is_not_complete() -> None:
     assert "Not to be cited yet: its results were not all fetched." in before
     assert "To cite" not in before
     assert "Complete" not in after
+    assert "\nTo cite: count 1.2.0 on UB:a; it has no results\n" in after
+    after = text_of(ended | {"complete": True, "files": [{"sha256": "00", "path": "UB/a.json"}]})
     assert "\nTo cite: count 1.2.0 on UB:a; the sha256 of each file stands above, and in report.json\n" in after
 
 

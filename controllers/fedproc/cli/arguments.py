@@ -90,7 +90,15 @@ def _range(attribute: str, value: str, text: str) -> dict[str, Any]:
     given = {key: end for key, end in ends.items() if end}
     if not given or not all(re.fullmatch(one, end) for end in given.values()):
         raise InvalidInputError(f"{text!r}: give it as {form}")
+    if len(given) == 2 and _order(low) > _order(high if dots else low):
+        raise InvalidInputError(f"{text!r}: {low.strip()} is after {high.strip()}; give it as {form}")
     return given
+
+
+def _order(end: str) -> tuple[float, str]:
+    """Of ages by their number, of dates by their text."""
+    plain = end.strip()
+    return (0.0, plain) if "-" in plain else (float(plain), "")
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -194,7 +194,8 @@ def _cite(report: dict[str, Any]) -> Iterator[str]:
     elif not report["complete"]:
         yield "\nNot to be cited yet: its results were not all fetched.\n"
     else:
-        yield f"\nTo cite: {report['citation']}; the sha256 of each file stands above, and in {REPORT}\n"
+        files = f"the sha256 of each file stands above, and in {REPORT}" if report["files"] else "it has no results"
+        yield f"\nTo cite: {report['citation']}; {files}\n"
         if lacks := report["citation_lacks"]:
             yield f"What the citation lacks: {_one_line(lacks)}\n"
 
