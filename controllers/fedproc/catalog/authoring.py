@@ -237,7 +237,7 @@ def _odd_keywords(schema: Any, where: Where, seen: set[int]) -> Iterator[Defect]
     known = get_args(ColumnType)
     if types is not None and not (isinstance(types, list) and types and all(each in known for each in types)):
         yield Defect((*where, columns.TYPES_KEYWORD), f"is a list of {', '.join(known)}, and not {types!r}")
-    if types is not None and kind is None:
+    if types is not None and kind is None and columns.OF_KEYWORD not in schema:
         yield Defect((*where, columns.TYPES_KEYWORD), f"is said of columns alone: add {columns.KEYWORD}: name")
     properties = schema.get("properties")
     for name, inner in properties.items() if isinstance(properties, dict) else ():

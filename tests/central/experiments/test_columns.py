@@ -111,3 +111,59 @@ def test_column_may_have_another_type_in_one_of_the_datasets_of_a_host() -> None
     known["UB"] = replace(known["UB"], columns={"cohort": {"size": "number"}, "other": {"size": "text"}}.get)
     both = ["UB:cohort", "UB:other"]
     assert _faults(_tool(target=target), known, parameters={"target": "size"}, datasets=both) == []
+
+
+def test_classes_of_a_column_that_is_no_number_are_told_and_an_unknown_column_once() -> None:
+    name = {"type": "string", "x-columns": "name", "x-column-types": ["integer", "category"]}
+    edges = {"type": "array", "x-column-of": "name", "x-column-types": ["number", "integer"]}
+    entry = {"type": "object", "properties": {"name": name, "edges": edges}}
+    asked = _tool(variables={"type": "array", "items": entry})
+    known = _known(UB=COLUMNS, BSC=COLUMNS)
+
+    def told(column: str) -> list[tuple[str, str]]:
+        faults = _faults(asked, known, parameters={"variables": [{"name": column, "edges": [1, 2]}]})
+        return [(each["where"], each["what"].partition(" in UB:")[0]) for each in faults]
+
+    assert told("age") == []
+    assert told("grade") == [("parameters.variables.0.edges", "column 'grade' is of type category")]
+    assert told("grad") == [("parameters.variables.0.name", "there is no column 'grad'")]
+
+
+GRID = {
+    "examples": [{"step": 30, "end": 90}],
+    "oneOf": [
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["step", "end"],
+            "properties": {"step": {"type": "number"}, "end": {"type": "number"}},
+            "x-multiples": {"end": "step"},
+        },
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["points"],
+            "properties": {"points": {"type": "array", "minItems": 1, "x-rising": True, "items": {"type": "number"}}},
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("grid", "where", "what"),
+    [
+        ({"points": [730, 365]}, ".points", "must rise, and 365 comes after 730"),
+        ({"points": ["0..90"]}, ".points.0", 'must be a number, and is "0..90"'),
+        ({"step": 30, "end": 100}, "", "end must be a multiple of step, and 100 is none of 30"),
+        (
+            {"step": 30},
+            "",
+            'must be {"end": a number, "step": a number} or {"points": a list, not empty, rising, each entry a number},'
+            ' and is {"step": 30}',
+        ),
+    ],
+)
+def test_value_of_one_of_several_ways_is_told_what_is_wrong_within(grid: Any, where: str, what: str) -> None:
+    (only,) = _faults(_tool(grid=GRID), _known(), parameters={"grid": grid})
+    assert (only["where"], only["what"]) == (f"parameters.grid{where}", what)
+    assert only["cure"].startswith("for example ")

@@ -14,6 +14,9 @@ from fedproc.contract.tool.values import example, expected
 NAME, FORMULA = {"type": "string", "x-columns": "name"}, {"type": "string", "x-columns": "formula"}
 VARIABLES = {"type": "array", "items": {"type": "object", "properties": {"name": NAME, "edges": {"type": "array"}}}}
 
+OF = {"x-column-of": "name", "x-column-types": ["number"]}
+CLASSES = {"properties": {"name": NAME, "edges": OF, "odd": {"x-column-of": []}}}
+
 
 @pytest.mark.parametrize(
     ("schema", "value", "found"),
@@ -26,6 +29,9 @@ VARIABLES = {"type": "array", "items": {"type": "object", "properties": {"name":
         ({"type": "array", "items": NAME}, ["a", "b"], [(".0", "a"), (".1", "b")]),
         (VARIABLES, [{"name": "age", "edges": [1]}, "odd", {}], [(".0.name", "age")]),
         ({"properties": {"f": FORMULA, "x": True}}, {"f": "y ~ a", "x": "b"}, [(".f", "y"), (".f", "a")]),
+        (CLASSES, {"name": "grade", "edges": [1]}, [(".name", "grade"), (".edges", "grade")]),
+        (CLASSES, {"name": "grade", "edges": []}, [(".name", "grade")]),
+        (CLASSES, {"edges": [1]}, []),
         (True, "age", []),
         (None, {"a": 1}, []),
     ],
@@ -53,7 +59,14 @@ def test_formula_names_its_columns_once_each(text: str, columns: list[str]) -> N
 )
 def test_named_column_comes_with_the_types_that_the_tool_takes(types: Any, taken: tuple[str, ...]) -> None:
     (only,) = named_columns({"properties": {"g": {**NAME, "x-column-types": types}}}, {"g": "grade"})
-    assert only == (".g", "grade", taken)
+    assert only[:3] == (".g", "grade", taken)
+
+
+def test_outcome_of_a_formula_has_types_of_its_own() -> None:
+    schema = {**FORMULA, "x-column-types": ["category", "number"], "x-outcome-types": ["number"]}
+    types = {column.name: column.types for column in named_columns(schema, "log(size) ~ grade")}
+    assert types == {"size": ("number",), "grade": ("category", "number")}
+    assert {column.types for column in named_columns(schema, "size + grade")} == {("category", "number")}
 
 
 def test_schema_names_columns_at_any_depth() -> None:

@@ -41,6 +41,8 @@ def column_errors(schema: Mapping[str, Any], hosts: Iterable[AtHost]) -> Iterato
             if len(column.name) >= NAME_LENGTH or len(missed) + len(unfit) >= _MOST:
                 continue
             types = {name: found[column.name] for name, found in columns.items() if column.name in found}
+            if not types and column.beside:
+                continue
             if not types:
                 missed.setdefault(column[:2], []).extend(columns)
             elif column.types and not set(types.values()) & set(column.types):

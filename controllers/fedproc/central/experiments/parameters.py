@@ -35,6 +35,7 @@ _OF_THE_VALUE = frozenset({
     "multipleOf", "minLength", "maxLength", "pattern", "format", "minItems", "maxItems",
 })  # fmt: skip
 """keywords of which :func:`expected` tells all"""
+_OF_THE_NAMES = frozenset({"required", "additionalProperties", "unevaluatedProperties"})
 
 
 def field_error(where: str, what: str, cure: str) -> FieldError:
@@ -130,6 +131,9 @@ class Parameters:
                 near = did_you_mean(name, inner) or ";"
                 what = f"there is no parameter {name!r}{near} there are {', '.join(inner) or 'none'}"
                 yield field_error(f"{where}.{name}", what, self._see())
+        elif keyword in {"anyOf", "oneOf"} and (inside := _within_one_way(error)):
+            for fault in inside:
+                yield from ({**each, "cure": self._cure(where, error.schema)} for each in self._told(fault))
         elif keyword in _OF_THE_VALUE:
             yield self._wrong(where, error)
         else:
@@ -149,6 +153,20 @@ class Parameters:
         if not value or "." in name:
             return self._see()
         return f"for example {shlex.quote(f'{name}={value}')}; {self._see()}"
+
+
+def _within_one_way(error: ValidationError) -> list[ValidationError]:
+    """What is wrong with the one of several ways that the value is meant as: the only one that has the names that are
+    given, and something inside that is not as it must be. Empty if there is none, or more than one."""
+    ways: dict[Any, list[ValidationError]] = {}
+    for fault in error.context or ():
+        ways.setdefault(fault.relative_schema_path[0], []).append(fault)
+    meant = [faults for faults in ways.values() if all(map(_is_inside, faults))]
+    return meant[0] if len(meant) == 1 else []
+
+
+def _is_inside(error: ValidationError) -> bool:
+    return bool(error.relative_path) or error.validator not in _OF_THE_VALUE | _OF_THE_NAMES
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

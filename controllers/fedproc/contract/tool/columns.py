@@ -2,8 +2,12 @@
 
 ``x-columns: name`` says that the text is a column's name, ``x-columns: formula`` that it names columns as R's formulas
 do: words that no bracket follows, and whatever stands in backticks. ``x-column-types`` beside it lists the types of
-columns that the tool takes there. Whoever does not know the keywords ignores them, as JSON Schema has it (2020-12,
-section 6.5).
+columns that the tool takes there, ``x-outcome-types`` those of the columns before a formula's ``~``.
+
+``x-column-of: name`` of any value says that it is about the column that the text ``name`` of the same object names,
+with ``x-column-types``, too: classes of a column are of numbers.
+
+Whoever does not know the keywords ignores them, as JSON Schema has it (2020-12, section 6.5).
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from typing import Any, NamedTuple
 KEYWORD = "x-columns"
 KINDS = ("name", "formula")
 TYPES_KEYWORD = "x-column-types"
+OUTCOME_KEYWORD = "x-outcome-types"
+OF_KEYWORD = "x-column-of"
 
 _TERM = re.compile(r"`([^`]+)`|(\w+)(?!\w)(?!\s*\()")
 
@@ -24,11 +30,13 @@ class NamedColumn(NamedTuple):
 
     where: its place in the parameters (``.variables.0.name``)
     types: those that the tool takes there; empty where it does not say
+    beside: it is named by another parameter, which this one is about
     """
 
     where: str
     name: str
     types: tuple[str, ...]
+    beside: bool = False
 
 
 def named_columns(schema: Any, value: Any, where: str = "") -> Iterator[NamedColumn]:
@@ -36,14 +44,24 @@ def named_columns(schema: Any, value: Any, where: str = "") -> Iterator[NamedCol
     if not isinstance(schema, Mapping):
         return
     if isinstance(value, str) and value:
-        types = _texts(schema.get(TYPES_KEYWORD))
-        yield from (NamedColumn(where, name, types) for name in _names(schema.get(KEYWORD), value))
+        yield from _in_text(schema, value, where)
     elif isinstance(value, Mapping):
         for name, inner in _mapping(schema.get("properties")).items():
             yield from named_columns(inner, value.get(name), f"{where}.{name}")
+            column = value.get(str(_mapping(inner).get(OF_KEYWORD)))
+            if value.get(name) and isinstance(column, str) and column:
+                yield NamedColumn(f"{where}.{name}", column, _texts(inner.get(TYPES_KEYWORD)), beside=True)
     elif isinstance(value, list):
         for number, entry in enumerate(value):
             yield from named_columns(schema.get("items"), entry, f"{where}.{number}")
+
+
+def _in_text(schema: Mapping[str, Any], text: str, where: str) -> Iterator[NamedColumn]:
+    kind, types, of_outcome = (schema.get(each) for each in (KEYWORD, TYPES_KEYWORD, OUTCOME_KEYWORD))
+    left, sign, _ = text.partition("~")
+    outcome = in_formula(left) if kind == "formula" and sign and of_outcome else ()
+    for name in _names(kind, text):
+        yield NamedColumn(where, name, _texts(of_outcome if name in outcome else types))
 
 
 def names_columns(schema: Any) -> bool:

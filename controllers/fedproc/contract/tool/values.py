@@ -39,7 +39,8 @@ def _of_kind(kind: str, schema: Mapping[str, Any], root: Any, depth: int) -> str
     if kind == "string":
         return "text" + _length(schema, "characters") + _form(schema)
     if kind == "array":
-        return "a list" + _length(schema, "entries") + _entries(schema, root, depth)
+        rising = ", rising" if schema.get(json_schema.RISING) is True else ""
+        return "a list" + _length(schema, "entries") + rising + _entries(schema, root, depth)
     if kind == "object":
         return _object(schema, root, depth)
     return {"boolean": "true or false", "null": "null"}.get(kind, "any value")
