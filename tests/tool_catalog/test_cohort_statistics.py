@@ -94,6 +94,7 @@ def test_the_demos_result_equals_the_pooled_one_on_the_grid_that_was_asked_for(
     federation, _ = answered
     result = json.loads((federation.output / "result.json").read_text())
     assert result["merged_points"] == []
+    assert not any("classes" in warning or "withholds" in warning for warning in result["warnings"])
     assert result["grid"] == pytest.approx([YEAR * year for year in range(1, 7)])
     assert result["persons"] == 686
     found = differences(result)
@@ -131,6 +132,7 @@ def test_the_curve_is_there_as_csv_and_as_a_picture(answered: tuple[Federation, 
         rows = list(csv.DictReader(stream))
     result = json.loads((federation.output / "result.json").read_text())
     assert [float(row["survival"]) for row in rows] == [point["survival"] for point in result["curve"]]
+    assert [float(row["from"]) for row in rows] == [0.0, *result["grid"][:-1]]
     picture = (federation.output / "survival.png").read_bytes()
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(picture) > 20_000
@@ -494,6 +496,7 @@ def test_categories_that_one_site_joined_stay_joined(answered: tuple[Federation,
         {"values": ["I", "III"], "count": 242},
         {"values": ["II"], "count": 444},
     ]
+    assert "classes of a variable were joined" in result["warnings"][-1]
 
 
 def test_a_variable_that_a_site_withholds_is_pooled_over_the_others(answered: tuple[Federation, Path]) -> None:
@@ -503,7 +506,9 @@ def test_a_variable_that_a_site_withholds_is_pooled_over_the_others(answered: tu
         "UB", lambda a: a["variables"].__setitem__(0, {"name": "age", "kind": "number", "withheld": "few"})
     )
     assert federation.combine(parameters).returncode == 0
-    age = json.loads((federation.output / "result.json").read_text())["variables"][0]
+    result = json.loads((federation.output / "result.json").read_text())
+    age = result["variables"][0]
+    assert "a host withholds a variable" in result["warnings"][-1]
     assert age["hosts"] == ["BSC", "FORTH"]
     assert age["withheld"] == {"UB": "few"}
     assert age["n"] == kept

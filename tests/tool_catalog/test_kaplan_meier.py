@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ def test_a_small_group_is_withheld_and_that_is_said(
     result = run.run(time_grid={"points": [50, 90]}, group="arm")
     assert [(curve["group"], curve["hosts"]) for curve in result["curves"]] == [("0", ["BSC", "UB"]), ("1", ["BSC"])]
     assert "a host withholds a group of fewer than min_cell persons (hosts of each curve)" in result["warnings"]
+    assert not any("too small at every time" in warning for warning in result["warnings"])
     for entry in result["rows"]:  # the number of all rows used would tell how many are in the group
         withheld = any("withheld" in group for group in run.answer(entry["host"])["groups"])
         assert (entry["read"] is None) == (entry["left_out"] is None) == withheld
@@ -129,9 +131,14 @@ def test_a_small_group_is_withheld_and_that_is_said(
 def test_the_curves_are_there_as_csv(run: PoolingRun) -> None:
     result = run.run(time_grid=YEARS, group="menopause", min_cell=5)
     with (run.output / "curves.csv").open(newline="") as stream:
-        rows = [(row["group"], float(row["time"]), float(row["survival"])) for row in csv.DictReader(stream)]
-    told = [(c["group"], point["time"], point["survival"]) for c in result["curves"] for point in c["curve"]]
+        written = list(csv.DictReader(stream))
+    rows = [(row["group"], float(row["from"]), float(row["survival"])) for row in written]
+    told = [(c["group"], point["from"], point["survival"]) for c in result["curves"] for point in c["curve"]]
     assert rows == told
+    assert all(curve["curve"][0]["from"] == 0 for curve in result["curves"])
+    assert [row["from"] for row in written[1:] if float(row["from"])] == [
+        row["time"] for row, after in pairwise(written) if float(after["from"])
+    ]
 
 
 @pytest.mark.parametrize("task", ["local", "combine"])

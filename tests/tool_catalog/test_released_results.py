@@ -178,7 +178,7 @@ def test_curves_file_passes_and_rows_in_it_do_not(tmp_path: Path) -> None:
     lies = {
         written.replace("\nI,", "\nMaria Ortiz,"): "read.schema",
         written.replace(",51,", ",9,"): "persons.floor",
-        written + "I,1000.5,44,10,10,0.4,0.01,0.1,0.5,0.2,0.5\n": "persons.complement",
+        written + "I,0.0,1000.5,44,10,10,0.4,0.01,0.1,0.5,0.2,0.5\n": "persons.complement",
     }
     for text, rule in lies.items():
         path.write_text(text)

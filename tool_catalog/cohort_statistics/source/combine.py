@@ -20,7 +20,8 @@ from pooling import common_bins, variable
 from request import Request
 
 COLUMNS = (
-    "time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "exact_lowest", "exact_highest",
+    "from", "time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "exact_lowest",
+    "exact_highest",
 )  # fmt: skip
 JOINED = (
     "time points (merged_points) were joined with their neighbours, because smaller counts than min_cell never leave a "
@@ -31,6 +32,12 @@ DISTANT = (
     "the Kaplan-Meier estimate of the exact times may be largest_distance_to_exact from the curve, as many persons are "
     "censored in one bin"
 )
+CLASSES = (
+    "classes of a variable were joined with their neighbours, because smaller counts than min_cell never leave a site: "
+    "ask for coarser edges"
+)
+WITHHELD = "a host withholds a variable (withheld of each variable), whose numbers are of the other hosts alone"
+COUNTS = "at_risk are persons at the beginning of a bin (from); events and censored are in it, up to and including time"
 FAR = 0.05
 """a distance to the exact estimate that is warned of"""
 
@@ -87,21 +94,22 @@ def _result(
     """``told``: what is said of each host."""
     grid = [point.bin.time for point in points]
     persons = sum(answer.persons for answer in answers)
+    variables = [_variable(wanted.name, answers, told) for wanted in request.variables]
     return {
-        "schema_version": 3,
+        "schema_version": 4,
         "status": "ok",
-        "warnings": [warning for warning, _ in _warnings(points, request)],
+        "warnings": [*(warning for warning, _ in _warnings(points, request)), *_of_variables(variables, request)],
         **told,
         "persons": persons,
         "request": request.as_json(),
-        "method": METHOD,
+        "method": {**METHOD, "counts": COUNTS},
         "time_unit": unit,
         "grid": grid,
         "merged_points": [point for point in request.grid if point not in grid],
         "largest_distance_to_exact": max(point.distance for point in points),
         "median_survival": {"share": 0.5, "persons": persons, **asdict(median(points))},
-        "curve": [dict(zip(COLUMNS, _cells(point), strict=True)) for point in points],
-        "variables": [_variable(wanted.name, answers, told) for wanted in request.variables],
+        "curve": [dict(zip(COLUMNS, cells, strict=True)) for cells in _cells(points)],
+        "variables": variables,
     }
 
 
@@ -135,12 +143,26 @@ def _warnings(points: Sequence[Point], request: Request) -> Iterator[tuple[str, 
         yield DISTANT, f"{far.distance:.3f} at {far.bin.time:g}"
 
 
+def _of_variables(variables: Sequence[dict[str, Any]], request: Request) -> list[str]:
+    """What a reader of the variables' numbers must know."""
+    joined = any(
+        len(told.get("histogram", wanted.edges)) < len(wanted.edges) + ("histogram" in told)
+        or any(len(group["values"]) > 1 for group in told.get("counts", ()))
+        for wanted, told in zip(request.variables, variables, strict=True)
+    )
+    return [*([CLASSES] if joined else []), *([WITHHELD] if any(told["withheld"] for told in variables) else [])]
+
+
 def _write_csv(path: Path, points: Sequence[Point]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([COLUMNS, *map(_cells, points)])
+        writer.writerows([COLUMNS, *_cells(points)])
 
 
-def _cells(point: Point) -> tuple[float | int | None, ...]:
-    counts = (point.bin.time, point.bin.at_risk, point.bin.events, point.bin.censored)
-    return (*counts, point.survival, point.variance, point.lower, point.upper, point.lowest, point.highest)
+def _cells(points: Sequence[Point]) -> Iterator[tuple[float | int | None, ...]]:
+    start = 0.0
+    for point in points:
+        counts = (point.bin.time, point.bin.at_risk, point.bin.events, point.bin.censored)
+        estimates = (point.survival, point.variance, point.lower, point.upper, point.lowest, point.highest)
+        yield (start, *counts, *estimates)
+        start = point.bin.time

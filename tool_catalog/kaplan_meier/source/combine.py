@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,11 +18,20 @@ from regression.jsonfile import hosts_with_answers, write_object
 from request import Request
 
 COLUMNS = (
-    "time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "exact_lowest", "exact_highest",
+    "from", "time", "at_risk", "events", "censored", "survival", "variance", "lower", "upper", "exact_lowest",
+    "exact_highest",
 )  # fmt: skip
 FAR = 0.05
 """a distance to the exact estimate that is warned of"""
 LOG_RANK = "Mantel's, stratified by host, of the exact times; over the hosts that it names"
+COUNTS = "at_risk are persons at the beginning of a bin (from); events and censored are in it, up to and including time"
+JOINED = "time points (merged_points) were joined with others: ask for a coarser time_grid"
+DISTANT = "a curve may be far from the estimate of the exact times (largest_distance_to_exact)"
+WITHHELD = "a host withholds a group of fewer than min_cell persons (hosts of each curve)"
+UNTOLD = (
+    "a host has a group whose counts are too small at every time, so that the curve is without its persons (hosts of "
+    "each curve): ask for a coarser time_grid"
+)
 
 
 @dataclass(frozen=True)
@@ -92,13 +101,13 @@ def _result(told: Sequence[Told], curves: Sequence[Curve], request: Request) -> 
     test = log_rank({entry.host: entry.test for entry in tested if entry.test is not None})
     unit = next(column["unit"] for column in told[0].columns if column["name"] == request.time_column)
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "status": "ok",
         "warnings": _warnings(curves, request, told),
         "hosts": [{"host": entry.host, "dataset": entry.dataset, "version": entry.version} for entry in told],
         "rows": [entry.rows.told(entry.host, entry.dataset, entry.version) for entry in told],
         "request": request.as_json(),
-        "method": {**METHOD, "log_rank": LOG_RANK},
+        "method": {**METHOD, "counts": COUNTS, "log_rank": LOG_RANK},
         "time_unit": unit,
         "curves": [_shown(curve, request) for curve in curves],
         "log_rank": None if test is None else asdict(test) | {"persons": sum(entry.rows.used for entry in tested)},
@@ -114,29 +123,34 @@ def _shown(curve: Curve, request: Request) -> dict[str, Any]:
         "merged_points": [point for point in request.grid if point not in grid],
         "largest_distance_to_exact": curve.distance,
         "median_survival": {"share": 0.5, "persons": persons, **asdict(median(curve.points))},
-        "curve": [dict(zip(COLUMNS, _cells(point), strict=True)) for point in curve.points],
+        "curve": [dict(zip(COLUMNS, cells, strict=True)) for cells in _cells(curve)],
     }
 
 
 def _warnings(curves: Sequence[Curve], request: Request, told: Sequence[Told]) -> list[str]:
     """What a reader of the curves must know before they are used."""
-    found = []
-    if any(len(curve.points) < len(request.grid) for curve in curves):
-        found.append("time points (merged_points) were joined with others: ask for a coarser time_grid")
-    if any(curve.distance > FAR for curve in curves):
-        found.append("a curve may be far from the estimate of the exact times (largest_distance_to_exact)")
-    if len(curves) * len(told) > sum(len(curve.hosts) for curve in curves) or len(curves) < len(told[0].groups):
-        found.append("a host withholds a group of fewer than min_cell persons (hosts of each curve)")
-    return found
+    groups = [rows for entry in told for rows in entry.groups.values()]
+    without = told[0].groups.keys() - {curve.group for curve in curves}
+    found = {
+        JOINED: any(len(curve.points) < len(request.grid) for curve in curves),
+        DISTANT: any(curve.distance > FAR for curve in curves),
+        WITHHELD: None in groups,
+        UNTOLD: () in groups or any(entry.groups[name] for entry in told for name in without),
+    }
+    return [warning for warning, holds in found.items() if holds]
 
 
 def _write_csv(path: Path, curves: Sequence[Curve]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("group", *COLUMNS))
-        writer.writerows((curve.group, *_cells(point)) for curve in curves for point in curve.points)
+        writer.writerows((curve.group, *cells) for curve in curves for cells in _cells(curve))
 
 
-def _cells(point: Point) -> tuple[float | int | None, ...]:
-    counts = (point.bin.time, point.bin.at_risk, point.bin.events, point.bin.censored)
-    return (*counts, point.survival, point.variance, point.lower, point.upper, point.lowest, point.highest)
+def _cells(curve: Curve) -> Iterator[tuple[float | int | None, ...]]:
+    start = 0.0
+    for point in curve.points:
+        counts = (point.bin.time, point.bin.at_risk, point.bin.events, point.bin.censored)
+        estimates = (point.survival, point.variance, point.lower, point.upper, point.lowest, point.highest)
+        yield (start, *counts, *estimates)
+        start = point.bin.time

@@ -7,6 +7,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 OTHERS = "(others)"
+_CUT = "..."
 _OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9 ().,_+&/?-]+")
 
 
@@ -27,8 +28,12 @@ def persons_of(several: Iterable[OfPersons]) -> int:
 
 
 def named(text: str, most: int) -> str:
-    """A value of an image as tools declare it: so many plain characters at most; ``?`` where there is none."""
-    return " ".join(_OTHER_CHARACTERS.sub(" ", text).split())[:most].strip() or "?"
+    """A value of an image as tools declare it: so many plain characters at most; ``?`` where there is none.
+
+    What is longer is cut, and ends in ``...``.
+    """
+    plain = " ".join(_OTHER_CHARACTERS.sub(" ", text).split())
+    return (plain if len(plain) <= most else plain[: most - len(_CUT)].rstrip() + _CUT) or "?"
 
 
 def joined(by_value: Mapping[Value, list[One]], least: int, most: int, others: Value) -> dict[Value, list[One]]:
