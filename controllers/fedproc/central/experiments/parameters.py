@@ -132,8 +132,8 @@ class Parameters:
                 what = f"there is no parameter {name!r}{near} there are {', '.join(inner) or 'none'}"
                 yield field_error(f"{where}.{name}", what, self._see())
         elif keyword in {"anyOf", "oneOf"} and (inside := _within_one_way(error)):
-            for fault in inside:
-                yield from ({**each, "cure": self._cure(where, error.schema)} for each in self._told(fault))
+            for problem in inside:
+                yield from ({**each, "cure": self._cure(where, error.schema)} for each in self._told(problem))
         elif keyword in _OF_THE_VALUE:
             yield self._wrong(where, error)
         else:
@@ -159,9 +159,9 @@ def _within_one_way(error: ValidationError) -> list[ValidationError]:
     """What is wrong with the one of several ways that the value is meant as: the only one that has the names that are
     given, and something inside that is not as it must be. Empty if there is none, or more than one."""
     ways: dict[Any, list[ValidationError]] = {}
-    for fault in error.context or ():
-        ways.setdefault(fault.relative_schema_path[0], []).append(fault)
-    meant = [faults for faults in ways.values() if all(map(_is_inside, faults))]
+    for problem in error.context or ():
+        ways.setdefault(problem.relative_schema_path[0], []).append(problem)
+    meant = [problems for problems in ways.values() if all(map(_is_inside, problems))]
     return meant[0] if len(meant) == 1 else []
 
 

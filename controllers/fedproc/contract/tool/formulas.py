@@ -13,7 +13,7 @@ _TOKEN = re.compile(r"`[^`]*`?|\w+|\*\*|\S")
 _JOINING = frozenset({"~", "+", "-", ":", "*", "**"})
 
 
-def formula_fault(text: str, functions: Collection[str] | None = None) -> str | None:
+def formula_error(text: str, functions: Collection[str] | None = None) -> str | None:
     """What stands in ``text`` that no formula has, or None.
 
     ``functions``: those that may be called; any, where it is not known.

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from fedproc.contract.tool.formulas import formula_fault
+from fedproc.contract.tool.formulas import formula_error
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -103,9 +103,9 @@ def _formula(_: Any, kind: Any, value: Any, schema: Any) -> Iterator[ValidationE
         return
     functions = schema.get(FUNCTIONS)
     known = [each for each in functions if isinstance(each, str)] if isinstance(functions, list) else None
-    fault = formula_fault(value, known)
-    if fault is not None:
-        yield ValidationError(f"cannot be read as a formula: {fault}")
+    wrong = formula_error(value, known)
+    if wrong is not None:
+        yield ValidationError(f"cannot be read as a formula: {wrong}")
 
 
 def _is_number(value: Any) -> bool:

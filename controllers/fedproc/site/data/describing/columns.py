@@ -61,8 +61,8 @@ def propose_column(header: str, cells: Sequence[str], decimal: str) -> ProposedC
 def _boolean(found: ProposedColumn, texts: Counter[str], _: str) -> bool:
     present, missing = _without_perhaps(texts)
     folded = {text.casefold() for text in present}
-    words = {text for text in folded & (_TRUE | _FALSE) if text.isalpha()}
-    mixed = len(words) > 0 and not folded <= _TRUE | _FALSE and folded <= _TRUE | _FALSE | _BESIDE_WORDS
+    spelt_out = {text for text in folded & (_TRUE | _FALSE) if text.isalpha()}
+    mixed = len(spelt_out) > 0 and not folded <= _TRUE | _FALSE and folded <= _TRUE | _FALSE | _BESIDE_WORDS
     if not folded or not (folded in _LETTERS or folded <= _TRUE | _FALSE or mixed):
         return False
     true = folded & (_TRUE | _TRUE_LETTERS)
