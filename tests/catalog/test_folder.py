@@ -133,6 +133,18 @@ CASES = [
         "  type: object\n  additional", "  type: object\n  x-datasets-per-host: one\n  additional",
         "x-datasets-per-host: one", "is a whole number of 1 or more, and not 'one'",
     ),
+    (
+        "kind: dataset}", "kind: dataset, media_types: [csv]}", "media_types: [csv]",
+        "tasks.0.inputs.0.media_types: 'csv' is no media type, as text/csv or application/dicom",
+    ),
+    (
+        "persons: rows}", "persons: rows}\n          - {statistic: position, persons: rows, quantile: 0.5}",
+        "quantile: 0.5", "is the name of a field of these objects, which holds it: add one to the schema",
+    ),
+    (
+        "persons: rows}", "persons: rows}\n          - {statistic: histogram, persons: row}", "statistics: &counts",
+        "statistics: histogram: there is no row in the schema; did you mean rows?",
+    ),
     ("default: true", "default: true, x-columns: names", "x-columns", "x-columns: is name or formula, and not 'names'"),
     (
         "default: true", "default: true, x-column-types: [float]", "x-column-types",

@@ -84,6 +84,30 @@ def test_examples_that_are_none_or_missing_are_told(tool: Path) -> None:
     assert "test/example_input/count is missing" in told
 
 
+@pytest.mark.slow
+def test_example_inputs_that_no_host_would_give_are_told(tool: Path) -> None:
+    given = tool / "test/example_input"
+    (given / "count/parameters.json").write_text('{"header": true')
+    (given / "add/parameters.json").write_text('{"header": 1}')
+    (given / "count/input/table/cohort/dataset.json").write_text('{"tables": {"cohort": "c.csv"}, "colums": []}')
+    told = checked(tool, code=3)
+    assert "test/example_input/count/parameters.json: not JSON: Expecting ',' delimiter (line 1)" in told
+    assert "test/example_input/add/parameters.json: header: 1 is not of type 'boolean'" in told
+    assert "test/example_input/count/input/table/cohort/dataset.json: expected columns: a list" in told
+
+
+@pytest.mark.slow
+def test_what_differs_from_the_schema_is_told_of_an_example_with_its_place(tool: Path) -> None:
+    written = tool / "test/example_output/count/count.json"
+    for text, told in (
+        ('{"rows": "120"}', "says, at properties/rows/type: rows: '120' is not of type 'integer'"),
+        ('{"rows": 120, "mean": 3}', "Additional properties are not allowed ('mean' was unexpected)"),
+        ('{"rows": 120, "a\\u0007": 3}', "a text or a key holds a character that cannot be printed"),
+    ):
+        written.write_text(text)
+        assert told in checked(tool, code=1)
+
+
 def test_faults_of_several_tools_are_told_together(tool: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = CliRunner().invoke(catalog, ["check", str(tmp_path / "empty"), str(tool / "nothing")])

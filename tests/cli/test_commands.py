@@ -266,6 +266,7 @@ def test_run_that_fails_leaves_its_report_and_says_what_to_do(
     said = rosa("follow", started, "--to", str(tmp_path / "out"))
     assert said.code == 3
     assert "next: mend the parameters (fedproc tools show count)" in said.out
+    assert "where the tool itself is at fault, tell its provider" in said.out
     assert json.loads((tmp_path / "out" / "report.json").read_text())["state"] == "failed"
     text = (tmp_path / "out" / "report.txt").read_text()
     assert "Files" not in text

@@ -43,7 +43,7 @@ def test_failed_job_without_lines_says_whom_to_ask_for_what() -> None:
     failed = _event(**JOB, state="failed", reason="the command exited with 2, expected 0")
     for terminal, logs in ((False, False), (True, False), (False, True)):
         shown = _shown(failed, terminal=terminal, logs=logs)
-        assert "UB lets out no line of it: ask its people what it said last" in shown
+        assert "no line of it came, as it wrote none or UB lets none out: ask its people what it said last" in shown
         assert f"journalctl -u fedproc-orchestrator -o cat | grep {JOB['job']}" in shown
     assert "ask its people" not in _shown(_event(**JOB, log={"lines": ["KeyError"]}), failed)
 

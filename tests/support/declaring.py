@@ -9,6 +9,7 @@ from typing import Any
 from fedproc.contract.tool.declared import problems_of
 from fedproc.contract.tool.task import OutputDecl
 from fedproc.site.policy.engine.engine import inspect
+from fedproc.site.policy.engine.findings import Finding
 from fedproc.site.policy.engine.known import Known
 
 COUNT = {"type": ["integer", "null"]}
@@ -45,6 +46,13 @@ def output(content: dict[str, Any] | None, *statistics: dict[str, Any], **more: 
 def against(declared: OutputDecl, tmp_path: Path, written: Any, *, floor: int = 10, known: Known | None = None,
             name: str | None = None) -> list[tuple[str, str]]:  # fmt: skip
     """Rule and result of each finding; ``written`` are bytes, a table's text, or what is put down as JSON."""
+    found = findings(declared, tmp_path, written, floor=floor, known=known, name=name)
+    return [(each.rule.id, str(each.result)) for each in found]
+
+
+def findings(declared: OutputDecl, tmp_path: Path, written: Any, *, floor: int = 10, known: Known | None = None,
+             name: str | None = None) -> list[Finding]:  # fmt: skip
+    """The same with their texts."""
     assert problems_of(declared) == ()
     raw = (
         written
@@ -56,4 +64,4 @@ def against(declared: OutputDecl, tmp_path: Path, written: Any, *, floor: int = 
     path.write_bytes(raw)
     found = inspect(declared, tmp_path / "sealed", floor, known or Known())
     path.unlink()
-    return [(each.rule.id, str(each.result)) for each in found]
+    return found

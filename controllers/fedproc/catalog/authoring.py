@@ -277,9 +277,11 @@ def _mode(tool: Tool) -> Iterator[Defect]:
 def _media_types(tool: Tool) -> Iterator[Defect]:
     for number, task in enumerate(tool.tasks):
         for place, entry in enumerate(task.inputs):
+            where = ("tasks", number, "inputs", place, "media_types")
+            for odd in (each for each in entry.media_types if "/" not in each):
+                yield Defect(where, f"{odd!r} is no media type, as text/csv or application/dicom")
             source = tool.task(entry.task).output(entry.output) if entry.task and entry.output else None
             if source and entry.media_types and not any(fnmatchcase(source.media_type, t) for t in entry.media_types):
-                where = ("tasks", number, "inputs", place, "media_types")
                 yield Defect(where, f"output {source.name} of task {entry.task} is {source.media_type}")
 
 
@@ -287,8 +289,10 @@ def _declarations(tool: Tool) -> Iterator[Defect]:
     """What an output declares leaves no room for what it does not."""
     for number, task in enumerate(tool.tasks):
         for place, output in enumerate(task.outputs):
-            where = ("tasks", number, "outputs", place, "content")
-            yield from (Defect(where, f"output {output.name}: {text}") for text in problems_of(output))
+            where = ("tasks", number, "outputs", place)
+            for text in problems_of(output):
+                key = "statistics" if text.startswith("statistics: ") else "content"
+                yield Defect((*where, key), f"output {output.name}: {text}")
 
 
 _CHECKS: tuple[Callable[[Tool], Iterator[Defect]], ...] = (

@@ -19,11 +19,13 @@ _CURES: dict[Where, str] = {
         "mode",
     ): "federated has tasks at the sites and one on the server, distributed none on the server, standalone one task",
 }
+_OF_A_FIELD = "is the name of a field of these objects, which holds it: add one to the schema"
 _AS_YAML = {
     "must be a JSON object": "must be keys with values below it, as key: value",
     "must be a list": "must be a list: entries behind - , or between [ and ]",
     "must be text": "must be text: put it in quotes",
 }
+_NO_NAMES = ("string_type", "string_pattern_mismatch")
 
 
 def shape_faults(error: ValidationError) -> Iterator[tuple[Where, str]]:
@@ -49,5 +51,7 @@ def _with_cure(problem: Fault) -> str:
     text = _AS_YAML.get(problem.what, problem.what)
     if problem.loc == ("version",) and problem.code == "string_pattern_mismatch":
         text = "is no version"
+    if "statistics" in problem.loc[:-1] and problem.code in _NO_NAMES and problem.loc[-1] != "at":
+        text = _OF_A_FIELD
     cure = _CURES.get(tuple(problem.loc))
     return f"{text}; {cure}" if cure else text

@@ -48,7 +48,7 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
     from fedproc.catalog.signing import tool_digest
     from fedproc.cli.example_release import exit_code, release_of, show_release
     from fedproc.contract.tool.checks import hints
-    from fedproc.site.policy.examples import odd_examples, without_input
+    from fedproc.site.policy.examples import odd_examples, odd_inputs, without_input
 
     found, is_wrong = _loaded(folder)
     for manifest, each in found:
@@ -63,7 +63,7 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
         if lines:  # else each fault has been told
             table(("tool", "version", "digest", "files"), lines, none="")
             show_release(findings)
-    is_untried = any(without_input(manifest.tool, each) for manifest, each in found)
+    is_untried = any(without_input(m.tool, each) or [*odd_inputs(m.tool, each)] for m, each in found)
     if code := 1 if is_wrong else exit_code(findings, is_untried=is_untried):
         raise typer.Exit(code)
 

@@ -161,9 +161,10 @@ def elapsed(began: datetime, until: datetime) -> str:
 
 
 def where_to_look(host: str, job: str) -> str:
-    """What is done about a job that failed and of which its host let no line out."""
+    """What is done about a job that failed and of which no line came."""
     command = f"journalctl -u fedproc-orchestrator -o cat | grep {job}"
-    return f"{host} lets out no line of it: ask its people what it said last (they find it by: {command})"
+    no_line = f"no line of it came, as it wrote none or {host} lets none out"
+    return f"{no_line}: ask its people what it said last (they find it by: {command})"
 
 
 def who(event: EventView) -> str:

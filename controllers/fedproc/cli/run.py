@@ -37,6 +37,7 @@ _SHOWN = 5
 _AGAIN = "run it again, or without the hosts that ended it (fedproc experiments show {id})"
 _CURES = {
     "failed": "mend the parameters (fedproc tools show {tool}) or choose other data (fedproc data), and run it again; "
+    "where the tool itself is at fault, tell its provider; "
     "where no line says why, ask the site by the job's id (fedproc experiments show {id})",
     "refused": "ask the site that refused (fedproc experiments show {id}), or ask for less",
     "cancelled": "run it again whenever you like; fedproc experiments show {id} says who ended it",

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from pydantic_core import PydanticSerializationError
 
+from fedproc.common.text import did_you_mean
 from fedproc.contract.tool.closed_schema import LONG, SHORT, SOURCES, Place, leaves_of, problems
 from fedproc.contract.tool.outputs import ContentDecl
 from fedproc.contract.tool.statistics import StatisticClass, StatisticDecl
@@ -82,4 +83,5 @@ def _absent(statistic: StatisticDecl, there: set[str]) -> Iterator[str]:
     for name in statistic.fields():
         path = f"{statistic.at}.{name}".lstrip(".")
         if not any(place == path or re.match(re.escape(path) + r"[\[{.]", place) for place in there):
-            yield f"statistics: {statistic.statistic}: there is no {path} in the schema"
+            near = did_you_mean(path, there)
+            yield f"statistics: {statistic.statistic}: there is no {path} in the schema{near}"

@@ -222,7 +222,8 @@ def _copy_output(base: int, output: OutputDecl, target: Path, flag: StopFlag) ->
         if output.optional:
             return {}
         raise ToolFaultError(
-            f"output {output.name}: the tool did not write {output.path}", code="tool_fault.output_missing"
+            f"output {output.name}: the tool did not write {output.path} below {{output}}",
+            code="tool_fault.output_missing",
         ) from error
     except OSError as error:
         raise _fault_of(output, error) from error

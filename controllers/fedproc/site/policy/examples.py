@@ -8,19 +8,25 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fedproc.common.text import did_you_mean
 from fedproc.contract.ids import EXPERIMENT_PATTERN, HOST_PATTERN, JOB_PATTERN
+from fedproc.contract.tool.json_schema import validator
 from fedproc.contract.tool.task import OutputDecl, Task
 from fedproc.contract.tool.tool import Tool
 from fedproc.site.policy.disclosure import findings
+from fedproc.site.policy.engine.disclosure_rules import SCHEMA
 from fedproc.site.policy.engine.findings import Finding, Result, verdict
 from fedproc.site.policy.engine.known import CATEGORIES, COLUMNS, Known, columns_of
-from fedproc.site.policy.engine.strict_json import scalars
+from fedproc.site.policy.engine.schema import explained
+from fedproc.site.policy.engine.strict_json import scalars, strictly
+from fedproc.site.policy.engine.tables import rows_of
 from fedproc.site.policy.policy_file import Policy, ToolRule
+from fedproc.tables.description import read_description, read_json
+from fedproc.tables.problems import TableError
 
 _IDS = re.compile("|".join(pattern.strip("^$") for pattern in (HOST_PATTERN, JOB_PATTERN, EXPERIMENT_PATTERN)))
 
@@ -62,6 +68,7 @@ def odd_examples(tool: Tool, folder: Path) -> Iterator[str]:
             if not any(f"{name}/".startswith(f"{each}/") for each in declared):
                 near = did_you_mean(name, declared)
                 yield f"test/example_output/{task.name}/{name}: no output of the task has this path{near}"
+    yield from odd_inputs(tool, folder)
     for name in without_input(tool, folder):
         yield f"test/example_input/{name} is missing: without what it was given, its outputs cannot be judged"
 
@@ -69,6 +76,36 @@ def odd_examples(tool: Tool, folder: Path) -> Iterator[str]:
 def without_input(tool: Tool, folder: Path) -> list[str]:
     """The tasks of which no example says what they were given."""
     return [task.name for task in tool.tasks if not (folder / "test" / "example_input" / task.name).is_dir()]
+
+
+def odd_inputs(tool: Tool, folder: Path) -> Iterator[str]:
+    """What no host would give a task: parameters that no researcher could, a dataset's description that is none."""
+    for task in tool.tasks:
+        given = folder / "test" / "example_input" / task.name
+        for path in sorted([*given.glob("parameters.json"), *given.glob("input/**/dataset.json")]):
+            lines = _of_parameters(tool, path) if path.name == "parameters.json" else _of_description(path)
+            yield from (f"{path.parent.relative_to(folder).as_posix()}/{line}" for line in lines)
+
+
+def _of_parameters(tool: Tool, path: Path) -> Iterator[str]:
+    try:
+        values = json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        yield f"{path.name}: not JSON: {error.msg} (line {error.lineno})"
+    except (OSError, ValueError, RecursionError):
+        yield f"{path.name}: not JSON in UTF-8"
+    else:
+        for invalid in validator(tool.parameters).iter_errors(values):
+            yield f"{path.name}: {''.join(f'{step}: ' for step in invalid.absolute_path)}{invalid.message}"
+
+
+def _of_description(path: Path) -> Iterator[str]:
+    """Of images and other files it needs neither tables nor columns."""
+    try:
+        if {"tables", "columns"} & read_json(path).keys():
+            read_description(path.parent)
+    except TableError as error:
+        yield from error.lines(private=True)
 
 
 def _findings(tool: Tool, task: Task, output: OutputDecl, folder: Path) -> list[Finding]:
@@ -79,7 +116,19 @@ def _findings(tool: Tool, task: Task, output: OutputDecl, folder: Path) -> list[
         target = Path(sealed, output.name, output.path)
         target.parent.mkdir(parents=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
-        return findings(terms, alone, Path(sealed), _known(tool, task, folder / "test" / "example_input"))
+        known = _known(tool, task, folder / "test" / "example_input")
+        return [_explained(each, output, source, known) for each in findings(terms, alone, Path(sealed), known)]
+
+
+def _explained(finding: Finding, output: OutputDecl, source: Path, known: Known) -> Finding:
+    """What differs from the schema is told with its place and value: an example is nobody's."""
+    schema = output.content.schema_of_document() if output.content else None
+    if finding.rule is not SCHEMA or output.content is None or schema is None or source.is_dir():
+        return finding
+    raw = source.read_bytes()
+    document = rows_of(raw, output.content) if output.content.type == "csv" else strictly(raw)
+    text = explained(document, schema, known.with_names() if known.elsewhere else known)
+    return replace(finding, text=f"{finding.text}: {text}")
 
 
 def _known(tool: Tool, task: Task, examples: Path) -> Known:

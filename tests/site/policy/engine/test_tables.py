@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.declaring import COUNT, against, closed, csv_output, entries, json_output
+from tests.support.declaring import COUNT, against, closed, csv_output, entries, findings, json_output
 
 from fedproc.site.policy.engine.known import Known
 
@@ -89,6 +89,10 @@ def test_hidden_cell_that_the_totals_give_away_is_refused(tmp_path, hidden, tota
 def test_cell_that_is_left_out_is_hidden_and_no_safer(tmp_path):
     text = crossed(CELLS, set()).replace("F,II,4\n", "")
     assert ("table.hidden", "refuse") in against(CROSS, tmp_path, text, name="t.csv")
+    (told,) = {each.text for each in findings(CROSS, tmp_path, text, name="t.csv") if each.rule.id == "table.hidden"}
+    assert told.endswith("; a combination of sex and stage that is not there counts as hidden")
+    told_of_null = findings(CROSS, tmp_path, crossed(CELLS, {(0, 1)}), name="t.csv")
+    assert "not there" not in told_of_null[0].text
 
 
 PERSONS = {"statistic": "frequencies", "persons": "n"}

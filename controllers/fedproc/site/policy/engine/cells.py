@@ -209,7 +209,7 @@ def _of_hidden(linked: Sequence[Table], floor: int) -> Iterator[Against]:
         protected |= {_key(table, cell) for cell in table.hidden()}
         equations += _equations(table, linked)
     answer = solve(values, equations, {key for key in protected if values.get(key) is None}, floor)
-    yield from _told(answer, _named(linked[0]), floor)
+    yield from _told(answer, linked, floor)
 
 
 def _equations(table: Table, linked: Sequence[Table]) -> Iterator[Equation]:
@@ -225,10 +225,20 @@ def _key(table: Table, cell: Cell) -> Hashable:
     return cell if table.statistic.dimensions else (id(table), cell)
 
 
-def _told(answer: Answer, named: str, floor: int) -> Iterator[Against]:
+def _told(answer: Answer, linked: Sequence[Table], floor: int) -> Iterator[Against]:
+    named = _named(linked[0])
     if answer is Answer.exposed:
-        yield refused(rules.HIDDEN, f"a hidden cell of {named} is known more closely than {floor} by the totals")
+        text = f"a hidden cell of {named} is known more closely than {floor} by the totals"
+        yield refused(rules.HIDDEN, text + _of_absent(linked))
     elif answer is Answer.unproved:
         yield to_review(rules.HIDDEN, f"{named} hides more than can be proved safe")
     elif answer is Answer.contradictory:
         yield to_review(rules.TOTAL, f"{named} does not add up to its totals")
+
+
+def _of_absent(linked: Sequence[Table]) -> str:
+    """Who wrote no hidden cell looks for one in vain."""
+    partly = next((table for table in linked if table.hidden() - table.cells.keys()), None)
+    if partly is None:
+        return ""
+    return f"; a combination of {' and '.join(partly.dimensions)} that is not there counts as hidden"
