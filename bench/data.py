@@ -15,7 +15,7 @@ import httpx
 from tests.site.data.dicom_files import image, uid, written
 from tests.support.orthanc import PASSWORD, USER, Orthanc, running_orthanc
 
-from bench import many_series
+from bench import many_series, served_series
 from bench.figures import Figure, Missing, Result
 from bench.measure import Sample, seconds_of, side_by_side
 from fedproc.common.tasks import StopFlag
@@ -39,6 +39,7 @@ def figures(*, quick: bool) -> Iterator[Result]:
         folder = Path(name)
         yield _layout(folder, files)
         yield many_series.figure(folder, 20_000 if quick else 1_100_000)
+        yield from served_series.figures(folder / "served", 20_000 if quick else 1_000_000)
         try:
             with running_orthanc() as orthanc:
                 orthanc.put(_slices(slices, "many"))

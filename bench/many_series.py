@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -32,17 +32,10 @@ _BATCH = 20_000
 
 def figure(folder: Path, count: int, rounds: int = 3) -> Figure:
     """How long the slowest of some selections takes, each kept as a cohort: of a person, a series, a query."""
-    name, rows = _rows(count)
+    name, rows = rows_of(count)
     index = DatasetIndex(folder / "series.sqlite")
-    _fill(index, rows)
-    with index.readonly() as db:
-        patient, series, files = db.execute(
-            "SELECT MIN(patient), MIN(series), (SELECT COUNT(*) FROM files) FROM series"
-        ).fetchone()
-    asked = {
-        "person": Selection(patient=(patient,)), "series": Selection(series=(series,)),
-        "query": Selection(modality=("US",), sex=("F",), age_from=40, age_to=60),
-    }  # fmt: skip
+    fill(index, rows, lambda series: Entry(series.encode(), FILE, 1))
+    asked, files = selections(index)
 
     def select(selection: Selection) -> None:
         with index.readonly() as db:
@@ -59,7 +52,20 @@ def figure(folder: Path, count: int, rounds: int = 3) -> Figure:
     )
 
 
-def _rows(count: int) -> tuple[str, Iterator[Mapping[str, str]]]:
+def selections(index: DatasetIndex) -> tuple[dict[str, Selection], int]:
+    """What is asked of an index, and how many files it has."""
+    with index.readonly() as db:
+        patient, series, files = db.execute(
+            "SELECT MIN(patient), MIN(series), (SELECT COUNT(*) FROM files) FROM series"
+        ).fetchone()
+    asked = {
+        "person": Selection(patient=(patient,)), "series": Selection(series=(series,)),
+        "query": Selection(modality=("US",), sex=("F",), age_from=40, age_to=60),
+    }  # fmt: skip
+    return asked, files
+
+
+def rows_of(count: int) -> tuple[str, Iterator[Mapping[str, str]]]:
     if source := os.environ.get(SOURCE):
         return "series of idc-index-data", islice(_read(Path(source)), count)
     return "synthetic series", _made_up(count)
@@ -84,22 +90,28 @@ def _made_up(count: int) -> Iterator[Mapping[str, str]]:
         }  # fmt: skip
 
 
-def _fill(index: DatasetIndex, rows: Iterator[Mapping[str, str]]) -> None:
+def fill(
+    index: DatasetIndex,
+    rows: Iterator[Mapping[str, str]],
+    place: Callable[[str], Entry],
+    fingerprint: Callable[[], str] = lambda: "",
+) -> None:
+    """As a pass does that found each series' file where ``place`` says."""
     with index.opened() as db:
         number = next_pass(db)
         while batch := list(islice(rows, _BATCH)):
             db.execute("BEGIN IMMEDIATE")
             for row in batch:
-                keep(db, _examined(row), number)
+                keep(db, _examined(row, place), number)
             db.execute("COMMIT")
-        conclude(db, "", number)
+        conclude(db, fingerprint(), number)
 
 
-def _examined(row: Mapping[str, str]) -> Examined:
+def _examined(row: Mapping[str, str], place: Callable[[str], Entry]) -> Examined:
     series, age = row["SeriesInstanceUID"], row["PatientAge"] or ""
     years = float(age[:3]) if age[:3].isdecimal() and age.endswith("Y") else None
     instance = Instance(
         row["PatientID"], row["StudyInstanceUID"], series, f"{series}.1", row["SOPClassUID"], row["Modality"],
         row["BodyPartExamined"], row["Manufacturer"], row["PatientSex"], years, row["StudyDate"] or None,
     )  # fmt: skip
-    return Examined(Entry(series.encode(), FILE, 1), bytes(32), instance)
+    return Examined(place(series), bytes(32), instance)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +126,38 @@ async def test_two_who_ask_have_one_pass_made(folder: Path, tmp_path: Path, monk
     first, second = await asyncio.gather(indexer.current("d", folder), indexer.current("d", folder))
     assert first == second
     assert len(passes) == 1
+
+
+async def test_many_who_ask_at_once_have_two_looks_made(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, real = [], module.folder_state
+
+    def counted(*arguments: Any) -> Any:
+        looks.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "folder_state", counted)
+    indexer = Indexer(tmp_path / "indexes")
+    first = asyncio.create_task(indexer.current("d", folder))
+    while not looks:
+        await asyncio.sleep(0)
+    (folder / "new").write_bytes(b"x")
+    found = await asyncio.gather(*(indexer.current("d", folder) for _ in range(20)))
+    await first
+    assert {known.files for known in found} == {31}, "what was there when they asked counts"
+    assert len(looks) == 2
+
+
+async def test_look_that_failed_leaves_nothing_seen(folder: Path, tmp_path: Path) -> None:
+    indexer = Indexer(tmp_path / "indexes")
+    found = await indexer.current("d", folder)
+    assert indexer.seen("d", 0) == found
+    assert indexer.seen("d", 60) is None, "it took no minute"
+    os.rename(folder, tmp_path / "away")  # noqa: PTH104
+    with pytest.raises(OSError, match="No such file"):
+        await indexer.current("d", folder)
+    assert indexer.seen("d", 0) is None
 
 
 @pytest.mark.process

@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,21 @@ def test_names_that_are_no_utf8_are_laid_out(tmp_path: Path) -> None:
     assert [file.path for file in files_of(tmp_path / "cohort")] == [b"\xff\n"]
     Layout(below(store), tmp_path / "cohort", tmp_path / "seen").make(lambda *_: None, StopFlag())
     assert names(tmp_path / "seen") == {os.fsdecode(b"\xff\n")}
+
+
+def test_files_of_a_cohort_are_never_held_at_once(tmp_path: Path) -> None:
+    index, rows = DatasetIndex(tmp_path / "i.sqlite"), 5000
+    with index.opened() as db:
+        places = [(f"{number:05}".encode(), rows) for number in range(rows)]
+        columns = "path, kind, size, mtime, inode, sha256, read_at, pass"
+        db.executemany(f"INSERT INTO files ({columns}) VALUES (?, 'file', 1, 0, ?, zeroblob(32), 0, 1)", places)
+    with index.readonly() as read:
+        tracemalloc.start()
+        cohort = choose(read, "d", "v", None, tmp_path / "cohort", StopFlag())
+        held = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert cohort.files == len([*files_of(tmp_path / "cohort")]) == rows
+    assert held < 50 * rows
 
 
 def test_cohort_that_is_half_written_is_none(tmp_path: Path) -> None:

@@ -18,12 +18,15 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from tests.site.data.dicom_files import image, put
 from tests.site.data_api.conftest import PREFIX, client, images, served
 from tests.support.trickling import HEAD, Trickling
 
 from fedproc.common.errors import UnavailableError
 from fedproc.contract.data_api import CohortRequest, CohortView
 from fedproc.contract.times import now
+from fedproc.site.data import folder as folder_module
+from fedproc.site.data import indexer
 from fedproc.site.data_api import server as module
 from fedproc.site.data_api import tokens as tokens_module
 from fedproc.site.data_api.service import DataService
@@ -89,6 +92,18 @@ async def test_selection_holds_to_the_floor(socket: Path) -> None:
         assert answer.json()["code"] == "policy.selection"
         answer = await http.post(f"{PREFIX}/datasets/ct/cohorts", json={"selection": {"sx": ["F"]}})
         assert answer.status_code == 400
+
+
+async def test_cohort_of_a_large_dataset_is_of_what_was_seen_last_and_waits_for_no_look(
+    socket: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "_SHORT_SECONDS", 0, raising=False)
+    async with client(socket) as http:
+        (offered,) = (await http.get(f"{PREFIX}/datasets")).json()["datasets"]
+        monkeypatch.setattr(indexer, "folder_state", lambda *_: pytest.fail("it looks at a million files"))
+        put(folder / "P99" / "a slice", image(PatientID="P99", PatientName="P99"))
+        made = await http.post(f"{PREFIX}/datasets/ct/cohorts", json={"version": offered["version"]})
+        assert (made.status_code, made.json()["files"]) == (201, offered["files"])
 
 
 async def test_part_of_a_file_is_given(socket: Path, folder: Path) -> None:

@@ -22,6 +22,7 @@ from fedproc.site.data.persons import Persons, of_images
 from fedproc.site.data.persons import keep as keep_persons
 
 _DESCRIPTION = b"dataset.json"
+_PIECE = 1000
 _NEAR = 4096
 """bytes that are read one line after the other"""
 _IDS = frozenset({"patient", "study", "series"})
@@ -71,15 +72,33 @@ def choose(
     whose = Persons(of_images(db, "chosen"))
     if selection is not None and selection.segmentations:
         db.execute(_SEGMENTATIONS)
-    found = db.execute(_ALL) if selection is None else db.execute(_FILES, (_DESCRIPTION,))
-    rows = found.fetchall()
-    version = version_of(Leaf(path, "file", size, sha256) for path, size, _, _, sha256 in rows)
-    size = sum(row[1] for row in rows)
-    cohort = Cohort(dataset, dataset_version, version, len(rows), size, persons, everybody - persons)
-    flag.check()
+    files, size, version = _summed(_chosen(db, selection, flag))
+    cohort = Cohort(dataset, dataset_version, version, files, size, persons, everybody - persons)
     keep_persons(persons_of(target), whose)
-    keep_cohort(target, cohort, (CohortFile(*row) for row in rows))
+    keep_cohort(target, cohort, _chosen(db, selection, flag))  # twice, as a million rows are too many to hold
     return cohort
+
+
+def _chosen(db: sqlite3.Connection, selection: Selection | None, flag: StopFlag) -> Iterator[CohortFile]:
+    rows = db.execute(_ALL) if selection is None else db.execute(_FILES, (_DESCRIPTION,))
+    for number, row in enumerate(rows):
+        if number % _PIECE == 0:
+            flag.check()
+        yield CohortFile(*row)
+
+
+def _summed(files: Iterable[CohortFile]) -> tuple[int, int, str]:
+    """How many they are, their bytes, and their version; memory stays flat."""
+    count = size = 0
+
+    def leaves() -> Iterator[Leaf]:
+        nonlocal count, size
+        for file in files:
+            count, size = count + 1, size + file.size
+            yield Leaf(file.path, "file", file.size, file.sha256)
+
+    version = version_of(leaves())
+    return count, size, version
 
 
 _PERSONS = f"SELECT COUNT(DISTINCT {PERSON}) FROM {{table}}"  # noqa: S608 (an expression of ours)

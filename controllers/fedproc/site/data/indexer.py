@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import sqlite3
 import sys
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -36,7 +38,11 @@ class Indexer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._looks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """held by a pass, and by whoever wants none"""
+        self._seen: dict[str, tuple[float, float, Known]] = {}
+        """when the last look began and ended, and what it found"""
         self._progress: dict[str, tuple[int, int]] = {}
 
     def index(self, dataset: str) -> DatasetIndex:
@@ -68,6 +74,11 @@ class Indexer:
             now = await asyncio.to_thread(self.index(dataset).known)
             yield now is not None and now.version == known.version
 
+    def seen(self, dataset: str, longer_than: float) -> Known | None:
+        """What the last look found, if it took so many seconds; None before the first one, or if it failed."""
+        began, ended, known = self._seen.get(dataset, (0.0, 0.0, None))
+        return known if ended - began >= longer_than else None
+
     def progress(self, dataset: str) -> tuple[int, int] | None:
         """How many files of how many the pass that goes on has looked at; None while none does."""
         return self._progress.get(dataset)
@@ -77,9 +88,10 @@ class Indexer:
     ) -> Known:
         """What the dataset in ``path`` is now: files that were read before ``older_than`` (since 1970) are read again.
 
+        Who asks while a look goes on waits for the next one, which is one for all of them.
         Raises OSError where folder, disk or share fail, or the index cannot be written.
         """
-        work = asyncio.create_task(self._current(dataset, path, older_than))
+        work = asyncio.create_task(self._current(dataset, path, older_than, time.monotonic()))
         try:
             while not (await asyncio.wait({work}, timeout=_TELL_SECONDS))[0]:
                 if (progress := self._progress.get(dataset)) is not None:
@@ -88,9 +100,23 @@ class Indexer:
         finally:
             work.cancel()
 
-    async def _current(self, dataset: str, path: Path, older_than: float) -> Known:
+    async def _current(self, dataset: str, path: Path, older_than: float, asked: float) -> Known:
+        async with self._looks[dataset]:
+            began, _, seen = self._seen.get(dataset, (-math.inf, 0.0, None))
+            if seen is not None and began >= asked and not seen.is_due(older_than):
+                return seen
+            began = time.monotonic()
+            try:
+                seen = await self._looked_at(dataset, path, older_than)
+            except OSError:
+                self._seen.pop(dataset, None)
+                raise
+            self._seen[dataset] = began, time.monotonic(), seen
+            return seen
+
+    async def _looked_at(self, dataset: str, path: Path, older_than: float) -> Known:
+        stands = await stoppable_alone(folder_state, path)
         async with self._locks[dataset]:
-            stands = await stoppable_alone(folder_state, path)
             known = await asyncio.to_thread(self.index(dataset).known)
             if known is not None and known.fingerprint == stands.fingerprint and not known.is_due(older_than):
                 return known

@@ -56,8 +56,9 @@ class DataService:
         self._settings = settings
         self._cohorts = settings.state / "datasets" / "cohorts"
         self._folders = FolderDataApi(
-            settings.datasets, settings.state / "datasets", settings.dataset_seconds, settings.dataset_reread_days
-        )
+            settings.datasets, settings.state / "datasets", settings.dataset_seconds, settings.dataset_reread_days,
+            as_seen=True,
+        )  # fmt: skip
 
     async def listed(self, *, problems: bool) -> DatasetList:
         """What is offered; why the others are not, if ``problems``."""
