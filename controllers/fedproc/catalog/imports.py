@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -20,25 +20,37 @@ _OTHERWISE = {"skimage": "scikit-image", "sklearn": "scikit-learn", "cv2": "open
 def unknown_imports(manifest: Manifest, folder: Path) -> list[str]:
     """One line for each module that is imported and is none of the tool's own, of Python's, or of a locked package.
 
-    Nothing of a tool whose environment an image alone brings, nor of what is imported only where it is there (in a
+    Nothing of a program whose environment an image alone brings, nor of what is imported only where it is there (in a
     ``try``). A package's modules are known by its name, or where it is installed here: "look at", and no fault. Of the
-    tool's own packages only what its programs import is looked into: they may be shared, and larger than it needs.
+    tool's own packages only what its programs import is looked into: they may be shared, and larger than it needs. What
+    a task runs finds the packages of that task; what is imported of the tool's own, those of any.
     """
-    if not manifest.requirements:
-        return []
     own = {part for file in manifest.files for part in Path(file.path).with_suffix("").parts}
-    locked = _locked(manifest, folder)
-    known = own | sys.stdlib_module_names | _installed_of(locked)
-    programs = sorted(_used(manifest, folder))
-    locks = ", ".join(sorted(manifest.requirements))
-    return [
-        f"{path}, line {line}: imports {name}, which is neither in the folder nor in {locks} under that name"
-        for path in programs
-        for line, name in _imported(folder / path)
-        if name not in known
-        and _OTHERWISE.get(name) not in locked
-        and not any(_normal(name) in each for each in locked)  # grpc of grpcio, yaml of pyyaml
-    ]
+    known = own | sys.stdlib_module_names
+    installed = packages_distributions() if manifest.requirements else {}
+    found: list[str] = []
+    for path in sorted(_used(manifest, folder)) if manifest.requirements else ():
+        if locks := _locks_of(manifest, path):
+            where = f"which is neither in the folder nor in {', '.join(sorted(locks))} under that name"
+            names = _unbrought(folder / path, known, _locked(locks, folder), installed)
+            found += [f"{path}, line {line}: imports {name}, {where}" for line, name in names]
+    return found
+
+
+def _locks_of(manifest: Manifest, path: str) -> set[str]:
+    tasks = manifest.tool.tasks
+    running = [task for task in tasks if any(f"{{source}}/{path}" in step for step in (task.command, *task.prepare))]
+    return {task.runtime.requirements for task in running or tasks if task.runtime.requirements}
+
+
+def _unbrought(
+    path: Path, known: set[str], locked: set[str], installed: Mapping[str, list[str]]
+) -> Iterator[tuple[int, str]]:
+    for line, name in _imported(path):
+        brought = locked.intersection(map(_normal, installed.get(name, ())))
+        near = any(_normal(name) in each for each in locked)  # grpc of grpcio, yaml of pyyaml
+        if name not in known and not brought and _OTHERWISE.get(name) not in locked and not near:
+            yield line, name
 
 
 def unreadable(manifest: Manifest, folder: Path) -> Iterator[tuple[str, int, str]]:
@@ -108,15 +120,9 @@ def _parsed(path: Path) -> ast.Module:
         return ast.Module([], [])
 
 
-def _locked(manifest: Manifest, folder: Path) -> set[str]:
-    texts = [(folder / name).read_text(errors="replace") for name in manifest.requirements if (folder / name).is_file()]
+def _locked(locks: Iterable[str], folder: Path) -> set[str]:
+    texts = [(folder / name).read_text(errors="replace") for name in locks if (folder / name).is_file()]
     return {_normal(name) for text in texts for name in _PINNED.findall(text)}
-
-
-def _installed_of(locked: set[str]) -> set[str]:
-    return {
-        module for module, brought in packages_distributions().items() if locked.intersection(map(_normal, brought))
-    }
 
 
 def _normal(name: str) -> str:

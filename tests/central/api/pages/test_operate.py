@@ -129,6 +129,10 @@ def test_what_is_wrong_with_an_act_stands_in_the_page_of_its_form(
     assert told in fault
     assert not re.search("fedproc [a-z]+|/docs|body[.]", fault)
     assert "Drain a host" in page.text
+    kept = {name: typed for name, typed in form.items() if place in ("codes", "drains") or name == "reason"}
+    if place in ("codes", "drains", "revocations"):
+        of_form = page.text.partition(f'action="/dashboard/operate/{place}"')[2].partition("</form>")[0]
+        assert dict(re.findall('name="(host|reason)" value="([^"]+)"', of_form)) == {k: v for k, v in kept.items() if v}
 
 
 def test_a_page_that_says_what_is_wrong_leads_back_to_its_form(dashboard: Federation, sign_in: SignIn) -> None:

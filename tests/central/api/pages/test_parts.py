@@ -137,6 +137,21 @@ def test_each_line_of_a_forecast_has_its_mark() -> None:
     }  # fmt: skip
 
 
+def test_forecast_says_first_where_a_person_decides() -> None:
+    def at(host: str, outcome: str) -> HostForecast:
+        told = {"outcome": outcome, "because": []}
+        output = {"task": "local", "output": "counts", "disclosure": "aggregate", **told}
+        return HostForecast.model_validate({"host": host, "tasks": ["local"], "checks": [], "outputs": [output]})
+
+    def lead(*hosts: HostForecast) -> str:
+        return words(
+            part("forecast.html", forecast=SimpleNamespace(would_run=True, hosts=hosts)).partition("<table")[0]
+        )
+
+    assert "would run. At UB, BSC a person looks" in lead(at("UB", "waits"), at("X", "leaves"), at("BSC", "waits"))
+    assert "a person" not in lead(at("X", "leaves"))
+
+
 def test_page_of_a_guarded_dataset_says_what_is_shown_of_it_and_fills_in_how_it_is_asked_for() -> None:
     where = "docker exec centre negotiations grant USER HOST:DATASET"
     view = {"id": "UB:ct", "host": "UB", "version": "1", "label": "ct", "description": "CT"}

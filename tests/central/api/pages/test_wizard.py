@@ -118,7 +118,13 @@ def test_what_is_wrong_stands_beside_its_field(rosa: httpx.Client) -> None:
     assert "whole number from 1 to 100" in beside["p.rounds"]
     assert "is missing" in beside["p.target"]
     assert "offers no dataset" in beside["where"]
-    assert 'name="p.rounds" value="many" autocomplete="off" inputmode="decimal" aria-invalid="true"' in answer.text
+    assert 'name="p.rounds" value="many" inputmode="decimal" aria-invalid="true"' in answer.text
+
+
+def test_what_was_typed_into_the_form_comes_back_with_the_page(rosa: httpx.Client) -> None:
+    form = send(rosa, dataset=[]).text.partition('id="new"')[2].partition("</form>")[0]
+    assert 'name="encrypt_to"' in form
+    assert "autocomplete" not in form, "a browser restores nothing of a field that is not to be completed"
 
 
 def test_a_tool_that_there_is_not_is_told_at_its_field(rosa: httpx.Client) -> None:

@@ -36,7 +36,7 @@ async def show_operations(request: Request, api: Api) -> Response:
 
 
 async def _operations(
-    request: Request, api: Backend, code: EnrolmentCode | None = None, wrong: str = "", status: int = 200
+    request: Request, api: Backend, code: EnrolmentCode | None = None, refused: ApiError | None = None
 ) -> Response:
     enrolments = await api.many(EnrolmentView, "/enrolments")  # first, as it says what role this needs
     health = await api.send("GET", "/hosts/health/", accept=frozenset({503}))
@@ -48,10 +48,17 @@ async def _operations(
         "unread": (await api.one(DeadLetterPage, "/dead-letters", limit=20)).items,
         "storage": await api.one(StorageView, "/storage"),
         "code": code,
-        "wrong": wrong,
+        "wrong": refused.shown if refused else "",
+        "typed": await _typed(request) if refused else {"form": ""},
         "address": "/dashboard/operate" if request.method == "POST" else "",
     }
-    return page(request, "operate.html", values, status)
+    return page(request, "operate.html", values, refused.status if refused else 200)
+
+
+async def _typed(request: Request) -> dict[str, str]:
+    """What stands in the form that was sent, for its correction."""
+    form = await request.form()
+    return {"form": request.url.path.rpartition("/")[2], **{name: _text(form, name) for name in ("host", "reason")}}
 
 
 async def _done(request: Request, api: Backend, path: str, place: str = "", **body: str) -> Response:
@@ -61,7 +68,7 @@ async def _done(request: Request, api: Backend, path: str, place: str = "", **bo
     except ApiError as error:
         if error.status in _NOT_OF_THE_FORM:
             raise
-        return await _operations(request, api, wrong=error.shown, status=error.status)
+        return await _operations(request, api, refused=error)
     return RedirectResponse(f"/dashboard/operate{place}", 303)
 
 
@@ -77,7 +84,7 @@ async def give_code(request: Request, api: Api, form: Form) -> Response:
     except ApiError as error:
         if error.status in _NOT_OF_THE_FORM:
             raise
-        return await _operations(request, api, wrong=error.shown, status=error.status)
+        return await _operations(request, api, refused=error)
     return await _operations(request, api, EnrolmentCode.model_validate_json(answer.content))
 
 
