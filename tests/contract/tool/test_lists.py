@@ -17,6 +17,8 @@ GRID = {
         {"type": "object", "required": ["points"], "properties": {"points": NUMBERS}},
     ],
 }
+NAMED = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "edges": NUMBERS}}
+VARIABLES = {"type": "array", "items": NAMED}
 EITHER = {"anyOf": [TEXTS, {"type": "string"}]}
 
 
@@ -39,6 +41,12 @@ EITHER = {"anyOf": [TEXTS, {"type": "string"}]}
         (TEXTS, 7, ["7"]),
         (GRID, "30, 90, 365", {"points": [30, 90, 365]}),
         (GRID, {"step": 365, "end": 1825}, {"step": 365, "end": 1825}),
+        (GRID, [30, 90], {"points": [30, 90]}),
+        (VARIABLES, "age, tumour size", [{"name": "age"}, {"name": "tumour size"}]),
+        (VARIABLES, [{"name": "age"}], [{"name": "age"}]),
+        (VARIABLES, [7], [7]),
+        ({"type": "array", "items": {"type": "object", "required": ["a", "b"]}}, "a, b", "a, b"),
+        ({"type": "array", "items": {"type": "object", "required": [[]], "properties": {}}}, "a, b", "a, b"),
         (EITHER, "age, size", "age, size"),
         ({"type": "string"}, "a, b", "a, b"),
         ({"type": "array", "items": {"type": "object"}}, "a, b", "a, b"),

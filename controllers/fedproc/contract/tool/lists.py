@@ -75,11 +75,17 @@ def example_list(schema: Any, root: Any) -> str:
 
 
 def fitted(schema: Any, root: Any, value: Any) -> Any:
-    """What was given as a text or a number where the schema wants a list of such; whatever else it is, as it is."""
-    form = listed(schema) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-    if form is None or is_valid(value, schema, root):
+    """What was given as a text or a number where the schema wants a list of such, or of objects that need one text
+    alone; or as a list where it wants an object of one. Whatever else it is, as it is."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | list) or is_valid(value, schema, root):
         return value
-    return form.value(list(_values(entries(str(value), of_numbers=form.of_numbers), form)))
+    form = listed(schema)
+    if isinstance(value, list):
+        return value if form is None or form.key is None else form.value(value)
+    if form is not None:
+        return form.value(list(_values(entries(str(value), of_numbers=form.of_numbers), form)))
+    name = _only_text(schema)
+    return value if name is None else [{name: each} for each in entries(str(value), of_numbers=False)]
 
 
 def _values(found: Sequence[str], form: Listed) -> Iterator[Any]:
@@ -89,6 +95,17 @@ def _values(found: Sequence[str], form: Listed) -> Iterator[Any]:
         except ValueError:
             value = each
         yield value if isinstance(value, int | float) and not isinstance(value, bool) else each
+
+
+def _only_text(schema: Any) -> str | None:
+    """For a list of objects the property that each of them needs, if it is one, and a text."""
+    items = schema.get("items") if isinstance(schema, Mapping) and schema.get("type") == "array" else None
+    if not isinstance(items, Mapping) or items.get("type") != "object":
+        return None
+    required, inner = items.get("required"), items.get("properties")
+    name = required[0] if isinstance(required, list) and len(required) == 1 else None
+    wanted = inner.get(name) if isinstance(inner, Mapping) and isinstance(name, str) else None
+    return name if isinstance(wanted, Mapping) and wanted.get("type") == "string" else None
 
 
 def _examples(schema: Any) -> list[Any]:
