@@ -309,8 +309,10 @@ def test_the_report_has_what_one_needs_to_publish_results(federation: Federation
     federation.books.dispatch()
     job = federation.books.job_on(started, "UB")
     federation.books.report(job.id, "running")
-    federation.upload_output(job, "counts", "counts.json", b'{"rows": 1}')
-    assert rosa("results", started, "--to", str(tmp_path / "out")).code == 3, "it has not ended"
+    federation.upload_output(job, "counts", "counts.json", b'{"warnings": ["two points were joined"]}')
+    said = rosa("results", started, "--to", str(tmp_path / "out"))
+    assert said.code == 3, "it has not ended"
+    assert "before its numbers are used: two points were joined\n" in said.err
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["experiment"], report["label"], report["purpose"]) == (started, "cohort 7", "a study")
     assert report["tool"]["id"] == "count"
@@ -319,6 +321,7 @@ def test_the_report_has_what_one_needs_to_publish_results(federation: Federation
     assert f"federated experiment {started} at {federation.url}" in report["citation"]
     assert "A. Roe, B. Poe: “Breast cohort”, UB Hospital, UB:cohort version 1; “cohort of BSC”" in report["citation"]
     assert report["citation_lacks"].startswith("the creators of BSC:cohort")
+    assert report["warnings"] == ["two points were joined"]
     assert report["parameters"] == {"column": "age", "limit": 10, "delimiter": ","}
     assert {each["id"]: each["version"] for each in report["datasets"]} == {"UB:cohort": "1", "BSC:cohort": "1"}
     assert {each["host"] for each in report["jobs"]} == {"UB", "BSC", "EUCAIM"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fedproc.client.report import text_of
-from fedproc.client.row_counts import rows_in
+from fedproc.client.row_counts import rows_in, warnings_in
 
 USED = {"host": "UB", "dataset": "cohort", "version": "1", "read": 300, "used": 280, "left_out": 20, "why": "gaps"}
 HIDDEN = {"host": "BSC", "dataset": "cohort", "read": None, "used": 97, "left_out": None, "why": "fewer than min_cell"}
@@ -40,6 +40,15 @@ def test_rows_of_a_result_are_in_the_report_once(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_no_such_table_is_passed_over(tmp_path: Path, content: Any) -> None:
     assert rows_in([_written(tmp_path, content)]) == []
+
+
+def test_warnings_of_results_are_in_the_report_each_once(tmp_path: Path) -> None:
+    path = _written(tmp_path, {"warnings": ["joined\nTool: x", 7, "joined\nTool: x", "y" * 301, "far"], "rows": 3})
+    found = warnings_in([path, path, tmp_path / "absent.json"])
+    assert found == ["joined\nTool: x", "far"]
+    text = text_of(_report([]) | {"warnings": found})
+    assert "\nBefore its numbers are used, the tool says:\n  joined Tool: x\n  far\n" in text
+    assert "the tool says" not in text_of(_report([]))
 
 
 def test_words_of_a_tool_stay_in_their_line(tmp_path: Path) -> None:
@@ -100,5 +109,6 @@ def _report(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "parameters": {},
             "host_parameters": {},
             "rows": rows,
+            "warnings": [],
         }
     )

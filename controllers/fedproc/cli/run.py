@@ -24,6 +24,7 @@ from fedproc.cli.show import AsJson, as_json, bold, coloured, console, notice, o
 from fedproc.client.api import Client
 from fedproc.client.crypt4gh_keys import public_of, read_public
 from fedproc.client.results import check_folder, fetch_results, in_plain, write_report
+from fedproc.client.row_counts import warnings_in
 from fedproc.client.session import signed_in
 from fedproc.common.errors import FedprocError, InvalidInputError
 from fedproc.contract.api.experiments import ExperimentRequest, ExperimentView
@@ -246,6 +247,8 @@ def fetch(client: Client, experiment: ExperimentView, to: Path, private: bytes |
             f"not encrypted, so that the centre could have read or changed it: {', '.join(plain[:_SHOWN])}{more}"
             " (what another task of the tool reads is not; of any other, ask its site for the sha256 in its log)"
         )
+    for warning in warnings_in(path for path in fetched if path.suffix == ".json")[:_SHOWN]:
+        notice(f"before its numbers are used: {warning}")
     notice(f"{experiment.id} ", outcome(experiment), f": {files} and its report are in ", bold(to))
 
 

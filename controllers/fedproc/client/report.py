@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedproc.client.api import Client
-from fedproc.client.row_counts import rows_in
+from fedproc.client.row_counts import rows_in, warnings_in
 from fedproc.contract.api.citing import CitedDataset, citation, not_known, title_of
 from fedproc.contract.api.experiments import Report, whose_word
 from fedproc.contract.api.files import FileView
@@ -35,6 +35,7 @@ def report_of(client: Client, experiment: str, files: Sequence[tuple[FileView, P
     """
     view, report = client.experiment(experiment), client.report(experiment)
     reasons = {job.id: job.reason for job in view.jobs if job.reason}
+    written = [folder / place for entry, place in files if _is_json(entry, place)]
     found = {
         "experiment": experiment,
         "complete": False,
@@ -46,10 +47,15 @@ def report_of(client: Client, experiment: str, files: Sequence[tuple[FileView, P
         "jobs": [
             {**job.model_dump(mode="json", include=_OF_JOB), "reason": reasons.get(job.job)} for job in report.jobs
         ],
-        "rows": rows_in(folder / place for entry, place in files if entry.media_type == "application/json"),
+        "rows": rows_in(written),
+        "warnings": warnings_in(written),
         "files": [{"path": str(place), **entry.model_dump(mode="json", include=_OF_FILE)} for entry, place in files],
     }
     return {**found, "citation": citation_of(found), "citation_lacks": not_known(_cited(found))}
+
+
+def _is_json(entry: FileView, place: Path) -> bool:
+    return entry.media_type == "application/json" or place.suffix == ".json"
 
 
 def citation_of(report: dict[str, Any]) -> str:
@@ -92,6 +98,7 @@ def text_of(report: dict[str, Any]) -> str:
             *_jobs(report),
             *_data(report),
             *_rows(report),
+            *_block("Before its numbers are used, the tool says", ((_one_line(text),) for text in report["warnings"])),
             *_files(report),
             *_cite(report),
         ]

@@ -1,10 +1,14 @@
-"""How many rows of each dataset a tool read, used and left out, where its results say so (docs/tools.md)."""
+"""What results say of themselves (docs/tools.md).
+
+That is how many rows of each dataset were read, used and left out, and what is to be known before the numbers are used.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +28,23 @@ def rows_in(results: Iterable[Path]) -> list[dict[str, Any]]:
     return found
 
 
+def warnings_in(results: Iterable[Path]) -> list[str]:
+    """The texts under ``warnings`` of these files, each once; no such file, or no short text, is passed over."""
+    texts = (text for path in results for text in _listed(path, "warnings") if _is_text(text))
+    return list(islice(dict.fromkeys(texts), _MOST))
+
+
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    yield from filter(None, map(_entry, _listed(path, "rows")))
+
+
+def _listed(path: Path, name: str) -> list[Any]:
+    """What a JSON object has in the list of this name."""
     with suppress(OSError, ValueError, RecursionError):
         content = json.loads(path.read_bytes()) if path.stat().st_size <= _LARGEST else None
-        listed = content.get("rows") if isinstance(content, dict) else None
-        yield from filter(None, map(_entry, listed if isinstance(listed, list) else ()))
+        listed = content.get(name) if isinstance(content, dict) else None
+        return listed if isinstance(listed, list) else []
+    return []
 
 
 def _entry(given: Any) -> dict[str, Any] | None:
