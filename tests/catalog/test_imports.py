@@ -50,6 +50,21 @@ def test_what_is_brought_or_cannot_be_told_is_not_told(tool: Path, line: str) ->
 
 
 @pytest.mark.slow
+def test_package_that_another_task_alone_brings_is_told(tool: Path) -> None:
+    shutil.copyfile(tool / "count.py", tool / "add.py")
+    (tool / "count.py").write_text("import pandas\n")
+    (tool / "add.py").write_text("import matplotlib\n")
+    (tool / "add.lock").write_text("matplotlib==3.0 --hash=sha256:aa\npandas==3.0 --hash=sha256:aa\n")
+    before, count, after = (tool / "tool.yaml").read_text().partition("  - name: add")
+    after = after.replace("requirements.lock", "add.lock").replace("{source}/count.py", "{source}/add.py")
+    (tool / "tool.yaml").write_text(before + count + after)
+    where = "which is neither in the folder nor in requirements.lock under that name"
+    assert _told(tool) == [f"count.py, line 1: imports pandas, {where}"]
+    (tool / "tool.yaml").write_text(before + count + after.replace("{source}/add.py", "{source}/count.py"))
+    assert _told(tool) == []
+
+
+@pytest.mark.slow
 def test_of_a_program_that_lies_in_a_package_all_is_looked_into(tool: Path) -> None:
     """Who knows by which names it finds what lies beside it."""
     (tool / "shared").mkdir()

@@ -108,6 +108,14 @@ def test_what_differs_from_the_schema_is_told_of_an_example_with_its_place(tool:
         assert told in checked(tool, code=1)
 
 
+def test_folder_that_holds_tools_stands_for_all_of_them(tool: Path, tmp_path: Path) -> None:
+    second = Path(shutil.copytree(tool, tmp_path / "second"))
+    for each in (tool, second):
+        (each / "tool.yaml").write_text((each / "tool.yaml").read_text().replace("id: row-count", "id: Row"))
+    told = checked(tmp_path, code=1)
+    assert [f"{each}/tool.yaml:2" in told for each in (tool, second)] == [True, True]
+
+
 def test_faults_of_several_tools_are_told_together(tool: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = CliRunner().invoke(catalog, ["check", str(tmp_path / "empty"), str(tool / "nothing")])

@@ -38,7 +38,9 @@ def new(
 
 
 @catalog.command()
-def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")], json: AsJson = False) -> None:
+def check(
+    folder: Annotated[list[Path], typer.Argument(help="tools' folders, or one that holds them")], json: AsJson = False
+) -> None:
     """Check tools: what is wrong is named with file, line and key; and what a site would do with their examples.
 
     A site with the default policy would look at the files below test/example_output as it is said. Exit codes: 0 all
@@ -50,7 +52,7 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
     from fedproc.contract.tool.checks import hints
     from fedproc.site.policy.examples import odd_examples, odd_inputs, without_input
 
-    found, is_wrong = _loaded(folder)
+    found, is_wrong = _loaded([tool for each in folder for tool in _tools_of(each)])
     for manifest, each in found:
         for hint in (*hints(manifest.tool.tasks), *unknown_imports(manifest, each), *odd_examples(manifest.tool, each)):
             notice(f"{each}: {hint}")
@@ -66,6 +68,11 @@ def check(folder: Annotated[list[Path], typer.Argument(help="folders of tools")]
     is_untried = any(without_input(m.tool, each) or [*odd_inputs(m.tool, each)] for m, each in found)
     if code := 1 if is_wrong else exit_code(findings, is_untried=is_untried):
         raise typer.Exit(code)
+
+
+def _tools_of(folder: Path) -> list[Path]:
+    below = [] if (folder / "tool.yaml").exists() else sorted(path.parent for path in folder.glob("*/tool.yaml"))
+    return below or [folder]
 
 
 def _loaded(folders: list[Path]) -> tuple[list[tuple[Manifest, Path]], bool]:
