@@ -319,7 +319,7 @@ def test_the_report_has_what_one_needs_to_publish_results(federation: Federation
     assert report["tool"]["digest"].startswith("sha256:")
     assert report["citation"].startswith(f"count 1.2.0 ({report['tool']['digest']}) on ")
     assert f"federated experiment {started} at {federation.url}" in report["citation"]
-    assert "A. Roe, B. Poe: “Breast cohort”, UB Hospital, UB:cohort version 1; “cohort of BSC”" in report["citation"]
+    assert "version 1; A. Roe, B. Poe: “Breast cohort”, UB Hospital, UB:cohort version 1; fed" in report["citation"]
     assert report["citation_lacks"].startswith("the creators of BSC:cohort")
     assert report["warnings"] == ["two points were joined"]
     assert report["parameters"] == {"column": "age", "limit": 10, "delimiter": ","}

@@ -14,9 +14,10 @@ BARE = CitedDataset("BSC:cohort", None)
 def test_data_are_cited_with_title_makers_and_publisher() -> None:
     text = citation(TOOL, [WHOLE, BARE], "e-1", "https://api", "succeeded 2026")
     assert text == (
-        "count 1.2.0 (sha256:0) on A. Roe, B. Poe: “Breast cohort”, Universitat de Barcelona, UB:cohort version 3; "
-        "BSC:cohort version unknown; federated experiment e-1 at https://api, succeeded 2026"
+        "count 1.2.0 (sha256:0) on BSC:cohort version unknown; A. Roe, B. Poe: “Breast cohort”, Universitat de "
+        "Barcelona, UB:cohort version 3; federated experiment e-1 at https://api, succeeded 2026"
     )
+    assert citation(TOOL, [BARE, WHOLE], "e-1", "https://api", "succeeded 2026") == text
 
 
 def test_what_is_not_known_is_said_with_who_can_say_it() -> None:

@@ -40,10 +40,12 @@ def citation(
 ) -> str:
     """One sentence: ``tool`` as (id, version, digest), each dataset with the version that was read, experiment, ending.
 
+    Datasets stand in the order of their ids, so that the sentence is the same wherever it is shown.
+
     After the parts that DataCite's schema and the software citation principles (Smith et al. 2016) ask for.
     """
     name, version, digest = tool
-    data = "; ".join(each.text() for each in datasets)
+    data = "; ".join(each.text() for each in sorted(datasets, key=lambda each: each.id))
     what = f"{name} {version} ({digest}){f' on {data}' if data else ''}"
     return f"{what}; federated experiment {experiment} at {centre}, {ending}"
 
