@@ -36,6 +36,24 @@ def test_pages_name_their_host_in_title_and_text() -> None:
         assert len(re.findall("at UB", page)) == 2
 
 
+def test_a_decision_that_was_not_taken_comes_back_for_its_correction() -> None:
+    files = [
+        {"path": path, "class": "aggregate", "findings": 0, "sha256": "0" * 64, "kept": False, "said": None}
+        for path in ("a/a.json", "b/b.json")
+    ]
+    sent = pages.Typed("give a <reason>", "two\n<lines>", [f"{'0' * 64} b/b.json", f"{'1' * 64} a/a.json"])
+    page = pages.job({**ENTRY, "files": files}, "token", "UB", sent)
+    assert 'role="alert">Nothing was decided: give a &lt;reason&gt;</p>' in page
+    assert "two\n&lt;lines&gt;</textarea>" in page
+    assert re.findall('aria-label="Decide about ([^"]+)" checked', page) == ["b/b.json"], "other bytes are not ticked"
+    assert "alert" not in pages.job({**ENTRY, "files": files}, "token", "UB")
+
+
+def test_what_was_decided_is_told_by_its_name() -> None:
+    assert pages.decided("j-1", ["a/a.json"], True) == "Decided: a/a.json of job j-1 is released."
+    assert pages.decided("j-1", ["a/a.json", "b/b.json"], False) == "Decided: 2 files of job j-1 stay here."
+
+
 def seen(content: bytes, name: str) -> Content:
     return content_of(io.BytesIO(content), len(content), name)
 

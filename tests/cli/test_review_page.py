@@ -197,7 +197,7 @@ def test_what_waits_is_shown_and_decided_by_keyboard_alone(page: Any, live: Live
         page.get_by_role("button", name="Keep here").press("Enter")
     assert "Nothing waits" in page.content()
     decided = page.get_by_role("status").inner_text()
-    assert decided == f"Decided: the files that you ticked of job {live.site.job} stay here."
+    assert decided == f"Decided: 3 files of job {live.site.job} stay here."
     page.reload()
     assert page.get_by_role("status").count() == 0
     assert live.do(live.site.ended()).code == "release.partly"
@@ -231,6 +231,9 @@ def test_who_has_no_link_gets_nothing(server: ReviewServer, live: Live) -> None:
         assert http.post(job, data=form, headers={"Origin": server.origin}).status_code == 409, (
             "other bytes than were looked at"
         )
+        without = http.post(job, data={**form, "reason": "counts of many", "file": []})
+        assert (without.status_code, "Nothing was decided: tick the files" in without.text) == (409, True)
+        assert "counts of many</textarea>" in without.text
         assert http.get(f"{job}/bytes?path=curve/remark.txt").status_code == 403, "only pictures go as they are"
         assert http.get(f"{job}/file?path=../../../journal.sqlite").status_code == 404
     assert live.site.live.decision is None

@@ -16,13 +16,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from tests.site.jobs.release.test_review import Site
 from tests.support.orchestrator import S
 
 from fedproc.cli.main import main
 from fedproc.cli.site.control import ask
-from fedproc.common.errors import FedprocError, InvalidInputError
+from fedproc.common.errors import FedprocError, ForbiddenError, InvalidInputError
 from fedproc.site.journal import Journal
 from fedproc.site.status.control import ControlSocket
 from fedproc.site.status.releases import release_routes
@@ -109,7 +110,10 @@ async def test_a_name_that_fits_nothing_and_a_job_that_waits_not_are_errors(fedp
     code, _, err = await fedproc("approve", site.job, "nothing", "--reason", "x")
     assert (code, "no output or file" in err) == (1, True)
     code, _, err = await fedproc("approve", "j-" + "0" * 26, "--reason", "x")
-    assert (code, "awaits no release" in err) == (1, True)
+    assert (code, "awaits no release here: it is decided, has ended, or was never" in " ".join(err.split())) == (
+        1,
+        True,
+    )
 
 
 async def test_what_a_hostile_tool_wrote_is_no_word_to_a_terminal(fedproc, site):
@@ -215,3 +219,14 @@ def _as_account(account: str, socket: Path, path: str) -> str:
     )
     command = ["/usr/bin/python3", "-c", program, str(socket), path]
     return subprocess.run(command, user=account, capture_output=True, text=True, check=True).stdout
+
+
+def test_an_account_that_may_not_use_the_socket_is_told_who_may(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def connect(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("Permission denied") from PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(httpx.Client, "request", connect)
+    with pytest.raises(ForbiddenError, match=r"may not use .*the accounts of the reviewers' group"):
+        ask(tmp_path / "review.sock", "GET", "/releases")

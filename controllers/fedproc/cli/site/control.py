@@ -10,14 +10,20 @@ import typer
 
 from fedproc.cli.show import AsJson, as_json, bold, coloured, say, styled, table, witnessed
 from fedproc.cli.site.app import site
-from fedproc.common.errors import FedprocError, UnavailableError
+from fedproc.common.errors import FedprocError, ForbiddenError, UnavailableError
 from fedproc.common.sockets import unix_address
 from fedproc.contract.wire.logs import WitnessedLog
 
 JOBS_LEFT = 3
 
 Socket = Annotated[
-    Path, typer.Option("--socket", envvar="FEDPROC_SITE_SOCKET", help="the orchestrator's own socket (site.sock)")
+    Path,
+    typer.Option(
+        "--socket",
+        envvar="FEDPROC_SITE_SOCKET",
+        readable=False,  # who may use it is told by what uses it
+        help="the orchestrator's own socket (site.sock), or the reviewers' (review.sock)",
+    ),
 ]
 
 
@@ -31,11 +37,20 @@ def ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = None
         ):
             response = http.request(method, path, json=body)
     except (httpx.TransportError, OSError) as error:
+        if _is_forbidden(error):
+            who = "root and the orchestrator's user may; review.sock is for the accounts of the reviewers' group"
+            raise ForbiddenError(f"this account may not use {socket}: {who}") from error
         raise UnavailableError(f"no orchestrator answers at {socket} ({error}): does it run, as you?") from error
     document = response.json()
     if response.status_code != 200:
         raise FedprocError(str(document.get("detail")))
     return document["result"]
+
+
+def _is_forbidden(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, PermissionError):
+        error = error.__cause__
+    return error is not None
 
 
 @site.command()

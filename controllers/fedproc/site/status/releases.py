@@ -92,7 +92,8 @@ class _Releases:
     def _waits(self, job: str) -> JobRun:
         run = self._orchestrator.runs.get(job)
         if run is None or not _waits(run):
-            raise FedprocError(f"job {job} awaits no release here; `fedproc site releases` lists what does")
+            why = "it is decided, has ended, or was never here; `fedproc site releases` lists what waits"
+            raise FedprocError(f"job {job} awaits no release here: {why}")
         return run
 
     def _shown(self, run: JobRun, account: str) -> dict[str, Any]:

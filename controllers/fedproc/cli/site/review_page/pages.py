@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -29,6 +30,18 @@ _DOCUMENT = """<!DOCTYPE html>
 """
 
 Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A decision that was sent and not taken: the values of its form, and why."""
+
+    wrong: str = ""
+    reason: str = ""
+    files: Sequence[str] = ()
+
+
+_NOTHING = Typed()
 
 
 def text(value: object) -> str:
@@ -75,8 +88,8 @@ def overview(host: str, entries: Sequence[Entry], notice: str = "") -> str:
     return document("What waits", (f"<h1>What waits for a person at {text(host)}</h1>", status, found))
 
 
-def job(entry: Entry, form_token: str, host: str = "") -> str:
-    """One job of this ``host``, its files and what each rule found."""
+def job(entry: Entry, form_token: str, host: str = "", typed: Typed = _NOTHING) -> str:
+    """One job of this ``host``, its files and what each rule found; ``typed`` comes back for its correction."""
     facts = {
         "Tool": text(f"{entry['tool']} {entry['version']}, task {entry['task']}"),
         "For": text(entry["user"]),
@@ -90,12 +103,13 @@ def job(entry: Entry, form_token: str, host: str = "") -> str:
         f"Job {entry['job']}{_at(host)}",
         (
             f"<h1>Job <code>{text(entry['job'])}</code>{text(_at(host))}</h1>",
+            *([f'<p class="warning" role="alert">Nothing was decided: {text(typed.wrong)}</p>'] if typed.wrong else []),
             "<dl>" + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items()) + "</dl>",
             *_not_yours(entry),
             "<h2>What the rules found</h2>",
             _findings(entry["findings"]),
             "<h2>Files</h2>",
-            _files(entry, form_token),
+            _files(entry, form_token, typed),
         ),
     )
 
@@ -136,13 +150,13 @@ def _findings(found: Sequence[Entry]) -> str:
     return table("Findings", ("Output", "Rule", "Result", "Threshold", "Found", "Source"), rows)
 
 
-def _files(entry: Entry, form_token: str) -> str:
+def _files(entry: Entry, form_token: str, typed: Typed) -> str:
     rows = (
         (
             f'<a href="{address(entry["job"], file["path"])}">{text(file["path"])}</a>',
             text(file["class"]),
             text(file["findings"]),
-            _choice(file),
+            _choice(file, typed.files),
             f"<code>{text(file['sha256'])}</code>",
         )
         for file in entry["files"]
@@ -150,30 +164,33 @@ def _files(entry: Entry, form_token: str) -> str:
     listed = table("Files", ("File", "Class", "Findings", "Decide", "SHA-256"), rows)
     if not any(_is_open(file) for file in entry["files"]) or not entry["may_decide"]:
         return listed
-    return form(entry["job"], form_token, listed, "Tick the files that you decide about.")
+    return form(entry["job"], form_token, listed, "Tick the files that you decide about.", typed.reason)
 
 
 def _is_open(file: Entry) -> bool:
     return not file["kept"] and file["said"] is None
 
 
-def _choice(file: Entry) -> str:
+def _choice(file: Entry, ticked: Sequence[str] = ()) -> str:
     if file["kept"]:
         return '<span class="refused">a rule refuses it</span>'
     if file["said"] is not None:
         return "you released it" if file["said"] else "you refused it"
-    value = text(f"{file['sha256']} {file['path']}")
-    return f'<input type="checkbox" name="file" value="{value}" aria-label="Decide about {text(file["path"])}">'
+    value = f"{file['sha256']} {file['path']}"
+    checked = " checked" if escaped(value) in ticked else ""
+    name = f"Decide about {text(file['path'])}"
+    return f'<input type="checkbox" name="file" value="{text(value)}" aria-label="{name}"{checked}>'
 
 
-def form(job_id: str, form_token: str, inside: str, hint: str) -> str:
+def form(job_id: str, form_token: str, inside: str, hint: str, reason: str = "") -> str:
     """A decision; ``inside`` is HTML."""
+    written = html.escape(reason)
     return f"""<form method="post" action="/job/{quote(job_id)}">
 <input type="hidden" name="form_token" value="{text(form_token)}">
 {inside}
 <fieldset><legend>Decision</legend>
 <p>{hint} A decision is about exactly these bytes, and stays.</p>
-<label>Reason; it stays on this host <textarea name="reason" maxlength="4000" required></textarea></label>
+<label>Reason; it stays on this host <textarea name="reason" maxlength="4000" required>{written}</textarea></label>
 <button name="decision" value="release">Release</button>
 <button name="decision" value="refuse">Keep here</button>
 </fieldset>
@@ -231,6 +248,14 @@ def _left(count: int) -> str:
 def notice(title: str, message: str) -> str:
     """A page that says one thing."""
     return document(title, (f"<h1>{text(title)}</h1>", f"<p>{text(message)}</p>"))
+
+
+def decided(job_id: str, paths: Sequence[str], is_released: bool) -> str:
+    """What was decided about files of a job, in a sentence."""
+    single = len(paths) == 1
+    what = paths[0] if single else f"{len(paths)} files"
+    word = f"{'is' if single else 'are'} released" if is_released else f"{'stays' if single else 'stay'} here"
+    return f"Decided: {what} of job {job_id} {word}."
 
 
 def moment(value: str | None) -> str:

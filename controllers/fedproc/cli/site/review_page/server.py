@@ -185,6 +185,16 @@ class _Handler(BaseHTTPRequestHandler):
         found = _JOB.fullmatch(self.path)
         if found is None or found[2]:
             raise NotFoundError("there is no such page")
+        try:
+            self._decide(found[1], form)
+        except ForbiddenError:
+            raise
+        except FedprocError as error:
+            typed = pages.Typed(error.message, form.get("reason", [""])[0], form.get("file", ()))
+            entry = self.server.client.one(found[1])  # which says so, if it waits no more
+            self._page(409, pages.job(entry, self.server.form_token, self.server.host, typed))
+
+    def _decide(self, job: str, form: dict[str, list[str]]) -> None:
         chosen = [each.partition(" ")[::2] for each in form.get("file", [])]
         if not chosen:
             raise InvalidInputError("tick the files that you decide about")
@@ -192,10 +202,9 @@ class _Handler(BaseHTTPRequestHandler):
         if decision not in ("release", "refuse"):
             raise InvalidInputError("choose to release or to keep them")
         hashes = {path: digest for digest, path in chosen}
-        done = self.server.client.decide(found[1], release=decision == "release", reason=reason, files=hashes)
-        word = "are released" if decision == "release" else "stay here"
-        self.server.notice = "" if done["open"] else f"Decided: the files that you ticked of job {found[1]} {word}."
-        self._send(303, "text/plain", b"", {"Location": f"/job/{found[1]}" if done["open"] else "/"})
+        done = self.server.client.decide(job, release=decision == "release", reason=reason, files=hashes)
+        self.server.notice = "" if done["open"] else pages.decided(job, list(hashes), decision == "release")
+        self._send(303, "text/plain", b"", {"Location": f"/job/{job}" if done["open"] else "/"})
 
     def _form(self) -> dict[str, list[str]]:
         length = self.headers.get("Content-Length", "")
