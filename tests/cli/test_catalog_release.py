@@ -108,6 +108,15 @@ def test_what_differs_from_the_schema_is_told_of_an_example_with_its_place(tool:
         assert told in checked(tool, code=1)
 
 
+@pytest.mark.slow
+def test_tools_of_one_id_are_judged_each(tool: Path, tmp_path: Path) -> None:
+    second = Path(shutil.copytree(tool, tmp_path / "second"))
+    (tool / "test/example_output/count/count.json").write_text('{"rows": 9}')
+    for places in ((tool, second), (second, tool)):
+        done = CliRunner().invoke(catalog, ["check", *map(str, places)], env={"COLUMNS": "300"})
+        assert (done.exit_code, done.output.count("never leaves")) == (1, 1)
+
+
 def test_folder_that_holds_tools_stands_for_all_of_them(tool: Path, tmp_path: Path) -> None:
     second = Path(shutil.copytree(tool, tmp_path / "second"))
     for each in (tool, second):

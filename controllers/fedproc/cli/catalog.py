@@ -56,10 +56,10 @@ def check(
     for manifest, each in found:
         for hint in (*hints(manifest.tool.tasks), *unknown_imports(manifest, each), *odd_examples(manifest.tool, each)):
             notice(f"{each}: {hint}")
-    findings = {m.tool.id: release_of(m, each) for m, each in found}
+    findings = [(m.tool.id, release_of(m, each)) for m, each in found]
     if json:
         rows = [{"id": m.tool.id, "version": m.tool.version, "digest": tool_digest(m)} for m, _ in found]
-        as_json([row | {"release": findings[row["id"]]} for row in rows])
+        as_json([row | {"release": entries} for row, (_, entries) in zip(rows, findings, strict=True)])
     else:
         lines = [(m.tool.id, m.tool.version, tool_digest(m), len(m.files)) for m, _ in found]
         if lines:  # else each fault has been told

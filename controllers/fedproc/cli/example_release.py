@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,16 @@ def release_of(manifest: Manifest, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def show_release(findings: dict[str, list[dict[str, Any]]]) -> None:
+def show_release(findings: Sequence[tuple[str, list[dict[str, Any]]]]) -> None:
     """The same as a table, one line for each output: what becomes of it, and all that leads to that."""
-    rows = [_row(tool, entry) for tool, entries in findings.items() for entry in entries]
+    rows = [_row(tool, entry) for tool, entries in findings for entry in entries]
     if rows:
         table(("tool", "output", "at a site with the default policy", "because"), rows, none="")
 
 
-def exit_code(findings: dict[str, list[dict[str, Any]]], *, is_untried: bool) -> int:
+def exit_code(findings: Sequence[tuple[str, list[dict[str, Any]]]], *, is_untried: bool) -> int:
     """1 if an output never leaves, else 3 if something ``is_untried`` or an output has no example to try."""
-    results = {entry["result"] for entries in findings.values() for entry in entries}
+    results = {entry["result"] for _, entries in findings for entry in entries}
     return 1 if "refuse" in results else NOT_TRIED if is_untried or None in results else 0
 
 
