@@ -64,7 +64,7 @@ demo-down: ## end it; results stay
 # -- a whole federation by the production playbooks, its machines as containers
 
 .PHONY: federation
-federation: $(VENV)/installed ## a centre and five hosts by the playbooks, Keycloak, TLS, Docker, a PACS; then three experiments
+federation: $(VENV)/installed ## a centre and five hosts by the playbooks: Docker, Podman, sandbox, Slurm, a PACS; then three experiments
 	@scripts/install-system-packages docker
 	@$(BIN)/python -m fedproc.demo.containers up
 

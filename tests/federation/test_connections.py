@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.federation.centre import Centre
 from tests.federation.machines import Machine
 
-PACS = "0.0.0.0:8042"
+OPEN = {"BSC": {"0.0.0.0:8042"}, "CESGA": {"172.30.77.21:6817", "172.30.77.21:6818"}}
+"""what is not ours: a PACS, and Slurm's controller and node"""
 _DIAL = """import socket, sys
 try:
     socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
@@ -32,14 +33,18 @@ def test_a_host_that_is_no_peer_is_not_let_in(centre: Centre) -> None:
 def test_nothing_comes_in_at_a_site(centre: Centre) -> None:
     """What runs at a site listens on loopback alone, but for the aggregator's one port.
 
-    BSC's PACS, which is not ours, answers its own machine alone, and the firewall of create.yml lets nobody come to it.
+    What is not ours does otherwise, BSC's PACS and CESGA's cluster, and the firewall of create.yml lets nobody but the
+    cluster's own machines come to it.
     """
     for name in ("UB", "BSC", "FORTH", "CESGA"):
         listening = Machine(name).run("ss", "-tlnH").splitlines()
         open_to_all = {line.split()[3] for line in listening if "127.0.0." not in line and "[::1]" not in line}
-        assert open_to_all <= ({PACS} if name == "BSC" else set())
-    dialled = Machine("UB").try_run("/opt/fedproc/current/bin/python", "-c", _DIAL, "bsc", PACS.rpartition(":")[2])
-    assert dialled.stdout.strip() == "TimeoutError", dialled
+        assert open_to_all <= OPEN.get(name, set())
+    for name, addresses in OPEN.items():
+        for address in addresses:
+            _, _, port = address.rpartition(":")
+            dialled = Machine("UB").try_run("/opt/fedproc/current/bin/python", "-c", _DIAL, name.lower(), port)
+            assert dialled.stdout.strip() == "TimeoutError", (address, dialled)
 
 
 def test_the_gateway_shows_neither_administration_nor_figures(centre: Centre, machine: Machine) -> None:

@@ -150,7 +150,7 @@ def test_a_grant_that_is_withdrawn_in_mid_run_stops_the_job(
     state, code, reason = ended(centre, view.id)
     assert (state, code) == ("refused", "grant.withdrawn"), reason
     assert DATASET in reason
-    assert forth.run("docker", "ps", "--quiet").strip() == ""
+    assert forth.try_run("pgrep", "--exact", "bwrap").returncode == 1, "no process of it is left"
 
 
 def test_an_adapter_that_is_away_is_no_refusal(centre: Centre, negotiations: Negotiations, forth: Machine) -> None:

@@ -165,7 +165,7 @@ def _set_up(steps: Steps) -> None:
 
 
 def _bring_up(steps: Steps) -> None:
-    steps.say("six systemd machines: the centre, and EUCAIM, UB, BSC, FORTH, CESGA, which let nothing in")
+    steps.say("seven systemd machines: the centre, and EUCAIM, UB, BSC, FORTH, CESGA (two), which let nothing in")
     steps.playbook("machines", MACHINES / "create.yml")
     steps.say("central.yml: authority, PostgreSQL, Keycloak, RabbitMQ, gateway, API, store")
     steps.say("meanwhile onboard_host.yml --tags check,prepare: clock, engine and programs, which need no centre yet")
@@ -192,6 +192,7 @@ def _bring_up(steps: Steps) -> None:
 
 def _prepare(steps: Steps) -> None:
     """What the sites can do while there is no centre: its network is checked when there is one."""
+    steps.playbook("kinds", MACHINES / "kinds.yml")
     steps.playbook("data", MACHINES / "data.yml")
     unknown = {"federation_ca_sha256": "", "federation_catalogue_sha256": ""}
     known = json.dumps({"federation_host_check_topics": ["os", "disk"], **unknown})
