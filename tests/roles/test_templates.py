@@ -16,6 +16,7 @@ import pytest
 from fedproc.common.errors import InvalidInputError
 from fedproc.site import settings as site_settings
 from fedproc.site.data_api import settings as data_api_settings
+from fedproc.site.executors.layout import CONNECT_SOURCE
 from fedproc.site.policy import policy_file
 
 pytestmark = pytest.mark.process
@@ -277,6 +278,13 @@ def test_settings_of_a_data_api_arrive_whole(written):
 
 def test_the_runner_shows_what_datasets_name(written):
     assert tomllib.loads(written("runner").read_text())["show"][2:] == ["/srv/a b/ü", "/srv/plain", "/srv/fetched"]
+
+
+def test_the_runner_shows_the_inside_end_of_connections(written):
+    """Programs know their own files by the folder of their release, not by the link in their unit."""
+    shown = tomllib.loads(written("runner").read_text())["show"]
+    shim = Path("/opt/fedproc/releases/0123-docker/lib/python3.13/site-packages/fedproc", CONNECT_SOURCE.name)
+    assert any(shim.is_relative_to(folder) for folder in shown)
 
 
 def test_settings_of_the_centre_arrive_whole(written):
