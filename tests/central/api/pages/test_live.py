@@ -281,10 +281,14 @@ def test_a_result_is_fetched_and_nobody_elses(dashboard: Federation, rosa: httpx
     got = rosa.get(f"/dashboard/files/{file}/content", headers={"Range": "bytes=0-6"})
     assert (got.status_code, got.content) == (206, b'{"rows"')
     assert got.headers["content-disposition"].startswith("attachment")
+    looked = rosa.get(f"/dashboard/files/{file}").text
+    assert "<pre>{&#34;rows&#34;: 12}</pre>" in looked
+    assert f'href="/dashboard/experiments/{started}"' in looked
     dashboard.issuer.signs_in = ("ruth", "researcher")
     with httpx.Client(base_url=dashboard.url, follow_redirects=True, timeout=30, trust_env=False) as ruth:
         ruth.get("/dashboard/sign-in")
         assert ruth.get(f"/dashboard/files/{file}/content").status_code == 404
+        assert ruth.get(f"/dashboard/files/{file}").status_code == 404
 
 
 def test_a_file_that_a_job_waits_for_is_sent_in_its_page(dashboard: Federation, rosa: httpx.Client) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from fedproc.central.api.pages.access import Api, Form, pages
+from fedproc.central.api.pages.looking import can_be_looked_at, looked_at
 from fedproc.central.api.pages.paging import Paging
 from fedproc.central.api.pages.rendering import page, segment
 from fedproc.contract.api.files import FilePage, FileView
@@ -33,6 +35,17 @@ async def show_files(
     paging = Paging(part, _PART, found.total, "/dashboard/files", {"text": text})
     values = {"files": found.items, "labels": found.labels, "paging": paging, "bytes": found.bytes, "text": text}
     return page(request, "files.html", {**values, "deleted": deleted})
+
+
+@routes.get("/dashboard/files/{file}")
+async def look_at(request: Request, file: str, api: Api) -> Response:
+    """A small text or table as a page; all else is to be saved, and leads there."""
+    found = await api.one(FileView, f"/data/file/{segment(file)}")
+    if not can_be_looked_at(found):
+        return RedirectResponse(f"/dashboard/files/{found.id}/content", 303)
+    content = (await api.send("GET", f"/data/file/{found.id}/content")).content
+    looked = await run_in_threadpool(looked_at, found.path, content)
+    return page(request, "look.html", {"file": found, "looked": looked})
 
 
 @routes.get("/dashboard/files/{file}/content")

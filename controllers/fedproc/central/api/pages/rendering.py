@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from fedproc.central.api.deps import AppState, app_state
-from fedproc.central.api.pages import assets, formatting, helping
+from fedproc.central.api.pages import assets, formatting, helping, looking
 from fedproc.central.auth.sessions import Session
 from fedproc.contract.api.experiments import whose_word
 from fedproc.contract.states import goes_on
@@ -54,6 +54,7 @@ def environment() -> Environment:
         "filled": formatting.filled, "sentence": formatting.sentence, "counted": formatting.counted,
         "state_word": formatting.state_word, "goes_on": goes_on,
     }  # fmt: skip
+    made.tests |= {"to_look_at": looking.can_be_looked_at}
     made.globals |= {"asset": assets.address_of, "query": query, "help_at": helping.address}
     made.filters |= {"facts_for_help": helping.facts_of}
     return made
