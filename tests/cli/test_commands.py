@@ -252,6 +252,17 @@ def test_login_without_an_address_does_not_name_itself(fedproc: Call) -> None:
     assert "run fedproc login --url URL" in fedproc("hosts").err
 
 
+# -- tools that are sent in
+
+
+def test_a_tool_that_was_sent_in_is_withdrawn_by_its_provider(rosa: Call) -> None:
+    tool = str(Path(__file__).parents[2] / "docs/examples/row_count")
+    found = json.loads(rosa("catalog", "submit", tool, "--json").out)["id"]
+    assert f"waits already, as {found}" in " ".join(rosa("catalog", "submit", tool).err.split())
+    assert f"{found} is withdrawn" in rosa("catalog", "withdraw", found).out
+    assert json.loads(rosa("catalog", "submissions", "--json").out) == []
+
+
 # -- results
 
 

@@ -73,6 +73,14 @@ def decide(
 
 
 @catalog.command()
+def withdraw(submission: Submission) -> None:
+    """Take back a tool that one sent in; what is in the catalogue stays there."""
+    with signed_in() as client:
+        client.withdraw_submission(submission)
+    say(f"{submission} is withdrawn")
+
+
+@catalog.command()
 def fetch(submission: Submission, to: Annotated[Path, typer.Option(help="a new folder")], json: AsJson = False) -> None:
     """Lay out the source of a tool that was sent in, to look at it, check and publish it; nothing of it runs."""
     from json import dumps

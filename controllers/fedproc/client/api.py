@@ -115,16 +115,14 @@ class Client(FileCalls):
 
     def tasks(self, tool: str | None = None, version: str | None = None) -> list[TaskView]:
         """Those of one version of a tool, or of the newest of each."""
-        params = {"tool": tool, "version": version} if tool else {}
-        given = {name: value for name, value in params.items() if value is not None}
+        given = {"tool": tool} | ({} if version is None else {"version": version}) if tool else {}
         return self._list(TaskView, "/tools/tasks", params=given)
 
     def add_tool(self, manifest: str, bundle: bytes) -> ToolView:
-        files = {"bundle": ("bundle.tar.gz", bundle, "application/gzip")}
-        return self._one(ToolView, "POST", "/tools", data={"manifest": manifest}, files=files)
+        return self._one(ToolView, "POST", "/tools", data={"manifest": manifest}, files=_packed(bundle))
 
     def submit_tool(self, manifest: str, bundle: bytes, note: str = "") -> SubmissionView:
-        files = {"bundle": ("bundle.tar.gz", bundle, "application/gzip")}
+        files = _packed(bundle)
         return self._one(SubmissionView, "POST", "/submissions", data={"manifest": manifest, "note": note}, files=files)
 
     def submissions(self) -> list[SubmissionView]:
@@ -135,6 +133,9 @@ class Client(FileCalls):
 
     def submitted_source(self, submission: str) -> bytes:
         return self._send("GET", at("submissions", submission, "bundle")).content
+
+    def withdraw_submission(self, submission: str) -> None:
+        self._send("DELETE", at("submissions", submission))
 
     def decide_submission(self, submission: str, *, approve: bool, text: str) -> SubmissionView:
         body = {"approve": approve, "text": text}
@@ -307,3 +308,7 @@ def _event(answer: httpx.Response, data: bytes) -> EventView:
         return EventView.model_validate_json(data)
     except ValidationError as error:
         raise not_ours(answer, "an event that is none came") from error
+
+
+def _packed(bundle: bytes) -> dict[str, tuple[str, bytes, str]]:
+    return {"bundle": ("bundle.tar.gz", bundle, "application/gzip")}

@@ -55,6 +55,7 @@ def test_a_tool_is_sent_in_approved_published_and_only_then_offered(federation: 
         sent = send(pia, folder)
         assert sent.status_code == 201, sent.text
         view = sent.json()
+        assert f"waits already, as {view['id']}" in problem(send(pia, folder), 409)["detail"]
         assert (view["tool"], view["version"], view["state"], view["offered"]) == ("count", "9.0.1", "waits", False)
         path = f"/submissions/{view['id']}"
         problem(rosa.get(path), 404)

@@ -91,6 +91,10 @@ def _submit(request: Request, caller: Caller, manifest: str, packed: bytes, note
     with write_transaction(app.engine) as connection:
         if any(row.version == found["version"] for row in tools.all_versions(connection, found["id"])):
             raise ConflictError(f"{found['id']} {found['version']} is in the catalogue already: raise its version")
+        if same := submissions.waiting(connection, caller.sub, found["digest"]):
+            raise ConflictError(
+                f"this {found['id']} {found['version']} waits already, as {same}: change it, or wait for the decision"
+            )
         submissions.add(connection, values)
         audit_event(request).record(connection, 201, submission, f"{found['id']} {found['version']} {found['digest']}")
         row = submissions.one(connection, submission, None)

@@ -26,6 +26,12 @@ def count_waiting(connection: Connection, owner: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def waiting(connection: Connection, owner: str, digest: str) -> str | None:
+    """The owner's of this content that has no decision, if there is one."""
+    query = select(_COLUMNS.id).where(_COLUMNS.owner == owner, _COLUMNS.digest == digest, _COLUMNS.state == "waits")
+    return connection.execute(query.limit(1)).scalar_one_or_none()
+
+
 def page(connection: Connection, owner: str | None, state: str | None, most: int) -> Sequence[Row[Any]]:
     """Newest first; of that owner unless None."""
     query: Select[Any] = select(*_LISTED, _OFFERED).order_by(_COLUMNS.id.desc()).limit(most)
