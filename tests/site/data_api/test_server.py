@@ -97,7 +97,7 @@ async def test_selection_holds_to_the_floor(socket: Path) -> None:
 async def test_cohort_of_a_large_dataset_is_of_what_was_seen_last_and_waits_for_no_look(
     socket: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_module, "_SHORT_SECONDS", 0, raising=False)
+    monkeypatch.setattr(folder_module, "_SHORT_SECONDS", 0)
     async with client(socket) as http:
         (offered,) = (await http.get(f"{PREFIX}/datasets")).json()["datasets"]
         monkeypatch.setattr(indexer, "folder_state", lambda *_: pytest.fail("it looks at a million files"))

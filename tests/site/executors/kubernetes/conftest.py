@@ -17,9 +17,11 @@ async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     for module in (following, watching):
         monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
         monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(executing, "_FIRST_PAUSE", 0.01, raising=False)
-    monkeypatch.setattr(executing, "_PATIENCE_SECONDS", 0.1, raising=False)
-    monkeypatch.setattr(executing, "_LATE_SECONDS", 0.1, raising=False)
+    monkeypatch.setattr(executing, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(executing, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(executing, "_LONGEST_LOOK", 0.05)
+    monkeypatch.setattr(executing, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(executing, "_LATE_SECONDS", 0.1)
     async with fake_api() as api:
         made = Host(api, tmp_path)
         yield made

@@ -52,7 +52,10 @@ async def broken_off(host: Host) -> AsyncIterator[None]:
 # -- handing over ------------------------------------------------------------------------------------
 
 
-async def test_job_whose_answer_was_lost_is_made_once_and_not_given_up(host: Host) -> None:
+async def test_job_whose_answer_was_lost_is_made_once_and_not_given_up(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executing, "_PATIENCE_SECONDS", 20)
     host.api.lost_answers = 1
     handle = await host.running()
     assert made(host) == 1
@@ -61,7 +64,7 @@ async def test_job_whose_answer_was_lost_is_made_once_and_not_given_up(host: Hos
 
 
 async def test_server_that_is_away_for_a_moment_costs_no_job(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executing, "_PATIENCE_SECONDS", 20, raising=False)
+    monkeypatch.setattr(executing, "_PATIENCE_SECONDS", 20)
     host.api.answer = (429, "Too many requests, please try again later.")
     submitting = asyncio.create_task(host.executor.submit(host.spec()))
     await eventually(lambda: submitting.done() or len(host.api.calls) >= 3)
@@ -76,6 +79,19 @@ async def test_two_changes_of_a_quota_that_met_cost_no_job(host: Host) -> None:
     with pytest.raises(ExecutorError, match="the object has been modified"):
         await host.executor.submit(host.spec("j-2"))
     assert (await host.executor.records()).keys() == {"j-1"}
+
+
+async def test_pod_that_is_there_is_taken_up_however_long_the_answer_took(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await host.running()
+    for name in ("record.jsonl", "handing"):  # of a disk that lost what was written last
+        (Path(handle["folder"]) / name).unlink()
+    await host.restart()
+    monkeypatch.setattr(executing, "_PATIENCE_SECONDS", 0)
+    assert await host.executor.submit(host.spec()) == handle
+    host.api.ended("j-1", 0)
+    assert (await host.end(handle)).exit_code == 0
 
 
 async def test_submission_that_was_broken_off_is_taken_up_by_the_next_daemon(host: Host) -> None:
@@ -105,7 +121,6 @@ async def test_full_disk_after_the_pod_was_made_loses_no_job(host: Host, monkeyp
     monkeypatch.setattr(recording, "_FIRST_PAUSE", 0.01)
     with monkeypatch.context() as patched:
         patched.setattr(recording, "write_record", full)
-        patched.setattr(executing, "write_record", full, raising=False)
         handle = await host.running()
         await host.restart()
         assert (await host.executor.poll(handle)).phase is Phase.running, "its pod is there"
@@ -261,7 +276,7 @@ async def test_shared_folder_that_is_away_for_a_moment_ends_no_look_at_the_disk(
 
 
 async def test_job_whose_limits_nobody_can_see_is_ended(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_BLIND_SECONDS", 0, raising=False)
+    monkeypatch.setattr(following, "_BLIND_SECONDS", 0)
     monkeypatch.setattr(LimitMonitor, "watch", full)
     monkeypatch.setattr(LimitMonitor, "note_disk", full)
     handle = await host.running()
@@ -289,7 +304,7 @@ async def test_end_waits_for_the_last_of_the_output(host: Host) -> None:
 
 
 async def test_output_that_never_comes_holds_no_end(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_OUTPUT_SECONDS", 0.05, raising=False)
+    monkeypatch.setattr(following, "_OUTPUT_SECONDS", 0.05)
     handle = await host.running()
     host.api.ended("j-1", 1, kept={"stdout": 10, "stderr": "odd"})
     assert (await host.end(handle)).exit_code == 1

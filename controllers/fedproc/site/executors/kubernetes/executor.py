@@ -44,7 +44,8 @@ from fedproc.site.settings import KubernetesSettings
 PYTHON = "python3"
 """of the image, wherever its PATH has it"""
 _INSIDE = ("launch.py", "measures.py")
-_GONE_SECONDS = 0.1
+_FIRST_LOOK, _LONGEST_LOOK = 0.1, 1.0
+"""whether a pod is gone"""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _PATIENCE_SECONDS = 60.0
 """for which a server that is away, as one that is renewed, is asked again to take a job"""
@@ -179,7 +180,7 @@ class KubernetesExecutor:
     async def _create(self, wanted: Pod) -> Pod:
         """Asked for a while of a server that is away, or where two changes met: after each time it may be there."""
         backoff, until = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), time.monotonic() + _PATIENCE_SECONDS
-        asked = False
+        asked = met = False
         while True:
             try:
                 if asked and (pod := await self._taken(name_of(wanted))) is not None:
@@ -190,8 +191,9 @@ class KubernetesExecutor:
                 if time.monotonic() >= until:
                     raise
             except ClusterRefusedError as error:
-                if error.status != CONFLICT or time.monotonic() >= until:
+                if error.status != CONFLICT or (met and time.monotonic() >= until):
                     raise
+                met = True  # looked at in any case, however long the answer took
             await asyncio.sleep(backoff.pause())
 
     async def _taken(self, job: str) -> Pod | None:
@@ -254,7 +256,7 @@ class KubernetesExecutor:
 
     async def _remove(self, job: str) -> None:
         """Until its pod is gone, and with it each of its processes."""
-        asked, until, backoff = -1, time.monotonic() + _NODE_SECONDS, Backoff(_GONE_SECONDS, _LONGEST_PAUSE)
+        asked, until, backoff = -1, time.monotonic() + _NODE_SECONDS, Backoff(_FIRST_LOOK, _LONGEST_LOOK)
         while (pod := await self._cluster.pod(job)) is not None and self._is_ours(pod):
             grace = 0 if is_left_by_its_node(pod) else 1
             if grace == 0:
