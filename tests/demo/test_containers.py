@@ -37,3 +37,28 @@ def test_what_runs_side_by_side_is_waited_for_though_one_fails(steps: Steps, tmp
         )
     assert done.exists()
     assert (tmp_path / "log/prepare.log").read_text() == "TASK [a]\n"
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for number in (1, 2, 3):
+        (tmp_path / f"z3_{number}.csv").write_text("age\n4\n")
+    monkeypatch.setenv("DATA", str(tmp_path))
+    monkeypatch.setattr(containers, "FOLDER", tmp_path / "federation")
+    return tmp_path
+
+
+def test_tables_that_are_given_are_looked_at_before_a_machine_is_made(steps: Steps, tables: Path) -> None:
+    containers._choose_data(steps)
+    assert steps.environment["DATA"] == str(tables)
+    (tables / "z3_3.csv").unlink()
+    with pytest.raises(FedprocError, match=r"no z3_3\.csv"):
+        containers._choose_data(steps)
+
+
+def test_hospitals_that_have_other_tables_already_are_not_given_these_unsaid(steps: Steps, tables: Path) -> None:
+    made = tables / "federation/files/data/UB/clinical"
+    made.mkdir(parents=True)
+    (made / "dataset.json").write_text('{"description": "SYNTHETIC"}')
+    with pytest.raises(FedprocError, match="make federation-down"):
+        containers._choose_data(steps)

@@ -22,7 +22,7 @@ def names(archive: Path) -> set[str]:
 def test_each_hospital_has_its_tables_and_its_images_in_archives_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "data.part").mkdir()
     (tmp_path / "data.part/left").write_text("by a run that was cut short")
-    write_all(tmp_path / "data")
+    write_all(tmp_path / "data", None)
     assert not (tmp_path / "data.part").exists()
     assert not (tmp_path / "data/left").exists()
     for host, persons in PERSONS.items():
@@ -31,3 +31,14 @@ def test_each_hospital_has_its_tables_and_its_images_in_archives_of_their_own(tm
         assert ("lung-cohort/cohort.csv" in tables) == (host == "FORTH")
         assert not any(name.startswith(FOLDER) for name in tables)
         assert sum(name.endswith("/image.dcm") for name in images) == persons
+
+
+def test_tables_that_are_given_stand_in_place_of_the_synthetic_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedproc.demo.imaging.write_images", lambda folder: None)
+    for number in (1, 2, 3):
+        (tmp_path / f"z3_{number}.csv").write_text("PM25,age,blood_pre\n1.1,4.2,96\n1.2,4.3,NA\n")
+    write_all(tmp_path / "data", tmp_path)
+    assert "clinical/z3_1.csv" in names(tmp_path / "data/UB.tar")
+    assert "clinical/cohort.csv" not in names(tmp_path / "data/UB.tar")

@@ -2,7 +2,8 @@
 containers (``make federation``).
 
 The machines stand in ``inventories/containers``; what is made for them, secrets included, lies in ``.federation``, with
-one log per step in ``.federation/log``.
+one log per step in ``.federation/log``. ``DATA`` is the folder of EUCAIM's clinical tables; with ``FEDBIOMED=1`` the
+tools of Fed-BioMed are offered, too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rich.status import Status
 from fedproc.client.api import Client
 from fedproc.common.errors import FedprocError
 from fedproc.common.files import write_atomically
-from fedproc.demo import imaging, scenario
+from fedproc.demo import clinical, imaging, scenario
 from fedproc.demo.configuration import DATA_HOSTS
 from fedproc.demo.federation import read_env
 
@@ -148,11 +149,28 @@ def _failure(name: str, log: Path) -> str:
 
 
 def _up(steps: Steps) -> None:
+    _choose_data(steps)
     _set_up(steps)
     _bring_up(steps)
     _write_env()
     _run_scenario(steps)
     _say_where(steps)
+
+
+def _choose_data(steps: Steps) -> None:
+    """Raise :class:`FedprocError` if ``DATA`` lacks a table, or hospitals have others already."""
+    chosen = os.environ.get("DATA")
+    if not chosen:
+        return
+    tables = Path(chosen).resolve()
+    clinical.check_given(tables)
+    steps.environment["DATA"] = str(tables)
+    made = FOLDER / "files/data" / DATA_HOSTS[0] / clinical.FOLDER / "dataset.json"
+    if made.exists() and not json.loads(made.read_bytes())["description"].startswith(clinical.GIVEN):
+        raise FedprocError(
+            f"DATA={chosen}: the hospitals of .federation have synthetic tables already; end them by "
+            "make federation-down, then make them anew"
+        )
 
 
 def _set_up(steps: Steps) -> None:
@@ -251,6 +269,7 @@ def _say_where(steps: Steps) -> None:
     steps.say("the federation is up, and stays so")
     steps.console.print(
         f"""
+  dashboard  https://api.{DOMAIN}/dashboard   users researcher and operator, passwords in .federation/secrets
   API        https://{GATEWAY}            its documentation: https://{GATEWAY}/docs
   Keycloak   https://auth.{DOMAIN}/admin   user admin, password in .federation/secrets/keycloak-admin
   broker     https://api.{DOMAIN}/broker/  the operator signs in (FEDPROC_OPERATOR_… in .federation/env)
