@@ -517,7 +517,7 @@ def test_a_part_that_was_released_is_told_everywhere(federation: Federation, ros
     with federation.user() as client:
         jobs = client.get(f"/experiments/{started}").json()["jobs"]
         (shown,) = [each for each in jobs if each["id"] == job.id]
-        assert shown["release"]["text"].endswith("since 2026-11-02 09:00 UTC, decided by 2026-11-11 09:00 UTC")
+        assert shown["release"]["text"].endswith("09:00 UTC; none leaves if nobody decides by 2026-11-11 09:00 UTC")
     text = "the site released a part"
     decided = {"stage": "partly_released", "decided": "2026-11-03T09:00:00Z"}
     federation.books.report(job.id, "succeeded", code="release.partly", reason=text, release=decided)

@@ -46,7 +46,7 @@ class ReleaseStage(BaseModel):
         text = TEXTS.get(self.stage, self.stage)
         if self.stage != UNDER_REVIEW or self.since is None or self.until is None:
             return text
-        return f"{text}: under review since {_date(self.since)}, decided by {_date(self.until)}"
+        return f"{text}: under review since {_date(self.since)}; none leaves if nobody decides by {_date(self.until)}"
 
 
 def _date(moment: datetime) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fedproc.central.api.pages.backend import ApiError
-from fedproc.central.api.pages.formatting import counted, in_pages
+from fedproc.central.api.pages.formatting import counted, in_pages, timed
 from fedproc.central.api.pages.live import _news
 from fedproc.central.api.pages.rendering import environment
 from fedproc.central.api.pages.timeline import Picture
@@ -55,3 +55,11 @@ def test_a_time_at_the_end_of_the_picture_is_not_cut_off() -> None:
     html = environment().get_template("timeline.html").render(picture=picture)
     assert '<text class="tick" x="960" text-anchor="end"' in html
     assert html.count("text-anchor") == 1
+
+
+def test_times_in_a_sentence_are_times_of_the_page() -> None:
+    shown = timed("<b> since 2026-11-30 18:08 UTC; until 2026-12-09 18:08 UTC")
+    since = '<time datetime="2026-11-30T18:08:00+00:00">2026-11-30 18:08 UTC</time>'
+    until = '<time datetime="2026-12-09T18:08:00+00:00">2026-12-09 18:08 UTC</time>'
+    assert shown == f"&lt;b&gt; since {since}; until {until}"
+    assert timed("2026-99-99 99:99 UTC is told as it stands") == "2026-99-99 99:99 UTC is told as it stands"

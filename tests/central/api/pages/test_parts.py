@@ -19,6 +19,7 @@ from fedproc.contract.api.experiments import ExperimentView
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetDetail, DatasetView
 from fedproc.contract.states import ENDED
+from fedproc.contract.wire.release import ReleaseStage
 
 EXPERIMENT = "e-" + "0" * 26
 SESSION = SimpleNamespace(form_token="f" * 64, operates=False)
@@ -74,6 +75,15 @@ def failed() -> ExperimentView:
     reason = "the command exited with 2, expected 0"
     job = {"id": JOB, "experiment": EXPERIMENT, "host": "UB", "task": "local", "state": "failed"}
     return experiment(state="failed", jobs=[{**job, "code": "tool_fault.exit_code", "reason": reason}])
+
+
+def test_until_when_a_person_decides_is_a_time_of_the_page() -> None:
+    job = {"id": JOB, "experiment": EXPERIMENT, "host": "UB", "task": "local", "state": "awaiting_release"}
+    stage = ReleaseStage.model_validate(
+        {"stage": "under_review", "since": "2026-11-30T18:08:00Z", "until": "2026-12-09T18:08:00Z"}
+    )
+    page = jobs_of(experiment(jobs=[{**job, "waiting_for": stage.text}]))
+    assert 'none leaves if nobody decides by <time datetime="2026-12-09T18:08:00+00:00">' in page
 
 
 def test_failed_job_says_its_last_line_and_leads_to_it() -> None:

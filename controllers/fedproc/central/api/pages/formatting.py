@@ -14,6 +14,7 @@ from fedproc.contract.wire.release import PARTLY_RELEASED
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'.,;:)])")
+_MINUTE = re.compile("([0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])) ((?:[01][0-9]|2[0-3]):[0-5][0-9]) UTC")
 _COMMAND = re.compile(
     r"\s*\((?:fedproc |--)[^()]*\)|(?:^|[;:]|(?<=[?.]))\s*fedproc (?:data|tools|hosts|experiments)\b[^;()]*"
 )
@@ -38,6 +39,16 @@ def moment(value: datetime | None) -> Markup:
         return Markup("–")
     utc = value.astimezone(UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S}")
+
+
+def timed(text: str) -> Markup:
+    """A sentence with the times in it as :func:`moment` has them."""
+    pieces = _MINUTE.split(text)
+    times = (
+        Markup('<time datetime="{}T{}:00+00:00">{} {} UTC</time>').format(*both, *both)
+        for both in zip(pieces[1::3], pieces[2::3], strict=True)
+    )
+    return Markup("").join(each for pair in zip_longest(map(escape, pieces[::3]), times, fillvalue="") for each in pair)
 
 
 def linked(text: str) -> Markup:

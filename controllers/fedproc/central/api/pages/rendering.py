@@ -51,6 +51,7 @@ def environment() -> Environment:
         "whose_word": whose_word,
         "badge": formatting.badge, "state_of": formatting.state_of, "job_state_of": formatting.job_state_of,
         "is_over": formatting.is_over, "segment": segment, "linked": formatting.linked,
+        "timed": formatting.timed,
         "filled": formatting.filled, "sentence": formatting.sentence, "counted": formatting.counted,
         "state_word": formatting.state_word, "goes_on": goes_on,
     }  # fmt: skip
