@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedproc.catalog.folder import load_catalogue
+from fedproc.catalog.signing import tool_digest
 from fedproc.contract.tool.tool import Manifest
 
 pytestmark = pytest.mark.slow  # the whole catalogue is read
@@ -117,3 +118,15 @@ def test_each_copy_of_a_shared_package_is_among_those_that_are_renewed() -> None
     copies = [path for source in ("*/source/*", "optional/*/source/*") for path in CATALOGUE.glob(source)]
     found = {(str(path.parents[1].relative_to(CATALOGUE)), path.name) for path in copies if path.name in shared}
     assert found == set(PAIRS)
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_a_tool_that_changed_has_a_version_of_its_own(tool: str) -> None:
+    """A centre that has published a version takes no other content of it."""
+    manifest = manifests()[tool]
+    known = json.loads((CATALOGUE / "versions.json").read_bytes())[tool]
+    version, digest = manifest.tool.version, tool_digest(manifest)
+    assert known.get(version) == digest, (
+        f"if {version} of {tool} stands in tool_catalog/versions.json, raise it in tool.yaml; else write there "
+        f'"{version}": "{digest}"'
+    )
