@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.central.api.pages.test_parts import file, results
+from tests.central.api.pages.test_parts import EXPERIMENT, file, results
 
 from fedproc.central.api.pages.looking import LARGEST, MOST_LINES, Looked, can_be_looked_at, looked_at
+from fedproc.central.api.pages.rendering import environment
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,11 @@ def test_what_is_small_text_that_the_page_can_read_is_looked_at(more: dict[str, 
     assert can_be_looked_at(found) is may
     assert ("look at it" in results(found)) is may
     assert "look at it" not in results(found, own=False)
+
+
+def test_numbers_of_a_table_are_not_broken_and_long_texts_are() -> None:
+    of_results = {"experiment": EXPERIMENT, "sha256": "0" * 64}
+    frame = {"session": None, "path": "/", "method": "GET", "places": [], "help": ""}
+    looked = Looked(rows=[["survival", "note"], ["0.7037037037037037", "x" * 25]])
+    page = environment().get_template("look.html").render(file=file("UB", **of_results), looked=looked, **frame)
+    assert '<td class="whole">0.7037037037037037</td><td>xxx' in page

@@ -116,7 +116,7 @@ def test_what_is_wrong_stands_beside_its_field(rosa: httpx.Client) -> None:
     beside = dict(re.findall(r'<p class="wrong" id="wrong-([^"]+)">([^<]+)</p>', answer.text))
     assert beside.keys() == {"p.rounds", "p.target", "hp.UB.threads", "where"}
     assert "whole number from 1 to 100" in beside["p.rounds"]
-    assert "is missing" in beside["p.target"]
+    assert beside["p.target"].startswith("is missing: ")
     assert "offers no dataset" in beside["where"]
     assert 'name="p.rounds" value="many" inputmode="decimal" aria-invalid="true"' in answer.text
 

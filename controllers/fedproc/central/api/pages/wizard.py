@@ -217,6 +217,7 @@ def _placed(error: ApiError, tool: ToolView) -> dict[str, str]:
     for entry in error.errors:
         where, what = str(entry.get("where", "")), str(entry.get("what", ""))
         place = _place(where.removeprefix("body."), what, tool)
+        what = what.removeprefix(f"{place.rpartition('.')[2]!r} ")  # which stands beside its field
         cure = _typed(place, tool) if place.startswith(("p.", "hp.")) else in_pages(str(entry.get("cure", "")))
         found.setdefault(place, []).append(f"{what} ({cure})" if cure else what)
     if not found:
