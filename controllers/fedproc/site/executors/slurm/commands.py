@@ -49,7 +49,10 @@ class Slurm:
         await self._forgiving("scancel", number)
 
     async def configuration(self) -> dict[str, str]:
-        """``scontrol show config``."""
+        """``scontrol show config``, which a controller that is away keeps waiting for seconds: it is pinged before."""
+        _, shown, errors = await self._run("scontrol", "ping")
+        if " UP" not in shown:
+            raise _away("scontrol ping", (errors or shown).partition("\n")[0].strip())
         lines = (await self._call("scontrol", "show", "config")).splitlines()
         return {name.strip(): value.strip() for name, found, value in (line.partition("=") for line in lines) if found}
 
@@ -63,6 +66,16 @@ class Slurm:
                 raise
 
     async def _call(self, *command: str, script: str = "") -> str:
+        code, output, errors = await self._run(*command, script=script)
+        if code == 0:
+            return output
+        text = errors.strip()[-500:]
+        if any(word in text for word in _AWAY):
+            raise _away(command[0], text)
+        raise ExecutorError(f"{command[0]}: {text}", code="system_fault.slurm")
+
+    async def _run(self, *command: str, script: str = "") -> tuple[int | None, str, str]:
+        """Exit code, output and errors."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -82,12 +95,7 @@ class Slurm:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        if process.returncode == 0:
-            return output.decode(errors="replace")
-        text = errors.decode(errors="replace").strip()[-500:]
-        if any(word in text for word in _AWAY):
-            raise _away(command[0], text)
-        raise ExecutorError(f"{command[0]}: {text}", code="system_fault.slurm")
+        return process.returncode, output.decode(errors="replace"), errors.decode(errors="replace")
 
 
 def _away(program: str, text: str) -> SlurmAwayError:
