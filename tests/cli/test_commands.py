@@ -282,7 +282,7 @@ def test_run_that_fails_leaves_its_report_and_says_what_to_do(
     text = (tmp_path / "out" / "report.txt").read_text()
     assert "Files" not in text
     assert "a column is missing" in text
-    assert "To cite: count 1.2.0 (" in text
+    assert "Not to be cited: it ended failed, so it has no result." in text
 
 
 def test_results_onto_a_file_are_told_in_one_line(federation: Federation, rosa: Call, tmp_path: Path) -> None:

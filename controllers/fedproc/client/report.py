@@ -15,6 +15,7 @@ from fedproc.contract.api.citing import CitedDataset, citation, not_known, title
 from fedproc.contract.api.experiments import Report, whose_word
 from fedproc.contract.api.files import FileView
 from fedproc.contract.api.hosts import DatasetView, HostView
+from fedproc.contract.states import ExperimentState
 
 REPORT = "report.json"
 _TO_COMPLETE = "its results are not all here; fedproc results {} --to this folder fetches them"
@@ -198,6 +199,8 @@ def _files(report: dict[str, Any]) -> Iterator[str]:
 def _cite(report: dict[str, Any]) -> Iterator[str]:
     if report["ended"] is None:
         yield "\nNot to be cited yet: it has not ended; fetch the results again when it has.\n"
+    elif report["state"] != ExperimentState.succeeded.value:
+        yield f"\nNot to be cited: it ended {report['state']}, so it has no result.\n"
     elif not report["complete"]:
         yield "\nNot to be cited yet: its results were not all fetched.\n"
     else:

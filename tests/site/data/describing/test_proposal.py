@@ -64,7 +64,7 @@ def test_export_of_a_hospital_is_described_and_can_be_read(tmp_path: Path, encod
     assert read.columns["Marker"] == [True, False, None, True]
     assert read.columns["Nr"] == ["007", "008", "009", "010"]
     assert any("'ii' is taken for 'II'" in note for note in found.notes)
-    assert any("2 rows without any value" in note for note in found.notes)
+    assert any("rows without any value are left out: 2" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_format_of_before_that_does_not_fit_any_more_is_noted_and_not_kept(tmp_p
 def test_check_tells_all_tables_at_once(tmp_path: Path) -> None:
     proposal(tmp_path, "x,y\n1,2\n3,4\n,\n")
     [checked] = check_dataset(tmp_path)
-    assert checked.line() == "export.csv (cohort): 2 rows, 1 rows without any value left out"
+    assert checked.line() == "export.csv (cohort): 2 rows, 1 without any value left out"
     given = json.loads((tmp_path / "dataset.json").read_text())
     given["tables"]["more"] = "more.csv"
     (tmp_path / "dataset.json").write_text(json.dumps(given))

@@ -76,7 +76,7 @@ async def submit_tool(request: Request, caller: Researcher) -> Response:
 def _check_room(request: Request, caller: Caller) -> None:
     with read_transaction(app_state(request).engine) as connection:
         if submissions.count_waiting(connection, caller.sub) >= MOST_WAITING:
-            text = f"{MOST_WAITING} of your tools wait for a decision already: withdraw one, or wait"
+            text = f"{MOST_WAITING} of your tools wait for a decision already: wait, or fedproc catalog withdraw one"
             raise QuotaError(text, code="quota.submissions")
 
 

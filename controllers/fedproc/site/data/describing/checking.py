@@ -25,9 +25,9 @@ class Checked:
 
     def line(self) -> str:
         """One line for people."""
-        left_out = f", {self.empty} rows without any value left out" if self.empty else ""
+        left_out = f", {self.empty} without any value left out" if self.empty else ""
         beside = f"; not described: {', '.join(map(quoted, self.undescribed))}" if self.undescribed else ""
-        return f"{self.file} ({self.table}): {self.rows} rows{left_out}{beside}"
+        return f"{self.file} ({self.table}): {self.rows} {'row' if self.rows == 1 else 'rows'}{left_out}{beside}"
 
 
 def check_dataset(folder: Path) -> list[Checked]:

@@ -141,7 +141,7 @@ def _usual(cells: Mapping[str, list[str]], separator: str) -> str:
 def _notes_on(tables: Sequence[Records]) -> Iterable[str]:
     for table in tables:
         if table.empty:
-            yield f"{table.file}: {table.empty} rows without any value are left out"
+            yield f"{table.file}: rows without any value are left out: {table.empty}"
         if nameless := [n for n, name in enumerate(table.names) if not name and _has_text(table, n)]:
             yield f"{table.file}: column {nameless[0] + 1} has no name and is left out, though it has values"
         if seems_data(table):
