@@ -54,7 +54,7 @@ def test_a_model_is_trained_from_choice_to_download(browser: Any, running: Runni
         page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=Path(SHOT) / "dashboard.png", full_page=False)
     with page.expect_download() as download:
-        page.get_by_role("link", name="result.json").click()
+        page.get_by_role("link", name="result.json", exact=True).click()
     download.value.save_as(tmp_path / "result.json")
     assert len(json.loads((tmp_path / "result.json").read_text())["rounds"]) == 12
     page.get_by_role("link", name="My files").click()
