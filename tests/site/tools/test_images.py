@@ -247,3 +247,19 @@ async def test_image_that_nobody_uses_is_removed_and_fetched_again(
     with pytest.raises(docker.errors.ImageNotFound):
         engine.images.get(runtime.reference)
     assert await found.ready(installed(), task(reference)) == runtime
+
+
+@pytest.mark.usefixtures("forgotten")
+async def test_image_that_a_daemon_before_fetched_is_removed(
+    gateway: Gateway, reference: str, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    def daemon() -> ImageRuntimes:
+        settings = DockerSettings(socket=f"unix://{MACHINES_OWN}")
+        return ImageRuntimes(settings, site_registry(gateway, tmp_path, gateway.host_token()), tmp_path / "used")
+
+    runtime = await daemon().ready(installed(), task(reference))
+    later = daemon()
+    [stored] = later.stored()
+    assert await later.discard(reference, stored.used + 1)
+    with pytest.raises(docker.errors.ImageNotFound):
+        engine.images.get(runtime.reference)

@@ -21,7 +21,7 @@ from fedproc.contract.tool.task import Task
 from fedproc.site.executors.base import ENVIRONMENT
 from fedproc.site.settings import DockerSettings
 from fedproc.site.tools.cache import InstalledTool, Runtime, StoredRuntime
-from fedproc.site.tools.registry import SiteRegistry
+from fedproc.site.tools.registry import SiteRegistry, name_in_engine
 
 log = get_logger(__name__)
 
@@ -84,7 +84,9 @@ class ImageRuntimes:
             if known is not None and known in self._ids.values():
                 note.unlink(missing_ok=True)  # another name's image, too, which may be in use
                 return True
-            if not await in_own_thread(self._removed, known or name):
+            if not await in_own_thread(self._removed, known or self._name_in_engine(name)):
+                if known is not None:
+                    self._ids[name] = known
                 return False
             note.unlink(missing_ok=True)
         return True
@@ -92,6 +94,9 @@ class ImageRuntimes:
     def _name(self, installed: InstalledTool, task: Task) -> str:
         runtime = task.runtime
         return runtime.image or image_name(installed.digest, str(runtime.dockerfile), self._settings.base_image)
+
+    def _name_in_engine(self, name: str) -> str:
+        return name_in_engine(name) if self._registry and self._registry.holds(name) else name
 
     def _note(self, name: str) -> Path | None:
         return self._used / hashlib.sha256(name.encode()).hexdigest() if self._used else None

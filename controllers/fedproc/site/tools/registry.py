@@ -41,6 +41,12 @@ def make_registry(settings: SiteSettings, identity: Identity) -> SiteRegistry | 
     return SiteRegistry(settings.store, ca_file, folder, identity.client_id, token, egress)
 
 
+def name_in_engine(reference: str) -> str:
+    """By what name an engine has an image of the registry: one that was loaded is not known by its digest there."""
+    name, _, digest = reference.partition("@")
+    return f"{name}:{digest.removeprefix('sha256:')[:32]}"
+
+
 class SiteRegistry:
     """Calls block: they are made in threads. What was fetched is kept below ``folder``, images in bounds."""
 
@@ -94,9 +100,8 @@ class SiteRegistry:
         self._registry.fetch(split(reference)[1], image, self.blobs)
 
     def image_tar(self, reference: str, image: Image) -> Iterator[bytes]:
-        """The fetched image as a tar for the engine, under a name that tells where it is from."""
-        name = reference.partition("@")[0]
-        return for_engine(image, self.blobs, f"{name}:{image.digest.removeprefix('sha256:')[:32]}")
+        """The fetched image as a tar for the engine, under :func:`name_in_engine`."""
+        return for_engine(image, self.blobs, name_in_engine(reference))
 
     def trim(self) -> None:
         """Keep no more of fetched images than the settings say; the engine has its own copy."""
